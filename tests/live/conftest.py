@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the live tests: servers that end with their test, and marks.
+
+Marks: stm_only (a behaviour that only this MPM has; skipped with STM_TEST_MPM=event), needs_root,
+and issue3 (collected only with STM_TEST_ISSUE3=1).
+"""
+
+import os
+import resource
+
+import pytest
+from harness import MPM, Server, places, procs
+
+
+def pytest_configure(config):
+    """Marks, this process's limits, and the module under test."""
+    config.addinivalue_line("markers", "stm_only: a behaviour that only this MPM has")
+    config.addinivalue_line("markers", "needs_root: cannot be done by an ordinary user")
+    config.addinivalue_line("markers", "issue3: collected only with STM_TEST_ISSUE3=1")
+    procs.adopt_orphans()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20000)), hard))
+    if places.HTTPD is None:
+        pytest.exit("no apache2 on this machine: install apache2-bin", 3)
+    if MPM == "stm" and not places.STM_MODULE.exists():
+        pytest.exit(f"{places.STM_MODULE} is missing: run make first", 3)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Drops what is not for this run."""
+    if not os.environ.get("STM_TEST_ISSUE3"):
+        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("issue3")])
+        items[:] = [i for i in items if not i.get_closest_marker("issue3")]
+    for item in items:
+        if MPM != "stm" and item.get_closest_marker("stm_only"):
+            item.add_marker(pytest.mark.skip(reason=f"not a behaviour of {MPM}"))
+        if os.geteuid() != 0 and item.get_closest_marker("needs_root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of its servers' error logs."""
+    report = (yield).get_result()
+    if report.failed:
+        for server in _servers(item):
+            report.sections.append((f"error log of {server.root}", server.error_log()[-4000:]))
+
+
+def _servers(item):
+    for value in getattr(item, "funcargs", {}).values():
+        if isinstance(value, Server):
+            yield value
+        elif hasattr(value, "servers"):
+            yield from value.servers
+
+
+class _Factory:
+    """serve(...) makes and starts a server; serve.make(...) only makes it."""
+
+    def __init__(self, name):
+        self.name, self.servers = name, []
+
+    def make(self, **options):
+        """A server that is not started."""
+        self.servers.append(Server(options.pop("name", self.name), **options))
+        return self.servers[-1]
+
+    def __call__(self, **options):
+        return self.make(**options).start()
+
+    def end(self):
+        """Stops them all, then reports what any of them left."""
+        problems = []
+        for server in self.servers:
+            try:
+                server.stop()
+            except AssertionError as error:
+                problems.append(str(error))
+        assert not problems, "\n".join(problems)
+
+
+def _name(request):
+    return request.node.name.removeprefix("test_").split("[")[0].replace("/", "_")
+
+
+@pytest.fixture
+def serve(request):
+    """A factory of servers that end with the test."""
+    factory = _Factory(_name(request))
+    yield factory
+    factory.end()
+
+
+@pytest.fixture(scope="module")
+def serve_module(request):
+    """A factory of servers that end with the file's last test."""
+    factory = _Factory(request.module.__name__.removeprefix("test_"))
+    yield factory
+    factory.end()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Free ports, and a certificate for localhost."""
+
+import functools
+import random
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+from .places import BUILD
+
+
+def free_ports(count):
+    """Ports on which nothing listens on loopback.
+
+    Below the ephemeral range, so that no client's connection takes one between this look and the
+    server's bind. Another server still may: whoever binds tries again with other ports.
+    """
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    span = range(10000, low) if low > 20000 else range(20000, 60000)
+    found = []
+    while len(found) < count:
+        port = random.choice(span)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
+
+
+@functools.cache
+def certificate():
+    """A file with a self-signed certificate for localhost and its key."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    path = BUILD / "test-localhost.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                    "-keyout", path, "-out", path.with_suffix(".crt")],
+                   check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+def tls_context(version=None):
+    """A client's context that trusts certificate(); `version` pins the protocol version."""
+    context = ssl.create_default_context(cafile=certificate().with_suffix(".crt"))
+    if version:
+        context.minimum_version = context.maximum_version = version
+    return context

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things lie: the checkout, the build folder, httpd and its modules, a ServerRoot.
+
+STM_TEST_BUILD chooses another build folder (debug build), STM_TEST_MPM another MPM (event, worker,
+prefork), which is how a test is checked against Debian's own MPMs.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
+MPM = os.environ.get("STM_TEST_MPM", "stm")
+HTTPD = os.environ.get("STM_TEST_HTTPD") or shutil.which("apache2", path="/usr/sbin:/usr/bin")
+CHILD_USER = "www-data"
+
+STM_MODULE = BUILD / "mod_mpm_stm.so"
+
+
+def _modules():
+    apxs = shutil.which("apxs")
+    if apxs is None:
+        return Path("/usr/lib/apache2/modules")
+    run = subprocess.run([apxs, "-q", "LIBEXECDIR"], capture_output=True, text=True, check=True)
+    return Path(run.stdout.strip())
+
+
+MODULES = _modules()
+
+
+def tool(name):
+    """A helper program or module that tests/live/live.mk built."""
+    path = BUILD / "tests" / name
+    assert path.exists(), f"{path} is missing: make test-live builds it"
+    return path
+
+
+def others_can_enter(path):
+    """Whether any user can reach `path`: every folder above it lets others pass."""
+    return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
+
+
+def new_root(name):
+    """A fresh, empty ServerRoot.
+
+    Under the build folder; but children of a root server run as an unprivileged user, who cannot
+    enter a checkout below, say, a home folder of mode 0700. Then it is below /var/tmp.
+    """
+    base = BUILD / "test"
+    base.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0 and not others_can_enter(base):
+        root = Path(tempfile.mkdtemp(prefix="stm-test-", dir="/var/tmp")) / name
+    else:
+        root = base / name
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    for folder in (root, root.parent):
+        folder.chmod(0o755)
+    return root

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes as /proc shows them: a server's family, its threads, CPU time, descriptors, memory."""
+
+import ctypes
+import os
+from collections import namedtuple
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+TICK = os.sysconf("SC_CLK_TCK")
+
+Stat = namedtuple("Stat", "pid state ppid session cpu threads")  # cpu: seconds, user + system
+
+
+def adopt_orphans():
+    """A daemon's parent exits; make its grandparent this process, which can then wait for it."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap(pid):
+    """Collects `pid` if it is a finished child of ours. Returns its exit status, or None."""
+    try:
+        done, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return status if done else None
+
+
+def stat(pid):
+    """The process's Stat, or None if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2:].split()
+    cpu = (int(fields[11]) + int(fields[12])) / TICK
+    return Stat(pid, fields[0], int(fields[1]), int(fields[3]), cpu, int(fields[17]))
+
+
+def all_stats():
+    """Every process that is there, finished but unreaped ones included."""
+    found = (stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [each for each in found if each]
+
+
+def children(pid):
+    """Living children of `pid`."""
+    return sorted(s.pid for s in all_stats() if s.ppid == pid and s.state not in "ZX")
+
+
+def marked(mark):
+    """Living processes that have `mark` ("NAME=value") in the environment they started with."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            environment = Path(f"/proc/{name}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if mark.encode() in environment.split(b"\0"):
+            found.append(int(name))
+    return sorted(found)
+
+
+def fds(pid):
+    """Open descriptors of a process: {number: what it points to}."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def command(pid):
+    """The process's command line, for messages."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "(gone)"
+
+
+def pss(pid):
+    """Proportional set size, bytes."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no Pss line for process {pid}")
+
+
+def sysv_shm(pids):
+    """System V shared memory segments that were made by one of `pids`: a set of ids."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    names = lines[0].split()
+    rows = [dict(zip(names, line.split())) for line in lines[1:]]
+    return {int(row["shmid"]) for row in rows if int(row["cpid"]) in pids}
+
+
+def posix_shm():
+    """Names of POSIX shared memory segments and named semaphores."""
+    folder = Path("/dev/shm")
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

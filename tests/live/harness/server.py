@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One private httpd: written, started, watched and ended by a test.
+
+A server's processes are known by a mark in their environment, which all of them inherit, so that
+nothing of it is overlooked and nothing else is touched.
+"""
+
+import itertools
+import os
+import re
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+from . import config, net, places, procs
+from .client import Closed, Conn
+from .waiting import wait_for
+
+# What no error log has unless the test expects it.
+ALARMS = re.compile(r":(emerg|alert|crit)\]|AH00052: child pid|exit signal|[Aa]ssertion|"
+                    r"Sanitizer|runtime error:|AH00045|AH00046|double free|corrupt")
+STOP_BOUND = 20.0  # seconds
+_serial = itertools.count(1)
+
+
+class StartError(AssertionError):
+    """The server refused to start; `output` is what it said."""
+
+    def __init__(self, output):
+        super().__init__(output)
+        self.output = output
+
+
+class Server:
+    """A private httpd. See __init__ for what can be chosen."""
+
+    def __init__(self, name="server", *, mpm=None, processes=2, threads=64, modules=(),
+                 directives="", tls=False, ports=1, listen=True, env=None, nofile=None):
+        """Writes nothing yet but the ServerRoot.
+
+        processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
+        paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
+        @TLS_PORT@, @ROOT@ are filled in); ports: how many; listen=False: `directives` has the
+        Listen lines; nofile: limit of open files; env: further environment variables.
+        """
+        self.root = places.new_root(f"{name}-{next(_serial)}")
+        self.name = name
+        self.allowed = []   # regular expressions of alarming log lines that the test expects
+        self.master = None
+        self.exit_status = None  # of the master, as from wait()
+        self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
+                          "modules": modules, "directives": directives, "listen": listen}
+        self._port_count, self._tls = ports, tls
+        self.ports, self.tls_port = [], None
+        self._mark = f"STM_TEST_SERVER={os.getpid()}-{self.root.name}"
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith(("STM_", "STIOL_"))}
+        self._env.pop("ONE_PROCESS", None)
+        self._env.update({"LANG": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **(env or {})})
+        self._env.update([self._mark.split("=", 1)])
+        if "STM_TEST_PRELOAD" in os.environ:  # a sanitizer's run-time library
+            self._env["LD_PRELOAD"] = os.environ["STM_TEST_PRELOAD"]
+        self._nofile = nofile
+        self._pids, self._shm_before = set(), procs.posix_shm()
+        for folder in ("htdocs", "logs", "run", "scoreboards"):
+            (self.root / folder).mkdir()
+        (self.root / "mime.types").write_text("text/html html\ntext/plain txt\n")
+        self.page("index.html", "<html><body><h1>It works!</h1></body></html>\n")
+
+    # --- files -----------------------------------------------------------------------------------
+    @property
+    def conf(self):
+        """Path of the configuration."""
+        return self.root / "httpd.conf"
+
+    @property
+    def port(self):
+        """The first plain port."""
+        return self.ports[0]
+
+    def page(self, name, content):
+        """Writes a file below the document root."""
+        path = self.root / "htdocs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def private_folder(self, name):
+        """A folder that the children may write."""
+        path = self.root / name
+        path.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            import pwd
+            user = pwd.getpwnam(places.CHILD_USER)
+            os.chown(path, user.pw_uid, user.pw_gid)
+        return path
+
+    def configure(self, directives=None, **settings):
+        """Writes the configuration, with `settings` and `directives` changed first."""
+        if directives is not None:
+            settings["directives"] = directives
+        self._settings.update(settings)
+        if not self.ports:
+            self._choose_ports()
+        self.conf.write_text(config.render(
+            self.root, ports=self.ports, tls_port=self.tls_port,
+            certificate=net.certificate() if self._tls else None, **self._settings))
+
+    def _choose_ports(self):
+        chosen = net.free_ports(self._port_count + (1 if self._tls else 0))
+        self.ports = chosen[:self._port_count]
+        self.tls_port = chosen[-1] if self._tls else None
+
+    def error_log(self):
+        """The error log so far."""
+        path = self.root / "logs/error.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def access_log(self):
+        """The access log's whole lines so far: "pid status connection-status request-line"."""
+        path = self.root / "logs/access.log"
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def wait_log(self, pattern, count=1):
+        """Waits until `pattern` is in the error log (`count` times); returns the matches."""
+        def look():
+            found = re.findall(pattern, self.error_log())
+            return found if len(found) >= count else None
+        return wait_for(look, f"{pattern!r} in {self.root}/logs/error.log")
+
+    # --- start and stop --------------------------------------------------------------------------
+    def control(self, *arguments):
+        """Runs httpd on this server's configuration (-t, -M, -k graceful ...)."""
+        return subprocess.run([places.HTTPD, "-f", self.conf, *arguments], env=self._env,
+                              cwd=self.root, capture_output=True, text=True, timeout=60,
+                              preexec_fn=self._limit, check=False)
+
+    def _limit(self):
+        if self._nofile:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._nofile, self._nofile))
+
+    def start(self, *arguments):
+        """Starts the daemon and waits until it answers. StartError if it refuses."""
+        for _ in range(5):
+            self.configure()
+            run = self.control(*arguments, "-k", "start")
+            if run.returncode == 0:
+                break
+            if "Address already in use" not in run.stderr:
+                raise StartError(run.stdout + run.stderr)
+            self._choose_ports()
+        else:
+            raise StartError(run.stdout + run.stderr)
+        self.master = wait_for(self._pid_in_file, f"{self.root}/run/httpd.pid")
+        self.wait_ready()
+        return self
+
+    def start_attached(self, *arguments):
+        """Starts httpd as a child that does not detach (-X, -D FOREGROUND)."""
+        self.configure()
+        with open(self.root / "logs/output.log", "wb") as output:
+            run = subprocess.Popen([places.HTTPD, "-f", self.conf, *arguments], env=self._env,
+                                   cwd=self.root, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=output, preexec_fn=self._limit)
+        run.returncode = 0  # its status is collected here, not by Popen
+        self.master = run.pid
+        self.wait_ready()
+        return self
+
+    def output(self):
+        """What an attached server printed."""
+        return (self.root / "logs/output.log").read_text(errors="replace")
+
+    def _pid_in_file(self):
+        path = self.root / "run/httpd.pid"
+        text = path.read_text().strip() if path.exists() else ""
+        return int(text) if text else None
+
+    def wait_ready(self):
+        """Waits until the server answers a request."""
+        def answers():
+            if not procs.stat(self.master) or procs.stat(self.master).state in "ZX":
+                raise StartError(f"the master is gone:\n{self.error_log()[-3000:]}")
+            try:
+                with self.connect() as conn:
+                    return conn.get(version="HTTP/1.0").status
+            except (OSError, Closed):
+                return None
+        wait_for(answers, f"an answer on port {self.port}")
+        self._note()
+
+    def signal(self, number):
+        """Sends the master a signal."""
+        os.kill(self.master, number)
+
+    def running(self):
+        """Living processes of this server."""
+        return procs.marked(self._mark)
+
+    def stop(self, check=True):
+        """SIGTERM to the master; waits until every process is gone; then looks for left-overs."""
+        if self.master is None:
+            return
+        self._note()
+        try:
+            self.signal(signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        self.wait_gone(check)
+
+    def wait_gone(self, check=True):
+        """Waits until the server has ended, whatever ended it, and checks what it leaves."""
+        problems = []
+        try:
+            wait_for(self._gone, f"end of master {self.master}", STOP_BOUND)
+            wait_for(lambda: not self.running(), "end of all processes", STOP_BOUND)
+        except AssertionError as error:
+            problems.append(f"{error}: " + "; ".join(
+                f"{pid} {procs.command(pid)}" for pid in self.running()))
+            self.kill()
+        master, self.master = self.master, None
+        if check:
+            problems += self._left_over(master)
+            assert not problems, f"{self.root}: " + "\n".join(problems)
+
+    def _gone(self):
+        if self.exit_status is None:
+            self.exit_status = procs.reap(self.master)
+        for stat in procs.all_stats():
+            if stat.ppid == os.getpid() and stat.state == "Z" and stat.pid in self._pids:
+                procs.reap(stat.pid)
+        left = procs.stat(self.master)
+        return left is None or left.state in "ZX"
+
+    def kill(self):
+        """SIGKILL to every process of this server, by pid."""
+        for pid in self.running():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        wait_for(lambda: not self.running(), "end of killed processes")
+
+    def _left_over(self, master):
+        problems = [f"left over: {path}" for path in [self.root / "run/httpd.pid"] if path.exists()]
+        ids = procs.sysv_shm(self._pids | {master})
+        problems += [f"System V shared memory segments left over: {ids}"] if ids else []
+        new = procs.posix_shm() - self._shm_before
+        problems += [f"POSIX shared memory left over: {new}"] if new else []
+        return problems + [f"in the error log: {line}" for line in self.alarms()]
+
+    def alarms(self):
+        """Lines of the error log that must not be there."""
+        return [line for line in self.error_log().splitlines() if ALARMS.search(line)
+                and not any(re.search(allowed, line) for allowed in self.allowed)]
+
+    # --- processes -------------------------------------------------------------------------------
+    def children(self):
+        """Pids of the serving processes (an MPM's children; not piped loggers and the like)."""
+        httpd = os.path.realpath(f"/proc/{self.master}/exe")
+        return [pid for pid in procs.children(self.master)
+                if os.path.realpath(f"/proc/{pid}/exe") == httpd]
+
+    def _note(self):
+        self._pids |= {self.master, *self.children()}
+
+    def cpu(self):
+        """CPU seconds of all living processes of this server."""
+        stats = (procs.stat(pid) for pid in self.running())
+        return sum(stat.cpu for stat in stats if stat)
+
+    # --- clients ---------------------------------------------------------------------------------
+    def connect(self, **options):
+        """A connection to the first port (see Conn), or to options' `port`."""
+        return Conn(options.pop("port", None) or self.port, **options)
+
+    def connect_tls(self, version=None, context=None):
+        """A TLS connection."""
+        return Conn(self.tls_port, tls=context or net.tls_context(version))
+
+    def get(self, path="/", **more):
+        """One request on a connection of its own."""
+        with self.connect() as conn:
+            return conn.get(path, **more)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Live tests: pytest against the stock httpd, and the small programs they use. `make test-live`;
+# PYTEST_ARGS chooses tests, STM_TEST_MPM=event runs them against another MPM.
+
+PYTHON ?= /usr/bin/python3
+PYTEST_ARGS ?= tests/live
+
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so)
+LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
+
+$(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(LIVE_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
+
+$(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
+
+$(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
+	@mkdir -p $(@D)
+	$(CC) $(LIVE_CFLAGS) $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+.PHONY: test-live live-tools
+live-tools: $(LIVE_TOOLS)
+
+test-live: $(LIVE_TOOLS) $(filter %/mod_mpm_stm.so,$(PRODUCTS))
+	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An ordinary httpd module for the live tests: says which process and thread serves a request,
+ * and fails on request, in the ways in which modules fail. Loaded by tests/live/test_*.py only.
+ *
+ *   SetHandler probe, then GET ...?pid         process and kernel thread, as two numbers
+ *                             ?crash ?abort ?exit ?overflow      the process's end
+ *                             ?sleep=MS ?spin=MS                 waits by apr_sleep; uses CPU
+ *   ProbeCrashFile PATH       a process that finds this file when it starts dies of SIGSEGV
+ *   ProbeExitLog PATH         one line for each process whose child pool is destroyed in order
+ */
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <apr_strings.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const char *crash_file, *exit_log;
+static int *volatile nowhere;
+
+static void crash(void)
+{
+    signal(SIGSEGV, SIG_DFL); /* die of it, whoever caught it before */
+    raise(SIGSEGV);
+}
+
+/* Uses `depth` KB of stack; the sum keeps the compiler from making a loop of it. */
+static int overflow(int depth)
+{
+    volatile char frame[1024];
+    memset((char *)frame, depth & 0x7f, sizeof frame);
+    if (depth == 0)
+        return frame[0];
+    return overflow(depth - 1) + frame[sizeof frame - 1];
+}
+
+static void spin(apr_interval_time_t time)
+{
+    apr_time_t end = apr_time_now() + time;
+    while (apr_time_now() < end)
+        continue;
+}
+
+static int milliseconds(const char *args, const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(args, name, length) == 0 ? atoi(args + length) : -1;
+}
+
+static int handler(request_rec *r)
+{
+    if (strcmp(r->handler, "probe") != 0)
+        return DECLINED;
+    const char *args = r->args != NULL ? r->args : "";
+    int sleep_ms = milliseconds(args, "sleep="), spin_ms = milliseconds(args, "spin=");
+    if (strcmp(args, "crash") == 0)
+        *nowhere = 1;
+    else if (strcmp(args, "abort") == 0)
+        abort();
+    else if (strcmp(args, "exit") == 0)
+        _exit(3);
+    else if (strcmp(args, "overflow") == 0)
+        ap_rprintf(r, "%d\n", overflow(64 * 1024));
+    if (sleep_ms > 0)
+        apr_sleep(sleep_ms * (apr_interval_time_t)1000);
+    if (spin_ms > 0)
+        spin(spin_ms * (apr_interval_time_t)1000);
+    ap_set_content_type(r, "text/plain");
+    ap_rprintf(r, "%ld %ld\n", (long)getpid(), (long)syscall(SYS_gettid));
+    return OK;
+}
+
+static apr_status_t log_exit(void *data)
+{
+    char line[32];
+    int fd = open(data, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    int length = snprintf(line, sizeof line, "%ld\n", (long)getpid());
+    if (fd < 0 || write(fd, line, (size_t)length) != length)
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, NULL, "ProbeExitLog %s", (const char *)data);
+    if (fd >= 0)
+        close(fd);
+    return APR_SUCCESS;
+}
+
+static void child_init(apr_pool_t *pool, server_rec *server)
+{
+    (void)server;
+    if (crash_file != NULL && access(crash_file, F_OK) == 0)
+        crash();
+    if (exit_log != NULL)
+        apr_pool_cleanup_register(pool, exit_log, log_exit, apr_pool_cleanup_null);
+}
+
+static const char *set_path(cmd_parms *cmd, void *dummy, const char *path)
+{
+    (void)dummy;
+    *(const char **)cmd->info = apr_pstrdup(cmd->pool, path);
+    return NULL;
+}
+
+static const command_rec commands[] = {
+    AP_INIT_TAKE1("ProbeCrashFile", set_path, &crash_file, RSRC_CONF, "file that makes us crash"),
+    AP_INIT_TAKE1("ProbeExitLog", set_path, &exit_log, RSRC_CONF, "file that notes orderly ends"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
+
+static void register_hooks(apr_pool_t *pool)
+{
+    (void)pool;
+    crash_file = exit_log = NULL;
+    ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+AP_DECLARE_MODULE(probe) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, commands,
+                            register_hooks, AP_MODULE_FLAG_NONE};

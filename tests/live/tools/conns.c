@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens many connections to a server on loopback and keeps them: idle clients, clients that never
+ * say a word, that dwindle along in single bytes, or that wait for a slow answer. Run by
+ * tests/live/test_*.py and bench/httpd, which give it commands on its standard input.
+ *
+ *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES]
+ *
+ *   keep: one request, its response, then silence    new: not a byte    part: half a request
+ *
+ * Commands, one a line; each is answered by one line "open=N answered=N closed=N failed=N":
+ *   open N   opens N more; answers when each of them is where its mode takes it, or has failed
+ *   send N   opens N more and sends their requests; answers without waiting for the responses
+ *   again    one more request on every open connection; answers when all are answered or closed
+ *   wait     answers when no response is due
+ *   report   answers at once
+ * At the end of the input it closes all and ends.
+ */
+#include "common.h"
+#include "response.h"
+
+#include <stdbool.h>
+
+#define MAX_CONNS 200000
+#define OPENING_AT_ONCE 500 /* below the usual listen backlogs: no SYN is to be lost */
+
+enum mode { KEEP, NEW, PART };
+enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };
+
+struct conn {
+    int fd;
+    enum state state;
+    struct response response;
+};
+
+static struct {
+    int port, sources, epoll;
+    enum mode mode;
+    char request[512];
+    struct conn *conns[MAX_CONNS];
+    int count, connecting, asked, open, answered, closed, failed;
+    bool hurry; /* `send`: connected is enough */
+} all = {.sources = 1};
+
+static void finish(struct conn *conn, enum state state)
+{
+    all.connecting -= conn->state == CONNECTING;
+    all.asked -= conn->state == ASKED;
+    all.open -= conn->state == IDLE || conn->state == ASKED;
+    all.closed += state == CLOSED;
+    all.failed += state == FAILED;
+    conn->state = state;
+    close(conn->fd);
+}
+
+static void ask(struct conn *conn)
+{
+    size_t length = strlen(all.request);
+    if (all.mode == PART)
+        length /= 2;
+    if (send(conn->fd, all.request, length, MSG_NOSIGNAL) != (ssize_t)length) {
+        finish(conn, FAILED);
+        return;
+    }
+    if (all.mode == KEEP) {
+        response_begin(&conn->response);
+        conn->state = ASKED;
+        all.asked++;
+    }
+}
+
+static void connected(struct conn *conn)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) {
+        finish(conn, FAILED);
+        return;
+    }
+    all.connecting--;
+    all.open++;
+    conn->state = IDLE;
+    if (all.mode != NEW)
+        ask(conn);
+}
+
+static void readable(struct conn *conn)
+{
+    bool due = conn->state == ASKED;
+    if (!due)
+        response_begin(&conn->response);
+    switch (response_read(&conn->response, conn->fd)) {
+    case RESPONSE_MORE:
+        break;
+    case RESPONSE_DONE:
+        all.asked -= due;
+        all.answered += conn->response.status == 200;
+        conn->state = IDLE;
+        if (conn->response.status != 200 || conn->response.close)
+            finish(conn, conn->response.status != 200 ? FAILED : CLOSED);
+        break;
+    case RESPONSE_EOF:
+        finish(conn, due ? FAILED : CLOSED);
+        break;
+    case RESPONSE_FAILED:
+        finish(conn, FAILED);
+        break;
+    }
+}
+
+static void handle(struct conn *conn, uint32_t events)
+{
+    if (conn->state == CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
+        connected(conn);
+    if ((conn->state == ASKED || conn->state == IDLE) &&
+        (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0)
+        readable(conn);
+}
+
+static void turn(int timeout)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(all.epoll, events, EVENTS_AT_ONCE, timeout);
+    for (int i = 0; i < count; i++)
+        handle(events[i].data.ptr, events[i].events);
+}
+
+static void open_one(void)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
+    if (conn == NULL || all.count == MAX_CONNS)
+        die("too many connections");
+    event.data.ptr = conn;
+    conn->fd = start_connect(all.port, all.sources > 1 ? 1 + all.count % all.sources : 0);
+    if (conn->fd < 0)
+        die("connect: %s", strerror(errno));
+    if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0)
+        die("epoll_ctl: %s", strerror(errno));
+    conn->state = CONNECTING;
+    all.connecting++;
+    all.conns[all.count++] = conn;
+}
+
+static void settle(bool responses)
+{
+    while (all.connecting > 0 || (responses && all.asked > 0))
+        turn(1000);
+}
+
+static void open_many(int count, bool responses)
+{
+    while (count-- > 0) {
+        open_one();
+        while (all.connecting + (responses ? all.asked : 0) >= OPENING_AT_ONCE)
+            turn(1000);
+    }
+    settle(responses);
+}
+
+static void ask_again(void)
+{
+    turn(0);
+    for (int i = 0; i < all.count; i++)
+        if (all.conns[i]->state == IDLE)
+            ask(all.conns[i]);
+    settle(true);
+}
+
+static void report(void)
+{
+    printf("open=%d answered=%d closed=%d failed=%d\n", all.open, all.answered, all.closed,
+           all.failed);
+    fflush(stdout);
+}
+
+static void obey(char *line)
+{
+    line[strcspn(line, "\n")] = '\0';
+    if (strncmp(line, "open ", 5) == 0)
+        open_many(number(line + 5, 1, MAX_CONNS), true);
+    else if (strncmp(line, "send ", 5) == 0)
+        open_many(number(line + 5, 1, MAX_CONNS), false);
+    else if (strcmp(line, "again") == 0)
+        ask_again();
+    else if (strcmp(line, "wait") == 0)
+        settle(true);
+    else if (strcmp(line, "report") == 0)
+        for (int i = 0; i < 1 + all.count / EVENTS_AT_ONCE; i++)
+            turn(0);
+    else
+        die("%s: no such command", line);
+    report();
+}
+
+static void options(int argc, char **argv)
+{
+    const char *path = "/";
+    for (int option; (option = getopt(argc, argv, "p:m:u:s:")) != -1;)
+        switch (option) {
+        case 'p':
+            all.port = number(optarg, 1, 65535);
+            break;
+        case 'm':
+            all.mode = strcmp(optarg, "new") == 0 ? NEW : strcmp(optarg, "part") == 0 ? PART : KEEP;
+            break;
+        case 'u':
+            path = optarg;
+            break;
+        case 's':
+            all.sources = number(optarg, 1, 250);
+            break;
+        default:
+            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES]");
+        }
+    snprintf(all.request, sizeof all.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+}
+
+int main(int argc, char **argv)
+{
+    char line[128];
+    options(argc, argv);
+    raise_fd_limit();
+    all.epoll = epoll_create1(EPOLL_CLOEXEC);
+    while (fgets(line, sizeof line, stdin) != NULL)
+        obey(line);
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads HTTP/1.1 responses that have a Content-Length from a non-blocking socket and throws the
+ * bodies away. Used by conns.c and load.c, one struct a connection.
+ */
+#ifndef STM_TESTS_LIVE_RESPONSE_H
+#define STM_TESTS_LIVE_RESPONSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RESPONSE_HEAD_LIMIT 1024 /* bytes: as much of a head as is looked at */
+
+struct response {
+    int status;      /* 0 until the head is whole */
+    bool close;      /* the server said Connection: close */
+    bool begun;      /* a byte came */
+    int have;        /* bytes in head */
+    int64_t left;    /* bytes of the body still to come */
+    char head[RESPONSE_HEAD_LIMIT + 1];
+};
+
+enum response_event {
+    RESPONSE_MORE,   /* nothing more to read for now */
+    RESPONSE_DONE,   /* the response is whole */
+    RESPONSE_EOF,    /* the server closed */
+    RESPONSE_FAILED  /* see errno: ECONNRESET, EPROTO (a head without length, or too long) ... */
+};
+
+/* Before each request. */
+extern void response_begin(struct response *response);
+/* Reads what is there. */
+extern enum response_event response_read(struct response *response, int fd);
+
+#endif
