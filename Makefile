@@ -1,23 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment (st/st.mk, stiol/stiol.mk,
-# mpm/mpm.mk, ...), which says what the part is made of, and adds to these lists:
-#   PRODUCTS    what `make` builds            UNIT_TESTS  test targets that need no server, run by `make test`
+# mpm/mpm.mk, tests/unit/unit.mk, ...), which says what the part is made of and adds to PRODUCTS what `make` builds.
 # A variant is built into another folder: make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
 
 BUILD   ?= build
 VERSION := 0.1.0
+# libst's own: it continues State Threads 1.9.
+LIBST_VERSION := 2.0.0
 
-# --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS -----------------------------------------------------------------------
+# --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -------------------------------------------------
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-CFLAGS ?= -O2 -g
+CFLAGS       ?= -O2 -g
+APXS         ?= apxs
+PKG_CONFIG   ?= pkg-config
+HTTPD        ?= $(firstword $(wildcard /usr/sbin/apache2 /usr/sbin/httpd))
+PREFIX       ?= /usr/local
+LIBDIR       ?= $(PREFIX)/lib
+INCLUDEDIR   ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+MANDIR       ?= $(PREFIX)/share/man
+# Where httpd looks for modules and configuration, whatever PREFIX says.
+MODULEDIR    ?= $(APACHE_MODULES)
+SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
 
 # --- the project's ---------------------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
@@ -25,39 +37,129 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= -Iinclude -Ist -Istiol
 
 # Apache's and APR's headers are not ours to warn about: -isystem. Empty while apache2-dev is missing.
-APXS          ?= apxs
-PKG_CONFIG    ?= pkg-config
 APACHE_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -D_GNU_SOURCE%,\
                    $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
                    $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
                    $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)))
 APACHE_MODULES := $(shell $(APXS) -q LIBEXECDIR 2>/dev/null)
-HTTPD         ?= $(firstword $(wildcard /usr/sbin/apache2 /usr/sbin/httpd))
 
-PRODUCTS   :=
-UNIT_TESTS :=
+# --- the parts -------------------------------------------------------------------------------------------------------
+PRODUCTS :=
 
 -include st/st.mk
 -include stiol/stiol.mk
 -include mpm/mpm.mk
 -include stmstat/stmstat.mk
--include tests/unit/unit.mk
--include tests/stiol/stiol-tests.mk
--include bench/micro/micro.mk
--include bench/httpd/httpd.mk
+include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
 
 .PHONY: all
-all: $(PRODUCTS)
+all: $(PRODUCTS) ## build libst, STIOL and the module
 
-# Objects are made again when the flags change.
-SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] mpm/*.[cS] stmstat/*.[cS])
-$(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES)))): $(BUILD)/flags
+# Objects are made again when the compiler or its flags change.
+OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(wildcard st/*.[cS] stiol/*.[cS] mpm/*.[cS] stmstat/*.[cS]))))
+$(OBJECTS): $(BUILD)/flags
+FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS)
 .PHONY: force
 $(BUILD)/flags: force
 	@mkdir -p $(@D)
-	@echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS))' | cmp -s - $@ || \
-	    echo '$(subst ','\'',$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS))' > $@
+	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
 
-.PHONY: clean
-clean:
-	rm -rf $(BUILD)
+# Without httpd's headers the module cannot be built, but libst can: say so where it matters.
+ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
+$(filter $(BUILD)/stiol/% $(BUILD)/mpm/%,$(OBJECTS)): need-apache
+.PHONY: need-apache
+need-apache:
+	@echo "httpd's headers are missing ($(APXS) -q INCLUDEDIR says nothing): the package apache2-dev has them." >&2
+	@echo "  scripts/deps.sh run     installs what is needed to build and run, on Debian and Ubuntu" >&2
+	@false
+endif
+
+# --- run -------------------------------------------------------------------------------------------------------------
+MPM     ?= stm
+PORT    ?= 8080
+ADDRESS ?= 127.0.0.1
+RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' scripts/run.sh
+
+# What was missing when this Makefile was read (apxs) may have come since: hence $(MAKE).
+.PHONY: run stop status deps-run
+deps-run:
+	@scripts/deps.sh run
+run: deps-run ## start httpd with the module; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1
+	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory start-server
+.PHONY: start-server
+start-server:
+	@$(RUN) start
+stop: ## end it
+	@$(RUN) stop
+status: ## what runs
+	@$(RUN) status
+
+# --- test, bench, lint -----------------------------------------------------------------------------------------------
+# The parts of `make test` in their order; each is a target test-PART. One that fails does not keep the rest from running.
+TEST_PARTS ?= unit stiol sanitize house live
+
+.PHONY: test
+test: ## install what is missing, build, run all tests
+	@scripts/deps.sh run test
+	@BUILD='$(BUILD)' MAKE='$(MAKE)' scripts/test.sh $(TEST_PARTS)
+
+.PHONY: bench deps-bench
+deps-bench:
+	@scripts/deps.sh run bench
+bench: deps-bench ## microbenchmarks of the runtime, and httpd under each MPM
+	@for part in $(patsubst bench/%/,%,$(dir $(wildcard bench/*/*.mk))); do \
+	    $(MAKE) --no-print-directory bench-$$part || exit 1; done
+
+.PHONY: lint format
+lint: ## form, static analysis, SPDX lines
+	@scripts/deps.sh run lint
+	@$(MAKE) --no-print-directory lint-now
+.PHONY: lint-now
+lint-now:
+	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
+format: ## let clang-format write the sources as .clang-format says
+	@scripts/lint.sh --format
+
+# --- install ---------------------------------------------------------------------------------------------------------
+.PHONY: install install-lib install-module install-man
+install: install-lib install-module install-man ## DESTDIR= PREFIX=/usr/local; the module goes where httpd looks
+
+install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
+	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
+	install -m 644 $(BUILD)/libst.a '$(DESTDIR)$(LIBDIR)/libst.a'
+	install -m 644 $(BUILD)/libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so.2'
+	ln -sf libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so'
+	install -m 644 include/st.h '$(DESTDIR)$(INCLUDEDIR)/st.h'
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(LIBST_VERSION)|' \
+	    conf/st.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
+	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
+
+# A configuration that the administrator changed stays; the new one then lies beside it.
+install-module: $(BUILD)/mod_mpm_stm.so
+	@[ -n '$(MODULEDIR)' ] && [ -n '$(SYSCONFDIR)' ] || \
+	    { echo "apxs (package apache2-dev) is missing: give MODULEDIR= and SYSCONFDIR=" >&2; exit 1; }
+	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(SYSCONFDIR)/mods-available'
+	install -m 644 $(BUILD)/mod_mpm_stm.so '$(DESTDIR)$(MODULEDIR)/mod_mpm_stm.so'
+	sed 's|@MODULEDIR@|$(MODULEDIR)|' conf/mpm_stm.load.in > '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
+	chmod 644 '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
+	@conf='$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.conf'; \
+	if [ -e "$$conf" ] && ! cmp -s conf/mpm_stm.conf "$$conf"; then \
+	    echo "$$conf was changed: kept; the new one is $$conf.new"; conf=$$conf.new; fi; \
+	install -m 644 conf/mpm_stm.conf "$$conf"
+
+install-man:
+	@for page in $(wildcard docs/man/*.[1-8]); do \
+	    install -D -m 644 $$page '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
+
+.PHONY: deb
+deb: ## Debian packages in $(BUILD)/deb
+	@scripts/deps.sh run deb
+	@BUILD='$(BUILD)' scripts/deb.sh
+
+.PHONY: clean help
+clean: ## remove what was built
+	@BUILD='$(BUILD)' scripts/run.sh clean
+	rm -rf '$(BUILD)'
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

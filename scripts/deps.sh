@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says which.
+# Called by the Makefile before it builds, tests, benches or lints. Says nothing when all are there.
+# No service is started on the way, and the package "apache2", which is one, is never installed.
+#   DEPS=no     trusts the caller that everything is there (other distributions, own builds)
+
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+# die MESSAGE...  one line each, to stderr
+die()
+{
+    printf 'deps.sh: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '         %s\n' "$@" >&2
+    exit 1
+}
+
+# wanted SET...  the packages of the sets, one a line
+wanted()
+{
+    local set
+    for set in "$@"; do
+        [ -r "$here/deps/$set.list" ] || die "there is no set \"$set\" in scripts/deps/"
+        sed 's/#.*//; s/[[:space:]]//g; /^$/d' "$here/deps/$set.list"
+    done | sort -u
+}
+
+# missing PACKAGE...  those that dpkg does not know as installed
+missing()
+{
+    local package installed
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
+        sed -n 's/^installed //p' || true)
+    for package in "$@"; do
+        grep -qxF "$package" <<<"$installed" || echo "$package"
+    done
+}
+
+# Runs as root from here on ("deps.sh --as-root PACKAGE..."): the part that changes the machine.
+# A policy-rc.d that says no keeps services from being started by the packages' own scripts; one that the
+# administrator put there stays in charge.
+install_as_root()
+{
+    local policy=/usr/sbin/policy-rc.d log
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$log" "$policy"' EXIT
+        trap 'exit 1' INT TERM HUP
+        printf '#!/bin/sh\n# Put here by deps.sh while it installs packages; may be removed.\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
+    local apt=(apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300
+        -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
+
+    # A list that cannot be fetched is not the end: the old list and apt's cache may do.
+    "${apt[@]}" update >"$log" 2>&1 || echo "deps.sh: apt-get update failed, trying with the lists as they are" >&2
+    if ! "${apt[@]}" -s install "$@" >>"$log" 2>&1; then
+        grep -E '^(E|W|Err)' "$log" | tail -n 8 >&2 || true
+        die "apt does not find all of: $*" "Is the network there? Debian 12 or newer, or Ubuntu 22.04 or newer, is needed."
+    fi
+    if grep -q '^Inst apache2 ' "$log"; then
+        die "installing $* would bring in the package apache2, a service on port 80: not done"
+    fi
+    if ! "${apt[@]}" install "$@" >>"$log" 2>&1; then
+        grep -E '^(E|W|Err)' "$log" | tail -n 8 >&2 || true
+        die "could not install: $*" "Is the network there? Once it is:" "  apt-get install --no-install-recommends $*"
+    fi
+    tell_services "$@"
+}
+
+# tell_services PACKAGE...  the administrator should know what would start at the next boot
+tell_services()
+{
+    local units
+    units=$(dpkg -L "$@" 2>/dev/null | grep -E '/systemd/system/[^/@]+\.service$' | sed 's|.*/||' | sort -u | xargs || true)
+    [ -z "$units" ] || echo "deps.sh: not started, but perhaps enabled for the next boot: $units"
+}
+
+if [ "${1:-}" = --as-root ]; then
+    shift
+    install_as_root "$@"
+    exit
+fi
+[ $# -gt 0 ] || die "usage: deps.sh SET...   (sets: $(cd "$here/deps" && echo *.list | sed 's/\.list//g'))"
+[ "${DEPS:-}" != no ] || exit 0
+
+wants=$(wanted "$@")
+readarray -t packages <<<"$wants"
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    die "this machine has no apt, so nothing can be installed for you." \
+        "Needed are, by the names of Debian 12:" "  ${packages[*]}" \
+        "If they are there under other names, say so with DEPS=no (make DEPS=no ...)."
+fi
+lacking=$(missing "${packages[@]}")
+[ -n "$lacking" ] || exit 0
+readarray -t packages <<<"$lacking"
+
+by_hand="  apt-get install --no-install-recommends ${packages[*]}"
+echo "Installing: ${packages[*]}"
+if [ "$(id -u)" = 0 ]; then
+    install_as_root "${packages[@]}"
+elif ! command -v sudo >/dev/null; then
+    die "these packages are missing: ${packages[*]}" \
+        "You are not root and there is no sudo. Somebody who is root has to run:" "$by_hand"
+elif ! sudo -n true 2>/dev/null && ! { [ -t 0 ] && sudo -v; }; then
+    die "these packages are missing: ${packages[*]}" \
+        "You are not root and sudo does not let you. Somebody who may has to run:" "$by_hand"
+else
+    sudo "$here/deps.sh" --as-root "${packages[@]}"
+fi
+echo "Installed."

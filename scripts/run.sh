@@ -1,0 +1,399 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh start|stop|status|clean  the server of `make run` and `make stop`: the distribution's httpd with a
+# private ServerRoot, $BUILD/run. Nothing outside of it is read for configuration, and no port below 1024 used.
+# Environment:
+#   BUILD    the build folder (build)           MPM      stm, event, worker or prefork (stm)
+#   PORT     1024..65535 (8080)                 ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
+#   HTTPD    the server's program (/usr/sbin/apache2, else /usr/sbin/httpd)
+#
+# Started by root, httpd's children run as www-data (else nobody). If that user cannot come to $BUILD/run, say
+# because the checkout lies in a home folder of mode 0700, the ServerRoot is put into a fresh folder of
+# /var/tmp (else /run), with a copy of the module, and $BUILD/run is a symbolic link to it.
+
+set -euo pipefail
+umask 022
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+BUILD=${BUILD:-build}
+case $BUILD in /*) build=$BUILD ;; *) build=$top/$BUILD ;; esac
+MPM=${MPM:-stm}
+PORT=${PORT:-8080}
+ADDRESS=${ADDRESS:-127.0.0.1}
+PATH=$PATH:/usr/sbin:/sbin
+HTTPD=${HTTPD:-$(command -v apache2 || command -v httpd || true)}
+start_wait=15 # seconds until the server must have answered
+stop_wait=10  # seconds that a stop may take before SIGKILL
+
+run=$build/run                       # what the user is told
+root=$(readlink -f "$run" || true)   # what httpd is told
+root=${root:-$run}
+user="" group=""
+
+# die MESSAGE...  one line each, to stderr
+die()
+{
+    printf 'run: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '     %s\n' "$@" >&2
+    exit 1
+}
+
+# --- processes ---------------------------------------------------------------------------------------------
+
+# living PGID  the processes of a group, zombies left out: where nobody reaps them they stay for ever
+living()
+{
+    cat /proc/[0-9]*/stat 2>/dev/null |
+        sed -n 's/^\([0-9]*\) (.*) \([A-Za-z]\) [0-9]* \([0-9]*\) .*/\1 \2 \3/p' |
+        awk -v group="$1" '$3 == group && $2 != "Z" { print $1 }'
+}
+
+# is_ours PID  whether that process was started with this ServerRoot's configuration
+is_ours()
+{
+    tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF -- "$root/conf/httpd.conf"
+} 2>/dev/null
+
+# find_server  prints the process group of the server that runs from $root; httpd makes itself the leader of one.
+# Fails if there is none. The master may be dead with its children alive: they are still found.
+find_server()
+{
+    local pgid pid
+    [ -r "$root/logs/httpd.pid" ] || return 1
+    read -r pgid <"$root/logs/httpd.pid" || true
+    [[ $pgid =~ ^[1-9][0-9]*$ ]] || return 1
+    for pid in $(living "$pgid"); do
+        if is_ours "$pid"; then
+            echo "$pgid"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# alive  whether any process was started with $root's configuration (before the pid file is there)
+alive()
+{
+    grep -qszxF -f <(echo "$root/conf/httpd.conf") /proc/[0-9]*/cmdline
+}
+
+# setting NAME  a value that the server of $root was started with
+setting()
+{
+    sed -n "s/^# run:.* $1=\([^ ]*\).*/\1/p" "$root/conf/httpd.conf" 2>/dev/null
+}
+
+# --- start -------------------------------------------------------------------------------------------------
+
+check_arguments()
+{
+    case $MPM in
+    stm | event | worker | prefork) ;;
+    *) die "MPM=$MPM is not known. There are: stm event worker prefork" ;;
+    esac
+    if ! [[ $PORT =~ ^[0-9]{1,5}$ ]] || ((10#$PORT < 1024 || 10#$PORT > 65535)); then
+        die "PORT=$PORT: must be a number from 1024 to 65535 (those below belong to the system's services)"
+    fi
+    [[ $ADDRESS =~ ^[0-9a-fA-F.:]+$ ]] || die "ADDRESS=$ADDRESS: must be an IPv4 or IPv6 address"
+    [[ $root != *[\"\\\$%\|*?[]* ]] || die "$root: a folder name with any of \" \\ \$ % | * ? [ in it does not do for httpd"
+    [ -x "$HTTPD" ] || die "there is no httpd (on Debian: /usr/sbin/apache2, package apache2-bin)"
+    command -v curl >/dev/null || die "curl is missing"
+}
+
+# listeners  who listens on $PORT where it would be in our way, one a line; nothing when the port is free
+listeners()
+{
+    local host
+    if command -v ss >/dev/null; then
+        ss -Hltnp "sport = :$PORT" | awk -v own="$ADDRESS" '
+            { address = $4; sub(/:[0-9]+$/, "", address); gsub(/[][]|%.*/, "", address) }
+            address == own || address ~ /^(\*|0\.0\.0\.0|::|::1|127\..*|::ffff:127\..*)$/ ||
+            own == "0.0.0.0" || own == "::" { print $4, $6 }'
+    else
+        for host in 127.0.0.1 ::1 "$ADDRESS"; do
+            ! (exec 3<>"/dev/tcp/$host/$PORT") 2>/dev/null || echo "$host:$PORT"
+        done | sort -u
+    fi
+}
+
+check_port()
+{
+    local found
+    found=$(listeners)
+    [ -z "$found" ] || die "port $PORT is in use:" "$found" \
+        "Choose another one, for example: make run MPM=$MPM PORT=$((10#$PORT == 65535 ? 8081 : 10#$PORT + 1))"
+}
+
+# module_of MPM  path of its module
+module_of()
+{
+    local path=$modules/mod_mpm_$1.so
+    [ "$1" != stm ] || path=$build/mod_mpm_stm.so
+    [ -r "$path" ] || die "$path is missing$([ "$1" != stm ] || echo "; make builds it")"
+    echo "$path"
+}
+
+# choose_user  whom the children of a root server become
+choose_user()
+{
+    local name
+    for name in www-data nobody; do
+        if id "$name" >/dev/null 2>&1; then
+            user=$name
+            group=$(id -gn "$name")
+            return
+        fi
+    done
+    die "there is neither a user www-data nor nobody that httpd's children could run as"
+}
+
+# reachable FOLDER  whether $user can read the page in that ServerRoot
+reachable()
+{
+    setpriv --reuid "$user" --regid "$group" --clear-groups -- cat "$1/htdocs/index.html" >/dev/null 2>&1
+}
+
+# fill FOLDER  makes what a ServerRoot needs; a page that the user has changed stays
+fill()
+{
+    mkdir -p "$1"/{conf,htdocs,logs,run} || die "cannot write to $1"
+    [ -w "$1/conf" ] || die "$1 belongs to $(stat -c %U "$1"), who ran the server before." \
+        "As that user: make stop clean"
+    [ -e "$1/htdocs/index.html" ] ||
+        echo '<html><body><h1>It works!</h1></body></html>' >"$1/htdocs/index.html"
+}
+
+# move_outside  a ServerRoot where $user can reach it, and $run a link to it
+move_outside()
+{
+    local base
+    for base in /var/tmp /run; do
+        root=$(mktemp -d "$base/stm-run.XXXXXX") || continue
+        chmod 755 "$root"
+        fill "$root"
+        if reachable "$root"; then
+            rm -rf "$run"
+            ln -s "$root" "$run"
+            echo "$user cannot reach $run: the ServerRoot is $root, and $run a link to it."
+            return
+        fi
+        rm -rf "$root"
+    done
+    die "the user $user, as whom httpd's children run, can reach neither $run nor a folder in /var/tmp or /run"
+}
+
+prepare_root()
+{
+    mkdir -p "$build"
+    # A link whose target went, or is another user's: start anew.
+    if [ -L "$run" ] && ! [ -O "$root/htdocs/index.html" ]; then
+        rm -f "$run"
+        root=$run
+    fi
+    fill "$root"
+    choose_user
+    [ "$(id -u)" = 0 ] || return 0
+    setpriv --reuid "$user" --regid "$group" --clear-groups true 2>/dev/null ||
+        die "root cannot become $user here (a container without CAP_SETUID?): run it as an ordinary user"
+    reachable "$root" || move_outside
+}
+
+write_configuration()
+{
+    local module listen=$ADDRESS:$PORT mime=/etc/mime.types
+    [[ $ADDRESS != *:* ]] || listen=[$ADDRESS]:$PORT
+    module=$(module_of "$MPM")
+    if [ "$MPM" = stm ] && [ "$root" != "$run" ]; then
+        mkdir -p "$root/modules"
+        install -m 755 "$module" "$root/modules/"
+        module=$root/modules/mod_mpm_stm.so
+    fi
+    if [ ! -r "$mime" ]; then
+        mime=$root/conf/mime.types
+        cp "$top/conf/mime.types" "$mime"
+    fi
+    cp "$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf" "$root/conf/mpm.conf"
+    awk -v map="MPM=$MPM|ADDRESS=$ADDRESS|PORT=$PORT|LISTEN=$listen|ROOT=$root|USER=$user|GROUP=$group|\
+MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime" '
+        BEGIN { count = split(map, pairs, "|") }
+        {
+            for (i = 1; i <= count; i++) {
+                at = index(pairs[i], "=")
+                key = "@" substr(pairs[i], 1, at - 1) "@"
+                value = substr(pairs[i], at + 1)
+                while ((found = index($0, key)) > 0)
+                    $0 = substr($0, 1, found - 1) value substr($0, found + length(key))
+            }
+            print
+        }' "$top/conf/run.conf.in" >"$root/conf/httpd.conf"
+}
+
+# launch  starts httpd, which detaches itself. It inherits nothing of make's: no descriptor of a job server, no flags.
+launch()
+{
+    (
+        cd /
+        for fd in /proc/self/fd/*; do
+            fd=${fd##*/}
+            ((fd <= 2)) || eval "exec $fd>&-"
+        done
+        unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+        exec "$HTTPD" -d "$root" -f "$root/conf/httpd.conf" -k start
+    ) </dev/null >"$root/logs/start.log" 2>&1
+}
+
+# give_up MESSAGE  ends a server that did not come up, and shows what it said
+give_up()
+{
+    local pgid
+    {
+        cat "$root/logs/start.log"
+        [ ! -s "$root/logs/error.log" ] || tail -n 8 "$root/logs/error.log"
+    } | sed 's/^/  /' >&2
+    if pgid=$(find_server); then
+        end_server "$pgid"
+    fi
+    die "$1"
+}
+
+# url  the address to reach the server from here
+url()
+{
+    local host=$ADDRESS
+    case $host in
+    0.0.0.0 | 127.0.0.1) host=localhost ;;
+    :: | ::1) host="[::1]" ;;
+    *:*) host=[$host] ;;
+    esac
+    echo "http://$host:$PORT/"
+}
+
+# wait_for_answer  until the page comes, the server is gone, or the time is up
+wait_for_answer()
+{
+    local deadline=$((SECONDS + start_wait))
+    while ((SECONDS < deadline)); do
+        if curl -gfsS --noproxy '*' --max-time 5 "$(url)" 2>/dev/null | cmp -s - "$root/htdocs/index.html" &&
+            find_server >/dev/null; then
+            return 0
+        fi
+        alive || return 1
+        sleep 0.1
+    done
+    return 1
+}
+
+start()
+{
+    local pgid
+    check_arguments
+    modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
+    if pgid=$(find_server); then
+        die "a server runs already from $run: process $pgid, MPM $(setting MPM), port $(setting PORT)." \
+            "End it first: make stop"
+    fi
+    check_port
+    module_of "$MPM" >/dev/null
+    prepare_root
+    rm -f "$root/logs/httpd.pid" "$root/logs/error.log" "$root/logs/access.log"
+    write_configuration
+    launch || give_up "httpd did not start"
+    wait_for_answer || give_up "httpd ended, or did not answer on $(url) within $start_wait s"
+    tell
+}
+
+# --- what is told ------------------------------------------------------------------------------------------
+
+# tell  the address, the processes with their kernel threads, where the logs are and how to stop
+tell()
+{
+    local pgid prefix="" members
+    pgid=$(find_server) || die "nothing runs from $run"
+    MPM=$(setting MPM) PORT=$(setting PORT) ADDRESS=$(setting ADDRESS)
+    members=$(living "$pgid" | paste -sd,)
+    [ "$BUILD" = build ] || prefix=" BUILD=$BUILD"
+    echo "Server:     $(url)   (MPM $MPM, $("$HTTPD" -v | sed -n 's/^Server version: //p'))"
+    echo "Processes:  NLWP is the number of kernel threads"
+    ps -o pid,ppid,user,nlwp,rss,args -p "$members" | sed 's/^/  /'
+    echo "Logs:       $run/logs/"
+    echo "Stop:       make stop$prefix"
+}
+
+# --- stop --------------------------------------------------------------------------------------------------
+
+# gone PGID SECONDS  waits until no process of the group is left
+gone()
+{
+    local deadline=$((SECONDS + $2))
+    while [ -n "$(living "$1")" ]; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.1
+    done
+}
+
+# end_server PGID  SIGTERM to the master (to the children, if the master is dead), at last SIGKILL to the group
+end_server()
+{
+    local pgid=$1 pid
+    if is_ours "$pgid"; then
+        kill -TERM "$pgid" 2>/dev/null || true
+    else
+        echo "The master, process $pgid, is dead; its children are not."
+        for pid in $(living "$pgid"); do
+            kill -TERM "$pid" 2>/dev/null || true
+        done
+    fi
+    if ! gone "$pgid" "$stop_wait"; then
+        echo "Not all ended within $stop_wait s. SIGKILL to: $(living "$pgid" | xargs)"
+        kill -KILL -- "-$pgid" 2>/dev/null || true
+        gone "$pgid" 3 || die "processes of group $pgid are still there:" "$(living "$pgid" | xargs)"
+    fi
+    rm -f "$root/logs/httpd.pid"
+}
+
+stop()
+{
+    local pgid pidfile=$root/logs/httpd.pid
+    if [ ! -e "$pidfile" ]; then
+        echo "Nothing to stop: no server runs from $run."
+        return
+    fi
+    [ -O "$pidfile" ] || [ "$(id -u)" = 0 ] ||
+        die "the server of $run was started by $(stat -c %U "$pidfile"), and only that user or root can stop it"
+    if pgid=$(find_server); then
+        end_server "$pgid"
+        echo "Stopped."
+    else
+        rm -f "$pidfile"
+        echo "No server runs from $run: removed the pid file that an earlier one left."
+    fi
+}
+
+# clean  removes the ServerRoots of this build folder and of the variants in it
+clean()
+{
+    for run in "$build/run" "$build"/*/run; do
+        [ -e "$run" ] || [ -L "$run" ] || continue
+        root=$(readlink -f "$run")
+        ! find_server >/dev/null || die "a server runs from $run. End it first: make stop"
+        case $root in
+        /var/tmp/stm-run.* | /run/stm-run.*) rm -rf "$root" ;;
+        esac
+        rm -rf "$run"
+    done
+}
+
+# One of us at a time. The lock is on the folder itself, so that no file of one user is in another's way.
+if [ "${1:-}" = start ]; then
+    mkdir -p "$build"
+fi
+if [ -d "$build" ] && [ "${1:-}" != status ]; then
+    exec 9<"$build"
+    flock -w 30 9 || die "another make run or make stop is at work in $build"
+fi
+case ${1:-} in
+start | stop | clean) "$1" ;;
+status) tell ;;
+*) die "usage: run.sh start|stop|status|clean" ;;
+esac
