@@ -1,0 +1,1213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public interface of libst, the state threads runtime: every call of State Threads 1.9 with
+ * the same meaning, and what the I/O layer and the MPM need beyond it. Owned by st/; included by all.
+ *
+ * Rules that hold for every call:
+ *  - Time is in microseconds (us). A timeout counts from st_utime_last_clock(), the time of the
+ *    scheduler's last visit to epoll; ST_UTIME_NO_WAIT and ST_UTIME_NO_TIMEOUT are its two ends.
+ *  - An int or ssize_t call that fails returns -1, a pointer call NULL; errno then says why. errno
+ *    is kept per state thread.
+ *  - A virtual processor (VP) is a kernel thread on which st_init() was called. Unless said
+ *    otherwise a call is made on a VP; on any other kernel thread it fails with EPERM.
+ *  - State threads never move between VPs. Objects (threads, descriptors, locks, watches) belong
+ *    to the VP that made them; only st_vp_post() may be called from elsewhere.
+ *  - "Yields: yes" means that other state threads may run before the call returns.
+ *
+ * Each declaration is documented in one form, from which the manual pages are made:
+ * text, then @param, @return, @errno, @yields, @since.
+ */
+#ifndef ST_H
+#define ST_H
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ST_VERSION "2.0"
+#define ST_VERSION_MAJOR 2
+#define ST_VERSION_MINOR 0
+
+/** Defined while the library has the context switch callbacks. */
+#define ST_SWITCH_CB
+
+#ifndef ETIME
+#define ETIME ETIMEDOUT
+#endif
+
+/** A timeout that never passes. */
+#ifndef ST_UTIME_NO_TIMEOUT
+#define ST_UTIME_NO_TIMEOUT ((st_utime_t)-1LL)
+#endif
+
+/** A timeout that has passed already: look once, do not wait. */
+#ifndef ST_UTIME_NO_WAIT
+#define ST_UTIME_NO_WAIT 0
+#endif
+
+/** Event systems, for st_set_eventsys(). DEFAULT and ALT are epoll; SELECT and POLL are not built. */
+#define ST_EVENTSYS_DEFAULT 0
+#define ST_EVENTSYS_SELECT 1
+#define ST_EVENTSYS_POLL 2
+#define ST_EVENTSYS_ALT 3
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/** Time or a span of time in microseconds, from an arbitrary start. */
+typedef unsigned long long st_utime_t;
+/** A state thread; valid until it has ended and, if joinable, was joined. */
+typedef struct st_thread *st_thread_t;
+/** A condition variable. */
+typedef struct st_cond *st_cond_t;
+/** A mutual exclusion lock among the state threads of one VP. */
+typedef struct st_mutex *st_mutex_t;
+/** A file descriptor object: an OS descriptor made non-blocking, with private data. */
+typedef struct st_netfd *st_netfd_t;
+/** A virtual processor, as seen from other kernel threads. */
+typedef struct st_vp *st_vp_t;
+#ifdef ST_SWITCH_CB
+/** A function called when a state thread is switched out or in. */
+typedef void (*st_switch_cb_t)(void);
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * Initialization
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Makes the calling kernel thread a VP; what runs on it becomes the primordial state thread. Also
+ * sets SIGPIPE to be ignored and raises the soft limit of open descriptors to the hard one.
+ * Harmless when called again on the same VP.
+ *
+ * After fork() in a process whose forking thread was a VP, the child is no VP until it makes one of
+ * the State Threads 1.9 calls (this one included); then it goes on with copies of all state threads
+ * of the parent, on an epoll instance of its own. See st_after_fork_child() for the other way.
+ *
+ * @return 0, or -1 with errno
+ * @errno ENOMEM  no memory
+ * @errno EMFILE  no descriptor free for epoll and the eventfd (2 are needed), also ENFILE
+ * @yields no
+ * @since 1.9
+ */
+extern int st_init(void);
+
+/**
+ * Frees everything that the calling VP holds: stacks, timers, the descriptor table, epoll. Ends the
+ * primordial thread's private data (key destructors run). Armed watches are disarmed. After it
+ * st_init() may be called again.
+ *
+ * @return 0, or -1 with errno
+ * @errno EBUSY  not called from the primordial thread, or other state threads are alive
+ * @errno EPERM  the kernel thread is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern int st_destroy(void);
+
+/**
+ * Tells whether the calling kernel thread is a VP. Costs one read of a thread-local pointer.
+ *
+ * @return nonzero if it is
+ * @yields no
+ * @since 2.0
+ */
+extern int st_is_vp(void);
+
+/**
+ * Drops the calling kernel thread's VP for good, touching neither epoll nor memory: for a child
+ * process after fork that wants no part of the parent's state threads. libst itself drops it in
+ * every child of fork() (pthread_atfork), but can take it up again; after this call it cannot, and
+ * st_init() makes a new VP.
+ *
+ * @yields no
+ * @since 2.0
+ */
+extern void st_after_fork_child(void);
+
+/**
+ * Says how many descriptors the process may open.
+ *
+ * @return the limit set by st_init(), -1 before it
+ * @yields no
+ * @since 1.9
+ */
+extern int st_getfdlimit(void);
+
+/**
+ * Chooses the event system. To be called before st_init().
+ *
+ * @param eventsys  one of ST_EVENTSYS_*; DEFAULT and ALT both mean epoll
+ * @return 0, or -1 with errno
+ * @errno EINVAL  not a known value, or one that is not built (SELECT, POLL)
+ * @errno EBUSY   the event system has been set already
+ * @yields no
+ * @since 1.9
+ */
+extern int st_set_eventsys(int eventsys);
+
+/**
+ * @return the event system in use: ST_EVENTSYS_ALT, or -1 while none is set
+ * @yields no
+ * @since 1.9
+ */
+extern int st_get_eventsys(void);
+
+/**
+ * @return the name of the event system in use: "epoll", or "" while none is set
+ * @yields no
+ * @since 1.9
+ */
+extern const char *st_get_eventsys_name(void);
+
+#ifdef ST_SWITCH_CB
+/**
+ * Sets the function called whenever a state thread goes on after having stopped. It is not called
+ * for the first run of a new thread. It runs as the thread in question and must not block.
+ *
+ * @param cb  the function, NULL for none (the default)
+ * @return the previous one
+ * @yields no
+ * @since 1.9
+ */
+extern st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
+
+/**
+ * Sets the function called whenever a state thread stops, also for the last time. It runs as the
+ * thread in question and must not block.
+ *
+ * @param cb  the function, NULL for none (the default)
+ * @return the previous one
+ * @yields no
+ * @since 1.9
+ */
+extern st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * State threads
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * @return the calling state thread; NULL on a kernel thread that is no VP
+ * @yields no
+ * @since 1.9
+ */
+extern st_thread_t st_thread_self(void);
+
+/**
+ * Creates a state thread and puts it at the end of the run queue.
+ *
+ * @param start       the function to run; its return ends the thread
+ * @param arg         passed to start
+ * @param joinable    nonzero: the thread is kept when it ends until st_thread_join() takes it
+ * @param stack_size  bytes, rounded up to pages and to at least 16 KB; 0 means 64 KB. Only touched
+ *                    pages use memory. A guard lies below every stack.
+ * @return the thread, or NULL with errno
+ * @errno ENOMEM  no memory, no address space, or no mapping left to guard the stack with
+ * @errno EINVAL  stack_size is negative
+ * @yields no
+ * @since 1.9
+ */
+extern st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
+                                    int stack_size);
+
+/**
+ * Ends the calling state thread: destructors of its keys run, a joiner is woken. When the last
+ * thread of the VP ends, the process exits with status 0.
+ *
+ * @param retval  given to st_thread_join()
+ * @yields yes, and does not return
+ * @since 1.9
+ */
+extern void st_thread_exit(void *retval) __attribute__((noreturn));
+
+/**
+ * Waits until a joinable thread has ended. Only one thread may join another.
+ *
+ * @param thread   the thread; no longer valid after success
+ * @param retvalp  receives its return value, unless NULL
+ * @return 0, or -1 with errno
+ * @errno EINVAL   the thread is not joinable, or another thread waits for it already
+ * @errno EDEADLK  the thread is the caller
+ * @errno EINTR    interrupted by st_thread_interrupt()
+ * @yields yes, unless the thread has ended already
+ * @since 1.9
+ */
+extern int st_thread_join(st_thread_t thread, void **retvalp);
+
+/**
+ * Interrupts a state thread: the call in which it waits fails with EINTR. If it does not wait, its
+ * next call that would wait does. A thread that has ended is left alone.
+ *
+ * @param thread  the thread, may be the caller
+ * @yields no
+ * @since 1.9
+ */
+extern void st_thread_interrupt(st_thread_t thread);
+
+/**
+ * Gives the VP to the next ready state thread and returns when it is this one's turn again. Also
+ * lets I/O be polled now and then. Not interruptible.
+ *
+ * @yields yes
+ * @since 2.0
+ */
+extern void st_thread_yield(void);
+
+/**
+ * Parks the calling state thread until st_thread_unpark(). A token left by an earlier unpark makes
+ * it return 0 at once, and wins over timeout and interrupt.
+ *
+ * @param timeout  us
+ * @return 0, or -1 with errno
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields yes, unless there is a token
+ * @since 2.0
+ */
+extern int st_thread_park(st_utime_t timeout);
+
+/**
+ * Makes a parked thread ready. If it is not parked it gets a token for its next st_thread_park();
+ * there is never more than one.
+ *
+ * @param thread  a thread of the same VP
+ * @yields no
+ * @since 2.0
+ */
+extern void st_thread_unpark(st_thread_t thread);
+
+/**
+ * Turns the randomization of stack bases on or off for threads created from now on. On: stacks are
+ * a page larger and start at a random offset in it.
+ *
+ * @param on  nonzero: on
+ * @return the previous setting
+ * @yields no
+ * @since 1.9
+ */
+extern int st_randomize_stacks(int on);
+
+/* ------------------------------------------------------------------------------------------------
+ * Time
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Replaces the clock behind st_utime(). To be called before st_init().
+ *
+ * @param func  returns us from an arbitrary start, never going back; NULL: the built-in clock
+ * @return 0, or -1 with errno
+ * @errno EINVAL  a VP exists already
+ * @yields no
+ * @since 1.9
+ */
+extern int st_set_utime_function(st_utime_t (*func)(void));
+
+/**
+ * @return the current high-resolution time, us. Works on any kernel thread.
+ * @yields no
+ * @since 1.9
+ */
+extern st_utime_t st_utime(void);
+
+/**
+ * @return the time of the scheduler's last visit to epoll, us: the base of all timeouts
+ * @yields no
+ * @since 1.9
+ */
+extern st_utime_t st_utime_last_clock(void);
+
+/**
+ * Turns the cache behind st_time() on or off. The cached time is renewed by the scheduler when it
+ * is older than a second.
+ *
+ * @param on  nonzero: on
+ * @return the previous setting, 0 or 1
+ * @yields no
+ * @since 1.9
+ */
+extern int st_timecache_set(int on);
+
+/**
+ * @return seconds since the Epoch: cached if st_timecache_set() is on, else time(2)
+ * @yields no
+ * @since 1.9
+ */
+extern time_t st_time(void);
+
+/**
+ * Suspends the calling thread.
+ *
+ * @param usecs  us; ST_UTIME_NO_WAIT: yields; ST_UTIME_NO_TIMEOUT: until interrupted
+ * @return 0, or -1 with errno
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_usleep(st_utime_t usecs);
+
+/**
+ * Suspends the calling thread.
+ *
+ * @param secs  seconds; 0: yields; negative: until interrupted
+ * @return 0, or -1 with errno
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_sleep(int secs);
+
+/* ------------------------------------------------------------------------------------------------
+ * Condition variables and mutexes
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * @return a new condition variable, or NULL with errno
+ * @errno ENOMEM  no memory
+ * @yields no
+ * @since 1.9
+ */
+extern st_cond_t st_cond_new(void);
+
+/**
+ * Destroys a condition variable.
+ *
+ * @param cvar  no longer valid after success
+ * @return 0, or -1 with errno
+ * @errno EBUSY  threads wait on it
+ * @yields no
+ * @since 1.9
+ */
+extern int st_cond_destroy(st_cond_t cvar);
+
+/**
+ * Waits until the condition is signalled. No mutex is needed: nothing changes between a check and
+ * this call unless something that yields lies between them.
+ *
+ * @param cvar     the condition variable
+ * @param timeout  us
+ * @return 0, or -1 with errno
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt() (also: after the signal, before running)
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout);
+
+/**
+ * st_cond_timedwait() without a timeout.
+ *
+ * @param cvar  the condition variable
+ * @return 0, or -1 with errno
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_cond_wait(st_cond_t cvar);
+
+/**
+ * Wakes the thread that has waited longest, if any.
+ *
+ * @param cvar  the condition variable
+ * @return 0
+ * @yields no
+ * @since 1.9
+ */
+extern int st_cond_signal(st_cond_t cvar);
+
+/**
+ * Wakes all waiting threads, in the order in which they came.
+ *
+ * @param cvar  the condition variable
+ * @return 0
+ * @yields no
+ * @since 1.9
+ */
+extern int st_cond_broadcast(st_cond_t cvar);
+
+/**
+ * @return a new mutex, unlocked, or NULL with errno
+ * @errno ENOMEM  no memory
+ * @yields no
+ * @since 1.9
+ */
+extern st_mutex_t st_mutex_new(void);
+
+/**
+ * Destroys a mutex.
+ *
+ * @param lock  no longer valid after success
+ * @return 0, or -1 with errno
+ * @errno EBUSY  it is locked
+ * @yields no
+ * @since 1.9
+ */
+extern int st_mutex_destroy(st_mutex_t lock);
+
+/**
+ * Locks a mutex, waiting in line if it is taken.
+ *
+ * @param lock  the mutex
+ * @return 0, or -1 with errno
+ * @errno EDEADLK  the caller has it already
+ * @errno EINTR    interrupted by st_thread_interrupt() before it got the mutex (also: before the
+ *                 call, even if the mutex is free)
+ * @yields yes, if the mutex is taken
+ * @since 1.9
+ */
+extern int st_mutex_lock(st_mutex_t lock);
+
+/**
+ * Unlocks a mutex; the first in line becomes its owner.
+ *
+ * @param lock  the mutex
+ * @return 0, or -1 with errno
+ * @errno EPERM  the caller does not have it
+ * @yields no
+ * @since 1.9
+ */
+extern int st_mutex_unlock(st_mutex_t lock);
+
+/**
+ * Locks a mutex if it is free.
+ *
+ * @param lock  the mutex
+ * @return 0, or -1 with errno
+ * @errno EBUSY  a thread, maybe the caller, has it
+ * @yields no
+ * @since 1.9
+ */
+extern int st_mutex_trylock(st_mutex_t lock);
+
+/* ------------------------------------------------------------------------------------------------
+ * Thread-specific data
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Makes a key, valid in all threads of all VPs of the process; every value starts as NULL. Keys
+ * cannot be removed.
+ *
+ * @param keyp        receives the key
+ * @param destructor  called with a non-NULL value when the value is replaced and when its thread
+ *                    ends; may be NULL
+ * @return 0, or -1 with errno
+ * @errno EAGAIN  st_key_getlimit() keys exist already
+ * @yields no
+ * @since 1.9
+ */
+extern int st_key_create(int *keyp, void (*destructor)(void *));
+
+/**
+ * @return how many keys a process may make: 1024
+ * @yields no
+ * @since 1.9
+ */
+extern int st_key_getlimit(void);
+
+/**
+ * Sets the calling thread's value of a key. The destructor is called with a replaced value that is
+ * neither NULL nor equal to the new one.
+ *
+ * @param key    from st_key_create()
+ * @param value  the value
+ * @return 0, or -1 with errno
+ * @errno EINVAL  not a key
+ * @errno ENOMEM  no memory
+ * @yields no, unless the destructor does
+ * @since 1.9
+ */
+extern int st_thread_setspecific(int key, void *value);
+
+/**
+ * @param key  from st_key_create()
+ * @return the calling thread's value, NULL if there is none or key is not a key
+ * @yields no
+ * @since 1.9
+ */
+extern void *st_thread_getspecific(int key);
+
+/* ------------------------------------------------------------------------------------------------
+ * Descriptor objects
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Makes a descriptor object from any open descriptor and sets it non-blocking.
+ *
+ * @param osfd  the descriptor
+ * @return the object, or NULL with errno
+ * @errno EBADF   not an open descriptor
+ * @errno ENOMEM  no memory
+ * @yields no
+ * @since 1.9
+ */
+extern st_netfd_t st_netfd_open(int osfd);
+
+/**
+ * The same for a socket, with one syscall less.
+ *
+ * @param osfd  the socket
+ * @return the object, or NULL with errno
+ * @errno EBADF   not an open descriptor
+ * @errno ENOMEM  no memory
+ * @yields no
+ * @since 1.9
+ */
+extern st_netfd_t st_netfd_open_socket(int osfd);
+
+/**
+ * Frees a descriptor object and leaves the descriptor open. The destructor of its data runs.
+ * Threads that wait on the descriptor fail with EBADF.
+ *
+ * @param fd  the object, no longer valid
+ * @yields no
+ * @since 1.9
+ */
+extern void st_netfd_free(st_netfd_t fd);
+
+/**
+ * Frees a descriptor object and closes the descriptor.
+ *
+ * @param fd  the object, no longer valid unless EBUSY
+ * @return 0, or -1 with errno of close(2) or
+ * @errno EBUSY  threads wait on it; nothing was done
+ * @yields no
+ * @since 1.9
+ */
+extern int st_netfd_close(st_netfd_t fd);
+
+/**
+ * @param fd  the object
+ * @return its descriptor
+ * @yields no
+ * @since 1.9
+ */
+extern int st_netfd_fileno(st_netfd_t fd);
+
+/**
+ * Sets an object's private data. The destructor set before is called with the data replaced, if
+ * that is neither NULL nor the same.
+ *
+ * @param fd          the object
+ * @param value       the data, owned by the object from now on
+ * @param destructor  called with the data when it is replaced or the object freed; may be NULL
+ * @yields no
+ * @since 1.9
+ */
+extern void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *));
+
+/**
+ * @param fd  the object
+ * @return its private data, NULL if none was set
+ * @yields no
+ * @since 1.9
+ */
+extern void *st_netfd_getspecific(st_netfd_t fd);
+
+/**
+ * Serializes st_accept() among processes where the system needs that. Linux does not (State Threads
+ * 1.9 does nothing here either): it is a no-op.
+ *
+ * @param fd  the object of a listening socket
+ * @return 0
+ * @yields no
+ * @since 1.9
+ */
+extern int st_netfd_serialize_accept(st_netfd_t fd);
+
+/**
+ * Waits for readiness of one descriptor. Asks the kernel, so it is right also for a descriptor
+ * that the program reads and writes behind libst's back.
+ *
+ * @param fd       the object
+ * @param how      POLLIN, POLLOUT, POLLPRI, or'ed
+ * @param timeout  us
+ * @return 0, or -1 with errno
+ * @errno ETIME   the timeout passed
+ * @errno EINTR   interrupted by st_thread_interrupt()
+ * @errno EBADF   the descriptor is not open
+ * @errno EINVAL  how has no or other bits
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
+
+/**
+ * Waits until at least one of a set of descriptors is ready. Like st_netfd_poll() it asks the
+ * kernel.
+ *
+ * @param pds      what to wait for; revents is set. events is POLLIN, POLLOUT, POLLPRI, or'ed
+ * @param npds     their number
+ * @param timeout  us
+ * @return the number of ready descriptors (one that is not open counts, with POLLNVAL), 0 after the
+ *         timeout, or -1 with errno
+ * @errno EINTR   interrupted by st_thread_interrupt()
+ * @errno EINVAL  a negative descriptor, or events with no or other bits
+ * @errno ENOMEM  no memory
+ * @yields yes
+ * @since 1.9
+ */
+extern int st_poll(struct pollfd *pds, int npds, st_utime_t timeout);
+
+/* ------------------------------------------------------------------------------------------------
+ * Blocking I/O. In each, timeout is the longest time without any progress.
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Accepts a connection. The new socket is non-blocking.
+ *
+ * @param fd       the object of a listening socket
+ * @param addr     receives the peer's address, unless NULL
+ * @param addrlen  in: room at addr, out: the address's length, bytes
+ * @param timeout  us
+ * @return the connection's object, or NULL with errno of accept(2) or
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, st_utime_t timeout);
+
+/**
+ * Connects a socket.
+ *
+ * @param fd       the socket's object
+ * @param addr     where to
+ * @param addrlen  the address's length, bytes
+ * @param timeout  us
+ * @return 0, or -1 with errno of connect(2) or
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime_t timeout);
+
+/**
+ * Reads what is there, at most nbyte bytes; waits if nothing is.
+ *
+ * @param fd       the object
+ * @param buf      where to
+ * @param nbyte    room, bytes
+ * @param timeout  us
+ * @return the number of bytes, 0 at the end, or -1 with errno of read(2) or
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
+
+/**
+ * Reads exactly nbyte bytes, less only at the end.
+ *
+ * @param fd       the object
+ * @param buf      where to
+ * @param nbyte    bytes
+ * @param timeout  us, for each wait
+ * @return the number of bytes, or -1 with errno as st_read()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern ssize_t st_read_fully(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
+
+/**
+ * st_read_fully() that says how much is missing.
+ *
+ * @param fd       the object
+ * @param buf      where to
+ * @param resid    in: bytes wanted, out: bytes not read
+ * @param timeout  us, for each wait
+ * @return 0 (also at the end: *resid is then not 0), or -1 with errno as st_read()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_read_resid(st_netfd_t fd, void *buf, size_t *resid, st_utime_t timeout);
+
+/**
+ * st_read() into several buffers.
+ *
+ * @param fd        the object
+ * @param iov       the buffers
+ * @param iov_size  their number
+ * @param timeout   us
+ * @return as st_read()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern ssize_t st_readv(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
+
+/**
+ * Fills several buffers.
+ *
+ * @param fd        the object
+ * @param iov       in: the buffers; out: the first one not filled. The array is changed: base and
+ *                  length are moved on by what was read
+ * @param iov_size  in: their number; out: how many are not filled
+ * @param timeout   us, for each wait
+ * @return 0 (also at the end: *iov_size is then not 0), or -1 with errno as st_read()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_readv_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
+
+/**
+ * Writes all of a buffer.
+ *
+ * @param fd       the object
+ * @param buf      the data
+ * @param nbyte    bytes
+ * @param timeout  us, for each wait
+ * @return nbyte, or -1 with errno of write(2) or (part of the data may have been written)
+ * @errno ETIME  the timeout passed
+ * @errno EINTR  interrupted by st_thread_interrupt()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeout);
+
+/**
+ * st_write() that says how much is missing.
+ *
+ * @param fd       the object
+ * @param buf      the data
+ * @param resid    in: bytes to write, out: bytes not written
+ * @param timeout  us, for each wait
+ * @return 0, or -1 with errno as st_write()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_write_resid(st_netfd_t fd, const void *buf, size_t *resid, st_utime_t timeout);
+
+/**
+ * st_write() from several buffers.
+ *
+ * @param fd        the object
+ * @param iov       the buffers, not changed
+ * @param iov_size  their number
+ * @param timeout   us, for each wait
+ * @return the sum of the lengths, or -1 with errno as st_write() or
+ * @errno ENOMEM  no memory for a copy of a long iov
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
+
+/**
+ * st_writev() that says how much is missing.
+ *
+ * @param fd        the object
+ * @param iov       in: the buffers; out: the first one not written. The array is changed: base and
+ *                  length are moved on by what was written
+ * @param iov_size  in: their number; out: how many are not written
+ * @param timeout   us, for each wait
+ * @return 0, or -1 with errno as st_write()
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_writev_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
+
+/**
+ * Receives a message.
+ *
+ * @param fd       a socket's object
+ * @param buf      where to
+ * @param len      room, bytes
+ * @param from     receives the sender's address, unless NULL
+ * @param fromlen  in: room at from, out: the address's length, bytes
+ * @param timeout  us
+ * @return the message's length, or -1 with errno of recvfrom(2), ETIME or EINTR
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_recvfrom(st_netfd_t fd, void *buf, int len, struct sockaddr *from, int *fromlen,
+                       st_utime_t timeout);
+
+/**
+ * Sends a message.
+ *
+ * @param fd       a socket's object
+ * @param msg      the message
+ * @param len      its length, bytes
+ * @param to       where to
+ * @param tolen    the address's length, bytes
+ * @param timeout  us
+ * @return the number of bytes sent, or -1 with errno of sendto(2), ETIME or EINTR
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_sendto(st_netfd_t fd, const void *msg, int len, const struct sockaddr *to, int tolen,
+                     st_utime_t timeout);
+
+/**
+ * Receives a message, recvmsg(2) style.
+ *
+ * @param fd       a socket's object
+ * @param msg      buffers, address and control data
+ * @param flags    as recvmsg(2)
+ * @param timeout  us
+ * @return the number of bytes, or -1 with errno of recvmsg(2), ETIME or EINTR
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_recvmsg(st_netfd_t fd, struct msghdr *msg, int flags, st_utime_t timeout);
+
+/**
+ * Sends a message, sendmsg(2) style.
+ *
+ * @param fd       a socket's object
+ * @param msg      buffers, address and control data
+ * @param flags    as sendmsg(2)
+ * @param timeout  us
+ * @return the number of bytes, or -1 with errno of sendmsg(2), ETIME or EINTR
+ * @yields if it has to wait
+ * @since 1.9
+ */
+extern int st_sendmsg(st_netfd_t fd, const struct msghdr *msg, int flags, st_utime_t timeout);
+
+/**
+ * Opens a FIFO or another special file, non-blocking. A regular file may be opened too; reading and
+ * writing it never yields.
+ *
+ * @param path    the file
+ * @param oflags  as open(2); O_NONBLOCK is added
+ * @param mode    as open(2)
+ * @return the object, or NULL with errno of open(2) or
+ * @errno ENOMEM  no memory
+ * @yields no
+ * @since 1.9
+ */
+extern st_netfd_t st_open(const char *path, int oflags, mode_t mode);
+
+/* ------------------------------------------------------------------------------------------------
+ * Readiness of bare descriptors. Each descriptor is registered with epoll once, edge-triggered; its
+ * readiness is kept as POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLERR and POLLHUP bits. A bit is set
+ * when the kernel reports it and cleared only when the caller says so: after EAGAIN with
+ * st_fd_again(), after a short read or write with st_fd_drained(), in both cases before anything
+ * that yields.
+ * ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Waits until one of events, or POLLERR or POLLHUP, is ready; registers the descriptor on first
+ * use. Readiness wins over a pending interrupt, which then stays pending.
+ *
+ * @param osfd     the descriptor
+ * @param events   POLL* bits
+ * @param timeout  us
+ * @return the ready bits of those asked for (> 0), or -1 with errno
+ * @errno ETIME   the timeout passed
+ * @errno EINTR   interrupted by st_thread_interrupt()
+ * @errno EBADF   not open, or st_fd_forget() was called meanwhile
+ * @errno EPERM   epoll refuses it (a regular file), or the kernel thread is no VP
+ * @errno ENOMEM  no memory, also ENOSPC
+ * @yields if it has to wait
+ * @since 2.0
+ */
+extern int st_fd_wait(int osfd, int events, st_utime_t timeout);
+
+/**
+ * Says what is known of a descriptor, without a syscall.
+ *
+ * @param osfd  the descriptor
+ * @return the ready bits; all of them for a descriptor that was never registered
+ * @yields no
+ * @since 2.0
+ */
+extern int st_fd_ready(int osfd);
+
+/**
+ * Clears bits after a short read or write on a byte stream. Keeps POLLIN while POLLRDHUP, POLLHUP,
+ * POLLERR or POLLPRI is pending: the end of the stream, the error or what follows urgent data is
+ * still to be read. Not for message sockets, where a short read says nothing.
+ *
+ * @param osfd    the descriptor
+ * @param events  POLLIN, POLLOUT
+ * @yields no
+ * @since 2.0
+ */
+extern void st_fd_drained(int osfd, int events);
+
+/**
+ * Clears bits after EAGAIN was really seen, in any case. What contradicts EAGAIN (an end or error
+ * pending in that direction) goes too.
+ *
+ * @param osfd    the descriptor
+ * @param events  POLLIN, POLLOUT
+ * @yields no
+ * @since 2.0
+ */
+extern void st_fd_again(int osfd, int events);
+
+/**
+ * Asks the kernel afresh about a descriptor whose history libst does not know: opened, polled,
+ * connected or closed behind its back. Clears the bits, so that only what the kernel reports from
+ * now on counts; a st_fd_wait() after it parks until the kernel has reported. One syscall.
+ *
+ * A socket on which connect(2) said EINPROGRESS needs this before the wait for POLLOUT, because a
+ * socket that is not connected reports POLLHUP.
+ *
+ * @param osfd  the descriptor
+ * @return 0, or -1 with errno
+ * @errno EBADF   not open
+ * @errno EPERM   epoll refuses it (a regular file), or the kernel thread is no VP
+ * @errno ENOMEM  no memory, also ENOSPC
+ * @yields no
+ * @since 2.0
+ */
+extern int st_fd_rearm(int osfd);
+
+/**
+ * To be called before a descriptor is closed or handed away: waiting threads wake with EBADF,
+ * watches are disarmed, events still under way are ignored. A syscall only if it is registered.
+ *
+ * @param osfd  the descriptor
+ * @yields no
+ * @since 2.0
+ */
+extern void st_fd_forget(int osfd);
+
+/* ------------------------------------------------------------------------------------------------
+ * Watches: waiting without a state thread (an idle connection, a listener, a timer)
+ * ---------------------------------------------------------------------------------------------- */
+
+/** A watch; embed it in what it watches over. */
+typedef struct st_watch st_watch_t;
+
+/**
+ * A watch's callback. It runs in the scheduler, on whatever stack is current, so it must be brief
+ * and must not block, yield or exit. It may unpark, interrupt and create threads, and arm, disarm
+ * or free any watch, its own included.
+ *
+ * ready is the bits that are ready, or 0 for the timeout.
+ */
+typedef void (*st_watch_cb_t)(st_watch_t *watch, int ready);
+
+/** Private: a place in a descriptor's list of waiters. */
+struct st_fd_link {
+    struct st_fd_link *next;
+    struct st_fd_link **pprev; /**< NULL: not in a list */
+    int osfd;
+    unsigned short events; /**< POLL* bits waited for */
+    unsigned short kind;
+};
+
+/** Private: a timer, with its place in the heap. */
+struct st_timer {
+    st_utime_t deadline; /**< ST_UTIME_NO_TIMEOUT: not armed */
+    unsigned slot;       /**< place in the heap, 0: none */
+    unsigned kind;
+};
+
+/** A watch. The owner sets and reads data only. */
+struct st_watch {
+    void *data;             /**< the owner's */
+    st_watch_cb_t cb;       /**< private */
+    struct st_fd_link link; /**< private */
+    struct st_timer timer;  /**< private */
+    int flags;              /**< private */
+    int armed;              /**< private */
+};
+
+/**
+ * Flag of st_watch_init(): persistent, level-triggered, registered with EPOLLEXCLUSIVE. For
+ * listening sockets shared by several processes. The callback runs in every scheduler turn in which
+ * a connection waits, until the watch is disarmed. One per descriptor and VP.
+ */
+#define ST_WATCH_ACCEPT 1
+
+/**
+ * Initializes a watch. Makes no syscall and needs no VP.
+ *
+ * @param watch  the watch; its data field is left alone
+ * @param osfd   the descriptor, -1 for a mere timer
+ * @param flags  0 or ST_WATCH_ACCEPT
+ * @param cb     the callback
+ * @yields no
+ * @since 2.0
+ */
+extern void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb);
+
+/**
+ * Arms a watch for one call of its callback (ST_WATCH_ACCEPT: until disarmed), when one of events,
+ * POLLERR or POLLHUP is ready or the timeout has passed. Arming an armed watch changes events and
+ * timeout. Cheap: no syscall for a registered descriptor, no heap operation when the deadline moves
+ * later.
+ *
+ * @param watch    the watch
+ * @param events   POLL* bits; ignored by a mere timer
+ * @param timeout  us
+ * @return 0: armed; the ready bits (> 0): they are set already, the watch is not armed; or -1
+ *         with errno, not armed
+ * @errno EBADF   not open
+ * @errno EEXIST  another ST_WATCH_ACCEPT watch is armed on the descriptor
+ * @errno EPERM   epoll refuses the descriptor (a regular file), or the kernel thread is no VP
+ * @errno ENOMEM  no memory, also ENOSPC
+ * @yields no
+ * @since 2.0
+ */
+extern int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
+
+/**
+ * Disarms a watch; harmless if it is not armed. Costs next to nothing (ST_WATCH_ACCEPT: a syscall).
+ *
+ * @param watch  the watch
+ * @yields no
+ * @since 2.0
+ */
+extern void st_watch_disarm(st_watch_t *watch);
+
+/**
+ * Disarms a watch and drops what the VP still keeps of it. To be called before its memory goes.
+ *
+ * @param watch  the watch; may be initialized and armed again
+ * @yields no
+ * @since 2.0
+ */
+extern void st_watch_free(st_watch_t *watch);
+
+/* ------------------------------------------------------------------------------------------------
+ * Calls from other kernel threads
+ * ---------------------------------------------------------------------------------------------- */
+
+/** A call to be made on a VP. The node is the caller's; between the post and the call it is in use. */
+typedef struct st_remote {
+    void (*fn)(struct st_remote *remote); /**< runs on the VP, under the rules of st_watch_cb_t */
+    struct st_remote *next;               /**< private */
+} st_remote_t;
+
+/**
+ * @return the calling kernel thread's VP, NULL if it is none
+ * @yields no
+ * @since 2.0
+ */
+extern st_vp_t st_vp_self(void);
+
+/**
+ * Makes a VP call remote->fn(remote) in its scheduler, after those posted before. May be called on
+ * any kernel thread and from a signal handler. Lock-free; one write to an eventfd if the VP may
+ * sleep. The VP must not be destroyed before.
+ *
+ * @param vp      the VP
+ * @param remote  what to call; the caller's again when fn is called
+ * @yields no
+ * @since 2.0
+ */
+extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
+
+/* ------------------------------------------------------------------------------------------------
+ * Stacks and statistics of the calling VP
+ * ---------------------------------------------------------------------------------------------- */
+
+/** Figures of st_get_stack_stats(). */
+typedef struct st_stack_stats {
+    size_t in_use;         /**< stacks of state threads alive or not joined */
+    size_t cached;         /**< free stacks that keep their pages */
+    size_t peak;           /**< most stacks in use at once */
+    size_t bytes_reserved; /**< address space, guards included, bytes */
+    size_t deepest;        /**< deepest use seen of a stack under census, bytes */
+    int guard_install;     /**< guards are made by 1: MADV_GUARD_INSTALL, 0: mprotect */
+} st_stack_stats_t;
+
+/**
+ * @param stats  filled in; all 0 on a kernel thread that is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern void st_get_stack_stats(st_stack_stats_t *stats);
+
+/**
+ * Measures how deep a thread's stack was ever used. The stack must have been handed out while
+ * st_stack_census() was on.
+ *
+ * @param thread  a thread of this VP, not the primordial one
+ * @return bytes, 0 if the stack is not under census
+ * @yields no
+ * @since 2.0
+ */
+extern size_t st_thread_stack_used(st_thread_t thread);
+
+/**
+ * Turns the census on or off for stacks handed out from now on. On: each is painted before use,
+ * which touches all its pages, and measured when its thread ends.
+ *
+ * @param on  nonzero: on
+ * @return the previous setting
+ * @yields no
+ * @since 2.0
+ */
+extern int st_stack_census(int on);
+
+/**
+ * Bounds the cache of free stacks. Beyond it a free stack's pages go back to the system, and a slab
+ * of which no stack is used or cached is unmapped.
+ *
+ * @param max_cached  stacks; the default is 64
+ * @return the previous bound
+ * @yields no
+ * @since 2.0
+ */
+extern int st_set_stack_cache(int max_cached);
+
+/**
+ * Tells whether an address lies in the guard of a state thread's stack of this VP, that is whether
+ * a fault there was a stack overflow. Async-signal-safe.
+ *
+ * @param addr  the address of the fault
+ * @return the size of that stack, bytes; else 0
+ * @yields no
+ * @since 2.0
+ */
+extern size_t st_stack_overflow_at(const void *addr);
+
+/** Figures of st_get_stats(). The first seven and the last two count since st_init(). */
+typedef struct st_stats {
+    unsigned long long switches;        /**< times a state thread was given the VP */
+    unsigned long long turns;           /**< scheduler turns, that is calls of epoll_wait */
+    unsigned long long events;          /**< events from epoll, stale ones included */
+    unsigned long long timers_fired;    /**< timeouts of threads and watches that passed */
+    unsigned long long threads_created; /**< the primordial thread not counted */
+    unsigned long long threads_exited;
+    unsigned long long remote_posts;   /**< calls made for st_vp_post() */
+    unsigned long long threads;        /**< alive now, the primordial thread included */
+    unsigned long long threads_peak;   /**< most alive at once */
+    unsigned long long runq;           /**< ready to run now */
+    unsigned long long waiting_fds;    /**< threads and watches that wait on a descriptor now */
+    unsigned long long watches_armed;  /**< now */
+    st_utime_t longest_turn;           /**< longest time between two visits to epoll, us */
+    unsigned long long turn_histogram[16]; /**< [i]: turns under 2^(i+6) us; the last: the rest */
+} st_stats_t;
+
+/**
+ * @param stats  filled in; all 0 on a kernel thread that is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern void st_get_stats(st_stats_t *stats);
+
+/** A turn callback; held is the time for which the scheduler did not visit epoll, us. */
+typedef void (*st_turn_cb_t)(st_utime_t held);
+
+/**
+ * Sets a function that is called once per scheduler turn, after epoll_wait, under the rules of
+ * st_watch_cb_t. For reports of threads that hold the VP too long.
+ *
+ * @param cb  the function, NULL for none (the default)
+ * @return the previous one
+ * @yields no
+ * @since 2.0
+ */
+extern st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ST_H */
