@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment (st/st.mk, stiol/stiol.mk,
-# mpm/mpm.mk, tests/unit/unit.mk, ...), which says what the part is made of and adds to PRODUCTS what `make` builds.
-# A variant is built into another folder: make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
+# STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment
+# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/unit/unit.mk, ...), which says what the part is made
+# of and adds to PRODUCTS what `make` builds. A variant is built into another folder:
+#   make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -14,7 +15,7 @@ VERSION := 0.1.0
 # libst's own: it continues State Threads 1.9.
 LIBST_VERSION := 2.0.0
 
-# --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -------------------------------------------------
+# --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -----------------------------
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -31,19 +32,20 @@ MANDIR       ?= $(PREFIX)/share/man
 MODULEDIR    ?= $(APACHE_MODULES)
 SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
 
-# --- the project's ---------------------------------------------------------------------------------------------------
+# --- the project's -------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 # "_GNU_SOURCE=" and not "_GNU_SOURCE": a file that defines it itself then says the same thing.
-OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= -Iinclude -Ist -Istiol
+OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
+              -Iinclude -Ist -Istiol
 
-# Apache's and APR's headers are not ours to warn about: -isystem. Empty while apache2-dev is missing.
-APACHE_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -D_GNU_SOURCE%,\
-                   $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
-                   $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
-                   $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)))
+# Apache's and APR's headers are not ours to warn about: -isystem. Empty without apache2-dev.
+APACHE_CFLAGS := $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
+                 $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
+                 $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)
+APACHE_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -D_GNU_SOURCE%,$(APACHE_CFLAGS)))
 APACHE_MODULES := $(shell $(APXS) -q LIBEXECDIR 2>/dev/null)
 
-# --- the parts -------------------------------------------------------------------------------------------------------
+# --- the parts -----------------------------------------------------------------------------------
 PRODUCTS :=
 
 -include st/st.mk
@@ -56,7 +58,8 @@ include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
 all: $(PRODUCTS) ## build libst, STIOL and the module
 
 # Objects are made again when the compiler or its flags change.
-OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(wildcard st/*.[cS] stiol/*.[cS] mpm/*.[cS] stmstat/*.[cS]))))
+SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] mpm/*.[cS] stmstat/*.[cS])
+OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES))))
 $(OBJECTS): $(BUILD)/flags
 FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS)
 .PHONY: force
@@ -69,22 +72,24 @@ ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
 $(filter $(BUILD)/stiol/% $(BUILD)/mpm/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
 need-apache:
-	@echo "httpd's headers are missing ($(APXS) -q INCLUDEDIR says nothing): the package apache2-dev has them." >&2
-	@echo "  scripts/deps.sh run     installs what is needed to build and run, on Debian and Ubuntu" >&2
+	@echo "httpd's headers are missing (no answer from $(APXS) -q INCLUDEDIR)." >&2
+	@echo "On Debian and Ubuntu the package apache2-dev has them; scripts/deps.sh run" >&2
+	@echo "installs all that is needed to build and run." >&2
 	@false
 endif
 
-# --- run -------------------------------------------------------------------------------------------------------------
+# --- run -----------------------------------------------------------------------------------------
 MPM     ?= stm
 PORT    ?= 8080
 ADDRESS ?= 127.0.0.1
-RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' scripts/run.sh
+RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' \
+           scripts/run.sh
 
 # What was missing when this Makefile was read (apxs) may have come since: hence $(MAKE).
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
-run: deps-run ## start httpd with the module; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1
+run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1
 	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory start-server
 .PHONY: start-server
@@ -95,14 +100,16 @@ stop: ## end it
 status: ## what runs
 	@$(RUN) status
 
-# --- test, bench, lint -----------------------------------------------------------------------------------------------
-# The parts of `make test` in their order; each is a target test-PART. One that fails does not keep the rest from running.
+# --- test, bench, lint ---------------------------------------------------------------------------
+# The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
+# the rest from running.
 TEST_PARTS ?= unit stiol sanitize house live
 
 .PHONY: test
 test: ## install what is missing, build, run all tests
 	@scripts/deps.sh run test
-	@BUILD='$(BUILD)' MAKE='$(MAKE)' scripts/test.sh $(TEST_PARTS)
+	@$(MAKE) --no-print-directory all
+	@BUILD='$(BUILD)' scripts/test.sh $(TEST_PARTS)
 
 .PHONY: bench deps-bench
 deps-bench:
@@ -121,9 +128,9 @@ lint-now:
 format: ## let clang-format write the sources as .clang-format says
 	@scripts/lint.sh --format
 
-# --- install ---------------------------------------------------------------------------------------------------------
+# --- install -------------------------------------------------------------------------------------
 .PHONY: install install-lib install-module install-man
-install: install-lib install-module install-man ## DESTDIR= PREFIX=/usr/local; the module goes where httpd looks
+install: install-lib install-module install-man ## DESTDIR= PREFIX=/usr/local
 
 install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
@@ -131,17 +138,18 @@ install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
 	install -m 644 $(BUILD)/libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so.2'
 	ln -sf libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so'
 	install -m 644 include/st.h '$(DESTDIR)$(INCLUDEDIR)/st.h'
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(LIBST_VERSION)|' \
-	    conf/st.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; '\
+	's|@VERSION@|$(LIBST_VERSION)|' conf/st.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
 
 # A configuration that the administrator changed stays; the new one then lies beside it.
 install-module: $(BUILD)/mod_mpm_stm.so
-	@[ -n '$(MODULEDIR)' ] && [ -n '$(SYSCONFDIR)' ] || \
-	    { echo "apxs (package apache2-dev) is missing: give MODULEDIR= and SYSCONFDIR=" >&2; exit 1; }
+	@[ -n '$(MODULEDIR)' ] && [ -n '$(SYSCONFDIR)' ] || { \
+	    echo "apxs (package apache2-dev) is missing: give MODULEDIR= SYSCONFDIR=" >&2; exit 1; }
 	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(SYSCONFDIR)/mods-available'
 	install -m 644 $(BUILD)/mod_mpm_stm.so '$(DESTDIR)$(MODULEDIR)/mod_mpm_stm.so'
-	sed 's|@MODULEDIR@|$(MODULEDIR)|' conf/mpm_stm.load.in > '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
+	sed 's|@MODULEDIR@|$(MODULEDIR)|' conf/mpm_stm.load.in \
+	    > '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
 	chmod 644 '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
 	@conf='$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.conf'; \
 	if [ -e "$$conf" ] && ! cmp -s conf/mpm_stm.conf "$$conf"; then \

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says which.
-# Called by the Makefile before it builds, tests, benches or lints. Says nothing when all are there.
-# No service is started on the way, and the package "apache2", which is one, is never installed.
+# deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says
+# which. Called by the Makefile before it builds, tests, benches or lints. Says nothing when all are
+# there. No service is started on the way, and the package "apache2", which is one, never installed.
 #   DEPS=no     trusts the caller that everything is there (other distributions, own builds)
 
 set -euo pipefail
@@ -39,8 +39,8 @@ missing()
     done
 }
 
-# Runs as root from here on ("deps.sh --as-root PACKAGE..."): the part that changes the machine.
-# A policy-rc.d that says no keeps services from being started by the packages' own scripts; one that the
+# install_as_root PACKAGE...  the part that changes the machine ("deps.sh --as-root PACKAGE...").
+# A policy-rc.d that says no keeps the packages' own scripts from starting services; one that the
 # administrator put there stays in charge.
 install_as_root()
 {
@@ -50,7 +50,8 @@ install_as_root()
     if [ ! -e "$policy" ]; then
         trap 'rm -f "$log" "$policy"' EXIT
         trap 'exit 1' INT TERM HUP
-        printf '#!/bin/sh\n# Put here by deps.sh while it installs packages; may be removed.\nexit 101\n' >"$policy"
+        printf '%s\n' '#!/bin/sh' '# By deps.sh, while it installs packages; may be removed.' \
+            'exit 101' >"$policy"
         chmod 755 "$policy"
     fi
     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
@@ -58,27 +59,38 @@ install_as_root()
         -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 
     # A list that cannot be fetched is not the end: the old list and apt's cache may do.
-    "${apt[@]}" update >"$log" 2>&1 || echo "deps.sh: apt-get update failed, trying with the lists as they are" >&2
+    "${apt[@]}" update >"$log" 2>&1 ||
+        echo "deps.sh: apt-get update failed, trying with the lists as they are" >&2
     if ! "${apt[@]}" -s install "$@" >>"$log" 2>&1; then
-        grep -E '^(E|W|Err)' "$log" | tail -n 8 >&2 || true
-        die "apt does not find all of: $*" "Is the network there? Debian 12 or newer, or Ubuntu 22.04 or newer, is needed."
+        complaints "$log"
+        die "apt does not find all of: $*" \
+            "Is the network there? Debian 12 or newer, or Ubuntu 22.04 or newer, is needed."
     fi
     if grep -q '^Inst apache2 ' "$log"; then
-        die "installing $* would bring in the package apache2, a service on port 80: not done"
+        die "installing $* would bring in the package apache2, a service on port 80:" "not done"
     fi
     if ! "${apt[@]}" install "$@" >>"$log" 2>&1; then
-        grep -E '^(E|W|Err)' "$log" | tail -n 8 >&2 || true
-        die "could not install: $*" "Is the network there? Once it is:" "  apt-get install --no-install-recommends $*"
+        complaints "$log"
+        die "could not install: $*" "Is the network there? Once it is:" \
+            "  apt-get install --no-install-recommends $*"
     fi
     tell_services "$@"
+}
+
+# complaints LOG  what apt did not like
+complaints()
+{
+    grep -E '^(E|W|Err)' "$1" | tail -n 8 >&2 || true
 }
 
 # tell_services PACKAGE...  the administrator should know what would start at the next boot
 tell_services()
 {
     local units
-    units=$(dpkg -L "$@" 2>/dev/null | grep -E '/systemd/system/[^/@]+\.service$' | sed 's|.*/||' | sort -u | xargs || true)
-    [ -z "$units" ] || echo "deps.sh: not started, but perhaps enabled for the next boot: $units"
+    units=$(dpkg -L "$@" 2>/dev/null |
+        sed -n 's|.*/systemd/system/\([^/@]*\.service\)$|\1|p' | xargs)
+    [ -z "$units" ] ||
+        echo "deps.sh: not started, but perhaps enabled for the next boot: $units"
 }
 
 if [ "${1:-}" = --as-root ]; then
@@ -86,7 +98,9 @@ if [ "${1:-}" = --as-root ]; then
     install_as_root "$@"
     exit
 fi
-[ $# -gt 0 ] || die "usage: deps.sh SET...   (sets: $(cd "$here/deps" && echo *.list | sed 's/\.list//g'))"
+if [ $# -eq 0 ]; then
+    die "usage: deps.sh SET...   (sets: $(cd "$here/deps" && echo *.list | sed 's/\.list//g'))"
+fi
 [ "${DEPS:-}" != no ] || exit 0
 
 wants=$(wanted "$@")

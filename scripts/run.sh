@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh start|stop|status|clean  the server of `make run` and `make stop`: the distribution's httpd with a
-# private ServerRoot, $BUILD/run. Nothing outside of it is read for configuration, and no port below 1024 used.
-# Environment:
-#   BUILD    the build folder (build)           MPM      stm, event, worker or prefork (stm)
-#   PORT     1024..65535 (8080)                 ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
+# run.sh start|stop|status|clean  the server of `make run` and `make stop`: the distribution's
+# httpd with a private ServerRoot, $BUILD/run. No configuration outside of it is read, and no port
+# below 1024 used. Environment:
+#   BUILD    the build folder (build)
+#   MPM      stm, event, worker or prefork (stm)
+#   PORT     1024..65535 (8080)
+#   ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
 #   HTTPD    the server's program (/usr/sbin/apache2, else /usr/sbin/httpd)
 #
-# Started by root, httpd's children run as www-data (else nobody). If that user cannot come to $BUILD/run, say
-# because the checkout lies in a home folder of mode 0700, the ServerRoot is put into a fresh folder of
-# /var/tmp (else /run), with a copy of the module, and $BUILD/run is a symbolic link to it.
+# Started by root, httpd's children run as www-data (else nobody). If that user cannot come to
+# $BUILD/run, say because the checkout lies in a home folder of mode 0700, the ServerRoot is put
+# into a fresh folder of /var/tmp (else /run), with a copy of the module, and $BUILD/run is a
+# symbolic link to it.
 
 set -euo pipefail
 umask 022
@@ -25,8 +28,8 @@ HTTPD=${HTTPD:-$(command -v apache2 || command -v httpd || true)}
 start_wait=15 # seconds until the server must have answered
 stop_wait=10  # seconds that a stop may take before SIGKILL
 
-run=$build/run                       # what the user is told
-root=$(readlink -f "$run" || true)   # what httpd is told
+run=$build/run                     # what the user is told
+root=$(readlink -f "$run" || true) # what httpd is told
 root=${root:-$run}
 user="" group=""
 
@@ -39,9 +42,9 @@ die()
     exit 1
 }
 
-# --- processes ---------------------------------------------------------------------------------------------
+# --- processes -----------------------------------------------------------------------------------
 
-# living PGID  the processes of a group, zombies left out: where nobody reaps them they stay for ever
+# living PGID  the processes of a group, without zombies: where nobody reaps them they stay
 living()
 {
     cat /proc/[0-9]*/stat 2>/dev/null |
@@ -55,8 +58,8 @@ is_ours()
     tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF -- "$root/conf/httpd.conf"
 } 2>/dev/null
 
-# find_server  prints the process group of the server that runs from $root; httpd makes itself the leader of one.
-# Fails if there is none. The master may be dead with its children alive: they are still found.
+# find_server  prints the process group of the server that runs from $root; httpd makes itself the
+# leader of one. Fails if there is none. Children whose master is dead are still found.
 find_server()
 {
     local pgid pid
@@ -84,7 +87,7 @@ setting()
     sed -n "s/^# run:.* $1=\([^ ]*\).*/\1/p" "$root/conf/httpd.conf" 2>/dev/null
 }
 
-# --- start -------------------------------------------------------------------------------------------------
+# --- start ---------------------------------------------------------------------------------------
 
 check_arguments()
 {
@@ -93,15 +96,17 @@ check_arguments()
     *) die "MPM=$MPM is not known. There are: stm event worker prefork" ;;
     esac
     if ! [[ $PORT =~ ^[0-9]{1,5}$ ]] || ((10#$PORT < 1024 || 10#$PORT > 65535)); then
-        die "PORT=$PORT: must be a number from 1024 to 65535 (those below belong to the system's services)"
+        die "PORT=$PORT: must be a number from 1024 to 65535 (below are the system's services)"
     fi
     [[ $ADDRESS =~ ^[0-9a-fA-F.:]+$ ]] || die "ADDRESS=$ADDRESS: must be an IPv4 or IPv6 address"
-    [[ $root != *[\"\\\$%\|*?[]* ]] || die "$root: a folder name with any of \" \\ \$ % | * ? [ in it does not do for httpd"
-    [ -x "$HTTPD" ] || die "there is no httpd (on Debian: /usr/sbin/apache2, package apache2-bin)"
+    [[ $root != *[\"\\\$%\|*?[]* ]] ||
+        die "$root: httpd cannot be told of a folder with any of \" \\ \$ % | * ? [ in its name"
+    [ -x "$HTTPD" ] ||
+        die "there is no httpd (on Debian: /usr/sbin/apache2, package apache2-bin)"
     command -v curl >/dev/null || die "curl is missing"
 }
 
-# listeners  who listens on $PORT where it would be in our way, one a line; nothing when the port is free
+# listeners  who listens on $PORT where it is in our way, one a line; nothing when it is free
 listeners()
 {
     local host
@@ -122,7 +127,7 @@ check_port()
     local found
     found=$(listeners)
     [ -z "$found" ] || die "port $PORT is in use:" "$found" \
-        "Choose another one, for example: make run MPM=$MPM PORT=$((10#$PORT == 65535 ? 8081 : 10#$PORT + 1))"
+        "Choose another one, for example: make run PORT=$((10#$PORT % 65535 + 1))"
 }
 
 # module_of MPM  path of its module
@@ -148,10 +153,15 @@ choose_user()
     die "there is neither a user www-data nor nobody that httpd's children could run as"
 }
 
+as_user()
+{
+    setpriv --reuid "$user" --regid "$group" --clear-groups -- "$@"
+}
+
 # reachable FOLDER  whether $user can read the page in that ServerRoot
 reachable()
 {
-    setpriv --reuid "$user" --regid "$group" --clear-groups -- cat "$1/htdocs/index.html" >/dev/null 2>&1
+    as_user cat "$1/htdocs/index.html" >/dev/null 2>&1
 }
 
 # fill FOLDER  makes what a ServerRoot needs; a page that the user has changed stays
@@ -180,7 +190,8 @@ move_outside()
         fi
         rm -rf "$root"
     done
-    die "the user $user, as whom httpd's children run, can reach neither $run nor a folder in /var/tmp or /run"
+    die "the user $user, as whom httpd's children run, can reach neither $run" \
+        "nor a folder in /var/tmp or /run"
 }
 
 prepare_root()
@@ -194,14 +205,15 @@ prepare_root()
     fill "$root"
     choose_user
     [ "$(id -u)" = 0 ] || return 0
-    setpriv --reuid "$user" --regid "$group" --clear-groups true 2>/dev/null ||
-        die "root cannot become $user here (a container without CAP_SETUID?): run it as an ordinary user"
+    as_user true 2>/dev/null ||
+        die "root cannot become $user here (a container without CAP_SETUID?)" \
+            "Run it as an ordinary user."
     reachable "$root" || move_outside
 }
 
 write_configuration()
 {
-    local module listen=$ADDRESS:$PORT mime=/etc/mime.types
+    local module map listen=$ADDRESS:$PORT mime=/etc/mime.types
     [[ $ADDRESS != *:* ]] || listen=[$ADDRESS]:$PORT
     module=$(module_of "$MPM")
     if [ "$MPM" = stm ] && [ "$root" != "$run" ]; then
@@ -213,9 +225,11 @@ write_configuration()
         mime=$root/conf/mime.types
         cp "$top/conf/mime.types" "$mime"
     fi
-    cp "$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf" "$root/conf/mpm.conf"
-    awk -v map="MPM=$MPM|ADDRESS=$ADDRESS|PORT=$PORT|LISTEN=$listen|ROOT=$root|USER=$user|GROUP=$group|\
-MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime" '
+    cp "$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf" \
+        "$root/conf/mpm.conf"
+    map="MPM=$MPM|ADDRESS=$ADDRESS|PORT=$PORT|LISTEN=$listen|ROOT=$root|USER=$user|GROUP=$group"
+    map+="|MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime"
+    awk -v map="$map" '
         BEGIN { count = split(map, pairs, "|") }
         {
             for (i = 1; i <= count; i++) {
@@ -229,7 +243,8 @@ MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime" '
         }' "$top/conf/run.conf.in" >"$root/conf/httpd.conf"
 }
 
-# launch  starts httpd, which detaches itself. It inherits nothing of make's: no descriptor of a job server, no flags.
+# launch  starts httpd, which detaches itself. It inherits nothing of make's: no descriptor of a
+# job server, no flags.
 launch()
 {
     (
@@ -269,13 +284,19 @@ url()
     echo "http://$host:$PORT/"
 }
 
+# answers  whether our page comes from there
+answers()
+{
+    curl -gfsS --noproxy '*' --max-time 5 "$(url)" 2>/dev/null |
+        cmp -s - "$root/htdocs/index.html"
+}
+
 # wait_for_answer  until the page comes, the server is gone, or the time is up
 wait_for_answer()
 {
     local deadline=$((SECONDS + start_wait))
     while ((SECONDS < deadline)); do
-        if curl -gfsS --noproxy '*' --max-time 5 "$(url)" 2>/dev/null | cmp -s - "$root/htdocs/index.html" &&
-            find_server >/dev/null; then
+        if answers && find_server >/dev/null; then
             return 0
         fi
         alive || return 1
@@ -290,8 +311,8 @@ start()
     check_arguments
     modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
     if pgid=$(find_server); then
-        die "a server runs already from $run: process $pgid, MPM $(setting MPM), port $(setting PORT)." \
-            "End it first: make stop"
+        die "a server runs already from $run:" \
+            "process $pgid, MPM $(setting MPM), port $(setting PORT). End it first: make stop"
     fi
     check_port
     module_of "$MPM" >/dev/null
@@ -299,28 +320,29 @@ start()
     rm -f "$root/logs/httpd.pid" "$root/logs/error.log" "$root/logs/access.log"
     write_configuration
     launch || give_up "httpd did not start"
-    wait_for_answer || give_up "httpd ended, or did not answer on $(url) within $start_wait s"
+    wait_for_answer || give_up "httpd ended, or did not answer $(url) within $start_wait s"
     tell
 }
 
-# --- what is told ------------------------------------------------------------------------------------------
+# --- what is told --------------------------------------------------------------------------------
 
 # tell  the address, the processes with their kernel threads, where the logs are and how to stop
 tell()
 {
-    local pgid prefix="" members
+    local pgid prefix="" members version
     pgid=$(find_server) || die "nothing runs from $run"
     MPM=$(setting MPM) PORT=$(setting PORT) ADDRESS=$(setting ADDRESS)
     members=$(living "$pgid" | paste -sd,)
     [ "$BUILD" = build ] || prefix=" BUILD=$BUILD"
-    echo "Server:     $(url)   (MPM $MPM, $("$HTTPD" -v | sed -n 's/^Server version: //p'))"
+    version=$("$HTTPD" -v | sed -n 's/^Server version: //p')
+    echo "Server:     $(url)   (MPM $MPM, $version)"
     echo "Processes:  NLWP is the number of kernel threads"
     ps -o pid,ppid,user,nlwp,rss,args -p "$members" | sed 's/^/  /'
     echo "Logs:       $run/logs/"
     echo "Stop:       make stop$prefix"
 }
 
-# --- stop --------------------------------------------------------------------------------------------------
+# --- stop ----------------------------------------------------------------------------------------
 
 # gone PGID SECONDS  waits until no process of the group is left
 gone()
@@ -332,7 +354,7 @@ gone()
     done
 }
 
-# end_server PGID  SIGTERM to the master (to the children, if the master is dead), at last SIGKILL to the group
+# end_server PGID  SIGTERM to the master (to the children, if it is dead), at last SIGKILL to all
 end_server()
 {
     local pgid=$1 pid
@@ -347,7 +369,7 @@ end_server()
     if ! gone "$pgid" "$stop_wait"; then
         echo "Not all ended within $stop_wait s. SIGKILL to: $(living "$pgid" | xargs)"
         kill -KILL -- "-$pgid" 2>/dev/null || true
-        gone "$pgid" 3 || die "processes of group $pgid are still there:" "$(living "$pgid" | xargs)"
+        gone "$pgid" 3 || die "still there of group $pgid: $(living "$pgid" | xargs)"
     fi
     rm -f "$root/logs/httpd.pid"
 }
@@ -360,7 +382,8 @@ stop()
         return
     fi
     [ -O "$pidfile" ] || [ "$(id -u)" = 0 ] ||
-        die "the server of $run was started by $(stat -c %U "$pidfile"), and only that user or root can stop it"
+        die "the server of $run was started by $(stat -c %U "$pidfile"):" \
+            "only that user or root can stop it"
     if pgid=$(find_server); then
         end_server "$pgid"
         echo "Stopped."
@@ -384,7 +407,7 @@ clean()
     done
 }
 
-# One of us at a time. The lock is on the folder itself, so that no file of one user is in another's way.
+# One of us at a time. The lock is on the folder itself: no file of one user is in another's way.
 if [ "${1:-}" = start ]; then
     mkdir -p "$build"
 fi

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# lint.sh            checks the form of all files and the C sources' likely mistakes. Called by
+#                    `make lint`, which gives OWN_CFLAGS and APACHE_CFLAGS. Runs every check, and
+#                    fails if one of them did.
+# lint.sh --format   lets clang-format rewrite the C sources
+
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+failures=0
+
+# files PATTERN...  the project's files of these names: what git knows or would add
+files()
+{
+    local list file
+    list=$(git ls-files -co --exclude-standard -- "$@") || exit 1
+    while read -r file; do
+        [ ! -f "$file" ] || echo "$file"
+    done <<<"$list"
+}
+
+# check NAME FUNCTION  runs it, and shows what it says only if it failed
+check()
+{
+    local output
+    if output=$("$2" 2>&1); then
+        printf '%-14s ok\n' "$1"
+    else
+        printf '%-14s FAILED\n%s\n' "$1" "$output"
+        failures=$((failures + 1))
+    fi
+}
+
+# each COMMAND...  one run for each name on stdin, as many at once as there are CPUs
+each()
+{
+    xargs -r -d '\n' -n 1 -P "$(nproc)" "$@"
+}
+
+# none  passes what comes on stdin, and fails if that is anything
+none()
+{
+    ! grep .
+}
+
+# search REGEX  fails if any file has a line like that
+search()
+{
+    files ':!LICENSE' | { xargs -r -d '\n' grep -nIE "$1" /dev/null || true; } | none
+}
+
+# --- C -------------------------------------------------------------------------------------------
+
+sources()
+{
+    files '*.c' | grep -E '^(st|stiol|mpm|stmstat|tests|bench)/'
+}
+
+format()
+{
+    files '*.c' '*.h' | xargs -r -d '\n' clang-format --dry-run -Werror
+}
+
+# The checks are in .clang-tidy, with the reasons. stderr only counts suppressed warnings.
+tidy()
+{
+    export FLAGS="${OWN_CFLAGS:-} ${APACHE_CFLAGS:-}"
+    # shellcheck disable=SC2016 # for the inner shell
+    sources | each sh -c 'clang-tidy --quiet "$1" -- $FLAGS 2>/dev/null' sh
+}
+
+# What cppcheck sees and clang-tidy does not: portability, and conditions that are always true.
+#   normalCheckLevelMaxBranches  a note about cppcheck itself
+#   missingInclude*              it does not need system headers, and says so each time
+#   unknownMacro                 Apache's declaration macros, whose headers it is not given
+static()
+{
+    sources | xargs -r -d '\n' cppcheck --quiet -j "$(nproc)" --std=c11 --language=c \
+        --inline-suppr --enable=warning,portability --error-exitcode=1 \
+        -Iinclude -Ist -Istiol -D__x86_64__ \
+        --suppress=normalCheckLevelMaxBranches --suppress='missingInclude*' \
+        --suppress=unknownMacro
+}
+
+# --- everything else -----------------------------------------------------------------------------
+
+scripts()
+{
+    files '*.sh' .ci/run | xargs -r -d '\n' shellcheck -x
+}
+
+python()
+{
+    files '*.py' | xargs -r -d '\n' python3 -c '
+import ast, sys
+for path in sys.argv[1:]:
+    ast.parse(open(path, encoding="utf-8").read(), path)'
+}
+
+# Prose, and what has a form of its own without comments, goes without.
+spdx()
+{
+    local file
+    files | grep -vE '(^LICENSE|\.md|^debian/(changelog|source/.*|.*\.(install|docs)))$' |
+        while read -r file; do
+            head -n 4 "$file" | grep -q 'SPDX-License-Identifier: Apache-2\.0' ||
+                echo "$file: no SPDX line among the first"
+        done | none
+}
+
+# 100 columns also where clang-format does not look: comments, scripts, make.
+width()
+{
+    files '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile '*.conf' '*.in' |
+        xargs -r -d '\n' awk 'length > 100 { print FILENAME ":" FNR ": " length " columns" }' | none
+}
+
+# Nothing of the machine that it was written on: no folder of a user, no scratch folder.
+places()
+{
+    search '(^|[^A-Za-z0-9_.$}~/-])/(home|root|work|Users)/'
+}
+
+blanks()
+{
+    search '[[:blank:]]+$'
+}
+
+if [ "${1:-}" = --format ]; then
+    files '*.c' '*.h' | xargs -r -d '\n' clang-format -i
+    exit
+fi
+check clang-format format
+check clang-tidy tidy
+check cppcheck static
+check shellcheck scripts
+check python python
+check SPDX spdx
+check columns width
+check places places
+check blanks blanks
+[ "$failures" = 0 ]
