@@ -23,6 +23,8 @@ CFLAGS       ?= -O2 -g
 APXS         ?= apxs
 PKG_CONFIG   ?= pkg-config
 HTTPD        ?= $(firstword $(wildcard /usr/sbin/apache2 /usr/sbin/httpd))
+# The distribution's, for which its packages bring pytest.
+PYTHON       ?= /usr/bin/python3
 PREFIX       ?= /usr/local
 LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include

@@ -4,7 +4,8 @@
 # deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says
 # which. Called by the Makefile before it builds, tests, benches or lints. Says nothing when all are
 # there. No service is started on the way, and the package "apache2", which is one, never installed.
-#   DEPS=no     trusts the caller that everything is there (other distributions, own builds)
+#   DEPS=no             trusts the caller that everything is there (other distributions, own builds)
+#   POLICY_RC_D=FILE    where invoke-rc.d asks whether it may start services (for the tests)
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,12 +45,13 @@ missing()
 # administrator put there stays in charge.
 install_as_root()
 {
-    local policy=/usr/sbin/policy-rc.d log
+    local policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
     log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
+    rubbish=("$log")
+    trap 'rm -f "${rubbish[@]}"' EXIT
+    trap 'exit 1' INT TERM HUP
     if [ ! -e "$policy" ]; then
-        trap 'rm -f "$log" "$policy"' EXIT
-        trap 'exit 1' INT TERM HUP
+        rubbish+=("$policy")
         printf '%s\n' '#!/bin/sh' '# By deps.sh, while it installs packages; may be removed.' \
             'exit 101' >"$policy"
         chmod 755 "$policy"

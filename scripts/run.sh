@@ -25,8 +25,8 @@ PORT=${PORT:-8080}
 ADDRESS=${ADDRESS:-127.0.0.1}
 PATH=$PATH:/usr/sbin:/sbin
 HTTPD=${HTTPD:-$(command -v apache2 || command -v httpd || true)}
-start_wait=15 # seconds until the server must have answered
-stop_wait=10  # seconds that a stop may take before SIGKILL
+start_wait=15              # seconds until the server must have answered
+stop_wait=${STOP_WAIT:-10} # seconds that a stop may take before SIGKILL
 
 run=$build/run                     # what the user is told
 root=$(readlink -f "$run" || true) # what httpd is told

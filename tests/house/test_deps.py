@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/deps.sh: what it installs, what it never does, and what it says when it cannot.
+
+apt, dpkg, sudo and id are stand-ins that the test writes; nothing is installed.
+"""
+
+import os
+
+import pytest
+from conftest import TOP, run
+
+TOOLS = "bash sh env dirname sed sort grep cat mktemp rm chmod tail xargs echo".split()
+DEPS = TOP / "scripts/deps.sh"
+LISTS = sorted((TOP / "scripts/deps").glob("*.list"))
+
+
+class Machine:
+    """A PATH with the ordinary tools and stand-ins for those that matter here."""
+
+    def __init__(self, folder):
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.policy = folder / "policy-rc.d"
+        self.calls = folder / "calls"
+        self.calls.touch()
+        for name in TOOLS:
+            for path in ("/usr/bin", "/bin"):
+                if os.path.exists(f"{path}/{name}") and not (self.bin / name).is_symlink():
+                    (self.bin / name).symlink_to(f"{path}/{name}")
+        self.stand_in("id", "echo 0")
+
+    def stand_in(self, name, body):
+        """A program of that name, which notes its call first."""
+        path = self.bin / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls}\n{body}\n')
+        path.chmod(0o755)
+
+    def debian(self, installed=(), apt="exit 0"):
+        """dpkg that knows these packages as installed, and an apt-get."""
+        rows = "\n".join(f"echo 'installed {name}'" for name in installed)
+        self.stand_in("dpkg-query", f"echo 'config-files libcmocka-dev'\n{rows}\nexit 1")
+        self.stand_in("dpkg", "exit 0")
+        self.stand_in("apt-get", apt)
+
+    def deps(self, *sets, **environment):
+        """Runs the script there."""
+        return run([DEPS, *sets], env={"PATH": str(self.bin), "POLICY_RC_D": str(self.policy),
+                                       **environment})
+
+    def called(self, words):
+        """Whether a stand-in was called with these words in its command line."""
+        return any(all(word in line.split() for word in words.split())
+                   for line in self.calls.read_text().splitlines())
+
+
+@pytest.fixture(name="machine")
+def _machine(folder):
+    return Machine(folder)
+
+
+def packages(*sets):
+    """What the lists name."""
+    found = set()
+    for name in sets:
+        text = (TOP / f"scripts/deps/{name}.list").read_text()
+        found |= {line.split("#")[0].strip() for line in text.splitlines()}
+    return found - {""}
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_lists(path):
+    """Every list has plain package names, and the service on port 80 is in none."""
+    names = packages(path.stem)
+    assert names
+    assert "apache2" not in names
+    for name in names:
+        assert name.replace("-", "").replace(".", "").replace("+", "").isalnum(), name
+
+
+def test_all_there(machine):
+    """Silent, and apt is not asked."""
+    machine.debian(installed=packages("run", "test"))
+    done = machine.deps("run", "test")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not machine.called("apt-get")
+
+
+def test_installs_what_is_missing(machine):
+    """Only that, without recommended packages, after an update; services are held back meanwhile."""
+    machine.debian(installed=packages("run", "test") - {"wrk", "libcmocka-dev"},
+                   apt=f'[ "$1" = -s ] || case "$*" in *" install "*) cat "$POLICY_RC_D";; esac >>'
+                       f'{machine.calls}')
+    done = machine.deps("run", "test")
+    assert done.returncode == 0, done.stderr
+    assert "Installing: libcmocka-dev wrk\n" in done.stdout
+    assert machine.called("apt-get update")
+    assert machine.called("apt-get install --no-install-recommends libcmocka-dev wrk")
+    assert not machine.called("apt-get install curl")
+    assert "exit 101" in machine.calls.read_text(), "policy-rc.d was there during the installation"
+    assert not machine.policy.exists()
+
+
+def test_administrators_policy_stays(machine):
+    """A policy-rc.d that was there before is neither changed nor removed."""
+    machine.policy.write_text("mine\n")
+    machine.debian(installed=packages("run") - {"curl"})
+    assert machine.deps("run").returncode == 0
+    assert machine.policy.read_text() == "mine\n"
+
+
+def test_policy_goes_after_a_failure(machine):
+    """Also when apt fails."""
+    machine.debian(apt='case "$*" in *-s*|*update*) exit 0;; esac; echo "E: broken"; exit 100')
+    assert machine.deps("run").returncode == 1
+    assert not machine.policy.exists()
+
+
+def test_no_network(machine):
+    """apt's own words, and what to do later."""
+    machine.debian(apt='case "$*" in *-s*) exit 0;; esac; echo "Err:1 Could not resolve host"; '
+                       'exit 100')
+    done = machine.deps("run")
+    assert done.returncode == 1
+    assert "Could not resolve host" in done.stderr
+    assert "could not install" in done.stderr
+    assert "apt-get install --no-install-recommends apache2-bin" in done.stderr
+
+
+def test_lists_that_cannot_be_fetched_are_not_the_end(machine):
+    """The packages may be in apt's cache."""
+    machine.debian(apt='case "$*" in *update*) exit 100;; esac')
+    done = machine.deps("run")
+    assert done.returncode == 0
+    assert "update failed" in done.stderr
+
+
+def test_unknown_package(machine):
+    """A distribution that is too old."""
+    machine.debian(apt='case "$*" in *-s*) echo "E: Unable to locate package wrk"; exit 100;; esac')
+    done = machine.deps("test")
+    assert done.returncode == 1
+    assert "Unable to locate package wrk" in done.stderr
+    assert "Debian 12" in done.stderr
+
+
+def test_never_the_service(machine):
+    """A package that would bring in "apache2" is refused before anything is installed."""
+    machine.debian(apt='case "$*" in *-s*) echo "Inst apache2 (2.4)";; '
+                       f'*" install "*) echo INSTALLED >>{machine.calls};; esac')
+    done = machine.deps("run")
+    assert done.returncode == 1
+    assert "apache2, a service on port 80" in done.stderr
+    assert "INSTALLED" not in machine.calls.read_text()
+
+
+def test_no_apt(machine):
+    """Another distribution: what is needed, and the way out."""
+    done = machine.deps("run")
+    assert done.returncode == 1
+    for word in ("no apt", "apache2-dev", "DEPS=no"):
+        assert word in done.stderr
+    assert machine.deps("run", DEPS="no").returncode == 0
+
+
+def test_no_root_and_no_sudo(machine):
+    """What somebody else has to run."""
+    machine.debian(installed=packages("run") - {"curl"})
+    machine.stand_in("id", "echo 1000")
+    done = machine.deps("run")
+    assert done.returncode == 1
+    assert "there is no sudo" in done.stderr
+    assert "apt-get install --no-install-recommends curl\n" in done.stderr
+    assert not machine.called("apt-get")
+
+
+def test_sudo_refuses(machine):
+    """Without a terminal no password is asked for."""
+    machine.debian()
+    machine.stand_in("id", "echo 1000")
+    machine.stand_in("sudo", "exit 1")
+    done = machine.deps("run")
+    assert done.returncode == 1
+    assert "sudo does not let you" in done.stderr
+    assert not machine.called("apt-get")
+
+
+def test_sudo(machine):
+    """An ordinary user who may."""
+    machine.debian(installed=packages("run") - {"curl"})
+    machine.stand_in("id", "echo 1000")
+    machine.stand_in("sudo", '[ "$1" = -n ] && exit; exec "$@"')
+    done = machine.deps("run")
+    assert done.returncode == 0, done.stderr
+    assert machine.called("apt-get install curl")
+
+
+def test_unknown_set(machine):
+    """A slip in the Makefile."""
+    machine.debian()
+    done = machine.deps("nonsense")
+    assert done.returncode == 1
+    assert 'no set "nonsense"' in done.stderr
