@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VPBind: a VP's binding to one CPU.
+ */
+#include <sched.h>
+#include <unistd.h>
+
+#include "stm.h"
+
+/** NULL if the server may run on that CPU, else why not. */
+const char *stm_cpu_check(int cpu)
+{
+    cpu_set_t allowed;
+
+    if (cpu >= sysconf(_SC_NPROCESSORS_CONF))
+        return "no such CPU: must be between 0 and the number of CPUs - 1";
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
+        return "this CPU is offline, or the server is not allowed to run on it";
+    return NULL;
+}
+
+/** Binds the calling VP as VPBind says, and records the CPU that it is really bound to (-1: none). */
+void stm_bind_cpu(int ordinal)
+{
+    int cpu = stm.config.cpu[ordinal];
+    cpu_set_t set;
+
+    stm.retained->share->vp[ordinal].cpu = -1;
+    if (cpu < 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                     "VPBind: cannot bind VP %d to CPU %d", ordinal, cpu);
+        return;
+    }
+    stm.retained->share->vp[ordinal].cpu = cpu;
+}

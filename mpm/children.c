@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's side of its VPs: starting, replacing, asking to leave, reaping. A seat is one ordinal; a VP that leaves gives
+ * up its seat to its successor at once, and is kept in a list until its last connection has ended.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_signal.h>
+
+#include "stm.h"
+
+/* A VP that dies this soon after its start is likely to die again: the next one waits, longer each time. */
+#define EARLY           apr_time_from_sec(1)
+#define FIRST_BACKOFF   apr_time_from_msec(100)
+#define LONGEST_BACKOFF apr_time_from_sec(10)
+/* How long a VP may take to stop after it was told to stop at once. */
+#define STOP_GRACE      apr_time_from_sec(3)
+
+/* --- the core scoreboard's process slots --- */
+
+static void note_lost_slot(int slot)
+{
+    process_score *score = &ap_scoreboard_image->parent[slot];
+
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
+                 "stm: a new VP takes slot %d over from pid %ld", slot, (long)score->pid);
+    ap_run_child_status(ap_server_conf, score->pid, score->generation, slot, MPM_CHILD_LOST_SLOT);
+    ap_register_extra_mpm_process(score->pid, score->generation);
+}
+
+static void note_started(int slot, pid_t pid)
+{
+    process_score *score = &ap_scoreboard_image->parent[slot];
+
+    if (score->pid != 0)
+        note_lost_slot(slot);
+    score->pid = pid;
+    score->generation = stm.retained->mpm->my_generation;
+    score->quiescing = 0;
+    score->not_accepting = 0;
+    score->connections = score->write_completion = score->lingering_close = 0;
+    score->keep_alive = score->suspended = score->wait_io = 0;
+    if (slot + 1 > stm.retained->max_daemon_used)
+        stm.retained->max_daemon_used = slot + 1;
+    ap_run_child_status(ap_server_conf, pid, score->generation, slot, MPM_CHILD_STARTED);
+}
+
+static void note_stopped(int slot, pid_t pid, ap_generation_t generation)
+{
+    if (slot >= 0) {
+        process_score *score = &ap_scoreboard_image->parent[slot];
+
+        pid = score->pid;
+        generation = score->generation;
+        score->pid = 0;
+        score->quiescing = 0;
+    }
+    ap_run_child_status(ap_server_conf, pid, generation, slot, MPM_CHILD_EXITED);
+}
+
+/* --- our own records --- */
+
+static void close_control(stm_child_t *child)
+{
+    if (child->control >= 0)
+        close(child->control);
+    child->control = -1;
+}
+
+static stm_seat_t *seat_of(pid_t pid)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid == pid)
+            return &stm.retained->seats[i];
+    }
+    return NULL;
+}
+
+static stm_child_t **leaving_link_of(pid_t pid)
+{
+    stm_child_t **link = &stm.retained->leaving;
+
+    while (*link && (*link)->pid != pid)
+        link = &(*link)->next;
+    return link;
+}
+
+/* Takes the record of a dead process away. Its last contents go to *last; false: no child of ours. */
+static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
+{
+    stm_seat_t *seat = seat_of(pid);
+    stm_child_t **link;
+
+    *had_seat = seat != NULL;
+    if (seat) {
+        *last = seat->child;
+        close_control(&seat->child);
+        seat->child.pid = 0;
+        return true;
+    }
+    link = leaving_link_of(pid);
+    if (*link) {
+        stm_child_t *child = *link;
+
+        *last = *child;
+        *link = child->next;
+        close_control(child);
+        free(child);
+        return true;
+    }
+    return false;
+}
+
+/** httpd's reclaim code has seen the process end: slot -1 when its slot belongs to another by now. */
+void stm_children_forget(int slot, pid_t pid, ap_generation_t generation)
+{
+    stm_child_t last;
+    bool had_seat;
+
+    if (slot >= 0)
+        pid = ap_scoreboard_image->parent[slot].pid;
+    if (remove_record(pid, &last, &had_seat))
+        stm_slots_clear_dead(last.ordinal, pid);
+    note_stopped(slot, pid, generation);
+}
+
+/* --- starting --- */
+
+/* In the new process: what belongs to the master alone. */
+static void close_masters_ends(void)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        close_control(&stm.retained->seats[i].child);
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        close_control(child);
+}
+
+static void postpone(stm_seat_t *seat, apr_interval_time_t delay)
+{
+    seat->not_before = apr_time_now() + delay;
+}
+
+static void start_one(int ordinal)
+{
+    stm_seat_t *seat = &stm.retained->seats[ordinal];
+    stm_child_t child = {
+        .ordinal = ordinal,
+        .generation = stm.retained->mpm->my_generation,
+        .incarnation = seat->incarnations + 1,
+        .started = apr_time_now(),
+        .control = -1,
+    };
+    int vp_end;
+
+    if (!stm_control_open(&child.control, &vp_end)) {
+        postpone(seat, LONGEST_BACKOFF);
+        return;
+    }
+    child.pid = fork();
+    if (child.pid == 0) {
+#if AP_HAS_THREAD_LOCAL
+        ap_thread_current_after_fork();
+#endif
+        close_masters_ends();
+        close(child.control);
+        child.pid = getpid();
+        stm_vp_main(&child, vp_end);
+    }
+    close(vp_end);
+    if (child.pid < 0) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "stm: fork: cannot start VP %d",
+                     ordinal);
+        close_control(&child);
+        postpone(seat, LONGEST_BACKOFF);
+        return;
+    }
+    seat->child = child;
+    seat->incarnations = child.incarnation;
+    note_started(ordinal, child.pid);
+}
+
+/** Starts a VP in each empty seat whose time has come. */
+void stm_children_start_missing(void)
+{
+    apr_time_t now = apr_time_now();
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (!seat->child.pid && seat->not_before <= now)
+            start_one(i);
+    }
+}
+
+/** -X: this process is the VP. Does not return. */
+void stm_children_become(void)
+{
+    stm_seat_t *seat = &stm.retained->seats[0];
+
+    seat->child.pid = getpid();
+    seat->child.generation = stm.retained->mpm->my_generation;
+    seat->child.incarnation = ++seat->incarnations;
+    seat->child.started = apr_time_now();
+    note_started(0, getpid());
+    stm_vp_main(&seat->child, -1);
+}
+
+/* --- leaving --- */
+
+static void move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
+{
+    stm_child_t *child = ap_malloc(sizeof *child);
+
+    *child = seat->child;
+    child->leaving = true;
+    child->cutoff = cutoff;
+    child->next = stm.retained->leaving;
+    stm.retained->leaving = child;
+    seat->child.pid = 0;
+    seat->child.control = -1;
+    seat->not_before = 0;
+}
+
+/** Frees the seats for the next generation. cutoff: when those that held them have to stop; 0: never. */
+void stm_children_vacate(apr_time_t cutoff)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            move_to_leaving(&stm.retained->seats[i], cutoff);
+    }
+}
+
+/** Tells the VPs without a seat to leave: their successors are there. */
+void stm_children_dismiss(void)
+{
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        stm_control_send(child->control, STM_CONTROL_LEAVE);
+}
+
+/** Seats whose VP has said that it leaves (VPConnections) are free again. */
+void stm_children_release_seats(void)
+{
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (seat->child.pid && stm.retained->share->vp[i].leaving == seat->child.pid)
+            move_to_leaving(seat, 0);
+    }
+}
+
+/** Sends a command to every VP. */
+void stm_children_tell(char command)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            stm_control_send(stm.retained->seats[i].child.control, command);
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        stm_control_send(child->control, command);
+}
+
+/** VPs that are past their time are told to stop, and killed if they do not. */
+void stm_children_enforce_cutoffs(void)
+{
+    apr_time_t now = apr_time_now();
+
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (!child->cutoff || now < child->cutoff)
+            continue;
+        if (child->control >= 0) {
+            ap_log_error(
+                APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                "stm: VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: stopping it",
+                child->ordinal, (long)child->pid);
+            stm_control_send(child->control, STM_CONTROL_STOP);
+            close_control(child);
+            child->cutoff = now + STOP_GRACE;
+        } else {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                         "stm: VP %d (pid %ld) did not stop: killing it", child->ordinal,
+                         (long)child->pid);
+            kill(child->pid, SIGKILL);
+            child->cutoff = 0;
+        }
+    }
+}
+
+int stm_children_alive(void)
+{
+    int count = 0;
+
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        count += stm.retained->seats[i].child.pid != 0;
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        count++;
+    return count;
+}
+
+/** When something is next to be done here (a start put off, a cutoff); 0: nothing. */
+apr_time_t stm_children_next_due(void)
+{
+    apr_time_t due = 0;
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (!seat->child.pid && (!due || seat->not_before < due))
+            due = seat->not_before ? seat->not_before : 1;
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (child->cutoff && (!due || child->cutoff < due))
+            due = child->cutoff;
+    }
+    return due;
+}
+
+/* --- death --- */
+
+/* The replacement comes at once; a VP that dies over and over at its start is given more and more time. */
+static void plan_replacement(const stm_child_t *last, bool failed)
+{
+    stm_seat_t *seat = &stm.retained->seats[last->ordinal];
+    apr_interval_time_t delay;
+
+    seat->not_before = 0;
+    if (!failed || apr_time_now() - last->started >= EARLY) {
+        seat->early_deaths = 0;
+        return;
+    }
+    if (++seat->early_deaths < 2)
+        return;
+    delay = FIRST_BACKOFF << (seat->early_deaths < 12 ? seat->early_deaths - 2 : 10);
+    if (delay > LONGEST_BACKOFF)
+        delay = LONGEST_BACKOFF;
+    postpone(seat, delay);
+    ap_log_error(
+        APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+        "stm: VP %d has died %u times in a row soon after its start; the next start is in %d ms",
+        last->ordinal, seat->early_deaths, (int)apr_time_as_msec(delay));
+}
+
+static void log_death(const stm_child_t *last, int signal_number)
+{
+    stm_share_vp_t *share = &stm.retained->share->vp[last->ordinal];
+
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,
+                 last->incarnation, (long)last->pid, signal_number, strsignal(signal_number),
+                 last->leaving ? " while it was leaving" : "");
+    if (share->overflowed == last->pid) {
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+            "stm: a state thread of VP %d overflowed its stack of %u bytes: raise StackSize",
+            last->ordinal, share->overflow_size);
+        share->overflowed = 0;
+    }
+}
+
+static bool fatal_for_server(const stm_child_t *last, int verdict)
+{
+    if (verdict != APEXIT_CHILDFATAL)
+        return false;
+    if (last->generation == stm.retained->mpm->my_generation)
+        return true;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                 "stm: ignoring fatal error in a VP of an earlier generation "
+                 "(pid %ld)",
+                 (long)last->pid);
+    return false;
+}
+
+/** A process has ended. STM_NOT_OURS, STM_REAPED, or STM_FATAL: the server cannot run like this. */
+stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
+{
+    ap_generation_t generation = 0;
+    stm_child_t last;
+    bool had_seat, signaled = APR_PROC_CHECK_SIGNALED(why);
+    int slot, verdict;
+
+    if (!remove_record(proc->pid, &last, &had_seat))
+        return STM_NOT_OURS;
+    verdict = ap_process_child_status(proc, why, status);
+    slot = ap_find_child_by_pid(proc);
+    if (slot < 0)
+        ap_unregister_extra_mpm_process(proc->pid, &generation);
+    note_stopped(slot, proc->pid, generation);
+    stm_slots_clear_dead(last.ordinal, proc->pid);
+    if (signaled)
+        log_death(&last, status);
+    if (had_seat)
+        plan_replacement(&last, signaled || verdict == APEXIT_CHILDSICK);
+    return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records of client connections: made, counted by state, freed. Freed records are kept for the next connections.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stm.h"
+
+static stm_conn_t *free_records;
+
+stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
+{
+    stm_vp_t *vp = &stm.vp;
+    stm_conn_t *conn = free_records;
+
+    if (conn) {
+        free_records = conn->next;
+        memset(conn, 0, sizeof *conn);
+    } else {
+        conn = calloc(1, sizeof *conn);
+        if (!conn)
+            return NULL;
+    }
+    conn->fd = fd;
+    conn->listener = listener;
+    conn->server = ap_server_conf;
+    conn->state = STM_CONN_QUEUED;
+    st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
+    conn->watch.data = conn;
+    conn->next = vp->conns;
+    if (conn->next)
+        conn->next->prev = conn;
+    vp->conns = conn;
+    vp->conn_count++;
+    vp->state_count[conn->state]++;
+    return conn;
+}
+
+/** Closes the socket, if the record still has it, and forgets the connection. Does not yield. */
+void stm_conn_free(stm_conn_t *conn)
+{
+    stm_vp_t *vp = &stm.vp;
+
+    STM_ASSERT(!conn->c && !conn->pool);
+    st_watch_free(&conn->watch);
+    if (conn->fd >= 0) {
+        st_fd_forget(conn->fd);
+        close(conn->fd);
+    }
+    vp->state_count[conn->state]--;
+    vp->conn_count--;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    if (conn->prev)
+        conn->prev->next = conn->next;
+    else
+        vp->conns = conn->next;
+    conn->next = free_records;
+    free_records = conn;
+    stm_balance_publish();
+    stm_vp_idle_check();
+}
+
+void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
+{
+    stm.vp.state_count[conn->state]--;
+    stm.vp.state_count[state]++;
+    if (state == STM_CONN_QUEUED)
+        conn->waited = conn->state;
+    conn->state = (unsigned char)state;
+}
+
+/** Publishes the counts by state where mod_status looks for them. Once a scheduler turn, not once a change. */
+void stm_conns_publish(void)
+{
+    const int *count = stm.vp.state_count;
+    process_score *score;
+
+    if (stm.retained->share->vp[stm.vp.ordinal].pid != stm.vp.pid)
+        return;
+    score = ap_get_scoreboard_process(stm.vp.ordinal);
+    score->connections = (apr_uint32_t)stm.vp.conn_count;
+    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
+    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
+    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
+    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
+    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
+}

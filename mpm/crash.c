@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VP's fatal signals: handled on a stack of their own, since the state thread's may be what overflowed. Says in the shared
+ * memory that it did; then httpd's own handler leaves the core in CoreDir.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "stm.h"
+
+/* httpd's handler may log a line, which takes some 30 KB. */
+#define ALTERNATE_STACK (256 * 1024)
+
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
+#define FATAL_SIGNALS (sizeof fatal_signals / sizeof *fatal_signals)
+
+static struct sigaction before[FATAL_SIGNALS];
+
+static void note_overflow(const void *address)
+{
+    stm_share_vp_t *share = &stm.retained->share->vp[stm.vp.ordinal];
+    size_t size = st_stack_overflow_at(address);
+
+    if (!size)
+        return;
+    share->overflow_size = (unsigned)size;
+    share->overflowed = stm.vp.pid;
+}
+
+static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (signal_number == SIGSEGV || signal_number == SIGBUS)
+        note_overflow(info->si_addr);
+    for (size_t i = 0; i < FATAL_SIGNALS; i++) {
+        if (fatal_signals[i] != signal_number)
+            continue;
+        sigaction(signal_number, &before[i], NULL);
+        if (before[i].sa_handler != SIG_DFL && before[i].sa_handler != SIG_IGN &&
+            !(before[i].sa_flags & SA_SIGINFO))
+            before[i].sa_handler(signal_number);
+    }
+    /* Returning repeats the fault under the handler that was there before; a signal that was sent is sent again. */
+    if (info->si_code <= 0)
+        raise(signal_number);
+}
+
+/** Once per VP, before it serves anything. */
+void stm_crash_setup(void)
+{
+    struct sigaction action = {.sa_sigaction = on_fatal_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    stack_t stack = {.ss_size = ALTERNATE_STACK};
+
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: no stack for signal handlers");
+        return;
+    }
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < FATAL_SIGNALS; i++)
+        sigaction(fatal_signals[i], &action, &before[i]);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directives: each value is checked alone, and an error names the directive, the value and the range. How values relate
+ * to each other is config.c's subject. docs/directives.md is the manual.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stm.h"
+
+typedef struct {
+    int least, most;
+} range_t;
+
+/* cmd->info of each number's directive: where the value goes, and what is allowed. */
+typedef struct {
+    int *value;
+    range_t range;
+} number_t;
+
+static const char *context_error(cmd_parms *cmd)
+{
+    return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+}
+
+static bool parse_int(const char *text, long long *value)
+{
+    char *end;
+
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0';
+}
+
+static const char *out_of_range(cmd_parms *cmd, const char *what, const char *text, long long least,
+                                long long most)
+{
+    return apr_psprintf(cmd->pool,
+                        "%s%s: %s is out of range: must be between %" APR_INT64_T_FMT
+                        " and %" APR_INT64_T_FMT,
+                        cmd->cmd->name, what, text, (apr_int64_t)least, (apr_int64_t)most);
+}
+
+static const char *parse_number(cmd_parms *cmd, const char *what, const char *text, range_t range,
+                                int *value)
+{
+    long long number;
+
+    if (!parse_int(text, &number))
+        return apr_psprintf(cmd->pool, "%s%s: %s is not a number: must be between %d and %d",
+                            cmd->cmd->name, what, text, range.least, range.most);
+    if (number < range.least || number > range.most)
+        return out_of_range(cmd, what, text, range.least, range.most);
+    *value = (int)number;
+    return NULL;
+}
+
+static const char *set_number(cmd_parms *cmd, void *dummy, const char *text)
+{
+    const number_t *number = cmd->info;
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    return error ? error : parse_number(cmd, "", text, number->range, number->value);
+}
+
+static int online_cpus(void)
+{
+    cpu_set_t allowed;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+        return CPU_COUNT(&allowed);
+    return online > 0 ? (int)online : 1;
+}
+
+static const char *set_num_vps(cmd_parms *cmd, void *dummy, const char *text)
+{
+    static const range_t range = {1, STM_VP_LIMIT};
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    if (error)
+        return error;
+    if (strcasecmp(text, "auto") == 0) {
+        int cpus = online_cpus();
+
+        stm.config.num_vps = cpus < STM_VP_LIMIT ? cpus : STM_VP_LIMIT;
+        return NULL;
+    }
+    return parse_number(cmd, "", text, range, &stm.config.num_vps);
+}
+
+static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
+{
+    range_t range = {(int)sysconf(_SC_PAGESIZE), INT_MAX};
+    const char *error = context_error(cmd);
+    int size;
+
+    (void)dummy;
+    if (!error)
+        error = parse_number(cmd, "", text, range, &size);
+    if (!error)
+        stm.config.stack_size = (apr_size_t)size;
+    return error;
+}
+
+static const char *set_flag(cmd_parms *cmd, void *dummy, int on)
+{
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    if (!error)
+        *(int *)cmd->info = on;
+    return error;
+}
+
+static const char *set_scoreboard_dir(cmd_parms *cmd, void *dummy, const char *path)
+{
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    if (!error)
+        stm.config.scoreboard_dir = path;
+    return error;
+}
+
+static const char *parse_vp(cmd_parms *cmd, const char *text, int *vp)
+{
+    static const range_t range = {0, STM_VP_LIMIT - 1};
+
+    return parse_number(cmd, ": VP-ID", text, range, vp);
+}
+
+static const char *set_vp_bind(cmd_parms *cmd, void *dummy, const char *vp_text,
+                               const char *cpu_text)
+{
+    static const range_t cpus = {0, CPU_SETSIZE - 1};
+    const char *error = context_error(cmd);
+    int vp, cpu;
+
+    (void)dummy;
+    if (error || (error = parse_vp(cmd, vp_text, &vp)) ||
+        (error = parse_number(cmd, ": CPU-ID", cpu_text, cpus, &cpu)))
+        return error;
+    error = stm_cpu_check(cpu);
+    if (error)
+        return apr_psprintf(cmd->pool, "VPBind: CPU-ID %d: %s", cpu, error);
+    stm.config.cpu[vp] = (short)cpu;
+    if (vp >= stm.config.binds)
+        stm.config.binds = vp + 1;
+    return NULL;
+}
+
+static const char *set_vp_listen(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
+{
+    const char *error = context_error(cmd);
+    int vp;
+
+    (void)dummy;
+    if (error)
+        return error;
+    if (argc < 2)
+        return "VPListen takes a VP-ID and one or more addresses (IP-address:port)";
+    if ((error = parse_vp(cmd, argv[0], &vp)))
+        return error;
+    if (stm.config.listens)
+        return "VPListen and Listen cannot be mixed: bind every listener with VPListen, or none";
+    for (int i = 1; i < argc && !error; i++)
+        error = stm_vp_listen_add(cmd, vp, argv[i]);
+    if (vp >= stm.config.vp_listen_max)
+        stm.config.vp_listen_max = vp + 1;
+    stm.config.vp_listens++;
+    return error;
+}
+
+static const char *set_listen(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
+{
+    if (stm.config.vp_listens)
+        return "Listen and VPListen cannot be mixed: bind every listener with VPListen, or none";
+    stm.config.listens++;
+    return ap_set_listener(cmd, dummy, argc, argv);
+}
+
+/* A number that another MPM knows: parsed, kept for migrate.c, never refused for being too large for us. */
+static const char *set_foreign(cmd_parms *cmd, void *dummy, const char *text)
+{
+    static const range_t range = {0, INT_MAX};
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    return error ? error : parse_number(cmd, "", text, range, cmd->info);
+}
+
+static const char *set_worker_factor(cmd_parms *cmd, void *dummy, const char *text)
+{
+    const char *error = context_error(cmd);
+    char *end;
+    double factor;
+
+    (void)dummy;
+    if (error)
+        return error;
+    factor = strtod(text, &end);
+    if (end == text || *end != '\0' || factor <= 0.0)
+        return apr_psprintf(cmd->pool, "%s: %s is out of range: must be a number greater than 0",
+                            cmd->cmd->name, text);
+    return NULL; /* a waiting connection holds no state thread: there is nothing to weigh */
+}
+
+#define THREADS(member)                                                                            \
+ {                                                                                                 \
+  &stm.config.member,                                                                              \
+  {                                                                                                \
+   1, STM_ST_LIMIT                                                                                 \
+  }                                                                                                \
+ }
+#define UNLIMITED(member)                                                                          \
+ {                                                                                                 \
+  &stm.config.member,                                                                              \
+  {                                                                                                \
+   0, INT_MAX                                                                                      \
+  }                                                                                                \
+ }
+static number_t start_threads = THREADS(start_threads);
+static number_t min_spare = THREADS(min_spare);
+static number_t max_spare = THREADS(max_spare);
+static number_t max_threads = THREADS(max_threads);
+static number_t thread_connections = UNLIMITED(thread_connections);
+static number_t vp_connections = UNLIMITED(vp_connections);
+
+#define FOREIGN(name, member)                                                                      \
+ AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                   \
+               "accepted from configurations of other MPMs; see docs/directives.md")
+
+const command_rec stm_directives[] = {
+    AP_INIT_TAKE1("NumVPs", set_num_vps, NULL, RSRC_CONF,
+                  "Number of virtual processors, or auto: one per CPU"),
+    AP_INIT_TAKE1("StartThreads", set_number, &start_threads, RSRC_CONF,
+                  "State threads that each VP starts for each listening socket"),
+    AP_INIT_TAKE1("MinSpareThreads", set_number, &min_spare, RSRC_CONF,
+                  "Least state threads per listening socket that wait for a connection"),
+    AP_INIT_TAKE1("MaxSpareThreads", set_number, &max_spare, RSRC_CONF,
+                  "Most state threads per listening socket that wait for a connection"),
+    AP_INIT_TAKE1("MaxThreads", set_number, &max_threads, RSRC_CONF,
+                  "Most state threads of one VP, spare and busy"),
+    AP_INIT_TAKE1("StackSize", set_stack_size, NULL, RSRC_CONF,
+                  "Size in bytes of each state thread's stack"),
+    AP_INIT_TAKE1("ThreadConnections", set_number, &thread_connections, RSRC_CONF,
+                  "Connections that a state thread serves before it yields the VP; 0: unlimited"),
+    AP_INIT_TAKE1("VPConnections", set_number, &vp_connections, RSRC_CONF,
+                  "Connections that a VP serves before it is replaced; 0: unlimited"),
+    AP_INIT_FLAG("ConnectionStatus", set_flag, &stm.config.connection_status, RSRC_CONF,
+                 "Status of each connection in the scoreboards: On or Off"),
+    AP_INIT_FLAG("StateThreadedIO", set_flag, &stm.config.threaded_io, RSRC_CONF,
+                 "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
+    AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
+                  "Existing directory for the VPs' scoreboard files"),
+    AP_INIT_TAKE1("CoreDir", ap_mpm_set_coredumpdir, NULL, RSRC_CONF,
+                  "Existing directory for core dumps"),
+    AP_INIT_TAKE2("VPBind", set_vp_bind, NULL, RSRC_CONF, "A VP-ID and the CPU-ID to bind it to"),
+    AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
+                      "A VP-ID and the addresses that this VP listens to"),
+
+    /* Found before httpd's own Listen in LISTEN_COMMANDS: this one refuses to be mixed with VPListen. */
+    AP_INIT_TAKE_ARGV(
+        "Listen", set_listen, NULL, RSRC_CONF,
+        "A port number or a numeric IP address and a port number, and an optional protocol"),
+    LISTEN_COMMANDS,
+    AP_GRACEFUL_SHUTDOWN_TIMEOUT_COMMAND,
+
+    FOREIGN("StartServers", start_servers),
+    FOREIGN("ServerLimit", server_limit),
+    FOREIGN("ThreadLimit", thread_limit),
+    FOREIGN("ThreadsPerChild", threads_per_child),
+    FOREIGN("MaxRequestWorkers", max_request_workers),
+    FOREIGN("MaxClients", max_request_workers),
+    AP_INIT_TAKE1("AsyncRequestWorkerFactor", set_worker_factor, NULL, RSRC_CONF,
+                  "accepted from configurations of the event MPM; has no meaning here"),
+    {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL},
+};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Closing a connection: our side first, then what the client still sends is read and dropped until its FIN, or for a while.
+ * httpd's part of the connection (its pool, TLS, filters) goes before that wait: only the record and the socket stay.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <apr_tables.h>
+
+#include "stm.h"
+
+/* httpd's own numbers (server/connection.c). */
+#define LINGER_SECONDS       30
+#define SHORT_LINGER_SECONDS 2
+/* Reads of one turn, so that a client that sends on and on does not hold the VP. */
+#define READS_A_TURN         16
+#define PAUSE                1000 /* us */
+
+/* The socket leaves httpd's hands; what httpd closes with the pool is no socket any more. */
+static void take_socket_back(stm_conn_t *conn)
+{
+    apr_os_sock_t none = -1;
+
+    apr_os_sock_put(&conn->socket, &none, conn->pool);
+    conn->socket = NULL;
+}
+
+static void drop_httpd_part(stm_conn_t *conn)
+{
+    apr_pool_t *pool = conn->pool;
+
+    take_socket_back(conn);
+    conn->c = NULL;
+    conn->pool = NULL;
+    conn->sbh = NULL;
+    stm_pool_put(pool);
+}
+
+static bool still_lingering(stm_conn_t *conn)
+{
+    return stm.vp.state != STM_VP_STOPPING && st_utime_last_clock() < conn->linger_until;
+}
+
+/* Reads and drops. True: the client may send more. */
+static bool drain(stm_conn_t *conn, bool *more)
+{
+    *more = false;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        /* For TCP, MSG_TRUNC drops the data without copying it. */
+        ssize_t n = recv(conn->fd, NULL, 1 << 20, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return false;
+        if (n < 0 && errno == EAGAIN) {
+            st_fd_again(conn->fd, POLLIN);
+            return true;
+        }
+    }
+    *more = true;
+    return true;
+}
+
+/** The lingering connection's socket is ready, or (0) its time is over. */
+void stm_linger_continue(stm_conn_t *conn, int ready)
+{
+    bool more = true;
+
+    for (;;) {
+        st_utime_t now;
+
+        if (!still_lingering(conn) || (ready && !drain(conn, &more))) {
+            stm_conn_free(conn);
+            return;
+        }
+        now = st_utime_last_clock();
+        if (more && ready)
+            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
+        else
+            ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
+        if (ready <= 0)
+            break;
+    }
+    if (ready < 0)
+        stm_conn_free(conn);
+}
+
+/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers without one. */
+void stm_linger_start(stm_conn_t *conn)
+{
+    int gone, seconds = LINGER_SECONDS;
+    int ready;
+
+    apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
+    gone = ap_start_lingering_close(conn->c);
+    if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
+        seconds = SHORT_LINGER_SECONDS;
+    ap_run_suspend_connection(conn->c, conn->request);
+    drop_httpd_part(conn);
+
+    conn->thread = NULL;
+    stm_conn_set_state(conn, STM_CONN_LINGER);
+    if (gone || stm.vp.state == STM_VP_STOPPING) {
+        stm_conn_free(conn);
+        return;
+    }
+    conn->linger_until = st_utime_last_clock() + (st_utime_t)seconds * 1000000;
+    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, (st_utime_t)seconds * 1000000);
+    if (ready < 0)
+        stm_conn_free(conn);
+    else if (ready > 0)
+        stm_linger_continue(conn, ready);
+}
+
+/** The connection never came to life in httpd: what there is of it goes, without lingering. */
+void stm_conn_abandon(stm_conn_t *conn)
+{
+    if (conn->pool)
+        drop_httpd_part(conn);
+    conn->thread = NULL;
+    stm_conn_free(conn);
+}

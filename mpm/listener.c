@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets in a VP: accepting, and the line of connections that are ready for a state thread. Accepting holds no
+ * state thread; it pauses while none could serve the connection, so that others' VPs, or the kernel's queue, have it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <http_core.h>
+#include <http_protocol.h>
+
+#include "stm.h"
+
+/* How long a VP above its share lets the others accept (us). */
+#define HOLD          2000
+/* How long it accepts freely after they did not (us). */
+#define FREE_RUN      20000
+/* Out of descriptors or memory: the first and the longest pause (ms). */
+#define FIRST_PAUSE   10
+#define LONGEST_PAUSE 1000
+
+static bool may_accept(const stm_listener_t *listener)
+{
+    return !listener->ready && (listener->idle || stm_thread_can_start());
+}
+
+static void pause_accepting(stm_listener_t *listener)
+{
+    if (listener->accepting)
+        st_watch_disarm(&listener->watch);
+    listener->accepting = false;
+}
+
+/** Goes on accepting, if there is no reason left not to. */
+void stm_listener_resume(stm_listener_t *listener)
+{
+    if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
+        !may_accept(listener))
+        return;
+    if (st_watch_arm(&listener->watch, POLLIN, ST_UTIME_NO_TIMEOUT) < 0) {
+        stm_listener_hold(listener, LONGEST_PAUSE * 1000);
+        return;
+    }
+    listener->accepting = true;
+}
+
+/** Accepts nothing for so long (us). */
+void stm_listener_hold(stm_listener_t *listener, st_utime_t delay)
+{
+    pause_accepting(listener);
+    listener->held = true;
+    listener->others_accepted = stm_balance_others_accepted();
+    st_watch_arm(&listener->retry, 0, delay);
+}
+
+static void on_hold_over(st_watch_t *watch, int ready)
+{
+    stm_listener_t *listener = watch->data;
+
+    (void)ready;
+    listener->held = false;
+    /* The others had their chance and did not take it (stopped, or busy): do not wait for them again soon. */
+    if (listener->others_accepted == stm_balance_others_accepted())
+        listener->free_until = st_utime_last_clock() + FREE_RUN;
+    stm_listener_resume(listener);
+}
+
+static bool lets_others_first(stm_listener_t *listener)
+{
+    if (!listener->shared || st_utime_last_clock() < listener->free_until ||
+        !stm_balance_above_share())
+        return false;
+    stm_listener_hold(listener, HOLD);
+    return true;
+}
+
+/* No descriptor, no memory: wait, longer each time, and keep the listener. */
+static void pause_for_resources(stm_listener_t *listener, int error)
+{
+    apr_time_t now = apr_time_now();
+
+    if (now - listener->complained > apr_time_from_sec(10)) {
+        listener->complained = now;
+        ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
+                     "stm: VP %d cannot accept a connection on %pI", stm.vp.ordinal,
+                     listener->lr->bind_addr);
+    }
+    listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
+    if (listener->backoff_ms > LONGEST_PAUSE)
+        listener->backoff_ms = LONGEST_PAUSE;
+    stm_listener_hold(listener, (st_utime_t)listener->backoff_ms * 1000);
+}
+
+static void accept_failed(stm_listener_t *listener, int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+        break; /* this connection is gone, or another VP has it */
+    default:
+        pause_for_resources(listener, error);
+        break;
+    }
+}
+
+/* One connection a turn: a VP that took a batch would take the other VPs' share. */
+static void on_acceptable(st_watch_t *watch, int ready)
+{
+    stm_listener_t *listener = watch->data;
+    struct sockaddr_storage client;
+    socklen_t length = sizeof client;
+    int fd;
+
+    (void)ready;
+    if (!may_accept(listener)) {
+        pause_accepting(listener);
+        return;
+    }
+    if (lets_others_first(listener))
+        return;
+    fd = accept4(listener->fd, (struct sockaddr *)&client, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        accept_failed(listener, errno);
+        return;
+    }
+    listener->backoff_ms = 0;
+    listener->accepted++;
+    stm.vp.serial++;
+    stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
+    stm_balance_publish();
+    if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections)
+        stm_vp_retire();
+}
+
+/* --- the line of ready connections --- */
+
+stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
+{
+    stm_conn_t *conn = listener->ready;
+
+    if (conn) {
+        listener->ready = conn->queued;
+        if (!listener->ready)
+            listener->ready_tail = &listener->ready;
+        conn->queued = NULL;
+    }
+    return conn;
+}
+
+static void line_up(stm_listener_t *listener, stm_conn_t *conn)
+{
+    *listener->ready_tail = conn;
+    listener->ready_tail = &conn->queued;
+}
+
+/* MaxThreads is reached: a thread that waits at another socket makes room. */
+static void ask_for_room(const stm_listener_t *needy)
+{
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *other = &stm.vp.listeners[i];
+
+        if (other != needy && other->idle_threads > 0 && other->threads > 1) {
+            stm_thread_retire(other, 1);
+            return;
+        }
+    }
+}
+
+/** The connection is ready: a waiting thread, a new one, or the line. */
+void stm_listener_enqueue(stm_conn_t *conn)
+{
+    stm_listener_t *listener = conn->listener;
+
+    stm_conn_set_state(conn, STM_CONN_QUEUED);
+    if (!stm_thread_wake(listener, conn) &&
+        !(stm_thread_can_start() && stm_thread_start(listener, conn))) {
+        line_up(listener, conn);
+        ask_for_room(listener);
+    }
+    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm.config.min_spare &&
+        stm_thread_can_start())
+        stm_thread_start(listener, NULL);
+}
+
+/** A thread has ended: lines that had to wait for MaxThreads may go on. */
+void stm_listeners_feed(void)
+{
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        while (listener->ready && stm_thread_can_start()) {
+            stm_conn_t *conn = stm_listener_dequeue(listener);
+
+            if (!stm_thread_start(listener, conn)) {
+                line_up(listener, conn);
+                return;
+            }
+        }
+        stm_listener_resume(listener);
+    }
+}
+
+/* --- opening and closing --- */
+
+/* As httpd's listen code decides whether to defer accepting. */
+static bool is_deferred(const char *protocol)
+{
+    core_server_config *core = ap_get_core_module_config(ap_server_conf->module_config);
+    const char *filter = protocol ? apr_table_get(core->accf_map, protocol) : NULL;
+
+    return filter && strcmp(filter, "none") != 0;
+}
+
+static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
+{
+    const char *protocol = lr->protocol ? lr->protocol : ap_get_server_protocol(ap_server_conf);
+    apr_os_sock_t fd;
+
+    apr_os_sock_get(&fd, lr->sd);
+    listener->lr = lr;
+    listener->fd = fd;
+    listener->shared = !stm.one_process && stm_listen_is_shared(lr);
+    listener->deferred = is_deferred(protocol);
+    listener->client_first =
+        protocol && (strcasecmp(protocol, "http") == 0 || strcasecmp(protocol, "https") == 0);
+    listener->ready_tail = &listener->ready;
+    st_watch_init(&listener->watch, fd, ST_WATCH_ACCEPT, on_acceptable);
+    st_watch_init(&listener->retry, -1, 0, on_hold_over);
+    listener->watch.data = listener->retry.data = listener;
+}
+
+/** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started. */
+bool stm_listeners_open(void)
+{
+    stm_vp_t *vp = &stm.vp;
+
+    vp->listeners = apr_pcalloc(vp->pchild, sizeof *vp->listeners * (size_t)stm_listen_count());
+    for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (stm_listens_here(lr, vp->ordinal))
+            open_one(&vp->listeners[vp->listener_count++], lr);
+    }
+    for (int i = 0; i < vp->listener_count; i++) {
+        stm_listener_t *listener = &vp->listeners[i];
+
+        for (int n = 0; n < stm.config.start_threads && stm_thread_can_start(); n++) {
+            if (!stm_thread_start(listener, NULL) && n == 0)
+                return false;
+        }
+        stm_listener_resume(listener);
+    }
+    return true;
+}
+
+/** Takes no more connections. The master's copies of the sockets stay open: nobody is refused. */
+void stm_listeners_close(void)
+{
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        pause_accepting(listener);
+        st_watch_disarm(&listener->retry);
+        st_fd_forget(listener->fd);
+    }
+    ap_close_listeners();
+}

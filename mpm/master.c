@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master: httpd's run hook. It starts the VPs, replaces those that die, and carries out restart and stop. The order of
+ * things is prefork's; what differs: a death wakes the master at once, a restart starts the new VPs before the old ones
+ * leave, and a broken configuration leaves everything as it is.
+ */
+#include <unistd.h>
+
+#include <http_main.h>
+
+#include "stm.h"
+
+/* httpd's modules expect their monitor hook about every ten seconds. */
+#define TICK            apr_time_from_sec(1)
+#define TICKS_A_MONITOR 10
+
+static bool pending(void)
+{
+    return stm.retained->mpm->restart_pending || stm.retained->mpm->shutdown_pending;
+}
+
+/* --- start --- */
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* The core scoreboard is made once: room for more VPs and threads after a restart must be there from the start. */
+static void size_scoreboard(void)
+{
+    stm_retained_t *retained = stm.retained;
+    const stm_config_t *config = &stm.config;
+
+    if (retained->seats_limit)
+        return;
+    retained->seats_limit = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
+    if (retained->seats_limit > STM_VP_LIMIT)
+        retained->seats_limit = at_least(config->num_vps, STM_VP_LIMIT);
+    retained->threads_limit = at_least(config->max_threads, config->thread_limit);
+}
+
+static bool open_scoreboard(server_rec *s)
+{
+    size_scoreboard();
+    if (stm.retained->mpm->was_graceful)
+        return true;
+    if (ap_run_pre_mpm(s->process->pool, SB_SHARED) != OK)
+        return false;
+    ap_scoreboard_image->global->running_generation = stm.retained->mpm->my_generation;
+    return true;
+}
+
+static void log_start(apr_pool_t *plog, server_rec *s)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "%s configured -- resuming normal operations",
+                 ap_get_server_description());
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "Server built: %s", ap_get_server_built());
+    ap_log_command_line(plog, s);
+    ap_log_mpm_common(s);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
+                 "stm: %d VPs of at most %d state threads with %lu bytes of stack",
+                 stm.config.num_vps, stm.config.max_threads, (unsigned long)stm.config.stack_size);
+}
+
+/* --- the loop --- */
+
+static void reap(void)
+{
+    apr_proc_t proc;
+    apr_exit_why_e why;
+    int status;
+
+    while (apr_proc_wait_all_procs(&proc, &status, &why, APR_NOWAIT, stm.pconf) == APR_CHILD_DONE) {
+        switch (stm_children_reaped(&proc, why, status)) {
+        case STM_NOT_OURS: /* a piped logger, mod_cgid's daemon, ... */
+            apr_proc_other_child_alert(&proc, APR_OC_REASON_DEATH, status);
+            break;
+        case STM_FATAL:
+            stm.retained->fatal = true;
+            stm.retained->mpm->shutdown_pending = 1;
+            stm.retained->mpm->is_ungraceful = 1;
+            break;
+        case STM_REAPED:
+            break;
+        }
+    }
+}
+
+static void tick(server_rec *s)
+{
+    static apr_time_t last;
+    static int ticks;
+    apr_time_t now = apr_time_now();
+
+    if (now - last < TICK)
+        return;
+    last = now;
+    ap_update_global_status();
+    if (++ticks % TICKS_A_MONITOR == 0)
+        ap_run_monitor(stm.pconf, s);
+}
+
+static apr_interval_time_t until_next(void)
+{
+    apr_time_t due = stm_children_next_due(), now = apr_time_now();
+
+    if (!due || due - now > TICK)
+        return TICK;
+    return due > now ? due - now : 0;
+}
+
+static void look_after_children(server_rec *s)
+{
+    while (!pending()) {
+        reap();
+        if (pending())
+            break;
+        stm_children_release_seats();
+        stm_children_start_missing();
+        stm_children_enforce_cutoffs();
+        tick(s);
+        stm_sigchld_wait(until_next());
+    }
+}
+
+/* A restart is only begun with a configuration that can be read. */
+static void main_loop(server_rec *s)
+{
+    for (;;) {
+        look_after_children(s);
+        if (stm.retained->mpm->shutdown_pending || stm_config_test(s))
+            return;
+        stm.retained->mpm->restart_pending = 0;
+        stm.retained->mpm->is_ungraceful = 0;
+    }
+}
+
+/* --- stop and restart --- */
+
+static void remove_pid_file(void)
+{
+    if (!stm.retained->fatal)
+        ap_remove_pid(stm.pconf, ap_pid_fname);
+}
+
+static void stop_children(void)
+{
+    stm_children_tell(STM_CONTROL_STOP);
+    ap_reclaim_child_processes(1, stm_children_forget); /* SIGTERM first, SIGKILL in the end */
+}
+
+static int stop_now(server_rec *s)
+{
+    stop_children();
+    remove_pid_file();
+    if (!stm.retained->fatal)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "caught SIGTERM, shutting down");
+    return DONE;
+}
+
+static int stop_gracefully(server_rec *s)
+{
+    apr_time_t cutoff = ap_graceful_shutdown_timeout
+                            ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
+                            : 0;
+
+    ap_close_listeners();
+    stm_children_tell(STM_CONTROL_LEAVE);
+    remove_pid_file();
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
+
+    stm.retained->mpm->shutdown_pending = 0;
+    while (!stm.retained->mpm->shutdown_pending && (!cutoff || apr_time_now() < cutoff)) {
+        reap();
+        if (!stm_children_alive())
+            break;
+        stm_sigchld_wait(TICK);
+    }
+    stop_children();
+    return DONE;
+}
+
+static int restart(server_rec *s)
+{
+    stm_retained_t *retained = stm.retained;
+
+    ++retained->mpm->my_generation;
+    ap_scoreboard_image->global->running_generation = retained->mpm->my_generation;
+    if (!retained->mpm->is_ungraceful) {
+        /* The VPs serve on; the next run replaces them when the new configuration is there. */
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
+        return OK;
+    }
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SIGHUP received.  Attempting to restart");
+    stop_children();
+    return OK;
+}
+
+static apr_time_t vacate_cutoff(void)
+{
+    return ap_graceful_shutdown_timeout
+               ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
+               : 0;
+}
+
+static int run_many(apr_pool_t *plog, server_rec *s)
+{
+    /* VPs of the generation before this one serve until their successors are there. */
+    stm_children_vacate(vacate_cutoff());
+    stm_children_start_missing();
+    stm_children_dismiss();
+    log_start(plog, s);
+    stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+    main_loop(s);
+    stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+
+    if (!stm.retained->mpm->shutdown_pending)
+        return restart(s);
+    return stm.retained->mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
+}
+
+int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
+{
+    int rc;
+
+    stm.pconf = pconf;
+    stm.retained->fatal = false;
+    ap_log_pid(pconf, ap_pid_fname);
+    stm_first_byte_configure(s);
+    if (!open_scoreboard(s) || !stm_share_create(stm.retained) || !stm_sigchld_open()) {
+        stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+        return !OK;
+    }
+    ap_unixd_mpm_set_signals(pconf, stm.one_process);
+    if (stm.one_process) {
+        log_start(plog, s);
+        stm_children_become();
+    }
+    rc = run_many(plog, s);
+    stm_sigchld_close();
+    return rc;
+}

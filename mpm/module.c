@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this MPM is named here.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include "stm.h"
+
+stm_globals_t stm;
+
+void stm_trace(const char *function, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    fprintf(stderr, "STM %d %s: %s\n", (int)getpid(), function, line);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    /* Listening sockets must be open before core.c's open_logs redirects stderr. */
+    static const char *const before_core[] = {"core.c", NULL};
+
+    (void)p;
+    ap_hook_open_logs(stm_open_logs, NULL, before_core, APR_HOOK_REALLY_FIRST);
+    /* The daemon detaches in pre_config: before any other module has opened anything. */
+    ap_hook_pre_config(stm_pre_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_check_config(stm_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm(stm_run, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_query(stm_query, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_get_name(stm_get_name, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_register_timed_callback(stm_register_timed_callback, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_insert_network_bucket(stm_insert_network_bucket, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_connection(stm_pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}
+
+AP_DECLARE_MODULE(mpm_stm) = {
+    MPM20_MODULE_STUFF,
+    NULL, /* arguments are rewritten before any module can be loaded */
+    NULL, /* per-directory configuration */
+    NULL,
+    NULL, /* per-server configuration */
+    NULL,
+    stm_directives,
+    register_hooks,
+    AP_MODULE_FLAG_NONE,
+};

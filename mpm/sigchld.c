@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so that a VP that died is
+ * replaced at once. The handler lies in this module, which a restart unloads: it is taken back before the run hook ends.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "stm.h"
+
+static int wake[2] = {-1, -1};
+static struct sigaction before;
+
+static void on_sigchld(int signal_number)
+{
+    int saved = errno;
+    ssize_t n = write(wake[1], "", 1);
+
+    (void)signal_number;
+    (void)n; /* a full pipe wakes as well */
+    errno = saved;
+}
+
+bool stm_sigchld_open(void)
+{
+    struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+
+    if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf, "stm: no pipe for the master");
+        return false;
+    }
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, &before);
+    return true;
+}
+
+void stm_sigchld_close(void)
+{
+    if (wake[0] < 0)
+        return;
+    sigaction(SIGCHLD, &before, NULL);
+    close(wake[0]);
+    close(wake[1]);
+    wake[0] = wake[1] = -1;
+}
+
+/** In a VP: keeps the end that wakes the master, for stm_sigchld_tell_master(). */
+void stm_sigchld_in_vp(void)
+{
+    if (wake[0] < 0)
+        return;
+    sigaction(SIGCHLD, &before, NULL);
+    close(wake[0]);
+    wake[0] = -1;
+}
+
+/** From a VP: the master is to look at the shared memory. */
+void stm_sigchld_tell_master(void)
+{
+    if (wake[1] >= 0 && write(wake[1], "", 1) < 0)
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, ap_server_conf,
+                     "stm: the master cannot be woken");
+}
+
+/** Waits for a child's death, another signal, or the timeout (us). */
+void stm_sigchld_wait(apr_interval_time_t timeout)
+{
+    struct pollfd pollfd = {.fd = wake[0], .events = POLLIN};
+    char drain[64];
+
+    if (timeout < 0)
+        timeout = 0;
+    if (poll(&pollfd, 1, (int)((timeout + 999) / 1000)) > 0) {
+        while (read(wake[0], drain, sizeof drain) > 0)
+            continue;
+    }
+}

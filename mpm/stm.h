@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The MPM's one internal header: its configuration, what the master keeps of each virtual processor (VP), and what lives
+ * inside a VP: listeners, state threads and connections. docs/architecture.md walks one connection through it.
+ */
+#ifndef STM_H
+#define STM_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <apr.h>
+#include <apr_buckets.h>
+#include <apr_pools.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+#include <ap_config.h>
+#include <ap_listen.h>
+#include <ap_mpm.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_main.h>
+#include <mpm_common.h>
+#include <scoreboard.h>
+#include <unixd.h>
+
+#include "st.h"
+#include "stm_limits.h"
+
+extern module AP_MODULE_DECLARE_DATA mpm_stm_module;
+
+#ifdef STM_DEBUG
+# define STM_ASSERT(expression) ap_assert(expression)
+# define STM_TRACE(...)                                                                            \
+  do {                                                                                             \
+   if (stm.trace)                                                                                  \
+    stm_trace(__func__, __VA_ARGS__);                                                              \
+  } while (0)
+#else
+# define STM_ASSERT(expression) ((void)0)
+# define STM_TRACE(...)         ((void)0)
+#endif
+
+/* --- configuration (config.c, directives.c, migrate.c) --- */
+
+#define STM_UNSET (-1)
+
+/** What the directives say; after check_config: what is in effect. */
+typedef struct stm_config {
+    int num_vps;                /**< virtual processors */
+    int start_threads;          /**< state threads started per listening socket */
+    int min_spare;              /**< least state threads per socket that wait for a connection */
+    int max_spare;              /**< most of them */
+    int max_threads;            /**< state threads of one VP, spare and busy, all sockets */
+    apr_size_t stack_size;      /**< bytes of a state thread's stack; 0: not set */
+    int thread_connections;     /**< connections a thread serves before it yields; 0: unlimited */
+    int vp_connections;         /**< connections a VP serves before it is replaced; 0: unlimited */
+    int connection_status;      /**< per-connection status in the scoreboards */
+    int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
+    const char *scoreboard_dir; /**< as written; NULL: none configured */
+    bool one_process;
+
+    /* Values of other MPMs' directives, STM_UNSET where absent (migrate.c). */
+    int start_servers, server_limit, thread_limit, threads_per_child, max_request_workers;
+
+    short cpu[STM_VP_LIMIT]; /**< VPBind: the CPU of each VP, -1: none */
+    int binds;               /**< highest VP-ID named by VPBind, plus 1 */
+    int vp_listens;          /**< VPListen directives seen */
+    int listens;             /**< Listen directives seen */
+    int vp_listen_max;       /**< highest VP-ID named by VPListen, plus 1 */
+    int addresses;           /**< listening addresses that VPListen named, below */
+    struct stm_vp_listen {
+        const char *address;                    /**< as written */
+        ap_listen_rec *lr;                      /**< what httpd's listen code made of it */
+        uint64_t vps[(STM_VP_LIMIT + 63) / 64]; /**< the VPs that listen to it */
+    } vp_listen[STM_LISTENER_LIMIT];
+} stm_config_t;
+
+/* --- what outlives a restart (retained.c) --- */
+
+/** The master's record of one process that is, or was, a VP. */
+typedef struct stm_child {
+    pid_t pid;   /**< 0: none */
+    int ordinal; /**< its VP-ID */
+    int control; /**< master's end of its control channel, -1: closed */
+    ap_generation_t generation;
+    unsigned incarnation; /**< of that ordinal, from 1 */
+    apr_time_t started;
+    apr_time_t cutoff;      /**< 0, or when a leaving VP is told to stop at once */
+    bool leaving;           /**< was told to leave, or said that it leaves */
+    struct stm_child *next; /**< among the leaving ones */
+} stm_child_t;
+
+/** One ordinal: the VP that holds it now, and its history. */
+typedef struct stm_seat {
+    stm_child_t child;
+    unsigned incarnations;
+    unsigned early_deaths; /**< in a row, each soon after its start */
+    apr_time_t not_before; /**< when the next VP may be started here */
+} stm_seat_t;
+
+typedef struct stm_retained {
+    ap_unixd_mpm_retained_data *mpm;
+    apr_pool_t *pool; /**< lives as long as the master */
+    stm_seat_t seats[STM_VP_LIMIT];
+    stm_child_t *leaving; /**< VPs without a seat that finish their connections */
+    int seats_limit;      /**< seats in the core scoreboard, fixed at the first start; 0: not yet */
+    int threads_limit;    /**< thread slots of a seat, likewise */
+    int max_daemon_used;
+    bool fatal;              /**< a VP said that the server cannot run like this */
+    struct stm_share *share; /**< memory shared by the master and all VPs */
+} stm_retained_t;
+
+/** One VP's line in the memory that the master and all VPs share. A cache line each. */
+typedef struct stm_share_vp {
+    _Alignas(64) volatile pid_t pid;
+    volatile unsigned incarnation;
+    volatile int connections;   /**< open now; what the others compare themselves with */
+    volatile unsigned accepted; /**< so far, modulo 2^32 */
+    volatile int accepting;     /**< 0 while it takes no new connections */
+    volatile int cpu;           /**< really bound to, or -1 */
+    volatile pid_t leaving;     /**< the VP's pid once it leaves of its own accord */
+    volatile pid_t
+        overflowed; /**< the VP's pid once a state thread of it has overflowed its stack, */
+    volatile unsigned overflow_size; /**< of so many bytes */
+} stm_share_vp_t;
+
+typedef struct stm_share {
+    stm_share_vp_t vp[STM_VP_LIMIT];
+} stm_share_t;
+
+/* --- inside a VP --- */
+
+typedef struct stm_conn stm_conn_t;
+typedef struct stm_listener stm_listener_t;
+typedef struct stm_thread stm_thread_t;
+
+/** What a connection waits for. Only SERVING holds a state thread. */
+typedef enum {
+    STM_CONN_FIRST_BYTE, /**< accepted, nothing has come yet */
+    STM_CONN_QUEUED,     /**< ready, waits for a state thread */
+    STM_CONN_SERVING,
+    STM_CONN_KEEPALIVE, /**< idle between two requests */
+    STM_CONN_WRITING,   /**< its response waits until the client reads on */
+    STM_CONN_WAITIO,    /**< a module waits for the client's socket */
+    STM_CONN_SUSPENDED, /**< a module has taken it over */
+    STM_CONN_LINGER, /**< closed for writing; waits for the client's FIN. Has no conn_rec any more */
+} stm_conn_state_e;
+
+/** A client connection, from accept to close. While it waits, this and its httpd pool are all it costs. */
+struct stm_conn {
+    st_watch_t watch; /**< waits for the socket and the time limit, without a state thread */
+    int fd;
+    unsigned char state;  /**< stm_conn_state_e */
+    unsigned char waited; /**< the state in which it waited before it was QUEUED */
+    bool timed_out;       /**< its time limit passed while it waited */
+    bool lingering_short;
+    bool suspended; /**< suspend_connection hooks have run */
+    stm_listener_t *listener;
+    stm_conn_t *next, *prev; /**< all connections of the VP */
+    stm_conn_t *queued;      /**< next in its listener's line */
+    stm_thread_t *thread;    /**< while SERVING */
+    st_utime_t linger_until;
+    conn_rec *c; /**< NULL before the first byte and when lingering */
+    apr_pool_t *pool;
+    apr_socket_t *socket;
+    ap_sb_handle_t *sbh;
+    server_rec *server;   /**< whose timeouts apply */
+    request_rec *request; /**< in progress, for the suspend hooks */
+    conn_state_t cs;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } client;
+};
+
+/** A state thread of a listener. */
+struct stm_thread {
+    st_thread_t st;
+    stm_listener_t *listener;
+    stm_conn_t *job;    /**< handed over while it was idle */
+    stm_thread_t *idle; /**< next among the listener's idle ones */
+    int slot;           /**< its worker slot in the core scoreboard, -1: none was free */
+    bool retire;        /**< was woken to end, not to serve */
+    stm_thread_t *next, **previous; /**< all threads of the VP */
+    int unyielded;                  /**< connections served since its last yield */
+    unsigned long served;
+};
+
+/** One listening socket in one VP, with its own state threads. */
+struct stm_listener {
+    st_watch_t watch;
+    st_watch_t retry; /**< a timer: when accepting goes on after it was held back */
+    ap_listen_rec *lr;
+    int fd;
+    bool shared;       /**< with other VPs */
+    bool deferred;     /**< the kernel delivers connections with their first bytes */
+    bool client_first; /**< its protocol: the client speaks first */
+    bool accepting, held;
+    int threads, idle_threads;
+    stm_thread_t *idle;              /**< last in, first out */
+    stm_conn_t *ready, **ready_tail; /**< connections in line for a state thread */
+    st_utime_t free_until;           /**< not held back by its share before this (us) */
+    unsigned others_accepted;        /**< by the other VPs, when it was held back */
+    int backoff_ms;
+    apr_time_t complained;
+    unsigned long accepted;
+};
+
+typedef enum { STM_VP_RUNNING, STM_VP_LEAVING, STM_VP_STOPPING } stm_vp_state_e;
+
+/** The VP that this process is. */
+typedef struct stm_vp {
+    int ordinal;
+    unsigned incarnation;
+    pid_t pid;
+    stm_vp_state_e state;
+    apr_pool_t *pchild;
+    apr_allocator_t *allocator; /**< of connections' pools; no mutex: one kernel thread uses it */
+    apr_bucket_alloc_t *bucket_alloc; /**< shared by all client connections of the VP */
+    st_vp_t scheduler;                /**< libst's handle; NULL in the master */
+    st_thread_t main;                 /**< the primordial state thread */
+    int control;                      /**< its end of the control channel, -1: none */
+    int listener_count;
+    stm_listener_t *listeners;
+    stm_conn_t *conns;
+    int conn_count, suspended_count, lingering_count;
+    int state_count[STM_CONN_LINGER + 1];
+    stm_thread_t *thread_list;
+    int threads, threads_peak;
+    unsigned long serial; /**< connections accepted */
+    bool slots_lost;      /**< the core scoreboard's process slot belongs to a successor */
+    int exit_code;
+} stm_vp_t;
+
+/** All of the module's globals. */
+typedef struct stm_globals {
+    stm_config_t config;
+    stm_retained_t *retained;
+    apr_pool_t *pconf;
+    bool one_process;
+    bool trace;
+    stm_vp_t vp; /**< meaningful in a VP only */
+} stm_globals_t;
+
+extern stm_globals_t stm;
+
+/* module.c */
+void stm_trace(const char *function, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* config.c: defaults, checks, relations between the directives */
+int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+void stm_config_defaults(stm_config_t *config);
+
+/* migrate.c: other MPMs' directives */
+void stm_migrate(stm_config_t *config, apr_pool_t *ptemp);
+
+/* directives.c */
+extern const command_rec stm_directives[];
+
+/* dump.c: httpd -t -D DUMP_STM */
+void stm_dump_config(const stm_config_t *config);
+
+/* retained.c */
+stm_retained_t *stm_retained_get(void);
+bool stm_share_create(stm_retained_t *retained);
+
+/* listen.c: sockets in the master */
+int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+bool stm_listens_here(const ap_listen_rec *lr, int ordinal);
+bool stm_listen_is_shared(const ap_listen_rec *lr);
+const char *stm_vp_listen_add(cmd_parms *cmd, int ordinal, const char *address);
+int stm_listen_count(void);
+
+/* query.c */
+int stm_query(int query_code, int *result, apr_status_t *rv);
+const char *stm_get_name(void);
+
+/* master.c: the run hook */
+int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s);
+
+/* children.c: starting and reaping VPs */
+void stm_children_start_missing(void);
+void stm_children_vacate(apr_time_t cutoff);
+void stm_children_dismiss(void);
+void stm_children_tell(char command);
+typedef enum { STM_NOT_OURS, STM_REAPED, STM_FATAL } stm_reaped_e;
+stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status);
+void stm_children_become(void) __attribute__((noreturn));
+void stm_children_release_seats(void);
+void stm_children_forget(int slot, pid_t pid, ap_generation_t generation);
+void stm_children_enforce_cutoffs(void);
+apr_time_t stm_children_next_due(void);
+int stm_children_alive(void);
+
+/* sigchld.c: the master's wake-up on a death */
+bool stm_sigchld_open(void);
+void stm_sigchld_close(void);
+void stm_sigchld_wait(apr_interval_time_t timeout);
+void stm_sigchld_in_vp(void);
+void stm_sigchld_tell_master(void);
+
+/* configtest.c */
+bool stm_config_test(server_rec *s);
+
+/* control.c: master to VP */
+#define STM_CONTROL_LEAVE 'G' /* close listeners, finish connections, exit */
+#define STM_CONTROL_STOP  'T' /* the same at once */
+bool stm_control_open(int *master_end, int *vp_end);
+bool stm_control_send(int master_end, char command);
+void stm_control_listen(int vp_end);
+
+/* vp.c */
+void stm_vp_main(const stm_child_t *child, int control) __attribute__((noreturn));
+void stm_vp_leave(void);
+void stm_vp_stop(void);
+void stm_vp_retire(void);
+void stm_vp_idle_check(void);
+
+/* bind.c */
+void stm_bind_cpu(int ordinal);
+const char *stm_cpu_check(int cpu);
+
+/* crash.c */
+void stm_crash_setup(void);
+
+/* listener.c */
+bool stm_listeners_open(void);
+void stm_listeners_close(void);
+void stm_listener_enqueue(stm_conn_t *conn);
+void stm_listener_resume(stm_listener_t *listener);
+void stm_listener_hold(stm_listener_t *listener, st_utime_t delay);
+stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
+void stm_listeners_feed(void);
+
+/* balance.c */
+bool stm_balance_above_share(void);
+void stm_balance_publish(void);
+unsigned stm_balance_others_accepted(void);
+
+/* thread.c */
+bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job);
+bool stm_thread_wake(stm_listener_t *listener, stm_conn_t *job);
+void stm_threads_interrupt(void);
+bool stm_thread_can_start(void);
+int stm_thread_retire(stm_listener_t *listener, int count);
+
+/* slot.c: worker slots of the core scoreboard */
+int stm_slot_take(void);
+void stm_slot_give(int slot);
+void stm_slot_status(int slot, int status);
+void stm_slots_clear_dead(int ordinal, pid_t pid);
+
+/* conn.c */
+void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *client,
+                       socklen_t length);
+void stm_conn_serve(stm_conn_t *conn, stm_thread_t *thread);
+void stm_conns_shutdown(void);
+int stm_pre_connection(conn_rec *c, void *csd);
+void stm_pre_read_request(request_rec *r, conn_rec *c);
+int stm_post_read_request(request_rec *r);
+int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
+stm_conn_t *stm_conn_of(const conn_rec *c);
+
+/* conn_record.c: the records themselves */
+stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd);
+void stm_conn_free(stm_conn_t *conn);
+void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
+void stm_conns_publish(void);
+
+/* park.c: a connection waits without a state thread */
+void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
+                   apr_interval_time_t timeout);
+void stm_conn_ready(st_watch_t *watch, int ready);
+void stm_suspended_resume(void);
+void stm_conn_first_byte(stm_conn_t *conn);
+
+/* linger.c */
+void stm_linger_start(stm_conn_t *conn);
+void stm_linger_continue(stm_conn_t *conn, int ready);
+void stm_conn_abandon(stm_conn_t *conn);
+
+/* pool.c: pools of connections */
+apr_pool_t *stm_pool_get(void);
+void stm_pool_put(apr_pool_t *pool);
+bool stm_pools_open(void);
+
+/* timed.c */
+apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
+                                         void *baton);
+
+/* first_byte.c */
+void stm_first_byte_configure(server_rec *s);
+apr_interval_time_t stm_first_byte_timeout(void);
+
+/* netbucket.c */
+int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket);
+
+#endif

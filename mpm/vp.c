@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual processor: one process, one kernel thread, a scheduler. From fork to exit: privileges dropped, state threads and
+ * STIOL started, listeners opened; then the primordial state thread waits to be told to leave or to stop, and cleans up.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <http_main.h>
+
+#include "stiol.h"
+#include "stm.h"
+
+/* A stop: how long connections in progress have to notice, and how often they are told (us). */
+#define STOP_PATIENCE 2000000
+#define STOP_NUDGE    50000
+
+/* --- start --- */
+
+static void die(int code) __attribute__((noreturn));
+
+static void die(int code)
+{
+    if (stm.vp.pchild)
+        apr_pool_destroy(stm.vp.pchild);
+    exit(code);
+}
+
+static stm_share_vp_t *my_line(void)
+{
+    return &stm.retained->share->vp[stm.vp.ordinal];
+}
+
+static void take_seat(const stm_child_t *child)
+{
+    stm_vp_t *vp = &stm.vp;
+    stm_share_vp_t *line;
+
+    memset(vp, 0, sizeof *vp);
+    vp->ordinal = child->ordinal;
+    vp->incarnation = child->incarnation;
+    vp->pid = getpid();
+    vp->control = -1;
+    line = my_line();
+    line->pid = vp->pid;
+    line->incarnation = vp->incarnation;
+    line->connections = 0;
+    line->accepting = 0;
+    line->leaving = 0;
+}
+
+static void make_pchild(void)
+{
+    apr_pool_create(&stm.vp.pchild, stm.pconf);
+    apr_pool_tag(stm.vp.pchild, "pchild");
+#if AP_HAS_THREAD_LOCAL
+    if (!stm.one_process) {
+        apr_thread_t *thread;
+        apr_status_t rv = ap_thread_main_create(&thread, stm.vp.pchild);
+
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_EMERG, rv, ap_server_conf,
+                         "stm: cannot set up the VP's main thread");
+            die(APEXIT_CHILDFATAL);
+        }
+    }
+#endif
+}
+
+static void on_remote_stop(st_remote_t *remote)
+{
+    (void)remote;
+    stm_vp_stop();
+}
+
+static void on_stop_signal(int signal_number)
+{
+    static st_remote_t remote = {.fn = on_remote_stop};
+    static volatile sig_atomic_t posted;
+
+    (void)signal_number;
+    if (!posted) {
+        posted = 1;
+        st_vp_post(stm.vp.scheduler, &remote);
+    }
+}
+
+static void on_masters_signal(int signal_number)
+{
+    (void)signal_number; /* meant for the master, which tells us what to do */
+}
+
+/* Handlers and not SIG_IGN: a CGI program would inherit that. */
+static void set_signals(void)
+{
+    static const int masters[] = {SIGHUP, SIGUSR1, SIGWINCH};
+    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigaction none = {.sa_handler = on_masters_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+    sigemptyset(&stop.sa_mask);
+    sigemptyset(&none.sa_mask);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, stm.one_process ? &stop : &none, NULL);
+    for (size_t i = 0; i < sizeof masters / sizeof *masters; i++)
+        sigaction(masters[i], &none, NULL);
+}
+
+static void start_scheduler(void)
+{
+    if (st_init() != 0) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, errno, ap_server_conf,
+                     "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);
+        die(APEXIT_CHILDSICK);
+    }
+    stm.vp.scheduler = st_vp_self();
+    stm.vp.main = st_thread_self();
+    stm_crash_setup();
+    set_signals();
+}
+
+static void start_threaded_io(void)
+{
+    const stiol_config_t config = {
+        .trace = getenv("STIOL_TRACE") != NULL,
+        .stack_size = (int)stm.config.stack_size,
+    };
+
+    if (!stm.config.threaded_io)
+        return;
+    if (stiol_start(&config) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
+                     "stm: state-threaded I/O cannot be started: %s", stiol_error());
+        die(APEXIT_CHILDFATAL);
+    }
+}
+
+static void on_turn(st_utime_t held)
+{
+    (void)held;
+    stm_conns_publish();
+}
+
+static void start_serving(int control)
+{
+    if (!stm_pools_open() || !stm_listeners_open()) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
+                     "stm: VP %d cannot start a state thread", stm.vp.ordinal);
+        die(APEXIT_CHILDSICK);
+    }
+    my_line()->accepting = 1;
+    st_set_turn_cb(on_turn);
+    stm_control_listen(control);
+    if (stm.vp.state == STM_VP_RUNNING)
+        stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+}
+
+/* --- leaving and stopping: called by the scheduler, must not yield --- */
+
+static void no_more_connections(void)
+{
+    stm_vp_t *vp = &stm.vp;
+
+    stm.retained->mpm->mpm_state =
+        AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
+    if (my_line()->pid == vp->pid) {
+        my_line()->accepting = 0;
+        ap_get_scoreboard_process(vp->ordinal)->quiescing = 1;
+    }
+    stm_listeners_close();
+    for (int i = 0; i < vp->listener_count; i++)
+        stm_thread_retire(&vp->listeners[i], vp->threads);
+}
+
+/** Takes no more connections; serves those that it has until their end. */
+void stm_vp_leave(void)
+{
+    if (stm.vp.state != STM_VP_RUNNING)
+        return;
+    stm.vp.state = STM_VP_LEAVING;
+    no_more_connections();
+    stm_vp_idle_check();
+}
+
+/** VPConnections is reached: leaves, and tells the master, which starts the successor. */
+void stm_vp_retire(void)
+{
+    if (stm.vp.state != STM_VP_RUNNING)
+        return;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                 "stm: VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
+                 stm.config.vp_connections);
+    my_line()->leaving = stm.vp.pid;
+    stm_sigchld_tell_master();
+    stm_vp_leave();
+}
+
+/** Ends all connections and exits. */
+void stm_vp_stop(void)
+{
+    stm_vp_state_e before = stm.vp.state;
+
+    if (before == STM_VP_STOPPING)
+        return;
+    stm.vp.state = STM_VP_STOPPING;
+    if (before == STM_VP_RUNNING)
+        no_more_connections();
+    stm_conns_shutdown();
+    stm_threads_interrupt();
+    st_thread_unpark(stm.vp.main);
+}
+
+static bool idle(void)
+{
+    return stm.vp.conn_count == 0 && stm.vp.threads == 0;
+}
+
+/** A connection or a state thread has ended: perhaps it was the last one that the VP waits for. */
+void stm_vp_idle_check(void)
+{
+    if (stm.vp.state != STM_VP_RUNNING && idle())
+        st_thread_unpark(stm.vp.main);
+}
+
+/* --- end --- */
+
+static void wait_until_told(void)
+{
+    while (stm.vp.state == STM_VP_RUNNING)
+        st_thread_park(ST_UTIME_NO_TIMEOUT);
+    while (stm.vp.state == STM_VP_LEAVING && !idle())
+        st_thread_park(ST_UTIME_NO_TIMEOUT);
+}
+
+/* Interrupts again and again: a module may have begun another wait. False: some do not end. */
+static bool wait_for_the_last(void)
+{
+    st_utime_t until = st_utime() + STOP_PATIENCE;
+
+    while (!idle() && st_utime() < until) {
+        st_thread_park(STOP_NUDGE);
+        stm_conns_shutdown();
+        stm_threads_interrupt();
+    }
+    return idle();
+}
+
+static void leave_process(bool clean)
+{
+    bool graceful = stm.vp.state == STM_VP_LEAVING;
+
+    /* On a state thread, with the scheduler still going: modules join their workers in these hooks. */
+    ap_run_child_stopping(stm.vp.pchild, graceful);
+    if (!clean) {
+        /* Pools in use must not be taken from under the state threads that use them. */
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                     "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
+                     stm.vp.conn_count);
+        _exit(stm.vp.exit_code);
+    }
+    die(stm.vp.exit_code);
+}
+
+void stm_vp_main(const stm_child_t *child, int control)
+{
+    stm.retained->mpm->mpm_state = AP_MPMQ_STARTING;
+    stm_sigchld_in_vp();
+    ap_fatal_signal_child_setup(ap_server_conf);
+    take_seat(child);
+    make_pchild();
+    ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
+    stm_bind_cpu(child->ordinal);
+    if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
+        die(APEXIT_CHILDFATAL);
+    start_scheduler();
+    start_threaded_io();
+    ap_run_child_init(stm.vp.pchild, ap_server_conf);
+    start_serving(control);
+
+    wait_until_told();
+    leave_process(wait_for_the_last());
+    if (stm.one_process)
+        ap_remove_pid(stm.pconf, ap_pid_fname);
+    exit(stm.vp.exit_code);
+}
