@@ -12,8 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 
 BUILD   ?= build
 VERSION := 0.1.0
-# libst's own: it continues State Threads 1.9.
-LIBST_VERSION := 2.0.0
+# libst's own, which continues State Threads 1.9.
+LIBST_VERSION := $(shell sed -n 's/^.define ST_VERSION "\(.*\)"$$/\1/p' include/st.h)
 
 # --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -----------------------------
 ifeq ($(origin CC),default)
@@ -158,8 +158,13 @@ install-module: $(BUILD)/mod_mpm_stm.so
 	    echo "$$conf was changed: kept; the new one is $$conf.new"; conf=$$conf.new; fi; \
 	install -m 644 conf/mpm_stm.conf "$$conf"
 
-install-man:
-	@for page in $(wildcard docs/man/*.[1-8]); do \
+# One manual page for each call of st.h, made from its comments.
+$(BUILD)/man/libst.3: include/st.h scripts/man.awk
+	@mkdir -p $(@D) && rm -f $(@D)/*.3
+	awk -v out=$(@D) -v version=$(LIBST_VERSION) -f scripts/man.awk include/st.h
+
+install-man: $(BUILD)/man/libst.3
+	@for page in $(wildcard docs/man/*.[1-8]) $(BUILD)/man/*.3; do \
 	    install -D -m 644 $$page '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
 
 .PHONY: deb

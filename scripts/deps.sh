@@ -82,7 +82,7 @@ install_as_root()
 # complaints LOG  what apt did not like
 complaints()
 {
-    grep -E '^(E|W|Err)' "$1" | tail -n 8 >&2 || true
+    grep -E '^E(rr)?:' "$1" | tail -n 8 >&2 || true
 }
 
 # tell_services PACKAGE...  the administrator should know what would start at the next boot
