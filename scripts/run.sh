@@ -181,6 +181,7 @@ move_outside()
     for base in /var/tmp /run; do
         root=$(mktemp -d "$base/stm-run.XXXXXX") || continue
         chmod 755 "$root"
+        cp -r "$run/." "$root/" # the user's page, and the logs
         fill "$root"
         if reachable "$root"; then
             rm -rf "$run"
@@ -198,7 +199,8 @@ prepare_root()
 {
     mkdir -p "$build"
     # A link whose target went, or is another user's: start anew.
-    if [ -L "$run" ] && ! [ -O "$root/htdocs/index.html" ]; then
+    if [ -L "$run" ] && ! [ -O "$root" ]; then
+        [ ! -d "$root" ] || echo "$root was $(stat -c %U "$root")'s, and is no longer used."
         rm -f "$run"
         root=$run
     fi

@@ -249,15 +249,18 @@ def test_changed_page_stays(checkout):
 @pytest.mark.needs_root
 def test_folder_that_others_cannot_enter(checkout, mpm):
     """Root's checkout under a folder of mode 0700: www-data's children still serve."""
+    (checkout.root / "htdocs").mkdir(parents=True)
+    (checkout.root / "htdocs/index.html").write_text("mine\n")
     checkout.top.chmod(0o700)
     started = checkout.script("start", mpm)
     assert started.returncode == 0, started.stderr
-    assert checkout.page() == PAGE
+    assert checkout.page() == "mine\n"
     assert "link" in started.stdout
     outside = checkout.root.resolve()
     assert checkout.root.is_symlink() and checkout.top not in outside.parents
     assert (outside / "modules/mod_mpm_stm.so").exists() == (mpm == "stm")
     assert checkout.script("stop").returncode == 0
+    (checkout.root / "htdocs/index.html").unlink()
     assert checkout.script("start", mpm).returncode == 0
     assert checkout.root.resolve() == outside, "a second run uses the same folder"
     assert checkout.page() == PAGE
