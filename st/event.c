@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event system: the VP's epoll instance, registrations, and the scheduler's turn, in which epoll
+ * is visited and events, posts from other kernel threads and timers are dispatched. Called by the
+ * scheduler and by those who wait on descriptors. See docs/internals/events.md.
+ */
+#include <limits.h>
+
+#include "st_internal.h"
+
+_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &&
+                   EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == POLLRDHUP,
+               "epoll's bits are poll's");
+
+enum { KEPT_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLERR | POLLHUP };
+
+/* The eventfd's tag: no descriptor has this number. */
+#define EVENTFD_TAG UINT64_MAX
+
+static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
+{
+    return (uint64_t)fd->generation << 32 | (uint32_t)osfd;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The instance
+ * ---------------------------------------------------------------------------------------------- */
+
+static int open_instance(struct st_vp *vp)
+{
+    /* Edge-triggered: every write is a new event and nobody has to read. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENTFD_TAG};
+    int error;
+
+    if ((vp->epfd = st__sys_epoll_create()) < 0)
+        return -1;
+    if ((vp->eventfd = st__sys_eventfd()) < 0)
+        goto error_epfd;
+    if (st__sys_epoll_ctl(vp->epfd, EPOLL_CTL_ADD, vp->eventfd, &event) < 0)
+        goto error_eventfd;
+    return 0;
+
+error_eventfd:
+    error = errno;
+    close(vp->eventfd);
+    errno = error;
+error_epfd:
+    error = errno;
+    close(vp->epfd);
+    vp->epfd = vp->eventfd = -1;
+    errno = error;
+    return -1;
+}
+
+static void close_instance(struct st_vp *vp)
+{
+    if (vp->epfd >= 0) {
+        close(vp->eventfd);
+        close(vp->epfd);
+    }
+    vp->epfd = vp->eventfd = -1;
+}
+
+int st__event_init(struct st_vp *vp)
+{
+    if (st__valgrind_running()) /* which complains of syscalls that it does not know */
+        atomic_store(&st__process.no_pwait2, 1);
+    return open_instance(vp);
+}
+
+/* The caller's watches outlive the VP: leave none of them linked to freed memory. */
+static void unlink_all(struct st_vp *vp, struct st__fd *fd)
+{
+    while (fd->links != NULL) {
+        struct st_fd_link *link = fd->links;
+
+        if (link->kind == ST__LINK_WATCH || link->kind == ST__LINK_ACCEPT)
+            st__watch_disarm(vp, ST__CONTAINER(link, struct st_watch, link));
+        else
+            st__fd_unlink(vp, link);
+    }
+}
+
+static void for_each_fd(struct st_vp *vp,
+                        void (*action)(struct st_vp *vp, int osfd, struct st__fd *fd))
+{
+    for (unsigned chunk = 0; chunk < vp->fds.chunk_count; chunk++) {
+        if (vp->fds.chunks[chunk] == NULL)
+            continue;
+        for (int i = 0; i < ST__FD_CHUNK; i++)
+            action(vp, (int)(chunk << ST__FD_CHUNK_SHIFT) + i, &vp->fds.chunks[chunk][i]);
+    }
+}
+
+static void end_fd(struct st_vp *vp, int osfd, struct st__fd *fd)
+{
+    (void)osfd;
+    fd->flags = 0;
+    unlink_all(vp, fd);
+}
+
+void st__event_destroy(struct st_vp *vp)
+{
+    close_instance(vp);
+    for_each_fd(vp, end_fd);
+    st__fd_table_destroy(vp);
+}
+
+static void revive_fd(struct st_vp *vp, int osfd, struct st__fd *fd)
+{
+    bool exclusive = (fd->flags & ST__FD_EXCLUSIVE) != 0;
+
+    fd->flags = 0;
+    fd->ready = 0;
+    if (fd->links == NULL)
+        return;
+    /* What cannot be registered any more was closed: those who wait on it are to know. */
+    if (exclusive ? st__event_add_exclusive(vp, osfd, fd, POLLIN) < 0
+                  : st__event_add(vp, osfd, fd) < 0)
+        st__fd_forget(vp, osfd, fd);
+}
+
+int st__event_revive(struct st_vp *vp)
+{
+    close_instance(vp);
+    if (open_instance(vp) < 0)
+        return -1;
+    for_each_fd(vp, revive_fd);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Registrations
+ * ---------------------------------------------------------------------------------------------- */
+
+static int control(struct st_vp *vp, int op, int osfd, const struct st__fd *fd, unsigned events)
+{
+    struct epoll_event event = {.events = events, .data.u64 = tag_of(osfd, fd)};
+
+    return st__sys_epoll_ctl(vp->epfd, op, osfd, &event);
+}
+
+enum { EDGE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP };
+
+int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
+{
+    const unsigned events = (unsigned)EDGE_EVENTS | EPOLLET;
+    bool known = (fd->flags & ST__FD_REGISTERED) != 0;
+
+    if (fd->flags & ST__FD_EXCLUSIVE)
+        return 0; /* level-triggered: the kernel reports it again anyway */
+    fd->ready = 0;
+    /* What we believe may be out of date either way. */
+    if (control(vp, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, osfd, fd, events) < 0) {
+        if (errno != (known ? ENOENT : EEXIST))
+            goto error;
+        if (control(vp, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, osfd, fd, events) < 0)
+            goto error;
+    }
+    fd->flags |= ST__FD_REGISTERED;
+    return 0;
+
+error:
+    fd->flags = 0;
+    return -1;
+}
+
+int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd)
+{
+    if (ST__LIKELY(fd->flags & ST__FD_REGISTERED))
+        return 0;
+    return st__event_rearm(vp, osfd, fd);
+}
+
+int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events)
+{
+    const unsigned wanted = ((unsigned)events & (EPOLLIN | EPOLLOUT)) | EPOLLEXCLUSIVE;
+    bool known = (fd->flags & ST__FD_REGISTERED) != 0;
+
+    /* An exclusive registration can neither be modified nor made from another. */
+    if (known)
+        st__event_delete(vp, osfd, fd);
+    if (control(vp, EPOLL_CTL_ADD, osfd, fd, wanted) < 0) {
+        int error = errno;
+
+        if (known)
+            (void)st__event_add(vp, osfd, fd);
+        return st__fail(error);
+    }
+    fd->flags = ST__FD_REGISTERED | ST__FD_EXCLUSIVE;
+    return 0;
+}
+
+void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd)
+{
+    if (fd->flags & ST__FD_REGISTERED) {
+        int error = errno;
+
+        (void)control(vp, EPOLL_CTL_DEL, osfd, fd, 0); /* ENOENT: closed behind our back */
+        errno = error;
+    }
+    fd->flags = 0;
+    fd->ready = 0;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Dispatch
+ * ---------------------------------------------------------------------------------------------- */
+
+static inline int match(const struct st_fd_link *link, const struct st__fd *fd)
+{
+    return (link->events | POLLERR | POLLHUP) & fd->ready;
+}
+
+/* Wakes threads; they run later, so the list only shrinks. */
+static void wake_threads(struct st_vp *vp, struct st__fd *fd)
+{
+    struct st_fd_link *link, *next;
+
+    for (link = fd->links; link != NULL; link = next) {
+        struct st_thread *thread;
+        int ready = match(link, fd);
+
+        next = link->next;
+        if (ready == 0 || link->kind >= ST__LINK_WATCH)
+            continue;
+        link->events = (unsigned short)ready; /* what the waiter is told */
+        st__fd_unlink(vp, link);
+        thread = link->kind == ST__LINK_THREAD
+                     ? ST__CONTAINER(link, struct st_thread, link)
+                     : ST__CONTAINER(link, struct st__poll_link, link)->thread;
+        if (thread->state == ST__WAITING)
+            st__wake(vp, thread, 0);
+    }
+}
+
+static struct st_fd_link *find_match(const struct st__fd *fd, unsigned short kind)
+{
+    for (struct st_fd_link *link = fd->links; link != NULL; link = link->next)
+        if (link->kind == kind && match(link, fd) != 0)
+            return link;
+    return NULL;
+}
+
+/* Runs callbacks. Each may change the list or forget the descriptor, so look afresh each time. A
+ * one-shot watch that is armed anew does not match: arming refuses what is ready already. */
+static void run_watches(struct st_vp *vp, struct st__fd *fd)
+{
+    uint32_t generation = fd->generation;
+    struct st_fd_link *link;
+
+    while ((link = find_match(fd, ST__LINK_WATCH)) != NULL) {
+        st__watch_ready(vp, ST__CONTAINER(link, struct st_watch, link), match(link, fd));
+        if (fd->generation != generation)
+            return;
+    }
+    if ((link = find_match(fd, ST__LINK_ACCEPT)) != NULL)
+        st__watch_ready(vp, ST__CONTAINER(link, struct st_watch, link), match(link, fd));
+    if (fd->generation == generation && fd->flags & ST__FD_EXCLUSIVE)
+        fd->ready = 0; /* level-triggered: no bit outlives its turn */
+}
+
+static void dispatch(struct st_vp *vp, const struct epoll_event *event)
+{
+    int osfd = (int)(uint32_t)event->data.u64;
+    struct st__fd *fd;
+
+    if (event->data.u64 == EVENTFD_TAG)
+        return;
+    fd = st__fd_find(vp, osfd);
+    if (fd == NULL || tag_of(osfd, fd) != event->data.u64 || fd->flags == 0)
+        return; /* of an earlier life of this number */
+    fd->ready |= (uint16_t)(event->events & KEPT_BITS);
+    if (fd->links == NULL)
+        return;
+    wake_threads(vp, fd);
+    if (fd->links != NULL || fd->flags & ST__FD_EXCLUSIVE)
+        run_watches(vp, fd);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The turn
+ * ---------------------------------------------------------------------------------------------- */
+
+static int wait_ms(struct st_vp *vp, st_utime_t delay)
+{
+    /* Rounded up: too early would only be another turn. */
+    st_utime_t ms = delay == ST_UTIME_NO_TIMEOUT ? 0 : (delay + 999) / 1000;
+    int timeout = delay == ST_UTIME_NO_TIMEOUT ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
+
+    return st__sys_epoll_wait(vp->epfd, vp->events, ST__EVENT_BATCH, timeout);
+}
+
+static int wait_events(struct st_vp *vp, st_utime_t delay)
+{
+    const st_utime_t longest = 1000000ULL * INT_MAX;
+    struct timespec timeout;
+    int count;
+
+    if (delay == 0 || delay == ST_UTIME_NO_TIMEOUT ||
+        atomic_load_explicit(&st__process.no_pwait2, memory_order_relaxed))
+        return wait_ms(vp, delay);
+    if (delay > longest)
+        delay = longest;
+    timeout.tv_sec = (time_t)(delay / 1000000);
+    timeout.tv_nsec = (long)(delay % 1000000) * 1000;
+    count = st__sys_epoll_pwait2(vp->epfd, vp->events, ST__EVENT_BATCH, &timeout);
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) { /* EPERM: a seccomp filter's no */
+        atomic_store(&st__process.no_pwait2, 1);
+        return wait_ms(vp, delay);
+    }
+    return count;
+}
+
+/* Tells posters that they have to write to the eventfd. Returns the delay, 0 if one came first. */
+static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
+{
+    if (delay == 0)
+        return 0;
+    atomic_store(&vp->asleep, 1);
+    return atomic_load(&vp->remote) == NULL ? delay : 0;
+}
+
+static void count_turn(struct st_vp *vp, st_utime_t held, int events)
+{
+    int bucket = held < 64 ? 0 : 63 - __builtin_clzll(held) - 5;
+
+    vp->stats.turns++;
+    vp->stats.events += (unsigned long long)events;
+    vp->stats.turn_histogram[bucket > 15 ? 15 : bucket]++;
+    if (held > vp->stats.longest_turn)
+        vp->stats.longest_turn = held;
+}
+
+void st__event_turn(struct st_vp *vp)
+{
+    bool idle = vp->runq_head == NULL;
+    st_utime_t delay = 0, left = 0, now, held;
+    int count;
+
+    if (idle) {
+        left = st_utime();
+        delay = fall_asleep(vp, st__timer_delay(vp, left));
+    }
+    count = wait_events(vp, delay);
+    if (delay != 0)
+        atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
+    if (count < 0) {
+        if (errno != EINTR)
+            st__fatal("epoll_wait failed: was the epoll descriptor closed?");
+        count = 0;
+    }
+    now = st_utime();
+    /* A visit that does not wait is short: no second reading of the clock for it. */
+    held = (idle ? left : now) - vp->clock;
+    vp->clock = now;
+    st__clock_tick(now);
+    count_turn(vp, held, count);
+
+    vp->in_callback = true;
+    if (ST__UNLIKELY(vp->turn_cb != NULL))
+        vp->turn_cb(held);
+    for (int i = 0; i < count; i++)
+        dispatch(vp, &vp->events[i]);
+    st__remote_run(vp);
+    st__timer_fire_due(vp);
+    vp->in_callback = false;
+    vp->budget = vp->runq_count > ST__MIN_BUDGET ? (int)vp->runq_count : ST__MIN_BUDGET;
+}
+
+st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb)
+{
+    struct st_vp *vp = st__vp;
+    st_turn_cb_t previous;
+
+    if (vp == NULL)
+        return NULL;
+    previous = vp->turn_cb;
+    vp->turn_cb = cb;
+    return previous;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptor objects (st_netfd_t): opening, closing, private data.
+ */
+#include "st_internal.h"
+
+/* Sockets take one syscall, everything else the two of POSIX. */
+static int set_nonblocking(int osfd, bool socket)
+{
+    int flags;
+
+    if (socket && st__sys_set_nonblocking(osfd) == 0)
+        return 0;
+    if ((flags = st__sys_get_flags(osfd)) < 0)
+        return -1;
+    return st__sys_set_flags(osfd, flags | O_NONBLOCK);
+}
+
+st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st_netfd *fd;
+
+    if (vp == NULL)
+        return NULL;
+    if (osfd < 0) {
+        errno = EBADF;
+        return NULL;
+    }
+    if ((fd = st__calloc(1, sizeof(*fd))) == NULL)
+        return NULL;
+    fd->osfd = osfd;
+    if (nonblock && set_nonblocking(osfd, socket) < 0) {
+        int error = errno;
+
+        free(fd);
+        errno = error;
+        return NULL;
+    }
+    st__fd_reset(vp, osfd);
+    return fd;
+}
+
+st_netfd_t st_netfd_open(int osfd)
+{
+    return st__netfd_new(osfd, true, false);
+}
+
+st_netfd_t st_netfd_open_socket(int osfd)
+{
+    return st__netfd_new(osfd, true, true);
+}
+
+st_netfd_t st_open(const char *path, int oflags, mode_t mode)
+{
+    st_netfd_t fd;
+    int osfd;
+
+    while ((osfd = st__sys_open(path, oflags | O_NONBLOCK, mode)) < 0)
+        if (errno != EINTR)
+            return NULL;
+    if ((fd = st__netfd_new(osfd, false, false)) == NULL) {
+        int error = errno;
+
+        close(osfd);
+        errno = error;
+    }
+    return fd;
+}
+
+void st_netfd_free(st_netfd_t fd)
+{
+    st_fd_forget(fd->osfd);
+    if (fd->specific != NULL && fd->destructor != NULL)
+        fd->destructor(fd->specific);
+    free(fd);
+}
+
+int st_netfd_close(st_netfd_t fd)
+{
+    struct st_vp *vp = st__vp_get();
+    int osfd = fd->osfd;
+
+    if (vp == NULL)
+        return -1;
+    if (st__fd_busy(vp, osfd))
+        return st__fail(EBUSY);
+    st_netfd_free(fd);
+    return st__sys_close(osfd);
+}
+
+int st_netfd_fileno(st_netfd_t fd)
+{
+    return fd->osfd;
+}
+
+void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *))
+{
+    if (fd->specific != NULL && fd->specific != value && fd->destructor != NULL)
+        fd->destructor(fd->specific);
+    fd->specific = value;
+    fd->destructor = destructor;
+}
+
+void *st_netfd_getspecific(st_netfd_t fd)
+{
+    return fd->specific;
+}
+
+int st_netfd_serialize_accept(st_netfd_t fd)
+{
+    (void)fd; /* Linux wakes and serves several accepting processes rightly by itself */
+    return 0;
+}

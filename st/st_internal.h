@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of libst share: the VP, the state thread, and the calls between concerns. Nothing
+ * here is visible outside the library; the names begin with st__ all the same.
+ */
+#ifndef ST_INTERNAL_H
+#define ST_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include <st.h>
+#include "st_faults.h"
+
+#if defined(STM_DEBUG) && !defined(ST_DEBUG)
+#define ST_DEBUG
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ST__ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ST__ASAN 1
+#endif
+#endif
+#ifndef ST__ASAN
+#define ST__ASAN 0
+#endif
+
+#if (defined(ST_DEBUG) || ST__ASAN) && !defined(NVALGRIND) && defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#define ST__VALGRIND 1
+#endif
+#endif
+#ifndef ST__VALGRIND
+#define ST__VALGRIND 0
+#endif
+
+#define ST__LIKELY(x)   __builtin_expect(!!(x), 1)
+#define ST__UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define ST__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+#pragma GCC visibility push(hidden)
+
+/* Writes what went wrong to stderr and aborts: a broken invariant, or epoll taken away. */
+extern void st__fatal(const char *what) __attribute__((noreturn, cold));
+
+#define ST__STRINGIZE_(x) #x
+#define ST__STRINGIZE(x)  ST__STRINGIZE_(x)
+#ifdef ST_DEBUG
+#define ST__ASSERT(cond)                                                                           \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            st__fatal(__FILE__ ":" ST__STRINGIZE(__LINE__) ": " #cond);                            \
+    } while (0)
+#else
+#define ST__ASSERT(cond) ((void)sizeof(!(cond)))
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * State threads
+ * ---------------------------------------------------------------------------------------------- */
+
+enum st__state {
+    ST__RUNNING, /* vp->current, or the scheduler runs on its stack after it became ready */
+    ST__READY,   /* in the run queue */
+    ST__WAITING, /* for what its queue, link or timer says; st__wake() ends it */
+    ST__ZOMBIE,  /* has ended; its stack waits for the joiner or for the next thread to reap it */
+};
+
+/* A line of waiting threads: of a condition variable or a mutex. */
+struct st__queue {
+    struct st_thread *head, *tail;
+};
+
+enum { ST__KEYS_INLINE = 8 };
+
+/* Lies at the top of its own stack (the primordial one in the VP), so that a parked thread touches
+ * one page. */
+struct st_thread {
+    void *sp;               /* saved stack pointer while it does not run */
+    struct st_thread *next; /* in the run queue */
+    unsigned char state;    /* enum st__state */
+    bool interrupted;       /* st_thread_interrupt() came and was not delivered yet */
+    bool token;             /* left by st_thread_unpark() */
+    bool parked;            /* is in st_thread_park() */
+    bool joinable;
+    int reason; /* why st__wake() was called: 0, ETIME, EINTR, EBADF */
+
+    struct st__queue *queue; /* the line it stands in, or NULL */
+    struct st_thread *queue_next, *queue_prev;
+    struct st_timer timer;
+    struct st_fd_link link; /* its place among a descriptor's waiters (st_fd_wait) */
+
+    struct st_thread *joiner; /* waits for its end */
+    struct st__stack *stack;  /* NULL: primordial */
+    void *(*start)(void *arg);
+    void *arg;
+    void *retval;
+
+    unsigned value_count; /* room at values */
+    void **values;        /* of keys from ST__KEYS_INLINE on; malloc'ed */
+    void *inline_values[ST__KEYS_INLINE];
+#if ST__ASAN
+    const void *asan_bottom;
+    size_t asan_size;
+#endif
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * Timers: one heap of {key, timer}. A key is never later than its timer's deadline, but may be
+ * earlier, or its timer be disarmed: that is found out when the entry comes to the top.
+ * ---------------------------------------------------------------------------------------------- */
+
+enum st__timer_kind { ST__TIMER_THREAD, ST__TIMER_WATCH };
+
+struct st__heap_entry {
+    st_utime_t key;
+    struct st_timer *timer;
+};
+
+struct st__heap {
+    struct st__heap_entry *entries;
+    unsigned count, room;
+    unsigned watches; /* entries of watches; room for threads' entries is reserved beforehand */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * Descriptors
+ * ---------------------------------------------------------------------------------------------- */
+
+enum st__link_kind { ST__LINK_THREAD, ST__LINK_POLL, ST__LINK_WATCH, ST__LINK_ACCEPT };
+
+enum { ST__FD_REGISTERED = 1, ST__FD_EXCLUSIVE = 2 };
+
+/* One per descriptor number, at an address that does not change. */
+struct st__fd {
+    struct st_fd_link *links; /* waiters */
+    uint32_t generation;      /* goes with every event, so that one of an earlier life is known */
+    uint16_t ready;           /* POLL* bits */
+    uint16_t flags;
+};
+
+/* st_poll() waits on several descriptors: one link each. */
+struct st__poll_link {
+    struct st_fd_link link;
+    struct st_thread *thread;
+};
+
+enum { ST__FD_CHUNK_SHIFT = 9, ST__FD_CHUNK = 1 << ST__FD_CHUNK_SHIFT };
+
+struct st__fd_table {
+    struct st__fd **chunks; /* of ST__FD_CHUNK entries each, or NULL */
+    unsigned chunk_count;
+};
+
+struct st_netfd {
+    int osfd;
+    bool stream; /* known to be a byte stream: a short read means drained */
+    bool stream_known;
+    void *specific; /* owned, see destructor */
+    void (*destructor)(void *);
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * Stacks
+ * ---------------------------------------------------------------------------------------------- */
+
+struct st__stack {
+    struct st__slab *slab;
+    struct st__stack *next; /* in its slab's or its class's list of free ones */
+    bool guarded;           /* its guard is in place */
+    bool painted;           /* under census */
+    unsigned valgrind_id;
+};
+
+struct st__stack_class;
+
+struct st__stack_pool {
+    struct st__stack_class *classes; /* one per stack size */
+    size_t in_use, cached, peak, bytes_reserved, deepest;
+    size_t max_cached;
+    bool guard_install;
+    bool census;
+    bool randomize;
+    uint64_t random; /* state of the generator of offsets */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * The VP
+ * ---------------------------------------------------------------------------------------------- */
+
+enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16 };
+
+struct st_vp {
+    struct st_thread *current;
+    struct st_thread *runq_head, *runq_tail;
+    unsigned runq_count;
+    int budget;             /* switches left before epoll is visited again */
+    struct st_thread *reap; /* has ended and left its stack to whoever runs next */
+    int *errno_place;       /* errno of this kernel thread */
+    st_switch_cb_t switch_in, switch_out;
+
+    st_utime_t clock; /* when epoll_wait last returned */
+    st_utime_t timer_floor; /* no deadline before it while timers fire, so that firing ends */
+    struct st__heap heap;
+
+    int epfd, eventfd;
+    struct st__fd_table fds;
+    struct st__stack_pool stacks;
+    st_turn_cb_t turn_cb;
+    bool in_callback; /* debug builds: the scheduler calls out */
+
+    struct st_thread primordial;
+    st_stats_t stats;
+    struct epoll_event events[ST__EVENT_BATCH];
+
+    /* Written by other kernel threads: on a cache line of their own. */
+    _Alignas(64) _Atomic(st_remote_t *) remote; /* newest first */
+    atomic_int asleep; /* epoll_wait may block: a post has to write to the eventfd */
+};
+
+/* What is one per process. */
+struct st__process {
+    pthread_mutex_t lock; /* for atfork_registered */
+    bool atfork_registered;
+    atomic_int vp_count;
+    atomic_int eventsys; /* 0: not set */
+    atomic_int fd_limit;
+    atomic_int no_pwait2; /* the kernel has no epoll_pwait2 */
+    struct st_vp *orphan; /* in the child of a fork: the VP to take up again */
+};
+extern struct st__process st__process;
+
+/* The calling kernel thread's VP, or NULL. */
+extern __thread struct st_vp *st__vp __attribute__((tls_model("initial-exec")));
+
+/* Takes up the parent's VP in the child of a fork. NULL with errno if there is none. */
+extern struct st_vp *st__vp_revive(void);
+
+/* The VP, for the calls of State Threads 1.9. */
+static inline struct st_vp *st__vp_get(void)
+{
+    struct st_vp *vp = st__vp;
+
+    return ST__LIKELY(vp != NULL) ? vp : st__vp_revive();
+}
+
+static inline int st__fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+/* --- sched.c --- */
+
+/* Gives the VP away; returns when it is me's turn. me is in the run queue or waits. */
+extern void st__sched(struct st_vp *vp, struct st_thread *me);
+/* The same for a thread that has ended. */
+extern void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
+/* Waits until st__wake(); returns its reason. A timeout is reason ETIME. */
+extern int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t timeout);
+/* Makes a waiting thread ready and takes it out of its queue and link. */
+extern void st__wake(struct st_vp *vp, struct st_thread *thread, int reason);
+/* What a thread does first whenever it gets the VP: frees the stack of one that ended. */
+extern void st__switched(struct st_vp *vp);
+
+static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
+{
+    thread->state = ST__READY;
+    thread->next = NULL;
+    if (vp->runq_head == NULL)
+        vp->runq_head = thread;
+    else
+        vp->runq_tail->next = thread;
+    vp->runq_tail = thread;
+    vp->runq_count++;
+}
+
+/* Delivers a pending interrupt: -1 with EINTR if there was one. */
+static inline int st__take_interrupt(struct st_thread *me)
+{
+    if (ST__LIKELY(!me->interrupted))
+        return 0;
+    me->interrupted = false;
+    return st__fail(EINTR);
+}
+
+extern void st__queue_append(struct st__queue *queue, struct st_thread *thread);
+extern void st__queue_remove(struct st_thread *thread);
+
+/* --- switch_*.S --- */
+
+/* Saves the registers on the stack and the stack pointer at *save; goes on at `to`. */
+extern void st__switch(void **save, void *to);
+/* Where a new thread starts: calls st__thread_main() with the thread. */
+extern void st__thread_start(void);
+/* Lays out a new thread's first frame below top (a multiple of 16); returns its stack pointer. */
+extern void *st__switch_frame(void *top, struct st_thread *thread);
+
+/* --- thread.c --- */
+extern void st__thread_main(struct st_thread *me) __attribute__((noreturn));
+extern void st__thread_init(struct st_thread *thread);
+
+/* --- timer.c --- */
+
+/* Arms or re-arms a timer; NO_TIMEOUT disarms. -1 with ENOMEM, never for a thread's. */
+extern int st__timer_set(struct st_vp *vp, struct st_timer *timer, st_utime_t timeout);
+/* Takes a timer out of the heap. */
+extern void st__timer_remove(struct st_vp *vp, struct st_timer *timer);
+/* Makes room for the timers of `threads` threads. -1 with ENOMEM. */
+extern int st__timer_reserve(struct st_vp *vp, unsigned long long threads);
+/* us from now to the first key, 0 if it has passed, NO_TIMEOUT if there is none. */
+extern st_utime_t st__timer_delay(const struct st_vp *vp, st_utime_t now);
+/* Fires what is due at vp->clock. */
+extern void st__timer_fire_due(struct st_vp *vp);
+extern void st__timer_destroy(struct st_vp *vp);
+
+/* --- event.c --- */
+extern int st__event_init(struct st_vp *vp);
+extern void st__event_destroy(struct st_vp *vp);
+/* A new epoll instance for the child of a fork, with all that waits. */
+extern int st__event_revive(struct st_vp *vp);
+/* One turn: visits epoll, waiting only if no thread is ready; wakes threads, runs callbacks. */
+extern void st__event_turn(struct st_vp *vp);
+/* Registers osfd edge-triggered unless it is registered. -1 with errno. */
+extern int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd);
+/* Registers it afresh: the kernel reports its state again. -1 with errno. */
+extern int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd);
+/* Registers it level-triggered and EPOLLEXCLUSIVE. -1 with errno. */
+extern int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events);
+/* Takes the registration back, if there is one. */
+extern void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
+
+/* --- fdtable.c --- */
+
+/* The entry of a descriptor number, made if need be; NULL with EBADF or ENOMEM. */
+extern struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
+/* The entry if it exists, else NULL. */
+extern struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
+extern void st__fd_table_destroy(struct st_vp *vp);
+extern void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
+extern void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
+
+/* --- ready.c --- */
+
+/* A new descriptor came under this number: forget an earlier one that was not given back. */
+extern void st__fd_reset(struct st_vp *vp, int osfd);
+/* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
+extern void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
+/* Nonzero if state threads wait on the descriptor. */
+extern bool st__fd_busy(struct st_vp *vp, int osfd);
+
+/* --- watch.c --- */
+extern void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
+extern void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
+extern void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
+
+/* --- remote.c --- */
+extern void st__remote_run(struct st_vp *vp);
+
+/* --- stack.c --- */
+extern void st__stack_init(struct st_vp *vp);
+extern void st__stack_destroy(struct st_vp *vp);
+/* A guarded stack of at least size bytes; NULL with ENOMEM. */
+extern struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
+extern void st__stack_free(struct st_vp *vp, struct st__stack *stack);
+extern char *st__stack_base(const struct st__stack *stack);
+extern size_t st__stack_size(const struct st__stack *stack);
+/* Bytes to leave free at the top: spreads stacks over cache sets. */
+extern size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
+
+/* --- key.c --- */
+extern void st__keys_end(struct st_thread *thread);
+
+/* --- clock.c --- */
+extern void st__clock_tick(st_utime_t now);
+
+/* --- fd.c --- */
+extern st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
+
+/* --- debug.c --- */
+#if ST__ASAN
+extern void st__asan_init(struct st_thread *primordial);
+extern void st__asan_leave(struct st_thread *to, void **fake);
+extern void st__asan_arrive(void *fake);
+extern void st__asan_unpoison(const void *base, size_t size);
+#else
+static inline void st__asan_init(struct st_thread *primordial)
+{
+    (void)primordial;
+}
+static inline void st__asan_leave(struct st_thread *to, void **fake)
+{
+    (void)to;
+    (void)fake;
+}
+static inline void st__asan_arrive(void *fake)
+{
+    (void)fake;
+}
+static inline void st__asan_unpoison(const void *base, size_t size)
+{
+    (void)base;
+    (void)size;
+}
+#endif
+#if ST__VALGRIND
+extern bool st__valgrind_running(void);
+extern void st__valgrind_register(struct st__stack *stack);
+extern void st__valgrind_deregister(struct st__stack *stack);
+#else
+static inline bool st__valgrind_running(void)
+{
+    return false;
+}
+static inline void st__valgrind_register(struct st__stack *stack)
+{
+    (void)stack;
+}
+static inline void st__valgrind_deregister(struct st__stack *stack)
+{
+    (void)stack;
+}
+#endif
+
+#pragma GCC visibility pop
+
+#include "st_sys.h"
+
+#endif /* ST_INTERNAL_H */

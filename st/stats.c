@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VP's figures. They are counted where things happen; here they are handed out.
+ */
+#include <string.h>
+
+#include "st_internal.h"
+
+void st_get_stats(st_stats_t *stats)
+{
+    const struct st_vp *vp = st__vp;
+
+    if (vp == NULL) {
+        memset(stats, 0, sizeof(*stats));
+        return;
+    }
+    *stats = vp->stats;
+    stats->runq = vp->runq_count;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A state thread's life: creation, end, join, interrupt, park and unpark.
+ */
+#include <string.h>
+
+#include "st_internal.h"
+
+enum { DEFAULT_STACK_SIZE = 64 * 1024, DESCRIPTOR_ALIGNMENT = 64 };
+
+void st__thread_init(struct st_thread *thread)
+{
+    memset(thread, 0, sizeof(*thread));
+    thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
+    thread->timer.kind = ST__TIMER_THREAD;
+    thread->link.kind = ST__LINK_THREAD;
+}
+
+/* Puts the descriptor at the top of its stack and the first frame below it. */
+static struct st_thread *place_thread(struct st_vp *vp, struct st__stack *stack)
+{
+    char *base = st__stack_base(stack);
+    uintptr_t top = (uintptr_t)base + st__stack_size(stack) - st__stack_offset(vp, stack);
+    struct st_thread *thread;
+
+    top = (top - sizeof(struct st_thread)) & ~(uintptr_t)(DESCRIPTOR_ALIGNMENT - 1);
+    thread = (struct st_thread *)top;
+    st__thread_init(thread);
+    thread->stack = stack;
+    thread->sp = st__switch_frame(thread, thread);
+#if ST__ASAN
+    thread->asan_bottom = base;
+    thread->asan_size = top - (uintptr_t)base;
+#endif
+    return thread;
+}
+
+st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable, int stack_size)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st__stack *stack;
+    struct st_thread *thread;
+
+    if (vp == NULL)
+        return NULL;
+    if (stack_size < 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (st__timer_reserve(vp, vp->stats.threads + 1) < 0)
+        return NULL;
+    stack = st__stack_new(vp, (size_t)(stack_size == 0 ? DEFAULT_STACK_SIZE : stack_size));
+    if (stack == NULL)
+        return NULL;
+
+    thread = place_thread(vp, stack);
+    thread->start = start;
+    thread->arg = arg;
+    thread->joinable = joinable != 0;
+    vp->stats.threads_created++;
+    if (++vp->stats.threads > vp->stats.threads_peak)
+        vp->stats.threads_peak = vp->stats.threads;
+    st__runq_push(vp, thread);
+    return thread;
+}
+
+void st__thread_main(struct st_thread *me)
+{
+    struct st_vp *vp = st__vp;
+
+    st__asan_arrive(NULL);
+    st__switched(vp);
+    errno = 0;
+    st_thread_exit(me->start(me->arg));
+}
+
+/* After the end of its work: tells the joiner, or leaves the stack to the next thread. */
+static void retire(struct st_vp *vp, struct st_thread *me)
+{
+    me->state = ST__ZOMBIE;
+    if (!me->joinable) {
+        if (me->stack != NULL) /* not the primordial thread */
+            vp->reap = me;
+    } else if (me->joiner != NULL && me->joiner->state == ST__WAITING) {
+        st__wake(vp, me->joiner, 0);
+    }
+}
+
+void st_thread_exit(void *retval)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st_thread *me;
+
+    if (vp == NULL)
+        st__fatal("st_thread_exit() on a kernel thread that is no VP");
+    me = vp->current;
+    me->retval = retval;
+    st__keys_end(me);
+    if (vp->switch_out != NULL)
+        vp->switch_out();
+    vp->stats.threads_exited++;
+    if (--vp->stats.threads == 0)
+        exit(0);
+    st__timer_remove(vp, &me->timer);
+    retire(vp, me);
+    st__sched_last(vp, me);
+}
+
+int st_thread_join(st_thread_t thread, void **retvalp)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st_thread *me;
+
+    if (vp == NULL)
+        return -1;
+    me = vp->current;
+    if (!thread->joinable)
+        return st__fail(EINVAL);
+    if (thread == me)
+        return st__fail(EDEADLK);
+    if (thread->joiner != NULL)
+        return st__fail(EINVAL);
+
+    if (thread->state != ST__ZOMBIE) {
+        if (st__take_interrupt(me) < 0)
+            return -1;
+        thread->joiner = me;
+        (void)st__wait(vp, me, ST_UTIME_NO_TIMEOUT);
+        thread->joiner = NULL;
+        if (st__take_interrupt(me) < 0)
+            return -1;
+    }
+    ST__ASSERT(thread->state == ST__ZOMBIE);
+    if (retvalp != NULL)
+        *retvalp = thread->retval;
+    st__stack_free(vp, thread->stack);
+    return 0;
+}
+
+void st_thread_interrupt(st_thread_t thread)
+{
+    struct st_vp *vp = st__vp_get();
+
+    if (vp == NULL || thread->state == ST__ZOMBIE)
+        return;
+    thread->interrupted = true;
+    if (thread->state == ST__WAITING)
+        st__wake(vp, thread, EINTR);
+}
+
+st_thread_t st_thread_self(void)
+{
+    if (ST__LIKELY(st__vp != NULL))
+        return st__vp->current;
+    return st__process.orphan != NULL ? st__process.orphan->current : NULL;
+}
+
+int st_thread_park(st_utime_t timeout)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st_thread *me;
+    int reason;
+
+    if (vp == NULL)
+        return -1;
+    me = vp->current;
+    if (me->token) {
+        me->token = false;
+        return 0;
+    }
+    if (st__take_interrupt(me) < 0)
+        return -1;
+    me->parked = true;
+    reason = st__wait(vp, me, timeout);
+    me->parked = false;
+    if (me->token) { /* unparked after the timeout or interrupt, before it ran */
+        me->token = false;
+        return 0;
+    }
+    if (reason == 0)
+        return 0;
+    if (reason == EINTR)
+        me->interrupted = false;
+    return st__fail(reason);
+}
+
+void st_thread_unpark(st_thread_t thread)
+{
+    struct st_vp *vp = st__vp_get();
+
+    if (vp == NULL)
+        return;
+    if (thread->parked && thread->state == ST__WAITING)
+        st__wake(vp, thread, 0);
+    else
+        thread->token = true;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The virtual processor: st_init(), st_destroy(), and what fork() does to it. Owns the thread-local
+ * pointer through which everything else finds its VP, and what is one per process.
+ */
+#include <limits.h>
+#include <string.h>
+
+#include "st_internal.h"
+
+__thread struct st_vp *st__vp __attribute__((tls_model("initial-exec")));
+
+struct st__process st__process = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd_limit = -1};
+
+void st__fatal(const char *what)
+{
+    static const char prefix[] = "libst: ";
+    ssize_t ignored;
+
+    ignored = write(STDERR_FILENO, prefix, sizeof(prefix) - 1);
+    ignored = write(STDERR_FILENO, what, strlen(what));
+    ignored = write(STDERR_FILENO, "\n", 1);
+    (void)ignored;
+    abort();
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * fork: the child shares the parent's epoll instance and eventfd, so it must not touch them. It is
+ * no VP until a State Threads 1.9 call asks for one; then it goes on with its copies of the threads.
+ * ---------------------------------------------------------------------------------------------- */
+
+static void forked_child(void)
+{
+    if (st__vp != NULL)
+        st__process.orphan = st__vp;
+    st__vp = NULL;
+}
+
+void st_after_fork_child(void)
+{
+    st__vp = NULL;
+    st__process.orphan = NULL;
+}
+
+struct st_vp *st__vp_revive(void)
+{
+    struct st_vp *vp = st__process.orphan;
+
+    if (vp == NULL) {
+        errno = EPERM;
+        return NULL;
+    }
+    if (st__event_revive(vp) < 0)
+        return NULL;
+    st__process.orphan = NULL;
+    atomic_store(&st__process.vp_count, 1);
+    st__vp = vp;
+    return vp;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Initialization
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Once per process; an st_init() that fails here may be tried again. */
+static int register_atfork(void)
+{
+    int error = 0;
+
+    pthread_mutex_lock(&st__process.lock);
+    if (!st__process.atfork_registered) {
+        error = st__fault_hit(ST_FAULT_ATFORK) ? errno : pthread_atfork(NULL, NULL, forked_child);
+        st__process.atfork_registered = error == 0;
+    }
+    pthread_mutex_unlock(&st__process.lock);
+    return error == 0 ? 0 : st__fail(error);
+}
+
+static int ignore_sigpipe(void)
+{
+    struct sigaction action = {.sa_handler = SIG_IGN};
+
+    sigemptyset(&action.sa_mask);
+    return st__sys_sigaction(SIGPIPE, &action);
+}
+
+static int raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (st__sys_getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -1;
+    limit.rlim_cur = limit.rlim_max;
+    if (st__sys_setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -1;
+    atomic_store(&st__process.fd_limit, limit.rlim_max > INT_MAX ? INT_MAX : (int)limit.rlim_max);
+    return 0;
+}
+
+int st_getfdlimit(void)
+{
+    return atomic_load(&st__process.fd_limit);
+}
+
+static struct st_vp *vp_new(void)
+{
+    struct st_vp *vp = st__aligned_alloc(_Alignof(struct st_vp), sizeof(struct st_vp));
+
+    if (vp == NULL)
+        return NULL;
+    memset(vp, 0, sizeof(*vp));
+    vp->errno_place = &errno;
+    vp->budget = ST__MIN_BUDGET;
+    vp->epfd = vp->eventfd = -1;
+    st__thread_init(&vp->primordial);
+    vp->primordial.state = ST__RUNNING;
+    vp->current = &vp->primordial;
+    vp->stats.threads = vp->stats.threads_peak = 1;
+    return vp;
+}
+
+int st_init(void)
+{
+    struct st_vp *vp;
+
+    if (st__vp != NULL)
+        return 0;
+    if (st__process.orphan != NULL)
+        return st__vp_revive() != NULL ? 0 : -1;
+
+    if (register_atfork() < 0 || ignore_sigpipe() < 0 || raise_fd_limit() < 0)
+        return -1;
+    if ((vp = vp_new()) == NULL)
+        return -1;
+    if (st__timer_reserve(vp, 1) < 0)
+        goto error_vp;
+    if (st__event_init(vp) < 0)
+        goto error_timer;
+    st__stack_init(vp);
+    st__asan_init(&vp->primordial);
+    vp->clock = st_utime();
+    atomic_store(&st__process.eventsys, 1);
+    atomic_fetch_add(&st__process.vp_count, 1);
+    st__vp = vp;
+    return 0;
+
+error_timer:
+    st__timer_destroy(vp);
+error_vp:
+    free(vp);
+    return -1;
+}
+
+int st_destroy(void)
+{
+    struct st_vp *vp = st__vp;
+
+    if (vp == NULL)
+        return st__fail(EPERM);
+    if (vp->current != &vp->primordial || vp->stats.threads != 1)
+        return st__fail(EBUSY);
+    st__keys_end(&vp->primordial);
+    if (vp->stats.threads != 1) /* a destructor made one */
+        return st__fail(EBUSY);
+    st__vp = NULL;
+    st__timer_destroy(vp);
+    st__event_destroy(vp);
+    st__stack_destroy(vp);
+    free(vp);
+    atomic_fetch_sub(&st__process.vp_count, 1);
+    return 0;
+}
+
+int st_is_vp(void)
+{
+    return st__vp != NULL;
+}
+
+st_vp_t st_vp_self(void)
+{
+    return st__vp;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The event system: there is one, but State Threads 1.9 lets the program ask
+ * ---------------------------------------------------------------------------------------------- */
+
+int st_set_eventsys(int eventsys)
+{
+    if (atomic_load(&st__process.eventsys))
+        return st__fail(EBUSY);
+    if (eventsys != ST_EVENTSYS_DEFAULT && eventsys != ST_EVENTSYS_ALT)
+        return st__fail(EINVAL);
+    atomic_store(&st__process.eventsys, 1);
+    return 0;
+}
+
+int st_get_eventsys(void)
+{
+    return atomic_load(&st__process.eventsys) ? ST_EVENTSYS_ALT : -1;
+}
+
+const char *st_get_eventsys_name(void)
+{
+    return atomic_load(&st__process.eventsys) ? "epoll" : "";
+}
