@@ -18,6 +18,7 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 #define FATAL_SIGNALS (sizeof fatal_signals / sizeof *fatal_signals)
 
 static struct sigaction before[FATAL_SIGNALS];
+static bool installed;
 
 static void note_overflow(const void *address)
 {
@@ -63,6 +64,17 @@ void stm_crash_setup(void)
         return;
     }
     sigemptyset(&action.sa_mask);
+    installed = true;
     for (size_t i = 0; i < FATAL_SIGNALS; i++)
         sigaction(fatal_signals[i], &action, &before[i]);
+}
+
+/** The module is about to be unloaded: whoever handled these signals before does so again. */
+void stm_crash_restore(void)
+{
+    if (!installed)
+        return;
+    for (size_t i = 0; i < FATAL_SIGNALS; i++)
+        sigaction(fatal_signals[i], &before[i], NULL);
+    installed = false;
 }

@@ -212,19 +212,19 @@ static const char *set_worker_factor(cmd_parms *cmd, void *dummy, const char *te
 }
 
 #define THREADS(member)                                                                            \
- {                                                                                                 \
-  &stm.config.member,                                                                              \
-  {                                                                                                \
-   1, STM_ST_LIMIT                                                                                 \
-  }                                                                                                \
- }
+    {                                                                                              \
+        &stm.config.member,                                                                        \
+        {                                                                                          \
+            1, STM_ST_LIMIT                                                                        \
+        }                                                                                          \
+    }
 #define UNLIMITED(member)                                                                          \
- {                                                                                                 \
-  &stm.config.member,                                                                              \
-  {                                                                                                \
-   0, INT_MAX                                                                                      \
-  }                                                                                                \
- }
+    {                                                                                              \
+        &stm.config.member,                                                                        \
+        {                                                                                          \
+            0, INT_MAX                                                                             \
+        }                                                                                          \
+    }
 static number_t start_threads = THREADS(start_threads);
 static number_t min_spare = THREADS(min_spare);
 static number_t max_spare = THREADS(max_spare);
@@ -233,8 +233,8 @@ static number_t thread_connections = UNLIMITED(thread_connections);
 static number_t vp_connections = UNLIMITED(vp_connections);
 
 #define FOREIGN(name, member)                                                                      \
- AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                   \
-               "accepted from configurations of other MPMs; see docs/directives.md")
+    AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
+                  "accepted from configurations of other MPMs; see docs/directives.md")
 
 const command_rec stm_directives[] = {
     AP_INIT_TAKE1("NumVPs", set_num_vps, NULL, RSRC_CONF,
@@ -265,11 +265,22 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
                       "A VP-ID and the addresses that this VP listens to"),
 
-    /* Found before httpd's own Listen in LISTEN_COMMANDS: this one refuses to be mixed with VPListen. */
+    /* LISTEN_COMMANDS, one by one: Listen refuses to be mixed with VPListen, the others are httpd's own. */
     AP_INIT_TAKE_ARGV(
         "Listen", set_listen, NULL, RSRC_CONF,
         "A port number or a numeric IP address and a port number, and an optional protocol"),
-    LISTEN_COMMANDS,
+    AP_INIT_TAKE1("ListenBacklog", ap_set_listenbacklog, NULL, RSRC_CONF,
+                  "Maximum length of the queue of pending connections, as used by listen(2)"),
+    AP_INIT_TAKE1("ListenCoresBucketsRatio", ap_set_listencbratio, NULL, RSRC_CONF,
+                  "Accepted; the number of listeners buckets is always 1 here"),
+    AP_INIT_TAKE1("SendBufferSize", ap_set_send_buffer_size, NULL, RSRC_CONF,
+                  "Send buffer size in bytes"),
+    AP_INIT_TAKE1("ReceiveBufferSize", ap_set_receive_buffer_size, NULL, RSRC_CONF,
+                  "Receive buffer size in bytes"),
+#ifdef DEFAULT_TCP_DEFER_ACCEPT /* httpd has the directive from 2.4.64 on */
+    AP_INIT_TAKE1("ListenTCPDeferAccept", ap_set_listentcpdeferaccept, NULL, RSRC_CONF,
+                  "Value set for the socket option TCP_DEFER_ACCEPT if it is set"),
+#endif
     AP_GRACEFUL_SHUTDOWN_TIMEOUT_COMMAND,
 
     FOREIGN("StartServers", start_servers),

@@ -13,19 +13,19 @@ static void dump_option(const char *name, bool defined)
 }
 
 #ifdef STM_DEBUG
-# define STM_DEBUG_DEFINED true
+#define STM_DEBUG_DEFINED true
 #else
-# define STM_DEBUG_DEFINED false
+#define STM_DEBUG_DEFINED false
 #endif
 #ifdef STIOL_DEBUG
-# define STIOL_DEBUG_DEFINED true
+#define STIOL_DEBUG_DEFINED true
 #else
-# define STIOL_DEBUG_DEFINED false
+#define STIOL_DEBUG_DEFINED false
 #endif
 #ifdef USE_ST_TIME
-# define USE_ST_TIME_DEFINED true
+#define USE_ST_TIME_DEFINED true
 #else
-# define USE_ST_TIME_DEFINED false
+#define USE_ST_TIME_DEFINED false
 #endif
 
 static void dump_build(void)

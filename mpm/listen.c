@@ -97,6 +97,17 @@ bool stm_listen_is_shared(const ap_listen_rec *lr)
     return count > 1;
 }
 
+/** In a VP: sockets that only other VPs listen to are closed, so that ss shows who listens to what. */
+void stm_listen_close_foreign(int ordinal)
+{
+    for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (!stm_listens_here(lr, ordinal)) {
+            apr_socket_close(lr->sd);
+            lr->active = 0;
+        }
+    }
+}
+
 /* A VP must never wait in accept: several may be woken for one connection. */
 static bool make_nonblocking(server_rec *s)
 {

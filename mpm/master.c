@@ -133,6 +133,7 @@ static void main_loop(server_rec *s)
             return;
         stm.retained->mpm->restart_pending = 0;
         stm.retained->mpm->is_ungraceful = 0;
+        stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
     }
 }
 

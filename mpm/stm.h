@@ -32,18 +32,18 @@
 #include "st.h"
 #include "stm_limits.h"
 
-extern module AP_MODULE_DECLARE_DATA mpm_stm_module;
+extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
 
 #ifdef STM_DEBUG
-# define STM_ASSERT(expression) ap_assert(expression)
-# define STM_TRACE(...)                                                                            \
-  do {                                                                                             \
-   if (stm.trace)                                                                                  \
-    stm_trace(__func__, __VA_ARGS__);                                                              \
-  } while (0)
+#define STM_ASSERT(expression) ap_assert(expression)
+#define STM_TRACE(...)                                                                             \
+    do {                                                                                           \
+        if (stm.trace)                                                                             \
+            stm_trace(__func__, __VA_ARGS__);                                                      \
+    } while (0)
 #else
-# define STM_ASSERT(expression) ((void)0)
-# define STM_TRACE(...)         ((void)0)
+#define STM_ASSERT(expression) ((void)0)
+#define STM_TRACE(...)         ((void)0)
 #endif
 
 /* --- configuration (config.c, directives.c, migrate.c) --- */
@@ -251,7 +251,7 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
-/* module.c */
+/* stm.c */
 void stm_trace(const char *function, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* config.c: defaults, checks, relations between the directives */
@@ -276,6 +276,7 @@ bool stm_share_create(stm_retained_t *retained);
 int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 bool stm_listens_here(const ap_listen_rec *lr, int ordinal);
 bool stm_listen_is_shared(const ap_listen_rec *lr);
+void stm_listen_close_foreign(int ordinal);
 const char *stm_vp_listen_add(cmd_parms *cmd, int ordinal, const char *address);
 int stm_listen_count(void);
 
@@ -330,6 +331,7 @@ const char *stm_cpu_check(int cpu);
 
 /* crash.c */
 void stm_crash_setup(void);
+void stm_crash_restore(void);
 
 /* listener.c */
 bool stm_listeners_open(void);

@@ -9,32 +9,32 @@
 
 /** Most listening sockets (Listen or VPListen addresses). The guide: 8. */
 #ifndef STM_LISTENER_LIMIT
-# define STM_LISTENER_LIMIT 128
+#define STM_LISTENER_LIMIT 128
 #endif
 
 /** Most state threads of one virtual processor: the upper bound of MaxThreads. The guide: 512. */
 #ifndef STM_ST_LIMIT
-# define STM_ST_LIMIT 65536
+#define STM_ST_LIMIT 65536
 #endif
 
 /** Most virtual processors. The guide: 8. */
 #ifndef STM_VP_LIMIT
-# define STM_VP_LIMIT 256
+#define STM_VP_LIMIT 256
 #endif
 
 /** Bytes of a key in the scoreboards' connection tables, its final null included. */
 #ifndef STM_SCORE_KEY_SIZE
-# define STM_SCORE_KEY_SIZE 16
+#define STM_SCORE_KEY_SIZE 16
 #endif
 
 /** Bytes of a value in the scoreboards' connection tables, its final null included. */
 #ifndef STM_SCORE_VALUE_SIZE
-# define STM_SCORE_VALUE_SIZE 48
+#define STM_SCORE_VALUE_SIZE 48
 #endif
 
 /** Most key/value pairs of one connection in the scoreboards; further insertions are ignored. */
 #ifndef STM_SCORE_LIMIT
-# define STM_SCORE_LIMIT 16
+#define STM_SCORE_LIMIT 16
 #endif
 
 _Static_assert(STM_LISTENER_LIMIT >= 1, "STM_LISTENER_LIMIT must be at least 1");

@@ -21,10 +21,24 @@
 
 static void die(int code) __attribute__((noreturn));
 
+/* exit() ends APR, which unloads this module: nothing may call into it any more. */
+static void let_go_of_module(void)
+{
+    static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
+
+    stiol_stop();
+    stm_crash_restore();
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        signal(handled[i], SIG_IGN);
+}
+
 static void die(int code)
 {
     if (stm.vp.pchild)
         apr_pool_destroy(stm.vp.pchild);
+    if (stm.one_process)
+        ap_remove_pid(stm.pconf, ap_pid_fname);
+    let_go_of_module();
     exit(code);
 }
 
@@ -246,6 +260,8 @@ static bool wait_for_the_last(void)
     return idle();
 }
 
+static void leave_process(bool clean) __attribute__((noreturn));
+
 static void leave_process(bool clean)
 {
     bool graceful = stm.vp.state == STM_VP_LEAVING;
@@ -270,6 +286,7 @@ void stm_vp_main(const stm_child_t *child, int control)
     take_seat(child);
     make_pchild();
     ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
+    stm_listen_close_foreign(child->ordinal);
     stm_bind_cpu(child->ordinal);
     if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
         die(APEXIT_CHILDFATAL);
@@ -280,7 +297,4 @@ void stm_vp_main(const stm_child_t *child, int control)
 
     wait_until_told();
     leave_process(wait_for_the_last());
-    if (stm.one_process)
-        ap_remove_pid(stm.pconf, ap_pid_fname);
-    exit(stm.vp.exit_code);
 }

@@ -9,6 +9,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
+#define STM_MODULE_RECORD
 #include "stm.h"
 
 stm_globals_t stm;
@@ -46,7 +47,14 @@ static void register_hooks(apr_pool_t *p)
 }
 
 AP_DECLARE_MODULE(mpm_stm) = {
-    MPM20_MODULE_STUFF,
+    /* MPM20_MODULE_STUFF, but with the name that <IfModule stm.c> of the guide asks for. */
+    MODULE_MAGIC_NUMBER_MAJOR,
+    MODULE_MAGIC_NUMBER_MINOR,
+    -1,
+    "stm.c",
+    NULL,
+    NULL,
+    MODULE_MAGIC_COOKIE,
     NULL, /* arguments are rewritten before any module can be loaded */
     NULL, /* per-directory configuration */
     NULL,
