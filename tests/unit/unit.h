@@ -20,9 +20,9 @@
 
 /* The event system to ask for. Debian's 1.9 was built without epoll, and its select stops at 1,024 descriptors. */
 #ifdef UNIT_ST19
-# define UNIT_EVENTSYS ST_EVENTSYS_POLL
+#define UNIT_EVENTSYS ST_EVENTSYS_POLL
 #else
-# define UNIT_EVENTSYS ST_EVENTSYS_ALT
+#define UNIT_EVENTSYS ST_EVENTSYS_ALT
 #endif
 
 /*
@@ -33,17 +33,17 @@
  *   UNIT_RAW      without st_init
  */
 #define UNIT(body)                                                                                 \
- {                                                                                                 \
-#  body, unit_run, NULL, NULL, (void *)(uintptr_t)(body)                                           \
- }
+    {                                                                                              \
+#body, unit_run, NULL, NULL, (void *)(uintptr_t)(body)                                     \
+    }
 #define UNIT_VIRTUAL(body)                                                                         \
- {                                                                                                 \
-#  body, unit_run_virtual, NULL, NULL, (void *)(uintptr_t)(body)                                   \
- }
+    {                                                                                              \
+#body, unit_run_virtual, NULL, NULL, (void *)(uintptr_t)(body)                             \
+    }
 #define UNIT_RAW(body)                                                                             \
- {                                                                                                 \
-#  body, unit_run_raw, NULL, NULL, (void *)(uintptr_t)(body)                                       \
- }
+    {                                                                                              \
+#body, unit_run_raw, NULL, NULL, (void *)(uintptr_t)(body)                                 \
+    }
 
 void unit_run(void **state);
 void unit_run_virtual(void **state);
@@ -51,17 +51,17 @@ void unit_run_raw(void **state);
 
 /* Fails unless the call returns -1 (or NULL) with this errno. */
 #define assert_fails(call, err)                                                                    \
- do {                                                                                              \
-  errno = 0;                                                                                       \
-  assert_int_equal((call), -1);                                                                    \
-  assert_int_equal(errno, (err));                                                                  \
- } while (0)
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        assert_int_equal((call), -1);                                                              \
+        assert_int_equal(errno, (err));                                                            \
+    } while (0)
 #define assert_null_errno(call, err)                                                               \
- do {                                                                                              \
-  errno = 0;                                                                                       \
-  assert_null(call);                                                                               \
-  assert_int_equal(errno, (err));                                                                  \
- } while (0)
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        assert_null(call);                                                                         \
+        assert_int_equal(errno, (err));                                                            \
+    } while (0)
 #define assert_ok(call) assert_int_equal((call), 0)
 
 /* Ends this test as skipped, with the reason on stderr. Only inside a body. */
