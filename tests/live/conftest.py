@@ -7,6 +7,7 @@ and issue3 (collected only with STM_TEST_ISSUE3=1).
 
 import os
 import resource
+import signal
 
 import pytest
 from harness import MPM, Server, places, procs
@@ -17,6 +18,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "stm_only: a behaviour that only this MPM has")
     config.addinivalue_line("markers", "needs_root: cannot be done by an ordinary user")
     config.addinivalue_line("markers", "issue3: collected only with STM_TEST_ISSUE3=1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us then, too
     procs.adopt_orphans()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20000)), hard))
@@ -43,8 +45,8 @@ def pytest_runtest_makereport(item, call):
     """A failed test shows the end of its servers' error logs."""
     report = (yield).get_result()
     if report.failed:
-        for server in _servers(item):
-            report.sections.append((f"error log of {server.root}", server.error_log()[-4000:]))
+        for server in set(_servers(item)):
+            report.sections.append((f"error log of {server.root}", server.error_log()[-2000:]))
 
 
 def _servers(item):

@@ -28,6 +28,7 @@ CustomLog logs/access.log test
 """
 
 TLS = """\
+LogLevel info ssl:warn
 <VirtualHost *:{port}>
     SSLEngine on
     SSLCertificateFile {certificate}
@@ -55,7 +56,7 @@ def mpm_directives(mpm, processes, threads, listeners):
     return "\n".join([f"ServerLimit {processes}", f"StartServers {processes}",
                       f"ThreadLimit {threads}", f"ThreadsPerChild {threads}",
                       f"MaxRequestWorkers {processes * threads}",
-                      f"MinSpareThreads 1", f"MaxSpareThreads {processes * threads}"])
+                      "MinSpareThreads 1", f"MaxSpareThreads {processes * threads}"])
 
 
 def render(root, *, mpm, processes, threads, modules, directives, ports, tls_port, certificate,

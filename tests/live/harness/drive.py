@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives the C helpers of tests/live/tools: commands in, lines of counts out."""
+
+import re
+import subprocess
+from collections import namedtuple
+
+from .places import tool
+
+Counts = namedtuple("Counts", "open answered closed failed")
+Tally = namedtuple("Tally", "ok refused reset empty partial bad idle busy")
+
+
+def _counts(kind, line):
+    pairs = re.findall(r"(\w+)=(\d+)", line)
+    assert [name for name, _ in pairs] == list(kind._fields), f"unexpected line {line!r}"
+    return kind(*(int(value) for _, value in pairs))
+
+
+class _Program:
+    """A helper that ends when its standard input does."""
+
+    def __init__(self, name, *arguments):
+        self._run = subprocess.Popen([tool(name), *map(str, arguments)], text=True, bufsize=1,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def _say(self, line):
+        self._run.stdin.write(line + "\n")
+        self._run.stdin.flush()
+
+    def _line(self):
+        line = self._run.stdout.readline()
+        assert line, f"{self._run.args[0]} has ended with status {self._run.wait(5)}"
+        return line
+
+    def close(self):
+        """Ends the helper; harmless if it has ended."""
+        if not self._run.stdin.closed:
+            self._run.stdin.close()
+        try:
+            self._run.wait(30)
+        finally:
+            self._run.kill()
+            self._run.stdout.close()
+
+
+class Conns(_Program):
+    """Many connections at once; see tools/conns.c for modes and commands."""
+
+    def __init__(self, port, mode="keep", path="/", sources=1):
+        super().__init__("conns", "-p", port, "-m", mode, "-u", path, "-s", sources)
+
+    def _command(self, line):
+        self._say(line)
+        return _counts(Counts, self._line())
+
+    def open(self, count):
+        """Opens `count` more and waits until each is where its mode takes it."""
+        return self._command(f"open {count}")
+
+    def send(self, count):
+        """Opens `count` more and sends their requests, without waiting for the answers."""
+        return self._command(f"send {count}")
+
+    def again(self):
+        """One more request on every open connection; waits for the answers."""
+        return self._command("again")
+
+    def wait(self):
+        """Waits until no answer is due."""
+        return self._command("wait")
+
+    def report(self):
+        """The counts as they are."""
+        return self._command("report")
+
+
+class Load(_Program):
+    """Steady load in the background; see tools/load.c."""
+
+    def __init__(self, port, connections=8, path="/", keep=True, gap_ms=0):
+        options = ["-k"] if keep else []
+        super().__init__("load", "-p", port, "-c", connections, "-u", path, "-g", gap_ms, *options)
+
+    def tally(self):
+        """The counts so far."""
+        self._say("")
+        return _counts(Tally, self._line())
+
+    def finish(self):
+        """Lets what is in flight finish, and gives the last counts."""
+        self._run.stdin.close()
+        tally = _counts(Tally, self._line())
+        self.close()
+        return tally
+
+
+class SlowBackend(_Program):
+    """An HTTP backend that answers after `delay_ms`; `port` is where."""
+
+    def __init__(self, delay_ms=0):
+        super().__init__("slowbackend", "-d", delay_ms)
+        self.port = int(self._line())
