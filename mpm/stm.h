@@ -34,6 +34,11 @@
 
 extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
 
+/* Log lines carry the module's name. stm.c says so by declaring the module. */
+#ifndef STM_MODULE_RECORD
+APLOG_USE_MODULE(mpm_stm);
+#endif
+
 #ifdef STM_DEBUG
 #define STM_ASSERT(expression) ap_assert(expression)
 #define STM_TRACE(...)                                                                             \
