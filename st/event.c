@@ -12,6 +12,8 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &
                    EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == POLLRDHUP,
                "epoll's bits are poll's");
 
+enum { SHORT_TURN = 20 }; /* us */
+
 enum { KEPT_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLERR | POLLHUP };
 
 /* The eventfd's tag: no descriptor has this number. */
@@ -332,6 +334,17 @@ static void count_turn(struct st_vp *vp, st_utime_t held, int events)
         vp->stats.longest_turn = held;
 }
 
+/* The next visit comes after one pass of the run queue, or a few switches if it is short. While
+ * threads switch quickly and visits find nothing, they become fewer. */
+static void set_budget(struct st_vp *vp, st_utime_t held, int events)
+{
+    if (events > 0 || held > SHORT_TURN)
+        vp->patience = ST__MIN_BUDGET;
+    else if (vp->patience < ST__MAX_PATIENCE)
+        vp->patience *= 2;
+    vp->budget = vp->runq_count > (unsigned)vp->patience ? (int)vp->runq_count : vp->patience;
+}
+
 void st__event_turn(struct st_vp *vp)
 {
     bool idle = vp->runq_head == NULL;
@@ -365,7 +378,7 @@ void st__event_turn(struct st_vp *vp)
     st__remote_run(vp);
     st__timer_fire_due(vp);
     vp->in_callback = false;
-    vp->budget = vp->runq_count > ST__MIN_BUDGET ? (int)vp->runq_count : ST__MIN_BUDGET;
+    set_budget(vp, held, count);
 }
 
 st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb)

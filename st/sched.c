@@ -6,6 +6,16 @@
  */
 #include "st_internal.h"
 
+/* With thousands of threads each switch misses the cache: fetch what the next two will need. */
+static inline void prefetch(const struct st_thread *next)
+{
+    if (next != NULL) {
+        __builtin_prefetch(next->sp);
+        __builtin_prefetch((const char *)next->sp + 64);
+        __builtin_prefetch(next->next);
+    }
+}
+
 /* Takes the next thread to run; visits epoll when there is none or when it is time to. */
 static inline struct st_thread *next_thread(struct st_vp *vp)
 {
@@ -16,6 +26,7 @@ static inline struct st_thread *next_thread(struct st_vp *vp)
     vp->budget--;
     thread = vp->runq_head;
     vp->runq_head = thread->next;
+    prefetch(thread->next);
     vp->runq_count--;
     vp->stats.switches++;
     ST__ASSERT(thread->state == ST__READY);

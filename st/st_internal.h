@@ -173,9 +173,11 @@ struct st_netfd {
 
 struct st__stack {
     struct st__slab *slab;
-    struct st__stack *next; /* in its slab's or its class's list of free ones */
-    bool guarded;           /* its guard is in place */
-    bool painted;           /* under census */
+    struct st__stack *next;          /* in its slab's list of free ones or its class's of cached ones */
+    struct st__stack *prev;          /* cached only */
+    struct st__stack *newer, *older; /* cached only: by age, of all classes */
+    bool guarded;                    /* its guard is in place */
+    bool painted;                    /* under census */
     unsigned valgrind_id;
 };
 
@@ -183,6 +185,7 @@ struct st__stack_class;
 
 struct st__stack_pool {
     struct st__stack_class *classes; /* one per stack size */
+    struct st__stack *newest, *oldest; /* of the cached ones */
     size_t in_use, cached, peak, bytes_reserved, deepest;
     size_t max_cached;
     bool guard_install;
@@ -195,13 +198,14 @@ struct st__stack_pool {
  * The VP
  * ---------------------------------------------------------------------------------------------- */
 
-enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16 };
+enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16, ST__MAX_PATIENCE = 64 };
 
 struct st_vp {
     struct st_thread *current;
     struct st_thread *runq_head, *runq_tail;
     unsigned runq_count;
     int budget;             /* switches left before epoll is visited again */
+    int patience;           /* the least budget: grows while visits find nothing */
     struct st_thread *reap; /* has ended and left its stack to whoever runs next */
     int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;

@@ -41,7 +41,7 @@ struct st__stack_class {
     unsigned slab_count;
     struct st__slab *slabs;
     struct st__slab *open;
-    struct st__stack *cached;
+    struct st__stack *cached; /* last in, first out */
 };
 
 int st__force_mprotect_guards;
@@ -326,14 +326,55 @@ static struct st__stack_class *find_class(struct st_vp *vp, size_t size)
     return class;
 }
 
+/* A stack in the cache is in two lists: its class's, of which the newest is taken, and the pool's,
+ * of which the oldest is given up. */
+static void cache(struct st_vp *vp, struct st__stack *stack)
+{
+    struct st__stack_class *class = stack->slab->class;
+
+    stack->next = class->cached;
+    stack->prev = NULL;
+    if (class->cached != NULL)
+        class->cached->prev = stack;
+    class->cached = stack;
+
+    stack->newer = NULL;
+    stack->older = vp->stacks.newest;
+    if (vp->stacks.newest != NULL)
+        vp->stacks.newest->newer = stack;
+    else
+        vp->stacks.oldest = stack;
+    vp->stacks.newest = stack;
+    vp->stacks.cached++;
+}
+
+static void uncache(struct st_vp *vp, struct st__stack *stack)
+{
+    if (stack->prev != NULL)
+        stack->prev->next = stack->next;
+    else
+        stack->slab->class->cached = stack->next;
+    if (stack->next != NULL)
+        stack->next->prev = stack->prev;
+
+    if (stack->newer != NULL)
+        stack->newer->older = stack->older;
+    else
+        vp->stacks.newest = stack->older;
+    if (stack->older != NULL)
+        stack->older->newer = stack->newer;
+    else
+        vp->stacks.oldest = stack->newer;
+    vp->stacks.cached--;
+}
+
 static struct st__stack *take(struct st_vp *vp, struct st__stack_class *class)
 {
     struct st__stack *stack = class->cached;
     struct st__slab *slab = class->open;
 
     if (stack != NULL) {
-        class->cached = stack->next;
-        vp->stacks.cached--;
+        uncache(vp, stack);
         return stack;
     }
     if (slab == NULL && (slab = slab_new(vp, class)) == NULL)
@@ -371,47 +412,37 @@ struct st__stack *st__stack_new(struct st_vp *vp, size_t size)
     return stack;
 }
 
-static void give_pages_back(struct st__stack *stack)
+static void release(struct st_vp *vp, struct st__stack *stack)
 {
     (void)madvise(st__stack_base(stack), st__stack_size(stack), MADV_DONTNEED);
+    slab_give(vp, stack);
+}
+
+/* The stack that lies longest in the cache goes first, whatever its class. */
+static void trim_cache(struct st_vp *vp)
+{
+    while (vp->stacks.cached > vp->stacks.max_cached) {
+        struct st__stack *oldest = vp->stacks.oldest;
+
+        uncache(vp, oldest);
+        release(vp, oldest);
+    }
 }
 
 void st__stack_free(struct st_vp *vp, struct st__stack *stack)
 {
-    struct st__stack_class *class = stack->slab->class;
     bool painted = stack->painted;
 
     if (painted)
         (void)measure(vp, stack);
     stack->painted = false;
     vp->stacks.in_use--;
-    /* A painted stack has all its pages: not to be kept. */
-    if (!painted && vp->stacks.cached < vp->stacks.max_cached) {
-        stack->next = class->cached;
-        class->cached = stack;
-        vp->stacks.cached++;
+    if (painted) { /* it has all its pages: not to be kept */
+        release(vp, stack);
         return;
     }
-    give_pages_back(stack);
-    slab_give(vp, stack);
-}
-
-static void trim_cache(struct st_vp *vp)
-{
-    struct st__stack_class *class = vp->stacks.classes;
-
-    while (class != NULL && vp->stacks.cached > vp->stacks.max_cached) {
-        struct st__stack *stack = class->cached;
-
-        if (stack == NULL) {
-            class = class->next;
-            continue;
-        }
-        class->cached = stack->next;
-        vp->stacks.cached--;
-        give_pages_back(stack);
-        slab_give(vp, stack);
-    }
+    cache(vp, stack);
+    trim_cache(vp);
 }
 
 int st_set_stack_cache(int max_cached)
