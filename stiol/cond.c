@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pthread condition variables: state threads wait in line in the parking lot, kernel threads in glibc. A signal goes
+ * to a state thread if one waits, from whatever kernel thread it comes. One that is shared between processes cannot
+ * be watched: the wait returns after a while, as it may ("spurious wakeup").
+ */
+#include "stiol_int.h"
+
+#define SHARED(cond) (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */
+#define CLOCK(cond)  (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
+
+#define SHARED_INTERVAL 2000 /* us */
+
+static uintptr_t key_of(const pthread_cond_t *cond)
+{
+    return (uintptr_t)cond;
+}
+
+static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mutex,
+                      st_utime_t deadline, const void *caller)
+{
+    st_utime_t until = deadline;
+    stiol__waiter_t waiter;
+    bool interrupted = false, timed_out = false;
+    int rc;
+
+    (void)caller;
+    if (SHARED(cond) && stiol__left(deadline) > SHARED_INTERVAL)
+        until = stiol__deadline(SHARED_INTERVAL);
+    stiol__lot_enter(&waiter, vp, key_of(cond), 0);
+    stiol__gave(vp, mutex);
+    rc = stiol__mutex_release(vp, mutex);
+    if (rc != 0) {
+        (void)stiol__lot_leave(&waiter);
+        return rc;
+    }
+    STIOL_PARKS(vp, cond);
+    while (stiol__lot_sleep(&waiter, stiol__left(until)) != 0) {
+        if (errno != EINTR) {
+            timed_out = true;
+            break;
+        }
+        interrupted = true;
+    }
+    if (!stiol__lot_leave(&waiter))
+        timed_out = false; /* the signal was first */
+    rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
+    if (rc == 0)
+        stiol__took(vp, "mutex", mutex, caller);
+    if (interrupted)
+        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+    return rc == 0 && timed_out && until == deadline ? ETIMEDOUT : rc;
+}
+
+int stiol__pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex)
+{
+    stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_wait, cond);
+
+    if (vp == NULL)
+        return pthread_cond_wait(cond, mutex);
+    return wait_until(vp, cond, mutex, STIOL_NEVER, __builtin_return_address(0));
+}
+
+int stiol__pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                                  const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_timedwait, cond);
+
+    if (vp == NULL)
+        return pthread_cond_timedwait(cond, mutex, at);
+    if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
+        return EINVAL;
+    return wait_until(vp, cond, mutex, stiol__until(CLOCK(cond), at), __builtin_return_address(0));
+}
+
+int stiol__pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                                  clockid_t clock, const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_clockwait, cond);
+
+    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+        return pthread_cond_clockwait(cond, mutex, clock, at);
+    if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
+        return EINVAL;
+    return wait_until(vp, cond, mutex, stiol__until(clock, at), __builtin_return_address(0));
+}
+
+int stiol__pthread_cond_signal(pthread_cond_t *cond)
+{
+    (void)STIOL_ENTER(cond, pthread_cond_signal, cond);
+    return stiol__lot_pop(key_of(cond)) ? 0 : pthread_cond_signal(cond);
+}
+
+int stiol__pthread_cond_broadcast(pthread_cond_t *cond)
+{
+    (void)STIOL_ENTER(cond, pthread_cond_broadcast, cond);
+    while (stiol__lot_pop(key_of(cond)))
+        continue;
+    return pthread_cond_broadcast(cond);
+}

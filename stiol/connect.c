@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the socket is
+ * nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
+ */
+#include "stiol_int.h"
+
+#define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
+
+extern st_utime_t stiol__socket_timeout(int fd, int option) STIOL_HIDDEN;
+
+static int set_nonblocking(int fd, bool on)
+{
+    int error = errno, flags = fcntl(fd, F_GETFL), rc = -1;
+
+    if (flags >= 0)
+        rc = fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+    if (rc == 0)
+        errno = error;
+    return rc;
+}
+
+static int connect_now(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
+{
+    int rc;
+
+    if (set_nonblocking(fd, true) != 0)
+        return -1;
+    rc = connect(fd, addr, length);
+    (void)set_nonblocking(fd, false);
+    return rc;
+}
+
+/* The connection is under way: parks until it is made or refused. */
+static int await_result(int fd, st_utime_t deadline)
+{
+    socklen_t length = sizeof(int);
+    int rc = stiol__wait_fd(fd, POLLOUT, stiol__left(deadline)), error = 0;
+
+    if (rc < 0)
+        return -1;
+    if (rc == 0) {
+        errno = EINPROGRESS; /* as connect() says SO_SNDTIMEO */
+        return -1;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+        return -1;
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
+{
+    stiol__vp_t *vp = STIOL_ENTER(io, connect, fd);
+    stiol__backoff_t backoff = {0};
+    st_utime_t deadline;
+    int rc;
+
+    if (vp == NULL || stiol__fd_class(fd) != STIOL_FD_SOCKET)
+        return connect(fd, addr, length);
+    deadline = stiol__deadline(stiol__socket_timeout(fd, SO_SNDTIMEO));
+    STIOL_PARKS(vp, io);
+    /* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no longer is. */
+    while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN && stiol__left(deadline) > 0) {
+        st_utime_t interval = stiol__interval(&backoff, FULL_INTERVAL);
+
+        if (interval == 0)
+            st_thread_yield();
+        else if (st_usleep(interval) != 0)
+            return -1;
+    }
+    if (rc != 0 && errno == EINPROGRESS)
+        return await_result(fd, deadline);
+    stiol__yield();
+    return rc;
+}
+
+/* --- sendfile --- */
+
+static ssize_t send_now(int out, int in, off64_t *offset, size_t count)
+{
+    ssize_t n;
+
+    if (set_nonblocking(out, true) != 0)
+        return -1;
+    n = sendfile64(out, in, offset, count);
+    (void)set_nonblocking(out, false);
+    return n;
+}
+
+static ssize_t send_all(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
+{
+    st_utime_t limit = stiol__socket_timeout(out, SO_SNDTIMEO);
+    size_t done = 0;
+    ssize_t n = 0;
+
+    while (done < count) {
+        n = send_now(out, in, offset, count - done);
+        if (n == 0)
+            break;
+        if (n > 0) {
+            done += (size_t)n;
+            continue;
+        }
+        if (errno != EAGAIN)
+            break;
+        STIOL_PARKS(vp, io);
+        n = stiol__wait_fd(out, POLLOUT, limit);
+        if (n == 0) {
+            errno = EAGAIN;
+            n = -1;
+        }
+        if (n < 0)
+            break;
+    }
+    stiol__yield();
+    return done == 0 && n < 0 ? -1 : (ssize_t)done;
+}
+
+ssize_t stiol__sendfile64(int out, int in, off64_t *offset, size_t count)
+{
+    stiol__vp_t *vp = STIOL_ENTER(io, sendfile64, out);
+    stiol__fd_class_t class;
+
+    if (vp == NULL || count == 0)
+        return sendfile64(out, in, offset, count);
+    class = stiol__fd_class(out);
+    if (class != STIOL_FD_SOCKET && class != STIOL_FD_STREAM)
+        return sendfile64(out, in, offset, count);
+    return send_all(vp, out, in, offset, count);
+}
+
+_Static_assert(sizeof(off_t) == sizeof(off64_t), "files are addressed with 64 bits");
+
+ssize_t stiol__sendfile(int out, int in, off_t *offset, size_t count)
+{
+    return stiol__sendfile64(out, in, (off64_t *)offset, count);
+}

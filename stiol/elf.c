@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk through the loaded objects: finds the slots (entries of global offset tables, pointers in data) through
+ * which they reach the calls of the table. Changes nothing; used by rebind.c.
+ */
+#include <elf.h>
+#include <link.h>
+
+#include "stiol_int.h"
+
+#if defined(__x86_64__)
+#define RELOC_JUMP_SLOT R_X86_64_JUMP_SLOT
+#define RELOC_GLOB_DAT  R_X86_64_GLOB_DAT
+#define RELOC_POINTER   R_X86_64_64
+#define RELOC_COPY      R_X86_64_COPY
+#elif defined(__aarch64__)
+#define RELOC_JUMP_SLOT R_AARCH64_JUMP_SLOT
+#define RELOC_GLOB_DAT  R_AARCH64_GLOB_DAT
+#define RELOC_POINTER   R_AARCH64_ABS64
+#define RELOC_COPY      R_AARCH64_COPY
+#else
+#error "STIOL knows the relocations of x86-64 and aarch64 only"
+#endif
+
+#define SYSTEM_MAX 16 /* objects that are never rebound and have their own ranges */
+#define HASH_SIZE  1024
+
+const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
+
+/* Never rebound: what the calls are made of, and what watches over the process. */
+static const char *const system_objects[] = {
+    "libc.so.",   "libc-2.",    "ld-linux",    "ld-2.",     "ld.so",         "libpthread",
+    "librt.so.",  "libdl.so.",  "linux-vdso",  "linux-gate", "libst.so",     "libasan.so",
+    "libubsan.",  "liblsan.so", "libtsan.so",  "libhwasan.", "libclang_rt.", "vgpreload_",
+    NULL};
+
+typedef struct object {
+    const struct dl_phdr_info *info;
+    const char *path;
+    const ElfW(Dyn) *dynamic;
+    const ElfW(Sym) *symbols;
+    const char *strings;
+    const ElfW(Rela) *rela, *plt;
+    size_t rela_count, plt_count;
+    uintptr_t protected_low, protected_high;
+} object_t;
+
+typedef struct range {
+    uintptr_t low, high;
+} range_t;
+
+typedef struct walk {
+    const char *const *thread_objects;
+    stiol__found_cb_t cb;
+    void *data;
+    range_t system[SYSTEM_MAX];
+    int systems;
+} walk_t;
+
+/* --- the table, by name --- */
+
+static unsigned char by_name[HASH_SIZE]; /* index + 1 */
+_Static_assert(STIOL_CALLS < 255, "by_name's entries are bytes");
+
+static unsigned hash_of(const char *name)
+{
+    unsigned hash = 5381;
+
+    for (; *name != '\0'; name++)
+        hash = hash * 33 + (unsigned char)*name;
+    return hash % HASH_SIZE;
+}
+
+static void __attribute__((constructor)) index_calls(void)
+{
+    for (unsigned i = 0; i < STIOL_CALLS; i++) {
+        unsigned h = hash_of(stiol__calls[i].symbol);
+
+        while (by_name[h] != 0)
+            h = (h + 1) % HASH_SIZE;
+        by_name[h] = (unsigned char)(i + 1);
+        stiol__calls[i].global = dlsym(RTLD_DEFAULT, stiol__calls[i].symbol);
+    }
+}
+
+static const stiol__call_t *call_named(const char *name)
+{
+    for (unsigned h = hash_of(name); by_name[h] != 0; h = (h + 1) % HASH_SIZE)
+        if (strcmp(stiol__calls[by_name[h] - 1].symbol, name) == 0)
+            return &stiol__calls[by_name[h] - 1];
+    return NULL;
+}
+
+/* --- objects --- */
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+static bool begins_with_one(const char *path, const char *const *starts)
+{
+    const char *name = name_of(path);
+
+    for (; *starts != NULL; starts++)
+        if (strncmp(name, *starts, strlen(*starts)) == 0)
+            return true;
+    return false;
+}
+
+static range_t range_of(const struct dl_phdr_info *info)
+{
+    range_t range = {UINTPTR_MAX, 0};
+
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t low = info->dlpi_addr + segment->p_vaddr;
+
+        if (segment->p_type != PT_LOAD)
+            continue;
+        if (low < range.low)
+            range.low = low;
+        if (low + segment->p_memsz > range.high)
+            range.high = low + segment->p_memsz;
+    }
+    return range;
+}
+
+static bool within(range_t range, const void *address)
+{
+    return (uintptr_t)address >= range.low && (uintptr_t)address < range.high;
+}
+
+/* The object that holds STIOL is one too: it makes the real calls. */
+static bool is_system(const struct dl_phdr_info *info)
+{
+    return within(range_of(info), (const void *)&stiol__calls) ||
+           begins_with_one(info->dlpi_name, system_objects);
+}
+
+static int note_system(struct dl_phdr_info *info, size_t size, void *data)
+{
+    walk_t *walk = data;
+
+    (void)size;
+    if (walk->systems < SYSTEM_MAX && info->dlpi_name[0] != '\0' &&
+        begins_with_one(info->dlpi_name, system_objects))
+        walk->system[walk->systems++] = range_of(info);
+    return 0;
+}
+
+/* The segment that an address of the object lies in. */
+static const ElfW(Phdr) *segment_of(const struct dl_phdr_info *info, uintptr_t address)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t low = info->dlpi_addr + segment->p_vaddr;
+
+        if (segment->p_type == PT_LOAD && address >= low && address - low < segment->p_memsz)
+            return segment;
+    }
+    return NULL;
+}
+
+/* glibc has added the base to the pointers of a dynamic section, except where that is read-only. */
+static const void *pointer(const struct dl_phdr_info *info, ElfW(Addr) value)
+{
+    return (const void *)(value < info->dlpi_addr ? value + info->dlpi_addr : value);
+}
+
+static void read_dynamic(object_t *object)
+{
+    for (const ElfW(Dyn) *entry = object->dynamic; entry->d_tag != DT_NULL; entry++) {
+        switch (entry->d_tag) {
+        case DT_SYMTAB:
+            object->symbols = pointer(object->info, entry->d_un.d_ptr);
+            break;
+        case DT_STRTAB:
+            object->strings = pointer(object->info, entry->d_un.d_ptr);
+            break;
+        case DT_RELA:
+            object->rela = pointer(object->info, entry->d_un.d_ptr);
+            break;
+        case DT_RELASZ:
+            object->rela_count = entry->d_un.d_val / sizeof(*object->rela);
+            break;
+        case DT_JMPREL:
+            object->plt = pointer(object->info, entry->d_un.d_ptr);
+            break;
+        case DT_PLTRELSZ:
+            object->plt_count = entry->d_un.d_val / sizeof(*object->plt);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* False if it has no dynamic section to speak of. */
+static bool read_object(object_t *object, const struct dl_phdr_info *info)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    *object = (object_t){.info = info, .path = info->dlpi_name};
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t low = info->dlpi_addr + segment->p_vaddr;
+
+        if (segment->p_type == PT_DYNAMIC) {
+            object->dynamic = (const void *)low;
+        } else if (segment->p_type == PT_GNU_RELRO) { /* rounded as ld.so does */
+            object->protected_low = low & ~(page - 1);
+            object->protected_high = (low + segment->p_memsz) & ~(page - 1);
+        }
+    }
+    if (object->dynamic == NULL)
+        return false;
+    read_dynamic(object);
+    return object->symbols != NULL && object->strings != NULL;
+}
+
+/* --- slots --- */
+
+static const char *name_of_relocation(unsigned long type)
+{
+    switch (type) {
+    case RELOC_JUMP_SLOT:
+        return "JUMP_SLOT";
+    case RELOC_GLOB_DAT:
+        return "GLOB_DAT";
+    case RELOC_POINTER:
+        return "64";
+    default:
+        return "other";
+    }
+}
+
+/* Whether the slot leads to the call that we mean, and not to another function of that name: one of the object's own,
+ * of an interposed library, or an older version with another meaning. */
+static bool leads_to(const walk_t *walk, const stiol__call_t *call, const object_t *object,
+                     const ElfW(Rela) *rela, const ElfW(Sym) *symbol, const void *target)
+{
+    if (target == NULL)
+        return false; /* a weak reference that nothing satisfied */
+    if (target == call->real || target == call->replacement)
+        return true;
+    if (target == call->global && call->version == NULL)
+        return true;
+    if (ELF64_R_TYPE(rela->r_info) == RELOC_JUMP_SLOT && symbol->st_shndx == SHN_UNDEF &&
+        within(range_of(object->info), target))
+        return true; /* not bound yet: leads to the object's own PLT */
+    for (int i = 0; call->version == NULL && i < walk->systems; i++)
+        if (within(walk->system[i], target))
+            return true;
+    return false;
+}
+
+static const char *problem_of(const object_t *object, unsigned long type, uintptr_t address)
+{
+    const ElfW(Phdr) *segment = segment_of(object->info, address);
+
+    if (type != RELOC_JUMP_SLOT && type != RELOC_GLOB_DAT && type != RELOC_POINTER)
+        return "the reference is of a kind that cannot be changed (code not built with -fPIC?)";
+    if (segment == NULL)
+        return "the reference lies outside the object";
+    if ((segment->p_flags & PF_W) == 0)
+        return "the reference lies in read-only code (code not built with -fPIC?)";
+    return NULL;
+}
+
+static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rela) *rela)
+{
+    const unsigned long type = ELF64_R_TYPE(rela->r_info);
+    const ElfW(Sym) *symbol = &object->symbols[ELF64_R_SYM(rela->r_info)];
+    uintptr_t address = object->info->dlpi_addr + rela->r_offset;
+    const stiol__call_t *call;
+    stiol__found_t found;
+
+    if (ELF64_R_SYM(rela->r_info) == 0 || ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ||
+        type == RELOC_COPY || (type == RELOC_POINTER && rela->r_addend != 0))
+        return 0;
+    call = call_named(object->strings + symbol->st_name);
+    if (call == NULL || (call->scope == STIOL_THREADS &&
+                         !begins_with_one(object->path, walk->thread_objects)))
+        return 0;
+    found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
+                                      problem_of(object, type, address)},
+                             .call = call,
+                             .address = (void **)address,
+                             .base = object->info->dlpi_addr,
+                             .dynamic = object->dynamic,
+                             .protected_low = object->protected_low,
+                             .protected_high = object->protected_high};
+    if (found.slot.problem != NULL ? symbol->st_shndx != SHN_UNDEF
+                                   : !leads_to(walk, call, object, rela, symbol, *found.address))
+        return 0;
+    return walk->cb(&found, walk->data);
+}
+
+static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const walk_t *walk = data;
+    object_t object;
+    int rc = 0;
+
+    (void)size;
+    if (is_system(info) || !read_object(&object, info))
+        return 0;
+    for (size_t i = 0; rc == 0 && i < object.rela_count; i++)
+        rc = visit_slot(walk, &object, &object.rela[i]);
+    for (size_t i = 0; rc == 0 && i < object.plt_count; i++)
+        rc = visit_slot(walk, &object, &object.plt[i]);
+    return rc;
+}
+
+int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data)
+{
+    walk_t walk = {.thread_objects = thread_objects, .cb = cb, .data = data};
+
+    (void)dl_iterate_phdr(note_system, &walk);
+    return dl_iterate_phdr(visit_object, &walk);
+}

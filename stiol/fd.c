@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known of each descriptor: whether a call on it can wait at all. One byte each, for the whole process, made
+ * out at the first call and forgotten when the descriptor is closed, made anew or changed. Used by io.c.
+ */
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "stiol_int.h"
+
+#define FDS_MAX (1 << 20) /* descriptors beyond it are made out at each call */
+
+static unsigned char *classes; /* FDS_MAX bytes of address space; only touched pages are memory */
+
+int stiol__fd_start(void)
+{
+    void *memory = mmap(NULL, FDS_MAX, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return -1;
+    classes = memory;
+    return 0;
+}
+
+void stiol__fd_set_class(int fd, stiol__fd_class_t class)
+{
+    if (classes != NULL && fd >= 0 && fd < FDS_MAX)
+        __atomic_store_n(&classes[fd], (unsigned char)class, __ATOMIC_RELAXED);
+}
+
+static stiol__fd_class_t make_out(int fd)
+{
+    int flags = fcntl(fd, F_GETFL), error = errno;
+    struct stat st;
+
+    if (flags < 0 || (flags & O_NONBLOCK) != 0 || fstat(fd, &st) != 0) {
+        errno = error;
+        return STIOL_FD_PASS;
+    }
+    if (S_ISSOCK(st.st_mode))
+        return STIOL_FD_SOCKET;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+        return STIOL_FD_PASS;
+    return STIOL_FD_STREAM;
+}
+
+stiol__fd_class_t stiol__fd_class(int fd)
+{
+    stiol__fd_class_t class = STIOL_FD_UNKNOWN;
+
+    if (fd >= 0 && fd < FDS_MAX)
+        class = __atomic_load_n(&classes[fd], __ATOMIC_RELAXED);
+    if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN)) {
+        class = make_out(fd);
+        stiol__fd_set_class(fd, class);
+    }
+    return class;
+}
+
+/* A descriptor came into being under this number: whatever was known is of another one. */
+static int made(int fd)
+{
+    if (fd >= 0)
+        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+    return fd;
+}
+
+/* It is about to be closed. On any kernel thread, and in callbacks too. */
+static void forget(int fd)
+{
+    if (STIOL_OFF(STIOL_NO_FORGET))
+        return;
+    stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+    if (stiol__vp != NULL && fd >= 0)
+        st_fd_forget(fd);
+}
+
+/* --- the replacements --- */
+
+int stiol__close(int fd)
+{
+    (void)STIOL_ENTER(fd, close, fd);
+    forget(fd);
+    return close(fd);
+}
+
+int stiol__dup(int fd)
+{
+    (void)STIOL_ENTER(fd, dup, fd);
+    return made(dup(fd));
+}
+
+int stiol__dup2(int from, int to)
+{
+    (void)STIOL_ENTER(fd, dup2, to);
+    if (from != to)
+        forget(to);
+    return dup2(from, to);
+}
+
+int stiol__dup3(int from, int to, int flags)
+{
+    (void)STIOL_ENTER(fd, dup3, to);
+    if (from != to)
+        forget(to);
+    return dup3(from, to, flags);
+}
+
+int stiol__socket(int domain, int type, int protocol)
+{
+    (void)STIOL_ENTER(fd, socket, domain);
+    return made(socket(domain, type, protocol));
+}
+
+int stiol__socketpair(int domain, int type, int protocol, int fds[2])
+{
+    int rc;
+
+    (void)STIOL_ENTER(fd, socketpair, domain);
+    rc = socketpair(domain, type, protocol, fds);
+    if (rc == 0)
+        (void)made(fds[0]), (void)made(fds[1]);
+    return rc;
+}
+
+int stiol__pipe(int fds[2])
+{
+    int rc;
+
+    (void)STIOL_ENTER(fd, pipe, 0);
+    rc = pipe(fds);
+    if (rc == 0)
+        (void)made(fds[0]), (void)made(fds[1]);
+    return rc;
+}
+
+int stiol__pipe2(int fds[2], int flags)
+{
+    int rc;
+
+    (void)STIOL_ENTER(fd, pipe2, flags);
+    rc = pipe2(fds, flags);
+    if (rc == 0)
+        (void)made(fds[0]), (void)made(fds[1]);
+    return rc;
+}
+
+/* The mode is there only if a file may be made. */
+static mode_t mode_in(va_list args, int flags)
+{
+    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
+}
+
+int stiol__open(const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = mode_in(args, flags);
+    va_end(args);
+    (void)STIOL_ENTER(fd, open, flags);
+    return made(open(path, flags, mode));
+}
+
+int stiol__open64(const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = mode_in(args, flags);
+    va_end(args);
+    (void)STIOL_ENTER(fd, open64, flags);
+    return made(open64(path, flags, mode));
+}
+
+int stiol__openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = mode_in(args, flags);
+    va_end(args);
+    (void)STIOL_ENTER(fd, openat, flags);
+    return made(openat(dir, path, flags, mode));
+}
+
+int stiol__openat64(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = mode_in(args, flags);
+    va_end(args);
+    (void)STIOL_ENTER(fd, openat64, flags);
+    return made(openat64(dir, path, flags, mode));
+}
+
+/* Linux takes the third argument of both as one word, whatever its type. */
+static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
+{
+    switch (command) {
+    case F_SETFL:
+        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+        return fcntl(fd, command, arg);
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+        return made(fcntl(fd, command, arg));
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+        return vp != NULL ? stiol__filelock_fcntl(vp, fd, command, arg) : fcntl(fd, command, arg);
+    default:
+        return fcntl(fd, command, arg);
+    }
+}
+
+int stiol__fcntl(int fd, int command, ...)
+{
+    va_list args;
+    void *arg;
+
+    va_start(args, command);
+    arg = va_arg(args, void *);
+    va_end(args);
+    return do_fcntl(STIOL_ENTER(fd, fcntl, fd), fd, command, arg);
+}
+
+int stiol__fcntl64(int fd, int command, ...)
+{
+    va_list args;
+    void *arg;
+
+    va_start(args, command);
+    arg = va_arg(args, void *);
+    va_end(args);
+    return do_fcntl(STIOL_ENTER(fd, fcntl64, fd), fd, command, arg);
+}
+
+int stiol__ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    void *arg;
+
+    va_start(args, request);
+    arg = va_arg(args, void *);
+    va_end(args);
+    (void)STIOL_ENTER(fd, ioctl, fd);
+    if (request == FIONBIO)
+        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+    return ioctl(fd, request, arg);
+}

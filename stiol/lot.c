@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parking lot: lines of state threads that wait for a lock, a condition variable or a semaphore, found by its
+ * address. Shared by all VPs of the process and by kernel threads that are no VP, which wake through st_vp_post().
+ * The locks' own memory is never touched, so they stay what glibc says they are. Used by all lock files.
+ */
+#include "stiol_int.h"
+
+#define BUCKET_BITS 8
+#define BUCKETS     (1u << BUCKET_BITS)
+
+/* Held for a few instructions at a time and never across a park. */
+typedef struct bucket {
+    atomic_flag busy;
+    stiol__waiter_t *first, *last; /* lines of several keys, each in order of arrival */
+} bucket_t;
+
+static bucket_t buckets[BUCKETS];
+_Atomic unsigned stiol__waiting;
+
+static bucket_t *bucket_of(uintptr_t key)
+{
+    return &buckets[((uint64_t)key * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - BUCKET_BITS)];
+}
+
+static void acquire(bucket_t *bucket)
+{
+    unsigned spins = 0;
+
+    while (atomic_flag_test_and_set_explicit(&bucket->busy, memory_order_acquire))
+        if (++spins % 64 == 0)
+            sched_yield(); /* the holder was preempted */
+}
+
+static void release(bucket_t *bucket)
+{
+    atomic_flag_clear_explicit(&bucket->busy, memory_order_release);
+}
+
+static void append(bucket_t *bucket, stiol__waiter_t *waiter)
+{
+    waiter->next = NULL;
+    waiter->prev = bucket->last;
+    *(bucket->last != NULL ? &bucket->last->next : &bucket->first) = waiter;
+    bucket->last = waiter;
+    waiter->linked = true;
+    atomic_fetch_add(&stiol__waiting, 1);
+}
+
+static void take_out(bucket_t *bucket, stiol__waiter_t *waiter)
+{
+    *(waiter->prev != NULL ? &waiter->prev->next : &bucket->first) = waiter->next;
+    *(waiter->next != NULL ? &waiter->next->prev : &bucket->last) = waiter->prev;
+    waiter->linked = false;
+    atomic_fetch_sub(&stiol__waiting, 1);
+}
+
+static stiol__waiter_t *first_of(const bucket_t *bucket, uintptr_t key)
+{
+    stiol__waiter_t *waiter = bucket->first;
+
+    while (waiter != NULL && waiter->key != key)
+        waiter = waiter->next;
+    return waiter;
+}
+
+/* On the waiter's VP, in its scheduler. */
+static void arrived(st_remote_t *remote)
+{
+    stiol__waiter_t *waiter =
+        (stiol__waiter_t *)((char *)remote - offsetof(stiol__waiter_t, remote));
+    st_thread_t thread = waiter->thread;
+
+    bool parking = waiter->parking;
+
+    waiter->notified = true;
+    atomic_store_explicit(&waiter->posted, false, memory_order_release);
+    if (parking)
+        st_thread_unpark(thread);
+}
+
+/* With the bucket held: after that the waiter may leave, and its memory with it. */
+static void rouse(stiol__waiter_t *waiter)
+{
+    if (waiter->vp == stiol__vp || STIOL_OFF(STIOL_NO_POST)) {
+        waiter->notified = true;
+        if (waiter->parking) /* else it looks before it parks, and a token would be left over */
+            st_thread_unpark(waiter->thread);
+    } else if (!atomic_exchange_explicit(&waiter->posted, true, memory_order_acq_rel)) {
+        st_vp_post(waiter->vp->vp, &waiter->remote);
+    }
+}
+
+void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag)
+{
+    bucket_t *bucket = bucket_of(key);
+
+    *waiter = (stiol__waiter_t){
+        .key = key, .vp = vp, .thread = st_thread_self(), .remote = {.fn = arrived}, .tag = tag};
+    acquire(bucket);
+    append(bucket, waiter);
+    release(bucket);
+}
+
+static int park(stiol__waiter_t *waiter, st_utime_t timeout)
+{
+    int rc;
+
+    waiter->parking = true;
+    rc = st_thread_park(timeout);
+    waiter->parking = false;
+    return rc;
+}
+
+/** Leaves the line; whether the waiter was still in it. A post that is on its way holds the waiter's memory: wait for
+ *  it, it comes with the next turn. */
+bool stiol__lot_leave(stiol__waiter_t *waiter)
+{
+    bucket_t *bucket = bucket_of(waiter->key);
+    bool linked;
+
+    acquire(bucket);
+    linked = waiter->linked;
+    if (linked)
+        take_out(bucket, waiter);
+    release(bucket);
+    while (atomic_load_explicit(&waiter->posted, memory_order_acquire))
+        (void)park(waiter, STIOL_NEVER);
+    return linked;
+}
+
+bool stiol__lot_first(const stiol__waiter_t *waiter)
+{
+    bucket_t *bucket = bucket_of(waiter->key);
+    bool first;
+
+    acquire(bucket);
+    first = first_of(bucket, waiter->key) == waiter;
+    release(bucket);
+    return first;
+}
+
+/** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before count. */
+int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
+{
+    st_utime_t deadline = stiol__deadline(timeout);
+
+    if (timeout == 0)
+        st_thread_yield();
+    while (!waiter->notified && park(waiter, stiol__left(deadline)) != 0)
+        if (!waiter->notified)
+            return -1;
+    waiter->notified = false;
+    return 0;
+}
+
+bool stiol__lot_any(uintptr_t key)
+{
+    bucket_t *bucket = bucket_of(key);
+    bool any;
+
+    if (atomic_load_explicit(&stiol__waiting, memory_order_relaxed) == 0)
+        return false;
+    acquire(bucket);
+    any = first_of(bucket, key) != NULL;
+    release(bucket);
+    return any;
+}
+
+/** Wakes the first in line, or all; they stay in line until they have what they wait for. */
+void stiol__lot_wake(uintptr_t key, bool all)
+{
+    bucket_t *bucket = bucket_of(key);
+    stiol__waiter_t *waiter;
+
+    acquire(bucket);
+    for (waiter = first_of(bucket, key); waiter != NULL; waiter = waiter->next) {
+        if (waiter->key != key)
+            continue;
+        rouse(waiter);
+        if (!all)
+            break;
+    }
+    release(bucket);
+}
+
+/** Takes the first out of the line and wakes it. Whether there was one. */
+bool stiol__lot_pop(uintptr_t key)
+{
+    bucket_t *bucket = bucket_of(key);
+    stiol__waiter_t *waiter;
+
+    if (atomic_load(&stiol__waiting) == 0)
+        return false;
+    acquire(bucket);
+    waiter = first_of(bucket, key);
+    if (waiter != NULL) {
+        take_out(bucket, waiter);
+        rouse(waiter);
+    }
+    release(bucket);
+    return waiter != NULL;
+}
+
+/** Takes the first out of the line if it is of this VP: the lock is its own from now on. NULL: there is none. */
+st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
+{
+    bucket_t *bucket = bucket_of(key);
+    stiol__waiter_t *waiter;
+    st_thread_t thread = NULL;
+
+    acquire(bucket);
+    waiter = first_of(bucket, key);
+    if (waiter != NULL && waiter->vp == vp) {
+        take_out(bucket, waiter);
+        waiter->granted = true;
+        thread = waiter->thread;
+        rouse(waiter);
+    }
+    release(bucket);
+    return thread;
+}
+
+/** In a child after fork: the lines are the parent's, and a kernel thread that is gone may have held a bucket. */
+void stiol__lot_forked(void)
+{
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        buckets[i].first = buckets[i].last = NULL;
+        atomic_flag_clear(&buckets[i].busy);
+    }
+    atomic_store(&stiol__waiting, 0);
+}
+
+#define OFTEN     64     /* tries at short intervals, before it is clear that the wait is long */
+#define SHORT     1000   /* us */
+#define LONG      10000  /* us */
+#define NOT_FIRST 100000 /* us; the first in line may wait for another part of the same file */
+
+int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
+                 st_utime_t deadline)
+{
+    stiol__backoff_t backoff = {0};
+    stiol__waiter_t waiter;
+    int had, error = 0;
+
+    stiol__lot_enter(&waiter, vp, key, 0);
+    while ((had = attempt(arg)) == 0) {
+        st_utime_t left = stiol__left(deadline), interval = NOT_FIRST;
+
+        if (stiol__lot_first(&waiter))
+            interval = stiol__interval(&backoff, backoff.tries < OFTEN ? SHORT : LONG);
+        if (left == 0) {
+            error = ETIMEDOUT;
+            break;
+        }
+        if (stiol__lot_sleep(&waiter, interval < left ? interval : left) != 0 && errno == EINTR) {
+            error = EINTR;
+            break;
+        }
+    }
+    if (had < 0)
+        error = errno;
+    stiol__lot_leave(&waiter);
+    stiol__lot_notify(key, false); /* the next one is first now */
+    errno = error;
+    return error == 0 ? 0 : -1;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pthread mutexes: really locked by the VP's kernel thread, so that other kernel threads and processes are kept out as
+ * ever, and owned by one of its state threads. Who must wait stands in line in the parking lot and is handed the mutex
+ * still locked; one that another kernel thread or process holds is tried at growing intervals.
+ */
+#include "stiol_int.h"
+
+/* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */
+#define TYPE(mutex)   ((mutex)->__data.__kind & 3)
+#define ROBUST        16
+#define PRIO_INHERIT  32
+#define PRIO_PROTECT  64
+#define SPECIAL(kind) (((kind) & (ROBUST | PRIO_INHERIT | PRIO_PROTECT)) != 0)
+
+#define LOCAL_INTERVAL  STIOL_SECOND /* us; who has it will hand it over: this is for what nobody foresaw */
+#define OTHERS_INTERVAL 1000         /* us */
+
+static uintptr_t key_of(const pthread_mutex_t *mutex)
+{
+    return (uintptr_t)mutex;
+}
+
+/* Whether the type needs to know which state thread it is. */
+static bool is_owned_type(const pthread_mutex_t *mutex)
+{
+    int type = TYPE(mutex);
+
+    return type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK;
+}
+
+/* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked, then what the table
+ * says is of an earlier mutex. */
+static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
+{
+    stiol__owner_t *owner = stiol__owner_find(vp, mutex);
+    int rc;
+
+    if (owner != NULL) {
+        if (mutex->__data.__owner == vp->tid)
+            return EBUSY;
+        stiol__owner_remove(vp, owner);
+    }
+    rc = pthread_mutex_trylock(mutex);
+    if (rc != 0 && rc != EOWNERDEAD)
+        return rc;
+    if (TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && mutex->__data.__count > 1) {
+        /* Held since before STIOL started: by the primordial thread, as there was no other. */
+        if (st_thread_self() == vp->primordial)
+            return rc;
+        (void)pthread_mutex_unlock(mutex);
+        return EBUSY;
+    }
+    if (stiol__owner_add(vp, mutex, st_thread_self()) == 0)
+        return rc;
+    (void)pthread_mutex_unlock(mutex);
+    return EAGAIN;
+}
+
+static int attempt(stiol__vp_t *vp, pthread_mutex_t *mutex)
+{
+    return is_owned_type(mutex) ? try_owned(vp, mutex) : pthread_mutex_trylock(mutex);
+}
+
+static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline)
+{
+    stiol__backoff_t backoff = {0};
+    stiol__waiter_t waiter;
+    bool interrupted = false;
+    int rc = EBUSY;
+
+    STIOL_PARKS(vp, mutex);
+    stiol__lot_enter(&waiter, vp, key_of(mutex), 0);
+    while (!waiter.granted) {
+        st_utime_t left, interval = LOCAL_INTERVAL;
+
+        if (stiol__lot_first(&waiter)) {
+            rc = attempt(vp, mutex);
+            if (rc != EBUSY)
+                break;
+            if (mutex->__data.__owner != vp->tid)
+                interval = stiol__interval(&backoff, OTHERS_INTERVAL);
+        }
+        left = stiol__left(deadline);
+        if (left == 0) {
+            rc = ETIMEDOUT;
+            break;
+        }
+        if (stiol__lot_sleep(&waiter, interval < left ? interval : left) != 0 && errno == EINTR)
+            interrupted = true;
+    }
+    if (!stiol__lot_leave(&waiter))
+        rc = 0; /* taken out of the line: granted */
+    else if (rc != 0 && rc != EOWNERDEAD)
+        stiol__lot_notify(key_of(mutex), false); /* another is first now */
+    if (interrupted)
+        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+    return rc;
+}
+
+static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline)
+{
+    stiol__owner_t *owner = stiol__owner_find(vp, mutex);
+    int rc;
+
+    if (owner != NULL && owner->thread == st_thread_self() &&
+        mutex->__data.__owner == vp->tid) {
+        if (TYPE(mutex) == PTHREAD_MUTEX_ERRORCHECK)
+            return EDEADLK;
+        owner->count++;
+        return 0;
+    }
+    rc = try_owned(vp, mutex);
+    return rc == EBUSY ? stand_in_line(vp, mutex, deadline) : rc;
+}
+
+/** As pthread_mutex_clocklock(); returns its error numbers. */
+int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline)
+{
+    int rc;
+
+    if (STIOL_OFF(STIOL_NO_OWNER))
+        return pthread_mutex_lock(mutex);
+    if (STIOL_UNLIKELY(is_owned_type(mutex)))
+        return acquire_owned(vp, mutex, deadline);
+    /* Free, but others were first: they have been told. */
+    if (STIOL_UNLIKELY(stiol__lot_any(key_of(mutex))))
+        return stand_in_line(vp, mutex, deadline);
+    rc = pthread_mutex_trylock(mutex);
+    return STIOL_LIKELY(rc != EBUSY) ? rc : stand_in_line(vp, mutex, deadline);
+}
+
+/* The next state thread in line, if the mutex may stay locked for it: not if a kernel thread waits too (it would never
+ * have its turn), and not if unlocking does more than unlock. */
+static st_thread_t hand_over(stiol__vp_t *vp, pthread_mutex_t *mutex)
+{
+    if (STIOL_LIKELY(atomic_load_explicit(&stiol__waiting, memory_order_relaxed) == 0) ||
+        SPECIAL(mutex->__data.__kind) || mutex->__data.__owner != vp->tid ||
+        __atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED) != 1)
+        return NULL;
+    return stiol__lot_grant(vp, key_of(mutex));
+}
+
+static int really_release(pthread_mutex_t *mutex)
+{
+    int rc = pthread_mutex_unlock(mutex);
+
+    if (rc == 0)
+        stiol__lot_notify(key_of(mutex), false);
+    return rc;
+}
+
+/** As pthread_mutex_unlock(). */
+int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
+{
+    stiol__owner_t *owner;
+    st_thread_t next;
+
+    if (STIOL_OFF(STIOL_NO_OWNER))
+        return pthread_mutex_unlock(mutex);
+    if (STIOL_LIKELY(!is_owned_type(mutex)))
+        return hand_over(vp, mutex) != NULL ? 0 : really_release(mutex);
+    owner = stiol__owner_find(vp, mutex);
+    if (owner == NULL)
+        return really_release(mutex); /* locked before STIOL started, or not locked */
+    if (owner->thread != st_thread_self())
+        return EPERM;
+    if (owner->count > 1) {
+        owner->count--;
+        return 0;
+    }
+    next = hand_over(vp, mutex);
+    if (next != NULL) {
+        owner->thread = next;
+        return 0;
+    }
+    stiol__owner_remove(vp, owner);
+    return really_release(mutex);
+}
+
+/* --- the replacements --- */
+
+int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_lock, mutex);
+    int rc;
+
+    if (vp == NULL)
+        return pthread_mutex_lock(mutex);
+    rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
+    if (rc == 0)
+        stiol__took(vp, "mutex", mutex, __builtin_return_address(0));
+    return rc;
+}
+
+int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_trylock, mutex);
+    stiol__owner_t *owner;
+    int rc;
+
+    if (vp == NULL)
+        return pthread_mutex_trylock(mutex);
+    owner = is_owned_type(mutex) ? stiol__owner_find(vp, mutex) : NULL;
+    if (owner != NULL && owner->thread == st_thread_self() &&
+        TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && mutex->__data.__owner == vp->tid) {
+        owner->count++;
+        rc = 0;
+    } else {
+        rc = attempt(vp, mutex);
+    }
+    if (rc == 0)
+        stiol__took(vp, "mutex", mutex, __builtin_return_address(0));
+    return rc;
+}
+
+static int lock_until(stiol__vp_t *vp, pthread_mutex_t *mutex, clockid_t clock,
+                      const struct timespec *at, const void *caller)
+{
+    int rc = stiol__mutex_acquire(vp, mutex, 0);
+
+    (void)caller;
+    if (rc == ETIMEDOUT) { /* had to wait: only then does the time matter */
+        if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
+            return EINVAL;
+        rc = stiol__mutex_acquire(vp, mutex, stiol__until(clock, at));
+    }
+    if (rc == 0)
+        stiol__took(vp, "mutex", mutex, caller);
+    return rc;
+}
+
+int stiol__pthread_mutex_timedlock(pthread_mutex_t *restrict mutex,
+                                   const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_timedlock, mutex);
+
+    if (vp == NULL)
+        return pthread_mutex_timedlock(mutex, at);
+    return lock_until(vp, mutex, CLOCK_REALTIME, at, __builtin_return_address(0));
+}
+
+int stiol__pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t clock,
+                                   const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_clocklock, mutex);
+
+    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+        return pthread_mutex_clocklock(mutex, clock, at);
+    return lock_until(vp, mutex, clock, at, __builtin_return_address(0));
+}
+
+int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
+
+    if (vp == NULL)
+        return really_release(mutex);
+    stiol__gave(vp, mutex);
+    return stiol__mutex_release(vp, mutex);
+}
+
+/* What the table says of an earlier mutex at this address is over. */
+static void forget(const pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = stiol__vp;
+    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, mutex) : NULL;
+
+    if (owner != NULL)
+        stiol__owner_remove(vp, owner);
+}
+
+int stiol__pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr)
+{
+    (void)STIOL_ENTER(mutex, pthread_mutex_init, mutex);
+    forget(mutex);
+    return pthread_mutex_init(mutex, attr);
+}
+
+int stiol__pthread_mutex_destroy(pthread_mutex_t *mutex)
+{
+    int rc;
+
+    (void)STIOL_ENTER(mutex, pthread_mutex_destroy, mutex);
+    rc = pthread_mutex_destroy(mutex);
+    if (rc == 0)
+        forget(mutex);
+    return rc;
+}

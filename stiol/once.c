@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pthread_once() and spin locks: what glibc waits for in a way that would hold up the VP. A state thread that comes
+ * while another one of the same VP runs the routine parks; a spin lock yields between tries.
+ */
+#include "stiol_int.h"
+
+#define DONE     2    /* bits of glibc's pthread_once_t */
+#define UNDER_WAY 1
+#define INTERVAL 1000 /* us */
+
+static int under_way_elsewhere(pthread_once_t *control)
+{
+    return __atomic_load_n((int *)control, __ATOMIC_ACQUIRE) & UNDER_WAY;
+}
+
+int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_once, control);
+    stiol__backoff_t backoff = {0};
+    stiol__waiter_t waiter;
+    int rc;
+
+    if (vp == NULL || (__atomic_load_n((int *)control, __ATOMIC_ACQUIRE) & DONE) != 0)
+        return pthread_once(control, routine);
+    if (under_way_elsewhere(control)) {
+        STIOL_PARKS(vp, mutex);
+        stiol__lot_enter(&waiter, vp, (uintptr_t)control, 0);
+        while (under_way_elsewhere(control))
+            (void)stiol__lot_sleep(&waiter, stiol__interval(&backoff, INTERVAL));
+        (void)stiol__lot_leave(&waiter);
+    }
+    rc = pthread_once(control, routine);
+    stiol__lot_notify((uintptr_t)control, true);
+    return rc;
+}
+
+int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_spin_lock, lock);
+    int rc;
+
+    if (vp == NULL)
+        return pthread_spin_lock(lock);
+    while ((rc = pthread_spin_trylock(lock)) == EBUSY) {
+        STIOL_PARKS(vp, mutex);
+        st_thread_yield();
+    }
+    return rc;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting for processes: for a known one on its pidfd, for any of several by asking at intervals. system() and
+ * pclose() wait inside libc and go to a helper. A child of vfork() would run on the VP's memory, so it is a fork.
+ */
+#include <sys/syscall.h>
+
+#include "stiol_int.h"
+
+#define INTERVAL 10000 /* us; longest between two looks for any child */
+
+static int pidfd_of(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+/* Parks until there may be something to reap: the process has ended, or some time has passed. -1 with EINTR. */
+static int await(int pidfd, stiol__backoff_t *backoff)
+{
+    st_utime_t interval;
+    int rc;
+
+    if (pidfd >= 0) {
+        rc = stiol__wait_fd(pidfd, POLLIN, STIOL_NEVER);
+        return rc < 0 && errno == EINTR ? -1 : 0;
+    }
+    interval = stiol__interval(backoff, INTERVAL);
+    if (interval == 0)
+        st_thread_yield();
+    else if (st_usleep(interval) != 0)
+        return -1;
+    return 0;
+}
+
+/* Asks without waiting: nonzero: there was something, or an error. */
+typedef int (*ask_t)(void *arg);
+
+/* A pidfd tells of the end only, so one is of use only if the caller waits for that. */
+static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void *arg)
+{
+    stiol__backoff_t backoff = {0};
+    int pidfd, rc = ask(arg), error;
+
+    if (rc != 0) {
+        stiol__yield();
+        return rc;
+    }
+    STIOL_PARKS(vp, process);
+    pidfd = pid > 0 && end_only ? pidfd_of(pid) : -1;
+    do {
+        rc = await(pidfd, &backoff);
+        if (rc == 0)
+            rc = ask(arg);
+    } while (rc == 0);
+    error = errno;
+    if (pidfd >= 0) {
+        st_fd_forget(pidfd);
+        (void)close(pidfd);
+    }
+    errno = error;
+    return rc;
+}
+
+typedef struct wait4_args {
+    pid_t pid;
+    int *status, options;
+    struct rusage *usage;
+} wait4_args_t;
+
+static int ask_wait4(void *arg)
+{
+    const wait4_args_t *args = arg;
+
+    return wait4(args->pid, args->status, args->options | WNOHANG, args->usage);
+}
+
+static pid_t wait_for(stiol__vp_t *vp, pid_t pid, int *status, int options, struct rusage *usage)
+{
+    wait4_args_t args = {pid, status, options, usage};
+
+    if ((options & WNOHANG) != 0) {
+        stiol__yield();
+        return wait4(pid, status, options, usage);
+    }
+    return wait_until(vp, pid, (options & (WUNTRACED | WCONTINUED)) == 0, ask_wait4, &args);
+}
+
+pid_t stiol__waitpid(pid_t pid, int *status, int options)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, waitpid, pid);
+
+    return vp == NULL ? waitpid(pid, status, options) : wait_for(vp, pid, status, options, NULL);
+}
+
+pid_t stiol__wait(int *status)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, wait, 0);
+
+    return vp == NULL ? wait(status) : wait_for(vp, -1, status, 0, NULL);
+}
+
+pid_t stiol__wait3(int *status, int options, struct rusage *usage)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, wait3, options);
+
+    return vp == NULL ? wait3(status, options, usage) : wait_for(vp, -1, status, options, usage);
+}
+
+pid_t stiol__wait4(pid_t pid, int *status, int options, struct rusage *usage)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, wait4, pid);
+
+    return vp == NULL ? wait4(pid, status, options, usage)
+                      : wait_for(vp, pid, status, options, usage);
+}
+
+typedef struct waitid_args {
+    idtype_t type;
+    id_t id;
+    siginfo_t *info;
+    int options;
+} waitid_args_t;
+
+/* waitid() says 0 also when there is nothing yet: then the pid in info is 0. */
+static int ask_waitid(void *arg)
+{
+    const waitid_args_t *args = arg;
+
+    args->info->si_pid = 0;
+    if (waitid(args->type, args->id, args->info, args->options | WNOHANG) != 0)
+        return -1;
+    return args->info->si_pid != 0;
+}
+
+int stiol__waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, waitid, id);
+    siginfo_t own;
+    waitid_args_t args = {type, id, info != NULL ? info : &own, options};
+    bool end_only = (options & (WSTOPPED | WCONTINUED)) == 0;
+
+    if (vp == NULL)
+        return waitid(type, id, info, options);
+    if ((options & WNOHANG) != 0) {
+        stiol__yield();
+        return waitid(type, id, info, options);
+    }
+    return wait_until(vp, type == P_PID ? (pid_t)id : 0, end_only, ask_waitid, &args) < 0 ? -1 : 0;
+}
+
+/* --- what waits inside libc --- */
+
+typedef struct system_job {
+    stiol__job_t job;
+    const char *command;
+    FILE *stream;
+    int rc;
+} system_job_t;
+
+static void run_system(stiol__job_t *job)
+{
+    system_job_t *call = (system_job_t *)job;
+
+    call->rc = system(call->command);
+}
+
+static void run_pclose(stiol__job_t *job)
+{
+    system_job_t *call = (system_job_t *)job;
+
+    call->rc = pclose(call->stream);
+}
+
+int stiol__system(const char *command)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, system, 0);
+    system_job_t call = {.job = {.run = run_system}, .command = command};
+
+    if (vp == NULL || command == NULL)
+        return system(command);
+    STIOL_PARKS(vp, process);
+    stiol__help(vp, &call.job);
+    return call.rc;
+}
+
+int stiol__pclose(FILE *stream)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
+    system_job_t call = {.job = {.run = run_pclose}, .stream = stream};
+
+    if (vp == NULL)
+        return pclose(stream);
+    stiol_forget_fd(fileno(stream));
+    STIOL_PARKS(vp, process);
+    stiol__help(vp, &call.job);
+    return call.rc;
+}
+
+pid_t stiol__vfork(void)
+{
+    (void)STIOL_ENTER(process, vfork, 0);
+    return fork();
+}

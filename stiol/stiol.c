@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Start and end of STIOL on a VP, the table of calls, what is known of each state thread, and the counters. The MPM
+ * calls the public functions; everything else here is the other files'.
+ */
+#include "stiol_int.h"
+
+#define DEFAULT_HELPERS   2
+#define DEFAULT_TSD_CACHE 64
+
+stiol__call_t stiol__calls[STIOL_CALLS] = {
+#define STIOL_KIND(name, help)
+#define STIOL_CALL(symbol, scope, kind, version, help)                                             \
+    {#symbol, STIOL_##scope, version, (void *)symbol, NULL, (void *)stiol__##symbol},
+#include "calls.def"
+#undef STIOL_KIND
+#undef STIOL_CALL
+};
+
+__thread stiol__vp_t *stiol__vp;
+
+#ifdef STIOL_TESTING
+unsigned stiol__off;
+#endif
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static int vps;
+static int key = -1; /* libst's: a state thread's stiol__thread_t */
+
+/* --- state threads --- */
+
+/* libst calls it when a state thread ends, or its record is taken away (stiol_stop()). Destructors of thread-specific
+ * data look for the record: it stays in place while they run. */
+static void thread_ended(void *data)
+{
+    stiol__thread_t *self = data;
+    st_thread_t joiner;
+    bool keep;
+
+    if (self->ending)
+        return;
+    self->ending = true;
+    if (self->tsd != NULL && stiol__become(self) == 0) {
+        stiol__tsd_end(self);
+        (void)st_thread_setspecific(key, NULL);
+    }
+    stiol__host_free(self);
+    joiner = self->joiner;
+    keep = self->ours && !self->detached; /* for who joins it, who may do so as soon as it has ended */
+    if (!keep)
+        self->magic = 0;
+    atomic_store_explicit(&self->ended, true, memory_order_release);
+    if (joiner != NULL)
+        st_thread_unpark(joiner);
+    if (!keep)
+        free(self);
+}
+
+static stiol__thread_t *make_self(stiol__vp_t *vp)
+{
+    stiol__thread_t *self = calloc(1, sizeof(*self));
+
+    if (self == NULL)
+        return NULL;
+    self->magic = STIOL_THREAD_MAGIC;
+    self->vp = vp;
+    self->thread = st_thread_self();
+    self->primordial = self->thread == vp->primordial;
+    if (stiol__become(self) == 0)
+        return self;
+    free(self);
+    return NULL;
+}
+
+stiol__thread_t *stiol__self(stiol__vp_t *vp)
+{
+    stiol__thread_t *self = st_thread_getspecific(key);
+
+    return STIOL_LIKELY(self != NULL) ? self : make_self(vp);
+}
+
+int stiol__become(stiol__thread_t *self)
+{
+    return st_thread_setspecific(key, self);
+}
+
+/* --- start and end --- */
+
+static void forked(void)
+{
+    if (stiol__vp == NULL)
+        return;
+    stiol__vp = NULL; /* the child is no VP: every call is the real one */
+    st_after_fork_child();
+    stiol__lot_forked();
+    stiol__helpers_forked();
+}
+
+/* Once per process. */
+static int start_process(const stiol_config_t *config)
+{
+    static bool prepared;
+
+    if (!stiol__layout_known()) {
+        stiol__fail("this C library's mutexes or condition variables are not as STIOL knows them");
+        return -1;
+    }
+    if (!prepared) {
+        if (stiol__fd_start() != 0 || st_key_create(&key, thread_ended) != 0 ||
+            pthread_atfork(NULL, NULL, forked) != 0) {
+            stiol__fail("cannot start: %s", strerror(errno));
+            return -1;
+        }
+        stiol__tsd_start();
+        prepared = true;
+    }
+    return stiol__rebind(config->thread_objects);
+}
+
+static stiol__vp_t *new_vp(const stiol_config_t *config)
+{
+    stiol__vp_t *vp = calloc(1, sizeof(*vp));
+
+    if (vp == NULL)
+        return NULL;
+    if (config != NULL)
+        vp->config = *config;
+    if (vp->config.max_helpers <= 0)
+        vp->config.max_helpers = DEFAULT_HELPERS;
+    if (vp->config.tsd_cache == 0)
+        vp->config.tsd_cache = DEFAULT_TSD_CACHE;
+    if (vp->config.thread_objects == NULL)
+        vp->config.thread_objects = stiol__default_thread_objects;
+    vp->vp = st_vp_self();
+    vp->tid = gettid();
+    vp->primordial = st_thread_self();
+    return vp;
+}
+
+int stiol_start(const stiol_config_t *config)
+{
+    stiol__vp_t *vp;
+    int rc = 0;
+
+    if (st_vp_self() == NULL || stiol__vp != NULL) {
+        stiol__fail(stiol__vp != NULL ? "started already" : "st_init() was not called");
+        return -1;
+    }
+    vp = new_vp(config);
+    if (vp == NULL) {
+        stiol__fail("cannot start: no memory");
+        return -1;
+    }
+    pthread_mutex_lock(&starting);
+    if (vps == 0)
+        rc = start_process(&vp->config);
+    if (rc == 0) {
+        vps++;
+        stiol__vp = vp;
+    } else {
+        free(vp);
+    }
+    pthread_mutex_unlock(&starting);
+    return rc;
+}
+
+void stiol_stop(void)
+{
+    stiol__vp_t *vp = stiol__vp;
+    stiol__thread_t *self;
+
+    if (vp == NULL)
+        return;
+    stiol__tsd_stop(vp);
+    self = st_thread_getspecific(key);
+    if (self != NULL)
+        (void)st_thread_setspecific(key, NULL); /* which ends it */
+    pthread_mutex_lock(&starting);
+    if (--vps == 0) {
+        stiol__restore();
+        stiol__helpers_stop();
+    }
+    pthread_mutex_unlock(&starting);
+    stiol__vp = NULL;
+    free(vp->owners);
+    free(vp);
+}
+
+void stiol_get_counters(stiol_counters_t *counters)
+{
+    if (stiol__vp != NULL)
+        *counters = stiol__vp->counters;
+    else
+        memset(counters, 0, sizeof(*counters));
+}
+
+void stiol_forget_fd(int osfd)
+{
+    stiol__fd_set_class(osfd, STIOL_FD_UNKNOWN);
+    if (stiol__vp != NULL)
+        st_fd_forget(osfd);
+}

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# STIOL: libstiol.a, which the module is linked with. Included by the root Makefile.
+
+STIOL_SOURCES := $(wildcard stiol/*.c)
+STIOL_OBJECTS := $(STIOL_SOURCES:%.c=$(BUILD)/%.o)
+
+PRODUCTS += $(BUILD)/libstiol.a
+
+$(BUILD)/libstiol.a: $(STIOL_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/stiol/%.o: stiol/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
+
+-include $(STIOL_OBJECTS:.o=.d)

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * STIOL's internal header: the state of a VP and of its state threads, and what the files of this folder share.
+ * Replacements call the real function by its plain name: the object that holds STIOL is never rebound.
+ */
+#ifndef STIOL_INT_H
+#define STIOL_INT_H
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stiol.h"
+
+#define STIOL_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define STIOL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define STIOL_HIDDEN      __attribute__((visibility("hidden")))
+#define STIOL_SECOND      ((st_utime_t)1000000)
+
+#ifdef STIOL_DEBUG
+#include <assert.h>
+#define STIOL_ASSERT(x) assert(x)
+#else
+#define STIOL_ASSERT(x) ((void)0)
+#endif
+
+/* glibc has two condition variables on x86-64: the one of 2.2.5 is another type. */
+#ifdef __x86_64__
+#define STIOL_COND_VERSION "GLIBC_2.3.2"
+#else
+#define STIOL_COND_VERSION NULL
+#endif
+
+/* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
+extern int __poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                       const sigset_t *mask, size_t size);
+extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
+                              __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
+
+#pragma GCC visibility push(hidden)
+
+/* --- the calls --- */
+
+typedef enum { STIOL_ANY, STIOL_THREADS } stiol__scope_t;
+
+typedef struct stiol__call {
+    const char *symbol;
+    stiol__scope_t scope;
+    const char *version;  /* of the symbol, or NULL */
+    void *real;           /* as this object is bound to it: the right version, by the linker */
+    void *global;         /* as other objects may see it: differs in a program that is not PIE */
+    void *replacement;
+} stiol__call_t;
+
+enum {
+#define STIOL_KIND(name, help)
+#define STIOL_CALL(symbol, scope, kind, version, help) stiol__call_##symbol,
+#include "calls.def"
+#undef STIOL_KIND
+#undef STIOL_CALL
+    STIOL_CALLS
+};
+
+extern stiol__call_t stiol__calls[STIOL_CALLS];
+
+#define STIOL_KIND(name, help)
+#define STIOL_CALL(symbol, scope, kind, version, help) extern __typeof__(symbol) stiol__##symbol;
+#include "calls.def"
+#undef STIOL_KIND
+#undef STIOL_CALL
+
+/* --- a VP and its state threads --- */
+
+typedef struct stiol__tsd stiol__tsd_t;
+typedef struct stiol__owner stiol__owner_t;
+
+/** A lock that a state thread holds; kept in STM_DEBUG builds only. */
+typedef struct stiol__held {
+    const void *lock, *caller;
+    const char *kind;
+    st_utime_t since;
+    unsigned long parks;
+} stiol__held_t;
+
+#define STIOL_HELD_MAX     16
+#define STIOL_THREAD_MAGIC UINT64_C(0x5354494f4c746872)
+
+/** What STIOL knows of a state thread; made at its first use, ends with it. */
+typedef struct stiol__thread {
+    struct stiol__vp *vp;
+    st_thread_t thread;
+    stiol__tsd_t *tsd; /* thread-specific values, NULL: none yet */
+    unsigned long parks;
+    uint64_t magic; /* STIOL_THREAD_MAGIC: the record's address is its thread's pthread_t */
+    bool primordial, ending;
+    struct stiol__host *host; /* result of gethostbyname(), or NULL */
+    /* made by pthread_create(): */
+    bool ours, detached;
+    _Atomic bool ended;
+    void *(*start)(void *);
+    void *arg, *result;
+    st_thread_t joiner;
+    /* STM_DEBUG builds: */
+    int held;
+    stiol__held_t locks[STIOL_HELD_MAX];
+} stiol__thread_t;
+
+typedef struct stiol__vp {
+    st_vp_t vp;
+    pid_t tid;
+    st_thread_t primordial;
+    stiol_config_t config;
+    stiol_counters_t counters;
+    /* owner.c: recursive and error-checking mutexes that state threads own */
+    stiol__owner_t *owners;
+    size_t owners_size, owners_used;
+    /* tsd.c */
+    stiol__tsd_t *tsd_cache;
+    int tsd_cached;
+} stiol__vp_t;
+
+/** The calling kernel thread's VP; NULL: STIOL was not started here. */
+extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
+
+/** Whether libst's scheduler calls a callback right now. */
+extern bool stiol__in_callback(void);
+
+/** The VP if the caller runs on a state thread, else (kernel thread, scheduler, callback) NULL. */
+static inline stiol__vp_t *stiol__here(void)
+{
+    stiol__vp_t *vp = stiol__vp;
+
+    return vp != NULL && STIOL_LIKELY(!stiol__in_callback()) ? vp : NULL;
+}
+
+/** The calling state thread's record; NULL: no memory. */
+extern stiol__thread_t *stiol__self(stiol__vp_t *vp);
+/** Makes it the calling state thread's. */
+extern int stiol__become(stiol__thread_t *self);
+
+#ifdef STIOL_DEBUG
+extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
+#define STIOL_TRACE(vp, call, arg)                                                    \
+    do {                                                                              \
+        if ((vp)->config.trace)                                                       \
+            stiol__trace(vp, call, (long)(arg), __builtin_return_address(0));         \
+    } while (0)
+#else
+#define STIOL_TRACE(vp, call, arg) ((void)0)
+#endif
+
+/** Opens a replacement: the VP, with the call counted, or NULL: make the real call. */
+#define STIOL_ENTER(kind, call, arg)                                                  \
+    ({                                                                                \
+        stiol__vp_t *vp_ = stiol__here();                                             \
+        if (vp_ != NULL) {                                                            \
+            vp_->counters.kind.calls++;                                               \
+            STIOL_TRACE(vp_, #call, arg);                                             \
+        }                                                                             \
+        vp_;                                                                          \
+    })
+
+/** Counts a park of a call of this kind, and of the calling state thread. */
+#define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
+
+#ifdef STM_DEBUG
+extern void stiol__parks(stiol__vp_t *vp);
+extern void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void *caller);
+extern void stiol__gave(stiol__vp_t *vp, const void *lock);
+#else
+#define stiol__parks(vp)                    ((void)(vp))
+#define stiol__took(vp, kind, lock, caller) ((void)0)
+#define stiol__gave(vp, lock)               ((void)0)
+#endif
+
+/* --- remedies that a test switches off, to see that it fails without --- */
+
+enum {
+    STIOL_NO_YIELD = 1,    /* trap 1 */
+    STIOL_NO_ASKING = 2,   /* trap 2 */
+    STIOL_NO_OWNER = 4,    /* trap 3 */
+    STIOL_NO_POST = 8,     /* trap 4 */
+    STIOL_NO_TSD = 16,     /* trap 5: one set of values for all */
+    STIOL_NO_TSD_END = 32, /* trap 5: values are left behind */
+    STIOL_NO_FORGET = 64   /* what was known of a closed descriptor is kept */
+};
+
+#ifdef STIOL_TESTING
+extern unsigned stiol__off;
+#define STIOL_OFF(remedy) STIOL_UNLIKELY((stiol__off & (unsigned)(remedy)) != 0)
+#else
+#define STIOL_OFF(remedy) 0
+#endif
+
+/* --- time: deadlines on libst's clock, us; STIOL_NEVER: none --- */
+
+#define STIOL_NEVER ST_UTIME_NO_TIMEOUT
+
+extern st_utime_t stiol__deadline(st_utime_t timeout);  /* from now */
+extern st_utime_t stiol__left(st_utime_t deadline);     /* 0: past */
+extern st_utime_t stiol__timespec(const struct timespec *ts); /* us, rounded up; of a length of time */
+extern st_utime_t stiol__until(clockid_t clock, const struct timespec *at); /* deadline of a clock's time */
+extern bool stiol__valid(const struct timespec *ts);
+
+/** Growing intervals for what cannot wake us: another process's lock. */
+typedef struct stiol__backoff {
+    unsigned tries;
+} stiol__backoff_t;
+
+/** The next interval, us; 0 at first (yield), at most `most`. */
+extern st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
+
+/* --- lot.c: lines of waiting state threads, by the address of what they wait for --- */
+
+typedef struct stiol__waiter {
+    struct stiol__waiter *next, *prev;
+    uintptr_t key;
+    stiol__vp_t *vp;
+    st_thread_t thread;
+    st_remote_t remote;
+    _Atomic bool posted; /* remote is on its way */
+    bool linked;         /* in line; else: taken out by whoever woke it */
+    bool notified;
+    bool parking; /* in st_thread_park() */
+    bool granted; /* the lock is the waiter's already */
+    int tag;      /* the owner's: e.g. reader or writer */
+} stiol__waiter_t;
+
+extern _Atomic unsigned stiol__waiting; /* waiters of all VPs: 0 makes a release cheap */
+
+extern void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag);
+extern bool stiol__lot_leave(stiol__waiter_t *waiter);
+extern bool stiol__lot_first(const stiol__waiter_t *waiter);
+extern int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout);
+extern bool stiol__lot_any(uintptr_t key);
+extern void stiol__lot_wake(uintptr_t key, bool all);
+extern bool stiol__lot_pop(uintptr_t key);
+extern st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key);
+extern void stiol__lot_forked(void);
+
+/** Wakes the first in line for key, if anyone waits for anything. */
+static inline void stiol__lot_notify(uintptr_t key, bool all)
+{
+    if (STIOL_UNLIKELY(atomic_load_explicit(&stiol__waiting, memory_order_relaxed) != 0))
+        stiol__lot_wake(key, all);
+}
+
+/* Keys of what has no address; addresses are even. */
+#define STIOL_KEY_SEM(id)  (((uintptr_t)(unsigned)(id) << 3) | 1)
+#define STIOL_KEY_FILE(fd) (((uintptr_t)(unsigned)(fd) << 3) | 3)
+
+/** Waits in line for a lock that is another process's: `attempt` returns 1 had, 0 not yet, -1 failed (errno). */
+extern int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
+                        st_utime_t deadline);
+
+/* --- owner.c --- */
+
+struct stiol__owner {
+    pthread_mutex_t *mutex; /* NULL: free */
+    st_thread_t thread;
+    unsigned count;
+};
+
+extern stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const pthread_mutex_t *mutex);
+extern int stiol__owner_add(stiol__vp_t *vp, pthread_mutex_t *mutex, st_thread_t thread);
+extern void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
+
+/* --- mutex.c, for cond.c --- */
+
+extern int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline);
+extern int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex);
+extern bool stiol__layout_known(void); /* glibc's mutex and condition variable are as we read them */
+
+/* --- wait.c --- */
+
+/** poll() with a timeout in us; parks. */
+extern int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout);
+/** Asks the kernel afresh, then parks until one of events is set. 1, 0 timeout, -1 errno. */
+extern int stiol__wait_fd(int fd, int events, st_utime_t timeout);
+/** Gives way, errno kept. */
+extern void stiol__yield(void);
+
+/* --- fd.c --- */
+
+/** How a call on this fd behaves. */
+typedef enum {
+    STIOL_FD_UNKNOWN,
+    STIOL_FD_PASS,   /* nonblocking, or a file: the real call */
+    STIOL_FD_SOCKET, /* a blocking socket */
+    STIOL_FD_STREAM  /* blocking: a pipe, a terminal, an eventfd */
+} stiol__fd_class_t;
+
+extern int stiol__fd_start(void);
+extern stiol__fd_class_t stiol__fd_class(int fd);
+extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
+extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int cmd, struct flock *lock);
+
+/* --- helper.c: kernel threads for calls that wait inside libc --- */
+
+typedef struct stiol__job {
+    void (*run)(struct stiol__job *job); /* on a helper kernel thread, or on the caller's if there is none */
+    st_remote_t remote;
+    struct stiol__job *next;
+    st_vp_t vp;
+    st_thread_t thread;
+    bool done;
+    int error;  /* errno after run */
+    int herror; /* h_errno after run */
+} stiol__job_t;
+
+/** Runs job->run elsewhere and parks until it is done; errno is the job's. */
+extern void stiol__help(stiol__vp_t *vp, stiol__job_t *job);
+extern void stiol__helpers_stop(void);
+extern void stiol__helpers_forked(void);
+
+/* --- tsd.c --- */
+
+extern void stiol__tsd_start(void);
+extern void stiol__tsd_end(stiol__thread_t *self);
+extern void stiol__tsd_stop(stiol__vp_t *vp);
+
+/* --- resolve.c --- */
+
+extern void stiol__host_free(stiol__thread_t *self);
+
+/* --- elf.c --- */
+
+/** A slot that the walk found. */
+typedef struct stiol__found {
+    stiol_slot_t slot;
+    const stiol__call_t *call;
+    void **address;
+    uintptr_t base;                  /* of the object, with its dynamic section this identifies it */
+    const void *dynamic;
+    uintptr_t protected_low, protected_high; /* pages that are read-only after relocation (RELRO) */
+} stiol__found_t;
+
+typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
+
+/** Calls cb for each slot that refers to a call of the table; a nonzero result ends the walk and is returned. */
+extern int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
+extern const char *const stiol__default_thread_objects[];
+
+/* --- rebind.c --- */
+
+extern int stiol__rebind(const char *const *thread_objects);
+extern void stiol__rebind_more(void); /* after a dlopen(), if anything is rebound */
+extern void stiol__rebind_less(void); /* after a dlclose() */
+extern void stiol__restore(void);
+extern void stiol__fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#pragma GCC visibility pop
+
+#endif /* STIOL_INT_H */

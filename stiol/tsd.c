@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Thread-specific data: pthread keys have one value for each state thread. The primordial thread's values are the real
+ * ones. When a state thread ends its set of values is kept for the next one, as a pool of kernel threads would keep
+ * it (OpenSSL's error queue and random generator are costly to make), up to a bound; beyond it, and always for
+ * threads that pthread_create() made, the destructors run. Used through the replacements and by stiol.c, thread.c.
+ */
+#include <limits.h>
+#include <link.h>
+
+#include "stiol_int.h"
+
+#define INLINE_KEYS 32
+
+typedef struct slot {
+    void *value;
+    uintptr_t seq; /* of the key when the value was set: a deleted key's value is no value */
+} slot_t;
+
+struct stiol__tsd {
+    stiol__tsd_t *next; /* in the VP's cache */
+    slot_t *more;       /* keys from INLINE_KEYS on, or NULL */
+    slot_t slots[INLINE_KEYS];
+};
+
+/* As glibc keeps a key: seq is odd while it is in use. */
+typedef struct key {
+    uintptr_t seq;
+    void (*destructor)(void *);
+} key_entry_t;
+
+static key_entry_t own_keys[PTHREAD_KEYS_MAX]; /* what the replacements saw, if glibc's are not found */
+static key_entry_t *keys = own_keys;
+
+/* --- glibc's table of keys --- */
+
+/* Keys that were made before STIOL started have destructors too, which only glibc knows. Its table is found by the
+ * destructors of two keys of our own, and by nothing less than both in their places. */
+static void marker1(void *value)
+{
+    (void)value;
+}
+
+static void marker2(void *value)
+{
+    stiol__waiting += value != NULL; /* not the same code as marker1 */
+}
+
+typedef struct search {
+    pthread_key_t key1, key2;
+} search_t;
+
+static key_entry_t *table_in(const search_t *search, uintptr_t low, uintptr_t high)
+{
+    const uintptr_t size = sizeof(key_entry_t) * PTHREAD_KEYS_MAX;
+
+    for (uintptr_t at = (low + 15) & ~(uintptr_t)7; at + sizeof(void *) <= high; at += 8) {
+        uintptr_t base = at - offsetof(key_entry_t, destructor) - search->key1 * sizeof(key_entry_t);
+        key_entry_t *table = (key_entry_t *)base;
+
+        if (*(void **)at != (void *)marker1 || base < low || base > high || high - base < size)
+            continue;
+        if (table[search->key2].destructor == marker2 && (table[search->key1].seq & 1) == 1 &&
+            (table[search->key2].seq & 1) == 1)
+            return table;
+    }
+    return NULL;
+}
+
+static int search_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const char *slash = strrchr(info->dlpi_name, '/');
+    key_entry_t *table = NULL;
+
+    (void)size;
+    if (slash == NULL ||
+        (strncmp(slash, "/libc.so.", 9) != 0 && strncmp(slash, "/libpthread", 11) != 0))
+        return 0;
+    for (int i = 0; table == NULL && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t low = info->dlpi_addr + segment->p_vaddr;
+
+        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) != 0)
+            table = table_in(data, low, low + segment->p_memsz);
+    }
+    if (table == NULL)
+        return 0;
+    keys = table;
+    return 1;
+}
+
+void stiol__tsd_start(void)
+{
+    search_t search;
+
+    for (int i = 0; i < PTHREAD_KEYS_MAX; i++)
+        own_keys[i].seq = 1; /* those made already cannot be told from those not made */
+    if (pthread_key_create(&search.key1, marker1) != 0)
+        return;
+    if (pthread_key_create(&search.key2, marker2) == 0) {
+        (void)dl_iterate_phdr(search_object, &search);
+        (void)pthread_key_delete(search.key2);
+    }
+    (void)pthread_key_delete(search.key1);
+}
+
+/* --- sets of values --- */
+
+static slot_t *slot_of(stiol__tsd_t *tsd, pthread_key_t key)
+{
+    if (key < INLINE_KEYS)
+        return &tsd->slots[key];
+    return tsd->more != NULL ? &tsd->more[key - INLINE_KEYS] : NULL;
+}
+
+static bool make_room(stiol__tsd_t *tsd, pthread_key_t key)
+{
+    if (key >= INLINE_KEYS && tsd->more == NULL)
+        tsd->more = calloc(PTHREAD_KEYS_MAX - INLINE_KEYS, sizeof(slot_t));
+    return key < INLINE_KEYS || tsd->more != NULL;
+}
+
+/* The calling state thread's set. It may be one that an earlier thread has left. */
+static stiol__tsd_t *set_of(stiol__thread_t *self)
+{
+    stiol__vp_t *vp = self->vp;
+
+    if (self->tsd == NULL && !self->ours && vp->tsd_cache != NULL) {
+        self->tsd = vp->tsd_cache;
+        vp->tsd_cache = self->tsd->next;
+        vp->tsd_cached--;
+    }
+    return self->tsd;
+}
+
+static bool end_value(slot_t *slot, const key_entry_t *key)
+{
+    void *value = slot->value;
+
+    slot->value = NULL;
+    if (value == NULL || slot->seq != key->seq || (key->seq & 1) == 0 || key->destructor == NULL)
+        return false;
+    key->destructor(value);
+    return true;
+}
+
+/* A destructor may set values again: as POSIX wants, a few rounds. */
+static void end_values(stiol__tsd_t *tsd)
+{
+    bool again = true;
+
+    for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+        again = false;
+        for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++) {
+            slot_t *slot = slot_of(tsd, key);
+
+            if (slot == NULL)
+                break;
+            again |= end_value(slot, &keys[key]);
+        }
+    }
+}
+
+static void free_set(stiol__tsd_t *tsd)
+{
+    free(tsd->more);
+    free(tsd);
+}
+
+/* On the thread that ends. It may yield: destructors are other people's code. */
+void stiol__tsd_end(stiol__thread_t *self)
+{
+    stiol__vp_t *vp = self->vp;
+    stiol__tsd_t *tsd = self->tsd;
+
+    if (tsd == NULL || STIOL_OFF(STIOL_NO_TSD_END))
+        return;
+    if (!self->ours && (vp->tsd_cached < vp->config.tsd_cache || keys == own_keys)) {
+        tsd->next = vp->tsd_cache;
+        vp->tsd_cache = tsd;
+        vp->tsd_cached++;
+        self->tsd = NULL;
+        return;
+    }
+    end_values(tsd);
+    self->tsd = NULL;
+    free_set(tsd);
+}
+
+/* The destructors look up other values: for that moment the set is the primordial thread's. */
+static void end_as(stiol__vp_t *vp, stiol__tsd_t *tsd)
+{
+    stiol__thread_t *self = stiol__self(vp);
+
+    if (self == NULL)
+        return;
+    self->tsd = tsd;
+    self->primordial = false;
+    end_values(tsd);
+    self->primordial = true;
+    self->tsd = NULL;
+}
+
+/** Ends the sets that no thread has; on the primordial thread, with STIOL still at work. */
+void stiol__tsd_stop(stiol__vp_t *vp)
+{
+    stiol__tsd_t *tsd;
+
+    while ((tsd = vp->tsd_cache) != NULL) {
+        vp->tsd_cache = tsd->next;
+        vp->tsd_cached--;
+        if (keys != own_keys)
+            end_as(vp, tsd);
+        free_set(tsd);
+    }
+}
+
+/* --- the replacements --- */
+
+/* The state thread's record, or NULL: the real values are meant. */
+static stiol__thread_t *holder(stiol__vp_t *vp)
+{
+    stiol__thread_t *self;
+
+    if (vp == NULL || STIOL_OFF(STIOL_NO_TSD))
+        return NULL;
+    self = stiol__self(vp);
+    return self != NULL && !self->primordial ? self : NULL;
+}
+
+void *stiol__pthread_getspecific(pthread_key_t key)
+{
+    stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_getspecific, key));
+    stiol__tsd_t *tsd;
+    slot_t *slot;
+
+    if (self == NULL)
+        return pthread_getspecific(key);
+    tsd = set_of(self);
+    if (tsd == NULL || key >= PTHREAD_KEYS_MAX)
+        return NULL;
+    slot = slot_of(tsd, key);
+    return slot != NULL && slot->seq == keys[key].seq ? slot->value : NULL;
+}
+
+int stiol__pthread_setspecific(pthread_key_t key, const void *value)
+{
+    stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_setspecific, key));
+    stiol__tsd_t *tsd;
+
+    if (self == NULL)
+        return pthread_setspecific(key, value);
+    if (key >= PTHREAD_KEYS_MAX || (keys[key].seq & 1) == 0)
+        return EINVAL;
+    tsd = set_of(self);
+    if (tsd == NULL) {
+        if (value == NULL)
+            return 0;
+        tsd = self->tsd = calloc(1, sizeof(*tsd));
+        if (tsd == NULL)
+            return ENOMEM;
+    }
+    if (!make_room(tsd, key))
+        return ENOMEM;
+    *slot_of(tsd, key) = (slot_t){.value = (void *)(uintptr_t)value, .seq = keys[key].seq};
+    return 0;
+}
+
+int stiol__pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
+{
+    int rc;
+
+    (void)STIOL_ENTER(tsd, pthread_key_create, 0);
+    rc = pthread_key_create(key, destructor);
+    if (rc == 0 && *key < PTHREAD_KEYS_MAX) {
+        own_keys[*key].seq += 2;
+        own_keys[*key].destructor = destructor;
+    }
+    return rc;
+}
+
+int stiol__pthread_key_delete(pthread_key_t key)
+{
+    int rc;
+
+    (void)STIOL_ENTER(tsd, pthread_key_delete, key);
+    rc = pthread_key_delete(key);
+    if (rc == 0 && key < PTHREAD_KEYS_MAX) {
+        own_keys[key].seq += 2;
+        own_keys[key].destructor = NULL;
+    }
+    return rc;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * poll(), ppoll() and epoll_wait(): where APR waits. Each gives way at least once, also when it is ready at once, and
+ * asks the kernel before it parks, because the caller may not have seen EAGAIN. select() comes here too.
+ */
+#include "stiol_int.h"
+
+#define EVENTS   (POLLIN | POLLOUT | POLLRDHUP | POLLPRI) /* what libst reports, with POLLERR and POLLHUP */
+#define NORMAL   (POLLRDNORM | POLLWRNORM)
+#define ON_STACK 16   /* watches of one poll() */
+#define SLICE    5000 /* us; longest between looks at what epoll does not report */
+
+void stiol__yield(void)
+{
+    if (!STIOL_OFF(STIOL_NO_YIELD))
+        st_thread_yield();
+}
+
+/* POLLRDNORM and POLLWRNORM are Linux's other names of POLLIN and POLLOUT. */
+static int asked(int events)
+{
+    int known = events & EVENTS;
+
+    if ((events & POLLRDNORM) != 0)
+        known |= POLLIN;
+    if ((events & POLLWRNORM) != 0)
+        known |= POLLOUT;
+    return known;
+}
+
+static int answered(int events, int ready)
+{
+    if ((ready & POLLIN) != 0)
+        ready |= POLLRDNORM;
+    if ((ready & POLLOUT) != 0)
+        ready |= POLLWRNORM;
+    return ready & (events | POLLERR | POLLHUP);
+}
+
+/* Looks at intervals: for what libst cannot wait for. */
+static int poll_in_slices(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
+{
+    stiol__backoff_t backoff = {0};
+    int rc;
+
+    while ((rc = poll(fds, nfds, 0)) == 0) {
+        st_utime_t left = stiol__left(deadline), interval = stiol__interval(&backoff, SLICE);
+
+        if (left == 0)
+            return 0;
+        if (interval == 0)
+            st_thread_yield();
+        else if (st_usleep(interval < left ? interval : left) != 0)
+            return -1;
+    }
+    return rc;
+}
+
+int stiol__wait_fd(int fd, int events, st_utime_t timeout)
+{
+    struct pollfd one = {.fd = fd, .events = (short)events};
+    st_utime_t deadline = stiol__deadline(timeout);
+
+    if (STIOL_OFF(STIOL_NO_ASKING) || st_fd_rearm(fd) == 0) {
+        if (st_fd_wait(fd, events, stiol__left(deadline)) > 0)
+            return 1;
+        if (errno == ETIME) /* the kernel may have had something to say and no turn to say it in */
+            return STIOL_OFF(STIOL_NO_ASKING) ? 0 : poll(&one, 1, 0);
+        if (errno == EINTR || errno == EBADF)
+            return -1;
+    }
+    if (errno == EPERM) { /* a file: always ready */
+        stiol__yield();
+        return 1;
+    }
+    return poll_in_slices(&one, 1, deadline);
+}
+
+/* The hot path: one system call, and the scheduler's look at epoll. */
+static int poll_one(struct pollfd *fd, st_utime_t deadline)
+{
+    int ready;
+
+    if (!STIOL_OFF(STIOL_NO_ASKING) && st_fd_rearm(fd->fd) != 0)
+        goto other;
+    ready = st_fd_wait(fd->fd, asked(fd->events), stiol__left(deadline));
+    if (ready > 0) {
+        fd->revents = (short)answered(fd->events, ready);
+        return 1;
+    }
+    if (errno == EINTR)
+        return -1;
+    if (errno != ETIME || STIOL_OFF(STIOL_NO_ASKING))
+        goto other;
+    return poll(fd, 1, 0);
+other:
+    if (errno == ETIME) {
+        fd->revents = 0;
+        return 0;
+    }
+    stiol__yield();
+    return poll_in_slices(fd, 1, deadline);
+}
+
+/* --- several descriptors: a watch on each --- */
+
+typedef struct gathering {
+    st_thread_t thread;
+    bool ready, parking;
+} gathering_t;
+
+static void one_is_ready(st_watch_t *watch, int ready)
+{
+    gathering_t *gathering = watch->data;
+
+    (void)ready;
+    if (gathering->parking && !gathering->ready)
+        st_thread_unpark(gathering->thread);
+    gathering->ready = true;
+}
+
+/* Arms all; how many, or -1: one cannot be watched. */
+static int arm(st_watch_t *watches, gathering_t *gathering, const struct pollfd *fds, nfds_t nfds)
+{
+    int armed = 0;
+
+    for (nfds_t i = 0; i < nfds; i++) {
+        st_watch_init(&watches[i], fds[i].fd, 0, one_is_ready);
+        watches[i].data = gathering;
+    }
+    for (nfds_t i = 0; i < nfds; i++) {
+        if (fds[i].fd < 0)
+            continue;
+        if ((fds[i].events & ~(EVENTS | NORMAL)) != 0 || st_fd_rearm(fds[i].fd) != 0 ||
+            st_watch_arm(&watches[i], asked(fds[i].events), STIOL_NEVER) != 0)
+            return -1;
+        armed++;
+    }
+    return armed;
+}
+
+static int park_until(gathering_t *gathering, st_utime_t deadline)
+{
+    int rc = 0;
+
+    gathering->parking = true;
+    while (!gathering->ready && rc == 0)
+        rc = st_thread_park(stiol__left(deadline));
+    gathering->parking = false;
+    return gathering->ready || rc == 0 || errno == ETIME ? 0 : -1;
+}
+
+static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
+{
+    gathering_t gathering = {.thread = st_thread_self()};
+    st_watch_t on_stack[ON_STACK], *watches = on_stack;
+    int rc, error;
+
+    rc = poll(fds, nfds, 0);
+    if (rc != 0) {
+        stiol__yield();
+        return rc;
+    }
+    if (nfds > ON_STACK && (watches = malloc(nfds * sizeof(*watches))) == NULL)
+        return -1;
+    do {
+        gathering.ready = false;
+        if (arm(watches, &gathering, fds, nfds) >= 0)
+            rc = park_until(&gathering, deadline);
+        else
+            rc = poll_in_slices(fds, nfds, deadline);
+        if (rc == 0)
+            rc = poll(fds, nfds, 0);
+        error = errno;
+        for (nfds_t i = 0; i < nfds; i++)
+            st_watch_free(&watches[i]);
+    } while (rc == 0 && stiol__left(deadline) > 0);
+    if (watches != on_stack)
+        free(watches);
+    if (rc < 0)
+        errno = error;
+    return rc;
+}
+
+/* No descriptor: a sleep. */
+static int poll_none(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
+{
+    for (nfds_t i = 0; i < nfds; i++)
+        fds[i].revents = 0;
+    while (stiol__left(deadline) > 0)
+        if (st_usleep(stiol__left(deadline)) != 0)
+            return -1;
+    return 0;
+}
+
+int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout)
+{
+    st_utime_t deadline;
+
+    if (timeout == 0) {
+        stiol__yield();
+        return poll(fds, nfds, 0);
+    }
+    STIOL_PARKS(vp, wait);
+    deadline = stiol__deadline(timeout);
+    if (nfds == 0 || (nfds == 1 && fds->fd < 0))
+        return poll_none(fds, nfds, deadline);
+    if (STIOL_LIKELY(nfds == 1 && (fds->events & ~(EVENTS | NORMAL)) == 0))
+        return poll_one(fds, deadline);
+    return poll_many(fds, nfds, deadline);
+}
+
+/* --- the replacements --- */
+
+int stiol__poll(struct pollfd *fds, nfds_t nfds, int timeout)
+{
+    stiol__vp_t *vp = STIOL_ENTER(wait, poll, nfds > 0 ? fds->fd : -1);
+
+    if (vp == NULL)
+        return poll(fds, nfds, timeout);
+    return stiol__poll_us(vp, fds, nfds, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000);
+}
+
+int stiol____poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size)
+{
+    if (size / sizeof(*fds) < nfds)
+        return __poll_chk(fds, nfds, timeout, size); /* which ends the process */
+    return stiol__poll(fds, nfds, timeout);
+}
+
+/* The signal mask is in force while the kernel is asked, not while the state thread is parked: it is the VP's. */
+int stiol__ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                 const sigset_t *mask)
+{
+    stiol__vp_t *vp = STIOL_ENTER(wait, ppoll, nfds > 0 ? fds->fd : -1);
+    struct timespec now = {0, 0};
+    int rc;
+
+    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+        return ppoll(fds, nfds, timeout, mask);
+    if (mask != NULL && (rc = ppoll(fds, nfds, &now, mask)) != 0) {
+        stiol__yield();
+        return rc;
+    }
+    return stiol__poll_us(vp, fds, nfds, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER);
+}
+
+int stiol____ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                       const sigset_t *mask, size_t size)
+{
+    if (size / sizeof(*fds) < nfds)
+        return __ppoll_chk(fds, nfds, timeout, mask, size);
+    return stiol__ppoll(fds, nfds, timeout, mask);
+}
+
+/* An epoll descriptor can itself be polled: it is readable while it has events. */
+static int epoll_us(stiol__vp_t *vp, int epfd, struct epoll_event *events, int max,
+                    st_utime_t timeout, const sigset_t *mask)
+{
+    st_utime_t deadline;
+    int rc;
+
+    if (timeout == 0) {
+        stiol__yield();
+        return epoll_pwait(epfd, events, max, 0, mask);
+    }
+    rc = epoll_pwait(epfd, events, max, 0, mask);
+    if (rc != 0) {
+        stiol__yield();
+        return rc;
+    }
+    STIOL_PARKS(vp, wait);
+    deadline = stiol__deadline(timeout);
+    do {
+        if (stiol__wait_fd(epfd, POLLIN, stiol__left(deadline)) < 0)
+            return -1;
+        rc = epoll_pwait(epfd, events, max, 0, mask);
+    } while (rc == 0 && stiol__left(deadline) > 0);
+    return rc;
+}
+
+int stiol__epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+    stiol__vp_t *vp = STIOL_ENTER(wait, epoll_wait, epfd);
+
+    if (vp == NULL)
+        return epoll_wait(epfd, events, max, timeout);
+    return epoll_us(vp, epfd, events, max, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000,
+                    NULL);
+}
+
+int stiol__epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout,
+                       const sigset_t *mask)
+{
+    stiol__vp_t *vp = STIOL_ENTER(wait, epoll_pwait, epfd);
+
+    if (vp == NULL)
+        return epoll_pwait(epfd, events, max, timeout, mask);
+    return epoll_us(vp, epfd, events, max, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000,
+                    mask);
+}
+
+int stiol__epoll_pwait2(int epfd, struct epoll_event *events, int max,
+                        const struct timespec *timeout, const sigset_t *mask)
+{
+    stiol__vp_t *vp = STIOL_ENTER(wait, epoll_pwait2, epfd);
+
+    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+        return epoll_pwait2(epfd, events, max, timeout, mask);
+    return epoll_us(vp, epfd, events, max,
+                    timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER, mask);
+}
