@@ -293,7 +293,7 @@ answers()
         cmp -s - "$root/htdocs/index.html"
 }
 
-# wait_for_answer  until the page comes, the server is gone, or the time is up
+# wait_for_answer  until the page comes; gives up when the server is gone, or the time is up
 wait_for_answer()
 {
     local deadline=$((SECONDS + start_wait))
@@ -301,10 +301,10 @@ wait_for_answer()
         if answers && find_server >/dev/null; then
             return 0
         fi
-        alive || return 1
+        alive || give_up "httpd ended before it answered"
         sleep 0.1
     done
-    return 1
+    give_up "httpd did not answer $(url) within $start_wait s"
 }
 
 start()
@@ -322,7 +322,7 @@ start()
     rm -f "$root/logs/httpd.pid" "$root/logs/error.log" "$root/logs/access.log"
     write_configuration
     launch || give_up "httpd did not start"
-    wait_for_answer || give_up "httpd ended, or did not answer $(url) within $start_wait s"
+    wait_for_answer
     tell
 }
 

@@ -7,6 +7,7 @@ Nothing here touches the checkout's own build/run: a server that the developer h
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,13 @@ class Checkout:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=20) as answer:
             return answer.read().decode()
 
+    def end(self):
+        """Whatever the test did, and whoever started it: nothing of it goes on running."""
+        self.prefix = []
+        self.script("stop", STOP_WAIT=1)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+
     def pid(self):
         """The master's process, by the pid file."""
         return int((self.root / "logs/httpd.pid").read_text())
@@ -111,7 +119,7 @@ def _checkout(folder):
     """A checkout of this test's own; its server is ended with it."""
     checkout = Checkout(folder)
     yield checkout
-    checkout.script("stop")
+    checkout.end()
     checkout.script("clean")
 
 
@@ -122,5 +130,5 @@ def _foreign():
     path.chmod(0o755)
     checkout = Checkout(path, owner=pwd.getpwnam("nobody"))
     yield checkout
-    checkout.script("stop")
+    checkout.end()
     shutil.rmtree(path, ignore_errors=True)

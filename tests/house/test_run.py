@@ -204,7 +204,7 @@ def test_httpd_that_fails(checkout, folder):
 def test_httpd_that_ends_at_once(checkout, folder):
     """It detached itself, and was gone: not waited for to the end of the time."""
     program = fake_httpd(folder, "exit 0")
-    assert refused(checkout.script("start", HTTPD=program), "httpd ended, or did not answer")
+    assert refused(checkout.script("start", HTTPD=program), "httpd ended before it answered")
 
 
 def test_no_httpd(checkout):
