@@ -69,9 +69,9 @@ $(BUILD)/flags: force
 	@mkdir -p $(@D)
 	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
 
-# Without httpd's headers the module cannot be built, but libst can: say so where it matters.
+# Without httpd's headers the module cannot be built, but libst and STIOL can: say so there.
 ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
-$(filter $(BUILD)/stiol/% $(BUILD)/mpm/%,$(OBJECTS)): need-apache
+$(filter $(BUILD)/mpm/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
 need-apache:
 	@echo "httpd's headers are missing (no answer from $(APXS) -q INCLUDEDIR)." >&2
