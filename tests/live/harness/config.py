@@ -56,7 +56,8 @@ def mpm_directives(mpm, processes, threads, listeners):
     return "\n".join([f"ServerLimit {processes}", f"StartServers {processes}",
                       f"ThreadLimit {threads}", f"ThreadsPerChild {threads}",
                       f"MaxRequestWorkers {processes * threads}",
-                      "MinSpareThreads 1", f"MaxSpareThreads {processes * threads}"])
+                      f"MinSpareThreads {processes * threads}",
+                      f"MaxSpareThreads {(processes + 1) * threads}"])
 
 
 def render(root, *, mpm, processes, threads, modules, directives, ports, tls_port, certificate,

@@ -98,7 +98,10 @@ def sysv_shm(pids):
     return {int(row["shmid"]) for row in rows if int(row["cpid"]) in pids}
 
 
-def posix_shm():
-    """Names of POSIX shared memory segments and named semaphores."""
-    folder = Path("/dev/shm")
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+def posix_shm(pid):
+    """Paths of the POSIX shared memory segments that a process has mapped."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+    return {line.split()[5] for line in maps.splitlines() if " /dev/shm/" in line}

@@ -49,6 +49,7 @@ class Server:
         self.allowed = []   # regular expressions of alarming log lines that the test expects
         self.master = None
         self.exit_status = None  # of the master, as from wait()
+        self.one_process = False  # httpd -X: there files stay, with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
                           "modules": modules, "directives": directives, "listen": listen}
         self._port_count, self._tls = ports, tls
@@ -61,7 +62,7 @@ class Server:
         if "STM_TEST_PRELOAD" in os.environ:  # a sanitizer's run-time library
             self._env["LD_PRELOAD"] = os.environ["STM_TEST_PRELOAD"]
         self._nofile = nofile
-        self._pids, self._shm_before = set(), procs.posix_shm()
+        self._pids, self._shm = set(), set()
         for folder in ("htdocs", "logs", "run", "scoreboards"):
             (self.root / folder).mkdir()
         (self.root / "mime.types").write_text("text/html html\ntext/plain txt\n")
@@ -162,6 +163,7 @@ class Server:
             run = subprocess.Popen([places.HTTPD, "-f", self.conf, *arguments], env=self._env,
                                    cwd=self.root, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=output, preexec_fn=self._limit)
+        self.one_process = "-X" in arguments
         run.returncode = 0  # its status is collected here, not by Popen
         self.master = run.pid
         self.wait_ready()
@@ -226,9 +228,8 @@ class Server:
     def _gone(self):
         if self.exit_status is None:
             self.exit_status = procs.reap(self.master)
-        for stat in procs.all_stats():
-            if stat.ppid == os.getpid() and stat.state == "Z" and stat.pid in self._pids:
-                procs.reap(stat.pid)
+        for pid in self._pids - {self.master}:  # orphans, adopted by us
+            procs.reap(pid)
         left = procs.stat(self.master)
         return left is None or left.state in "ZX"
 
@@ -242,11 +243,13 @@ class Server:
         wait_for(lambda: not self.running(), "end of killed processes")
 
     def _left_over(self, master):
-        problems = [f"left over: {path}" for path in [self.root / "run/httpd.pid"] if path.exists()]
+        problems = []
+        if self._pid_in_file() and not self.one_process:
+            problems.append("the pid file is left over")
         ids = procs.sysv_shm(self._pids | {master})
         problems += [f"System V shared memory segments left over: {ids}"] if ids else []
-        new = procs.posix_shm() - self._shm_before
-        problems += [f"POSIX shared memory left over: {new}"] if new else []
+        left = [path for path in self._shm if os.path.exists(path) and not self.one_process]
+        problems += [f"POSIX shared memory left over: {left}"] if left else []
         return problems + [f"in the error log: {line}" for line in self.alarms()]
 
     def alarms(self):
@@ -263,6 +266,7 @@ class Server:
 
     def _note(self):
         self._pids |= {self.master, *self.children()}
+        self._shm |= procs.posix_shm(self.master)
 
     def cpu(self):
         """CPU seconds of all living processes of this server."""

@@ -66,7 +66,7 @@ static int handler(request_rec *r)
     else if (strcmp(args, "abort") == 0)
         abort();
     else if (strcmp(args, "exit") == 0)
-        _exit(3);
+        _exit(1);
     else if (strcmp(args, "overflow") == 0)
         ap_rprintf(r, "%d\n", overflow(64 * 1024));
     if (sleep_ms > 0)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that is out of file descriptors: it waits, without spinning, and then goes on."""
+
+import resource
+import time
+
+import pytest
+from harness import procs, wait_for
+from harness.drive import Conns
+
+LIMIT = 80
+
+
+@pytest.fixture
+def scarce(serve):
+    """A server of one process that may open LIMIT files."""
+    server = serve(processes=1, threads=200, directives="AcceptFilter http none")
+    resource.prlimit(server.children()[0], resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+    return server
+
+
+@pytest.mark.stm_only  # event gives the process up and starts another
+def test_out_of_descriptors_backs_off_and_recovers(scarce):
+    pid = scarce.children()[0]
+    with Conns(scarce.port, mode="new") as crowd:
+        crowd.open(300)
+        wait_for(lambda: len(procs.fds(pid)) >= LIMIT, "the last descriptor taken")
+        scarce.wait_log(r"(?i)too many open files")
+        before = procs.stat(pid).cpu
+        time.sleep(2)
+        used = procs.stat(pid).cpu - before
+        lines = len(scarce.error_log().splitlines())
+        assert used < 0.4, f"{used} s of CPU in 2 s"
+        assert lines < 200, "the error log fills up"
+    assert scarce.get("/").status == 200
+    for _ in range(50):
+        assert scarce.get("/").status == 200
+    assert scarce.children() == [pid]
+
+
+@pytest.mark.stm_only
+def test_established_connections_are_served_meanwhile(scarce):
+    pid = scarce.children()[0]
+    with scarce.connect() as kept, Conns(scarce.port, mode="new") as crowd:
+        assert kept.get("/missing").status == 404
+        crowd.open(300)
+        wait_for(lambda: len(procs.fds(pid)) >= LIMIT, "the last descriptor taken")
+        for _ in range(20):
+            assert kept.get("/missing").status == 404  # needs no descriptor
+    assert scarce.get("/").status == 200
+    assert scarce.children() == [pid]
+
+
+def test_low_limit_for_the_whole_server(serve):
+    """ulimit -n 128 before the start: everyone is served in the end, whatever the MPM does."""
+    server = serve(processes=1, threads=64, nofile=128)
+    with Conns(server.port, path="/") as crowd:
+        crowd.send(200)
+    wait_for(lambda: _answers(server), "an answer")
+    server.allowed.append("AH00052")
+
+
+def _answers(server):
+    try:
+        return server.get("/").status == 200
+    except OSError:
+        return False
