@@ -47,16 +47,24 @@ die()
 # living PGID  the processes of a group, without zombies: where nobody reaps them they stay
 living()
 {
-    cat /proc/[0-9]*/stat 2>/dev/null |
+    # One that has ended between the list and the look is no failure.
+    { cat /proc/[0-9]*/stat 2>/dev/null || true; } |
         sed -n 's/^\([0-9]*\) (.*) \([A-Za-z]\) [0-9]* \([0-9]*\) .*/\1 \2 \3/p' |
         awk -v group="$1" '$3 == group && $2 != "Z" { print $1 }'
+}
+
+# with_configuration FILE...  whether one of these /proc/PID/cmdline names $root's configuration
+with_configuration()
+{
+    # The pattern comes from a file: else grep's own command line would be one of them.
+    grep -qszxF -f <(echo "$root/conf/httpd.conf") "$@"
 }
 
 # is_ours PID  whether that process was started with this ServerRoot's configuration
 is_ours()
 {
-    tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" | grep -qxF -- "$root/conf/httpd.conf"
-} 2>/dev/null
+    with_configuration "/proc/$1/cmdline"
+}
 
 # find_server  prints the process group of the server that runs from $root; httpd makes itself the
 # leader of one. Fails if there is none. Children whose master is dead are still found.
@@ -78,7 +86,7 @@ find_server()
 # alive  whether any process was started with $root's configuration (before the pid file is there)
 alive()
 {
-    grep -qszxF -f <(echo "$root/conf/httpd.conf") /proc/[0-9]*/cmdline
+    with_configuration /proc/[0-9]*/cmdline
 }
 
 # setting NAME  a value that the server of $root was started with

@@ -294,3 +294,17 @@ def test_server_of_another_user(foreign):
     assert foreign.script("stop").returncode == 0
     foreign.prefix = user
     assert refused(foreign.script("start"), "belongs to root")
+
+
+def test_processes_that_come_and_go(checkout, folder):
+    """Some process of the machine's ends while all are looked at: cat then fails, the script not."""
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "cat").write_text('#!/bin/sh\n/bin/cat "$@"\ncase $1 in /proc/*) exit 1;; esac\n')
+    (tools / "cat").chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    started = checkout.script("start", PATH=path)
+    assert started.returncode == 0, started.stderr
+    assert "NLWP" in started.stdout
+    assert checkout.script("stop", PATH=path).returncode == 0
+    assert ended(checkout)
