@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unmodified code, as the tests' stand-in for libapr and the modules. Built twice: TABLE is the name of the table.
+ */
+#include "table.h"
+
+const table_t TABLE = {
+#define STIOL_KIND(name, help)
+#define STIOL_CALL(symbol, scope, kind, version, help) .symbol = symbol,
+#include "calls.def"
+#undef STIOL_KIND
+#undef STIOL_CALL
+};
