@@ -338,11 +338,16 @@ static void count_turn(struct st_vp *vp, st_utime_t held, int events)
  * threads switch quickly and visits find nothing, they become fewer. */
 static void set_budget(struct st_vp *vp, st_utime_t held, int events)
 {
+    unsigned long long ready;
+
     if (events > 0 || held > SHORT_TURN)
         vp->patience = ST__MIN_BUDGET;
     else if (vp->patience < ST__MAX_PATIENCE)
         vp->patience *= 2;
-    vp->budget = vp->runq_count > (unsigned)vp->patience ? (int)vp->runq_count : vp->patience;
+    ready = st__runq_count(vp);
+    vp->stats.switches = st__switches(vp);
+    vp->budget_given = ready > (unsigned)vp->patience ? (int)ready : vp->patience;
+    vp->budget = vp->budget_given;
 }
 
 void st__event_turn(struct st_vp *vp)
@@ -351,6 +356,7 @@ void st__event_turn(struct st_vp *vp)
     st_utime_t delay = 0, left = 0, now, held;
     int count;
 
+    st__reap(vp);
     if (idle) {
         left = st_utime();
         delay = fall_asleep(vp, st__timer_delay(vp, left));

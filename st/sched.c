@@ -16,86 +16,87 @@ static inline void prefetch(const struct st_thread *next)
     }
 }
 
-/* Takes the next thread to run; visits epoll when there is none or when it is time to. */
-static inline struct st_thread *next_thread(struct st_vp *vp)
+/* Makes the head of the run queue the current thread, with its errno. */
+static inline struct st_thread *start_next(struct st_vp *vp)
 {
-    struct st_thread *thread;
+    struct st_thread *next = vp->runq_head;
 
-    while (ST__UNLIKELY(vp->runq_head == NULL || vp->budget <= 0))
-        st__event_turn(vp);
+    ST__ASSERT(next->state == ST__READY);
     vp->budget--;
-    thread = vp->runq_head;
-    vp->runq_head = thread->next;
-    prefetch(thread->next);
-    vp->runq_count--;
-    vp->stats.switches++;
-    ST__ASSERT(thread->state == ST__READY);
-    thread->state = ST__RUNNING;
-    return thread;
+    vp->runq_head = next->next;
+    prefetch(next->next);
+    next->state = ST__RUNNING;
+    vp->current = next;
+    *vp->errno_place = next->saved_errno;
+    return next;
 }
 
-void st__switched(struct st_vp *vp)
+/* Is there a thread that may run before epoll is visited? */
+static inline bool ready(const struct st_vp *vp)
 {
-    struct st_thread *ended = vp->reap;
-
-    if (ST__UNLIKELY(ended != NULL)) {
-        vp->reap = NULL;
-        st__stack_free(vp, ended->stack);
-    }
+    return ST__LIKELY(vp->runq_head != NULL && vp->budget > 0);
 }
 
-void st__sched(struct st_vp *vp, struct st_thread *me)
+/* With all that is seldom: a visit to epoll, switch callbacks, a sanitizer. */
+static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_thread *me)
 {
-    int saved_errno = *vp->errno_place;
     struct st_thread *next;
     void *fake = NULL;
 
     ST__ASSERT(!vp->in_callback);
     ST__ASSERT(vp->current == me);
-    if (ST__UNLIKELY(vp->switch_out != NULL))
+    if (vp->switch_out != NULL)
         vp->switch_out();
-    next = next_thread(vp);
+    while (!ready(vp))
+        st__event_turn(vp);
+    next = start_next(vp);
     if (next != me) {
-        vp->current = next;
         st__asan_leave(next, &fake);
         st__switch(&me->sp, next->sp);
         st__asan_arrive(fake);
-        st__switched(vp);
     }
-    if (ST__UNLIKELY(vp->switch_in != NULL))
+    if (vp->switch_in != NULL) {
         vp->switch_in();
-    *vp->errno_place = saved_errno;
+        *vp->errno_place = me->saved_errno;
+    }
+}
+
+/* The fast path has no frame of its own: what belongs to a thread is set before the switch, so that
+ * nothing is left to do after it. */
+void st__sched(struct st_vp *vp, struct st_thread *me)
+{
+    struct st_thread *next;
+
+    me->saved_errno = *vp->errno_place;
+    if (ST__UNLIKELY(!ready(vp) || vp->always_slowly)) {
+        sched_slowly(vp, me);
+        return;
+    }
+    next = start_next(vp);
+    if (ST__LIKELY(next != me))
+        st__switch(&me->sp, next->sp);
 }
 
 void st__sched_last(struct st_vp *vp, struct st_thread *me)
 {
-    struct st_thread *next = next_thread(vp);
+    struct st_thread *next;
 
-    vp->current = next;
+    while (!ready(vp))
+        st__event_turn(vp);
+    next = start_next(vp);
     st__asan_leave(next, NULL);
     st__switch(&me->sp, next->sp);
     __builtin_unreachable();
 }
 
-int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t timeout)
+void st__reap(struct st_vp *vp)
 {
-    me->state = ST__WAITING;
-    if (timeout != ST_UTIME_NO_TIMEOUT)
-        (void)st__timer_set(vp, &me->timer, timeout); /* room is reserved: cannot fail */
-    st__sched(vp, me);
-    return me->reason;
-}
+    struct st_thread *ended = vp->reap;
 
-void st__wake(struct st_vp *vp, struct st_thread *thread, int reason)
-{
-    ST__ASSERT(thread->state == ST__WAITING);
-    thread->reason = reason;
-    thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
-    if (thread->queue != NULL)
-        st__queue_remove(thread);
-    if (thread->link.pprev != NULL)
-        st__fd_unlink(vp, &thread->link);
-    st__runq_push(vp, thread);
+    if (ended != NULL && ended != vp->current) {
+        vp->reap = NULL;
+        st__stack_free(vp, ended->stack);
+    }
 }
 
 void st_thread_yield(void)
@@ -108,34 +109,12 @@ void st_thread_yield(void)
     st__sched(vp, vp->current);
 }
 
-void st__queue_append(struct st__queue *queue, struct st_thread *thread)
-{
-    thread->queue = queue;
-    thread->queue_next = NULL;
-    thread->queue_prev = queue->tail;
-    if (queue->tail == NULL)
-        queue->head = thread;
-    else
-        queue->tail->queue_next = thread;
-    queue->tail = thread;
-}
-
-void st__queue_remove(struct st_thread *thread)
-{
-    struct st__queue *queue = thread->queue;
-
-    if (thread->queue_prev == NULL)
-        queue->head = thread->queue_next;
-    else
-        thread->queue_prev->queue_next = thread->queue_next;
-    if (thread->queue_next == NULL)
-        queue->tail = thread->queue_prev;
-    else
-        thread->queue_next->queue_prev = thread->queue_prev;
-    thread->queue = NULL;
-}
-
 #ifdef ST_SWITCH_CB
+static void set_path(struct st_vp *vp)
+{
+    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL;
+}
+
 st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
@@ -145,6 +124,7 @@ st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb)
         return NULL;
     previous = vp->switch_in;
     vp->switch_in = cb;
+    set_path(vp);
     return previous;
 }
 
@@ -157,6 +137,7 @@ st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb)
         return NULL;
     previous = vp->switch_out;
     vp->switch_out = cb;
+    set_path(vp);
     return previous;
 }
 #endif

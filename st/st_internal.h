@@ -52,6 +52,13 @@ extern void st__fatal(const char *what) __attribute__((noreturn, cold));
 
 #define ST__STRINGIZE_(x) #x
 #define ST__STRINGIZE(x)  ST__STRINGIZE_(x)
+/* Builds that check invariants or stacks take the scheduler's slow path always. */
+#if defined(ST_DEBUG)
+#define ST__ALWAYS_SLOWLY 1
+#else
+#define ST__ALWAYS_SLOWLY ST__ASAN
+#endif
+
 #ifdef ST_DEBUG
 #define ST__ASSERT(cond)                                                                           \
     do {                                                                                           \
@@ -90,7 +97,8 @@ struct st_thread {
     bool token;             /* left by st_thread_unpark() */
     bool parked;            /* is in st_thread_park() */
     bool joinable;
-    int reason; /* why st__wake() was called: 0, ETIME, EINTR, EBADF */
+    int reason;      /* why st__wake() was called: 0, ETIME, EINTR, EBADF */
+    int saved_errno; /* while it does not run */
 
     struct st__queue *queue; /* the line it stands in, or NULL */
     struct st_thread *queue_next, *queue_prev;
@@ -198,15 +206,17 @@ struct st__stack_pool {
  * The VP
  * ---------------------------------------------------------------------------------------------- */
 
-enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16, ST__MAX_PATIENCE = 64 };
+enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16, ST__MAX_PATIENCE = 256 };
 
 struct st_vp {
     struct st_thread *current;
     struct st_thread *runq_head, *runq_tail;
-    unsigned runq_count;
-    int budget;             /* switches left before epoll is visited again */
-    int patience;           /* the least budget: grows while visits find nothing */
-    struct st_thread *reap; /* has ended and left its stack to whoever runs next */
+    unsigned long long queued; /* threads put into the run queue so far */
+    int budget;                /* switches left before epoll is visited again */
+    int budget_given;          /* at the last visit: the difference is not in stats.switches yet */
+    int patience;              /* the least budget: grows while visits find nothing */
+    bool always_slowly;        /* switch callbacks are set, or a sanitizer watches */
+    struct st_thread *reap;    /* has ended; its stack is freed by a later thread */
     int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;
 
@@ -267,12 +277,19 @@ static inline int st__fail(int error)
 extern void st__sched(struct st_vp *vp, struct st_thread *me);
 /* The same for a thread that has ended. */
 extern void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
-/* Waits until st__wake(); returns its reason. A timeout is reason ETIME. */
-extern int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t timeout);
-/* Makes a waiting thread ready and takes it out of its queue and link. */
-extern void st__wake(struct st_vp *vp, struct st_thread *thread, int reason);
-/* What a thread does first whenever it gets the VP: frees the stack of one that ended. */
-extern void st__switched(struct st_vp *vp);
+/* Frees the stack of a thread that has ended, unless the scheduler still runs on it. */
+extern void st__reap(struct st_vp *vp);
+
+static inline unsigned long long st__switches(const struct st_vp *vp)
+{
+    return vp->stats.switches + (unsigned long long)(vp->budget_given - vp->budget);
+}
+
+/* Threads in the run queue. */
+static inline unsigned long long st__runq_count(const struct st_vp *vp)
+{
+    return vp->queued - st__switches(vp);
+}
 
 static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
 {
@@ -283,20 +300,8 @@ static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
     else
         vp->runq_tail->next = thread;
     vp->runq_tail = thread;
-    vp->runq_count++;
+    vp->queued++;
 }
-
-/* Delivers a pending interrupt: -1 with EINTR if there was one. */
-static inline int st__take_interrupt(struct st_thread *me)
-{
-    if (ST__LIKELY(!me->interrupted))
-        return 0;
-    me->interrupted = false;
-    return st__fail(EINTR);
-}
-
-extern void st__queue_append(struct st__queue *queue, struct st_thread *thread);
-extern void st__queue_remove(struct st_thread *thread);
 
 /* --- switch_*.S --- */
 
@@ -434,6 +439,86 @@ static inline void st__valgrind_deregister(struct st__stack *stack)
 #endif
 
 #pragma GCC visibility pop
+
+/* ------------------------------------------------------------------------------------------------
+ * Waiting and waking: what every call that blocks goes through
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Delivers a pending interrupt: -1 with EINTR if there was one. */
+static inline int st__take_interrupt(struct st_thread *me)
+{
+    if (ST__LIKELY(!me->interrupted))
+        return 0;
+    me->interrupted = false;
+    return st__fail(EINTR);
+}
+
+static inline void st__queue_append(struct st__queue *queue, struct st_thread *thread)
+{
+    thread->queue = queue;
+    thread->queue_next = NULL;
+    thread->queue_prev = queue->tail;
+    if (queue->tail == NULL)
+        queue->head = thread;
+    else
+        queue->tail->queue_next = thread;
+    queue->tail = thread;
+}
+
+static inline void st__queue_remove(struct st_thread *thread)
+{
+    struct st__queue *queue = thread->queue;
+
+    if (thread->queue_prev == NULL)
+        queue->head = thread->queue_next;
+    else
+        thread->queue_prev->queue_next = thread->queue_next;
+    if (thread->queue_next == NULL)
+        queue->tail = thread->queue_prev;
+    else
+        thread->queue_next->queue_prev = thread->queue_prev;
+    thread->queue = NULL;
+}
+
+/* Waits until st__wake(); returns its reason. A timeout is reason ETIME. */
+static inline int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t timeout)
+{
+    me->state = ST__WAITING;
+    if (timeout != ST_UTIME_NO_TIMEOUT)
+        (void)st__timer_set(vp, &me->timer, timeout); /* room is reserved: cannot fail */
+    st__sched(vp, me);
+    return me->reason;
+}
+
+/* Makes a waiting thread ready and takes it out of its queue and link. */
+static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reason)
+{
+    ST__ASSERT(thread->state == ST__WAITING);
+    thread->reason = reason;
+    thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
+    if (thread->queue != NULL)
+        st__queue_remove(thread);
+    if (thread->link.pprev != NULL)
+        st__fd_unlink(vp, &thread->link);
+    st__runq_push(vp, thread);
+}
+
+/* Makes the first of a line ready. */
+static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
+{
+    struct st_thread *thread = queue->head;
+
+    ST__ASSERT(thread->state == ST__WAITING && thread->link.pprev == NULL);
+    queue->head = thread->queue_next;
+    if (queue->head != NULL)
+        queue->head->queue_prev = NULL;
+    else
+        queue->tail = NULL;
+    thread->queue = NULL;
+    thread->reason = 0;
+    thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
+    st__runq_push(vp, thread);
+}
 
 #include "st_sys.h"
 

@@ -452,6 +452,7 @@ int st_set_stack_cache(int max_cached)
 
     if (vp == NULL)
         return st__fail(EPERM);
+    st__reap(vp);
     previous = (int)vp->stacks.max_cached;
     vp->stacks.max_cached = max_cached < 0 ? 0 : (size_t)max_cached;
     trim_cache(vp);
@@ -460,11 +461,12 @@ int st_set_stack_cache(int max_cached)
 
 void st_get_stack_stats(st_stack_stats_t *stats)
 {
-    const struct st_vp *vp = st__vp;
+    struct st_vp *vp = st__vp;
 
     memset(stats, 0, sizeof(*stats));
     if (vp == NULL)
         return;
+    st__reap(vp);
     stats->in_use = vp->stacks.in_use;
     stats->cached = vp->stacks.cached;
     stats->peak = vp->stacks.peak;

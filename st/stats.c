@@ -15,5 +15,6 @@ void st_get_stats(st_stats_t *stats)
         return;
     }
     *stats = vp->stats;
-    stats->runq = vp->runq_count;
+    stats->switches = st__switches(vp);
+    stats->runq = st__runq_count(vp);
 }

@@ -59,7 +59,7 @@ int st_cond_signal(st_cond_t cvar)
     struct st_vp *vp = st__vp_get();
 
     if (vp != NULL && cvar->waiters.head != NULL)
-        st__wake(vp, cvar->waiters.head, 0);
+        st__wake_first(vp, &cvar->waiters);
     return 0;
 }
 
@@ -70,7 +70,7 @@ int st_cond_broadcast(st_cond_t cvar)
     if (vp == NULL)
         return 0;
     while (cvar->waiters.head != NULL)
-        st__wake(vp, cvar->waiters.head, 0);
+        st__wake_first(vp, &cvar->waiters);
     return 0;
 }
 
@@ -124,7 +124,7 @@ int st_mutex_unlock(st_mutex_t lock)
         return st__fail(EPERM);
     lock->owner = lock->waiters.head;
     if (lock->owner != NULL)
-        st__wake(vp, lock->owner, 0);
+        st__wake_first(vp, &lock->waiters);
     return 0;
 }
 

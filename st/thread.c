@@ -47,6 +47,7 @@ st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
         errno = EINVAL;
         return NULL;
     }
+    st__reap(vp);
     if (st__timer_reserve(vp, vp->stats.threads + 1) < 0)
         return NULL;
     stack = st__stack_new(vp, (size_t)(stack_size == 0 ? DEFAULT_STACK_SIZE : stack_size));
@@ -66,11 +67,7 @@ st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
 
 void st__thread_main(struct st_thread *me)
 {
-    struct st_vp *vp = st__vp;
-
     st__asan_arrive(NULL);
-    st__switched(vp);
-    errno = 0;
     st_thread_exit(me->start(me->arg));
 }
 
@@ -78,6 +75,7 @@ void st__thread_main(struct st_thread *me)
 static void retire(struct st_vp *vp, struct st_thread *me)
 {
     me->state = ST__ZOMBIE;
+    st__reap(vp);
     if (!me->joinable) {
         if (me->stack != NULL) /* not the primordial thread */
             vp->reap = me;
