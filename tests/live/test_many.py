@@ -52,7 +52,7 @@ def test_2000_idle_connections_hold_no_thread(crowd):
 @pytest.mark.stm_only
 def test_2000_connections_without_a_first_byte_hold_no_thread(crowd):
     """AcceptFilter none: the kernel does not wait for the first byte in the server's place."""
-    server = serve(processes=1, threads=8, directives="AcceptFilter http none")
+    server = crowd(1, directives="AcceptFilter http none")
     with Conns(server.port, mode="new") as conns:
         assert conns.open(2000).open == 2000
         for _ in range(20):

@@ -64,14 +64,14 @@ def test_directives_are_listed(asked):
 @pytest.mark.stm_only
 @pytest.mark.parametrize("name", ["NumVPs", "StartThreads", "MinSpareThreads", "MaxSpareThreads",
                                   "MaxThreads", "StackSize"])
-@pytest.mark.parametrize("value", ["0", "-1", "many", "10x", "99999999999999", "2147483648", '""'])
+@pytest.mark.parametrize("value", ["0", "-1", "many", "10x", "99999999999999", "2147483648"])
 def test_bad_value(asked, name, value):
     """The error names directive, value and range, and -t fails."""
     run = asked("-t", directives=f"{name} {value}")
     message = run.stderr
     assert run.returncode != 0, message
     assert name in message
-    assert value.strip('"') in message
+    assert value in message
     assert re.search(r"from \S+ to \S+|between \S+ and \S+", message), message
 
 
