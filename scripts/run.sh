@@ -264,6 +264,8 @@ launch()
             ((fd <= 2)) || eval "exec $fd>&-"
         done
         unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+        # Room for 10,000 connections and more, for each MPM the same; less where less is allowed.
+        ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
         exec "$HTTPD" -d "$root" -f "$root/conf/httpd.conf" -k start
     ) </dev/null >"$root/logs/start.log" 2>&1
 }

@@ -3,12 +3,14 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
+import urllib.request
 
 import pytest
-from conftest import MODULE, PAGE, Checkout, run, wait_for
+from conftest import MODULE, PAGE, TOP, Checkout, free_ports, run, wait_for
 
 MPMS = ["event", "worker", "prefork",
         pytest.param("stm", marks=pytest.mark.skipif(not MODULE.exists(), reason="not built"))]
@@ -236,6 +238,14 @@ def test_inherits_nothing(checkout):
         os.close(writer)
 
 
+def test_descriptors(checkout):
+    """Every MPM may open as many as the user may allow it, up to 65536."""
+    assert checkout.script("start").returncode == 0
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = resource.prlimit(checkout.pid(), resource.RLIMIT_NOFILE)
+    assert limits == (65536 if hard == resource.RLIM_INFINITY else min(hard, 65536), hard)
+
+
 def test_changed_page_stays(checkout):
     """The page is the user's to change."""
     assert checkout.script("start").returncode == 0
@@ -308,3 +318,22 @@ def test_processes_that_come_and_go(checkout, folder):
     assert "NLWP" in started.stdout
     assert checkout.script("stop", PATH=path).returncode == 0
     assert ended(checkout)
+
+
+def test_make(folder):
+    """The commands of the README, with the Makefile between."""
+    port = str(free_ports(1)[0])
+    settings = [f"BUILD={folder.relative_to(TOP)}", f"PORT={port}", "MPM=event", "DEPS=no"]
+    try:
+        started = run(["make", "run", *settings], cwd=TOP)
+        assert started.returncode == 0, started.stderr
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            assert answer.read().decode() == PAGE
+        again = run(["make", "run", *settings], cwd=TOP)
+        assert again.returncode != 0 and "runs already" in again.stderr
+        assert "MPM event" in run(["make", "status", *settings], cwd=TOP).stdout
+        unknown = run(["make", "run", *settings, "MPM=threads"], cwd=TOP)
+        assert unknown.returncode != 0 and "stm event worker prefork" in unknown.stderr
+    finally:
+        stopped = run(["make", "stop", *settings], cwd=TOP)
+    assert stopped.returncode == 0 and "Stopped" in stopped.stdout
