@@ -22,6 +22,6 @@ $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS)
 
-test-live: $(LIVE_TOOLS) $(filter %/mod_mpm_stm.so,$(PRODUCTS))
+test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)

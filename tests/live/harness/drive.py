@@ -53,8 +53,9 @@ class _Program:
 class Conns(_Program):
     """Many connections at once; see tools/conns.c for modes and commands."""
 
-    def __init__(self, port, mode="keep", path="/", sources=1):
-        super().__init__("conns", "-p", port, "-m", mode, "-u", path, "-s", sources)
+    def __init__(self, port, mode="keep", path="/", sources=1, batch=500):
+        super().__init__("conns", "-p", port, "-m", mode, "-u", path, "-s", sources,
+                         "-b", batch)
 
     def _command(self, line):
         self._say(line)

@@ -4,7 +4,7 @@
  * say a word, that dwindle along in single bytes, or that wait for a slow answer. Run by
  * tests/live/test_*.py and bench/httpd, which give it commands on its standard input.
  *
- *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES]
+ *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]
  *
  *   keep: one request, its response, then silence    new: not a byte    part: half a request
  *
@@ -22,7 +22,7 @@
 #include <stdbool.h>
 
 #define MAX_CONNS 200000
-#define OPENING_AT_ONCE 500 /* below the usual listen backlogs: no SYN is to be lost */
+#define DEFAULT_BATCH 500 /* below the usual listen backlogs: no SYN is to be lost */
 
 enum mode { KEEP, NEW, PART };
 enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };
@@ -34,13 +34,13 @@ struct conn {
 };
 
 static struct {
-    int port, sources, epoll;
+    int port, sources, batch, epoll;
     enum mode mode;
     char request[512];
     struct conn *conns[MAX_CONNS];
     int count, connecting, asked, open, answered, closed, failed;
     bool hurry; /* `send`: connected is enough */
-} all = {.sources = 1};
+} all = {.sources = 1, .batch = DEFAULT_BATCH};
 
 static void finish(struct conn *conn, enum state state)
 {
@@ -153,7 +153,7 @@ static void open_many(int count, bool responses)
 {
     while (count-- > 0) {
         open_one();
-        while (all.connecting + (responses ? all.asked : 0) >= OPENING_AT_ONCE)
+        while (all.connecting + (responses ? all.asked : 0) >= all.batch)
             turn(1000);
     }
     settle(responses);
@@ -197,7 +197,7 @@ static void obey(char *line)
 static void options(int argc, char **argv)
 {
     const char *path = "/";
-    for (int option; (option = getopt(argc, argv, "p:m:u:s:")) != -1;)
+    for (int option; (option = getopt(argc, argv, "p:m:u:s:b:")) != -1;)
         switch (option) {
         case 'p':
             all.port = number(optarg, 1, 65535);
@@ -211,8 +211,11 @@ static void options(int argc, char **argv)
         case 's':
             all.sources = number(optarg, 1, 250);
             break;
+        case 'b':
+            all.batch = number(optarg, 1, DEFAULT_BATCH);
+            break;
         default:
-            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES]");
+            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]");
         }
     snprintf(all.request, sizeof all.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
 }
