@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_accept and st_connect: addresses, refusal, timeouts, many at once, one listener in two processes. */
+/* st_accept and st_connect: addresses, refusal, timeouts, many at once, one listener in two
+ * processes. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -169,7 +170,9 @@ static void many_threads_accept_on_one_socket(void)
     assert_ok(st_netfd_close(listener));
 }
 
-/* --- connect ------------------------------------------------------------------------------------------------------ */
+/* --- connect
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void connect_is_refused(void)
 {
@@ -244,7 +247,8 @@ static void connect_times_out(void)
     close(server);
 }
 
-/* --- one listener, several processes ------------------------------------------------------------------------------ */
+/* --- one listener, several processes
+ * ------------------------------------------------------------------------------ */
 
 enum { CONNECTIONS = 40 };
 
@@ -261,7 +265,8 @@ static void *accept_and_tell(void *arg)
     }
 }
 
-/* As 1.9's programs do: st_init and the listening sockets first, then fork, then the threads of each process. */
+/* As 1.9's programs do: st_init and the listening sockets first, then fork, then the threads of
+ * each process. */
 static pid_t fork_server(char name)
 {
     pid_t pid = fork();

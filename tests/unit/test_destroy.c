@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a VP: st_destroy, a second st_init, several VPs in one process, calls where there is no VP. */
+/* The life of a VP: st_destroy, a second st_init, several VPs in one process, calls where there is
+ * no VP. */
 #include "unit.h"
 
 #include <pthread.h>
@@ -142,7 +143,8 @@ static void destroy_disarms_watches(void)
     assert_int_equal(count, 0);
 }
 
-/* --- other kernel threads ----------------------------------------------------------------------------------------- */
+/* --- other kernel threads
+ * ----------------------------------------------------------------------------------------- */
 
 static void *no_vp_calls(void *arg)
 {

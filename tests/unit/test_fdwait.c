@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readiness of bare descriptors: st_fd_wait, _ready, _drained, _again, _rearm, _forget; half-close above all. */
+/* Readiness of bare descriptors: st_fd_wait, _ready, _drained, _again, _rearm, _forget; half-close
+ * above all. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -115,7 +116,9 @@ static void errors(void)
     close(file);
 }
 
-/* --- half-close ---------------------------------------------------------------------------------------------------- */
+/* --- half-close
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* Data and FIN come together: a short read does not mean drained, the FIN is still to be read. */
 static void a_fin_after_the_data_is_seen_at_once(void)
@@ -131,7 +134,8 @@ static void a_fin_after_the_data_is_seen_at_once(void)
     close_pair();
 }
 
-/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP tells of the end. */
+/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP tells of the end.
+ */
 static void a_fin_while_nobody_waits(void)
 {
     open_pair();
@@ -187,7 +191,9 @@ static void a_closed_peer_is_hup(void)
     close_pair();
 }
 
-/* --- waiting ------------------------------------------------------------------------------------------------------- */
+/* --- waiting
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void readers_and_writers_wait_side_by_side(void)
 {
@@ -296,7 +302,8 @@ static void event_meets_timeout(void)
     close_pair();
 }
 
-/* --- behind libst's back ------------------------------------------------------------------------------------------- */
+/* --- behind libst's back
+ * ------------------------------------------------------------------------------------------- */
 
 static void rearm_asks_the_kernel(void)
 {
@@ -323,7 +330,8 @@ static void rearm_of_one_never_registered(void)
     close_pair();
 }
 
-/* Closed without st_fd_forget and opened again: the number is registered in the table, not in epoll. */
+/* Closed without st_fd_forget and opened again: the number is registered in the table, not in
+ * epoll. */
 static void rearm_after_an_untold_close(void)
 {
     open_pair();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_init and what is set before it: event system, fd limit, clock, switch callbacks; and the process's end. */
+/* st_init and what is set before it: event system, fd limit, clock, switch callbacks; and the
+ * process's end. */
 #include "unit.h"
 
 #include <signal.h>
@@ -94,7 +95,8 @@ static void init_ignores_sigpipe(void)
     assert_ok(st_netfd_close(out));
 }
 
-/* --- the end of the process -------------------------------------------------------------------------------------- */
+/* --- the end of the process
+ * -------------------------------------------------------------------------------------- */
 
 static int last_ran_fd;
 
@@ -128,7 +130,8 @@ static void last_exit_ends_the_process_with_0(void)
     assert_int_equal(byte, '!');
 }
 
-/* --- switch callbacks -------------------------------------------------------------------------------------------- */
+/* --- switch callbacks
+ * -------------------------------------------------------------------------------------------- */
 
 static struct {
     int in, out;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_thread_interrupt: against every blocking call, before the block, twice, at the dead, and in a race with the wakeup. */
+/* st_thread_interrupt: against every blocking call, before the block, twice, at the dead, and in a
+ * race with the wakeup. */
 #include "unit.h"
 
 #include <netinet/in.h>
@@ -7,7 +8,8 @@
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
 
-/* --- every blocking call ------------------------------------------------------------------------------------------ */
+/* --- every blocking call
+ * ------------------------------------------------------------------------------------------ */
 
 static st_netfd_t empty, full, listener, datagram;
 static st_cond_t cond;
@@ -245,7 +247,9 @@ static void an_interrupt_before_the_block_is_kept(void)
     close_everything();
 }
 
-/* --- what it is not ----------------------------------------------------------------------------------------------- */
+/* --- what it is not
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void it_does_not_stay_after_it_was_told(void)
 {
@@ -291,14 +295,17 @@ static void the_dead_are_not_disturbed(void)
     assert_ptr_equal(value, &cookie);
 }
 
-/* --- races -------------------------------------------------------------------------------------------------------- */
+/* --- races
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void *wait_cond(void *arg)
 {
     return (void *)(intptr_t)(st_cond_wait(arg) == 0 ? 0 : errno);
 }
 
-/* Signal and interrupt in one turn: the waiter is told of the interrupt, at once or at its next block. */
+/* Signal and interrupt in one turn: the waiter is told of the interrupt, at once or at its next
+ * block. */
 static void interrupt_meets_signal(void)
 {
     for (int order = 0; order < 2; order++) {
@@ -325,7 +332,8 @@ static void *take_mutex(void *arg)
     return (void *)(intptr_t)st_mutex_unlock(arg);
 }
 
-/* The lock was handed over before the interrupt came: the new owner has it and must not report otherwise. */
+/* The lock was handed over before the interrupt came: the new owner has it and must not report
+ * otherwise. */
 static void interrupt_after_the_mutex_was_given(void)
 {
     void *error = &error;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_read, st_write and all their variants on streams: what comes whole, in parts, late, never, and after the end. */
+/* st_read, st_write and all their variants on streams: what comes whole, in parts, late, never, and
+ * after the end. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -27,7 +28,8 @@ static void feed(const char *text)
     assert_int_equal(write(osfd, text, strlen(text)), strlen(text));
 }
 
-/* Feeds one byte, then lets the others run, for each byte of arg; then half-closes if the text ends in '|'. */
+/* Feeds one byte, then lets the others run, for each byte of arg; then half-closes if the text ends
+ * in '|'. */
 static void *feed_slowly(void *arg)
 {
     for (const char *c = arg; *c; c++) {
@@ -40,7 +42,9 @@ static void *feed_slowly(void *arg)
     return NULL;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------ */
+/* --- reading
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void read_takes_what_is_there(void)
 {
@@ -209,7 +213,9 @@ static void readv_resid_at_the_end_of_stream(void)
     close_half();
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
+/* --- writing
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static size_t drained;
 
@@ -264,7 +270,8 @@ static void write_goes_on_until_all_is_written(void)
     free(pattern);
 }
 
-/* 40 vectors of uneven lengths, empty ones among them: more than fit in one write, and than 1.9 keeps on its stack. */
+/* 40 vectors of uneven lengths, empty ones among them: more than fit in one write, and than 1.9
+ * keeps on its stack. */
 static int cut(struct iovec *iov, int n, char *pattern)
 {
     size_t at = 0;
@@ -408,7 +415,8 @@ static void the_peer_goes_while_a_writer_waits(void)
     assert_ok(st_netfd_close(netfd));
 }
 
-/* --- timeouts by the virtual clock -------------------------------------------------------------------------------- */
+/* --- timeouts by the virtual clock
+ * -------------------------------------------------------------------------------- */
 
 static int result_errno;
 

@@ -122,7 +122,8 @@ static void join_is_refused_when_interrupted_before(void)
     end(target);
 }
 
-/* An interrupt of the joiner in the same turn in which the target ends: the join has an answer, and nothing is lost. */
+/* An interrupt of the joiner in the same turn in which the target ends: the join has an answer, and
+ * nothing is lost. */
 static void an_interrupt_that_meets_the_end(void)
 {
     for (int order = 0; order < 2; order++) {

@@ -76,7 +76,8 @@ static void boundaries_are_kept(void)
     close_two();
 }
 
-/* Each receive is shorter than the buffer: with edge-triggered readiness that must not be taken for "drained". */
+/* Each receive is shorter than the buffer: with edge-triggered readiness that must not be taken for
+ * "drained". */
 static void a_burst_is_received_whole(void)
 {
     open_two();
@@ -174,7 +175,9 @@ static void a_descriptor_is_passed(void)
     assert_ok(st_netfd_close(two));
 }
 
-/* --- a full socket ------------------------------------------------------------------------------------------------ */
+/* --- a full socket
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static st_netfd_t pair_left, pair_right;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mutexes: ownership, the errors, hand-over in order of arrival. Interrupts of waiters are in test_interrupt.c. */
+/* Mutexes: ownership, the errors, hand-over in order of arrival. Interrupts of waiters are in
+ * test_interrupt.c. */
 #include "unit.h"
 
 static st_mutex_t mutex;
@@ -78,7 +79,8 @@ static void waiters_get_it_in_order(void)
     assert_ok(st_mutex_destroy(mutex));
 }
 
-/* Unlocking gives the mutex to the first waiter: who comes later, even before it has run, does not overtake. */
+/* Unlocking gives the mutex to the first waiter: who comes later, even before it has run, does not
+ * overtake. */
 static void hand_over_cannot_be_overtaken(void)
 {
     mutex = st_mutex_new();
@@ -109,7 +111,9 @@ static void destroy_is_refused_while_in_use(void)
     assert_ok(st_mutex_destroy(mutex));
 }
 
-/* --- under load --------------------------------------------------------------------------------------------------- */
+/* --- under load
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static int inside, total, rounds;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_thread_park and st_thread_unpark: the token, timeouts, interrupts, and what meets in one turn. */
+/* st_thread_park and st_thread_unpark: the token, timeouts, interrupts, and what meets in one turn.
+ */
 #include "unit.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
@@ -62,7 +63,8 @@ static void unpark_wakes_and_does_not_yield(void)
     assert_int_equal(parker.error, 0);
 }
 
-/* The thread is ready already when the second unpark comes: it is the same wakeup, and leaves nothing behind. */
+/* The thread is ready already when the second unpark comes: it is the same wakeup, and leaves
+ * nothing behind. */
 static void two_unparks_before_it_runs_are_one(void)
 {
     struct parker parker = {FOREVER, 2, 0, -1};
@@ -99,7 +101,8 @@ static void interrupt_wakes(void)
     assert_int_equal(parker.error, EINTR);
 }
 
-/* --- by the virtual clock ----------------------------------------------------------------------------------------- */
+/* --- by the virtual clock
+ * ----------------------------------------------------------------------------------------- */
 
 static void timeout_at_its_time(void)
 {
@@ -132,7 +135,8 @@ static void an_unpark_ends_the_timer(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* Unparked, and the time comes before it has run: it was unparked. Nothing is left over for the next park. */
+/* Unparked, and the time comes before it has run: it was unparked. Nothing is left over for the
+ * next park. */
 static void unpark_then_timeout(void)
 {
     struct parker parker = {1000, 2, 0, -1};
@@ -150,7 +154,8 @@ static void unpark_then_timeout(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* --- a queue on top of it ----------------------------------------------------------------------------------------- */
+/* --- a queue on top of it
+ * ----------------------------------------------------------------------------------------- */
 
 enum { STAGES = 50 };
 static st_thread_t stages[STAGES + 1];

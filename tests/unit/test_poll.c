@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_poll and st_netfd_poll: sets of descriptors, half-close, errors, many threads on one descriptor. */
+/* st_poll and st_netfd_poll: sets of descriptors, half-close, errors, many threads on one
+ * descriptor. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -218,7 +219,8 @@ static void urgent_data_is_pollpri(void)
     close(listener);
 }
 
-/* --- the end of a stream ------------------------------------------------------------------------------------------ */
+/* --- the end of a stream
+ * ------------------------------------------------------------------------------------------ */
 
 static void half_close_is_readable(void)
 {
@@ -271,9 +273,11 @@ static void a_regular_file_is_ready(void)
     close(pd.fd);
 }
 
-/* --- a number that comes again ------------------------------------------------------------------------------------ */
+/* --- a number that comes again
+ * ------------------------------------------------------------------------------------ */
 
-/* The program closes and reopens behind the library's back, as 1.9's users may do between two calls of st_poll. */
+/* The program closes and reopens behind the library's back, as 1.9's users may do between two calls
+ * of st_poll. */
 static void a_reused_number_is_another_descriptor(void)
 {
     for (int round = 0; round < 20; round++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A descriptor number that is closed and comes again: what was reported of the old one must not reach the new one. */
+/* A descriptor number that is closed and comes again: what was reported of the old one must not
+ * reach the new one. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -8,7 +9,8 @@
 
 static int fds[2];
 
-/* Opens a pair of which our end has the number wanted (the lowest free one, if the test has closed it just now). */
+/* Opens a pair of which our end has the number wanted (the lowest free one, if the test has closed
+ * it just now). */
 static void open_at(int number)
 {
     unit_socketpair(fds);
@@ -36,14 +38,16 @@ static void a_new_descriptor_starts_unknown(void)
     close_pair();
 }
 
-/* The event of the old one is made before the close, and fetched after the new one is registered. */
+/* The event of the old one is made before the close, and fetched after the new one is registered.
+ */
 static void an_event_under_way_is_not_the_new_ones(void)
 {
     unit_socketpair(fds);
     int number = fds[0], kept = dup(number);
 
     assert_fails(st_fd_wait(number, POLLIN, ST_UTIME_NO_WAIT), ETIME);
-    /* kept keeps the old socket alive in epoll under its old registration, unless forget has removed it. */
+    /* kept keeps the old socket alive in epoll under its old registration, unless forget has
+     * removed it. */
     int old_peer = fds[1];
     st_fd_forget(number);
     close(number);
@@ -58,7 +62,8 @@ static void an_event_under_way_is_not_the_new_ones(void)
     close_pair();
 }
 
-/* The close is not told, and a duplicate keeps the old socket in epoll: the generation must tell them apart. */
+/* The close is not told, and a duplicate keeps the old socket in epoll: the generation must tell
+ * them apart. */
 static void an_untold_close_and_a_rearm(void)
 {
     unit_socketpair(fds);
@@ -87,7 +92,8 @@ struct batch {
 
 static int first_fd, second_fd;
 
-/* Both descriptors have events in one epoll_wait; whoever runs first closes the other's and opens a new one there. */
+/* Both descriptors have events in one epoll_wait; whoever runs first closes the other's and opens a
+ * new one there. */
 static void *close_the_other(void *arg)
 {
     struct batch *batch = arg;
@@ -125,7 +131,8 @@ static void replaced_within_one_turn(void)
     assert_int_equal(write(second[1], "2", 1), 1);
     assert_ok(st_thread_join(closer, NULL));
     assert_ok(st_thread_join(waiter, NULL));
-    /* It was woken for the old one, which was ready, or told that it is gone; never kept for the new one. */
+    /* It was woken for the old one, which was ready, or told that it is gone; never kept for the
+     * new one. */
     assert_true(batch.old_ready == POLLIN || batch.error == EBADF);
     assert_fails(st_fd_wait(fds[0], POLLIN, 1000), ETIME);
     close_pair();

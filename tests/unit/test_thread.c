@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Creation, order, exit, self and stack sizes of state threads, and what a switch keeps: registers, errno, rounding. */
+/* Creation, order, exit, self and stack sizes of state threads, and what a switch keeps: registers,
+ * errno, rounding. */
 #include "unit.h"
 
 #include <fenv.h>
@@ -15,7 +16,8 @@ static void *note(void *arg)
     return arg;
 }
 
-/* --- create and exit --------------------------------------------------------------------------------------------- */
+/* --- create and exit
+ * --------------------------------------------------------------------------------------------- */
 
 static void creation_does_not_yield(void)
 {
@@ -101,7 +103,9 @@ static void threads_create_threads(void)
     assert_int_equal(created_depth, 100);
 }
 
-/* --- stacks ------------------------------------------------------------------------------------------------------- */
+/* --- stacks
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void *use_stack(void *arg)
 {
@@ -157,7 +161,8 @@ static void stacks_are_randomized_when_asked(void)
 #endif
 }
 
-/* --- what a switch keeps ------------------------------------------------------------------------------------------ */
+/* --- what a switch keeps
+ * ------------------------------------------------------------------------------------------ */
 
 /* More live values than there are callee-saved registers. */
 static void *keep_registers(void *arg)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The clock, its replacement, the cached time, and sleeping, all by a virtual clock where time passes. */
+/* The clock, its replacement, the cached time, and sleeping, all by a virtual clock where time
+ * passes. */
 #include "unit.h"
 
 static void utime_goes_forward(void)
@@ -13,7 +14,8 @@ static void utime_goes_forward(void)
     }
 }
 
-/* Microseconds: a sleep of 20,000 of them is seen by the clock as at least that, and is not taken for ns or ms. */
+/* Microseconds: a sleep of 20,000 of them is seen by the clock as at least that, and is not taken
+ * for ns or ms. */
 static void utime_is_in_microseconds(void)
 {
     st_utime_t before = st_utime();
@@ -64,7 +66,9 @@ static void cached_time_moves_once_a_second(void)
     assert_int_equal(st_timecache_set(0), 0);
 }
 
-/* --- sleeping ----------------------------------------------------------------------------------------------------- */
+/* --- sleeping
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static char woken[32];
 
@@ -177,7 +181,8 @@ static void a_huge_timeout_does_not_wrap(void)
 }
 #endif
 
-/* "Timeouts are measured since the last context switch": what a thread computed before counts against its timeout. */
+/* "Timeouts are measured since the last context switch": what a thread computed before counts
+ * against its timeout. */
 static void *compute_then_sleep(void *arg)
 {
     unit_settle();

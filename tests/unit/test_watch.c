@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches: one-shot readiness and timers without a thread, and listeners (ST_WATCH_ACCEPT) shared by processes. */
+/* Watches: one-shot readiness and timers without a thread, and listeners (ST_WATCH_ACCEPT) shared
+ * by processes. */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -52,7 +53,9 @@ static void eat(void)
     st_fd_drained(fds[0], POLLIN);
 }
 
-/* --- readiness ----------------------------------------------------------------------------------------------------- */
+/* --- readiness
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void it_fires_once(void)
 {
@@ -219,7 +222,8 @@ static void it_shares_with_a_thread(void)
     stop(&watch);
 }
 
-/* --- timers, by the virtual clock ---------------------------------------------------------------------------------- */
+/* --- timers, by the virtual clock
+ * ---------------------------------------------------------------------------------- */
 
 static void a_timeout_is_ready_zero(void)
 {
@@ -284,7 +288,8 @@ static void the_deadline_moves_earlier(void)
     st_watch_free(&timer);
 }
 
-/* Disarmed with a lazy entry left behind, then armed anew: the old entry's time does not fire it. */
+/* Disarmed with a lazy entry left behind, then armed anew: the old entry's time does not fire it.
+ */
 static void a_left_entry_does_not_fire_the_next(void)
 {
     st_watch_t timer;
@@ -321,7 +326,9 @@ static void free_lets_the_memory_go(void)
     assert_int_equal(seen.calls, 0);
 }
 
-/* --- in the callback ----------------------------------------------------------------------------------------------- */
+/* --- in the callback
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void rearm_itself(st_watch_t *watch, int ready)
 {
@@ -380,7 +387,8 @@ static void disarm_the_other(st_watch_t *watch, int ready)
     st_watch_disarm(watch == &victims[0] ? &victims[1] : &victims[0]);
 }
 
-/* Both are due in one turn, by time or by event: the first one's callback disarms the second, which stays silent. */
+/* Both are due in one turn, by time or by event: the first one's callback disarms the second, which
+ * stays silent. */
 static void a_callback_disarms_another_that_is_due(void)
 {
     int other[2];
@@ -438,7 +446,9 @@ static void a_callback_wakes_and_creates_threads(void)
     st_watch_free(&timer);
 }
 
-/* --- many ---------------------------------------------------------------------------------------------------------- */
+/* --- many
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static st_utime_t last_deadline;
 static int fired;
@@ -459,7 +469,8 @@ static void in_order(st_watch_t *watch, int ready)
     fired++;
 }
 
-/* 10,000 timers in random order; a third is disarmed, a third moved; the rest and the moved fire in order. */
+/* 10,000 timers in random order; a third is disarmed, a third moved; the rest and the moved fire in
+ * order. */
 static void ten_thousand_timers_in_random_order(void)
 {
     int n = unit_scaled(10000), expected = 0;
@@ -532,7 +543,9 @@ static void many_idle_connections(void)
     free(watches);
 }
 
-/* --- listeners ----------------------------------------------------------------------------------------------------- */
+/* --- listeners
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static struct sockaddr_storage addr;
 static socklen_t addr_len;
@@ -565,7 +578,8 @@ static int connect_one(void)
     return client;
 }
 
-/* Level-triggered and persistent: one accept per call, and it is called until the queue is empty. */
+/* Level-triggered and persistent: one accept per call, and it is called until the queue is empty.
+ */
 static void a_listener_is_called_until_empty(void)
 {
     int accepted = 0, clients[10];
@@ -612,7 +626,8 @@ static void one_accept_watch_per_descriptor(void)
     close(listener);
 }
 
-/* Two processes, each a VP with a watch on the same listener: every connection is accepted once, by one of them. */
+/* Two processes, each a VP with a watch on the same listener: every connection is accepted once, by
+ * one of them. */
 enum { PROCESSES = 2, CONNECTIONS = 100 };
 static int *shared; /* per process: connections accepted */
 

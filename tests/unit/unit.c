@@ -19,7 +19,8 @@ st_utime_t unit_clock = 1000000;
 jmp_buf shim_test;
 #endif
 
-/* cmocka catches these and would longjmp from a state thread's stack; a child gives them back to whoever had them. */
+/* cmocka catches these and would longjmp from a state thread's stack; a child gives them back to
+ * whoever had them. */
 static const int crash_signals[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGSYS};
 static struct sigaction crash_actions[sizeof(crash_signals) / sizeof(crash_signals[0])];
 
@@ -35,7 +36,8 @@ static void restore_crash_actions(void)
         sigaction(crash_signals[i], &crash_actions[i], NULL);
 }
 
-/* --- one child per test ----------------------------------------------------------------------------------------- */
+/* --- one child per test
+ * ----------------------------------------------------------------------------------------- */
 
 static int scale(void)
 {
@@ -134,7 +136,8 @@ void unit_skip(const char *reason)
     _exit(SKIPPED);
 }
 
-/* --- the virtual clock ------------------------------------------------------------------------------------------ */
+/* --- the virtual clock
+ * ------------------------------------------------------------------------------------------ */
 
 st_utime_t unit_clock_read(void)
 {
@@ -148,7 +151,8 @@ void unit_settle(void)
         assert_ok(st_usleep(ST_UTIME_NO_WAIT)); /* each visits the event system */
 }
 #else
-/* What a turn has made ready runs before the next turn; three, for what they make ready in their turn. */
+/* What a turn has made ready runs before the next turn; three, for what they make ready in their
+ * turn. */
 void unit_settle(void)
 {
     st_stats_t stats;
@@ -170,7 +174,9 @@ void unit_advance(st_utime_t us)
     unit_settle();
 }
 
-/* --- descriptors ------------------------------------------------------------------------------------------------ */
+/* --- descriptors
+ * ------------------------------------------------------------------------------------------------
+ */
 
 void unit_socketpair(int fds[2])
 {

@@ -11,7 +11,7 @@
 UNIT_DIR     := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
-UNIT_BEYOND_19 := destroy faults fdwait fork many park remote reuse stack stats watch
+UNIT_BEYOND_19 := destroy faults fdwait fork many park remote reuse stack stats timer watch
 UNIT_FAULTS   := faults
 UNIT_PROGRAMS := $(addprefix $(UNIT_DIR)/test_,$(if $(findstring ST_FAULTS,$(CPPFLAGS)),$(UNIT_SUBJECTS), \
                    $(filter-out $(UNIT_FAULTS),$(UNIT_SUBJECTS)))) $(UNIT_DIR)/test_compat

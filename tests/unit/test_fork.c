@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fork() in a VP: the child that goes on as 1.9's programs do, the child that wants no part of it,
+ * the parent unharmed. */
+#include "unit.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#define FOREVER ST_UTIME_NO_TIMEOUT
+
+static void expect_exit(pid_t pid, int code)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), code);
+}
+
+static void *read_byte(void *arg)
+{
+    char byte = 0;
+    ssize_t n = st_read(arg, &byte, 1, FOREVER);
+
+    return (void *)(intptr_t)(n == 1 ? byte : -errno);
+}
+
+/* --- the child
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void the_child_is_no_vp_at_first(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        /* What the I/O layer asks on every call: nothing of the parent's may run here by accident.
+         */
+        assert_false(st_is_vp());
+        assert_null(st_vp_self());
+        assert_fails(st_fd_wait(0, POLLIN, 0), EPERM);
+        st_fd_forget(0);
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+    assert_true(st_is_vp());
+}
+
+static void the_child_goes_on_with_its_copies(void)
+{
+    void *value = NULL;
+    st_netfd_t left, right;
+    st_thread_t reader;
+    pid_t pid;
+
+    unit_pair(&left, &right);
+    reader = st_thread_create(read_byte, right, 1, 0);
+    unit_settle(); /* it waits, registered in the parent's epoll */
+    pid = fork();
+    if (pid == 0) {
+        assert_ok(st_init());
+        assert_true(st_is_vp());
+        assert_int_equal(st_write(left, "c", 1, FOREVER), 1);
+        assert_ok(st_thread_join(reader, &value));
+        assert_int_equal((intptr_t)value, 'c');
+        assert_ok(st_usleep(100));
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+    /* The child has eaten its own byte; the parent's reader waits as before. */
+    assert_int_equal(st_write(left, "p", 1, FOREVER), 1);
+    assert_ok(st_thread_join(reader, &value));
+    assert_int_equal((intptr_t)value, 'p');
+    assert_ok(st_netfd_close(left));
+    assert_ok(st_netfd_close(right));
+}
+
+static void *count(void *arg)
+{
+    ++*(int *)arg;
+    st_usleep(ST_UTIME_NO_WAIT);
+    ++*(int *)arg;
+    return NULL;
+}
+
+/* Without any call of its own to begin with: the first 1.9 call takes the VP up again. */
+static void each_first_call_will_do(void)
+{
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            int n = 0;
+            st_thread_t thread;
+
+            if (i == 0)
+                assert_ok(st_usleep(0));
+            if (i == 1)
+                assert_int_equal(st_poll(NULL, 0, 10), 0);
+            if (i == 2)
+                assert_non_null(st_thread_self());
+            if (i == 3)
+                assert_null(st_set_switch_in_cb(NULL));
+            thread = st_thread_create(count, &n, 1, 0);
+            assert_non_null(thread);
+            assert_ok(st_thread_join(thread, NULL));
+            assert_int_equal(n, 2);
+            _exit(9);
+        }
+        expect_exit(pid, 9);
+    }
+}
+
+/* The forking thread need not be the primordial one. */
+static void *fork_here(void *arg)
+{
+    pid_t pid = fork();
+
+    (void)arg;
+    if (pid == 0) {
+        assert_ok(st_usleep(100));
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+    return NULL;
+}
+
+static void a_state_thread_forks(void)
+{
+    assert_ok(st_thread_join(st_thread_create(fork_here, NULL, 1, 0), NULL));
+}
+
+static void *sleep_and_tell(void *arg)
+{
+    assert_ok(st_usleep(1000));
+    *(int *)arg = 1;
+    return NULL;
+}
+
+static void the_childs_timers_go_on(void)
+{
+    int done = 0;
+    st_thread_t thread = st_thread_create(sleep_and_tell, &done, 1, 0);
+
+    unit_settle();
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        assert_ok(st_init());
+        unit_advance(999);
+        assert_int_equal(done, 0);
+        unit_advance(1);
+        assert_int_equal(done, 1);
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+    assert_int_equal(done, 0);
+    unit_advance(1000);
+    assert_ok(st_thread_join(thread, NULL));
+}
+
+/* A grandchild, and a child that destroys its copy. */
+static void children_of_children(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        assert_ok(st_usleep(10));
+        pid_t grandchild = fork();
+        if (grandchild == 0) {
+            assert_ok(st_usleep(10));
+            assert_ok(st_destroy());
+            assert_ok(st_init());
+            assert_ok(st_usleep(10));
+            _exit(9);
+        }
+        expect_exit(grandchild, 9);
+        assert_ok(st_usleep(10));
+        _exit(8);
+    }
+    expect_exit(pid, 8);
+    assert_ok(st_usleep(10));
+}
+
+/* --- the child that wants no part of it
+ * ------------------------------------------------------------------------------ */
+
+static void after_fork_child_drops_the_vp(void)
+{
+    int fds = unit_count_fds();
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        st_after_fork_child();
+        assert_false(st_is_vp());
+        assert_fails(st_usleep(0), EPERM); /* not taken up again */
+        assert_null(st_thread_self());
+        assert_null_errno(st_thread_create(count, NULL, 0, 0), EPERM);
+        assert_int_equal(unit_count_fds(), fds); /* no syscall was made */
+        assert_ok(st_init());                    /* a new one */
+        assert_ok(st_usleep(10));
+        assert_ok(st_destroy());
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+}
+
+/* --- the parent
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* The child closes, forgets and frees everything: none of it may reach the parent's epoll. */
+static void the_child_cannot_harm_the_parents_epoll(void)
+{
+    void *value = NULL;
+    st_netfd_t left, right;
+    st_thread_t reader;
+    pid_t pid;
+
+    unit_pair(&left, &right);
+    reader = st_thread_create(read_byte, right, 1, 0);
+    unit_settle();
+    for (int revived = 0; revived < 2; revived++) {
+        pid = fork();
+        if (pid == 0) {
+            if (revived)
+                assert_ok(st_init());
+            st_fd_forget(st_netfd_fileno(right));
+            st_netfd_free(right);
+            st_netfd_close(left);
+            _exit(9);
+        }
+        expect_exit(pid, 9);
+    }
+    assert_int_equal(st_write(left, "w", 1, FOREVER), 1);
+    assert_ok(st_thread_join(reader, &value));
+    assert_int_equal((intptr_t)value, 'w');
+    assert_ok(st_netfd_close(left));
+    assert_ok(st_netfd_close(right));
+}
+
+/* Events of the parent must not be eaten by a child that is a VP too. */
+static void both_have_their_own_events(void)
+{
+    st_netfd_t left, right;
+    char byte;
+    int go[2];
+
+    unit_pair(&left, &right);
+    assert_ok(pipe(go));
+    assert_ok(st_netfd_poll(right, POLLOUT, FOREVER)); /* registered */
+    pid_t pid = fork();
+    if (pid == 0) {
+        assert_ok(st_netfd_poll(right, POLLIN, FOREVER));
+        assert_int_equal(write(go[1], "g", 1), 1);
+        st_usleep(FOREVER);
+    }
+    assert_int_equal(st_write(left, "b", 1, FOREVER), 1);
+    assert_int_equal(read(go[0], &byte, 1), 1);       /* the child was told of it */
+    assert_ok(st_netfd_poll(right, POLLIN, FOREVER)); /* so are we */
+    assert_int_equal(st_read(right, &byte, 1, FOREVER), 1);
+    assert_ok(kill(pid, SIGKILL));
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_ok(st_netfd_close(left));
+    assert_ok(st_netfd_close(right));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT(the_child_is_no_vp_at_first),     UNIT(the_child_goes_on_with_its_copies),
+        UNIT(each_first_call_will_do),         UNIT(a_state_thread_forks),
+        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(children_of_children),
+        UNIT(after_fork_child_drops_the_vp),   UNIT(the_child_cannot_harm_the_parents_epoll),
+        UNIT(both_have_their_own_events),
+    };
+    return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
+}

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stacks: overflow faults instead of corrupting, in both kinds of guards; the cache, its bound, the
+ * census. */
+#include "unit.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "st_faults.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER 1 /* reports the overflow itself, before the guard is hit */
+#else
+#define ADDRESS_SANITIZER 0
+#endif
+
+enum { SMALL = 32768 };
+
+/* --- overflow
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static __attribute__((noinline)) int recurse(int depth)
+{
+    volatile char frame[512];
+
+    frame[0] = (char)depth;
+    if (depth == 0)
+        return 0;
+    return recurse(depth - 1) + frame[0];
+}
+
+static void *overflow(void *arg)
+{
+    *(volatile int *)arg = recurse(1 << 24);
+    return NULL;
+}
+
+static void *stand_by(void *arg)
+{
+    volatile char mine[16384];
+
+    memset((void *)(uintptr_t)mine, 0x77, sizeof(mine));
+    (void)arg;
+    st_usleep(ST_UTIME_NO_TIMEOUT);
+    for (size_t i = 0; i < sizeof(mine); i++)
+        if (mine[i] != 0x77)
+            _exit(3); /* a neighbour was corrupted */
+    return NULL;
+}
+
+static st_thread_t neighbours[8];
+static char signal_stack[65536];
+static volatile size_t fault_size; /* what st_stack_overflow_at said of the address */
+
+/* The neighbours must be as they were: each looks at its own stack, in the handler's process. */
+static void on_segv(int signo, siginfo_t *info, void *context)
+{
+    (void)signo;
+    (void)context;
+    fault_size = st_stack_overflow_at(info->si_addr);
+    if (fault_size == 0)
+        _exit(4);
+    if (st_stack_overflow_at(signal_stack) != 0 || st_stack_overflow_at(NULL) != 0)
+        _exit(5);
+    _exit(fault_size >= SMALL && fault_size <= SMALL + 8192 ? 0 : 6);
+}
+
+static void catch_segv(void)
+{
+    stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof(signal_stack)};
+    struct sigaction action = {.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    assert_ok(sigaltstack(&stack, NULL));
+    assert_ok(sigaction(SIGSEGV, &action, NULL));
+}
+
+static void init_with(int mprotect_guards)
+{
+    st_stack_stats_t stats;
+
+    st__force_mprotect_guards = mprotect_guards;
+    assert_ok(st_init());
+    st_get_stack_stats(&stats);
+    if (mprotect_guards)
+        assert_int_equal(stats.guard_install, 0);
+}
+
+static void run_over(void)
+{
+    static int sink;
+    st_thread_t victim;
+
+    for (int i = 0; i < 4; i++)
+        neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
+    victim = st_thread_create(overflow, &sink, 1, SMALL);
+    for (int i = 4; i < 8; i++)
+        neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
+    st_thread_join(victim, NULL);
+    _exit(2); /* it came back? */
+}
+
+static void overflow_default(void)
+{
+    init_with(0);
+    run_over();
+}
+
+static void overflow_mprotect(void)
+{
+    init_with(1);
+    run_over();
+}
+
+static void overflow_told_default(void)
+{
+    catch_segv();
+    init_with(0);
+    run_over();
+}
+
+static void overflow_told_mprotect(void)
+{
+    catch_segv();
+    init_with(1);
+    run_over();
+}
+
+static void need_real_guards(void)
+{
+    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+        unit_skip("the sanitizer or Valgrind handles overflows in its own way");
+}
+
+static void an_overflow_is_a_fault(void)
+{
+    int status;
+
+    need_real_guards();
+    status = unit_child(overflow_default);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void an_overflow_is_a_fault_with_mprotect(void)
+{
+    int status;
+
+    need_real_guards();
+    status = unit_child(overflow_mprotect);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSEGV);
+}
+
+static void a_handler_learns_that_it_was_an_overflow(void)
+{
+    need_real_guards();
+    assert_int_equal(unit_child(overflow_told_default), 0);
+    assert_int_equal(unit_child(overflow_told_mprotect), 0);
+}
+
+/* The stack of the one that overflows lies between those of others; a stack that is nearly full
+ * hurts none of them. */
+static void *use_most(void *arg)
+{
+    volatile char *bytes = __builtin_alloca(SMALL - 8192);
+
+    (void)arg;
+    memset((void *)(uintptr_t)bytes, 0x11, SMALL - 8192);
+    st_thread_yield();
+    return NULL;
+}
+
+static void neighbours_are_left_alone(void)
+{
+    st_thread_t users[4];
+
+    for (int i = 0; i < 8; i++)
+        neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
+    unit_settle();
+    for (int i = 0; i < 4; i++)
+        users[i] = st_thread_create(use_most, NULL, 1, SMALL);
+    for (int i = 0; i < 4; i++)
+        assert_ok(st_thread_join(users[i], NULL));
+    for (int i = 0; i < 8; i++) {
+        st_thread_interrupt(neighbours[i]);
+        assert_ok(st_thread_join(neighbours[i], NULL));
+    }
+}
+
+/* --- the cache
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+static void *address(void *arg)
+{
+    *(void **)arg = __builtin_frame_address(0);
+    return NULL;
+}
+
+static st_stack_stats_t stats_now(void)
+{
+    st_stack_stats_t stats;
+
+    st_get_stack_stats(&stats);
+    return stats;
+}
+
+/* Holds n threads at once, then ends them. */
+static void hold(int n)
+{
+    st_thread_t *threads = calloc((size_t)n, sizeof(*threads));
+
+    for (int i = 0; i < n; i++)
+        assert_non_null(threads[i] = st_thread_create(nothing, NULL, 1, 0));
+    assert_int_equal(stats_now().in_use, n);
+    for (int i = 0; i < n; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+    free(threads);
+}
+
+static void a_stack_is_recycled_last_in_first_out(void)
+{
+    void *one = NULL, *two = NULL;
+
+    assert_ok(st_thread_join(st_thread_create(address, &one, 1, 0), NULL));
+    assert_ok(st_thread_join(st_thread_create(address, &two, 1, 0), NULL));
+    if (!ADDRESS_SANITIZER) /* which may move frames to a fake stack */
+        assert_ptr_equal(one, two);
+    assert_int_equal(stats_now().in_use, 0);
+    assert_int_equal(stats_now().peak, 1);
+}
+
+static void the_cache_is_bounded(void)
+{
+    assert_int_equal(st_set_stack_cache(64), 64);
+    hold(200);
+    assert_int_equal(stats_now().in_use, 0);
+    assert_int_equal(stats_now().peak, 200);
+    assert_int_equal(stats_now().cached, 64);
+    assert_int_equal(st_set_stack_cache(10), 64);
+    assert_int_equal(stats_now().cached, 10);
+    assert_int_equal(st_set_stack_cache(0), 10);
+    assert_int_equal(stats_now().cached, 0);
+    hold(20);
+    assert_int_equal(stats_now().cached, 0);
+    assert_int_equal(st_set_stack_cache(-5), 0);
+    assert_int_equal(st_set_stack_cache(64), 0);
+    hold(20);
+    assert_int_equal(stats_now().cached, 20);
+}
+
+static size_t resident(void)
+{
+    FILE *statm = fopen("/proc/self/statm", "r");
+    size_t size, pages;
+
+    assert_non_null(statm);
+    assert_int_equal(fscanf(statm, "%zu %zu", &size, &pages), 2);
+    fclose(statm);
+    return pages * 4096;
+}
+
+static void *dirty(void *arg)
+{
+    volatile char *bytes = __builtin_alloca(200000);
+
+    (void)arg;
+    for (int i = 0; i < 200000; i += 4096)
+        bytes[i] = 1;
+    st_usleep(ST_UTIME_NO_TIMEOUT);
+    return NULL;
+}
+
+/* 200 stacks of which each has touched 200 KB: afterwards all but the cached ones have given that
+ * back. */
+static void free_stacks_give_their_pages_back(void)
+{
+    enum { COUNT = 200 };
+    st_thread_t threads[COUNT];
+    size_t before, with, after;
+
+    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+        unit_skip("resident memory is the sanitizer's or Valgrind's");
+    st_set_stack_cache(4);
+    before = resident();
+    for (int i = 0; i < COUNT; i++)
+        assert_non_null(threads[i] = st_thread_create(dirty, NULL, 1, 262144));
+    unit_settle();
+    with = resident();
+    for (int i = 0; i < COUNT; i++) {
+        st_thread_interrupt(threads[i]);
+        assert_ok(st_thread_join(threads[i], NULL));
+    }
+    after = resident();
+    assert_true(with - before > COUNT * 190000UL);
+    assert_true(after - before < COUNT * 20000UL);
+}
+
+static void unused_slabs_are_unmapped(void)
+{
+    hold(1);
+    size_t reserved = stats_now().bytes_reserved;
+    hold(2000);
+    assert_true(stats_now().bytes_reserved > 0);
+    st_set_stack_cache(0);
+    assert_true(stats_now().bytes_reserved <= reserved);
+}
+
+/* --- the census
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void *use_20k(void *arg)
+{
+    volatile char *bytes = __builtin_alloca(20000);
+
+    for (int i = 0; i < 20000; i += 256)
+        bytes[i] = 1;
+    (void)arg;
+    st_thread_yield();
+    return NULL;
+}
+
+static void the_census_knows_the_depth(void)
+{
+    size_t used;
+
+    if (ADDRESS_SANITIZER)
+        unit_skip("AddressSanitizer may put frames elsewhere");
+    assert_int_equal(st_stack_census(1), 0);
+    st_thread_t thread = st_thread_create(use_20k, NULL, 1, 0);
+    unit_settle();
+    used = st_thread_stack_used(thread);
+    assert_true(used >= 20000 && used < 30000);
+    assert_ok(st_thread_join(thread, NULL));
+    assert_true(stats_now().deepest >= 20000 && stats_now().deepest < 30000);
+    /* A recycled stack is painted anew. */
+    thread = st_thread_create(nothing, NULL, 1, 0);
+    unit_settle();
+    assert_true(st_thread_stack_used(thread) < 10000);
+    assert_ok(st_thread_join(thread, NULL));
+    assert_int_not_equal(st_stack_census(0), 0);
+    thread = st_thread_create(nothing, NULL, 1, 0);
+    unit_settle();
+    assert_int_equal(st_thread_stack_used(thread), 0);
+    assert_ok(st_thread_join(thread, NULL));
+}
+
+static void a_stack_size_must_make_sense(void)
+{
+    assert_null_errno(st_thread_create(nothing, NULL, 1, -1), EINVAL);
+    st_thread_t thread = st_thread_create(nothing, NULL, 1, 1); /* rounded up */
+    assert_non_null(thread);
+    assert_ok(st_thread_join(thread, NULL));
+}
+
+/* With mprotect each guard costs mappings; when the system has no more, that is an error and not a
+ * stack without one. */
+static void mprotect_guards_end_with_an_error(void)
+{
+    enum { MANY = 70000 };
+    st_thread_t *threads;
+    int n = 0, limit = 0;
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+
+    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+        unit_skip("takes too long with the sanitizer or Valgrind");
+    if (!file || fscanf(file, "%d", &limit) != 1 || limit > 100000)
+        unit_skip("vm.max_map_count is too high to reach");
+    fclose(file);
+    init_with(1);
+    threads = calloc(MANY, sizeof(*threads));
+    for (; n < MANY; n++)
+        if ((threads[n] = st_thread_create(nothing, NULL, 1, 16384)) == NULL)
+            break;
+    assert_int_equal(errno, ENOMEM);
+    assert_true(n > limit / 4 && n <= limit);
+    for (int i = 0; i < n; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+    /* And it goes on after some have ended. */
+    assert_ok(st_thread_join(st_thread_create(nothing, NULL, 1, 16384), NULL));
+    free(threads);
+    assert_ok(st_destroy());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT_RAW(an_overflow_is_a_fault),
+        UNIT_RAW(an_overflow_is_a_fault_with_mprotect),
+        UNIT_RAW(a_handler_learns_that_it_was_an_overflow),
+        UNIT(neighbours_are_left_alone),
+        UNIT(a_stack_is_recycled_last_in_first_out),
+        UNIT(the_cache_is_bounded),
+        UNIT(free_stacks_give_their_pages_back),
+        UNIT(unused_slabs_are_unmapped),
+        UNIT(the_census_knows_the_depth),
+        UNIT(a_stack_size_must_make_sense),
+        UNIT_RAW(mprotect_guards_end_with_an_error),
+    };
+    return cmocka_run_group_tests_name("stack", tests, NULL, NULL);
+}
