@@ -50,7 +50,7 @@
 #define ST_UTIME_NO_WAIT 0
 #endif
 
-/** Event systems, for st_set_eventsys(). DEFAULT and ALT are epoll; SELECT and POLL are not built. */
+/** Event systems, for st_set_eventsys(). Whichever is asked for, it is epoll. */
 #define ST_EVENTSYS_DEFAULT 0
 #define ST_EVENTSYS_SELECT 1
 #define ST_EVENTSYS_POLL 2
@@ -144,9 +144,9 @@ extern int st_getfdlimit(void);
 /**
  * Chooses the event system. To be called before st_init().
  *
- * @param eventsys  one of ST_EVENTSYS_*; DEFAULT and ALT both mean epoll
+ * @param eventsys  one of ST_EVENTSYS_*; all are served by epoll
  * @return 0, or -1 with errno
- * @errno EINVAL  not a known value, or one that is not built (SELECT, POLL)
+ * @errno EINVAL  not a known value
  * @errno EBUSY   the event system has been set already
  * @yields no
  * @since 1.9

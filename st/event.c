@@ -156,6 +156,9 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
     if (control(vp, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, osfd, fd, events) < 0) {
         if (errno != (known ? ENOENT : EEXIST))
             goto error;
+        /* Closed untold and opened again; a duplicate may keep the old one's registration alive. */
+        if (known)
+            fd->generation++;
         if (control(vp, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, osfd, fd, events) < 0)
             goto error;
     }

@@ -190,7 +190,7 @@ int st_set_eventsys(int eventsys)
 {
     if (atomic_load(&st__process.eventsys))
         return st__fail(EBUSY);
-    if (eventsys != ST_EVENTSYS_DEFAULT && eventsys != ST_EVENTSYS_ALT)
+    if (eventsys < ST_EVENTSYS_DEFAULT || eventsys > ST_EVENTSYS_ALT)
         return st__fail(EINVAL);
     atomic_store(&st__process.eventsys, 1);
     return 0;
