@@ -104,7 +104,8 @@ st__thread_start:
     .p2align 4
 st__switch_frame:
     .cfi_startproc
-    leaq -64(%rdi), %rax
+    leaq -80(%rdi), %rax
+    movq $0, 64(%rax) /* a return address of 0, for unwinders that do not know "undefined" */
     stmxcsr (%rax)
     andl $~0x3f, (%rax)
     fnstcw 4(%rax)
