@@ -21,7 +21,7 @@
 
 #include <stdbool.h>
 
-#define MAX_CONNS 200000
+#define MAX_CONNS     200000
 #define DEFAULT_BATCH 500 /* below the usual listen backlogs: no SYN is to be lost */
 
 enum mode { KEEP, NEW, PART };

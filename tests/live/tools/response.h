@@ -12,19 +12,19 @@
 #define RESPONSE_HEAD_LIMIT 1024 /* bytes: as much of a head as is looked at */
 
 struct response {
-    int status;      /* 0 until the head is whole */
-    bool close;      /* the server said Connection: close */
-    bool begun;      /* a byte came */
-    int have;        /* bytes in head */
-    int64_t left;    /* bytes of the body still to come */
+    int status;   /* 0 until the head is whole */
+    bool close;   /* the server said Connection: close */
+    bool begun;   /* a byte came */
+    int have;     /* bytes in head */
+    int64_t left; /* bytes of the body still to come */
     char head[RESPONSE_HEAD_LIMIT + 1];
 };
 
 enum response_event {
-    RESPONSE_MORE,   /* nothing more to read for now */
-    RESPONSE_DONE,   /* the response is whole */
-    RESPONSE_EOF,    /* the server closed */
-    RESPONSE_FAILED  /* see errno: ECONNRESET, EPROTO (a head without length, or too long) ... */
+    RESPONSE_MORE,  /* nothing more to read for now */
+    RESPONSE_DONE,  /* the response is whole */
+    RESPONSE_EOF,   /* the server closed */
+    RESPONSE_FAILED /* see errno: ECONNRESET, EPROTO (a head without length, or too long) ... */
 };
 
 /* Before each request. */

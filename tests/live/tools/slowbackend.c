@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <stdbool.h>
 
-#define WHEEL_SLOTS 65536 /* one a millisecond: no delay may be longer */
+#define WHEEL_SLOTS   65536 /* one a millisecond: no delay may be longer */
 #define REQUEST_LIMIT 4096
 
 struct peer {
