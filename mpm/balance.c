@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket, and a VP that is quick
- * to accept could end up with most long connections. So each VP publishes how many it has, and one well above the average
- * lets the others accept first, unless they do not.
+ * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket,
+ * and a VP that is quick to accept could end up with most long connections. So each VP publishes
+ * how many it has, and one well above the average lets the others accept first, unless they do not.
  */
 #include "stm.h"
 
@@ -38,7 +38,8 @@ bool stm_balance_above_share(void)
     return (long)mine * count > sum + sum / 8 + (long)count * SMALL / 4;
 }
 
-/** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what counts. */
+/** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what
+ * counts. */
 unsigned stm_balance_others_accepted(void)
 {
     unsigned sum = 0;

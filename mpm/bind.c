@@ -19,7 +19,8 @@ const char *stm_cpu_check(int cpu)
     return NULL;
 }
 
-/** Binds the calling VP as VPBind says, and records the CPU that it is really bound to (-1: none). */
+/** Binds the calling VP as VPBind says, and records the CPU that it is really bound to (-1: none).
+ */
 void stm_bind_cpu(int ordinal)
 {
     int cpu = stm.config.cpu[ordinal];

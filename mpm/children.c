@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master's side of its VPs: starting, replacing, asking to leave, reaping. A seat is one ordinal; a VP that leaves gives
- * up its seat to its successor at once, and is kept in a list until its last connection has ended.
+ * The master's side of its VPs: starting, replacing, asking to leave, reaping. A seat is one
+ * ordinal; a VP that leaves gives up its seat to its successor at once, and is kept in a list until
+ * its last connection has ended.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,8 @@
 
 #include "stm.h"
 
-/* A VP that dies this soon after its start is likely to die again: the next one waits, longer each time. */
+/* A VP that dies this soon after its start is likely to die again: the next one waits, longer each
+ * time. */
 #define EARLY           apr_time_from_sec(1)
 #define FIRST_BACKOFF   apr_time_from_msec(100)
 #define LONGEST_BACKOFF apr_time_from_sec(10)
@@ -88,7 +90,8 @@ static stm_child_t **leaving_link_of(pid_t pid)
     return link;
 }
 
-/* Takes the record of a dead process away. Its last contents go to *last; false: no child of ours. */
+/* Takes the record of a dead process away. Its last contents go to *last; false: no child of ours.
+ */
 static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
 {
     stm_seat_t *seat = seat_of(pid);
@@ -114,7 +117,8 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
     return false;
 }
 
-/** httpd's reclaim code has seen the process end: slot -1 when its slot belongs to another by now. */
+/** httpd's reclaim code has seen the process end: slot -1 when its slot belongs to another by now.
+ */
 void stm_children_forget(int slot, pid_t pid, ap_generation_t generation)
 {
     stm_child_t last;
@@ -224,7 +228,8 @@ static void move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
     seat->not_before = 0;
 }
 
-/** Frees the seats for the next generation. cutoff: when those that held them have to stop; 0: never. */
+/** Frees the seats for the next generation. cutoff: when those that held them have to stop; 0:
+ * never. */
 void stm_children_vacate(apr_time_t cutoff)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
@@ -319,7 +324,8 @@ apr_time_t stm_children_next_due(void)
 
 /* --- death --- */
 
-/* The replacement comes at once; a VP that dies over and over at its start is given more and more time. */
+/* The replacement comes at once; a VP that dies over and over at its start is given more and more
+ * time. */
 static void plan_replacement(const stm_child_t *last, bool failed)
 {
     stm_seat_t *seat = &stm.retained->seats[last->ordinal];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration's life: defaults before the directives are read (pre_config), relations between them afterwards
- * (check_config). Single values are checked in directives.c.
+ * The configuration's life: defaults before the directives are read (pre_config), relations between
+ * them afterwards (check_config). Single values are checked in directives.c.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -141,7 +141,8 @@ static void fill_in_defaults(stm_config_t *config)
         config->num_vps = 1;
 }
 
-/* A spare-thread number that is not set follows what is set: a default must never cause a warning. */
+/* A spare-thread number that is not set follows what is set: a default must never cause a warning.
+ */
 static void fill_in_spares(stm_config_t *config, int per_listener)
 {
     int least = DEFAULT_MIN_SPARE < per_listener ? DEFAULT_MIN_SPARE : per_listener;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Before a restart the new configuration is read by a copy of httpd that only tests it. httpd itself reads it after the old
- * one is gone, and exits when it is broken; with this test, a broken configuration keeps the old server running.
+ * Before a restart the new configuration is read by a copy of httpd that only tests it. httpd
+ * itself reads it after the old one is gone, and exits when it is broken; with this test, a broken
+ * configuration keeps the old server running.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client connection on a state thread: born at its first byte, taken through httpd's connection states, parked where it
- * waits. The states are those that event documents for process_connection hooks; a park costs no thread.
+ * A client connection on a state thread: born at its first byte, taken through httpd's connection
+ * states, parked where it waits. The states are those that event documents for process_connection
+ * hooks; a park costs no thread.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +23,8 @@ stm_conn_t *stm_conn_of(const conn_rec *c)
 
 /* --- birth --- */
 
-/* With TCP_DEFER_ACCEPT there nearly always is something; but the kernel gives up waiting after a while. */
+/* With TCP_DEFER_ACCEPT there nearly always is something; but the kernel gives up waiting after a
+ * while. */
 static bool has_bytes(int fd)
 {
     char byte;
@@ -70,7 +72,8 @@ static void place_on_scoreboard(stm_conn_t *conn, const stm_thread_t *thread)
         ap_create_sb_handle(&conn->sbh, conn->pool, child, thread->slot);
 }
 
-/* Per-thread data that modules keep (apr_thread_data_set) lives with the connection: its pool is the thread's. */
+/* Per-thread data that modules keep (apr_thread_data_set) lives with the connection: its pool is
+ * the thread's. */
 static apr_thread_t *thread_handle(apr_pool_t *pool)
 {
     apr_os_thread_t os_thread = apr_os_thread_current();
@@ -289,7 +292,8 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
     apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
 }
 
-/* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this address, as with other MPMs. */
+/* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
+ * address, as with other MPMs. */
 int stm_post_read_request(request_rec *r)
 {
     stm_conn_t *conn = stm_conn_of(r->connection);
@@ -311,7 +315,8 @@ int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *
 
 /* --- the VP stops --- */
 
-/** Ends all connections: idle ones at once, those in progress as soon as their state threads notice. Does not yield. */
+/** Ends all connections: idle ones at once, those in progress as soon as their state threads
+ * notice. Does not yield. */
 void stm_conns_shutdown(void)
 {
     stm_conn_t *conn, *next;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of client connections: made, counted by state, freed. Freed records are kept for the next connections.
+ * Records of client connections: made, counted by state, freed. Freed records are kept for the next
+ * connections.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -71,7 +72,8 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
     conn->state = (unsigned char)state;
 }
 
-/** Publishes the counts by state where mod_status looks for them. Once a scheduler turn, not once a change. */
+/** Publishes the counts by state where mod_status looks for them. Once a scheduler turn, not once a
+ * change. */
 void stm_conns_publish(void)
 {
     const int *count = stm.vp.state_count;

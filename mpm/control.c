@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control channel: one pipe from the master to each VP. A byte tells the VP to leave or to stop. When the master dies,
- * the pipe ends, and the VP leaves too: no orphan keeps the port.
+ * The control channel: one pipe from the master to each VP. A byte tells the VP to leave or to
+ * stop. When the master dies, the pipe ends, and the VP leaves too: no orphan keeps the port.
  */
 #include <errno.h>
 #include <fcntl.h>

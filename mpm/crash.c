@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VP's fatal signals: handled on a stack of their own, since the state thread's may be what overflowed. Says in the shared
- * memory that it did; then httpd's own handler leaves the core in CoreDir.
+ * A VP's fatal signals: handled on a stack of their own, since the state thread's may be what
+ * overflowed. Says in the shared memory that it did; then httpd's own handler leaves the core in
+ * CoreDir.
  */
 #include <errno.h>
 #include <signal.h>
@@ -44,7 +45,8 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
             !(before[i].sa_flags & SA_SIGINFO))
             before[i].sa_handler(signal_number);
     }
-    /* Returning repeats the fault under the handler that was there before; a signal that was sent is sent again. */
+    /* Returning repeats the fault under the handler that was there before; a signal that was sent
+     * is sent again. */
     if (info->si_code <= 0)
         raise(signal_number);
 }

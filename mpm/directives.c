@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directives: each value is checked alone, and an error names the directive, the value and the range. How values relate
- * to each other is config.c's subject. docs/directives.md is the manual.
+ * The directives: each value is checked alone, and an error names the directive, the value and the
+ * range. How values relate to each other is config.c's subject. docs/directives.md is the manual.
  */
 #include <errno.h>
 #include <limits.h>
@@ -185,7 +185,8 @@ static const char *set_listen(cmd_parms *cmd, void *dummy, int argc, char *const
     return ap_set_listener(cmd, dummy, argc, argv);
 }
 
-/* A number that another MPM knows: parsed, kept for migrate.c, never refused for being too large for us. */
+/* A number that another MPM knows: parsed, kept for migrate.c, never refused for being too large
+ * for us. */
 static const char *set_foreign(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {0, INT_MAX};
@@ -236,19 +237,29 @@ static number_t vp_connections = UNLIMITED(vp_connections);
     AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
                   "accepted from configurations of other MPMs; see docs/directives.md")
 
+/* The help of a directive is also what httpd says when its value is missing or empty: it has the
+ * range. */
+#define NUMBER_(limit) #limit
+#define NUMBER(limit)  NUMBER_(limit)
+#define THREAD_RANGE   "between 1 and " NUMBER(STM_ST_LIMIT) ": "
+
 const command_rec stm_directives[] = {
     AP_INIT_TAKE1("NumVPs", set_num_vps, NULL, RSRC_CONF,
-                  "Number of virtual processors, or auto: one per CPU"),
+                  "between 1 and " NUMBER(
+                      STM_VP_LIMIT) ": Number of virtual processors, or auto: one per CPU"),
     AP_INIT_TAKE1("StartThreads", set_number, &start_threads, RSRC_CONF,
-                  "State threads that each VP starts for each listening socket"),
+                  THREAD_RANGE "State threads that each VP starts for each listening socket"),
     AP_INIT_TAKE1("MinSpareThreads", set_number, &min_spare, RSRC_CONF,
+                  THREAD_RANGE
                   "Least state threads per listening socket that wait for a connection"),
     AP_INIT_TAKE1("MaxSpareThreads", set_number, &max_spare, RSRC_CONF,
+                  THREAD_RANGE
                   "Most state threads per listening socket that wait for a connection"),
     AP_INIT_TAKE1("MaxThreads", set_number, &max_threads, RSRC_CONF,
-                  "Most state threads of one VP, spare and busy"),
-    AP_INIT_TAKE1("StackSize", set_stack_size, NULL, RSRC_CONF,
-                  "Size in bytes of each state thread's stack"),
+                  THREAD_RANGE "Most state threads of one VP, spare and busy"),
+    AP_INIT_TAKE1(
+        "StackSize", set_stack_size, NULL, RSRC_CONF,
+        "between the page size and 2147483647: Size in bytes of each state thread's stack"),
     AP_INIT_TAKE1("ThreadConnections", set_number, &thread_connections, RSRC_CONF,
                   "Connections that a state thread serves before it yields the VP; 0: unlimited"),
     AP_INIT_TAKE1("VPConnections", set_number, &vp_connections, RSRC_CONF,
@@ -265,7 +276,8 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
                       "A VP-ID and the addresses that this VP listens to"),
 
-    /* LISTEN_COMMANDS, one by one: Listen refuses to be mixed with VPListen, the others are httpd's own. */
+    /* LISTEN_COMMANDS, one by one: Listen refuses to be mixed with VPListen, the others are httpd's
+       own. */
     AP_INIT_TAKE_ARGV(
         "Listen", set_listen, NULL, RSRC_CONF,
         "A port number or a numeric IP address and a port number, and an optional protocol"),

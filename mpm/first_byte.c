@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long a new connection may take to send its first byte. It waits without a state thread and without httpd's conn_rec, so
- * that mod_reqtimeout cannot watch it yet; its limits for the request header are honoured here.
+ * How long a new connection may take to send its first byte. It waits without a state thread and
+ * without httpd's conn_rec, so that mod_reqtimeout cannot watch it yet; its limits for the request
+ * header are honoured here.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Closing a connection: our side first, then what the client still sends is read and dropped until its FIN, or for a while.
- * httpd's part of the connection (its pool, TLS, filters) goes before that wait: only the record and the socket stay.
+ * Closing a connection: our side first, then what the client still sends is read and dropped until
+ * its FIN, or for a while. httpd's part of the connection (its pool, TLS, filters) goes before that
+ * wait: only the record and the socket stay.
  */
 #include <errno.h>
 #include <poll.h>
@@ -86,7 +87,8 @@ void stm_linger_continue(stm_conn_t *conn, int ready)
         stm_conn_free(conn);
 }
 
-/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers without one. */
+/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
+ * without one. */
 void stm_linger_start(stm_conn_t *conn)
 {
     int gone, seconds = LINGER_SECONDS;

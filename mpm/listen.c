@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening sockets in the master: opened through httpd's own code (which keeps them over restarts), and for VPListen the
- * record of which VP listens to which.
+ * Listening sockets in the master: opened through httpd's own code (which keeps them over
+ * restarts), and for VPListen the record of which VP listens to which.
  */
 #include <apr_network_io.h>
 #include <apr_strings.h>
@@ -38,7 +38,8 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
     return NULL;
 }
 
-/** VPListen: adds one address, in the form IP-address:port or [IPv6-address]:port. NULL, or the error. */
+/** VPListen: adds one address, in the form IP-address:port or [IPv6-address]:port. NULL, or the
+ * error. */
 const char *stm_vp_listen_add(cmd_parms *cmd, int ordinal, const char *address)
 {
     char *host, *scope, *argv[1];
@@ -97,7 +98,8 @@ bool stm_listen_is_shared(const ap_listen_rec *lr)
     return count > 1;
 }
 
-/** In a VP: sockets that only other VPs listen to are closed, so that ss shows who listens to what. */
+/** In a VP: sockets that only other VPs listen to are closed, so that ss shows who listens to what.
+ */
 void stm_listen_close_foreign(int ordinal)
 {
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {

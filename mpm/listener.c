@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening sockets in a VP: accepting, and the line of connections that are ready for a state thread. Accepting holds no
- * state thread; it pauses while none could serve the connection, so that others' VPs, or the kernel's queue, have it.
+ * Listening sockets in a VP: accepting, and the line of connections that are ready for a state
+ * thread. Accepting holds no state thread; it pauses while none could serve the connection, so that
+ * others' VPs, or the kernel's queue, have it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +63,8 @@ static void on_hold_over(st_watch_t *watch, int ready)
 
     (void)ready;
     listener->held = false;
-    /* The others had their chance and did not take it (stopped, or busy): do not wait for them again soon. */
+    /* The others had their chance and did not take it (stopped, or busy): do not wait for them
+     * again soon. */
     if (listener->others_accepted == stm_balance_others_accepted())
         listener->free_until = st_utime_last_clock() + FREE_RUN;
     stm_listener_resume(listener);
@@ -241,7 +243,8 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
     listener->watch.data = listener->retry.data = listener;
 }
 
-/** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started. */
+/** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started.
+ */
 bool stm_listeners_open(void)
 {
     stm_vp_t *vp = &stm.vp;

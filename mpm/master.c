@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master: httpd's run hook. It starts the VPs, replaces those that die, and carries out restart and stop. The order of
- * things is prefork's; what differs: a death wakes the master at once, a restart starts the new VPs before the old ones
- * leave, and a broken configuration leaves everything as it is.
+ * The master: httpd's run hook. It starts the VPs, replaces those that die, and carries out restart
+ * and stop. The order of things is prefork's; what differs: a death wakes the master at once, a
+ * restart starts the new VPs before the old ones leave, and a broken configuration leaves
+ * everything as it is.
  */
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-/* The core scoreboard is made once: room for more VPs and threads after a restart must be there from the start. */
+/* The core scoreboard is made once: room for more VPs and threads after a restart must be there
+ * from the start. */
 static void size_scoreboard(void)
 {
     stm_retained_t *retained = stm.retained;

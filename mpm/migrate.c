@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directives of prefork, worker and event, mapped onto the state-threaded meaning, so that their configurations start
- * unchanged. docs/directives.md has the table. What was mapped is logged at info: it is no mistake.
+ * Directives of prefork, worker and event, mapped onto the state-threaded meaning, so that their
+ * configurations start unchanged. docs/directives.md has the table. What was mapped is logged at
+ * info: it is no mistake.
  */
 #include <stdarg.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bucket that stands for a client's socket in httpd's core input filter. It reads with recv, parks the state thread where
- * nothing has come, and needs no system call to learn that nothing is there: the readiness bit says so.
+ * The bucket that stands for a client's socket in httpd's core input filter. It reads with recv,
+ * parks the state thread where nothing has come, and needs no system call to learn that nothing is
+ * there: the readiness bit says so.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection waits without a state thread: a watch on its socket with a time limit. When one of the two comes, it lines up
- * for a state thread of its listener.
+ * A connection waits without a state thread: a watch on its socket with a time limit. When one of
+ * the two comes, it lines up for a state thread of its listener.
  */
 #include <poll.h>
 
@@ -22,8 +22,8 @@ static void suspend(stm_conn_t *conn)
 }
 
 /**
- * Lets the connection wait in that state for those events, at most so long (us, negative: for ever). Its state thread goes
- * on to other work.
+ * Lets the connection wait in that state for those events, at most so long (us, negative: for
+ * ever). Its state thread goes on to other work.
  */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout)
@@ -41,7 +41,8 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
         stm_conn_ready(&conn->watch, ready > 0 ? ready : 0);
 }
 
-/** The watch's callback: ready is 0 when the time limit has passed (or nothing could be watched). */
+/** The watch's callback: ready is 0 when the time limit has passed (or nothing could be watched).
+ */
 void stm_conn_ready(st_watch_t *watch, int ready)
 {
     stm_conn_t *conn = watch->data;

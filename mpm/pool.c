@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools of client connections. One allocator serves a VP: it needs no mutex, since one kernel thread uses it. Some cleared
- * pools are kept for the next connections.
+ * Pools of client connections. One allocator serves a VP: it needs no mutex, since one kernel
+ * thread uses it. Some cleared pools are kept for the next connections.
  */
 #include <apr_allocator.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the MPM answers when httpd and modules ask about it. docs/internals/queries.md says who asks what, and why these are
- * the answers.
+ * What the MPM answers when httpd and modules ask about it. docs/internals/queries.md says who asks
+ * what, and why these are the answers.
  */
 #include <dlfcn.h>
 #include <execinfo.h>
@@ -31,8 +31,9 @@ static bool called_from(const char *object)
 }
 
 /*
- * Modules size their own pools by this. Most only bound them by it (mod_proxy's and the caches' connections to a backend):
- * the truth is right for those. mod_http2 starts that many workers in advance: the truth would be thousands of them.
+ * Modules size their own pools by this. Most only bound them by it (mod_proxy's and the caches'
+ * connections to a backend): the truth is right for those. mod_http2 starts that many workers in
+ * advance: the truth would be thousands of them.
  */
 static int max_threads(void)
 {

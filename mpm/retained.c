@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What outlives a restart. httpd unloads and reloads modules on each restart, and with them every static variable, so the
- * master's records of its VPs live in httpd's retained data, and the memory shared with the VPs in its process pool.
+ * What outlives a restart. httpd unloads and reloads modules on each restart, and with them every
+ * static variable, so the master's records of its VPs live in httpd's retained data, and the memory
+ * shared with the VPs in its process pool.
  */
 #include <sys/mman.h>
 

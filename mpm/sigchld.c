@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so that a VP that died is
- * replaced at once. The handler lies in this module, which a restart unloads: it is taken back before the run hook ends.
+ * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so
+ * that a VP that died is replaced at once. The handler lies in this module, which a restart
+ * unloads: it is taken back before the run hook ends.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker slots of httpd's scoreboard: each state thread has one while there are any, an idle connection has none. A VP that
- * leaves and its successor share one row; a slot belongs to the process whose pid stands in it.
+ * Worker slots of httpd's scoreboard: each state thread has one while there are any, an idle
+ * connection has none. A VP that leaves and its successor share one row; a slot belongs to the
+ * process whose pid stands in it.
  */
 #include <stdlib.h>
 
@@ -23,7 +24,8 @@ static bool claim(int slot)
     return true;
 }
 
-/* After a restart the predecessor holds slots for a while: look from the start again when all seem taken. */
+/* After a restart the predecessor holds slots for a while: look from the start again when all seem
+ * taken. */
 static int claim_fresh(void)
 {
     int limit = stm.retained->threads_limit;

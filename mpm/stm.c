@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this MPM is named here.
+ * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this
+ * MPM is named here.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The MPM's one internal header: its configuration, what the master keeps of each virtual processor (VP), and what lives
- * inside a VP: listeners, state threads and connections. docs/architecture.md walks one connection through it.
+ * The MPM's one internal header: its configuration, what the master keeps of each virtual processor
+ * (VP), and what lives inside a VP: listeners, state threads and connections. docs/architecture.md
+ * walks one connection through it.
  */
 #ifndef STM_H
 #define STM_H
@@ -154,10 +155,12 @@ typedef enum {
     STM_CONN_WRITING,   /**< its response waits until the client reads on */
     STM_CONN_WAITIO,    /**< a module waits for the client's socket */
     STM_CONN_SUSPENDED, /**< a module has taken it over */
-    STM_CONN_LINGER, /**< closed for writing; waits for the client's FIN. Has no conn_rec any more */
+    STM_CONN_LINGER, /**< closed for writing; waits for the client's FIN. Has no conn_rec any more
+                      */
 } stm_conn_state_e;
 
-/** A client connection, from accept to close. While it waits, this and its httpd pool are all it costs. */
+/** A client connection, from accept to close. While it waits, this and its httpd pool are all it
+ * costs. */
 struct stm_conn {
     st_watch_t watch; /**< waits for the socket and the time limit, without a state thread */
     int fd;

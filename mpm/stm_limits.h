@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The compile-time options of STM, with the names of the user's guide of 2000. Set them with CPPFLAGS
- * (make CPPFLAGS="-DSTM_LISTENER_LIMIT=2 -DSTM_DEBUG"). Where the guide's number would bind today, the default is higher;
- * docs/directives.md lists both.
+ * The compile-time options of STM, with the names of the user's guide of 2000. Set them with
+ * CPPFLAGS (make CPPFLAGS="-DSTM_LISTENER_LIMIT=2 -DSTM_DEBUG"). Where the guide's number would
+ * bind today, the default is higher; docs/directives.md lists both.
  */
 #ifndef STM_LIMITS_H
 #define STM_LIMITS_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State threads of a listener: each takes one ready connection after the other; between two it waits, last in, first out. At
- * least MinSpareThreads and at most MaxSpareThreads of a listener wait; MaxThreads bounds all of a VP.
+ * State threads of a listener: each takes one ready connection after the other; between two it
+ * waits, last in, first out. At least MinSpareThreads and at most MaxSpareThreads of a listener
+ * wait; MaxThreads bounds all of a VP.
  */
 #include <errno.h>
 #include <limits.h>
@@ -26,6 +27,7 @@ static bool wait_idle(stm_thread_t *thread)
     thread->idle = listener->idle;
     listener->idle = thread;
     listener->idle_threads++;
+    stm_listener_resume(listener);
     while (!thread->job && !thread->retire)
         st_thread_park(ST_UTIME_NO_TIMEOUT);
     return !thread->retire;
@@ -46,7 +48,6 @@ static stm_conn_t *next_job(stm_thread_t *thread)
             conn = stm_listener_dequeue(thread->listener);
         if (conn)
             return conn;
-        stm_listener_resume(thread->listener);
         if (enough_spares(thread->listener) || !wait_idle(thread))
             return NULL;
     }

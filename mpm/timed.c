@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ap_mpm_register_timed_callback(): a module's function runs on a state thread of its own when its time has come. Any kernel
- * thread of the VP's process may ask.
+ * ap_mpm_register_timed_callback(): a module's function runs on a state thread of its own when its
+ * time has come. Any kernel thread of the VP's process may ask.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtual processor: one process, one kernel thread, a scheduler. From fork to exit: privileges dropped, state threads and
- * STIOL started, listeners opened; then the primordial state thread waits to be told to leave or to stop, and cleans up.
+ * A virtual processor: one process, one kernel thread, a scheduler. From fork to exit: privileges
+ * dropped, state threads and STIOL started, listeners opened; then the primordial state thread
+ * waits to be told to leave or to stop, and cleans up.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,24 +23,44 @@
 
 static void die(int code) __attribute__((noreturn));
 
-/* exit() ends APR, which unloads this module: nothing may call into it any more. */
-static void let_go_of_module(void)
+/*
+ * exit() ends APR: it destroys the configuration, and with it unloads this module, while cleanups
+ * there may still wait for state threads (mod_proxy_hcheck's pool of workers). So the module stays,
+ * and the scheduler goes on to the end.
+ */
+static void pin_module(void)
+{
+    Dl_info info;
+
+    if (dladdr(&stm, &info) && info.dli_fname)
+        dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/* What httpd keeps for us is gone before the last cleanup has run: nothing here may look at it any
+ * more. */
+static void let_go_of_httpd(void)
 {
     static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
 
-    stiol_stop();
+    st_set_turn_cb(NULL);
     stm_crash_restore();
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
         signal(handled[i], SIG_IGN);
+}
+
+static void remove_pid_file(void)
+{
+    /* Quietly: the process may have dropped the privilege to do so. */
+    if (stm.one_process)
+        apr_file_remove(ap_server_root_relative(stm.pconf, ap_pid_fname), stm.pconf);
 }
 
 static void die(int code)
 {
     if (stm.vp.pchild)
         apr_pool_destroy(stm.vp.pchild);
-    if (stm.one_process)
-        ap_remove_pid(stm.pconf, ap_pid_fname);
-    let_go_of_module();
+    remove_pid_file();
+    let_go_of_httpd();
     exit(code);
 }
 
@@ -266,7 +288,8 @@ static void leave_process(bool clean)
 {
     bool graceful = stm.vp.state == STM_VP_LEAVING;
 
-    /* On a state thread, with the scheduler still going: modules join their workers in these hooks. */
+    /* On a state thread, with the scheduler still going: modules join their workers in these hooks.
+     */
     ap_run_child_stopping(stm.vp.pchild, graceful);
     if (!clean) {
         /* Pools in use must not be taken from under the state threads that use them. */
@@ -281,6 +304,7 @@ static void leave_process(bool clean)
 void stm_vp_main(const stm_child_t *child, int control)
 {
     stm.retained->mpm->mpm_state = AP_MPMQ_STARTING;
+    pin_module();
     stm_sigchld_in_vp();
     ap_fatal_signal_child_setup(ap_server_conf);
     take_seat(child);
