@@ -74,6 +74,14 @@ def fds(pid):
     return found
 
 
+def program(pid):
+    """Path of the program that a process runs, or None if it is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def command(pid):
     """The process's command line, for messages."""
     try:

@@ -260,9 +260,8 @@ class Server:
     # --- processes -------------------------------------------------------------------------------
     def children(self):
         """Pids of the serving processes (an MPM's children; not piped loggers and the like)."""
-        httpd = os.path.realpath(f"/proc/{self.master}/exe")
-        return [pid for pid in procs.children(self.master)
-                if os.path.realpath(f"/proc/{pid}/exe") == httpd]
+        httpd = procs.program(self.master)
+        return [pid for pid in procs.children(self.master) if procs.program(pid) == httpd]
 
     def _note(self):
         self._pids |= {self.master, *self.children()}

@@ -52,7 +52,7 @@ static void spin(apr_interval_time_t time)
 static int milliseconds(const char *args, const char *name)
 {
     size_t length = strlen(name);
-    return strncmp(args, name, length) == 0 ? atoi(args + length) : -1;
+    return strncmp(args, name, length) == 0 ? (int)strtol(args + length, NULL, 10) : -1;
 }
 
 static int handler(request_rec *r)

@@ -38,9 +38,9 @@ static bool parse_head(struct response *response)
     const char *connection = header(head, "Connection: ");
     if (length == NULL || strncmp(head, "HTTP/1.1 ", 9) != 0)
         return false;
-    response->status = atoi(head + 9);
+    response->status = (int)strtol(head + 9, NULL, 10);
     response->close = connection != NULL && strncasecmp(connection, "close", 5) == 0;
-    response->left = atoll(length) - (response->have - (end + 4 - head));
+    response->left = strtoll(length, NULL, 10) - (response->have - (end + 4 - head));
     return response->left >= 0;
 }
 

@@ -59,11 +59,12 @@ static void take_request(struct peer *peer)
     char *end = strstr(peer->buffer, "\r\n\r\n");
     if (peer->due || end == NULL)
         return;
-    int delay = default_delay;
-    sscanf(peer->buffer, "GET /delay/%d", &delay);
+    long delay = default_delay;
+    if (strncmp(peer->buffer, "GET /delay/", 11) == 0)
+        delay = strtol(peer->buffer + 11, NULL, 10);
     peer->have -= (int)(end + 4 - peer->buffer);
     memmove(peer->buffer, end + 4, (size_t)peer->have + 1);
-    promise(peer, delay < 0 || delay > WHEEL_SLOTS - 2 ? 0 : delay);
+    promise(peer, delay < 0 || delay > WHEEL_SLOTS - 2 ? 0 : (int)delay);
 }
 
 static void readable(struct peer *peer)
