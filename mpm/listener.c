@@ -17,8 +17,8 @@
 
 /* How long a VP above its share lets the others accept (us). */
 #define HOLD          2000
-/* How long it accepts freely after they did not (us). */
-#define FREE_RUN      20000
+/* How many it accepts freely after they did not. */
+#define FREE_ACCEPTS  16
 /* Out of descriptors or memory: the first and the longest pause (ms). */
 #define FIRST_PAUSE   10
 #define LONGEST_PAUSE 1000
@@ -66,15 +66,18 @@ static void on_hold_over(st_watch_t *watch, int ready)
     /* The others had their chance and did not take it (stopped, or busy): do not wait for them
      * again soon. */
     if (listener->others_accepted == stm_balance_others_accepted())
-        listener->free_until = st_utime_last_clock() + FREE_RUN;
+        listener->free_accepts = FREE_ACCEPTS;
     stm_listener_resume(listener);
 }
 
 static bool lets_others_first(stm_listener_t *listener)
 {
-    if (!listener->shared || st_utime_last_clock() < listener->free_until ||
-        !stm_balance_above_share())
+    if (!listener->shared || !stm_balance_above_share())
         return false;
+    if (listener->free_accepts > 0) {
+        listener->free_accepts--;
+        return false;
+    }
     stm_listener_hold(listener, HOLD);
     return true;
 }

@@ -214,8 +214,8 @@ struct stm_listener {
     int threads, idle_threads;
     stm_thread_t *idle;              /**< last in, first out */
     stm_conn_t *ready, **ready_tail; /**< connections in line for a state thread */
-    st_utime_t free_until;           /**< not held back by its share before this (us) */
-    unsigned others_accepted;        /**< by the other VPs, when it was held back */
+    int free_accepts;         /**< accepts although it is above its share: the others did not */
+    unsigned others_accepted; /**< by the other VPs, when it was held back */
     int backoff_ms;
     apr_time_t complained;
     unsigned long accepted;
