@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD   ?= build
 VERSION := 0.1.0
 # libst's own, which continues State Threads 1.9.
-LIBST_VERSION := $(shell sed -n 's/^.define ST_VERSION "\(.*\)"$$/\1/p' include/st.h)
+LIBST_VERSION := $(shell sed -n 's/^.define ST_VERSION  *"\(.*\)"$$/\1/p' include/st.h)
 
 # --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -----------------------------
 ifeq ($(origin CC),default)

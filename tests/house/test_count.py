@@ -2,7 +2,7 @@
 """scripts/test.sh: every part runs, and the last line counts the tests of all."""
 
 import pytest
-from conftest import TOP, run
+from house import TOP, run
 
 
 def outcome(folder, **parts):

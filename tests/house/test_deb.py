@@ -2,7 +2,7 @@
 """make deb: a set of packages that holds what make install would put in place."""
 
 import pytest
-from conftest import MODULE, TOP, run
+from house import MODULE, TOP, run
 from test_install import make
 
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="not built")

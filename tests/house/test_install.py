@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from conftest import BUILD, MODULE, TOP, run
+from house import BUILD, MODULE, TOP, run
 
 PREFIX = "/opt/stm"
 PROGRAM = r"""
@@ -75,7 +75,7 @@ def test_program(installed, tmp_path, kind):
 def test_version(installed):
     """st.pc, the header and the library's name agree."""
     header = (installed / PREFIX[1:] / "include/st.h").read_text()
-    version = re.search(r'^#define ST_VERSION "(.*)"', header, re.M).group(1)
+    version = re.search(r'^#define ST_VERSION +"(.*)"', header, re.M).group(1)
     assert pkg_config(installed, "--modversion") == [version]
     assert pkg_config(installed, "--atleast-version=1.9") == []
     library = installed / PREFIX[1:] / "lib/libst.so"
