@@ -82,11 +82,12 @@ static void arrived(st_remote_t *remote)
 /* With the bucket held: after that the waiter may leave, and its memory with it. */
 static void rouse(stiol__waiter_t *waiter)
 {
-    if (waiter->vp == stiol__vp || STIOL_OFF(STIOL_NO_POST)) {
+    if (waiter->vp == stiol__vp) {
         waiter->notified = true;
         if (waiter->parking) /* else it looks before it parks, and a token would be left over */
             st_thread_unpark(waiter->thread);
-    } else if (!atomic_exchange_explicit(&waiter->posted, true, memory_order_acq_rel)) {
+    } else if (!STIOL_OFF(STIOL_NO_POST) &&
+               !atomic_exchange_explicit(&waiter->posted, true, memory_order_acq_rel)) {
         st_vp_post(waiter->vp->vp, &waiter->remote);
     }
 }
@@ -194,7 +195,7 @@ bool stiol__lot_pop(uintptr_t key)
         return false;
     acquire(bucket);
     waiter = first_of(bucket, key);
-    if (waiter != NULL) {
+    if (waiter != NULL && !(STIOL_OFF(STIOL_NO_POST) && waiter->vp != stiol__vp)) {
         take_out(bucket, waiter);
         rouse(waiter);
     }

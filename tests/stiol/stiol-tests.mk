@@ -11,7 +11,7 @@ STIOL_TEST_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests
 STIOL_TEST_PROGRAMS := $(STIOL_TEST_SUBJECTS:%=$(STIOL_TEST_DIR)/test_%)
 STIOL_TEST_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TEST_DIR)/lib/%.o)
 STIOL_TEST_OBJECTS  := $(addprefix $(STIOL_TEST_DIR)/lib,table.so threads.so now.so lazy.so noplt.so)
-STIOL_LATE_OBJECTS  := $(addprefix $(STIOL_TEST_DIR)/lib,late.so unbindable.so)
+STIOL_LATE_OBJECTS  := $(addprefix $(STIOL_TEST_DIR)/lib,late.so own.so unbindable.so)
 STIOL_TEST_CFLAGS   = $(OWN_CFLAGS) -DSTIOL_TESTING -Itests/stiol -DOBJECTS='"$(abspath $(STIOL_TEST_DIR))"' \
     -DMANUAL='"$(abspath docs/internals/stiol.md)"'
 
@@ -31,11 +31,13 @@ $(STIOL_TEST_DIR)/libthreads.so: tests/stiol/objects/table.c $(BUILD)/flags
 $(STIOL_TEST_DIR)/libnow.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=now -fplt -Wl,-z,relro,-z,now
 $(STIOL_TEST_DIR)/liblazy.so: tests/stiol/objects/plain.c $(BUILD)/flags
-	$(STIOL_OBJECT_CC) -DPREFIX=lazy -DOWN_FLOCK -fplt -Wl,-z,lazy,-z,norelro
+	$(STIOL_OBJECT_CC) -DPREFIX=lazy -fplt -Wl,-z,lazy,-z,norelro
 $(STIOL_TEST_DIR)/libnoplt.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=noplt -fno-plt -Wl,-z,relro,-z,now
 $(STIOL_TEST_DIR)/liblate.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=late -fplt -Wl,-z,relro,-z,now
+$(STIOL_TEST_DIR)/libown.so: tests/stiol/objects/plain.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DPREFIX=own -DOWN_FLOCK -fplt -Wl,-z,relro,-z,now
 # Neither sanitized nor -fPIC: its reference to poll() is in its code.
 $(STIOL_TEST_DIR)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
