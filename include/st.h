@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The public interface of libst, the state threads runtime: every call of State Threads 1.9 with
- * the same meaning, and what the I/O layer and the MPM need beyond it. Owned by st/; included by all.
+ * the same meaning, and what the I/O layer and the MPM need beyond it. Owned by st/; included by
+ * all.
  *
  * Rules that hold for every call:
  *  - Time is in microseconds (us). A timeout counts from st_utime_last_clock(), the time of the
@@ -29,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ST_VERSION "2.0"
+#define ST_VERSION       "2.0"
 #define ST_VERSION_MAJOR 2
 #define ST_VERSION_MINOR 0
 
@@ -52,9 +53,9 @@
 
 /** Event systems, for st_set_eventsys(). Whichever is asked for, it is epoll. */
 #define ST_EVENTSYS_DEFAULT 0
-#define ST_EVENTSYS_SELECT 1
-#define ST_EVENTSYS_POLL 2
-#define ST_EVENTSYS_ALT 3
+#define ST_EVENTSYS_SELECT  1
+#define ST_EVENTSYS_POLL    2
+#define ST_EVENTSYS_ALT     3
 
 #ifdef __cplusplus
 extern "C" {
@@ -1072,11 +1073,22 @@ extern void st_watch_disarm(st_watch_t *watch);
  */
 extern void st_watch_free(st_watch_t *watch);
 
+/**
+ * Tells whether the scheduler of the calling VP runs a callback (of a watch, a post or a turn), in
+ * which nothing may yield. For code that is called from both sides.
+ *
+ * @return nonzero in a callback; 0 outside, and on a kernel thread that is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern int st_in_callback(void);
+
 /* ------------------------------------------------------------------------------------------------
  * Calls from other kernel threads
  * ---------------------------------------------------------------------------------------------- */
 
-/** A call to be made on a VP. The node is the caller's; between the post and the call it is in use. */
+/** A call to be made on a VP. The node is the caller's; between the post and the call it is in use.
+ */
 typedef struct st_remote {
     void (*fn)(struct st_remote *remote); /**< runs on the VP, under the rules of st_watch_cb_t */
     struct st_remote *next;               /**< private */
@@ -1174,13 +1186,13 @@ typedef struct st_stats {
     unsigned long long timers_fired;    /**< timeouts of threads and watches that passed */
     unsigned long long threads_created; /**< the primordial thread not counted */
     unsigned long long threads_exited;
-    unsigned long long remote_posts;   /**< calls made for st_vp_post() */
-    unsigned long long threads;        /**< alive now, the primordial thread included */
-    unsigned long long threads_peak;   /**< most alive at once */
-    unsigned long long runq;           /**< ready to run now */
-    unsigned long long waiting_fds;    /**< threads and watches that wait on a descriptor now */
-    unsigned long long watches_armed;  /**< now */
-    st_utime_t longest_turn;           /**< longest time between two visits to epoll, us */
+    unsigned long long remote_posts;       /**< calls made for st_vp_post() */
+    unsigned long long threads;            /**< alive now, the primordial thread included */
+    unsigned long long threads_peak;       /**< most alive at once */
+    unsigned long long runq;               /**< ready to run now */
+    unsigned long long waiting_fds;        /**< threads and watches that wait on a descriptor now */
+    unsigned long long watches_armed;      /**< now */
+    st_utime_t longest_turn;               /**< longest time between two visits to epoll, us */
     unsigned long long turn_histogram[16]; /**< [i]: turns under 2^(i+6) us; the last: the rest */
 } st_stats_t;
 

@@ -38,7 +38,7 @@ void st__asan_unpoison(const void *base, size_t size)
 #endif
 
 #if ST__VALGRIND
-#include <valgrind/valgrind.h>
+#include <valgrind/memcheck.h>
 
 bool st__valgrind_running(void)
 {
@@ -55,5 +55,16 @@ void st__valgrind_register(struct st__stack *stack)
 void st__valgrind_deregister(struct st__stack *stack)
 {
     VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
+}
+
+/* What lies below the last stack pointer of the thread before is out of bounds for Valgrind. */
+void st__valgrind_renew(struct st__stack *stack)
+{
+    (void)VALGRIND_MAKE_MEM_UNDEFINED(st__stack_base(stack), st__stack_size(stack));
+}
+
+void st__valgrind_reveal(const struct st__stack *stack)
+{
+    (void)VALGRIND_MAKE_MEM_DEFINED(st__stack_base(stack), st__stack_size(stack));
 }
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event system: the VP's epoll instance, registrations, and the scheduler's turn, in which epoll
- * is visited and events, posts from other kernel threads and timers are dispatched. Called by the
- * scheduler and by those who wait on descriptors. See docs/internals/events.md.
+ * The event system: the VP's epoll instance, registrations, and the scheduler's turn, in which
+ * epoll is visited and events, posts from other kernel threads and timers are dispatched. Called by
+ * the scheduler and by those who wait on descriptors. See docs/internals/events.md.
  */
 #include <limits.h>
 
@@ -400,4 +400,9 @@ st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb)
     previous = vp->turn_cb;
     vp->turn_cb = cb;
     return previous;
+}
+
+int st_in_callback(void)
+{
+    return st__vp != NULL && st__vp->in_callback;
 }

@@ -236,7 +236,8 @@ ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeou
     return st_write_resid(fd, buf, &resid, timeout) == 0 ? (ssize_t)nbyte : -1;
 }
 
-/* Writes what is left after the first `done` bytes, from a copy: the caller's iov stays as it is. */
+/* Writes what is left after the first `done` bytes, from a copy: the caller's iov stays as it is.
+ */
 static int write_rest(st_netfd_t fd, const struct iovec *iov, int count, size_t done,
                       st_utime_t timeout)
 {

@@ -35,65 +35,64 @@ static bool is_key(int key)
     return key >= 0 && key < atomic_load_explicit(&key_count, memory_order_relaxed);
 }
 
-/* A key's place in the thread, NULL if none was made. */
-static void **find_value(struct st_thread *thread, unsigned key)
+static bool has_room(const struct st_thread *thread, unsigned key)
 {
-    if (key < ST__KEYS_INLINE)
-        return &thread->inline_values[key];
-    key -= ST__KEYS_INLINE;
-    return key < thread->value_count ? &thread->values[key] : NULL;
+    return key < ST__KEYS_INLINE + thread->value_count;
 }
 
-static void **make_value(struct st_thread *thread, unsigned key)
+static int make_room(struct st_thread *thread, unsigned key)
 {
     unsigned count = thread->value_count == 0 ? ST__KEYS_INLINE : thread->value_count;
     void **values;
 
-    while (count <= key - ST__KEYS_INLINE)
+    while (ST__KEYS_INLINE + count <= key)
         count *= 2;
     if ((values = st__realloc(thread->values, count * sizeof(*values))) == NULL)
-        return NULL;
+        return -1;
     memset(values + thread->value_count, 0, (count - thread->value_count) * sizeof(*values));
     thread->values = values;
     thread->value_count = count;
-    return find_value(thread, key);
+    return 0;
+}
+
+/* A key's place in the thread, which has room for it. */
+static void **place_of(struct st_thread *thread, unsigned key)
+{
+    return key < ST__KEYS_INLINE ? &thread->inline_values[key]
+                                 : &thread->values[key - ST__KEYS_INLINE];
 }
 
 int st_thread_setspecific(int key, void *value)
 {
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
-    void **place;
+    void *previous;
 
     if (vp == NULL)
         return -1;
     if (!is_key(key))
         return st__fail(EINVAL);
     me = vp->current;
-    place = find_value(me, (unsigned)key);
-    if (place == NULL) {
+    if (!has_room(me, (unsigned)key)) {
         if (value == NULL)
             return 0;
-        if ((place = make_value(me, (unsigned)key)) == NULL)
+        if (make_room(me, (unsigned)key) < 0)
             return -1;
     }
-    if (*place != NULL && *place != value && destructors[key] != NULL) {
-        destructors[key](*place);
-        place = find_value(me, (unsigned)key); /* the destructor may have made more room */
-    }
-    *place = value;
+    previous = *place_of(me, (unsigned)key);
+    if (previous != NULL && previous != value && destructors[key] != NULL)
+        destructors[key](previous); /* may set other keys, so that the place moves */
+    *place_of(me, (unsigned)key) = value;
     return 0;
 }
 
 void *st_thread_getspecific(int key)
 {
     struct st_vp *vp = st__vp_get();
-    void **place;
 
-    if (vp == NULL || !is_key(key))
+    if (vp == NULL || !is_key(key) || !has_room(vp->current, (unsigned)key))
         return NULL;
-    place = find_value(vp->current, (unsigned)key);
-    return place != NULL ? *place : NULL;
+    return *place_of(vp->current, (unsigned)key);
 }
 
 /* Runs the destructors of what is set; true if there was any. */
@@ -101,14 +100,14 @@ static bool end_pass(struct st_thread *thread)
 {
     bool any = false;
 
-    for (unsigned key = 0; key < ST__KEYS_INLINE + thread->value_count; key++) {
-        void **place = find_value(thread, key);
+    for (unsigned key = 0; has_room(thread, key) && is_key((int)key); key++) {
+        void *value = *place_of(thread, key);
 
-        if (*place == NULL || destructors[key] == NULL)
+        if (value == NULL || destructors[key] == NULL)
             continue;
         any = true;
-        destructors[key](*place); /* sees the value, as in State Threads 1.9 */
-        *find_value(thread, key) = NULL;
+        destructors[key](value); /* still sees it, as in State Threads 1.9 */
+        *place_of(thread, key) = NULL;
     }
     return any;
 }

@@ -8,10 +8,10 @@
 
 /* One name, and the errno it fails with unless the test sets another, per kind of call. */
 #define ST__FAULT_KINDS(X)                                                                         \
-    X(MALLOC, ENOMEM)        /* malloc, calloc and realloc */                                      \
+    X(MALLOC, ENOMEM) /* malloc, calloc and realloc */                                             \
     X(MMAP, ENOMEM)                                                                                \
-    X(MPROTECT, ENOMEM)      /* guards, where MADV_GUARD_INSTALL is not used */                    \
-    X(GUARD, ENOMEM)         /* madvise(MADV_GUARD_INSTALL), the run-time probe not included */    \
+    X(MPROTECT, ENOMEM) /* guards, where MADV_GUARD_INSTALL is not used */                         \
+    X(GUARD, ENOMEM)    /* madvise(MADV_GUARD_INSTALL), the run-time probe not included */         \
     X(EPOLL_CREATE, EMFILE)                                                                        \
     X(EPOLL_CTL, ENOMEM)                                                                           \
     X(EPOLL_WAIT, EINTR)                                                                           \
@@ -23,7 +23,7 @@
     X(FCNTL, EBADF)                                                                                \
     X(IOCTL, ENOTTY)                                                                               \
     X(OPEN, ENOENT)                                                                                \
-    X(CLOSE, EIO)            /* the descriptor is closed all the same */                           \
+    X(CLOSE, EIO) /* the descriptor is closed all the same */                                      \
     X(POLL, ENOMEM)                                                                                \
     X(ACCEPT, ECONNABORTED)                                                                        \
     X(CONNECT, ECONNREFUSED)                                                                       \
@@ -45,7 +45,8 @@ enum st__fault {
 };
 
 #ifdef ST_FAULTS
-/* Per kind: 0 off; n > 0: the n-th call from now fails, once; -1: every call fails until set to 0. */
+/* Per kind: 0 off; n > 0: the n-th call from now fails, once; -1: every call fails until set to 0.
+ */
 extern long st__fault_countdown[ST_FAULT_COUNT];
 /* The errno it fails with; starts as the one above, a test may set another. */
 extern int st__fault_errno[ST_FAULT_COUNT];
@@ -65,7 +66,8 @@ static inline int st__fault_hit(enum st__fault kind)
 }
 #endif
 
-/* For tests of the fallback: 1 makes VPs that are initialized from now on guard stacks by mprotect. */
+/* For tests of the fallback: 1 makes VPs that are initialized from now on guard stacks by mprotect.
+ */
 extern int st__force_mprotect_guards;
 
 #endif /* ST_FAULTS_H */

@@ -32,7 +32,7 @@
 #endif
 
 #if (defined(ST_DEBUG) || ST__ASAN) && !defined(NVALGRIND) && defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
+#if __has_include(<valgrind/memcheck.h>)
 #define ST__VALGRIND 1
 #endif
 #endif
@@ -43,7 +43,7 @@
 #define ST__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define ST__UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define ST__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define ST__CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #pragma GCC visibility push(hidden)
 
@@ -181,8 +181,8 @@ struct st_netfd {
 
 struct st__stack {
     struct st__slab *slab;
-    struct st__stack *next;          /* in its slab's list of free ones or its class's of cached ones */
-    struct st__stack *prev;          /* cached only */
+    struct st__stack *next; /* in its slab's list of free ones or its class's of cached ones */
+    struct st__stack *prev; /* cached only */
     struct st__stack *newer, *older; /* cached only: by age, of all classes */
     bool guarded;                    /* its guard is in place */
     bool painted;                    /* under census */
@@ -192,7 +192,7 @@ struct st__stack {
 struct st__stack_class;
 
 struct st__stack_pool {
-    struct st__stack_class *classes; /* one per stack size */
+    struct st__stack_class *classes;   /* one per stack size */
     struct st__stack *newest, *oldest; /* of the cached ones */
     size_t in_use, cached, peak, bytes_reserved, deepest;
     size_t max_cached;
@@ -217,10 +217,10 @@ struct st_vp {
     int patience;              /* the least budget: grows while visits find nothing */
     bool always_slowly;        /* switch callbacks are set, or a sanitizer watches */
     struct st_thread *reap;    /* has ended; its stack is freed by a later thread */
-    int *errno_place;       /* errno of this kernel thread */
+    int *errno_place;          /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;
 
-    st_utime_t clock; /* when epoll_wait last returned */
+    st_utime_t clock;       /* when epoll_wait last returned */
     st_utime_t timer_floor; /* no deadline before it while timers fire, so that firing ends */
     struct st__heap heap;
 
@@ -228,7 +228,7 @@ struct st_vp {
     struct st__fd_table fds;
     struct st__stack_pool stacks;
     st_turn_cb_t turn_cb;
-    bool in_callback; /* debug builds: the scheduler calls out */
+    bool in_callback; /* the scheduler calls out: nothing may yield */
 
     struct st_thread primordial;
     st_stats_t stats;
@@ -246,8 +246,9 @@ struct st__process {
     atomic_int vp_count;
     atomic_int eventsys; /* 0: not set */
     atomic_int fd_limit;
-    atomic_int no_pwait2; /* the kernel has no epoll_pwait2 */
-    struct st_vp *orphan; /* in the child of a fork: the VP to take up again */
+    atomic_int no_pwait2;  /* the kernel has no epoll_pwait2 */
+    struct st_vp *orphan;  /* in the child of a fork: the VP to take up again */
+    struct st_vp *dropped; /* the one that will not be taken up, for leak checkers to see */
 };
 extern struct st__process st__process;
 
@@ -423,6 +424,10 @@ static inline void st__asan_unpoison(const void *base, size_t size)
 extern bool st__valgrind_running(void);
 extern void st__valgrind_register(struct st__stack *stack);
 extern void st__valgrind_deregister(struct st__stack *stack);
+/* The stack gets a new thread. */
+extern void st__valgrind_renew(struct st__stack *stack);
+/* All of the stack is about to be read. */
+extern void st__valgrind_reveal(const struct st__stack *stack);
 #else
 static inline bool st__valgrind_running(void)
 {
@@ -433,6 +438,14 @@ static inline void st__valgrind_register(struct st__stack *stack)
     (void)stack;
 }
 static inline void st__valgrind_deregister(struct st__stack *stack)
+{
+    (void)stack;
+}
+static inline void st__valgrind_renew(struct st__stack *stack)
+{
+    (void)stack;
+}
+static inline void st__valgrind_reveal(const struct st__stack *stack)
 {
     (void)stack;
 }

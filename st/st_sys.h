@@ -48,9 +48,8 @@ static inline void *st__aligned_alloc(size_t alignment, size_t size)
 
 static inline void *st__sys_mmap(size_t size, int flags)
 {
-    return st__fault_hit(ST_FAULT_MMAP)
-               ? MAP_FAILED
-               : mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return st__fault_hit(ST_FAULT_MMAP) ? MAP_FAILED
+                                        : mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
 }
 
 static inline int st__sys_mprotect(void *addr, size_t size, int prot)

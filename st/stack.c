@@ -168,8 +168,7 @@ static struct st__slab *slab_new(struct st_vp *vp, struct st__stack_class *class
 
     if (slab == NULL)
         return NULL;
-    slab->memory =
-        st__sys_mmap(bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK);
+    slab->memory = st__sys_mmap(bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK);
     if (slab->memory == MAP_FAILED) {
         free(slab);
         errno = ENOMEM;
@@ -255,12 +254,14 @@ static void paint(struct st__stack *stack)
 #if ST__ASAN
 __attribute__((no_sanitize("address")))
 #endif
-static size_t measure(struct st_vp *vp, const struct st__stack *stack)
+static size_t
+measure(struct st_vp *vp, const struct st__stack *stack)
 {
     const char *base = st__stack_base(stack);
     size_t size = st__stack_size(stack);
     size_t clean = 0;
 
+    st__valgrind_reveal(stack);
     while (clean < size && (unsigned char)base[clean] == PAINT)
         clean++;
     if (size - clean > vp->stacks.deepest)
@@ -407,6 +408,7 @@ struct st__stack *st__stack_new(struct st_vp *vp, size_t size)
     if (++vp->stacks.in_use > vp->stacks.peak)
         vp->stacks.peak = vp->stacks.in_use;
     st__asan_unpoison(st__stack_base(stack), st__stack_size(stack));
+    st__valgrind_renew(stack);
     if (vp->stacks.census)
         paint(stack);
     return stack;

@@ -4,7 +4,7 @@
  * word. Called by sched.c only. There is no shadow stack support, hence no CET note on purpose.
  *
  * A stopped thread's stack, from its saved rsp up:
- *    0 MXCSR   4 x87 control word   8 r15  16 r14  24 r13  32 r12  40 rbx  48 rbp  56 return address
+ *    0 MXCSR  4 x87 control word  8 r15  16 r14  24 r13  32 r12  40 rbx  48 rbp  56 return address
  */
 #if defined(__x86_64__)
 

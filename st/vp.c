@@ -26,7 +26,8 @@ void st__fatal(const char *what)
 
 /* ------------------------------------------------------------------------------------------------
  * fork: the child shares the parent's epoll instance and eventfd, so it must not touch them. It is
- * no VP until a State Threads 1.9 call asks for one; then it goes on with its copies of the threads.
+ * no VP until a State Threads 1.9 call asks for one; then it goes on with its copies of the
+ * threads.
  * ---------------------------------------------------------------------------------------------- */
 
 static void forked_child(void)
@@ -38,8 +39,13 @@ static void forked_child(void)
 
 void st_after_fork_child(void)
 {
+    if (st__vp != NULL)
+        st__process.dropped = st__vp;
+    else if (st__process.orphan != NULL)
+        st__process.dropped = st__process.orphan;
     st__vp = NULL;
     st__process.orphan = NULL;
+    atomic_store(&st__process.vp_count, 0);
 }
 
 struct st_vp *st__vp_revive(void)
