@@ -11,6 +11,7 @@
 
 void stm_balance_publish(void)
 {
+    STM_ENTER();
     stm_share_vp_t *mine = &stm.retained->share->vp[stm.vp.ordinal];
 
     if (mine->pid != stm.vp.pid)
@@ -22,6 +23,7 @@ void stm_balance_publish(void)
 /** Whether this VP has well more connections than the average of those that accept. */
 bool stm_balance_above_share(void)
 {
+    STM_ENTER();
     const stm_share_t *share = stm.retained->share;
     int mine = stm.vp.conn_count, sum = mine, count = 1;
 
@@ -42,6 +44,7 @@ bool stm_balance_above_share(void)
  * counts. */
 unsigned stm_balance_others_accepted(void)
 {
+    STM_ENTER();
     unsigned sum = 0;
 
     for (int i = 0; i < stm.config.num_vps; i++) {

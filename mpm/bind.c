@@ -8,12 +8,14 @@
 #include "stm.h"
 
 /** NULL if the server may run on that CPU, else why not. */
-const char *stm_cpu_check(int cpu)
+const char *stm_cpu_check(int cpu, apr_pool_t *pool)
 {
+    STM_ENTER();
+    int cpus = (int)sysconf(_SC_NPROCESSORS_CONF);
     cpu_set_t allowed;
 
-    if (cpu >= sysconf(_SC_NPROCESSORS_CONF))
-        return "no such CPU: must be between 0 and the number of CPUs - 1";
+    if (cpu >= cpus)
+        return apr_psprintf(pool, "no such CPU: must be between 0 and %d", cpus - 1);
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
         return "this CPU is offline, or the server is not allowed to run on it";
     return NULL;
@@ -23,6 +25,7 @@ const char *stm_cpu_check(int cpu)
  */
 void stm_bind_cpu(int ordinal)
 {
+    STM_ENTER();
     int cpu = stm.config.cpu[ordinal];
     cpu_set_t set;
 

@@ -121,6 +121,7 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
  */
 void stm_children_forget(int slot, pid_t pid, ap_generation_t generation)
 {
+    STM_ENTER();
     stm_child_t last;
     bool had_seat;
 
@@ -189,6 +190,7 @@ static void start_one(int ordinal)
 /** Starts a VP in each empty seat whose time has come. */
 void stm_children_start_missing(void)
 {
+    STM_ENTER();
     apr_time_t now = apr_time_now();
 
     for (int i = 0; i < stm.config.num_vps; i++) {
@@ -202,6 +204,7 @@ void stm_children_start_missing(void)
 /** -X: this process is the VP. Does not return. */
 void stm_children_become(void)
 {
+    STM_ENTER();
     stm_seat_t *seat = &stm.retained->seats[0];
 
     seat->child.pid = getpid();
@@ -232,6 +235,7 @@ static void move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
  * never. */
 void stm_children_vacate(apr_time_t cutoff)
 {
+    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (stm.retained->seats[i].child.pid)
             move_to_leaving(&stm.retained->seats[i], cutoff);
@@ -241,6 +245,7 @@ void stm_children_vacate(apr_time_t cutoff)
 /** Tells the VPs without a seat to leave: their successors are there. */
 void stm_children_dismiss(void)
 {
+    STM_ENTER();
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
         stm_control_send(child->control, STM_CONTROL_LEAVE);
 }
@@ -248,6 +253,7 @@ void stm_children_dismiss(void)
 /** Seats whose VP has said that it leaves (VPConnections) are free again. */
 void stm_children_release_seats(void)
 {
+    STM_ENTER();
     for (int i = 0; i < stm.config.num_vps; i++) {
         stm_seat_t *seat = &stm.retained->seats[i];
 
@@ -259,6 +265,7 @@ void stm_children_release_seats(void)
 /** Sends a command to every VP. */
 void stm_children_tell(char command)
 {
+    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (stm.retained->seats[i].child.pid)
             stm_control_send(stm.retained->seats[i].child.control, command);
@@ -270,6 +277,7 @@ void stm_children_tell(char command)
 /** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void)
 {
+    STM_ENTER();
     apr_time_t now = apr_time_now();
 
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
@@ -295,6 +303,7 @@ void stm_children_enforce_cutoffs(void)
 
 int stm_children_alive(void)
 {
+    STM_ENTER();
     int count = 0;
 
     for (int i = 0; i < STM_VP_LIMIT; i++)
@@ -307,6 +316,7 @@ int stm_children_alive(void)
 /** When something is next to be done here (a start put off, a cutoff); 0: nothing. */
 apr_time_t stm_children_next_due(void)
 {
+    STM_ENTER();
     apr_time_t due = 0;
 
     for (int i = 0; i < stm.config.num_vps; i++) {
@@ -381,6 +391,7 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
 /** A process has ended. STM_NOT_OURS, STM_REAPED, or STM_FATAL: the server cannot run like this. */
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
 {
+    STM_ENTER();
     ap_generation_t generation = 0;
     stm_child_t last;
     bool had_seat, signaled = APR_PROC_CHECK_SIGNALED(why);

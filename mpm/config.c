@@ -18,6 +18,7 @@
 
 void stm_config_defaults(stm_config_t *config)
 {
+    STM_ENTER();
     memset(config, 0, sizeof *config);
     config->num_vps = STM_UNSET;
     config->start_threads = STM_UNSET;
@@ -81,6 +82,7 @@ static int detach(const stm_mode_t *mode, apr_pool_t *pconf)
 
 int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
+    STM_ENTER();
     stm_mode_t mode = running_mode();
 
     (void)plog;
@@ -92,7 +94,6 @@ int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 #ifdef STM_DEBUG
     stm.trace = environment_asks("STM_TRACE");
 #endif
-    STM_TRACE("load %d", stm.retained->mpm->module_loads + 1);
 
     /* httpd reads its configuration twice when it starts, and detaches between the two. */
     if (++stm.retained->mpm->module_loads == 2) {
@@ -258,6 +259,7 @@ static int check_scoreboard_dir(const stm_config_t *config, apr_pool_t *p, serve
 
 int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    STM_ENTER();
     stm_config_t *config = &stm.config;
     int rc;
 

@@ -81,6 +81,7 @@ static bool run_test(const char **argv, char *text, size_t size)
 /** Whether the configuration as it is now could be used. Says in the error log why not. */
 bool stm_config_test(server_rec *s)
 {
+    STM_ENTER();
     char text[2048];
 
     if (run_test(test_arguments(s->process), text, sizeof text))

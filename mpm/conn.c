@@ -18,6 +18,7 @@
 
 stm_conn_t *stm_conn_of(const conn_rec *c)
 {
+    STM_ENTER();
     return c->conn_config ? ap_get_module_config(c->conn_config, &mpm_stm_module) : NULL;
 }
 
@@ -36,6 +37,7 @@ static bool has_bytes(int fd)
 void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *client,
                        socklen_t length)
 {
+    STM_ENTER();
     stm_conn_t *conn = stm_conn_new(listener, fd);
 
     if (!conn) {
@@ -238,6 +240,7 @@ static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
 /** Serves the connection on the calling state thread until it parks or ends. */
 void stm_conn_serve(stm_conn_t *conn, stm_thread_t *thread)
 {
+    STM_ENTER();
     stm_conn_state_e waited = conn->waited;
     step_e step;
 
@@ -263,6 +266,7 @@ void stm_conn_serve(stm_conn_t *conn, stm_thread_t *thread)
 /* Secondary connections (HTTP/2 streams) get a connection state of their own. */
 int stm_pre_connection(conn_rec *c, void *csd)
 {
+    STM_ENTER();
     (void)csd;
     if (c->master && (!c->cs || c->cs == c->master->cs)) {
         c->cs = apr_pcalloc(c->pool, sizeof *c->cs);
@@ -283,6 +287,7 @@ static apr_status_t request_gone(void *data)
 
 void stm_pre_read_request(request_rec *r, conn_rec *c)
 {
+    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
 
     if (!conn)
@@ -296,15 +301,20 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
  * address, as with other MPMs. */
 int stm_post_read_request(request_rec *r)
 {
+    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(r->connection);
 
     if (conn)
         conn->server = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
+#ifdef USE_ST_TIME
+    r->request_time = apr_time_from_sec(st_time());
+#endif
     return OK;
 }
 
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
 {
+    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
 
     (void)protocol;
@@ -319,6 +329,7 @@ int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *
  * notice. Does not yield. */
 void stm_conns_shutdown(void)
 {
+    STM_ENTER();
     stm_conn_t *conn, *next;
 
     for (conn = stm.vp.conns; conn; conn = next) {

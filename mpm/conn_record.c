@@ -12,6 +12,7 @@ static stm_conn_t *free_records;
 
 stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
 {
+    STM_ENTER();
     stm_vp_t *vp = &stm.vp;
     stm_conn_t *conn = free_records;
 
@@ -41,6 +42,7 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
 /** Closes the socket, if the record still has it, and forgets the connection. Does not yield. */
 void stm_conn_free(stm_conn_t *conn)
 {
+    STM_ENTER();
     stm_vp_t *vp = &stm.vp;
 
     STM_ASSERT(!conn->c && !conn->pool);
@@ -65,6 +67,7 @@ void stm_conn_free(stm_conn_t *conn)
 
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 {
+    STM_ENTER();
     stm.vp.state_count[conn->state]--;
     stm.vp.state_count[state]++;
     if (state == STM_CONN_QUEUED)
@@ -76,6 +79,7 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
  * change. */
 void stm_conns_publish(void)
 {
+    STM_ENTER();
     const int *count = stm.vp.state_count;
     process_score *score;
 

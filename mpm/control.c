@@ -12,6 +12,7 @@
 
 bool stm_control_open(int *master_end, int *vp_end)
 {
+    STM_ENTER();
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -26,6 +27,7 @@ bool stm_control_open(int *master_end, int *vp_end)
 
 bool stm_control_send(int master_end, char command)
 {
+    STM_ENTER();
     ssize_t n;
 
     if (master_end < 0)
@@ -65,6 +67,7 @@ static void on_command(st_watch_t *watch, int ready)
 /** In the VP: obey what comes from now on. */
 void stm_control_listen(int vp_end)
 {
+    STM_ENTER();
     static st_watch_t watch;
     int ready;
 

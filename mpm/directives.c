@@ -146,7 +146,7 @@ static const char *set_vp_bind(cmd_parms *cmd, void *dummy, const char *vp_text,
     if (error || (error = parse_vp(cmd, vp_text, &vp)) ||
         (error = parse_number(cmd, ": CPU-ID", cpu_text, cpus, &cpu)))
         return error;
-    error = stm_cpu_check(cpu);
+    error = stm_cpu_check(cpu, cmd->pool);
     if (error)
         return apr_psprintf(cmd->pool, "VPBind: CPU-ID %d: %s", cpu, error);
     stm.config.cpu[vp] = (short)cpu;

@@ -66,6 +66,7 @@ static bool drain(stm_conn_t *conn, bool *more)
 /** The lingering connection's socket is ready, or (0) its time is over. */
 void stm_linger_continue(stm_conn_t *conn, int ready)
 {
+    STM_ENTER();
     bool more = true;
 
     for (;;) {
@@ -91,6 +92,7 @@ void stm_linger_continue(stm_conn_t *conn, int ready)
  * without one. */
 void stm_linger_start(stm_conn_t *conn)
 {
+    STM_ENTER();
     int gone, seconds = LINGER_SECONDS;
     int ready;
 
@@ -118,6 +120,7 @@ void stm_linger_start(stm_conn_t *conn)
 /** The connection never came to life in httpd: what there is of it goes, without lingering. */
 void stm_conn_abandon(stm_conn_t *conn)
 {
+    STM_ENTER();
     if (conn->pool)
         drop_httpd_part(conn);
     conn->thread = NULL;

@@ -10,6 +10,7 @@
 
 int stm_listen_count(void)
 {
+    STM_ENTER();
     int count = 0;
 
     for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next)
@@ -42,6 +43,7 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
  * error. */
 const char *stm_vp_listen_add(cmd_parms *cmd, int ordinal, const char *address)
 {
+    STM_ENTER();
     char *host, *scope, *argv[1];
     apr_port_t port;
     struct stm_vp_listen *binding;
@@ -81,6 +83,7 @@ const char *stm_vp_listen_add(cmd_parms *cmd, int ordinal, const char *address)
 /** Whether that VP listens to the socket. */
 bool stm_listens_here(const ap_listen_rec *lr, int ordinal)
 {
+    STM_ENTER();
     const struct stm_vp_listen *binding = binding_of(lr);
 
     if (!binding || stm.one_process)
@@ -91,6 +94,7 @@ bool stm_listens_here(const ap_listen_rec *lr, int ordinal)
 /** Whether several VPs listen to the socket: then they take turns in accepting. */
 bool stm_listen_is_shared(const ap_listen_rec *lr)
 {
+    STM_ENTER();
     int count = 0;
 
     for (int vp = 0; vp < stm.config.num_vps; vp++)
@@ -102,6 +106,7 @@ bool stm_listen_is_shared(const ap_listen_rec *lr)
  */
 void stm_listen_close_foreign(int ordinal)
 {
+    STM_ENTER();
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
         if (!stm_listens_here(lr, ordinal)) {
             apr_socket_close(lr->sd);
@@ -127,6 +132,7 @@ static bool make_nonblocking(server_rec *s)
 
 int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    STM_ENTER();
     bool startup = stm.retained->mpm->module_loads == 1;
 
     (void)p;

@@ -38,6 +38,7 @@ static void pause_accepting(stm_listener_t *listener)
 /** Goes on accepting, if there is no reason left not to. */
 void stm_listener_resume(stm_listener_t *listener)
 {
+    STM_ENTER();
     if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
         !may_accept(listener))
         return;
@@ -51,6 +52,7 @@ void stm_listener_resume(stm_listener_t *listener)
 /** Accepts nothing for so long (us). */
 void stm_listener_hold(stm_listener_t *listener, st_utime_t delay)
 {
+    STM_ENTER();
     pause_accepting(listener);
     listener->held = true;
     listener->others_accepted = stm_balance_others_accepted();
@@ -153,6 +155,7 @@ static void on_acceptable(st_watch_t *watch, int ready)
 
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
 {
+    STM_ENTER();
     stm_conn_t *conn = listener->ready;
 
     if (conn) {
@@ -186,6 +189,7 @@ static void ask_for_room(const stm_listener_t *needy)
 /** The connection is ready: a waiting thread, a new one, or the line. */
 void stm_listener_enqueue(stm_conn_t *conn)
 {
+    STM_ENTER();
     stm_listener_t *listener = conn->listener;
 
     stm_conn_set_state(conn, STM_CONN_QUEUED);
@@ -202,6 +206,7 @@ void stm_listener_enqueue(stm_conn_t *conn)
 /** A thread has ended: lines that had to wait for MaxThreads may go on. */
 void stm_listeners_feed(void)
 {
+    STM_ENTER();
     for (int i = 0; i < stm.vp.listener_count; i++) {
         stm_listener_t *listener = &stm.vp.listeners[i];
 
@@ -250,6 +255,7 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
  */
 bool stm_listeners_open(void)
 {
+    STM_ENTER();
     stm_vp_t *vp = &stm.vp;
 
     vp->listeners = apr_pcalloc(vp->pchild, sizeof *vp->listeners * (size_t)stm_listen_count());
@@ -272,6 +278,7 @@ bool stm_listeners_open(void)
 /** Takes no more connections. The master's copies of the sockets stay open: nobody is refused. */
 void stm_listeners_close(void)
 {
+    STM_ENTER();
     for (int i = 0; i < stm.vp.listener_count; i++) {
         stm_listener_t *listener = &stm.vp.listeners[i];
 

@@ -62,6 +62,7 @@ static void map_threads_per_child(stm_config_t *config, int vps)
 /** Called after the directives are read, before defaults are filled in. */
 void stm_migrate(stm_config_t *config, apr_pool_t *ptemp)
 {
+    STM_ENTER();
     int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);
 
     (void)ptemp;

@@ -124,6 +124,7 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
 /** Hook: only our own clients' sockets; those that modules open to others are read as ever. */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket)
 {
+    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
 
     if (!conn || conn->socket != socket)

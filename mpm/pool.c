@@ -14,6 +14,7 @@ static int kept_count;
 
 apr_pool_t *stm_pool_get(void)
 {
+    STM_ENTER();
     apr_pool_t *pool;
 
     if (kept_count > 0)
@@ -27,6 +28,7 @@ apr_pool_t *stm_pool_get(void)
 /** Runs the pool's cleanups: call it on a state thread, it may yield. */
 void stm_pool_put(apr_pool_t *pool)
 {
+    STM_ENTER();
     if (kept_count == MOST_KEPT || stm.vp.state != STM_VP_RUNNING) {
         apr_pool_destroy(pool);
         return;
@@ -40,6 +42,7 @@ void stm_pool_put(apr_pool_t *pool)
 
 bool stm_pools_open(void)
 {
+    STM_ENTER();
     stm_vp_t *vp = &stm.vp;
 
     if (apr_allocator_create(&vp->allocator) != APR_SUCCESS)

@@ -44,6 +44,7 @@ static int max_threads(void)
 
 int stm_query(int query_code, int *result, apr_status_t *rv)
 {
+    STM_ENTER();
     const stm_config_t *config = &stm.config;
     const stm_retained_t *retained = stm.retained;
 

@@ -12,6 +12,7 @@
 
 stm_retained_t *stm_retained_get(void)
 {
+    STM_ENTER();
     stm_retained_t *retained = ap_retained_data_get(RETAINED_KEY);
 
     if (!retained) {
@@ -30,6 +31,7 @@ stm_retained_t *stm_retained_get(void)
 
 bool stm_share_create(stm_retained_t *retained)
 {
+    STM_ENTER();
     void *memory;
 
     if (retained->share)

@@ -27,6 +27,7 @@ static void on_sigchld(int signal_number)
 
 bool stm_sigchld_open(void)
 {
+    STM_ENTER();
     struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
 
     if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -40,6 +41,7 @@ bool stm_sigchld_open(void)
 
 void stm_sigchld_close(void)
 {
+    STM_ENTER();
     if (wake[0] < 0)
         return;
     sigaction(SIGCHLD, &before, NULL);
@@ -51,6 +53,7 @@ void stm_sigchld_close(void)
 /** In a VP: keeps the end that wakes the master, for stm_sigchld_tell_master(). */
 void stm_sigchld_in_vp(void)
 {
+    STM_ENTER();
     if (wake[0] < 0)
         return;
     sigaction(SIGCHLD, &before, NULL);
@@ -61,6 +64,7 @@ void stm_sigchld_in_vp(void)
 /** From a VP: the master is to look at the shared memory. */
 void stm_sigchld_tell_master(void)
 {
+    STM_ENTER();
     if (wake[1] >= 0 && write(wake[1], "", 1) < 0)
         ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, ap_server_conf,
                      "stm: the master cannot be woken");
@@ -69,6 +73,7 @@ void stm_sigchld_tell_master(void)
 /** Waits for a child's death, another signal, or the timeout (us). */
 void stm_sigchld_wait(apr_interval_time_t timeout)
 {
+    STM_ENTER();
     struct pollfd pollfd = {.fd = wake[0], .events = POLLIN};
     char drain[64];
 

@@ -3,7 +3,6 @@
  * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this
  * MPM is named here.
  */
-#include <stdarg.h>
 #include <stdio.h>
 
 #include <http_core.h>
@@ -15,15 +14,10 @@
 
 stm_globals_t stm;
 
-void stm_trace(const char *function, const char *format, ...)
+/** STM_TRACE: one line on stderr at the beginning of each procedure. */
+void stm_trace(const char *function)
 {
-    char line[512];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    fprintf(stderr, "STM %d %s: %s\n", (int)getpid(), function, line);
+    fprintf(stderr, "STM %d %s\n", (int)getpid(), function);
 }
 
 static void register_hooks(apr_pool_t *p)

@@ -42,14 +42,15 @@ APLOG_USE_MODULE(mpm_stm);
 
 #ifdef STM_DEBUG
 #define STM_ASSERT(expression) ap_assert(expression)
-#define STM_TRACE(...)                                                                             \
+/* First in each procedure: STM_TRACE in the environment makes it say that it was called. */
+#define STM_ENTER()                                                                                \
     do {                                                                                           \
         if (stm.trace)                                                                             \
-            stm_trace(__func__, __VA_ARGS__);                                                      \
+            stm_trace(__func__);                                                                   \
     } while (0)
 #else
 #define STM_ASSERT(expression) ((void)0)
-#define STM_TRACE(...)         ((void)0)
+#define STM_ENTER()            ((void)0)
 #endif
 
 /* --- configuration (config.c, directives.c, migrate.c) --- */
@@ -260,7 +261,7 @@ typedef struct stm_globals {
 extern stm_globals_t stm;
 
 /* stm.c */
-void stm_trace(const char *function, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void stm_trace(const char *function);
 
 /* config.c: defaults, checks, relations between the directives */
 int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
@@ -335,7 +336,7 @@ void stm_vp_idle_check(void);
 
 /* bind.c */
 void stm_bind_cpu(int ordinal);
-const char *stm_cpu_check(int cpu);
+const char *stm_cpu_check(int cpu, apr_pool_t *pool);
 
 /* crash.c */
 void stm_crash_setup(void);

@@ -105,6 +105,7 @@ static void complain_no_stack(void)
 /** Starts a state thread, with its first connection or (NULL) as a spare. */
 bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job)
 {
+    STM_ENTER();
     stm_thread_t *thread = calloc(1, sizeof *thread);
     int stack_size = (int)stm.config.stack_size;
 
@@ -133,6 +134,7 @@ bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job)
 /** Whether MaxThreads allows one more. */
 bool stm_thread_can_start(void)
 {
+    STM_ENTER();
     return stm.vp.threads < stm.config.max_threads;
 }
 
@@ -150,6 +152,7 @@ static stm_thread_t *pop_idle(stm_listener_t *listener)
 /** Hands the connection to a waiting thread. False: none waits. */
 bool stm_thread_wake(stm_listener_t *listener, stm_conn_t *job)
 {
+    STM_ENTER();
     stm_thread_t *thread = pop_idle(listener);
 
     if (!thread)
@@ -162,6 +165,7 @@ bool stm_thread_wake(stm_listener_t *listener, stm_conn_t *job)
 /** Lets `count` of the listener's waiting threads end. Returns how many there were. */
 int stm_thread_retire(stm_listener_t *listener, int count)
 {
+    STM_ENTER();
     int retired = 0;
 
     while (retired < count) {
@@ -179,6 +183,7 @@ int stm_thread_retire(stm_listener_t *listener, int count)
 /** Ends the waits of all threads that serve a connection: the VP stops. */
 void stm_threads_interrupt(void)
 {
+    STM_ENTER();
     for (stm_thread_t *thread = stm.vp.thread_list; thread; thread = thread->next)
         st_thread_interrupt(thread->st);
 }

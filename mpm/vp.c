@@ -150,6 +150,9 @@ static void start_scheduler(void)
                      "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
+#ifdef USE_ST_TIME
+    st_timecache_set(1);
+#endif
     stm.vp.scheduler = st_vp_self();
     stm.vp.main = st_thread_self();
     stm_crash_setup();
@@ -212,6 +215,7 @@ static void no_more_connections(void)
 /** Takes no more connections; serves those that it has until their end. */
 void stm_vp_leave(void)
 {
+    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     stm.vp.state = STM_VP_LEAVING;
@@ -222,6 +226,7 @@ void stm_vp_leave(void)
 /** VPConnections is reached: leaves, and tells the master, which starts the successor. */
 void stm_vp_retire(void)
 {
+    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
@@ -235,6 +240,7 @@ void stm_vp_retire(void)
 /** Ends all connections and exits. */
 void stm_vp_stop(void)
 {
+    STM_ENTER();
     stm_vp_state_e before = stm.vp.state;
 
     if (before == STM_VP_STOPPING)
@@ -255,6 +261,7 @@ static bool idle(void)
 /** A connection or a state thread has ended: perhaps it was the last one that the VP waits for. */
 void stm_vp_idle_check(void)
 {
+    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING && idle())
         st_thread_unpark(stm.vp.main);
 }
@@ -303,6 +310,7 @@ static void leave_process(bool clean)
 
 void stm_vp_main(const stm_child_t *child, int control)
 {
+    STM_ENTER();
     stm.retained->mpm->mpm_state = AP_MPMQ_STARTING;
     pin_module();
     stm_sigchld_in_vp();
