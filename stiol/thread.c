@@ -128,10 +128,10 @@ int stiol__pthread_join(pthread_t id, void **result)
 
     if (thread == NULL)
         return join_kernel_thread(vp, id, result);
-    if (thread->detached || thread->joiner != NULL || !thread->ours)
-        return EINVAL;
     if (vp == thread->vp && thread->thread == st_thread_self())
         return EDEADLK;
+    if (thread->detached || thread->joiner != NULL || !thread->ours)
+        return EINVAL;
     if (vp == thread->vp)
         wait_for(vp, thread);
     else if (stiol__vp == NULL || vp != NULL)
