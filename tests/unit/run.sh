@@ -48,7 +48,7 @@ for program in "$@"; do
     log=$program.log
     planned=$(sed -n 's/^1\.\.\([0-9][0-9]*\).*/\1/p' "$log" | head -n 1)
     good=$(number '^ok [0-9]+ - ' "$log")
-    skip=$(number '^ok [0-9]+ # SKIP' "$log")
+    skip=$(number '^(not )?ok [0-9]+ # SKIP' "$log")
     bad=$((${planned:-1} - good - skip))
     if [ "$bad" -eq 0 ] && ! tail -n 1 "$log" | grep -qx 'exit status 0'; then
         bad=1

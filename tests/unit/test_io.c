@@ -97,9 +97,10 @@ static void read_sees_the_end(void)
 static void read_errors(void)
 {
     open_half();
-    assert_fails(st_read(netfd, (void *)8, 4, ST_UTIME_NO_WAIT), ETIME);
-    feed("data");
-    assert_fails(st_read(netfd, (void *)8, 4, FOREVER), EFAULT);
+    if (!unit_valgrind()) {
+        feed("data");
+        assert_fails(st_read(netfd, (void *)8, 4, FOREVER), EFAULT);
+    }
     st_netfd_t writer = st_netfd_open(open("/dev/null", O_WRONLY));
     assert_fails(st_read(writer, buf, 1, FOREVER), EBADF);
     assert_fails(st_readv(writer, &(struct iovec){buf, 1}, 1, FOREVER), EBADF);

@@ -114,7 +114,8 @@ static void errors_of_the_system(void)
     assert_fails(st_sendto(left, "x", 1, NULL, 0, FOREVER), EDESTADDRREQ);
     assert_fails(st_sendmsg(left, &msg, 0, FOREVER), EDESTADDRREQ);
     assert_int_equal(send_right("x", 1), 1);
-    assert_fails(st_recvfrom(right, (void *)8, 1, NULL, NULL, FOREVER), EFAULT);
+    if (!unit_valgrind())
+        assert_fails(st_recvfrom(right, (void *)8, 1, NULL, NULL, FOREVER), EFAULT);
     close_two();
 }
 

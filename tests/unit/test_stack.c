@@ -129,7 +129,7 @@ static void overflow_told_mprotect(void)
 
 static void need_real_guards(void)
 {
-    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+    if (ADDRESS_SANITIZER || unit_valgrind())
         unit_skip("the sanitizer or Valgrind handles overflows in its own way");
 }
 
@@ -286,7 +286,7 @@ static void free_stacks_give_their_pages_back(void)
     st_thread_t threads[COUNT];
     size_t before, with, after;
 
-    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+    if (ADDRESS_SANITIZER || unit_valgrind())
         unit_skip("resident memory is the sanitizer's or Valgrind's");
     st_set_stack_cache(4);
     before = resident();
@@ -332,8 +332,9 @@ static void the_census_knows_the_depth(void)
 {
     size_t used;
 
-    if (ADDRESS_SANITIZER)
-        unit_skip("AddressSanitizer may put frames elsewhere");
+    if (ADDRESS_SANITIZER || unit_valgrind())
+        unit_skip(
+            "the sanitizer may put frames elsewhere, and Valgrind forbids to look below them");
     assert_int_equal(st_stack_census(1), 0);
     st_thread_t thread = st_thread_create(use_20k, NULL, 1, 0);
     unit_settle();
@@ -370,7 +371,7 @@ static void mprotect_guards_end_with_an_error(void)
     int n = 0, limit = 0;
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
 
-    if (ADDRESS_SANITIZER || getenv("UNIT_NO_GUARDS"))
+    if (ADDRESS_SANITIZER || unit_valgrind())
         unit_skip("takes too long with the sanitizer or Valgrind");
     if (!file || fscanf(file, "%d", &limit) != 1 || limit > 100000)
         unit_skip("vm.max_map_count is too high to reach");

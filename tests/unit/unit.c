@@ -54,6 +54,11 @@ int unit_scaled(int n)
     return scaled > 0 ? scaled : 1;
 }
 
+int unit_valgrind(void)
+{
+    return getenv("UNIT_VALGRIND") != NULL;
+}
+
 static void enter_child(void)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every unit test of libst shares: a child process and a fresh virtual processor for each test, a virtual clock,
- * and connected descriptors. Built also with -DUNIT_ST19 against State Threads 1.9, which proves the tests themselves.
+ * What every unit test of libst shares: a child process and a fresh virtual processor for each
+ * test, a virtual clock, and connected descriptors. Built also with -DUNIT_ST19 against State
+ * Threads 1.9, which proves the tests themselves.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -18,7 +19,8 @@
 #include <cmocka.h>
 #include <st.h>
 
-/* The event system to ask for. Debian's 1.9 was built without epoll, and its select stops at 1,024 descriptors. */
+/* The event system to ask for. Debian's 1.9 was built without epoll, and its select stops at 1,024
+ * descriptors. */
 #ifdef UNIT_ST19
 #define UNIT_EVENTSYS ST_EVENTSYS_POLL
 #else
@@ -26,11 +28,10 @@
 #endif
 
 /*
- * Rows of a test table. Each body runs in a forked child, so that a crash, a hang or a failed assertion on any stack
- * or kernel thread costs that test alone.
- *   UNIT          on the primordial thread of a fresh VP, which must be whole again (st_destroy) at the end
- *   UNIT_VIRTUAL  the same, with a clock that only unit_advance() moves
- *   UNIT_RAW      without st_init
+ * Rows of a test table. Each body runs in a forked child, so that a crash, a hang or a failed
+ * assertion on any stack or kernel thread costs that test alone. UNIT          on the primordial
+ * thread of a fresh VP, which must be whole again (st_destroy) at the end UNIT_VIRTUAL  the same,
+ * with a clock that only unit_advance() moves UNIT_RAW      without st_init
  */
 #define UNIT(body)                                                                                 \
     {                                                                                              \
@@ -67,8 +68,12 @@ void unit_run_raw(void **state);
 /* Ends this test as skipped, with the reason on stderr. Only inside a body. */
 void unit_skip(const char *reason) __attribute__((noreturn));
 
-/* n, or a smaller number where each step costs far more (Valgrind: $UNIT_SCALE divides). At least 1. */
+/* n, or a smaller number where each step costs far more (Valgrind: $UNIT_SCALE divides). At
+ * least 1. */
 int unit_scaled(int n);
+
+/* Nonzero under Valgrind ($UNIT_VALGRIND), which objects to what some tests do on purpose. */
+int unit_valgrind(void);
 
 /* --- the virtual clock, in us --- */
 extern st_utime_t unit_clock;
@@ -81,7 +86,8 @@ void unit_settle(void);
 /* --- descriptors --- */
 /* Two connected stream sockets, both as netfds. */
 void unit_pair(st_netfd_t *left, st_netfd_t *right);
-/* One end as a netfd; *osfd, the other end, is a plain non-blocking descriptor that libst does not know. */
+/* One end as a netfd; *osfd, the other end, is a plain non-blocking descriptor that libst does not
+ * know. */
 st_netfd_t unit_half(int *osfd);
 void unit_socketpair(int fds[2]);
 /* A listening TCP socket on a free loopback port; its address goes to *addr. */

@@ -19,7 +19,7 @@ UNIT_19_PROGRAMS := $(addprefix $(UNIT_DIR)/test19_,$(filter-out $(UNIT_BEYOND_1
 
 # State Threads 1.9 as Debian has it. Its header must be found before ours.
 ST19_HEADER := $(wildcard /usr/include/st.h)
-ST19_CFLAGS = $(filter-out -Iinclude -Ist -Istiol,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
+ST19_CFLAGS = -O2 -g $(filter-out -Iinclude -Ist -Istiol,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
 
 UNIT_CFLAGS = $(if $(UNIT_SHIM),-Itests/unit/shim) -Itests/unit $(OWN_CFLAGS)
 UNIT_LIBS   = $(if $(UNIT_SHIM),,-lcmocka) -lm -lpthread
@@ -33,7 +33,7 @@ $(UNIT_DIR)/test_%: $(UNIT_DIR)/test_%.o $(UNIT_DIR)/unit.o $(BUILD)/libst.a
 
 $(UNIT_DIR)/test19_%: tests/unit/test_%.c tests/unit/unit.c tests/unit/unit.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ST19_CFLAGS) -o $@ $(filter %.c,$^) -lst -lcmocka
+	$(CC) $(ST19_CFLAGS) -o $@ $(filter %.c,$^) -lst -lcmocka
 
 # One program, two libraries, the same output.
 $(UNIT_DIR)/test_compat: tests/unit/compat/compat.sh $(UNIT_DIR)/every_call \
@@ -44,13 +44,13 @@ $(UNIT_DIR)/every_call: tests/unit/compat/every_call.c $(BUILD)/libst.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 $(UNIT_DIR)/every_call_st19: tests/unit/compat/every_call.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ST19_CFLAGS) -o $@ $< -lst
+	$(CC) $(ST19_CFLAGS) -o $@ $< -lst
 
 .PRECIOUS: $(UNIT_DIR)/%.o
 -include $(wildcard $(UNIT_DIR)/*.d)
 
 # --- the variants ----------------------------------------------------------------------------------------------------
-UNIT_DEBUG := -DST_FAULTS -DSTM_DEBUG
+UNIT_DEBUG := -DST_FAULTS -DST_DEBUG -DSTM_DEBUG
 UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNIT_MAKE = $(MAKE) --no-print-directory -s
 
@@ -80,11 +80,11 @@ test-unit-asan: need-cmocka
 	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 UNIT_SCALE=10 \
 	    $(UNIT_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' CFLAGS='-O1 -g $(UNIT_SANITIZE)' unit-run
 
-# Valgrind looks at libst's own stack switches by the requests of <valgrind/valgrind.h>, which the debug build makes.
+# Leaks are test-unit-asan's. Valgrind looks at libst's own stack switches by the requests of <valgrind/valgrind.h>, which the debug build makes.
 test-unit-valgrind: need-cmocka
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
-	@UNIT_WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
-	    UNIT_SCALE=100 UNIT_TIMEOUT=120 \
+	@UNIT_WRAP='valgrind -q --error-exitcode=99' \
+	    UNIT_VALGRIND=1 UNIT_SCALE=100 UNIT_TIMEOUT=120 \
 	    $(UNIT_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' unit-run
 
 UNIT_CROSS := aarch64-linux-gnu-

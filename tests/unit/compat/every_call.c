@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program for State Threads 1.9 that makes every call of its st.h and prints what they answer. Built unchanged with
- * 1.9's header and library and with ours; the two outputs must be the same (compat.sh). Nothing newer may be used here.
+ * A program for State Threads 1.9 that makes every call of its st.h and prints what they answer.
+ * Built unchanged with 1.9's header and library and with ours; the two outputs must be the same
+ * (compat.sh). Nothing newer may be used here.
  */
 #include <st.h>
 
@@ -39,7 +40,8 @@ static void destroy_value(void *value)
     printf("destroyed %s\n", (char *)value);
 }
 
-/* --- threads, keys, time ----------------------------------------------------------------------------------------- */
+/* --- threads, keys, time
+ * ----------------------------------------------------------------------------------------- */
 
 static int switches;
 
@@ -112,7 +114,8 @@ static void times(void)
     SAY(st_timecache_set(0));
 }
 
-/* --- synchronization --------------------------------------------------------------------------------------------- */
+/* --- synchronization
+ * --------------------------------------------------------------------------------------------- */
 
 static void *waiter(void *arg)
 {
@@ -149,7 +152,9 @@ static void synchronization(void)
     SAY(st_mutex_destroy(mutex));
 }
 
-/* --- streams ------------------------------------------------------------------------------------------------------ */
+/* --- streams
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static st_netfd_t client, server, listener;
 static struct sockaddr_in address;
@@ -250,7 +255,8 @@ static void polls(void)
     SAY(st_netfd_close(in));
 }
 
-/* --- messages and files ------------------------------------------------------------------------------------------- */
+/* --- messages and files
+ * ------------------------------------------------------------------------------------------- */
 
 static void messages(void)
 {
@@ -287,7 +293,8 @@ static void files(void)
     SAY(st_open("/nonexistent", O_RDONLY, 0) == NULL && errno == ENOENT);
 }
 
-/* --- processes: st_init first, fork later, as the manual's "Program Structure" has it ------------------------------ */
+/* --- processes: st_init first, fork later, as the manual's "Program Structure" has it
+ * ------------------------------ */
 
 static void *answer(void *arg)
 {
