@@ -150,15 +150,12 @@ typedef struct stiol__vp {
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
 
-/** Whether libst's scheduler calls a callback right now. */
-extern bool stiol__in_callback(void);
-
 /** The VP if the caller runs on a state thread, else (kernel thread, scheduler, callback) NULL. */
 static inline stiol__vp_t *stiol__here(void)
 {
     stiol__vp_t *vp = stiol__vp;
 
-    return vp != NULL && STIOL_LIKELY(!stiol__in_callback()) ? vp : NULL;
+    return vp != NULL && STIOL_LIKELY(!st_in_callback()) ? vp : NULL;
 }
 
 /** The calling state thread's record; NULL: no memory. */
