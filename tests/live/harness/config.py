@@ -61,7 +61,7 @@ def mpm_directives(mpm, processes, threads, listeners):
 
 
 def render(root, *, mpm, processes, threads, modules, directives, ports, tls_port, certificate,
-           listen):
+           listen, sized):
     """The whole httpd.conf. @PORT@, @PORT2@ ..., @TLS_PORT@ and @ROOT@ in directives are filled in."""
     loaded = list(dict.fromkeys([*BASE_MODULES, *(["ssl"] if tls_port else []), *modules]))
     all_ports = [*ports, *([tls_port] if tls_port else [])]
@@ -75,7 +75,8 @@ def render(root, *, mpm, processes, threads, modules, directives, ports, tls_por
         parts.append(f"User {CHILD_USER}\nGroup {CHILD_USER}")
     if listen:
         parts += [f"Listen 127.0.0.1:{port}" for port in all_ports]
-    parts.append(mpm_directives(mpm or MPM, processes, threads, max(1, len(all_ports))))
+    if sized:
+        parts.append(mpm_directives(mpm or MPM, processes, threads, max(1, len(all_ports))))
     if tls_port:
         parts.append(TLS.format(port=tls_port, certificate=certificate))
     for number, port in enumerate(ports, 1):

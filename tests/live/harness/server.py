@@ -20,6 +20,8 @@ from .waiting import wait_for
 # What no error log has unless the test expects it.
 ALARMS = re.compile(r":(emerg|alert|crit)\]|AH00052: child pid|exit signal|[Aa]ssertion|"
                     r"Sanitizer|runtime error:|AH00045|AH00046|double free|corrupt")
+RESUMED = "resuming normal operations"
+GRACEFUL = signal.SIGUSR1
 STOP_BOUND = 20.0  # seconds
 _serial = itertools.count(1)
 
@@ -36,13 +38,15 @@ class Server:
     """A private httpd. See __init__ for what can be chosen."""
 
     def __init__(self, name="server", *, mpm=None, processes=2, threads=64, modules=(),
-                 directives="", tls=False, ports=1, listen=True, env=None, nofile=None):
+                 directives="", tls=False, ports=1, listen=True, sized=True, env=None,
+                 nofile=None):
         """Writes nothing yet but the ServerRoot.
 
         processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
         paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
         @TLS_PORT@, @ROOT@ are filled in); ports: how many; listen=False: `directives` has the
-        Listen lines; nofile: limit of open files; env: further environment variables.
+        Listen lines; sized=False: none of the MPM's directives either; nofile: limit of open
+        files; env: further environment variables.
         """
         self.root = places.new_root(f"{name}-{next(_serial)}")
         self.name = name
@@ -51,7 +55,7 @@ class Server:
         self.exit_status = None  # of the master, as from wait()
         self.one_process = False  # httpd -X: there files stay, with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
-                          "modules": modules, "directives": directives, "listen": listen}
+                          "modules": modules, "directives": directives, "listen": listen, "sized": sized}
         self._port_count, self._tls = ports, tls
         self.ports, self.tls_port = [], None
         self._mark = f"STM_TEST_SERVER={os.getpid()}-{self.root.name}"
@@ -194,6 +198,14 @@ class Server:
     def signal(self, number):
         """Sends the master a signal."""
         os.kill(self.master, number)
+
+    def restart(self, number=GRACEFUL):
+        """Restarts it (gracefully, or with SIGHUP at once), and waits until it has."""
+        self._note()
+        before = self.error_log().count(RESUMED)
+        self.signal(number)
+        wait_for(lambda: self.error_log().count(RESUMED) > before, "the end of a restart")
+        self._note()
 
     def running(self):
         """Living processes of this server."""

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The debugging aids: environment variables, their modern forms, and gdb."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from harness import wait_for
+from harness.stm import dump, probed
+
+pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+
+
+def test_one_process(serve):
+    """ONE_PROCESS overrides NumVPs: the process that was started is the only VP."""
+    server = probed(serve, processes=3, env={"ONE_PROCESS": "1"})
+    server.start_attached()
+    server.one_process = True
+    assert server.children() == []
+    for _ in range(20):
+        assert int(server.get("/probe?pid").text.split()[0]) == server.master
+
+
+def test_interactive(serve):
+    """STM_INTERACTIVE keeps the master attached; it has its VPs."""
+    server = serve.make(processes=2, env={"STM_INTERACTIVE": "1"})
+    server.start_attached()
+    assert len(server.children()) == 2
+    assert server.get("/").status == 200
+    server.stop()
+    assert server.exit_status == 0
+
+
+def test_define_one_process(serve):
+    server = serve.make(processes=3)
+    server.start_attached("-DONE_PROCESS")
+    server.one_process = True
+    assert server.children() == []
+    assert server.get("/").status == 200
+
+
+@pytest.mark.parametrize("variable, option", [("STM_TRACE", "STM_DEBUG"),
+                                              ("STIOL_TRACE", "STIOL_DEBUG")])
+def test_trace(serve, variable, option):
+    """Lines on the terminal in builds with the option; silence in all others."""
+    server = serve.make(processes=1, env={"STM_INTERACTIVE": "1", variable: "1"})
+    built = dump(server)[option][0] == "defined"
+    server.start_attached()
+    for _ in range(5):
+        assert server.get("/").status == 200
+    lines = [line for line in server.output().splitlines()
+             if re.match(r"(?i)\W*" + variable.split("_")[0], line)]
+    assert (len(lines) > 20) == built, server.output()[:2000]
+
+
+def test_backtrace_in_a_state_thread(serve):
+    """gdb on httpd -X, stopped in a handler: from the handler down to the thread's first frame."""
+    if shutil.which("gdb") is None:
+        pytest.skip("no gdb")
+    server = probed(serve)
+    server.start_attached("-X")
+    gdb = subprocess.Popen(["gdb", "-q", "-batch", "-p", str(server.master), "-ex",
+                            "break spin", "-ex", "echo armed\\n", "-ex", "continue", "-ex", "bt",
+                            "-ex", "detach"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           stdin=subprocess.DEVNULL, text=True)
+    text = ""
+    for line in gdb.stdout:
+        text += line
+        if line.startswith("armed"):
+            break
+    with server.connect() as conn:
+        conn.ask("/probe?spin=1")
+        text += gdb.stdout.read()
+        gdb.wait(30)
+        assert conn.response().status == 200
+    gdb.stdout.close()
+    frames = re.findall(r"^#\d+ .*", text, re.M)
+    assert re.search(r"#0 +spin ", frames[0] + " "), text
+    assert any(" ap_run_process_connection" in frame for frame in frames), text
+    assert any(" stm_" in frame for frame in frames), text
+    assert "Backtrace stopped" not in text, text
+    wait_for(lambda: server.get("/").status == 200, "service after gdb")

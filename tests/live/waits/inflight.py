@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests in progress, and the quick request that must not have to wait for them."""
+
+import select
+
+from harness.client import request
+
+
+class InFlight:
+    """Many requests, each on a connection of its own, sent and not answered yet."""
+
+    def __init__(self, server, paths, port=None, **more):
+        """paths: one request each; more: as for client.request()."""
+        self.conns = []
+        try:
+            for path in paths:
+                self.conns.append(server.connect(port=port))
+                self.conns[-1].send(request(path, **more))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        """Closes all connections."""
+        for conn in self.conns:
+            conn.close()
+
+    def answered(self):
+        """How many have got at least a byte, or were closed."""
+        poll = select.poll()
+        for conn in self.conns:
+            poll.register(conn.sock, select.POLLIN)
+        return len(poll.poll(0))
+
+    def finish(self):
+        """All responses, in the order of the requests."""
+        return [conn.response() for conn in self.conns]
+
+
+def quick(server, count=5):
+    """So many small static requests, one after the other, on connections of their own."""
+    for _ in range(count):
+        got = server.get("/")
+        assert got.status == 200 and "It works!" in got.text
+
+
+def prove(server, gate, paths, check=None, held=None, **more):
+    """Holds a request for each path at the gate, serves quick ones, opens the gate.
+
+    held: how many the gate will hold at one time, if that is not all of them. check: called with
+    each response; without, it is to be a 200. Returns the responses.
+    """
+    paths = list(paths)
+    with InFlight(server, paths, **more) as flight:
+        gate.wait_held(len(paths) if held is None else held)
+        quick(server)
+        assert flight.answered() == 0
+        gate.open()
+        got = flight.finish()
+    for response in got:
+        if check:
+            check(response)
+        else:
+            assert response.status == 200, response
+    return got
