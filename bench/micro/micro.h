@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What each microbenchmark needs: the library under test (State Threads 1.9 with -DMICRO_ST19, else ours), a clock, and
- * the line of output that run.py reads. One source each; what 1.9 lacks is made from its own calls here.
+ * What each microbenchmark needs: the library under test (State Threads 1.9 with -DMICRO_ST19, else
+ * ours), a clock, and the line of output that run.py reads. One source each; what 1.9 lacks is made
+ * from its own calls here.
  */
 #ifndef MICRO_H
 #define MICRO_H
@@ -36,8 +37,8 @@ static inline void micro_yield(void)
 }
 #endif
 
-/* Starts the library with the best event system it has. Debian's 1.9 has no epoll: then poll, as its select ends at
- * 1,024 descriptors. */
+/* Starts the library with the best event system it has. Debian's 1.9 has no epoll: then poll, as
+ * its select ends at 1,024 descriptors. */
 static inline void micro_init(void)
 {
     st_set_eventsys(ST_EVENTSYS_ALT);

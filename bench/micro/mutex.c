@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mutex handed over: two threads want it, so that each unlock gives it to the other, who waits. */
+/* A mutex handed over: two threads want it, so that each unlock gives it to the other, who
+ * waits. */
 #include "micro.h"
 
 static st_mutex_t mutex;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A timer armed and disarmed while 100,000 others are pending: two threads wake each other out of a timed wait, so that
- * each wait arms a timer that never fires. The hand-over itself is in the figure; cond.c has it alone.
+ * A timer armed and disarmed while 100,000 others are pending: two threads wake each other out of a
+ * timed wait, so that each wait arms a timer that never fires. The hand-over itself is in the
+ * figure; cond.c has it alone.
  */
 #include "micro.h"
 

@@ -143,8 +143,7 @@ static void destroy_disarms_watches(void)
     assert_int_equal(count, 0);
 }
 
-/* --- other kernel threads
- * ----------------------------------------------------------------------------------------- */
+/* --- other kernel threads --------------------------------------------------------------------- */
 
 static void *no_vp_calls(void *arg)
 {

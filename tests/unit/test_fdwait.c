@@ -116,9 +116,7 @@ static void errors(void)
     close(file);
 }
 
-/* --- half-close
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- half-close ------------------------------------------------------------------------------- */
 
 /* Data and FIN come together: a short read does not mean drained, the FIN is still to be read. */
 static void a_fin_after_the_data_is_seen_at_once(void)
@@ -191,9 +189,7 @@ static void a_closed_peer_is_hup(void)
     close_pair();
 }
 
-/* --- waiting
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 static void readers_and_writers_wait_side_by_side(void)
 {
@@ -302,8 +298,7 @@ static void event_meets_timeout(void)
     close_pair();
 }
 
-/* --- behind libst's back
- * ------------------------------------------------------------------------------------------- */
+/* --- behind libst's back ---------------------------------------------------------------------- */
 
 static void rearm_asks_the_kernel(void)
 {

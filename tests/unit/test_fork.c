@@ -25,9 +25,7 @@ static void *read_byte(void *arg)
     return (void *)(intptr_t)(n == 1 ? byte : -errno);
 }
 
-/* --- the child
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the child -------------------------------------------------------------------------------- */
 
 static void the_child_is_no_vp_at_first(void)
 {
@@ -182,8 +180,7 @@ static void children_of_children(void)
     assert_ok(st_usleep(10));
 }
 
-/* --- the child that wants no part of it
- * ------------------------------------------------------------------------------ */
+/* --- the child that wants no part of it ------------------------------------------------------- */
 
 static st_vp_t dropped; /* so that a leak checker still sees what is kept on purpose */
 
@@ -209,9 +206,7 @@ static void after_fork_child_drops_the_vp(void)
     expect_exit(pid, 9);
 }
 
-/* --- the parent
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the parent ------------------------------------------------------------------------------- */
 
 /* The child closes, forgets and frees everything: none of it may reach the parent's epoll. */
 static void the_child_cannot_harm_the_parents_epoll(void)

@@ -101,8 +101,7 @@ static void interrupt_wakes(void)
     assert_int_equal(parker.error, EINTR);
 }
 
-/* --- by the virtual clock
- * ----------------------------------------------------------------------------------------- */
+/* --- by the virtual clock --------------------------------------------------------------------- */
 
 static void timeout_at_its_time(void)
 {
@@ -154,8 +153,7 @@ static void unpark_then_timeout(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* --- a queue on top of it
- * ----------------------------------------------------------------------------------------- */
+/* --- a queue on top of it --------------------------------------------------------------------- */
 
 enum { STAGES = 50 };
 static st_thread_t stages[STAGES + 1];

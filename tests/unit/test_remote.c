@@ -167,8 +167,7 @@ static void many_posters_to_a_busy_vp(void)
     unit_settle();
 }
 
-/* --- two VPs that post to each other
- * --------------------------------------------------------------------------------- */
+/* --- two VPs that post to each other ---------------------------------------------------------- */
 
 struct player {
     struct wakeup ball;
@@ -222,8 +221,7 @@ static void two_vps_ping_pong(void)
     assert_int_equal(two.ball.calls, two.rounds);
 }
 
-/* --- from a signal handler
- * -------------------------------------------------------------------------------------------- */
+/* --- from a signal handler -------------------------------------------------------------------- */
 
 static struct wakeup from_signal;
 

@@ -17,9 +17,7 @@
 
 enum { SMALL = 32768 };
 
-/* --- overflow
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- overflow --------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) int recurse(int depth)
 {
@@ -166,6 +164,7 @@ static void *use_most(void *arg)
 {
     volatile char *bytes = __builtin_alloca(SMALL - 8192);
 
+    unit_escape(bytes);
     (void)arg;
     memset((void *)(uintptr_t)bytes, 0x11, SMALL - 8192);
     st_thread_yield();
@@ -189,9 +188,7 @@ static void neighbours_are_left_alone(void)
     }
 }
 
-/* --- the cache
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the cache -------------------------------------------------------------------------------- */
 
 static void *nothing(void *arg)
 {
@@ -256,15 +253,20 @@ static void the_cache_is_bounded(void)
     assert_int_equal(stats_now().cached, 20);
 }
 
+/* Bytes; of smaps_rollup, because statm's figure is only nearly true. */
 static size_t resident(void)
 {
-    FILE *statm = fopen("/proc/self/statm", "r");
-    size_t size, pages;
+    FILE *rollup = fopen("/proc/self/smaps_rollup", "r");
+    char line[256];
+    size_t kilobytes = 0;
 
-    assert_non_null(statm);
-    assert_int_equal(fscanf(statm, "%zu %zu", &size, &pages), 2);
-    fclose(statm);
-    return pages * 4096;
+    assert_non_null(rollup);
+    while (fgets(line, sizeof(line), rollup))
+        if (sscanf(line, "Rss: %zu kB", &kilobytes) == 1)
+            break;
+    fclose(rollup);
+    assert_true(kilobytes > 0);
+    return kilobytes * 1024;
 }
 
 static void *dirty(void *arg)
@@ -272,6 +274,7 @@ static void *dirty(void *arg)
     volatile char *bytes = __builtin_alloca(200000);
 
     (void)arg;
+    unit_escape(bytes);
     for (int i = 0; i < 200000; i += 4096)
         bytes[i] = 1;
     st_usleep(ST_UTIME_NO_TIMEOUT);
@@ -313,14 +316,13 @@ static void unused_slabs_are_unmapped(void)
     assert_true(stats_now().bytes_reserved <= reserved);
 }
 
-/* --- the census
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the census ------------------------------------------------------------------------------- */
 
 static void *use_20k(void *arg)
 {
     volatile char *bytes = __builtin_alloca(20000);
 
+    unit_escape(bytes);
     for (int i = 0; i < 20000; i += 256)
         bytes[i] = 1;
     (void)arg;

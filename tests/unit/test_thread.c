@@ -16,8 +16,7 @@ static void *note(void *arg)
     return arg;
 }
 
-/* --- create and exit
- * --------------------------------------------------------------------------------------------- */
+/* --- create and exit -------------------------------------------------------------------------- */
 
 static void creation_does_not_yield(void)
 {
@@ -103,15 +102,14 @@ static void threads_create_threads(void)
     assert_int_equal(created_depth, 100);
 }
 
-/* --- stacks
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- stacks ----------------------------------------------------------------------------------- */
 
 static void *use_stack(void *arg)
 {
     size_t size = *(size_t *)arg;
     volatile char *bytes = __builtin_alloca(size);
 
+    unit_escape(bytes);
     for (size_t i = 0; i < size; i += 1024)
         bytes[i] = 1;
     bytes[size - 1] = 1;
@@ -161,8 +159,7 @@ static void stacks_are_randomized_when_asked(void)
 #endif
 }
 
-/* --- what a switch keeps
- * ------------------------------------------------------------------------------------------ */
+/* --- what a switch keeps ---------------------------------------------------------------------- */
 
 /* More live values than there are callee-saved registers. */
 static void *keep_registers(void *arg)

@@ -53,9 +53,7 @@ static void eat(void)
     st_fd_drained(fds[0], POLLIN);
 }
 
-/* --- readiness
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- readiness -------------------------------------------------------------------------------- */
 
 static void it_fires_once(void)
 {
@@ -222,8 +220,7 @@ static void it_shares_with_a_thread(void)
     stop(&watch);
 }
 
-/* --- timers, by the virtual clock
- * ---------------------------------------------------------------------------------- */
+/* --- timers, by the virtual clock ------------------------------------------------------------- */
 
 static void a_timeout_is_ready_zero(void)
 {
@@ -326,9 +323,7 @@ static void free_lets_the_memory_go(void)
     assert_int_equal(seen.calls, 0);
 }
 
-/* --- in the callback
- * -----------------------------------------------------------------------------------------------
- */
+/* --- in the callback -------------------------------------------------------------------------- */
 
 static void rearm_itself(st_watch_t *watch, int ready)
 {
@@ -446,9 +441,7 @@ static void a_callback_wakes_and_creates_threads(void)
     st_watch_free(&timer);
 }
 
-/* --- many
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- many ------------------------------------------------------------------------------------- */
 
 static st_utime_t last_deadline;
 static int fired;
@@ -543,9 +536,7 @@ static void many_idle_connections(void)
     free(watches);
 }
 
-/* --- listeners
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- listeners -------------------------------------------------------------------------------- */
 
 static struct sockaddr_storage addr;
 static socklen_t addr_len;

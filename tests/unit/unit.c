@@ -36,8 +36,7 @@ static void restore_crash_actions(void)
         sigaction(crash_signals[i], &crash_actions[i], NULL);
 }
 
-/* --- one child per test
- * ----------------------------------------------------------------------------------------- */
+/* --- one child per test ----------------------------------------------------------------------- */
 
 static int scale(void)
 {
@@ -141,8 +140,7 @@ void unit_skip(const char *reason)
     _exit(SKIPPED);
 }
 
-/* --- the virtual clock
- * ------------------------------------------------------------------------------------------ */
+/* --- the virtual clock ------------------------------------------------------------------------ */
 
 st_utime_t unit_clock_read(void)
 {
@@ -179,9 +177,7 @@ void unit_advance(st_utime_t us)
     unit_settle();
 }
 
-/* --- descriptors
- * ------------------------------------------------------------------------------------------------
- */
+/* --- descriptors ------------------------------------------------------------------------------ */
 
 void unit_socketpair(int fds[2])
 {

@@ -75,7 +75,13 @@ int unit_scaled(int n);
 /* Nonzero under Valgrind ($UNIT_VALGRIND), which objects to what some tests do on purpose. */
 int unit_valgrind(void);
 
-/* --- the virtual clock, in us --- */
+/* Makes the compiler believe that others look at this memory: it must be there, whole. */
+static inline void unit_escape(volatile void *memory)
+{
+    __asm__ volatile("" : : "r"(memory) : "memory");
+}
+
+/* --- the virtual clock, in us ----------------------------------------------------------------- */
 extern st_utime_t unit_clock;
 st_utime_t unit_clock_read(void);
 /* Moves the clock and lets every thread whose time has come run until it waits again. */
@@ -83,7 +89,7 @@ void unit_advance(st_utime_t us);
 /* Lets every ready thread run, and I/O be polled, a few turns long. */
 void unit_settle(void);
 
-/* --- descriptors --- */
+/* --- descriptors ------------------------------------------------------------------------------ */
 /* Two connected stream sockets, both as netfds. */
 void unit_pair(st_netfd_t *left, st_netfd_t *right);
 /* One end as a netfd; *osfd, the other end, is a plain non-blocking descriptor that libst does not
@@ -99,7 +105,7 @@ void unit_drain(int osfd, size_t n);
 /* Number of open descriptors of this process. */
 int unit_count_fds(void);
 
-/* --- child processes of a test --- */
+/* --- child processes of a test ---------------------------------------------------------------- */
 /* Runs body in another child; returns its wait status. For tests of crashes and of exit codes. */
 int unit_child(void (*body)(void));
 

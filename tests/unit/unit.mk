@@ -1,32 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The unit tests of libst. Included by the root Makefile. Each variant of libst is built, with the same test programs,
-# into a BUILD of its own by calling make again:
-#   test-unit            as shipped; debug build with fault injection; and the tests themselves against State Threads 1.9
+# The unit tests of libst. Included by the root Makefile. Each variant of libst is built, with the
+# same test programs, into a BUILD of its own by calling make again:
+#   test-unit            as shipped; debug build with fault injection; and the tests themselves
+#                        against State Threads 1.9
 #   test-unit-asan       AddressSanitizer and UndefinedBehaviorSanitizer
 #   test-unit-valgrind   memcheck, with smaller counts
 #   test-unit-aarch64    cross-compiled, under qemu
 # test-sanitize runs the last three; other parts may add theirs to SANITIZE_PARTS.
 
-UNIT_DIR     := $(BUILD)/tests/unit
+UNIT_DIR      := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
 UNIT_BEYOND_19 := destroy faults fdwait fork many park remote reuse stack stats timer watch
-UNIT_FAULTS   := faults
-UNIT_PROGRAMS := $(addprefix $(UNIT_DIR)/test_,$(if $(findstring ST_FAULTS,$(CPPFLAGS)),$(UNIT_SUBJECTS), \
-                   $(filter-out $(UNIT_FAULTS),$(UNIT_SUBJECTS)))) $(UNIT_DIR)/test_compat
-UNIT_19_PROGRAMS := $(addprefix $(UNIT_DIR)/test19_,$(filter-out $(UNIT_BEYOND_19),$(UNIT_SUBJECTS)))
+UNIT_FAULTS    := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
+
+unit_programs = $(addprefix $(1)/test_,$(2))
+UNIT_PROGRAMS := $(call unit_programs,$(UNIT_DIR),\
+                   $(filter-out $(UNIT_FAULTS),$(UNIT_SUBJECTS)) compat)
+UNIT_19_PROGRAMS := $(addprefix $(UNIT_DIR)/test19_,\
+                      $(filter-out $(UNIT_BEYOND_19),$(UNIT_SUBJECTS)))
 
 # State Threads 1.9 as Debian has it. Its header must be found before ours.
 ST19_HEADER := $(wildcard /usr/include/st.h)
-ST19_CFLAGS = -O2 -g $(filter-out -Iinclude -Ist -Istiol,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
+ST19_CFLAGS  = -O2 -g $(filter-out -Iinclude -Ist -Istiol,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
 
 UNIT_CFLAGS = $(if $(UNIT_SHIM),-Itests/unit/shim) -Itests/unit $(OWN_CFLAGS)
 UNIT_LIBS   = $(if $(UNIT_SHIM),,-lcmocka) -lm -lpthread
 
 $(UNIT_DIR)/%.o: tests/unit/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(UNIT_CFLAGS) -MMD -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(UNIT_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(UNIT_DIR)/test_%: $(UNIT_DIR)/test_%.o $(UNIT_DIR)/unit.o $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
@@ -49,11 +53,6 @@ $(UNIT_DIR)/every_call_st19: tests/unit/compat/every_call.c
 .PRECIOUS: $(UNIT_DIR)/%.o
 -include $(wildcard $(UNIT_DIR)/*.d)
 
-# --- the variants ----------------------------------------------------------------------------------------------------
-UNIT_DEBUG := -DST_FAULTS -DST_DEBUG -DSTM_DEBUG
-UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-UNIT_MAKE = $(MAKE) --no-print-directory -s
-
 .PHONY: unit-programs unit-19-programs unit-run need-cmocka
 unit-programs: $(UNIT_PROGRAMS)
 unit-19-programs: $(UNIT_19_PROGRAMS)
@@ -61,8 +60,14 @@ unit-run: unit-programs
 	@tests/unit/run.sh $(UNIT_PROGRAMS)
 
 need-cmocka:
-	@printf '#include <%s.h>\n' setjmp stdarg stddef stdint cmocka | $(CC) -E -x c -o /dev/null - 2>/dev/null || \
-	    { echo "cmocka is missing: install the package libcmocka-dev (or run make test, which does)" >&2; exit 1; }
+	@printf '#include <%s.h>\n' setjmp stdarg stddef stdint cmocka | \
+	    $(CC) -E -x c -o /dev/null - 2>/dev/null || { echo "cmocka is missing: install the" \
+	        "package libcmocka-dev (or run make test, which does)" >&2; exit 1; }
+
+# --- the variants ---------------------------------------------------------------------------------
+UNIT_MAKE     = $(MAKE) --no-print-directory -s
+UNIT_DEBUG   := -DST_FAULTS -DST_DEBUG -DSTM_DEBUG
+UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 .PHONY: test-unit test-unit-asan test-unit-valgrind test-unit-aarch64 test-sanitize
 test-unit: need-cmocka
@@ -74,21 +79,23 @@ else
 	@echo "State Threads 1.9 (package libst-dev) is missing: the tests are not run against it" >&2
 endif
 	@tests/unit/run.sh $(UNIT_PROGRAMS) $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
-	    $(addprefix $(BUILD)/faults/tests/unit/test_,$(UNIT_SUBJECTS))
+	    $(call unit_programs,$(BUILD)/faults/tests/unit,$(UNIT_SUBJECTS))
 
 test-unit-asan: need-cmocka
-	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 UNIT_SCALE=10 \
-	    $(UNIT_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' CFLAGS='-O1 -g $(UNIT_SANITIZE)' unit-run
+	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
+	    UBSAN_OPTIONS=print_stacktrace=1 UNIT_SCALE=10 UNIT_TIMEOUT=120 \
+	    $(UNIT_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' \
+	    CFLAGS='-O1 -g $(UNIT_SANITIZE)' unit-run
 
-# Leaks are test-unit-asan's. Valgrind looks at libst's own stack switches by the requests of <valgrind/valgrind.h>, which the debug build makes.
+# Leaks are test-unit-asan's. The debug build tells Valgrind of the stacks.
 test-unit-valgrind: need-cmocka
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@UNIT_WRAP='valgrind -q --error-exitcode=99' \
 	    UNIT_VALGRIND=1 UNIT_SCALE=100 UNIT_TIMEOUT=120 \
 	    $(UNIT_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' unit-run
 
-UNIT_CROSS := aarch64-linux-gnu-
-UNIT_QEMU  := qemu-aarch64
+UNIT_CROSS     := aarch64-linux-gnu-
+UNIT_QEMU      := qemu-aarch64
 UNIT_CAN_CROSS := $(and $(shell command -v $(UNIT_CROSS)gcc),$(shell command -v $(UNIT_QEMU)),yes)
 test-unit-aarch64:
 ifeq ($(UNIT_CAN_CROSS),yes)
@@ -96,10 +103,14 @@ ifeq ($(UNIT_CAN_CROSS),yes)
 	    $(UNIT_MAKE) BUILD=$(BUILD)/aarch64 CC=$(UNIT_CROSS)gcc AR=$(UNIT_CROSS)ar UNIT_SHIM=1 \
 	    CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' unit-run
 else
-	@echo "skipped: aarch64 needs $(UNIT_CROSS)gcc and $(UNIT_QEMU)" \
-	    "(packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
+	@echo "skipped: aarch64 needs $(UNIT_CROSS)gcc and $(UNIT_QEMU) (packages" \
+	    "gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
 endif
 
-SANITIZE_PARTS += unit-asan $(if $(shell command -v valgrind),unit-valgrind) $(if $(UNIT_CAN_CROSS),unit-aarch64)
+SANITIZE_PARTS += unit-asan $(if $(shell command -v valgrind),unit-valgrind) \
+                  $(if $(UNIT_CAN_CROSS),unit-aarch64)
 test-sanitize:
+ifneq ($(UNIT_CAN_CROSS),yes)
+	@$(UNIT_MAKE) test-unit-aarch64
+endif
 	@BUILD='$(BUILD)' scripts/test.sh $(SANITIZE_PARTS)
