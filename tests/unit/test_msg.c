@@ -166,7 +166,8 @@ static void a_descriptor_is_passed(void)
     assert_int_equal(st_sendmsg(one, &msg, 0, FOREVER), 1);
     iov.iov_base = buf;
     assert_int_equal(st_recvmsg(two, &msg, MSG_CMSG_CLOEXEC, FOREVER), 1);
-    memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(int));
+    assert_non_null(cmsg = CMSG_FIRSTHDR(&msg));
+    memcpy(&passed, CMSG_DATA(cmsg), sizeof(int));
     assert_int_equal(write(ends[1], "p", 1), 1);
     assert_int_equal(read(passed, buf, 1), 1);
     close(passed);

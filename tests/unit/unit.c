@@ -41,9 +41,9 @@ static void restore_crash_actions(void)
 static int scale(void)
 {
     const char *value = getenv("UNIT_SCALE");
-    int n = value ? atoi(value) : 1;
+    long n = value ? strtol(value, NULL, 10) : 1;
 
-    return n > 0 ? n : 1;
+    return n > 0 && n < 1000000 ? (int)n : 1;
 }
 
 int unit_scaled(int n)
