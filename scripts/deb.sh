@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# deb.sh  builds the Debian packages from a copy of the sources in $BUILD/deb, and leaves them there.
-# Called by `make deb`. dpkg-buildpackage writes beside the source folder: hence the copy.
+# deb.sh  builds the Debian packages in $BUILD/deb, from a copy of the sources, and leaves them
+# there. dpkg-buildpackage writes beside the source folder: hence the copy. Called by `make deb`.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."

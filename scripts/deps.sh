@@ -76,7 +76,7 @@ install_as_root()
         die "could not install: $*" "Is the network there? Once it is:" \
             "  apt-get install --no-install-recommends $*"
     fi
-    tell_services "$@"
+    rest_services "$log"
 }
 
 # complaints LOG  what apt did not like
@@ -85,14 +85,25 @@ complaints()
     grep -E '^E(rr)?:' "$1" | tail -n 8 >&2 || true
 }
 
-# tell_services PACKAGE...  the administrator should know what would start at the next boot
-tell_services()
+# rest_services LOG  services of what came newly, dependencies included, were not started, and shall
+# not start at the next boot either: who installs them for a test wants no server on his machine
+rest_services()
 {
-    local units
-    units=$(dpkg -L "$@" 2>/dev/null |
-        sed -n 's|.*/systemd/system/\([^/@]*\.service\)$|\1|p' | xargs)
-    [ -z "$units" ] ||
-        echo "deps.sh: not started, but perhaps enabled for the next boot: $units"
+    local packages services service
+    packages=$(sed -n 's/^Inst \([^ ]*\) (.*/\1/p' "$1" | xargs)
+    # shellcheck disable=SC2086 # names of packages
+    services=$(dpkg -L $packages 2>/dev/null | sed -n \
+        -e 's|^/etc/init.d/\(..*\)$|\1|p' \
+        -e 's|.*/systemd/system/\([^/@]*\)\.service$|\1|p' | sort -u | xargs)
+    [ -n "$services" ] || return 0
+    for service in $services; do
+        if command -v systemctl >/dev/null; then
+            systemctl disable "$service" >>"$1" 2>&1 || true
+        elif command -v update-rc.d >/dev/null && [ -e "/etc/init.d/$service" ]; then
+            update-rc.d "$service" disable >>"$1" 2>&1 || true
+        fi
+    done
+    echo "deps.sh: neither started nor enabled for the next boot: $services"
 }
 
 if [ "${1:-}" = --as-root ]; then

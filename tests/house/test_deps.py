@@ -100,6 +100,22 @@ def test_installs_what_is_missing(machine):
     assert not machine.policy.exists()
 
 
+def test_services_stay_off(machine):
+    """What came newly, dependencies included, starts at no boot; what was only renewed is left."""
+    machine.debian(apt='case "$*" in *-s*) echo "Inst curl (1)"; echo "Inst php8-fpm (8)"; '
+                       'echo "Inst sshd [1] (2)";; esac')
+    machine.stand_in("dpkg", 'case "$*" in *sshd*) echo /lib/systemd/system/sshd.service;; '
+                             '*php8-fpm*) echo /usr/lib/systemd/system/php8-fpm.service; '
+                             'echo /usr/lib/systemd/system/php8@.service; '
+                             'echo /etc/init.d/php8-fpm;; esac')
+    machine.stand_in("systemctl", "exit 0")
+    done = machine.deps("run")
+    assert done.returncode == 0, done.stderr
+    assert "enabled for the next boot: php8-fpm\n" in done.stdout
+    assert machine.called("systemctl disable php8-fpm")
+    assert not machine.called("sshd")
+
+
 def test_administrators_policy_stays(machine):
     """A policy-rc.d that was there before is neither changed nor removed."""
     machine.policy.write_text("mine\n")
