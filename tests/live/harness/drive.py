@@ -99,6 +99,7 @@ class Load(_Program):
         self._run.stdin.close()
         tally = _counts(Tally, self._line())
         self.close()
+        assert tally.busy == 0, f"requests without an end: {tally}"
         return tally
 
 

@@ -87,7 +87,7 @@ static void connected(struct conn *conn)
 
 static void readable(struct conn *conn)
 {
-    bool due = conn->state == ASKED;
+    bool due = conn->state == ASKED, kept = false;
     if (!due)
         response_begin(&conn->response);
     switch (response_read(&conn->response, conn->fd)) {
@@ -97,7 +97,8 @@ static void readable(struct conn *conn)
         all.asked -= due;
         all.answered += conn->response.status == 200;
         conn->state = IDLE;
-        if (conn->response.status != 200 || conn->response.close)
+        kept = conn->response.status == 200 && !conn->response.close;
+        if (!kept)
             finish(conn, conn->response.status != 200 ? FAILED : CLOSED);
         break;
     case RESPONSE_EOF:
@@ -107,6 +108,8 @@ static void readable(struct conn *conn)
         finish(conn, FAILED);
         break;
     }
+    if (kept)
+        readable(conn); /* a FIN may have come with the response, in one event */
 }
 
 static void handle(struct conn *conn, uint32_t events)

@@ -105,6 +105,16 @@ static void connected(struct client *client)
         ask(client);
 }
 
+static void closed_while_idle(struct client *client)
+{
+    char byte;
+    ssize_t got = recv(client->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    if (got > 0 || (got < 0 && errno == EAGAIN))
+        return;
+    run.idle++;
+    drop(client);
+}
+
 static void answered(struct client *client)
 {
     if (client->response.status == 200)
@@ -113,6 +123,8 @@ static void answered(struct client *client)
         run.bad++;
     if (!run.keep || client->response.close)
         drop(client);
+    else
+        closed_while_idle(client); /* its FIN may have come with the response, in one event */
     pause_client(client);
 }
 
@@ -125,17 +137,6 @@ static void readable(struct client *client)
         fail(client, client->response.begun ? &run.partial : &run.empty);
     else if (event == RESPONSE_FAILED)
         fail(client, errno == EPROTO ? &run.bad : &run.reset);
-}
-
-static void closed_while_idle(struct client *client)
-{
-    char byte;
-    if (recv(client->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0)
-        return;
-    if (errno == EAGAIN)
-        return;
-    run.idle++;
-    drop(client);
 }
 
 static void handle(struct client *client, uint32_t events)
