@@ -148,6 +148,7 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
 {
     const unsigned events = (unsigned)EDGE_EVENTS | EPOLLET;
     bool known = (fd->flags & ST__FD_REGISTERED) != 0;
+    int error;
 
     if (fd->flags & ST__FD_EXCLUSIVE)
         return 0; /* level-triggered: the kernel reports it again anyway */
@@ -166,8 +167,11 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
     return 0;
 
 error:
+    error = errno;
     fd->flags = 0;
-    return -1;
+    if (fd->links != NULL) /* nothing would wake them any more */
+        st__fd_forget(vp, osfd, fd);
+    return st__fail(error);
 }
 
 int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd)
@@ -188,8 +192,8 @@ int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int e
     if (control(vp, EPOLL_CTL_ADD, osfd, fd, wanted) < 0) {
         int error = errno;
 
-        if (known)
-            (void)st__event_add(vp, osfd, fd);
+        if (fd->links != NULL)
+            (void)st__event_rearm(vp, osfd, fd); /* which tells them if it fails */
         return st__fail(error);
     }
     fd->flags = ST__FD_REGISTERED | ST__FD_EXCLUSIVE;
@@ -326,6 +330,12 @@ static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
     return atomic_load(&vp->remote) == NULL ? delay : 0;
 }
 
+/* us since the last visit; a program's own clock may have gone back. */
+static st_utime_t since(const struct st_vp *vp, st_utime_t now)
+{
+    return now > vp->clock ? now - vp->clock : 0;
+}
+
 static void count_turn(struct st_vp *vp, st_utime_t held, int events)
 {
     int bucket = held < 64 ? 0 : 63 - __builtin_clzll(held) - 5;
@@ -374,7 +384,7 @@ void st__event_turn(struct st_vp *vp)
     }
     now = st_utime();
     /* A visit that does not wait is short: no second reading of the clock for it. */
-    held = (idle ? left : now) - vp->clock;
+    held = since(vp, idle ? left : now);
     vp->clock = now;
     st__clock_tick(now);
     count_turn(vp, held, count);

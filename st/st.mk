@@ -27,21 +27,23 @@ $(BUILD)/libst.so.2: $(ST_OBJECTS)
 
 -include $(ST_OBJECTS:.o=.d)
 
-# --- the smoke program: here, and cross-compiled for AArch64 under emulation -----------------------------------------
+# --- the smoke program: here, and cross-compiled for AArch64 under emulation ---------------------
 ST_CROSS     ?= aarch64-linux-gnu-gcc
 ST_EMULATOR  ?= qemu-aarch64
 ST_CAN_CROSS := $(and $(shell command -v $(ST_CROSS)),$(shell command -v $(ST_EMULATOR)),yes)
 
-$(BUILD)/st/smoke: st/smoke/smoke.c $(BUILD)/libst.a
+$(BUILD)/st/smoke $(BUILD)/st/footprint: $(BUILD)/st/%: st/smoke/%.c $(BUILD)/libst.a
 	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
 
 $(BUILD)/aarch64/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include/st.h)
 	@mkdir -p $(@D)
 	$(ST_CROSS) $(CPPFLAGS) $(OWN_CFLAGS) -O2 -g -static -pthread -o $@ $(filter %.c %.S,$^) -lm
 
-.PHONY: test-smoke test-aarch64
+.PHONY: test-smoke footprint test-aarch64
 test-smoke: $(BUILD)/st/smoke
 	$(BUILD)/st/smoke
+footprint: $(BUILD)/st/footprint
+	$(BUILD)/st/footprint
 test-aarch64:
 ifeq ($(ST_CAN_CROSS),yes)
 	@$(MAKE) --no-print-directory $(BUILD)/aarch64/smoke

@@ -14,6 +14,7 @@ enum {
     GUARD_SIZE = 32 * 1024, /* frames of up to this size cannot jump over it */
     FIRST_SLAB = 8,         /* stacks; each further slab of a class has twice as many */
     LARGEST_SLAB = 64,
+    MAX_SLAB_BYTES = 64 * 1024 * 1024,
     DEFAULT_CACHE = 64,
     OFFSETS = 16, /* stacks start at so many different cache lines */
     CACHE_LINE = 64,
@@ -153,11 +154,12 @@ static void shut_slab(struct st__slab *slab)
 
 static unsigned slab_stacks(const struct st__stack_class *class)
 {
+    size_t most = MAX_SLAB_BYTES / stride(class);
     unsigned count = FIRST_SLAB;
 
     for (unsigned i = 0; i < class->slab_count && count < LARGEST_SLAB; i++)
         count *= 2;
-    return count;
+    return most == 0 ? 1 : most < count ? (unsigned)most : count;
 }
 
 static struct st__slab *slab_new(struct st_vp *vp, struct st__stack_class *class)

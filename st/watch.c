@@ -33,7 +33,7 @@ static void disarm_accept(struct st_vp *vp, st_watch_t *watch)
         return;
     st__event_delete(vp, watch->link.osfd, fd);
     if (fd->links != NULL)
-        (void)st__event_add(vp, watch->link.osfd, fd);
+        (void)st__event_rearm(vp, watch->link.osfd, fd); /* which tells them if it fails */
 }
 
 void st__watch_disarm(struct st_vp *vp, st_watch_t *watch)
