@@ -153,6 +153,7 @@ static void *no_vp_calls(void *arg)
 
     (void)arg;
     assert_false(st_is_vp());
+    assert_false(st_in_callback());
     assert_null(st_thread_self());
     assert_null_errno(st_thread_create(nothing, NULL, 0, 0), EPERM);
     assert_fails(st_usleep(1), EPERM);

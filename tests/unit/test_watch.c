@@ -441,6 +441,54 @@ static void a_callback_wakes_and_creates_threads(void)
     st_watch_free(&timer);
 }
 
+/* --- in a callback or not? -------------------------------------------------------------------- */
+
+static int told; /* callbacks that were told that they are one */
+
+static void ask(st_watch_t *watch, int ready)
+{
+    note(watch, ready);
+    told += st_in_callback() != 0;
+}
+
+static void ask_in_post(st_remote_t *remote)
+{
+    (void)remote;
+    told += st_in_callback() != 0;
+}
+
+static void ask_in_turn(st_utime_t held)
+{
+    (void)held;
+    told += st_in_callback() != 0;
+    st_set_turn_cb(NULL);
+}
+
+static void callbacks_know_that_they_are_one(void)
+{
+    st_watch_t timer, reader;
+    st_remote_t post = {.fn = ask_in_post};
+
+    unit_socketpair(fds);
+    assert_false(st_in_callback());
+    st_watch_init(&timer, -1, 0, ask);
+    st_watch_init(&reader, fds[0], 0, ask);
+    assert_ok(st_watch_arm(&timer, 0, 1));
+    assert_ok(st_watch_arm(&reader, POLLIN, FOREVER));
+    poke();
+    unit_advance(1);
+    assert_int_equal(told, 2);
+    st_vp_post(st_vp_self(), &post);
+    unit_settle();
+    assert_int_equal(told, 3);
+    assert_null(st_set_turn_cb(ask_in_turn));
+    unit_settle();
+    assert_int_equal(told, 4);
+    assert_false(st_in_callback());
+    st_watch_free(&timer);
+    stop(&reader);
+}
+
 /* --- many ------------------------------------------------------------------------------------- */
 
 static st_utime_t last_deadline;
@@ -687,6 +735,7 @@ int main(void)
         UNIT_VIRTUAL(a_callback_frees_its_own_watch),
         UNIT_VIRTUAL(a_callback_disarms_another_that_is_due),
         UNIT(a_callback_wakes_and_creates_threads),
+        UNIT_VIRTUAL(callbacks_know_that_they_are_one),
         UNIT_VIRTUAL(ten_thousand_timers_in_random_order),
         UNIT(many_idle_connections),
         UNIT(a_listener_is_called_until_empty),

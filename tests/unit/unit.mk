@@ -50,6 +50,11 @@ $(UNIT_DIR)/every_call_st19: tests/unit/compat/every_call.c
 	@mkdir -p $(@D)
 	$(CC) $(ST19_CFLAGS) -o $@ $< -lst
 
+# That no call is left untested.
+$(UNIT_DIR)/test_cover: tests/unit/cover.sh
+	@mkdir -p $(@D)
+	install -m 755 $< $@
+
 .PRECIOUS: $(UNIT_DIR)/%.o
 -include $(wildcard $(UNIT_DIR)/*.d)
 
@@ -71,14 +76,14 @@ UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 
 .PHONY: test-unit test-unit-asan test-unit-valgrind test-unit-aarch64 test-sanitize
 test-unit: need-cmocka
-	@$(UNIT_MAKE) unit-programs
+	@$(UNIT_MAKE) unit-programs $(UNIT_DIR)/test_cover
 	@$(UNIT_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' unit-programs
 ifneq ($(ST19_HEADER),)
 	@$(UNIT_MAKE) unit-19-programs
 else
 	@echo "State Threads 1.9 (package libst-dev) is missing: the tests are not run against it" >&2
 endif
-	@tests/unit/run.sh $(UNIT_PROGRAMS) $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
+	@tests/unit/run.sh $(UNIT_DIR)/test_cover $(UNIT_PROGRAMS) $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
 	    $(call unit_programs,$(BUILD)/faults/tests/unit,$(UNIT_SUBJECTS))
 
 test-unit-asan: need-cmocka
