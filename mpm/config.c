@@ -263,9 +263,8 @@ int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
     stm_config_t *config = &stm.config;
     int rc;
 
-    (void)p;
     (void)plog;
-    stm_migrate(config, ptemp);
+    stm_migrate(config, p);
     fill_in_defaults(config);
     respect_scoreboard(config, s);
     correct_relations(config, s);

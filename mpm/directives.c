@@ -128,6 +128,21 @@ static const char *set_scoreboard_dir(cmd_parms *cmd, void *dummy, const char *p
     return error;
 }
 
+static const char *set_core_dir(cmd_parms *cmd, void *dummy, const char *path)
+{
+    const char *error = context_error(cmd);
+    const char *full = ap_server_root_relative(cmd->temp_pool, path);
+    apr_finfo_t info;
+
+    if (error)
+        return error;
+    if (!full || apr_stat(&info, full, APR_FINFO_TYPE, cmd->temp_pool) != APR_SUCCESS ||
+        info.filetype != APR_DIR)
+        return apr_psprintf(cmd->pool, "CoreDir: %s is not an existing directory",
+                            full ? full : path);
+    return ap_mpm_set_coredumpdir(cmd, dummy, path);
+}
+
 static const char *parse_vp(cmd_parms *cmd, const char *text, int *vp)
 {
     static const range_t range = {0, STM_VP_LIMIT - 1};
@@ -270,8 +285,7 @@ const command_rec stm_directives[] = {
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),
-    AP_INIT_TAKE1("CoreDir", ap_mpm_set_coredumpdir, NULL, RSRC_CONF,
-                  "Existing directory for core dumps"),
+    AP_INIT_TAKE1("CoreDir", set_core_dir, NULL, RSRC_CONF, "Existing directory for core dumps"),
     AP_INIT_TAKE2("VPBind", set_vp_bind, NULL, RSRC_CONF, "A VP-ID and the CPU-ID to bind it to"),
     AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
                       "A VP-ID and the addresses that this VP listens to"),

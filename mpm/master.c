@@ -63,6 +63,7 @@ static void log_start(apr_pool_t *plog, server_rec *s)
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                  "stm: %d VPs of at most %d state threads with %lu bytes of stack",
                  stm.config.num_vps, stm.config.max_threads, (unsigned long)stm.config.stack_size);
+    stm_migrate_log(s);
 }
 
 /* --- the loop --- */

@@ -8,20 +8,27 @@
 
 #include "stm.h"
 
-static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What was mapped, until there is an error log to say it in. */
+static apr_array_header_t *messages;
 
-static void tell(const char *format, ...)
+static void tell(apr_pool_t *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(apr_pool_t *pool, const char *format, ...)
 {
-    char line[256];
     va_list args;
 
-    /* The first of the two readings at start-up would say it on the terminal. */
-    if (stm.retained->mpm->module_loads == 1)
-        return;
     va_start(args, format);
-    apr_vsnprintf(line, sizeof line, format, args);
+    APR_ARRAY_PUSH(messages, const char *) = apr_pvsprintf(pool, format, args);
     va_end(args);
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, "stm: %s", line);
+}
+
+/** Once the error log is open. */
+void stm_migrate_log(server_rec *s)
+{
+    STM_ENTER();
+    for (int i = 0; messages && i < messages->nelts; i++)
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "stm: %s",
+                     APR_ARRAY_IDX(messages, i, const char *));
 }
 
 static int clamp(int value, int least, int most)
@@ -32,22 +39,22 @@ static int clamp(int value, int least, int most)
 }
 
 /* All requests that may be in progress at once, shared out over the VPs. */
-static void map_request_workers(stm_config_t *config, int vps)
+static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
 {
     int each = clamp((config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);
 
     if (config->max_threads != STM_UNSET) {
-        tell("MaxRequestWorkers %d has no effect beside MaxThreads %d", config->max_request_workers,
-             config->max_threads);
+        tell(pool, "MaxRequestWorkers %d has no effect beside MaxThreads %d",
+             config->max_request_workers, config->max_threads);
         return;
     }
     config->max_threads = each;
-    tell("MaxRequestWorkers %d over %d VPs is taken as MaxThreads %d", config->max_request_workers,
-         vps, each);
+    tell(pool, "MaxRequestWorkers %d over %d VPs is taken as MaxThreads %d",
+         config->max_request_workers, vps, each);
 }
 
 /* Without MaxRequestWorkers, event and worker allow 16 processes of ThreadsPerChild threads. */
-static void map_threads_per_child(stm_config_t *config, int vps)
+static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vps)
 {
     int servers = config->server_limit > 0 ? config->server_limit : 16;
     long long all = (long long)config->threads_per_child * servers;
@@ -55,23 +62,23 @@ static void map_threads_per_child(stm_config_t *config, int vps)
     if (config->max_threads != STM_UNSET)
         return;
     config->max_threads = clamp((int)((all + vps - 1) / vps), 1, STM_ST_LIMIT);
-    tell("ThreadsPerChild %d is taken as MaxThreads %d", config->threads_per_child,
+    tell(pool, "ThreadsPerChild %d is taken as MaxThreads %d", config->threads_per_child,
          config->max_threads);
 }
 
 /** Called after the directives are read, before defaults are filled in. */
-void stm_migrate(stm_config_t *config, apr_pool_t *ptemp)
+void stm_migrate(stm_config_t *config, apr_pool_t *pool)
 {
     STM_ENTER();
     int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);
 
-    (void)ptemp;
+    messages = apr_array_make(pool, 4, sizeof(const char *));
     if (config->max_request_workers > 0)
-        map_request_workers(config, vps);
+        map_request_workers(config, pool, vps);
     else if (config->threads_per_child > 0)
-        map_threads_per_child(config, vps);
+        map_threads_per_child(config, pool, vps);
     if (config->start_servers != STM_UNSET)
-        tell("StartServers %d has no effect: the number of processes is constant (NumVPs)",
+        tell(pool, "StartServers %d has no effect: the number of processes is constant (NumVPs)",
              config->start_servers);
     if (config->server_limit > 0)
         config->server_limit = clamp(config->server_limit, 1, STM_VP_LIMIT);

@@ -269,7 +269,8 @@ int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
 void stm_config_defaults(stm_config_t *config);
 
 /* migrate.c: other MPMs' directives */
-void stm_migrate(stm_config_t *config, apr_pool_t *ptemp);
+void stm_migrate(stm_config_t *config, apr_pool_t *pool);
+void stm_migrate_log(server_rec *s);
 
 /* directives.c */
 extern const command_rec stm_directives[];
