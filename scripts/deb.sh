@@ -17,7 +17,7 @@ mkdir -p "$source"
 if git rev-parse --git-dir >/dev/null 2>&1; then
     git ls-files -co --exclude-standard -z
 else
-    find . -name build -prune -o -type f -print0
+    find . \( -name build -o -name .git \) -prune -o -type f -print0
 fi | while IFS= read -r -d '' file; do
     [ ! -e "$file" ] || printf '%s\0' "$file"
 done | tar -c --null -T - | tar -x -C "$source"
