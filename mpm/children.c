@@ -11,6 +11,7 @@
 
 #include <apr_signal.h>
 
+#include "score.h"
 #include "stm.h"
 
 /* A VP that dies this soon after its start is likely to die again: the next one waits, longer each
@@ -127,8 +128,10 @@ void stm_children_forget(int slot, pid_t pid, ap_generation_t generation)
 
     if (slot >= 0)
         pid = ap_scoreboard_image->parent[slot].pid;
-    if (remove_record(pid, &last, &had_seat))
+    if (remove_record(pid, &last, &had_seat)) {
         stm_slots_clear_dead(last.ordinal, pid);
+        stm_score_release(last.ordinal, last.score);
+    }
     note_stopped(slot, pid, generation);
 }
 
@@ -164,6 +167,7 @@ static void start_one(int ordinal)
         postpone(seat, LONGEST_BACKOFF);
         return;
     }
+    child.score = stm_score_reserve(ordinal, child.incarnation);
     child.pid = fork();
     if (child.pid == 0) {
 #if AP_HAS_THREAD_LOCAL
@@ -179,6 +183,7 @@ static void start_one(int ordinal)
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "stm: fork: cannot start VP %d",
                      ordinal);
         close_control(&child);
+        stm_score_release(ordinal, child.score);
         postpone(seat, LONGEST_BACKOFF);
         return;
     }
@@ -211,6 +216,7 @@ void stm_children_become(void)
     seat->child.generation = stm.retained->mpm->my_generation;
     seat->child.incarnation = ++seat->incarnations;
     seat->child.started = apr_time_now();
+    seat->child.score = stm_score_reserve(0, seat->child.incarnation);
     note_started(0, getpid());
     stm_vp_main(&seat->child, -1);
 }
@@ -405,6 +411,7 @@ stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int statu
         ap_unregister_extra_mpm_process(proc->pid, &generation);
     note_stopped(slot, proc->pid, generation);
     stm_slots_clear_dead(last.ordinal, proc->pid);
+    stm_score_release(last.ordinal, last.score);
     if (signaled)
         log_death(&last, status);
     if (had_seat)

@@ -6,9 +6,49 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "score.h"
 #include "stm.h"
 
 static stm_conn_t *free_records;
+
+/* --- counts by state, for mod_status and the scoreboard --- */
+
+static void publish_to_httpd(void)
+{
+    const int *count = stm.vp.state_count;
+    process_score *score;
+
+    if (stm.retained->share->vp[stm.vp.ordinal].pid != stm.vp.pid)
+        return; /* a successor has our place */
+    score = ap_get_scoreboard_process(stm.vp.ordinal);
+    score->connections = (apr_uint32_t)stm.vp.conn_count;
+    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
+    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
+    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
+    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
+    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
+}
+
+/* At each change, not each turn: a VP may sleep for long after its last one. */
+static void publish(void)
+{
+    const int *count = stm.vp.state_count;
+    int answering = stm.vp.answering_count;
+
+    STM_SCORE_SET(stm_score, conns, stm.vp.conn_count);
+    STM_SCORE_SET(stm_score, conns_first_byte, count[STM_CONN_FIRST_BYTE]);
+    STM_SCORE_SET(stm_score, conns_queued, count[STM_CONN_QUEUED]);
+    STM_SCORE_SET(stm_score, conns_reading, count[STM_CONN_SERVING] - answering);
+    STM_SCORE_SET(stm_score, conns_writing, answering);
+    STM_SCORE_SET(stm_score, conns_flushing, count[STM_CONN_WRITING]);
+    STM_SCORE_SET(stm_score, conns_keepalive, count[STM_CONN_KEEPALIVE]);
+    STM_SCORE_SET(stm_score, conns_waiting, count[STM_CONN_WAITIO]);
+    STM_SCORE_SET(stm_score, conns_suspended, count[STM_CONN_SUSPENDED]);
+    STM_SCORE_SET(stm_score, conns_closing, count[STM_CONN_LINGER]);
+    publish_to_httpd();
+}
+
+/* --- records --- */
 
 stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
 {
@@ -27,6 +67,8 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
     conn->fd = fd;
     conn->listener = listener;
     conn->server = ap_server_conf;
+    conn->accepted = st_utime_last_clock();
+    conn->serial = vp->serial;
     conn->state = STM_CONN_QUEUED;
     st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
     conn->watch.data = conn;
@@ -36,6 +78,7 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
     vp->conns = conn;
     vp->conn_count++;
     vp->state_count[conn->state]++;
+    publish();
     return conn;
 }
 
@@ -51,8 +94,11 @@ void stm_conn_free(stm_conn_t *conn)
         st_fd_forget(conn->fd);
         close(conn->fd);
     }
+    stm_score_row_gone(conn);
+    stm_conn_set_answering(conn, false);
     vp->state_count[conn->state]--;
     vp->conn_count--;
+    publish();
     if (conn->next)
         conn->next->prev = conn->prev;
     if (conn->prev)
@@ -73,23 +119,22 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
     if (state == STM_CONN_QUEUED)
         conn->waited = conn->state;
     conn->state = (unsigned char)state;
+    if (state != STM_CONN_SERVING && conn->answering) {
+        conn->answering = false;
+        stm.vp.answering_count--;
+    }
+    stm_score_row_state(conn);
+    publish();
 }
 
-/** Publishes the counts by state where mod_status looks for them. Once a scheduler turn, not once a
- * change. */
-void stm_conns_publish(void)
+/** Whether the connection's request has been read and is being answered. */
+void stm_conn_set_answering(stm_conn_t *conn, bool answering)
 {
     STM_ENTER();
-    const int *count = stm.vp.state_count;
-    process_score *score;
-
-    if (stm.retained->share->vp[stm.vp.ordinal].pid != stm.vp.pid)
+    if (conn->answering == answering || (answering && conn->state != STM_CONN_SERVING))
         return;
-    score = ap_get_scoreboard_process(stm.vp.ordinal);
-    score->connections = (apr_uint32_t)stm.vp.conn_count;
-    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
-    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
-    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
-    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
-    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
+    conn->answering = answering;
+    stm.vp.answering_count += answering ? 1 : -1;
+    stm_score_row_state(conn);
+    publish();
 }

@@ -13,6 +13,7 @@
 #include <http_core.h>
 #include <http_protocol.h>
 
+#include "score.h"
 #include "stm.h"
 
 /* How long a VP above its share lets the others accept (us). */
@@ -95,6 +96,7 @@ static void pause_for_resources(stm_listener_t *listener, int error)
                      "stm: VP %d cannot accept a connection on %pI", stm.vp.ordinal,
                      listener->lr->bind_addr);
     }
+    STM_SCORE_INC(listener->score, accept_failures);
     listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
     if (listener->backoff_ms > LONGEST_PAUSE)
         listener->backoff_ms = LONGEST_PAUSE;
@@ -143,7 +145,8 @@ static void on_acceptable(st_watch_t *watch, int ready)
         return;
     }
     listener->backoff_ms = 0;
-    listener->accepted++;
+    STM_SCORE_INC(listener->score, connections);
+    STM_SCORE_INC(stm_score, connections);
     stm.vp.serial++;
     stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
     stm_balance_publish();

@@ -9,6 +9,7 @@
 
 #include <http_main.h>
 
+#include "score.h"
 #include "stm.h"
 
 /* httpd's modules expect their monitor hook about every ten seconds. */
@@ -157,6 +158,7 @@ static void stop_children(void)
 static int stop_now(server_rec *s)
 {
     stop_children();
+    stm_score_stopped();
     remove_pid_file();
     if (!stm.retained->fatal)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "caught SIGTERM, shutting down");
@@ -183,6 +185,7 @@ static int stop_gracefully(server_rec *s)
         stm_sigchld_wait(TICK);
     }
     stop_children();
+    stm_score_stopped();
     return DONE;
 }
 
@@ -235,7 +238,8 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     stm.retained->fatal = false;
     ap_log_pid(pconf, ap_pid_fname);
     stm_first_byte_configure(s);
-    if (!open_scoreboard(s) || !stm_share_create(stm.retained) || !stm_sigchld_open()) {
+    if (!open_scoreboard(s) || !stm_share_create(stm.retained) || !stm_score_open() ||
+        !stm_sigchld_open()) {
         stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
         return !OK;
     }

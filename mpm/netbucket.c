@@ -10,6 +10,7 @@
 
 #include <apr_portable.h>
 
+#include "score.h"
 #include "stm.h"
 
 static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size_t *length,
@@ -65,6 +66,7 @@ static apr_status_t receive_now(const stm_conn_t *conn, char *buffer, apr_size_t
         if ((apr_size_t)n < *size)
             st_fd_drained(conn->fd, POLLIN);
         *size = (apr_size_t)n;
+        STM_SCORE_ADD(stm_score, received_bytes, n);
         return APR_SUCCESS;
     }
     if (n == 0)

@@ -10,6 +10,7 @@
 #include <http_request.h>
 
 #define STM_MODULE_RECORD
+#include "score.h"
 #include "stm.h"
 
 stm_globals_t stm;
@@ -38,6 +39,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_connection(stm_pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    stm_score_register_hooks(p);
     ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }
 

@@ -100,6 +100,7 @@ typedef struct stm_child {
     apr_time_t started;
     apr_time_t cutoff;      /**< 0, or when a leaving VP is told to stop at once */
     bool leaving;           /**< was told to leave, or said that it leaves */
+    int score;              /**< its block of the ordinal's scoreboard file, -1: none */
     struct stm_child *next; /**< among the leaving ones */
 } stm_child_t;
 
@@ -119,8 +120,9 @@ typedef struct stm_retained {
     int seats_limit;      /**< seats in the core scoreboard, fixed at the first start; 0: not yet */
     int threads_limit;    /**< thread slots of a seat, likewise */
     int max_daemon_used;
-    bool fatal;              /**< a VP said that the server cannot run like this */
-    struct stm_share *share; /**< memory shared by the master and all VPs */
+    bool fatal;                    /**< a VP said that the server cannot run like this */
+    struct stm_share *share;       /**< memory shared by the master and all VPs */
+    struct stm_score_files *score; /**< the scoreboards, shared likewise */
 } stm_retained_t;
 
 /** One VP's line in the memory that the master and all VPs share. A cache line each. */
@@ -170,12 +172,16 @@ struct stm_conn {
     bool timed_out;       /**< its time limit passed while it waited */
     bool lingering_short;
     bool suspended; /**< suspend_connection hooks have run */
+    bool answering; /**< SERVING: the request has been read */
+    int row;        /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
     stm_conn_t *queued;      /**< next in its listener's line */
     stm_thread_t *thread;    /**< while SERVING */
     st_utime_t linger_until;
-    conn_rec *c; /**< NULL before the first byte and when lingering */
+    st_utime_t accepted;  /**< when (us, libst's clock) */
+    unsigned long serial; /**< its number in the VP, from 1 */
+    conn_rec *c;          /**< NULL before the first byte and when lingering */
     apr_pool_t *pool;
     apr_socket_t *socket;
     ap_sb_handle_t *sbh;
@@ -199,7 +205,7 @@ struct stm_thread {
     bool retire;        /**< was woken to end, not to serve */
     stm_thread_t *next, **previous; /**< all threads of the VP */
     int unyielded;                  /**< connections served since its last yield */
-    unsigned long served;
+    struct stm_score_thread *score; /**< its counters */
 };
 
 /** One listening socket in one VP, with its own state threads. */
@@ -219,7 +225,7 @@ struct stm_listener {
     unsigned others_accepted; /**< by the other VPs, when it was held back */
     int backoff_ms;
     apr_time_t complained;
-    unsigned long accepted;
+    struct stm_score_listener *score; /**< its counters */
 };
 
 typedef enum { STM_VP_RUNNING, STM_VP_LEAVING, STM_VP_STOPPING } stm_vp_state_e;
@@ -241,6 +247,7 @@ typedef struct stm_vp {
     stm_conn_t *conns;
     int conn_count, suspended_count, lingering_count;
     int state_count[STM_CONN_LINGER + 1];
+    int answering_count; /**< of the SERVING ones: those whose request has been read */
     stm_thread_t *thread_list;
     int threads, threads_peak;
     unsigned long serial; /**< connections accepted */
@@ -385,7 +392,7 @@ stm_conn_t *stm_conn_of(const conn_rec *c);
 stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd);
 void stm_conn_free(stm_conn_t *conn);
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
-void stm_conns_publish(void);
+void stm_conn_set_answering(stm_conn_t *conn, bool answering);
 
 /* park.c: a connection waits without a state thread */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,

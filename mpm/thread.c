@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "score.h"
 #include "stm.h"
 
 static stm_conn_t *take_job(stm_thread_t *thread)
@@ -70,6 +71,7 @@ static void end_thread(stm_thread_t *thread)
     if (thread->next)
         thread->next->previous = thread->previous;
     *thread->previous = thread->next;
+    stm_score_thread_ended(thread);
     free(thread);
     stm_listeners_feed();
     stm_vp_idle_check();
@@ -81,8 +83,9 @@ static void *thread_main(void *data)
     stm_conn_t *conn;
 
     while ((conn = next_job(thread)) != NULL) {
+        stm_score_thread_serves(thread, conn->c == NULL);
         stm_conn_serve(conn, thread);
-        thread->served++;
+        stm_score_thread_rests(thread);
         yield_if_due(thread);
     }
     end_thread(thread);
@@ -128,6 +131,7 @@ bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job)
     listener->threads++;
     if (++stm.vp.threads > stm.vp.threads_peak)
         stm.vp.threads_peak = stm.vp.threads;
+    stm_score_thread_started(thread);
     return true;
 }
 

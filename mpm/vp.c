@@ -12,6 +12,7 @@
 
 #include <http_main.h>
 
+#include "score.h"
 #include "stiol.h"
 #include "stm.h"
 
@@ -57,6 +58,7 @@ static void remove_pid_file(void)
 
 static void die(int code)
 {
+    stm_score_end();
     if (stm.vp.pchild)
         apr_pool_destroy(stm.vp.pchild);
     remove_pid_file();
@@ -175,12 +177,6 @@ static void start_threaded_io(void)
     }
 }
 
-static void on_turn(st_utime_t held)
-{
-    (void)held;
-    stm_conns_publish();
-}
-
 static void start_serving(int control)
 {
     if (!stm_pools_open() || !stm_listeners_open()) {
@@ -188,8 +184,9 @@ static void start_serving(int control)
                      "stm: VP %d cannot start a state thread", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
+    stm_score_start();
     my_line()->accepting = 1;
-    st_set_turn_cb(on_turn);
+    st_set_turn_cb(stm_score_turn);
     stm_control_listen(control);
     if (stm.vp.state == STM_VP_RUNNING)
         stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
@@ -219,6 +216,7 @@ void stm_vp_leave(void)
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     stm.vp.state = STM_VP_LEAVING;
+    stm_score_state(STM_VP_LEAVING);
     no_more_connections();
     stm_vp_idle_check();
 }
@@ -246,6 +244,7 @@ void stm_vp_stop(void)
     if (before == STM_VP_STOPPING)
         return;
     stm.vp.state = STM_VP_STOPPING;
+    stm_score_state(STM_VP_STOPPING);
     if (before == STM_VP_RUNNING)
         no_more_connections();
     stm_conns_shutdown();
@@ -303,6 +302,7 @@ static void leave_process(bool clean)
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
                      stm.vp.conn_count);
+        stm_score_end();
         _exit(stm.vp.exit_code);
     }
     die(stm.vp.exit_code);
@@ -316,6 +316,7 @@ void stm_vp_main(const stm_child_t *child, int control)
     stm_sigchld_in_vp();
     ap_fatal_signal_child_setup(ap_server_conf);
     take_seat(child);
+    stm_score_attach(child);
     make_pchild();
     ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
     stm_listen_close_foreign(child->ordinal);

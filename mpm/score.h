@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing the scoreboards. The master makes one file per VP (score_file.c) and gives each process
+ * that becomes a VP a block of it; the VP counts right there (score.c), and keeps a row for each
+ * connection (score_conn.c). Without ScoreboardDir the files have no name, for the status pages.
+ */
+#ifndef STM_SCORE_H
+#define STM_SCORE_H
+
+#include "score_layout.h"
+#include "stm.h"
+
+/** One scoreboard file, as the master and all VPs have it mapped. */
+typedef struct stm_score_file {
+    stm_score_header_t *header; /**< NULL: not made */
+    size_t mapped;              /**< bytes of address space, more than the file has */
+    int fd;                     /**< in the master, and in the VP whose it is; else -1 */
+} stm_score_file_t;
+
+/** Kept over restarts (stm_retained_t). */
+typedef struct stm_score_files {
+    char directory[4096]; /**< "": no directory is configured */
+    stm_score_file_t vp[STM_VP_LIMIT];
+} stm_score_files_t;
+
+/** The counters of the VP that this process is; never NULL. */
+extern stm_score_vp_t *stm_score;
+
+/* Plain additions: one writer, single words. */
+#define STM_SCORE_ADD(place, name, n)                                                              \
+    __atomic_store_n(&(place)->name, (place)->name + (uint64_t)(n), __ATOMIC_RELAXED)
+#define STM_SCORE_SET(place, name, n)                                                              \
+    __atomic_store_n(&(place)->name, (uint64_t)(n), __ATOMIC_RELAXED)
+#define STM_SCORE_INC(place, name) STM_SCORE_ADD(place, name, 1)
+
+/* --- score_file.c: in the master --- */
+
+/** Makes the files that are missing. False: the server cannot start; said in the log. */
+bool stm_score_open(void);
+/** A block for the process that is to hold the place; -1: none, said in the log. */
+int stm_score_reserve(int ordinal, unsigned incarnation);
+/** The process has ended: what its block (-1: none) has counted is added to the sums. */
+void stm_score_release(int ordinal, int block);
+/** The server has stopped. */
+void stm_score_stopped(void);
+
+static inline stm_score_block_t *stm_score_block(const stm_score_header_t *header, int block)
+{
+    return (stm_score_block_t *)((char *)header + header->header_size +
+                                 (uint64_t)block * header->block_size);
+}
+
+/* --- score.c: in a VP --- */
+
+/** The process takes its block (-1: it counts for itself alone). */
+void stm_score_attach(const stm_child_t *child);
+/** The listeners are open: they get their counters, and the heart begins to beat. */
+void stm_score_start(void);
+void stm_score_state(stm_vp_state_e state);
+/** Brings up to date what is not counted where it happens; the heartbeat too. */
+void stm_score_refresh(void);
+/** Each turn of the scheduler; held: us since the last visit to epoll, waiting not counted. */
+void stm_score_turn(st_utime_t held);
+/** The VP's last figures, before it exits. */
+void stm_score_end(void);
+
+void stm_score_thread_started(stm_thread_t *thread);
+void stm_score_thread_ended(stm_thread_t *thread);
+void stm_score_thread_serves(stm_thread_t *thread, bool new_connection);
+void stm_score_thread_rests(stm_thread_t *thread);
+
+void stm_score_register_hooks(apr_pool_t *pool);
+
+/* --- score_conn.c: rows of connections --- */
+
+void stm_score_rows_open(stm_score_header_t *header, stm_score_block_t *block, int fd);
+/** The connection's state has changed: its Status does. A state thread that begins to serve it
+ * brings a row. */
+void stm_score_row_state(stm_conn_t *conn);
+void stm_score_row_born(stm_conn_t *conn);
+void stm_score_row_request(stm_conn_t *conn, const request_rec *r);
+void stm_score_row_sent(stm_conn_t *conn, apr_off_t bytes);
+void stm_score_row_gone(stm_conn_t *conn);
+
+#endif
