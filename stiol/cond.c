@@ -22,7 +22,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
     st_utime_t until = deadline;
     stiol__waiter_t waiter;
     bool interrupted = false, timed_out = false;
-    int rc;
+    int rc, error = errno;
 
     (void)caller;
     if (SHARED(cond) && stiol__left(deadline) > SHARED_INTERVAL)
@@ -49,6 +49,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
         stiol__took(vp, "mutex", mutex, caller);
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+    errno = error;
     return rc == 0 && timed_out && until == deadline ? ETIMEDOUT : rc;
 }
 

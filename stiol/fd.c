@@ -32,18 +32,18 @@ void stiol__fd_set_class(int fd, stiol__fd_class_t class)
 
 static stiol__fd_class_t make_out(int fd)
 {
-    int flags = fcntl(fd, F_GETFL), error = errno;
+    stiol__fd_class_t class = STIOL_FD_STREAM;
+    int error = errno, flags;
     struct stat st;
 
-    if (flags < 0 || (flags & O_NONBLOCK) != 0 || fstat(fd, &st) != 0) {
-        errno = error;
-        return STIOL_FD_PASS;
-    }
-    if (S_ISSOCK(st.st_mode))
-        return STIOL_FD_SOCKET;
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-        return STIOL_FD_PASS;
-    return STIOL_FD_STREAM;
+    if (fstat(fd, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+        class = STIOL_FD_PASS;
+    else if ((flags = fcntl(fd, F_GETFL)) < 0 || (flags & O_NONBLOCK) != 0)
+        class = STIOL_FD_PASS;
+    else if (S_ISSOCK(st.st_mode))
+        class = STIOL_FD_SOCKET;
+    errno = error;
+    return class;
 }
 
 stiol__fd_class_t stiol__fd_class(int fd)
@@ -59,22 +59,34 @@ stiol__fd_class_t stiol__fd_class(int fd)
     return class;
 }
 
-/* A descriptor came into being under this number: whatever was known is of another one. */
-static int made(int fd)
+/* A descriptor came into being under this number: what was known is of another one. */
+static int made(int fd, stiol__fd_class_t class)
 {
     if (fd >= 0)
-        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+        stiol__fd_set_class(fd, class);
     return fd;
+}
+
+static int made_two(int rc, const int fds[2], stiol__fd_class_t class)
+{
+    if (rc == 0) {
+        (void)made(fds[0], class);
+        (void)made(fds[1], class);
+    }
+    return rc;
 }
 
 /* It is about to be closed. On any kernel thread, and in callbacks too. */
 static void forget(int fd)
 {
+    int error = errno;
+
     if (STIOL_OFF(STIOL_NO_FORGET))
         return;
     stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
     if (stiol__vp != NULL && fd >= 0)
         st_fd_forget(fd);
+    errno = error;
 }
 
 /* --- the replacements --- */
@@ -89,7 +101,7 @@ int stiol__close(int fd)
 int stiol__dup(int fd)
 {
     (void)STIOL_ENTER(fd, dup, fd);
-    return made(dup(fd));
+    return made(dup(fd), STIOL_FD_UNKNOWN);
 }
 
 int stiol__dup2(int from, int to)
@@ -108,43 +120,34 @@ int stiol__dup3(int from, int to, int flags)
     return dup3(from, to, flags);
 }
 
+static stiol__fd_class_t socket_class(int type)
+{
+    return (type & SOCK_NONBLOCK) != 0 ? STIOL_FD_PASS : STIOL_FD_SOCKET;
+}
+
 int stiol__socket(int domain, int type, int protocol)
 {
     (void)STIOL_ENTER(fd, socket, domain);
-    return made(socket(domain, type, protocol));
+    return made(socket(domain, type, protocol), socket_class(type));
 }
 
 int stiol__socketpair(int domain, int type, int protocol, int fds[2])
 {
-    int rc;
-
     (void)STIOL_ENTER(fd, socketpair, domain);
-    rc = socketpair(domain, type, protocol, fds);
-    if (rc == 0)
-        (void)made(fds[0]), (void)made(fds[1]);
-    return rc;
+    return made_two(socketpair(domain, type, protocol, fds), fds, socket_class(type));
 }
 
 int stiol__pipe(int fds[2])
 {
-    int rc;
-
     (void)STIOL_ENTER(fd, pipe, 0);
-    rc = pipe(fds);
-    if (rc == 0)
-        (void)made(fds[0]), (void)made(fds[1]);
-    return rc;
+    return made_two(pipe(fds), fds, STIOL_FD_STREAM);
 }
 
 int stiol__pipe2(int fds[2], int flags)
 {
-    int rc;
-
     (void)STIOL_ENTER(fd, pipe2, flags);
-    rc = pipe2(fds, flags);
-    if (rc == 0)
-        (void)made(fds[0]), (void)made(fds[1]);
-    return rc;
+    return made_two(pipe2(fds, flags), fds,
+                    (flags & O_NONBLOCK) != 0 ? STIOL_FD_PASS : STIOL_FD_STREAM);
 }
 
 /* The mode is there only if a file may be made. */
@@ -162,7 +165,7 @@ int stiol__open(const char *path, int flags, ...)
     mode = mode_in(args, flags);
     va_end(args);
     (void)STIOL_ENTER(fd, open, flags);
-    return made(open(path, flags, mode));
+    return made(open(path, flags, mode), STIOL_FD_UNKNOWN);
 }
 
 int stiol__open64(const char *path, int flags, ...)
@@ -174,7 +177,7 @@ int stiol__open64(const char *path, int flags, ...)
     mode = mode_in(args, flags);
     va_end(args);
     (void)STIOL_ENTER(fd, open64, flags);
-    return made(open64(path, flags, mode));
+    return made(open64(path, flags, mode), STIOL_FD_UNKNOWN);
 }
 
 int stiol__openat(int dir, const char *path, int flags, ...)
@@ -186,7 +189,7 @@ int stiol__openat(int dir, const char *path, int flags, ...)
     mode = mode_in(args, flags);
     va_end(args);
     (void)STIOL_ENTER(fd, openat, flags);
-    return made(openat(dir, path, flags, mode));
+    return made(openat(dir, path, flags, mode), STIOL_FD_UNKNOWN);
 }
 
 int stiol__openat64(int dir, const char *path, int flags, ...)
@@ -198,7 +201,7 @@ int stiol__openat64(int dir, const char *path, int flags, ...)
     mode = mode_in(args, flags);
     va_end(args);
     (void)STIOL_ENTER(fd, openat64, flags);
-    return made(openat64(dir, path, flags, mode));
+    return made(openat64(dir, path, flags, mode), STIOL_FD_UNKNOWN);
 }
 
 /* Linux takes the third argument of both as one word, whatever its type. */
@@ -206,11 +209,12 @@ static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
 {
     switch (command) {
     case F_SETFL:
-        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+        stiol__fd_set_class(fd, ((uintptr_t)arg & O_NONBLOCK) != 0 ? STIOL_FD_PASS
+                                                                   : STIOL_FD_UNKNOWN);
         return fcntl(fd, command, arg);
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-        return made(fcntl(fd, command, arg));
+        return made(fcntl(fd, command, arg), STIOL_FD_UNKNOWN);
     case F_SETLK:
     case F_SETLKW:
     case F_OFD_SETLK:

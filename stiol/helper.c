@@ -137,6 +137,7 @@ static bool hand_in(stiol__job_t *job, int max_helpers)
 void stiol__help(stiol__vp_t *vp, stiol__job_t *job)
 {
     bool interrupted = false;
+    int error = errno;
 
     job->remote.fn = job_done;
     job->next = NULL;
@@ -152,7 +153,7 @@ void stiol__help(stiol__vp_t *vp, stiol__job_t *job)
     }
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
-    errno = job->error;
+    errno = job->error != 0 ? job->error : error;
     h_errno = job->herror;
 }
 

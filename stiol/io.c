@@ -126,6 +126,7 @@ static bool would_block(void)
 static ssize_t move(stiol__vp_t *vp, transfer_t *transfer)
 {
     size_t left = length_of(transfer->parts, transfer->count), done = 0;
+    int error = errno;
     ssize_t n;
 
     for (;;) {
@@ -142,7 +143,10 @@ static ssize_t move(stiol__vp_t *vp, transfer_t *transfer)
         advance(transfer, (size_t)n);
     }
     stiol__yield();
-    return n < 0 && done == 0 ? -1 : (ssize_t)done;
+    if (n < 0 && done == 0)
+        return -1;
+    errno = error;
+    return (ssize_t)done;
 }
 
 #define PARTS_ON_STACK 16
@@ -297,6 +301,7 @@ ssize_t stiol__recvmsg(int fd, struct msghdr *message, int flags)
     stiol__vp_t *vp = STIOL_ENTER(io, recvmsg, fd);
     struct msghdr own;
     transfer_t transfer = {.fd = fd, .flags = flags, .message = &own, .in = true, .socket = true};
+    int error = errno;
     ssize_t got;
 
     if (vp == NULL || !is_waiting(fd, flags))
@@ -311,6 +316,7 @@ ssize_t stiol__recvmsg(int fd, struct msghdr *message, int flags)
         message->msg_namelen = own.msg_namelen;
         message->msg_controllen = own.msg_controllen;
         message->msg_flags = own.msg_flags;
+        errno = error;
     }
     stiol__yield();
     return got;
@@ -376,13 +382,6 @@ static int await_connection(stiol__vp_t *vp, int fd)
     return rc > 0 ? 0 : -1;
 }
 
-static int made(int fd)
-{
-    if (fd >= 0)
-        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
-    return fd;
-}
-
 int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int flags)
 {
     stiol__vp_t *vp = STIOL_ENTER(io, accept4, fd);
@@ -390,7 +389,10 @@ int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int
 
     if (vp != NULL && await_connection(vp, fd) != 0)
         return -1;
-    made_fd = made(accept4(fd, addr, addrlen, flags));
+    made_fd = accept4(fd, addr, addrlen, flags);
+    if (made_fd >= 0)
+        stiol__fd_set_class(made_fd,
+                            (flags & SOCK_NONBLOCK) != 0 ? STIOL_FD_PASS : STIOL_FD_SOCKET);
     if (vp != NULL)
         stiol__yield();
     return made_fd;

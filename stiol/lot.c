@@ -6,21 +6,18 @@
  */
 #include "stiol_int.h"
 
-#define BUCKET_BITS 8
-#define BUCKETS     (1u << BUCKET_BITS)
-
 /* Held for a few instructions at a time and never across a park. */
 typedef struct bucket {
     atomic_flag busy;
     stiol__waiter_t *first, *last; /* lines of several keys, each in order of arrival */
 } bucket_t;
 
-static bucket_t buckets[BUCKETS];
-_Atomic unsigned stiol__waiting;
+static bucket_t buckets[STIOL_BUCKETS];
+_Atomic unsigned stiol__crowds[STIOL_BUCKETS];
 
 static bucket_t *bucket_of(uintptr_t key)
 {
-    return &buckets[((uint64_t)key * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - BUCKET_BITS)];
+    return &buckets[stiol__bucket(key)];
 }
 
 static void acquire(bucket_t *bucket)
@@ -44,7 +41,7 @@ static void append(bucket_t *bucket, stiol__waiter_t *waiter)
     *(bucket->last != NULL ? &bucket->last->next : &bucket->first) = waiter;
     bucket->last = waiter;
     waiter->linked = true;
-    atomic_fetch_add(&stiol__waiting, 1);
+    atomic_fetch_add(&stiol__crowds[stiol__bucket(waiter->key)], 1);
 }
 
 static void take_out(bucket_t *bucket, stiol__waiter_t *waiter)
@@ -52,7 +49,7 @@ static void take_out(bucket_t *bucket, stiol__waiter_t *waiter)
     *(waiter->prev != NULL ? &waiter->prev->next : &bucket->first) = waiter->next;
     *(waiter->next != NULL ? &waiter->next->prev : &bucket->last) = waiter->prev;
     waiter->linked = false;
-    atomic_fetch_sub(&stiol__waiting, 1);
+    atomic_fetch_sub(&stiol__crowds[stiol__bucket(waiter->key)], 1);
 }
 
 static stiol__waiter_t *first_of(const bucket_t *bucket, uintptr_t key)
@@ -160,12 +157,21 @@ bool stiol__lot_any(uintptr_t key)
     bucket_t *bucket = bucket_of(key);
     bool any;
 
-    if (atomic_load_explicit(&stiol__waiting, memory_order_relaxed) == 0)
+    if (STIOL_LIKELY(!stiol__lot_crowd(key)))
         return false;
     acquire(bucket);
     any = first_of(bucket, key) != NULL;
     release(bucket);
     return any;
+}
+
+unsigned stiol__lot_waiters(void)
+{
+    unsigned waiters = 0;
+
+    for (unsigned i = 0; i < STIOL_BUCKETS; i++)
+        waiters += stiol__crowds[i];
+    return waiters;
 }
 
 /** Wakes the first in line, or all; they stay in line until they have what they wait for. */
@@ -191,7 +197,7 @@ bool stiol__lot_pop(uintptr_t key)
     bucket_t *bucket = bucket_of(key);
     stiol__waiter_t *waiter;
 
-    if (atomic_load(&stiol__waiting) == 0)
+    if (!stiol__lot_crowd(key))
         return false;
     acquire(bucket);
     waiter = first_of(bucket, key);
@@ -225,11 +231,11 @@ st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
 /** In a child after fork: the lines are the parent's, and a kernel thread that is gone may have held a bucket. */
 void stiol__lot_forked(void)
 {
-    for (unsigned i = 0; i < BUCKETS; i++) {
+    for (unsigned i = 0; i < STIOL_BUCKETS; i++) {
         buckets[i].first = buckets[i].last = NULL;
         atomic_flag_clear(&buckets[i].busy);
+        atomic_store(&stiol__crowds[i], 0);
     }
-    atomic_store(&stiol__waiting, 0);
 }
 
 #define OFTEN     64     /* tries at short intervals, before it is clear that the wait is long */
@@ -242,7 +248,7 @@ int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void
 {
     stiol__backoff_t backoff = {0};
     stiol__waiter_t waiter;
-    int had, error = 0;
+    int had, error = 0, before = errno;
 
     stiol__lot_enter(&waiter, vp, key, 0);
     while ((had = attempt(arg)) == 0) {
@@ -263,6 +269,6 @@ int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void
         error = errno;
     stiol__lot_leave(&waiter);
     stiol__lot_notify(key, false); /* the next one is first now */
-    errno = error;
+    errno = error != 0 ? error : before;
     return error == 0 ? 0 : -1;
 }

@@ -67,7 +67,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     stiol__backoff_t backoff = {0};
     stiol__waiter_t waiter;
     bool interrupted = false;
-    int rc = EBUSY;
+    int rc = EBUSY, error = errno;
 
     STIOL_PARKS(vp, mutex);
     stiol__lot_enter(&waiter, vp, key_of(mutex), 0);
@@ -95,6 +95,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
         stiol__lot_notify(key_of(mutex), false); /* another is first now */
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+    errno = error;
     return rc;
 }
 
@@ -134,8 +135,8 @@ int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
  * have its turn), and not if unlocking does more than unlock. */
 static st_thread_t hand_over(stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
-    if (STIOL_LIKELY(atomic_load_explicit(&stiol__waiting, memory_order_relaxed) == 0) ||
-        SPECIAL(mutex->__data.__kind) || mutex->__data.__owner != vp->tid ||
+    if (STIOL_LIKELY(!stiol__lot_crowd(key_of(mutex))) || SPECIAL(mutex->__data.__kind) ||
+        mutex->__data.__owner != vp->tid ||
         __atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED) != 1)
         return NULL;
     return stiol__lot_grant(vp, key_of(mutex));
@@ -178,6 +179,23 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
     return really_release(mutex);
 }
 
+/* A callback of the scheduler cannot park. If it wants a mutex that a parked state thread has, the VP would wait for
+ * itself for ever: better a core that says where. */
+static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
+{
+    static const char message[] = "STIOL: a callback of the scheduler locks a mutex that a parked state "
+                                  "thread has\n";
+    int rc = pthread_mutex_trylock(mutex);
+
+    if (rc != EBUSY)
+        return rc;
+    if (TYPE(mutex) != PTHREAD_MUTEX_ERRORCHECK && mutex->__data.__owner == vp->tid) {
+        (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+        abort();
+    }
+    return pthread_mutex_lock(mutex);
+}
+
 /* --- the replacements --- */
 
 int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
@@ -186,7 +204,7 @@ int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
     int rc;
 
     if (vp == NULL)
-        return pthread_mutex_lock(mutex);
+        return stiol__vp != NULL ? lock_in_callback(stiol__vp, mutex) : pthread_mutex_lock(mutex);
     rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
         stiol__took(vp, "mutex", mutex, __builtin_return_address(0));

@@ -19,7 +19,7 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_once, control);
     stiol__backoff_t backoff = {0};
     stiol__waiter_t waiter;
-    int rc;
+    int rc, error = errno;
 
     if (vp == NULL || (__atomic_load_n((int *)control, __ATOMIC_ACQUIRE) & DONE) != 0)
         return pthread_once(control, routine);
@@ -29,6 +29,7 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
         while (under_way_elsewhere(control))
             (void)stiol__lot_sleep(&waiter, stiol__interval(&backoff, INTERVAL));
         (void)stiol__lot_leave(&waiter);
+        errno = error;
     }
     rc = pthread_once(control, routine);
     stiol__lot_notify((uintptr_t)control, true);

@@ -39,7 +39,7 @@ typedef int (*ask_t)(void *arg);
 static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void *arg)
 {
     stiol__backoff_t backoff = {0};
-    int pidfd, rc = ask(arg), error;
+    int pidfd, before = errno, rc = ask(arg), error;
 
     if (rc != 0) {
         stiol__yield();
@@ -57,7 +57,7 @@ static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void
         st_fd_forget(pidfd);
         (void)close(pidfd);
     }
-    errno = error;
+    errno = rc < 0 ? error : before;
     return rc;
 }
 

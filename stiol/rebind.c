@@ -250,7 +250,7 @@ static void prune(void)
 static int drop_stale(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (*found->address == found->call->replacement)
+    if (found->slot.problem != NULL || *found->address == found->call->replacement)
         return 0;
     for (size_t i = bindings.count; i-- > 0;)
         if (bindings.records[i].found.address == found->address)

@@ -35,7 +35,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
     stiol__backoff_t backoff = {0};
     stiol__waiter_t waiter;
     bool interrupted = false, first;
-    int rc = EBUSY;
+    int rc = EBUSY, error = errno;
 
     STIOL_PARKS(vp, rwlock);
     stiol__lot_enter(&waiter, vp, key_of(lock), how);
@@ -59,6 +59,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
         stiol__lot_notify(key_of(lock), false); /* another is first now, and may be a reader too */
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+    errno = error;
     return rc;
 }
 

@@ -200,3 +200,8 @@ void stiol_forget_fd(int osfd)
     if (stiol__vp != NULL)
         st_fd_forget(osfd);
 }
+
+void stiol_note_nonblocking(int osfd)
+{
+    stiol__fd_set_class(osfd, STIOL_FD_PASS);
+}

@@ -97,6 +97,9 @@ extern void stiol_get_counters(stiol_counters_t *counters);
  *  not see (by the object that holds STIOL itself, or inside libc). No syscall unless libst has it registered. */
 extern void stiol_forget_fd(int osfd);
 
+/** Tells STIOL that an fd which it did not see come into being is nonblocking, so that it need not ask. No syscall. */
+extern void stiol_note_nonblocking(int osfd);
+
 #ifdef __cplusplus
 }
 #endif

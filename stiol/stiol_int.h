@@ -251,12 +251,30 @@ typedef struct stiol__waiter {
     int tag;      /* the owner's: e.g. reader or writer */
 } stiol__waiter_t;
 
-extern _Atomic unsigned stiol__waiting; /* waiters of all VPs: 0 makes a release cheap */
+#define STIOL_BUCKET_BITS 9
+#define STIOL_BUCKETS     (1u << STIOL_BUCKET_BITS)
+
+extern _Atomic unsigned stiol__crowds[STIOL_BUCKETS]; /* waiters in each bucket: 0 makes a release cheap */
+
+static inline unsigned stiol__bucket(uintptr_t key)
+{
+    return (unsigned)((uint64_t)key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - STIOL_BUCKET_BITS));
+}
+
+/** Whether anyone may wait for key. Who releases asks after it has released, who waits tries again after it has entered;
+ *  between kernel threads that takes a fence. */
+static inline bool stiol__lot_crowd(uintptr_t key)
+{
+    if (stiol__vp == NULL)
+        atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&stiol__crowds[stiol__bucket(key)], memory_order_relaxed) != 0;
+}
 
 extern void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag);
 extern bool stiol__lot_leave(stiol__waiter_t *waiter);
 extern bool stiol__lot_first(const stiol__waiter_t *waiter);
 extern int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout);
+extern unsigned stiol__lot_waiters(void); /* of all, for tests */
 extern bool stiol__lot_any(uintptr_t key);
 extern void stiol__lot_wake(uintptr_t key, bool all);
 extern bool stiol__lot_pop(uintptr_t key);
@@ -266,7 +284,7 @@ extern void stiol__lot_forked(void);
 /** Wakes the first in line for key, if anyone waits for anything. */
 static inline void stiol__lot_notify(uintptr_t key, bool all)
 {
-    if (STIOL_UNLIKELY(atomic_load_explicit(&stiol__waiting, memory_order_relaxed) != 0))
+    if (STIOL_UNLIKELY(stiol__lot_crowd(key)))
         stiol__lot_wake(key, all);
 }
 

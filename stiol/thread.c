@@ -109,6 +109,7 @@ static void wait_for(stiol__vp_t *vp, stiol__thread_t *thread)
 {
     st_thread_t self = st_thread_self();
     bool interrupted = false;
+    int error = errno;
 
     if (thread->ended)
         return;
@@ -119,6 +120,7 @@ static void wait_for(stiol__vp_t *vp, stiol__thread_t *thread)
             interrupted = true;
     if (interrupted)
         st_thread_interrupt(self); /* not for us: for its next wait */
+    errno = error;
 }
 
 int stiol__pthread_join(pthread_t id, void **result)

@@ -43,7 +43,7 @@ static void marker1(void *value)
 
 static void marker2(void *value)
 {
-    stiol__waiting += value != NULL; /* not the same code as marker1 */
+    own_keys[0].destructor = value != NULL ? marker1 : NULL; /* not the same code as marker1 */
 }
 
 typedef struct search {

@@ -195,6 +195,7 @@ static int poll_none(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 
 int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout)
 {
+    int error = errno, rc;
     st_utime_t deadline;
 
     if (timeout == 0) {
@@ -204,10 +205,14 @@ int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t 
     STIOL_PARKS(vp, wait);
     deadline = stiol__deadline(timeout);
     if (nfds == 0 || (nfds == 1 && fds->fd < 0))
-        return poll_none(fds, nfds, deadline);
-    if (STIOL_LIKELY(nfds == 1 && (fds->events & ~(EVENTS | NORMAL)) == 0))
-        return poll_one(fds, deadline);
-    return poll_many(fds, nfds, deadline);
+        rc = poll_none(fds, nfds, deadline);
+    else if (STIOL_LIKELY(nfds == 1 && (fds->events & ~(EVENTS | NORMAL)) == 0))
+        rc = poll_one(fds, deadline);
+    else
+        rc = poll_many(fds, nfds, deadline);
+    if (rc >= 0)
+        errno = error;
+    return rc;
 }
 
 /* --- the replacements --- */
@@ -258,7 +263,7 @@ static int epoll_us(stiol__vp_t *vp, int epfd, struct epoll_event *events, int m
                     st_utime_t timeout, const sigset_t *mask)
 {
     st_utime_t deadline;
-    int rc;
+    int rc, error = errno;
 
     if (timeout == 0) {
         stiol__yield();
@@ -276,6 +281,8 @@ static int epoll_us(stiol__vp_t *vp, int epfd, struct epoll_event *events, int m
             return -1;
         rc = epoll_pwait(epfd, events, max, 0, mask);
     } while (rc == 0 && stiol__left(deadline) > 0);
+    if (rc >= 0)
+        errno = error;
     return rc;
 }
 

@@ -60,7 +60,7 @@ static void exclusion(pthread_mutex_t *mutex, int depth)
     reap();
     CHECK(strlen(noted()) == 80);
     CHECK(call->pthread_mutex_trylock(mutex) == 0 && call->pthread_mutex_unlock(mutex) == 0);
-    CHECK(stiol__vp->owners_used == 0 && stiol__waiting == 0);
+    CHECK(stiol__vp->owners_used == 0 && stiol__lot_waiters() == 0);
     CHECK(mutex->__data.__lock == 0 && mutex->__data.__owner == 0);
 }
 

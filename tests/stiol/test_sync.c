@@ -199,7 +199,7 @@ static void a_cond_needs_its_mutex(void)
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
     CHECK(call->pthread_mutex_init(&checking, &attr) == 0);
     CHECK(call->pthread_cond_wait(&cond, &checking) == EPERM);
-    CHECK(stiol__waiting == 0);
+    CHECK(stiol__lot_waiters() == 0);
 }
 
 static void a_shared_cond_is_looked_at(void)
@@ -261,7 +261,7 @@ static void readers_and_writers_keep_apart(void)
         spawn(write_it, NULL);
     }
     reap();
-    CHECK(stiol__waiting == 0 && counters().rwlock.parked > 0);
+    CHECK(stiol__lot_waiters() == 0 && counters().rwlock.parked > 0);
 }
 
 static void *note_reading(void *arg)
@@ -314,7 +314,7 @@ static void rwlock_waits_end_in_time(void)
     CHECK(call->pthread_rwlock_unlock(&rwlock) == 0);
     CHECK(call->pthread_rwlock_timedrdlock(&rwlock, &at) == 0);
     CHECK(call->pthread_rwlock_unlock(&rwlock) == 0);
-    CHECK(stiol__waiting == 0);
+    CHECK(stiol__lot_waiters() == 0);
 }
 
 static _Atomic int afar_state;

@@ -34,7 +34,7 @@ static void threads_are_state_threads(void)
     CHECK(strcmp(noted(), "tu") == 0);
     st_get_stats(&after);
     CHECK(after.threads_created == before.threads_created + 1);
-    CHECK(stiol__waiting == 0);
+    CHECK(stiol__lot_waiters() == 0);
 }
 
 static pthread_t own_ids[3];

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nanoseconds of the hot calls, real and rebound, in one run: `make bench-stiol`.
+ */
+#include <sys/eventfd.h>
+
+#include "objects/table.h"
+
+static const table_t *call = &table_any;
+static pthread_mutex_t normal = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static pthread_key_t key;
+static int fds[2];
+
+static void lock_normal(void)
+{
+    call->pthread_mutex_lock(&normal);
+    call->pthread_mutex_unlock(&normal);
+}
+
+static void lock_recursive(void)
+{
+    call->pthread_mutex_lock(&recursive);
+    call->pthread_mutex_unlock(&recursive);
+}
+
+static void lock_rwlock(void)
+{
+    call->pthread_rwlock_rdlock(&rwlock);
+    call->pthread_rwlock_unlock(&rwlock);
+}
+
+static void signal_cond(void)
+{
+    call->pthread_cond_signal(&cond);
+}
+
+static void get_specific(void)
+{
+    call->pthread_getspecific(key);
+}
+
+static void read_nonblocking(void)
+{
+    char c;
+
+    (void)!call->read(fds[0], &c, 1);
+}
+
+static void poll_now(void)
+{
+    struct pollfd one = {.fd = fds[0], .events = POLLIN};
+
+    call->poll(&one, 1, 0);
+}
+
+static void poll_ready(void)
+{
+    struct pollfd one = {.fd = fds[0], .events = POLLOUT};
+
+    call->poll(&one, 1, 1000);
+}
+
+static const struct {
+    const char *name;
+    void (*once)(void);
+    int rounds;
+} rows[] = {
+    {"mutex, lock and unlock", lock_normal, 2000000},
+    {"recursive mutex, lock and unlock", lock_recursive, 2000000},
+    {"read-write lock, read and unlock", lock_rwlock, 2000000},
+    {"signal, nobody waits", signal_cond, 2000000},
+    {"pthread_getspecific", get_specific, 2000000},
+    {"read, nonblocking, EAGAIN", read_nonblocking, 300000},
+    {"poll, timeout 0", poll_now, 200000},
+    {"poll, ready, timeout 1 s", poll_ready, 200000},
+};
+
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static void measure(double *ns)
+{
+    struct timespec start, end;
+
+    for (size_t i = 0; i < ROWS; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        for (int n = 0; n < rows[i].rounds; n++)
+            rows[i].once();
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        ns[i] = ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) /
+                rows[i].rounds;
+    }
+}
+
+static void *measure_rebound(void *ns)
+{
+    measure(ns);
+    return NULL;
+}
+
+int main(void)
+{
+    double real[ROWS], rebound[ROWS];
+    st_thread_t thread;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0 ||
+        pthread_key_create(&key, NULL) != 0)
+        return 1;
+    measure(real);
+    if (st_init() != 0 || stiol_start(NULL) != 0) {
+        fprintf(stderr, "%s\n", stiol_error());
+        return 1;
+    }
+    thread = st_thread_create(measure_rebound, rebound, 1, 0);
+    if (thread == NULL || st_thread_join(thread, NULL) != 0)
+        return 1;
+    printf("%-36s %10s %10s\n", "ns a call", "real", "rebound");
+    for (size_t i = 0; i < ROWS; i++)
+        printf("%-36s %10.1f %10.1f\n", rows[i].name, real[i], rebound[i]);
+    stiol_stop();
+    return 0;
+}
