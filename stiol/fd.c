@@ -36,7 +36,9 @@ static stiol__fd_class_t make_out(int fd)
     int error = errno, flags;
     struct stat st;
 
-    if (fstat(fd, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+    if (fstat(fd, &st) != 0)
+        class = STIOL_FD_UNKNOWN;
+    else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
         class = STIOL_FD_PASS;
     else if ((flags = fcntl(fd, F_GETFL)) < 0 || (flags & O_NONBLOCK) != 0)
         class = STIOL_FD_PASS;
@@ -56,7 +58,7 @@ stiol__fd_class_t stiol__fd_class(int fd)
         class = make_out(fd);
         stiol__fd_set_class(fd, class);
     }
-    return class;
+    return class != STIOL_FD_UNKNOWN ? class : STIOL_FD_PASS; /* not open: the real call says so */
 }
 
 /* A descriptor came into being under this number: what was known is of another one. */
@@ -207,11 +209,14 @@ int stiol__openat64(int dir, const char *path, int flags, ...)
 /* Linux takes the third argument of both as one word, whatever its type. */
 static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
 {
+    int rc;
+
     switch (command) {
     case F_SETFL:
-        stiol__fd_set_class(fd, ((uintptr_t)arg & O_NONBLOCK) != 0 ? STIOL_FD_PASS
-                                                                   : STIOL_FD_UNKNOWN);
-        return fcntl(fd, command, arg);
+        rc = fcntl(fd, command, arg);
+        stiol__fd_set_class(fd, rc == 0 && ((uintptr_t)arg & O_NONBLOCK) != 0 ? STIOL_FD_PASS
+                                                                              : STIOL_FD_UNKNOWN);
+        return rc;
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
         return made(fcntl(fd, command, arg), STIOL_FD_UNKNOWN);

@@ -45,7 +45,12 @@ $(STIOL_TEST_DIR)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/fl
 
 $(STIOL_TEST_DIR)/test_%: $(STIOL_TEST_DIR)/test_%.o $(STIOL_TEST_DIR)/harness.o $(STIOL_TEST_LIBRARY) \
                           $(BUILD)/libst.a $(STIOL_TEST_OBJECTS) | $(STIOL_LATE_OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -lcmocka -ldl -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed -lcmocka $(STIOL_TEST_LIBS) -ldl -lpthread
+
+# The real libraries, where their headers are.
+$(STIOL_TEST_DIR)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
+$(STIOL_TEST_DIR)/test_apr: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 2>/dev/null)
+$(STIOL_TEST_DIR)/test_openssl: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 
 $(STIOL_TEST_DIR)/bench: $(STIOL_TEST_DIR)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a $(STIOL_TEST_DIR)/libtable.so
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
