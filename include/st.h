@@ -155,6 +155,8 @@ extern int st_getfdlimit(void);
 extern int st_set_eventsys(int eventsys);
 
 /**
+ * Says which event system is in use.
+ *
  * @return the event system in use: ST_EVENTSYS_ALT, or -1 while none is set
  * @yields no
  * @since 1.9
@@ -162,6 +164,8 @@ extern int st_set_eventsys(int eventsys);
 extern int st_get_eventsys(void);
 
 /**
+ * Names the event system in use.
+ *
  * @return the name of the event system in use: "epoll", or "" while none is set
  * @yields no
  * @since 1.9
@@ -197,6 +201,8 @@ extern st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
  * ---------------------------------------------------------------------------------------------- */
 
 /**
+ * Identifies the calling state thread.
+ *
  * @return the calling state thread; NULL on a kernel thread that is no VP
  * @yields no
  * @since 1.9
@@ -313,13 +319,17 @@ extern int st_randomize_stacks(int on);
 extern int st_set_utime_function(st_utime_t (*func)(void));
 
 /**
- * @return the current high-resolution time, us. Works on any kernel thread.
+ * Reads the high-resolution clock. Works on any kernel thread.
+ *
+ * @return us
  * @yields no
  * @since 1.9
  */
 extern st_utime_t st_utime(void);
 
 /**
+ * Reads the time that all timeouts count from, without a look at the clock.
+ *
  * @return the time of the scheduler's last visit to epoll, us: the base of all timeouts
  * @yields no
  * @since 1.9
@@ -338,6 +348,8 @@ extern st_utime_t st_utime_last_clock(void);
 extern int st_timecache_set(int on);
 
 /**
+ * Tells the time of day in seconds.
+ *
  * @return seconds since the Epoch: cached if st_timecache_set() is on, else time(2)
  * @yields no
  * @since 1.9
@@ -371,6 +383,8 @@ extern int st_sleep(int secs);
  * ---------------------------------------------------------------------------------------------- */
 
 /**
+ * Makes a condition variable.
+ *
  * @return a new condition variable, or NULL with errno
  * @errno ENOMEM  no memory
  * @yields no
@@ -435,6 +449,8 @@ extern int st_cond_signal(st_cond_t cvar);
 extern int st_cond_broadcast(st_cond_t cvar);
 
 /**
+ * Makes a mutex, unlocked.
+ *
  * @return a new mutex, unlocked, or NULL with errno
  * @errno ENOMEM  no memory
  * @yields no
@@ -507,6 +523,8 @@ extern int st_mutex_trylock(st_mutex_t lock);
 extern int st_key_create(int *keyp, void (*destructor)(void *));
 
 /**
+ * Says how many keys there can be.
+ *
  * @return how many keys a process may make: 1024
  * @yields no
  * @since 1.9
@@ -528,6 +546,8 @@ extern int st_key_getlimit(void);
 extern int st_thread_setspecific(int key, void *value);
 
 /**
+ * Reads the calling thread's value of a key.
+ *
  * @param key  from st_key_create()
  * @return the calling thread's value, NULL if there is none or key is not a key
  * @yields no
@@ -585,6 +605,8 @@ extern void st_netfd_free(st_netfd_t fd);
 extern int st_netfd_close(st_netfd_t fd);
 
 /**
+ * Gives the descriptor of an object.
+ *
  * @param fd  the object
  * @return its descriptor
  * @yields no
@@ -605,6 +627,8 @@ extern int st_netfd_fileno(st_netfd_t fd);
 extern void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *));
 
 /**
+ * Reads an object's private data.
+ *
  * @param fd  the object
  * @return its private data, NULL if none was set
  * @yields no
@@ -1095,6 +1119,8 @@ typedef struct st_remote {
 } st_remote_t;
 
 /**
+ * Gives the calling kernel thread's VP, for st_vp_post().
+ *
  * @return the calling kernel thread's VP, NULL if it is none
  * @yields no
  * @since 2.0
@@ -1128,6 +1154,8 @@ typedef struct st_stack_stats {
 } st_stack_stats_t;
 
 /**
+ * Gives figures of the stacks of the calling VP.
+ *
  * @param stats  filled in; all 0 on a kernel thread that is no VP
  * @yields no
  * @since 2.0
@@ -1197,6 +1225,8 @@ typedef struct st_stats {
 } st_stats_t;
 
 /**
+ * Gives figures of the scheduler of the calling VP.
+ *
  * @param stats  filled in; all 0 on a kernel thread that is no VP
  * @yields no
  * @since 2.0
