@@ -2,7 +2,7 @@
 """Fixtures of the live tests: servers that end with their test, and marks.
 
 Marks: stm_only (a behaviour that only this MPM has; skipped with STM_TEST_MPM=event), needs_root,
-and issue3 (collected only with STM_TEST_ISSUE3=1).
+and tiny (for a build with the smallest limits: run alone, with STM_TEST_TINY=1).
 """
 
 import os
@@ -17,7 +17,7 @@ def pytest_configure(config):
     """Marks, this process's limits, and the module under test."""
     config.addinivalue_line("markers", "stm_only: a behaviour that only this MPM has")
     config.addinivalue_line("markers", "needs_root: cannot be done by an ordinary user")
-    config.addinivalue_line("markers", "issue3: collected only with STM_TEST_ISSUE3=1")
+    config.addinivalue_line("markers", "tiny: for the build with tiny limits, STM_TEST_TINY=1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us then, too
     procs.adopt_orphans()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -30,9 +30,10 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Drops what is not for this run."""
-    if not os.environ.get("STM_TEST_ISSUE3"):
-        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("issue3")])
-        items[:] = [i for i in items if not i.get_closest_marker("issue3")]
+    tiny = bool(os.environ.get("STM_TEST_TINY"))
+    other = [i for i in items if bool(i.get_closest_marker("tiny")) != tiny]
+    config.hook.pytest_deselected(items=other)
+    items[:] = [i for i in items if i not in other]
     for item in items:
         if MPM != "stm" and item.get_closest_marker("stm_only"):
             item.add_marker(pytest.mark.skip(reason=f"not a behaviour of {MPM}"))

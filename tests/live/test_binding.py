@@ -11,7 +11,7 @@ from harness import wait_for
 from harness.drive import Load
 from harness.stm import dump, owner, probed
 
-pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+pytestmark = pytest.mark.stm_only
 
 CPUS = sorted(os.sched_getaffinity(0))
 

@@ -9,7 +9,7 @@ import pytest
 from harness import wait_for
 from harness.stm import dump, probed
 
-pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+pytestmark = pytest.mark.stm_only
 
 
 def test_one_process(serve):

@@ -14,7 +14,7 @@ from harness.client import Closed
 from harness.drive import Conns, Load
 from harness.stm import owner, probed
 
-pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+pytestmark = pytest.mark.stm_only
 
 
 def sockets(pid):

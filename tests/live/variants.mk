@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The live tests on other builds. debug: with every internal check and
+# USE_ST_TIME; tiny: with the smallest limits that make sense.
+
+VARIANT_FLAGS_debug := -DSTM_DEBUG -DSTIOL_DEBUG -DUSE_ST_TIME
+VARIANT_FLAGS_tiny  := -DSTM_LISTENER_LIMIT=2 -DSTM_ST_LIMIT=8 -DSTM_VP_LIMIT=2
+
+# What the debug build runs: all but the waits, which take longest and have checks of their own.
+VARIANT_TESTS_debug ?= tests/live --ignore tests/live/waits
+VARIANT_TESTS_tiny  := tests/live/test_tiny.py
+
+.PHONY: test-debug test-tiny
+test-debug test-tiny: test-%:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* CPPFLAGS='$(CPPFLAGS) $(VARIANT_FLAGS_$*)' \
+	    $(BUILD)/$*/mod_mpm_stm.so live-tools
+	$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider $(VARIANT_TESTS_$*)
