@@ -10,7 +10,7 @@ import pytest
 from harness import StartError
 from harness.stm import dump
 
-pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+pytestmark = pytest.mark.stm_only
 
 EVENT = """
 StartServers 2
@@ -210,7 +210,6 @@ def test_shared_words_of_httpd(serve):
         MaxMemFree 256
         GracefulShutdownTimeout 10
         CoreDumpDirectory @ROOT@/run
-        ListenCoresBucketsRatio 0
         Mutex file:@ROOT@/run default
         """)
     server.page("large.bin", b"0" * 3_000_000)

@@ -12,7 +12,7 @@ from harness.client import Closed
 from harness.drive import Conns, Load
 from harness.stm import lost, owner, probed
 
-pytestmark = [pytest.mark.stm_only, pytest.mark.issue3]
+pytestmark = pytest.mark.stm_only
 
 HUNG = "/probe?sleep=3000"
 
@@ -303,14 +303,16 @@ def test_control_command_graceful_stop(serve):
     server.wait_gone()
 
 
+@pytest.mark.parametrize("pause", [0, 0.0005, 0.002, 0.02])
 @pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGHUP, signal.SIGWINCH])
-def test_sigterm_during(downloads, first):
-    """SIGTERM right behind another signal, with old generations alive: an end at once."""
+def test_sigterm_during(downloads, first, pause):
+    """SIGTERM close behind another signal, with old generations alive: an end at once."""
     server = downloads(processes=2).start()
     conns = [begin_download(server)[0]]
     server.restart()
     conns.append(begin_download(server)[0])
     server.signal(first)
+    time.sleep(pause)
     try:
         server.signal(signal.SIGTERM)
     except ProcessLookupError:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An HTTP/2 client that sees every frame: many streams of one connection, PING, flow control."""
+
+import select
+import socket
+import time
+from dataclasses import dataclass
+
+import h2.config
+import h2.connection
+import h2.events
+
+PATIENCE = 60.0  # seconds until a wait is given up
+
+
+@dataclass
+class Stream:
+    """What has come on a stream so far."""
+
+    status: int = 0
+    body: bytes = b""
+    ended: bool = False
+    reset: bool = False
+    owed: int = 0  # bytes that came and were not acknowledged (hold_back)
+
+
+class H2:
+    """One connection, in the clear, with prior knowledge."""
+
+    def __init__(self, port, hold_back=False):
+        """hold_back: flow control windows are not opened again until catch_up()."""
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
+        self.link = h2.connection.H2Connection(config)
+        self.streams, self.pongs, self.goaway = {}, 0, False
+        self.hold_back = hold_back
+        self.link.initiate_connection()
+        self._flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.sock.close()
+
+    def _flush(self):
+        data = self.link.data_to_send()
+        if data:
+            self.sock.sendall(data)
+
+    def get(self, path):
+        """Begins a request; its Stream."""
+        number = self.link.get_next_available_stream_id()
+        self.streams[number] = Stream()
+        self.link.send_headers(number, [(":method", "GET"), (":path", path), (":scheme", "http"),
+                                        (":authority", "localhost")], end_stream=True)
+        self._flush()
+        return self.streams[number]
+
+    def cancel_all(self):
+        """RST_STREAM on every stream that has not ended."""
+        for number, stream in self.streams.items():
+            if not stream.ended:
+                self.link.reset_stream(number, 8)  # CANCEL
+                stream.ended = True
+        self._flush()
+
+    def ping(self):
+        """PING, and waits for its answer."""
+        wanted = self.pongs + 1
+        self.link.ping(b"12345678")
+        self._flush()
+        self.until(lambda: self.pongs >= wanted, "PING's answer")
+
+    def catch_up(self):
+        """Opens all windows again."""
+        self.hold_back = False
+        for number, stream in self.streams.items():
+            if stream.owed:
+                self.link.acknowledge_received_data(stream.owed, number)
+                stream.owed = 0
+        self._flush()
+
+    def _take(self, event):
+        stream = self.streams.get(getattr(event, "stream_id", None))
+        if isinstance(event, h2.events.PingAckReceived):
+            self.pongs += 1
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self.goaway = True
+        elif isinstance(event, h2.events.ResponseReceived):
+            stream.status = int(dict(event.headers)[":status"])
+        elif isinstance(event, h2.events.DataReceived):
+            stream.body += event.data
+            if self.hold_back:
+                stream.owed += event.flow_controlled_length
+            else:
+                self.link.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded):
+            stream.ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            stream.ended = stream.reset = True
+
+    def pump(self, timeout):
+        """Takes what comes within `timeout` seconds. False: nothing came."""
+        if not select.select([self.sock], [], [], timeout)[0]:
+            return False
+        data = self.sock.recv(1 << 20)
+        assert data or self.goaway, "the server closed the connection"
+        for event in self.link.receive_data(data):
+            self._take(event)
+        self._flush()
+        return bool(data)
+
+    def until(self, condition, what):
+        """Takes frames until the condition holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain: {what}"
+            self.pump(1.0)
+
+    def finish(self):
+        """Until all streams have ended; gives them in order."""
+        streams = list(self.streams.values())
+        self.until(lambda: all(stream.ended for stream in streams), "the end of all streams")
+        return streams
