@@ -86,7 +86,7 @@ def test_all_there(machine):
 
 
 def test_installs_what_is_missing(machine):
-    """Only that, without recommended packages, after an update; services are held back meanwhile."""
+    """Only that, without recommended packages, after an update; services are held back."""
     machine.debian(installed=packages("run", "test") - {"wrk", "libcmocka-dev"},
                    apt=f'[ "$1" = -s ] || case "$*" in *" install "*) cat "$POLICY_RC_D";; esac >>'
                        f'{machine.calls}')

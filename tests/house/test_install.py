@@ -114,6 +114,15 @@ def test_module(tmp_path):
     assert "NumVPs" in (available / "mpm_stm.conf.new").read_text()
 
 
+@pytest.mark.skipif(not MODULE.exists(), reason="not built")
+def test_module_is_whole():
+    """Only httpd, APR and libc are asked for symbols: libst and STIOL are in the one file."""
+    wanted = run(["nm", "-D", "--undefined-only", MODULE]).stdout.split()
+    assert "ap_run_process_connection" in wanted
+    own = re.compile(r"(st|stm|stiol)_")
+    assert [name for name in wanted if own.match(name)] == []
+
+
 def test_missing_headers(tmp_path):
     """Without apache2-dev, make says what is missing, and libst can still be built."""
     environment = {"BUILD": str(tmp_path / "b"), "APXS": "false", "PKG_CONFIG": "false"}

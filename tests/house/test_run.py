@@ -307,7 +307,7 @@ def test_server_of_another_user(foreign):
 
 
 def test_processes_that_come_and_go(checkout, folder):
-    """Some process of the machine's ends while all are looked at: cat then fails, the script not."""
+    """A process of the machine's ends while all are looked at: cat then fails, the script not."""
     tools = folder / "tools"
     tools.mkdir()
     (tools / "cat").write_text('#!/bin/sh\n/bin/cat "$@"\ncase $1 in /proc/*) exit 1;; esac\n')
