@@ -5,6 +5,8 @@ STM_TEST_BUILD chooses another build folder (debug build), STM_TEST_MPM another 
 prefork), which is how a test is checked against Debian's own MPMs.
 """
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -43,6 +45,15 @@ def others_can_enter(path):
     return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
 
 
+@functools.cache
+def _public_folder():
+    """A folder below /var/tmp that others can enter; it goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="stm-test-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def new_root(name):
     """A fresh, empty ServerRoot.
 
@@ -52,11 +63,9 @@ def new_root(name):
     base = BUILD / "test"
     base.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0 and not others_can_enter(base):
-        root = Path(tempfile.mkdtemp(prefix="stm-test-", dir="/var/tmp")) / name
-    else:
-        root = base / name
+        base = _public_folder()
+    root = base / name
     shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    for folder in (root, root.parent):
-        folder.chmod(0o755)
+    root.mkdir()
+    root.chmod(0o755)
     return root
