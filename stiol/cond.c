@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread condition variables: state threads wait in line in the parking lot, kernel threads in glibc. A signal goes
- * to a state thread if one waits, from whatever kernel thread it comes. One that is shared between processes cannot
- * be watched: the wait returns after a while, as it may ("spurious wakeup").
+ * pthread condition variables: state threads wait in line in the parking lot, kernel threads in
+ * glibc. A signal goes to a state thread if one waits, from whatever kernel thread it comes. One
+ * that is shared between processes cannot be watched: the wait returns after a while, as it may
+ * ("spurious wakeup").
  */
 #include "stiol_int.h"
 
-#define SHARED(cond) (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */
-#define CLOCK(cond)  (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
+#define SHARED(cond)                                                                               \
+    (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */
+#define CLOCK(cond) (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
 
 #define SHARED_INTERVAL 2000 /* us */
 

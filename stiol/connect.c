@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the socket is
- * nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
+ * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
+ * socket is nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
  */
 #include "stiol_int.h"
 
@@ -60,8 +60,10 @@ int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
         return connect(fd, addr, length);
     deadline = stiol__deadline(stiol__socket_timeout(fd, SO_SNDTIMEO));
     STIOL_PARKS(vp, io);
-    /* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no longer is. */
-    while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN && stiol__left(deadline) > 0) {
+    /* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no
+     * longer is. */
+    while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN &&
+           stiol__left(deadline) > 0) {
         st_utime_t interval = stiol__interval(&backoff, FULL_INTERVAL);
 
         if (interval == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What debug builds tell: STIOL_DEBUG, one line at the beginning of each call (STIOL_TRACE in the environment of the
- * server); STM_DEBUG, a report of each lock that a state thread held while it parked.
+ * What debug builds tell: STIOL_DEBUG, one line at the beginning of each call (STIOL_TRACE in the
+ * environment of the server); STM_DEBUG, a report of each lock that a state thread held while it
+ * parked.
  */
 #include "stiol_int.h"
 

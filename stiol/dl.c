@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dlopen() and dlclose(): what is loaded later is rebound as soon as it is there. Its constructors have run by then,
- * with the real calls.
+ * dlopen() and dlclose(): what is loaded later is rebound as soon as it is there. Its constructors
+ * have run by then, with the real calls.
  */
 #include "stiol_int.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The walk through the loaded objects: finds the slots (entries of global offset tables, pointers in data) through
- * which they reach the calls of the table. Changes nothing; used by rebind.c.
+ * The walk through the loaded objects: finds the slots (entries of global offset tables, pointers
+ * in data) through which they reach the calls of the table. Changes nothing; used by rebind.c.
  */
 #include <elf.h>
 #include <link.h>
@@ -29,18 +29,18 @@ const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
 
 /* Never rebound: what the calls are made of, and what watches over the process. */
 static const char *const system_objects[] = {
-    "libc.so.",   "libc-2.",    "ld-linux",    "ld-2.",     "ld.so",         "libpthread",
-    "librt.so.",  "libdl.so.",  "linux-vdso",  "linux-gate", "libst.so",     "libasan.so",
-    "libubsan.",  "liblsan.so", "libtsan.so",  "libhwasan.", "libclang_rt.", "vgpreload_",
-    NULL};
+    "libc.so.",   "libc-2.",      "ld-linux",   "ld-2.",      "ld.so",
+    "libpthread", "librt.so.",    "libdl.so.",  "linux-vdso", "linux-gate",
+    "libst.so",   "libasan.so",   "libubsan.",  "liblsan.so", "libtsan.so",
+    "libhwasan.", "libclang_rt.", "vgpreload_", NULL};
 
 typedef struct object {
     const struct dl_phdr_info *info;
     const char *path;
-    const ElfW(Dyn) *dynamic;
-    const ElfW(Sym) *symbols;
+    const ElfW(Dyn) * dynamic;
+    const ElfW(Sym) * symbols;
     const char *strings;
-    const ElfW(Rela) *rela, *plt;
+    const ElfW(Rela) * rela, *plt;
     size_t rela_count, plt_count;
     uintptr_t protected_low, protected_high;
 } object_t;
@@ -152,7 +152,7 @@ static int note_system(struct dl_phdr_info *info, size_t size, void *data)
 }
 
 /* The segment that an address of the object lies in. */
-static const ElfW(Phdr) *segment_of(const struct dl_phdr_info *info, uintptr_t address)
+static const ElfW(Phdr) * segment_of(const struct dl_phdr_info *info, uintptr_t address)
 {
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
@@ -237,10 +237,10 @@ static const char *name_of_relocation(unsigned long type)
     }
 }
 
-/* Whether the slot leads to the call that we mean, and not to another function of that name: one of the object's own,
- * of an interposed library, or an older version with another meaning. */
+/* Whether the slot leads to the call that we mean, and not to another function of that name: one of
+ * the object's own, of an interposed library, or an older version with another meaning. */
 static bool leads_to(const walk_t *walk, const stiol__call_t *call, const object_t *object,
-                     const ElfW(Rela) *rela, const ElfW(Sym) *symbol, const void *target)
+                     const ElfW(Rela) * rela, const ElfW(Sym) * symbol, const void *target)
 {
     if (target == NULL)
         return false; /* a weak reference that nothing satisfied */
@@ -270,7 +270,7 @@ static const char *problem_of(const object_t *object, unsigned long type, uintpt
     return NULL;
 }
 
-static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rela) *rela)
+static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rela) * rela)
 {
     const unsigned long type = ELF64_R_TYPE(rela->r_info);
     const ElfW(Sym) *symbol = &object->symbols[ELF64_R_SYM(rela->r_info)];
@@ -282,8 +282,8 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
         type == RELOC_COPY || (type == RELOC_POINTER && rela->r_addend != 0))
         return 0;
     call = call_named(object->strings + symbol->st_name);
-    if (call == NULL || (call->scope == STIOL_THREADS &&
-                         !begins_with_one(object->path, walk->thread_objects)))
+    if (call == NULL ||
+        (call->scope == STIOL_THREADS && !begins_with_one(object->path, walk->thread_objects)))
         return 0;
     found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
                                       problem_of(object, type, address)},

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of each descriptor: whether a call on it can wait at all. One byte each, for the whole process, made
- * out at the first call and forgotten when the descriptor is closed, made anew or changed. Used by io.c.
+ * What is known of each descriptor: whether a call on it can wait at all. One byte each, for the
+ * whole process, made out at the first call and forgotten when the descriptor is closed, made anew
+ * or changed. Used by io.c.
  */
 #include <stdarg.h>
 #include <sys/mman.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks on files: flock(), fcntl(F_SETLKW, F_OFD_SETLKW) and lockf(). Tried without waiting, then waited for in line;
- * the first in line looks at intervals, because other processes release without telling us.
+ * Locks on files: flock(), fcntl(F_SETLKW, F_OFD_SETLKW) and lockf(). Tried without waiting, then
+ * waited for in line; the first in line looks at intervals, because other processes release without
+ * telling us.
  */
 #include "stiol_int.h"
 
@@ -56,7 +57,8 @@ int stiol__flock(int fd, int operation)
 int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock)
 {
     bool waits = command == F_SETLKW || command == F_OFD_SETLKW;
-    lock_args_t args = {.fd = fd, .command = command == F_SETLKW ? F_SETLK : F_OFD_SETLK, .lock = lock};
+    lock_args_t args = {
+        .fd = fd, .command = command == F_SETLKW ? F_SETLK : F_OFD_SETLK, .lock = lock};
     int rc;
 
     if (waits && lock->l_type != F_UNLCK)
@@ -69,9 +71,8 @@ int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lo
 
 static int do_lockf(stiol__vp_t *vp, int fd, int command, off_t length)
 {
-    struct flock lock = {.l_type = command == F_ULOCK ? F_UNLCK : F_WRLCK,
-                         .l_whence = SEEK_CUR,
-                         .l_len = length};
+    struct flock lock = {
+        .l_type = command == F_ULOCK ? F_UNLCK : F_WRLCK, .l_whence = SEEK_CUR, .l_len = length};
 
     if (command == F_TEST)
         return lockf(fd, command, length);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Helper kernel threads, for calls that wait inside libc where nothing can be rebound. They come on demand and leave
- * when idle, so that normally the VP's kernel thread is the only one. They run libc's code alone: no APR pool, no
- * module, and no signal handler. One pool for the process; used by resolve.c, process.c and thread.c.
+ * Helper kernel threads, for calls that wait inside libc where nothing can be rebound. They come on
+ * demand and leave when idle, so that normally the VP's kernel thread is the only one. They run
+ * libc's code alone: no APR pool, no module, and no signal handler. One pool for the process; used
+ * by resolve.c, process.c and thread.c.
  */
 #include "stiol_int.h"
 
@@ -157,7 +158,8 @@ void stiol__help(stiol__vp_t *vp, stiol__job_t *job)
     h_errno = job->herror;
 }
 
-/* Sends the idle ones away. One that is in the middle of a job is not waited for: a name server may take its time. */
+/* Sends the idle ones away. One that is in the middle of a job is not waited for: a name server may
+ * take its time. */
 void stiol__helpers_stop(void)
 {
     pthread_mutex_lock(&pool.lock);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading, writing and accepting on blocking sockets, pipes and the like: tried without waiting (MSG_DONTWAIT,
- * RWF_NOWAIT), and parked for when there is nothing yet. Nonblocking descriptors and files are passed through at once.
- * connect() and sendfile() are in connect.c.
+ * Reading, writing and accepting on blocking sockets, pipes and the like: tried without waiting
+ * (MSG_DONTWAIT, RWF_NOWAIT), and parked for when there is nothing yet. Nonblocking descriptors and
+ * files are passed through at once. connect() and sendfile() are in connect.c.
  */
 #include "stiol_int.h"
 
@@ -67,7 +67,8 @@ static ssize_t try_socket(const transfer_t *transfer)
                         : sendmsg(transfer->fd, message, flags);
 }
 
-/* For what knows no RWF_NOWAIT: asks first. Another process may be quicker in between, then it waits. */
+/* For what knows no RWF_NOWAIT: asks first. Another process may be quicker in between, then it
+ * waits. */
 static ssize_t try_after_poll(const transfer_t *transfer)
 {
     struct pollfd one = {.fd = transfer->fd, .events = transfer->in ? POLLIN : POLLOUT};
@@ -329,12 +330,8 @@ ssize_t stiol__sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCK
     struct iovec part = {(void *)(uintptr_t)buf, n};
     struct msghdr message = {.msg_name = (void *)(uintptr_t)addr.__sockaddr__,
                              .msg_namelen = addrlen};
-    transfer_t transfer = {.fd = fd,
-                           .flags = flags,
-                           .parts = &part,
-                           .count = 1,
-                           .message = &message,
-                           .socket = true};
+    transfer_t transfer = {
+        .fd = fd, .flags = flags, .parts = &part, .count = 1, .message = &message, .socket = true};
 
     if (vp == NULL || !is_waiting(fd, flags))
         return sendto(fd, buf, n, flags, addr, addrlen);
@@ -364,7 +361,8 @@ ssize_t stiol__sendmsg(int fd, const struct msghdr *message, int flags)
 
 /* --- accept --- */
 
-/* A listening socket has no MSG_DONTWAIT: asks first, then takes. Another process that listens too may be quicker. */
+/* A listening socket has no MSG_DONTWAIT: asks first, then takes. Another process that listens too
+ * may be quicker. */
 static int await_connection(stiol__vp_t *vp, int fd)
 {
     struct pollfd one = {.fd = fd, .events = POLLIN};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sees at start that glibc's mutexes, read-write locks and condition variables are laid out as the lock files read
- * them, so that another C library is refused and not misread.
+ * Sees at start that glibc's mutexes, read-write locks and condition variables are laid out as the
+ * lock files read them, so that another C library is refused and not misread.
  */
 #include "stiol_int.h"
 
@@ -25,8 +25,8 @@ static bool mutex_owner_is_seen(void)
 
     pthread_mutex_lock(&mutex);
     pthread_mutex_lock(&mutex);
-    seen = mutex.__data.__owner == gettid() && mutex.__data.__count == 2 &&
-           mutex.__data.__lock == 1;
+    seen =
+        mutex.__data.__owner == gettid() && mutex.__data.__count == 2 && mutex.__data.__lock == 1;
     pthread_mutex_unlock(&mutex);
     pthread_mutex_unlock(&mutex);
     return seen && mutex.__data.__owner == 0;
@@ -58,8 +58,7 @@ static bool cond_flags_are(clockid_t clock, int shared, unsigned expected)
 
 bool stiol__layout_known(void)
 {
-    return mutex_kind_is(PTHREAD_MUTEX_NORMAL, 0) &&
-           mutex_kind_is(PTHREAD_MUTEX_RECURSIVE, 1) &&
+    return mutex_kind_is(PTHREAD_MUTEX_NORMAL, 0) && mutex_kind_is(PTHREAD_MUTEX_RECURSIVE, 1) &&
            mutex_kind_is(PTHREAD_MUTEX_ERRORCHECK, 2) &&
            mutex_kind_is(PTHREAD_MUTEX_RECURSIVE, 1 | 16) && mutex_owner_is_seen() &&
            rwlock_writer_is_seen() && cond_flags_are(CLOCK_REALTIME, PTHREAD_PROCESS_PRIVATE, 0) &&

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parking lot: lines of state threads that wait for a lock, a condition variable or a semaphore, found by its
- * address. Shared by all VPs of the process and by kernel threads that are no VP, which wake through st_vp_post().
- * The locks' own memory is never touched, so they stay what glibc says they are. Used by all lock files.
+ * The parking lot: lines of state threads that wait for a lock, a condition variable or a
+ * semaphore, found by its address. Shared by all VPs of the process and by kernel threads that are
+ * no VP, which wake through st_vp_post(). The locks' own memory is never touched, so they stay what
+ * glibc says they are. Used by all lock files.
  */
 #include "stiol_int.h"
 
@@ -110,8 +111,8 @@ static int park(stiol__waiter_t *waiter, st_utime_t timeout)
     return rc;
 }
 
-/** Leaves the line; whether the waiter was still in it. A post that is on its way holds the waiter's memory: wait for
- *  it, it comes with the next turn. */
+/** Leaves the line; whether the waiter was still in it. A post that is on its way holds the
+ * waiter's memory: wait for it, it comes with the next turn. */
 bool stiol__lot_leave(stiol__waiter_t *waiter)
 {
     bucket_t *bucket = bucket_of(waiter->key);
@@ -138,7 +139,8 @@ bool stiol__lot_first(const stiol__waiter_t *waiter)
     return first;
 }
 
-/** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before count. */
+/** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before count.
+ */
 int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
 {
     st_utime_t deadline = stiol__deadline(timeout);
@@ -209,7 +211,8 @@ bool stiol__lot_pop(uintptr_t key)
     return waiter != NULL;
 }
 
-/** Takes the first out of the line if it is of this VP: the lock is its own from now on. NULL: there is none. */
+/** Takes the first out of the line if it is of this VP: the lock is its own from now on. NULL:
+ * there is none. */
 st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
 {
     bucket_t *bucket = bucket_of(key);
@@ -228,7 +231,8 @@ st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
     return thread;
 }
 
-/** In a child after fork: the lines are the parent's, and a kernel thread that is gone may have held a bucket. */
+/** In a child after fork: the lines are the parent's, and a kernel thread that is gone may have
+ * held a bucket. */
 void stiol__lot_forked(void)
 {
     for (unsigned i = 0; i < STIOL_BUCKETS; i++) {

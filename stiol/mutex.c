@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread mutexes: really locked by the VP's kernel thread, so that other kernel threads and processes are kept out as
- * ever, and owned by one of its state threads. Who must wait stands in line in the parking lot and is handed the mutex
- * still locked; one that another kernel thread or process holds is tried at growing intervals.
+ * pthread mutexes: really locked by the VP's kernel thread, so that other kernel threads and
+ * processes are kept out as ever, and owned by one of its state threads. Who must wait stands in
+ * line in the parking lot and is handed the mutex still locked; one that another kernel thread or
+ * process holds is tried at growing intervals.
  */
 #include "stiol_int.h"
 
@@ -13,8 +14,9 @@
 #define PRIO_PROTECT  64
 #define SPECIAL(kind) (((kind) & (ROBUST | PRIO_INHERIT | PRIO_PROTECT)) != 0)
 
-#define LOCAL_INTERVAL  STIOL_SECOND /* us; who has it will hand it over: this is for what nobody foresaw */
-#define OTHERS_INTERVAL 1000         /* us */
+#define LOCAL_INTERVAL                                                                             \
+    STIOL_SECOND             /* us; who has it will hand it over: this is for what nobody foresaw */
+#define OTHERS_INTERVAL 1000 /* us */
 
 static uintptr_t key_of(const pthread_mutex_t *mutex)
 {
@@ -29,8 +31,8 @@ static bool is_owned_type(const pthread_mutex_t *mutex)
     return type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK;
 }
 
-/* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked, then what the table
- * says is of an earlier mutex. */
+/* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked,
+ * then what the table says is of an earlier mutex. */
 static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
@@ -104,8 +106,7 @@ static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
     int rc;
 
-    if (owner != NULL && owner->thread == st_thread_self() &&
-        mutex->__data.__owner == vp->tid) {
+    if (owner != NULL && owner->thread == st_thread_self() && mutex->__data.__owner == vp->tid) {
         if (TYPE(mutex) == PTHREAD_MUTEX_ERRORCHECK)
             return EDEADLK;
         owner->count++;
@@ -131,8 +132,8 @@ int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     return STIOL_LIKELY(rc != EBUSY) ? rc : stand_in_line(vp, mutex, deadline);
 }
 
-/* The next state thread in line, if the mutex may stay locked for it: not if a kernel thread waits too (it would never
- * have its turn), and not if unlocking does more than unlock. */
+/* The next state thread in line, if the mutex may stay locked for it: not if a kernel thread waits
+ * too (it would never have its turn), and not if unlocking does more than unlock. */
 static st_thread_t hand_over(stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     if (STIOL_LIKELY(!stiol__lot_crowd(key_of(mutex))) || SPECIAL(mutex->__data.__kind) ||
@@ -179,12 +180,13 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
     return really_release(mutex);
 }
 
-/* A callback of the scheduler cannot park. If it wants a mutex that a parked state thread has, the VP would wait for
- * itself for ever: better a core that says where. */
+/* A callback of the scheduler cannot park. If it wants a mutex that a parked state thread has, the
+ * VP would wait for itself for ever: better a core that says where. */
 static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
-    static const char message[] = "STIOL: a callback of the scheduler locks a mutex that a parked state "
-                                  "thread has\n";
+    static const char message[] =
+        "STIOL: a callback of the scheduler locks a mutex that a parked state "
+        "thread has\n";
     int rc = pthread_mutex_trylock(mutex);
 
     if (rc != EBUSY)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread_once() and spin locks: what glibc waits for in a way that would hold up the VP. A state thread that comes
- * while another one of the same VP runs the routine parks; a spin lock yields between tries.
+ * pthread_once() and spin locks: what glibc waits for in a way that would hold up the VP. A state
+ * thread that comes while another one of the same VP runs the routine parks; a spin lock yields
+ * between tries.
  */
 #include "stiol_int.h"
 
-#define DONE     2    /* bits of glibc's pthread_once_t */
+#define DONE      2 /* bits of glibc's pthread_once_t */
 #define UNDER_WAY 1
-#define INTERVAL 1000 /* us */
+#define INTERVAL  1000 /* us */
 
 static int under_way_elsewhere(pthread_once_t *control)
 {

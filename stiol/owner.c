@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which state thread owns a recursive or error-checking mutex: glibc knows only the kernel thread, and would let every
- * state thread of the VP in. A hash table per VP, of the mutexes that are locked now. Used by mutex.c.
+ * Which state thread owns a recursive or error-checking mutex: glibc knows only the kernel thread,
+ * and would let every state thread of the VP in. A hash table per VP, of the mutexes that are
+ * locked now. Used by mutex.c.
  */
 #include "stiol_int.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting for processes: for a known one on its pidfd, for any of several by asking at intervals. system() and
- * pclose() wait inside libc and go to a helper. A child of vfork() would run on the VP's memory, so it is a fork.
+ * Waiting for processes: for a known one on its pidfd, for any of several by asking at intervals.
+ * system() and pclose() wait inside libc and go to a helper. A child of vfork() would run on the
+ * VP's memory, so it is a fork.
  */
 #include <sys/syscall.h>
 
@@ -14,7 +15,8 @@ static int pidfd_of(pid_t pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-/* Parks until there may be something to reap: the process has ended, or some time has passed. -1 with EINTR. */
+/* Parks until there may be something to reap: the process has ended, or some time has passed. -1
+ * with EINTR. */
 static int await(int pidfd, stiol__backoff_t *backoff)
 {
     st_utime_t interval;

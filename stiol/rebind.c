@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rebinding: writes the replacements' addresses into the slots that elf.c finds, remembers what was there, and puts it
- * back. One for the process; stiol.c calls it for the first VP and after the last, dl.c when objects come and go.
+ * Rebinding: writes the replacements' addresses into the slots that elf.c finds, remembers what was
+ * there, and puts it back. One for the process; stiol.c calls it for the first VP and after the
+ * last, dl.c when objects come and go.
  */
 #include <link.h>
 #include <stdarg.h>
@@ -15,7 +16,7 @@ typedef struct record {
 } record_t;
 
 static struct {
-    pthread_mutex_t lock; /* objects come and go on any kernel thread */
+    pthread_mutex_t lock;              /* objects come and go on any kernel thread */
     const char *const *thread_objects; /* NULL: nothing is rebound */
     record_t *records;
     size_t count, size;
@@ -145,8 +146,8 @@ static int rebind_slot(const stiol__found_t *found, void *data)
         return -1;
     }
     if (store(found, found->call->replacement) != 0) {
-        stiol__fail("cannot rebind %s in %s: cannot make its page writable: %s",
-                    found->slot.symbol, shown(found->slot.object), strerror(errno));
+        stiol__fail("cannot rebind %s in %s: cannot make its page writable: %s", found->slot.symbol,
+                    shown(found->slot.object), strerror(errno));
         forget_record(bindings.count);
         return -1;
     }
@@ -246,7 +247,8 @@ static void prune(void)
             forget_record(i);
 }
 
-/* One that is where another was, under the same name, is found by its slots: they do not lead to us. */
+/* One that is where another was, under the same name, is found by its slots: they do not lead to
+ * us. */
 static int drop_stale(const stiol__found_t *found, void *data)
 {
     (void)data;

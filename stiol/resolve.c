@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Name look-ups: libc waits for the name server by itself, so they run on a helper kernel thread while the state
- * thread is parked. What needs no name server (numeric addresses) is done at once.
+ * Name look-ups: libc waits for the name server by itself, so they run on a helper kernel thread
+ * while the state thread is parked. What needs no name server (numeric addresses) is done at once.
  */
 #include <arpa/inet.h>
 

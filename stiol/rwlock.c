@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread read-write locks: taken with the real try calls, and waited for in line in the parking lot. Readers may pass
- * writers that wait, as with glibc's default, because a reader may hold the lock already; writers pass nobody.
+ * pthread read-write locks: taken with the real try calls, and waited for in line in the parking
+ * lot. Readers may pass writers that wait, as with glibc's default, because a reader may hold the
+ * lock already; writers pass nobody.
  */
 #include "stiol_int.h"
 
 enum { READER, WRITER };
 
-#define INTERVAL 1000 /* us; longest between tries of a lock that another kernel thread may hold */
+/* us; longest between tries of a lock that another kernel thread may hold */
+#define INTERVAL       1000
 #define LOCAL_INTERVAL STIOL_SECOND
-#define LONG_INTERVAL 10000
+#define LONG_INTERVAL  10000
 
 static uintptr_t key_of(const pthread_rwlock_t *lock)
 {

@@ -18,7 +18,8 @@ static bool in(const fd_set *set, int fd)
     return set != NULL && (words[fd / bits] >> (fd % bits) & 1) != 0;
 }
 
-/* Not FD_SET: fortified, that ends the process beyond FD_SETSIZE, where the kernel's select() does not. */
+/* Not FD_SET: fortified, that ends the process beyond FD_SETSIZE, where the kernel's select() does
+ * not. */
 static void put(fd_set *set, int fd, bool value)
 {
     unsigned long *words = (unsigned long *)set;
@@ -42,8 +43,8 @@ static nfds_t count_of(int nfds, const fd_set *r, const fd_set *w, const fd_set 
 static void gather(struct pollfd *fds, int nfds, const fd_set *r, const fd_set *w, const fd_set *e)
 {
     for (int fd = 0; fd < nfds; fd++) {
-        int events = (in(r, fd) ? POLLIN : 0) | (in(w, fd) ? POLLOUT : 0) |
-                     (in(e, fd) ? POLLPRI : 0);
+        int events =
+            (in(r, fd) ? POLLIN : 0) | (in(w, fd) ? POLLOUT : 0) | (in(e, fd) ? POLLPRI : 0);
 
         if (events != 0)
             *fds++ = (struct pollfd){.fd = fd, .events = (short)events};
@@ -78,8 +79,7 @@ static int scatter(const struct pollfd *fds, nfds_t count, fd_set *r, fd_set *w,
     return ready;
 }
 
-static int select_us(stiol__vp_t *vp, int nfds, fd_set *r, fd_set *w, fd_set *e,
-                     st_utime_t timeout)
+static int select_us(stiol__vp_t *vp, int nfds, fd_set *r, fd_set *w, fd_set *e, st_utime_t timeout)
 {
     struct pollfd on_stack[ON_STACK], *fds = on_stack;
     nfds_t count = count_of(nfds, r, w, e);
@@ -103,7 +103,8 @@ int stiol__select(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *rest
     st_utime_t length = STIOL_NEVER, deadline;
     int rc;
 
-    if (vp == NULL || nfds < 0 || (timeout != NULL && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+    if (vp == NULL || nfds < 0 ||
+        (timeout != NULL && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
         return select(nfds, r, w, e, timeout);
     if (timeout != NULL)
         length = (st_utime_t)timeout->tv_sec * STIOL_SECOND + (st_utime_t)timeout->tv_usec;
@@ -128,6 +129,5 @@ int stiol__pselect(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *res
         return pselect(nfds, r, w, e, timeout, mask);
     if (mask != NULL && ppoll(NULL, 0, &now, mask) < 0)
         return -1; /* a signal that the mask lets in */
-    return select_us(vp, nfds, r, w, e,
-                     timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER);
+    return select_us(vp, nfds, r, w, e, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Semaphores, POSIX and System V: tried without waiting, then waited for in line in the parking lot. Who posts in this
- * process wakes the first in line; for what other processes do, the first in line looks at intervals.
+ * Semaphores, POSIX and System V: tried without waiting, then waited for in line in the parking
+ * lot. Who posts in this process wakes the first in line; for what other processes do, the first in
+ * line looks at intervals.
  */
 #include "stiol_int.h"
 
-#define OPS_MAX 64 /* of one semop() that is copied; the kernel's usual limit is 500, and APR's use is 1 */
+#define OPS_MAX                                                                                    \
+    64 /* of one semop() that is copied; the kernel's usual limit is 500, and APR's use is 1 */
 
 static int attempt_wait(void *arg)
 {
@@ -118,7 +120,8 @@ static size_t impatient(const struct sembuf *ops, size_t count)
 static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
                  const struct timespec *timeout)
 {
-    op_job_t job = {.job = {.run = run_op}, .id = id, .ops = ops, .count = count, .timeout = timeout};
+    op_job_t job = {
+        .job = {.run = run_op}, .id = id, .ops = ops, .count = count, .timeout = timeout};
     size_t now = impatient(ops, count);
     struct sembuf copy[OPS_MAX];
     op_args_t args = {id, copy, count};
@@ -140,7 +143,8 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
         return had > 0 ? 0 : -1;
     STIOL_PARKS(vp, sem);
     if (stiol__probe(vp, STIOL_KEY_SEM(id), attempt_op, &args,
-                     stiol__deadline(timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER)) == 0)
+                     stiol__deadline(timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER)) ==
+        0)
         return 0;
     if (errno == ETIMEDOUT)
         errno = EAGAIN; /* as semtimedop() says it */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sleep(), nanosleep() and their like, and sched_yield(): the state thread parks. st_thread_interrupt() is to them what
- * a signal is to the real ones.
+ * sleep(), nanosleep() and their like, and sched_yield(): the state thread parks.
+ * st_thread_interrupt() is to them what a signal is to the real ones.
  */
 #include "stiol_int.h"
 
@@ -74,8 +74,7 @@ int stiol__clock_nanosleep(clockid_t clock, int flags, const struct timespec *wh
     stiol__vp_t *vp = STIOL_ENTER(sleep, clock_nanosleep, when->tv_sec);
     st_utime_t start, length;
 
-    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) ||
-        !stiol__valid(when))
+    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) || !stiol__valid(when))
         return clock_nanosleep(clock, flags, when, rest);
     start = st_utime();
     if ((flags & TIMER_ABSTIME) != 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Start and end of STIOL on a VP, the table of calls, what is known of each state thread, and the counters. The MPM
- * calls the public functions; everything else here is the other files'.
+ * Start and end of STIOL on a VP, the table of calls, what is known of each state thread, and the
+ * counters. The MPM calls the public functions; everything else here is the other files'.
  */
 #include "stiol_int.h"
 
@@ -29,8 +29,8 @@ static int key = -1; /* libst's: a state thread's stiol__thread_t */
 
 /* --- state threads --- */
 
-/* libst calls it when a state thread ends, or its record is taken away (stiol_stop()). Destructors of thread-specific
- * data look for the record: it stays in place while they run. */
+/* libst calls it when a state thread ends, or its record is taken away (stiol_stop()). Destructors
+ * of thread-specific data look for the record: it stays in place while they run. */
 static void thread_ended(void *data)
 {
     stiol__thread_t *self = data;
@@ -46,7 +46,7 @@ static void thread_ended(void *data)
     }
     stiol__host_free(self);
     joiner = self->joiner;
-    keep = self->ours && !self->detached; /* for who joins it, who may do so as soon as it has ended */
+    keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */
     if (!keep)
         self->magic = 0;
     atomic_store_explicit(&self->ended, true, memory_order_release);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * STIOL, the I/O layer for code that knows nothing of state threads: the public header.
- * The MPM (or any program on libst) calls stiol_start() on each virtual processor (VP); from then on the calls
- * of calls.def, made by any loaded object, give the VP to the next ready state thread where they would wait.
+ * The MPM (or any program on libst) calls stiol_start() on each virtual processor (VP); from then
+ * on the calls of calls.def, made by any loaded object, give the VP to the next ready state thread
+ * where they would wait.
  */
 #ifndef STIOL_H
 #define STIOL_H
@@ -27,35 +28,40 @@ typedef struct stiol_lock_report {
 
 /** Options of stiol_start(); all zero is a good start. The strings are not copied. */
 typedef struct stiol_config {
-    int trace;       /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else ignored */
-    int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's default */
+    int trace; /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else ignored
+                */
+    int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's default
+                      */
     int max_helpers; /**< most helper kernel threads (name look-ups, system()); 0: the default, 2 */
-    int tsd_cache;   /**< sets of thread-specific values kept for the next state thread; 0: the default, 64;
-                          -1: none, destructors run whenever a state thread ends */
+    int tsd_cache;   /**< sets of thread-specific values kept for the next state thread; 0: the
+                        default, 64;   -1: none, destructors run whenever a state thread ends */
     /** NULL-terminated starts of file names whose pthread_create() makes state threads;
      *  NULL: { "libapr-1.so", NULL }. */
     const char *const *thread_objects;
-    /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds only. */
+    /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds
+     * only. */
     void (*lock_report)(const stiol_lock_report_t *report);
 } stiol_config_t;
 
 /**
- * Starts STIOL on the calling kernel thread's VP: walks all loaded objects and rebinds the calls of calls.def.
- * Call it after st_init(), on the primordial state thread, after privileges are dropped. May be called once per
- * VP; the objects are rebound by the first.
+ * Starts STIOL on the calling kernel thread's VP: walks all loaded objects and rebinds the calls of
+ * calls.def. Call it after st_init(), on the primordial state thread, after privileges are dropped.
+ * May be called once per VP; the objects are rebound by the first.
  *
  * @param config options, NULL: all defaults; copied
  * @return 0, or -1: nothing is rebound, and stiol_error() names the object and the symbol
  */
 extern int stiol_start(const stiol_config_t *config);
 
-/** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not started. */
+/** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not started.
+ */
 extern void stiol_stop(void);
 
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
 extern const char *stiol_error(void);
 
-/** Why a later dlopen()ed object could not be rebound is told here (from within dlopen()). NULL: stderr. */
+/** Why a later dlopen()ed object could not be rebound is told here (from within dlopen()). NULL:
+ * stderr. */
 typedef void (*stiol_complaint_t)(const char *message);
 extern void stiol_set_complaint(stiol_complaint_t complaint);
 
@@ -72,8 +78,8 @@ typedef void (*stiol_slot_cb_t)(const stiol_slot_t *slot, void *data);
 /** Calls cb for each slot that is rebound now. @return their number */
 extern int stiol_each(stiol_slot_cb_t cb, void *data);
 
-/** The dry walk: calls cb for each slot that stiol_start() would rebind. Needs no VP. @return their number, or -1
- *  if there is a problem with one of them (its `problem` says which). */
+/** The dry walk: calls cb for each slot that stiol_start() would rebind. Needs no VP. @return their
+ * number, or -1 if there is a problem with one of them (its `problem` says which). */
 extern int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
 
 /** Calls of one kind: how many, and how many of them parked the state thread. */
@@ -93,11 +99,13 @@ typedef struct stiol_counters {
 /** The calling VP's counters, all zero if STIOL was not started on it. */
 extern void stiol_get_counters(stiol_counters_t *counters);
 
-/** Forgets what STIOL and libst know of an fd: for one that was opened, closed or changed in a way that STIOL does
- *  not see (by the object that holds STIOL itself, or inside libc). No syscall unless libst has it registered. */
+/** Forgets what STIOL and libst know of an fd: for one that was opened, closed or changed in a way
+ * that STIOL does not see (by the object that holds STIOL itself, or inside libc). No syscall
+ * unless libst has it registered. */
 extern void stiol_forget_fd(int osfd);
 
-/** Tells STIOL that an fd which it did not see come into being is nonblocking, so that it need not ask. No syscall. */
+/** Tells STIOL that an fd which it did not see come into being is nonblocking, so that it need not
+ * ask. No syscall. */
 extern void stiol_note_nonblocking(int osfd);
 
 #ifdef __cplusplus

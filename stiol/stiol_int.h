@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * STIOL's internal header: the state of a VP and of its state threads, and what the files of this folder share.
- * Replacements call the real function by its plain name: the object that holds STIOL is never rebound.
+ * STIOL's internal header: the state of a VP and of its state threads, and what the files of this
+ * folder share. Replacements call the real function by its plain name: the object that holds STIOL
+ * is never rebound.
  */
 #ifndef STIOL_INT_H
 #define STIOL_INT_H
@@ -74,9 +75,9 @@ typedef enum { STIOL_ANY, STIOL_THREADS } stiol__scope_t;
 typedef struct stiol__call {
     const char *symbol;
     stiol__scope_t scope;
-    const char *version;  /* of the symbol, or NULL */
-    void *real;           /* as this object is bound to it: the right version, by the linker */
-    void *global;         /* as other objects may see it: differs in a program that is not PIE */
+    const char *version; /* of the symbol, or NULL */
+    void *real;          /* as this object is bound to it: the right version, by the linker */
+    void *global;        /* as other objects may see it: differs in a program that is not PIE */
     void *replacement;
 } stiol__call_t;
 
@@ -165,24 +166,24 @@ extern int stiol__become(stiol__thread_t *self);
 
 #ifdef STIOL_DEBUG
 extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
-#define STIOL_TRACE(vp, call, arg)                                                    \
-    do {                                                                              \
-        if ((vp)->config.trace)                                                       \
-            stiol__trace(vp, call, (long)(arg), __builtin_return_address(0));         \
+#define STIOL_TRACE(vp, call, arg)                                                                 \
+    do {                                                                                           \
+        if ((vp)->config.trace)                                                                    \
+            stiol__trace(vp, call, (long)(arg), __builtin_return_address(0));                      \
     } while (0)
 #else
 #define STIOL_TRACE(vp, call, arg) ((void)0)
 #endif
 
 /** Opens a replacement: the VP, with the call counted, or NULL: make the real call. */
-#define STIOL_ENTER(kind, call, arg)                                                  \
-    ({                                                                                \
-        stiol__vp_t *vp_ = stiol__here();                                             \
-        if (vp_ != NULL) {                                                            \
-            vp_->counters.kind.calls++;                                               \
-            STIOL_TRACE(vp_, #call, arg);                                             \
-        }                                                                             \
-        vp_;                                                                          \
+#define STIOL_ENTER(kind, call, arg)                                                               \
+    ({                                                                                             \
+        stiol__vp_t *vp_ = stiol__here();                                                          \
+        if (vp_ != NULL) {                                                                         \
+            vp_->counters.kind.calls++;                                                            \
+            STIOL_TRACE(vp_, #call, arg);                                                          \
+        }                                                                                          \
+        vp_;                                                                                       \
     })
 
 /** Counts a park of a call of this kind, and of the calling state thread. */
@@ -221,10 +222,12 @@ extern unsigned stiol__off;
 
 #define STIOL_NEVER ST_UTIME_NO_TIMEOUT
 
-extern st_utime_t stiol__deadline(st_utime_t timeout);  /* from now */
-extern st_utime_t stiol__left(st_utime_t deadline);     /* 0: past */
-extern st_utime_t stiol__timespec(const struct timespec *ts); /* us, rounded up; of a length of time */
-extern st_utime_t stiol__until(clockid_t clock, const struct timespec *at); /* deadline of a clock's time */
+extern st_utime_t stiol__deadline(st_utime_t timeout); /* from now */
+extern st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
+/* A length of time: us, rounded up. */
+extern st_utime_t stiol__timespec(const struct timespec *ts);
+/* A time on some clock: the deadline. */
+extern st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
 extern bool stiol__valid(const struct timespec *ts);
 
 /** Growing intervals for what cannot wake us: another process's lock. */
@@ -254,15 +257,16 @@ typedef struct stiol__waiter {
 #define STIOL_BUCKET_BITS 9
 #define STIOL_BUCKETS     (1u << STIOL_BUCKET_BITS)
 
-extern _Atomic unsigned stiol__crowds[STIOL_BUCKETS]; /* waiters in each bucket: 0 makes a release cheap */
+/* Waiters in each bucket: 0 makes a release cheap. */
+extern _Atomic unsigned stiol__crowds[STIOL_BUCKETS];
 
 static inline unsigned stiol__bucket(uintptr_t key)
 {
     return (unsigned)((uint64_t)key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - STIOL_BUCKET_BITS));
 }
 
-/** Whether anyone may wait for key. Who releases asks after it has released, who waits tries again after it has entered;
- *  between kernel threads that takes a fence. */
+/** Whether anyone may wait for key. Who releases asks after it has released, who waits tries again
+ * after it has entered; between kernel threads that takes a fence. */
 static inline bool stiol__lot_crowd(uintptr_t key)
 {
     if (stiol__vp == NULL)
@@ -292,7 +296,8 @@ static inline void stiol__lot_notify(uintptr_t key, bool all)
 #define STIOL_KEY_SEM(id)  (((uintptr_t)(unsigned)(id) << 3) | 1)
 #define STIOL_KEY_FILE(fd) (((uintptr_t)(unsigned)(fd) << 3) | 3)
 
-/** Waits in line for a lock that is another process's: `attempt` returns 1 had, 0 not yet, -1 failed (errno). */
+/** Waits in line for a lock that is another process's: `attempt` returns 1 had, 0 not yet, -1
+ * failed (errno). */
 extern int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
                         st_utime_t deadline);
 
@@ -312,7 +317,8 @@ extern void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
 
 extern int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline);
 extern int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex);
-extern bool stiol__layout_known(void); /* glibc's mutex and condition variable are as we read them */
+extern bool stiol__layout_known(
+    void); /* glibc's mutex and condition variable are as we read them */
 
 /* --- wait.c --- */
 
@@ -341,7 +347,8 @@ extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int cmd, struct flock 
 /* --- helper.c: kernel threads for calls that wait inside libc --- */
 
 typedef struct stiol__job {
-    void (*run)(struct stiol__job *job); /* on a helper kernel thread, or on the caller's if there is none */
+    void (*run)(struct stiol__job
+                    *job); /* on a helper kernel thread, or on the caller's if there is none */
     st_remote_t remote;
     struct stiol__job *next;
     st_vp_t vp;
@@ -373,14 +380,15 @@ typedef struct stiol__found {
     stiol_slot_t slot;
     const stiol__call_t *call;
     void **address;
-    uintptr_t base;                  /* of the object, with its dynamic section this identifies it */
+    uintptr_t base; /* of the object, with its dynamic section this identifies it */
     const void *dynamic;
     uintptr_t protected_low, protected_high; /* pages that are read-only after relocation (RELRO) */
 } stiol__found_t;
 
 typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
 
-/** Calls cb for each slot that refers to a call of the table; a nonzero result ends the walk and is returned. */
+/** Calls cb for each slot that refers to a call of the table; a nonzero result ends the walk and is
+ * returned. */
 extern int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
 extern const char *const stiol__default_thread_objects[];
 

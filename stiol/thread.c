@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread_create() and its like as libapr calls them: the threads are state threads of the calling VP. The address of
- * a state thread's record is its pthread_t; libapr only passes it on, and compares.
+ * pthread_create() and its like as libapr calls them: the threads are state threads of the calling
+ * VP. The address of a state thread's record is its pthread_t; libapr only passes it on, and
+ * compares.
  */
 #include <sys/syscall.h>
 
 #include "stiol_int.h"
 
-/* The state thread that a pthread_t means; NULL: a kernel thread (whose pthread_t is an address too, of more memory
- * than a record takes). */
+/* The state thread that a pthread_t means; NULL: a kernel thread (whose pthread_t is an address
+ * too, of more memory than a record takes). */
 static stiol__thread_t *record_of(pthread_t id)
 {
     stiol__thread_t *thread = (stiol__thread_t *)id;

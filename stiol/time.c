@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deadlines and intervals. A deadline is a time of libst's clock in us; libst counts a timeout from the scheduler's
- * last look at that clock, so stiol__left() does the same. Used by everything that waits.
+ * Deadlines and intervals. A deadline is a time of libst's clock in us; libst counts a timeout from
+ * the scheduler's last look at that clock, so stiol__left() does the same. Used by everything that
+ * waits.
  */
 #include "stiol_int.h"
 

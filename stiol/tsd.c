@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-specific data: pthread keys have one value for each state thread. The primordial thread's values are the real
- * ones. When a state thread ends its set of values is kept for the next one, as a pool of kernel threads would keep
- * it (OpenSSL's error queue and random generator are costly to make), up to a bound; beyond it, and always for
- * threads that pthread_create() made, the destructors run. Used through the replacements and by stiol.c, thread.c.
+ * Thread-specific data: pthread keys have one value for each state thread. The primordial thread's
+ * values are the real ones. When a state thread ends its set of values is kept for the next one, as
+ * a pool of kernel threads would keep it (OpenSSL's error queue and random generator are costly to
+ * make), up to a bound; beyond it, and always for threads that pthread_create() made, the
+ * destructors run. Used through the replacements and by stiol.c, thread.c.
  */
 #include <limits.h>
 #include <link.h>
@@ -29,13 +30,15 @@ typedef struct key {
     void (*destructor)(void *);
 } key_entry_t;
 
-static key_entry_t own_keys[PTHREAD_KEYS_MAX]; /* what the replacements saw, if glibc's are not found */
+static key_entry_t
+    own_keys[PTHREAD_KEYS_MAX]; /* what the replacements saw, if glibc's are not found */
 static key_entry_t *keys = own_keys;
 
 /* --- glibc's table of keys --- */
 
-/* Keys that were made before STIOL started have destructors too, which only glibc knows. Its table is found by the
- * destructors of two keys of our own, and by nothing less than both in their places. */
+/* Keys that were made before STIOL started have destructors too, which only glibc knows. Its table
+ * is found by the destructors of two keys of our own, and by nothing less than both in their
+ * places. */
 static void marker1(void *value)
 {
     (void)value;
@@ -55,7 +58,8 @@ static key_entry_t *table_in(const search_t *search, uintptr_t low, uintptr_t hi
     const uintptr_t size = sizeof(key_entry_t) * PTHREAD_KEYS_MAX;
 
     for (uintptr_t at = (low + 15) & ~(uintptr_t)7; at + sizeof(void *) <= high; at += 8) {
-        uintptr_t base = at - offsetof(key_entry_t, destructor) - search->key1 * sizeof(key_entry_t);
+        uintptr_t base =
+            at - offsetof(key_entry_t, destructor) - search->key1 * sizeof(key_entry_t);
         key_entry_t *table = (key_entry_t *)base;
 
         if (*(void **)at != (void *)marker1 || base < low || base > high || high - base < size)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * poll(), ppoll() and epoll_wait(): where APR waits. Each gives way at least once, also when it is ready at once, and
- * asks the kernel before it parks, because the caller may not have seen EAGAIN. select() comes here too.
+ * poll(), ppoll() and epoll_wait(): where APR waits. Each gives way at least once, also when it is
+ * ready at once, and asks the kernel before it parks, because the caller may not have seen EAGAIN.
+ * select() comes here too.
  */
 #include "stiol_int.h"
 
-#define EVENTS   (POLLIN | POLLOUT | POLLRDHUP | POLLPRI) /* what libst reports, with POLLERR and POLLHUP */
+#define EVENTS                                                                                     \
+    (POLLIN | POLLOUT | POLLRDHUP | POLLPRI) /* what libst reports, with POLLERR and POLLHUP */
 #define NORMAL   (POLLRDNORM | POLLWRNORM)
 #define ON_STACK 16   /* watches of one poll() */
 #define SLICE    5000 /* us; longest between looks at what epoll does not report */
@@ -233,7 +235,8 @@ int stiol____poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size)
     return stiol__poll(fds, nfds, timeout);
 }
 
-/* The signal mask is in force while the kernel is asked, not while the state thread is parked: it is the VP's. */
+/* The signal mask is in force while the kernel is asked, not while the state thread is parked: it
+ * is the VP's. */
 int stiol__ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
                  const sigset_t *mask)
 {
@@ -314,6 +317,6 @@ int stiol__epoll_pwait2(int epfd, struct epoll_event *events, int max,
 
     if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
         return epoll_pwait2(epfd, events, max, timeout, mask);
-    return epoll_us(vp, epfd, events, max,
-                    timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER, mask);
+    return epoll_us(vp, epfd, events, max, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER,
+                    mask);
 }

@@ -89,8 +89,9 @@ static void measure(double *ns)
         for (int n = 0; n < rows[i].rounds; n++)
             rows[i].once();
         clock_gettime(CLOCK_MONOTONIC, &end);
-        ns[i] = ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) /
-                rows[i].rounds;
+        ns[i] =
+            ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) /
+            rows[i].rounds;
     }
 }
 

@@ -71,7 +71,7 @@ void start_vp(void)
     CHECK(st_init() == 0);
     if (stiol_start(&test_config) != 0) {
         fprintf(stderr, "stiol_start: %s\n", stiol_error());
-        CHECK(!"stiol_start");
+        _exit(1);
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of STIOL share: a child process with a fresh VP for each test, a record of the order in which things
- * happen (no test is decided by time), and the objects that make the calls.
+ * What the tests of STIOL share: a child process with a fresh VP for each test, a record of the
+ * order in which things happen (no test is decided by time), and the objects that make the calls.
  */
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -13,9 +13,16 @@
 
 #include <cmocka.h>
 
-/* Rows of a test table; the body runs in a child: VP_TEST on a VP with STIOL started, RAW_TEST without either. */
-#define VP_TEST(body)  {#body, run_on_vp, NULL, NULL, (void *)(uintptr_t)(body)}
-#define RAW_TEST(body) {#body, run_raw, NULL, NULL, (void *)(uintptr_t)(body)}
+/* Rows of a test table; the body runs in a child: VP_TEST on a VP with STIOL started, RAW_TEST
+ * without either. */
+#define VP_TEST(body)                                                                              \
+    {                                                                                              \
+#body, run_on_vp, NULL, NULL, (void *)(uintptr_t)(body)                                    \
+    }
+#define RAW_TEST(body)                                                                             \
+    {                                                                                              \
+#body, run_raw, NULL, NULL, (void *)(uintptr_t)(body)                                      \
+    }
 
 extern void run_on_vp(void **state);
 extern void run_raw(void **state);
@@ -38,13 +45,13 @@ extern void stop_vp(void);
 extern const stiol_config_t test_config;
 
 /* --- order --- */
-extern void note(char what);       /* appends to the record */
-extern const char *noted(void);    /* the record, a string */
+extern void note(char what);    /* appends to the record */
+extern const char *noted(void); /* the record, a string */
 extern void forget_notes(void);
 
 /* --- state threads --- */
 extern st_thread_t spawn(void *(*start)(void *), void *arg);
-extern void reap(void); /* joins all that were spawned, in order */
+extern void reap(void);   /* joins all that were spawned, in order */
 extern void settle(void); /* lets all that are ready run, and I/O be polled, for some turns */
 /* Spawned, counts in *(int *)arg how often it had its turn, until `stop_ticking`. */
 extern void *ticker(void *arg);

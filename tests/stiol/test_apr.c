@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real libapr, unmodified, on state threads: its threads, locks, condition variables, waits, sockets, pipes,
- * processes and every kind of cross-process mutex. This is what httpd and its modules stand on.
+ * The real libapr, unmodified, on state threads: its threads, locks, condition variables, waits,
+ * sockets, pipes, processes and every kind of cross-process mutex. This is what httpd and its
+ * modules stand on.
  */
 #include "harness.h"
 
@@ -222,7 +223,8 @@ static void *APR_THREAD_FUNC wake(apr_thread_t *thread, void *pollset)
 
 static void pollsets_and_their_wakeups(void)
 {
-    const apr_pollset_method_e methods[] = {APR_POLLSET_EPOLL, APR_POLLSET_POLL, APR_POLLSET_SELECT};
+    const apr_pollset_method_e methods[] = {APR_POLLSET_EPOLL, APR_POLLSET_POLL,
+                                            APR_POLLSET_SELECT};
     const apr_pollfd_t *got;
     apr_pollset_t *pollset;
     apr_file_t *in, *out;
@@ -235,8 +237,8 @@ static void pollsets_and_their_wakeups(void)
         CHECK(apr_pollset_create_ex(&pollset, 4, pool, APR_POLLSET_WAKEABLE, methods[i]) ==
               APR_SUCCESS);
         CHECK(apr_file_pipe_create(&in, &out, pool) == APR_SUCCESS);
-        apr_pollfd_t pfd = {.p = pool, .desc_type = APR_POLL_FILE, .reqevents = APR_POLLIN,
-                            .desc.f = in};
+        apr_pollfd_t pfd = {
+            .p = pool, .desc_type = APR_POLL_FILE, .reqevents = APR_POLLIN, .desc.f = in};
         CHECK(apr_pollset_add(pollset, &pfd) == APR_SUCCESS);
         CHECK(APR_STATUS_IS_TIMEUP(apr_pollset_poll(pollset, 1000, &count, &got)));
         CHECK(apr_thread_create(&thread, NULL, wake, pollset, pool) == APR_SUCCESS);

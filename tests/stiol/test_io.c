@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocking reads, writes, connects and accepts park; nonblocking descriptors and files are passed through; what is
- * known of a descriptor is forgotten when it changes.
+ * Blocking reads, writes, connects and accepts park; nonblocking descriptors and files are passed
+ * through; what is known of a descriptor is forgotten when it changes.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -41,15 +41,15 @@ static ssize_t read_somehow(reader_t *reader)
     case 3:
         return call->recv(reader->fd, reader->data, reader->size, 0);
     case 4:
-        return call->recvfrom(reader->fd, reader->data, reader->size, 0,
-                              (struct sockaddr *)&from, &length);
+        return call->recvfrom(reader->fd, reader->data, reader->size, 0, (struct sockaddr *)&from,
+                              &length);
     case 5:
         return call->recvmsg(reader->fd, &message, 0);
     case 6:
         return call->__recv_chk(reader->fd, reader->data, reader->size, sizeof(reader->data), 0);
     default:
-        return call->__recvfrom_chk(reader->fd, reader->data, reader->size, sizeof(reader->data),
-                                    0, (struct sockaddr *)NULL, NULL);
+        return call->__recvfrom_chk(reader->fd, reader->data, reader->size, sizeof(reader->data), 0,
+                                    (struct sockaddr *)NULL, NULL);
     }
 }
 
@@ -257,7 +257,8 @@ static void *log_lines(void *arg)
     return NULL;
 }
 
-/* A piped logger that is slow: lines of several state threads do not mix, and none holds up the others. */
+/* A piped logger that is slow: lines of several state threads do not mix, and none holds up the
+ * others. */
 static void a_slow_piped_logger_holds_up_nobody(void)
 {
     int fds[2], ticks = 0;

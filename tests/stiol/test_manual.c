@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The manual's table of rebound calls is the table: docs/internals/stiol.md against calls.def. With the argument
+ * The manual's table of rebound calls is the table: docs/internals/stiol.md against calls.def. With
+ * the argument
  * --table it prints what the manual should say.
  */
 #include "harness.h"

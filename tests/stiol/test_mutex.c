@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mutexes that state threads own: kept across parks, recursive and error-checking ones, in line and in time, beside
- * kernel threads and other processes, and locked before STIOL started. Also pthread_once() and spin locks.
+ * Mutexes that state threads own: kept across parks, recursive and error-checking ones, in line and
+ * in time, beside kernel threads and other processes, and locked before STIOL started. Also
+ * pthread_once() and spin locks.
  */
 #include <sys/mman.h>
 
@@ -11,7 +12,8 @@ static const table_t *call = &table_any;
 
 static pthread_mutex_t *new_mutex(int type, bool robust, bool shared)
 {
-    pthread_mutex_t *mutex = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutex_t *mutex =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pthread_mutexattr_t attr;
 
     CHECK(mutex != MAP_FAILED);
@@ -410,7 +412,8 @@ static void a_kernel_threads_lock_holds_up_nobody(void)
     join_kernel_thread(id);
 }
 
-/* A kernel thread that waits has its turn, though state threads would hand the mutex on for ever. */
+/* A kernel thread that waits has its turn, though state threads would hand the mutex on for ever.
+ */
 static void *want(void *arg)
 {
     has_lock = true;

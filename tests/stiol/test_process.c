@@ -198,7 +198,8 @@ static void *help(void *arg)
     return NULL;
 }
 
-/* They take no signals (trap 9: handlers run where the VP expects them), and are no more than allowed. */
+/* They take no signals (trap 9: handlers run where the VP expects them), and are no more than
+ * allowed. */
 static void helpers_are_few_and_take_no_signals(void)
 {
     static slow_job_t jobs[6];
@@ -291,7 +292,8 @@ static void addresses_are_turned_into_names(void)
                             sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV) == 0);
     CHECK(strcmp(host, "127.0.0.1") == 0 && counters().resolve.parked == 0);
     spawn(ticker, &ticks);
-    CHECK(call->getnameinfo((struct sockaddr *)&at, sizeof(at), host, sizeof(host), NULL, 0, 0) == 0);
+    CHECK(call->getnameinfo((struct sockaddr *)&at, sizeof(at), host, sizeof(host), NULL, 0, 0) ==
+          0);
     CHECK(ticks > 1 && counters().resolve.parked == 1);
     stop_ticking = true;
 }
@@ -321,11 +323,13 @@ static void the_older_look_ups_too(void)
     CHECK(call->gethostbyname_r("localhost", &entry, buffer, sizeof(buffer), &found, &herror) == 0);
     CHECK(found == &entry);
     CHECK(call->gethostbyname2_r("localhost", AF_INET, &entry, buffer, sizeof(buffer), &found,
-                                 &herror) == 0 && found == &entry);
+                                 &herror) == 0 &&
+          found == &entry);
     CHECK(call->gethostbyaddr_r(&loopback, sizeof(loopback), AF_INET, &entry, buffer,
                                 sizeof(buffer), &found, &herror) == 0);
     CHECK(call->gethostbyaddr(&loopback, sizeof(loopback), AF_INET) != NULL || h_errno != 0);
-    CHECK(call->gethostbyname_r("localhost", &entry, tiny, sizeof(tiny), &found, &herror) == ERANGE);
+    CHECK(call->gethostbyname_r("localhost", &entry, tiny, sizeof(tiny), &found, &herror) ==
+          ERANGE);
     h_errno = 0;
     CHECK(call->gethostbyname2("localhost", -1) == NULL && h_errno != 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which slots are rebound, in objects of every make, and when they are not: kernel threads, children, later objects,
- * functions that only have the name, and objects that cannot be rebound.
+ * Which slots are rebound, in objects of every make, and when they are not: kernel threads,
+ * children, later objects, functions that only have the name, and objects that cannot be rebound.
  */
 #include "harness.h"
 
@@ -68,7 +68,7 @@ static void relro_pages_stay_read_only(void)
 {
     signal(SIGSEGV, faulted);
     *(void *volatile *)(uintptr_t)&table_any = NULL;
-    CHECK(!"writing to a RELRO page did not fault");
+    _exit(1); /* it did not fault */
 }
 
 typedef int (*sleeper_t)(int us);
@@ -335,8 +335,8 @@ static void the_real_calls_are_of_the_right_version(void)
     /* The version of 2.2.5 would take the first word of the condition variable for a pointer. */
     pthread_mutex_lock(&mutex);
     CHECK(((__typeof__(pthread_cond_timedwait) *)(uintptr_t)
-               stiol__calls[stiol__call_pthread_cond_timedwait].real)(&cond, &mutex, &past) ==
-          ETIMEDOUT);
+               stiol__calls[stiol__call_pthread_cond_timedwait]
+                   .real)(&cond, &mutex, &past) == ETIMEDOUT);
     CHECK(cond.__data.__wrefs == 0);
     pthread_mutex_unlock(&mutex);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Condition variables, read-write locks, semaphores and locks on files: among state threads, kernel threads and
- * processes.
+ * Condition variables, read-write locks, semaphores and locks on files: among state threads, kernel
+ * threads and processes.
  */
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -48,7 +48,8 @@ static void give_token(int count)
 {
     CHECK(call->pthread_mutex_lock(&mutex) == 0);
     tokens += count;
-    CHECK((count == 1 ? call->pthread_cond_signal(&cond) : call->pthread_cond_broadcast(&cond)) == 0);
+    CHECK((count == 1 ? call->pthread_cond_signal(&cond) : call->pthread_cond_broadcast(&cond)) ==
+          0);
     CHECK(call->pthread_mutex_unlock(&mutex) == 0);
 }
 
@@ -385,7 +386,7 @@ static void semaphores_give_way(void)
     settle();
     CHECK(strcmp(noted(), "w") == 0);
     join_kernel_thread(kernel_thread(post_from_afar, sem)); /* from another kernel thread */
-    if (fork() == 0) { /* and from another process */
+    if (fork() == 0) {                                      /* and from another process */
         sem_post(sem);
         _exit(0);
     }

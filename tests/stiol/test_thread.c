@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads as libapr makes them are state threads, and thread-specific data is theirs: kept apart, ended, not leaked.
+ * Threads as libapr makes them are state threads, and thread-specific data is theirs: kept apart,
+ * ended, not leaked.
  */
 #include "harness.h"
 
@@ -275,7 +276,8 @@ static void trap_5_every_state_thread_has_its_own_value(void)
     CHECK(without(STIOL_NO_TSD, values_body) == 1);
 }
 
-/* 10,000 threads one after the other, with the values of a key that was made before STIOL started. */
+/* 10,000 threads one after the other, with the values of a key that was made before STIOL started.
+ */
 static void *touch(void *arg)
 {
     (void)arg;

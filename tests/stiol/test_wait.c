@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * poll(), select(), epoll_wait() and their variants, sleeps and yields: they give way, tell the truth, and end in time.
+ * poll(), select(), epoll_wait() and their variants, sleeps and yields: they give way, tell the
+ * truth, and end in time.
  */
 #include <sys/eventfd.h>
 
@@ -90,7 +91,8 @@ static void poll_of_nothing_is_a_sleep(void)
     stop_ticking = true;
 }
 
-/* What the thread reads behind libst's back is not there any more: poll must ask the kernel, not its memory. */
+/* What the thread reads behind libst's back is not there any more: poll must ask the kernel, not
+ * its memory. */
 static int stale_poll(void)
 {
     int fds[2];
@@ -130,7 +132,8 @@ static void trap_2_poll_needs_no_eagain_before_it(void)
     CHECK(poll_one(fds[0], POLLOUT, -1, &revents) == 1);
 }
 
-/* mod_http2's main loop: spins on poll with timeout 0 until something comes that another thread is to bring. */
+/* mod_http2's main loop: spins on poll with timeout 0 until something comes that another thread is
+ * to bring. */
 static void spin(void)
 {
     int fds[2], spins = 0;
@@ -154,7 +157,8 @@ static void ready_spin(void)
     socket_pair(fds, true);
     spawn(ticker, &ticks);
     for (int i = 0; i < 1000; i++) {
-        struct pollfd two[2] = {{.fd = fds[0], .events = POLLOUT}, {.fd = fds[1], .events = POLLIN}};
+        struct pollfd two[2] = {{.fd = fds[0], .events = POLLOUT},
+                                {.fd = fds[1], .events = POLLIN}};
 
         CHECK(poll_one(fds[0], POLLOUT, 0, &revents) == 1);
         CHECK(call->poll(two, 2, -1) == 1);
@@ -241,7 +245,10 @@ static void *poll_forever(void *arg)
 
     note('p');
     rc = call->poll(&one, 1, -1);
-    note(rc == 1 && one.revents == POLLNVAL ? 'n' : rc == -1 && errno == EINTR ? 'i' : rc == 1 ? 'r' : '?');
+    note(rc == 1 && one.revents == POLLNVAL ? 'n'
+         : rc == -1 && errno == EINTR       ? 'i'
+         : rc == 1                          ? 'r'
+                                            : '?');
     return NULL;
 }
 

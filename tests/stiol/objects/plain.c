@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Unmodified code that calls through its PLT or global offset table. Built in several ways: bound at start with full
- * RELRO, bound lazily without RELRO, without a PLT, and as an object that is loaded late. PREFIX(name) keeps them apart.
+ * Unmodified code that calls through its PLT or global offset table. Built in several ways: bound
+ * at start with full RELRO, bound lazily without RELRO, without a PLT, and as an object that is
+ * loaded late. PREFIX(name) keeps them apart.
  */
 #include <poll.h>
 #include <pthread.h>

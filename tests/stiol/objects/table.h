@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every call of STIOL's table as an object that knows nothing of STIOL makes it: a table of pointers, which the dynamic
- * linker fills in and STIOL rebinds. Included by objects/table.c and by the tests.
+ * Every call of STIOL's table as an object that knows nothing of STIOL makes it: a table of
+ * pointers, which the dynamic linker fills in and STIOL rebinds. Included by objects/table.c and by
+ * the tests.
  */
 #ifndef TABLE_H
 #define TABLE_H
@@ -16,7 +17,8 @@ typedef struct table {
 #undef STIOL_CALL
 } table_t;
 
-/* In libtable.so, an object as any other, and in libthreads.so, one whose threads are state threads. */
+/* In libtable.so, an object as any other, and in libthreads.so, one whose threads are state
+ * threads. */
 extern const table_t table_any, table_threads;
 
 #endif
