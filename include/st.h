@@ -1139,6 +1139,17 @@ extern st_vp_t st_vp_self(void);
  */
 extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
 
+/**
+ * Tells whether a VP waits in epoll_wait with nothing to run. May be called on any kernel thread and
+ * from a signal handler; the answer may be old when it is looked at.
+ *
+ * @param vp  the VP
+ * @return    nonzero if it sleeps
+ * @yields no
+ * @since 2.0
+ */
+extern int st_vp_asleep(st_vp_t vp);
+
 /* ------------------------------------------------------------------------------------------------
  * Stacks and statistics of the calling VP
  * ---------------------------------------------------------------------------------------------- */

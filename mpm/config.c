@@ -9,12 +9,13 @@
 #include "stm.h"
 
 /* The user's guide's defaults. */
-#define DEFAULT_NUM_VPS     4
-#define DEFAULT_START       5
-#define DEFAULT_MIN_SPARE   5
-#define DEFAULT_MAX_SPARE   10
-#define DEFAULT_MAX_THREADS 64
-#define DEFAULT_STACK_SIZE  65536
+#define DEFAULT_NUM_VPS       4
+#define DEFAULT_START         5
+#define DEFAULT_MIN_SPARE     5
+#define DEFAULT_MAX_SPARE     10
+#define DEFAULT_MAX_THREADS   64
+#define DEFAULT_STACK_SIZE    65536
+#define DEFAULT_STALL_WARNING 500 /* ms */
 
 void stm_config_defaults(stm_config_t *config)
 {
@@ -28,6 +29,7 @@ void stm_config_defaults(stm_config_t *config)
     config->vp_connections = STM_UNSET;
     config->connection_status = 1;
     config->threaded_io = 1;
+    config->stall_warning = DEFAULT_STALL_WARNING;
     config->start_servers = STM_UNSET;
     config->server_limit = STM_UNSET;
     config->thread_limit = STM_UNSET;

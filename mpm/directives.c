@@ -247,6 +247,7 @@ static number_t max_spare = THREADS(max_spare);
 static number_t max_threads = THREADS(max_threads);
 static number_t thread_connections = UNLIMITED(thread_connections);
 static number_t vp_connections = UNLIMITED(vp_connections);
+static number_t stall_warning = UNLIMITED(stall_warning);
 
 #define FOREIGN(name, member)                                                                      \
     AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
@@ -283,6 +284,9 @@ const command_rec stm_directives[] = {
                  "Status of each connection in the scoreboards: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm.config.threaded_io, RSRC_CONF,
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
+    AP_INIT_TAKE1(
+        "StallWarning", set_number, &stall_warning, RSRC_CONF,
+        "between 0 and 2147483647: Milliseconds after which a VP that is held up is logged"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),
     AP_INIT_TAKE1("CoreDir", set_core_dir, NULL, RSRC_CONF, "Existing directory for core dumps"),

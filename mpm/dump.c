@@ -79,6 +79,7 @@ void stm_dump_config(const stm_config_t *config)
     printf("ThreadConnections %d\n", config->thread_connections);
     printf("VPConnections %d\n", config->vp_connections);
     printf("ConnectionStatus %s\n", config->connection_status ? "On" : "Off");
+    printf("StallWarning %d\n", config->stall_warning);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");
     printf("ScoreboardDir %s\n", config->scoreboard_dir ? config->scoreboard_dir : "(none)");
     printf("CoreDir %s\n", ap_coredump_dir);

@@ -16,9 +16,7 @@
 #include "stiol.h"
 
 #define HEARTBEAT 1000000 /* us */
-#define REFRESH   100000  /* us */
-#define STALL     100000  /* us */
-
+#define REFRESH   100000  
 /* Where a process counts that has no block. */
 static stm_score_block_t nowhere;
 static stm_score_listener_t no_listener;
@@ -227,8 +225,6 @@ void stm_score_turn(st_utime_t held)
     STM_SCORE_ADD(stm_score, turn_seconds[STM_SCORE_BUCKETS], held);
     if (held > stm_score->longest_turn_seconds)
         STM_SCORE_SET(stm_score, longest_turn_seconds, held);
-    if (held >= STALL)
-        STM_SCORE_INC(stm_score, stalls);
     if (st_utime_last_clock() - refreshed >= REFRESH)
         stm_score_refresh();
 }

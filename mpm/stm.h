@@ -69,6 +69,7 @@ typedef struct stm_config {
     int vp_connections;         /**< connections a VP serves before it is replaced; 0: unlimited */
     int connection_status;      /**< per-connection status in the scoreboards */
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
+    int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
     const char *scoreboard_dir; /**< as written; NULL: none configured */
     bool one_process;
 
@@ -200,6 +201,7 @@ struct stm_thread {
     st_thread_t st;
     stm_listener_t *listener;
     stm_conn_t *job;    /**< handed over while it was idle */
+    stm_conn_t *conn;   /**< that it serves now; NULL: none */
     stm_thread_t *idle; /**< next among the listener's idle ones */
     int slot;           /**< its worker slot in the core scoreboard, -1: none was free */
     bool retire;        /**< was woken to end, not to serve */
@@ -410,6 +412,12 @@ void stm_conn_abandon(stm_conn_t *conn);
 apr_pool_t *stm_pool_get(void);
 void stm_pool_put(apr_pool_t *pool);
 bool stm_pools_open(void);
+
+/* stall.c */
+void stm_stall_start(void);
+void stm_stall_end(void);
+void stm_stall_turn(st_utime_t held);
+void stm_stall_thread(stm_thread_t *thread);
 
 /* timed.c */
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,

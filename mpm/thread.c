@@ -82,9 +82,12 @@ static void *thread_main(void *data)
     stm_thread_t *thread = data;
     stm_conn_t *conn;
 
+    stm_stall_thread(thread);
     while ((conn = next_job(thread)) != NULL) {
         stm_score_thread_serves(thread, conn->c == NULL);
+        thread->conn = conn;
         stm_conn_serve(conn, thread);
+        thread->conn = NULL;
         stm_score_thread_rests(thread);
         yield_if_due(thread);
     }

@@ -44,6 +44,7 @@ static void let_go_of_httpd(void)
     static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
 
     st_set_turn_cb(NULL);
+    stm_stall_end();
     stm_crash_restore();
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
         signal(handled[i], SIG_IGN);
@@ -177,8 +178,15 @@ static void start_threaded_io(void)
     }
 }
 
+static void on_turn(st_utime_t held)
+{
+    stm_score_turn(held);
+    stm_stall_turn(held);
+}
+
 static void start_serving(int control)
 {
+    stm_stall_start();
     if (!stm_pools_open() || !stm_listeners_open()) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
                      "stm: VP %d cannot start a state thread", stm.vp.ordinal);
@@ -186,7 +194,7 @@ static void start_serving(int control)
     }
     stm_score_start();
     my_line()->accepting = 1;
-    st_set_turn_cb(stm_score_turn);
+    st_set_turn_cb(on_turn);
     stm_control_listen(control);
     if (stm.vp.state == STM_VP_RUNNING)
         stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;

@@ -24,6 +24,11 @@ void st_vp_post(st_vp_t vp, st_remote_t *remote)
     errno = error;
 }
 
+int st_vp_asleep(st_vp_t vp)
+{
+    return atomic_load_explicit(&vp->asleep, memory_order_relaxed);
+}
+
 /* In the order in which they were posted. */
 static st_remote_t *take_all(struct st_vp *vp)
 {
