@@ -145,6 +145,45 @@ static void destroy_disarms_watches(void)
 
 /* --- other kernel threads --------------------------------------------------------------------- */
 
+/* Made on the VP, used where there is none. */
+static struct {
+    st_cond_t cond;
+    st_mutex_t mutex;
+    st_netfd_t netfd;
+    st_thread_t thread;
+} objects;
+
+static void no_vp_objects(void)
+{
+    st_watch_t watch;
+    char byte;
+
+    assert_fails(st_cond_wait(objects.cond), EPERM);
+    assert_ok(st_cond_signal(objects.cond));
+    assert_ok(st_cond_broadcast(objects.cond));
+    assert_fails(st_mutex_lock(objects.mutex), EPERM);
+    assert_fails(st_mutex_trylock(objects.mutex), EPERM);
+    assert_fails(st_mutex_unlock(objects.mutex), EPERM);
+    assert_fails(st_thread_join(objects.thread, NULL), EPERM);
+    st_thread_interrupt(objects.thread);
+    st_thread_unpark(objects.thread);
+    assert_int_equal(st_thread_stack_used(objects.thread), 0);
+    assert_fails(st_read(objects.netfd, &byte, 1, 0), EPERM);
+    assert_fails(st_netfd_poll(objects.netfd, POLLIN, 0), EPERM);
+    assert_fails(st_netfd_close(objects.netfd), EPERM);
+    assert_null_errno(st_netfd_open(0), EPERM);
+    st_watch_init(&watch, -1, 0, fired);
+    assert_fails(st_watch_arm(&watch, 0, 1), EPERM);
+    st_watch_disarm(&watch);
+    st_watch_free(&watch);
+    assert_fails(st_set_stack_cache(1), EPERM);
+    assert_fails(st_stack_census(1), EPERM);
+    assert_fails(st_randomize_stacks(1), EPERM);
+    assert_null(st_set_switch_in_cb(NULL));
+    assert_null(st_set_switch_out_cb(NULL));
+    assert_null(st_set_turn_cb(NULL));
+}
+
 static void *no_vp_calls(void *arg)
 {
     char byte;
@@ -152,6 +191,7 @@ static void *no_vp_calls(void *arg)
     st_stack_stats_t stacks;
 
     (void)arg;
+    no_vp_objects();
     assert_false(st_is_vp());
     assert_false(st_in_callback());
     assert_null(st_thread_self());
@@ -181,9 +221,22 @@ static void *no_vp_calls(void *arg)
 static void calls_where_there_is_no_vp(void)
 {
     pthread_t kernel_thread;
+    int osfd;
 
+    objects.cond = st_cond_new();
+    objects.mutex = st_mutex_new();
+    objects.netfd = unit_half(&osfd);
+    objects.thread = st_thread_create(forever, NULL, 1, 0);
+    unit_settle();
     assert_ok(pthread_create(&kernel_thread, NULL, no_vp_calls, NULL));
     assert_ok(pthread_join(kernel_thread, NULL));
+    unit_settle(); /* the thread waits as before */
+    st_thread_interrupt(objects.thread);
+    assert_ok(st_thread_join(objects.thread, NULL));
+    assert_ok(st_cond_destroy(objects.cond));
+    assert_ok(st_mutex_destroy(objects.mutex));
+    assert_ok(st_netfd_close(objects.netfd));
+    close(osfd);
 }
 
 static void *count_to(void *arg)

@@ -508,6 +508,27 @@ static void fd_wait_fails_cleanly(void)
     end();
 }
 
+static void *wait_readable(void *arg)
+{
+    *(int *)arg = st_fd_wait(osfd, POLLIN, FOREVER) < 0 ? errno : 0;
+    return NULL;
+}
+
+/* After a registration that failed nothing would wake who waits there: it is told. */
+static void a_failed_rearm_strands_nobody(void)
+{
+    int error = 0;
+
+    netfd = unit_half(&osfd);
+    st_thread_t thread = st_thread_create(wait_readable, &error, 1, 0);
+    unit_settle();
+    fail_next(ST_FAULT_EPOLL_CTL, 0);
+    assert_fails(st_fd_rearm(osfd), ENOMEM);
+    assert_ok(st_thread_join(thread, NULL));
+    assert_int_equal(error, EBADF);
+    end();
+}
+
 static void poll_fails_cleanly(void)
 {
     enum { COUNT = 20 };
@@ -611,6 +632,27 @@ static void epoll_wait_may_be_interrupted(void)
     fail_next(ST_FAULT_EPOLL_WAIT, EINTR);
     assert_int_equal(st_read(netfd, buf, 1, FOREVER), 1);
     end();
+}
+
+/* An old kernel, or a filter that forbids what it does not know: the older call serves. */
+static void epoll_pwait2_may_be_missing(void)
+{
+    static const int errors[] = {ENOSYS, EPERM};
+
+    for (size_t i = 0; i < 2; i++) {
+        pid_t pid = fork();
+        int status;
+
+        if (pid == 0) { /* a process that does not know yet */
+            assert_ok(st_init());
+            fail_next(ST_FAULT_EPOLL_WAIT, errors[i]);
+            assert_ok(st_usleep(1500));
+            assert_ok(st_usleep(1));
+            exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
 }
 
 static void epoll_is_gone(void)
@@ -790,9 +832,11 @@ int main(void)
         UNIT(a_wait_that_cannot_be_registered),
         UNIT(a_long_writev_needs_memory_for_its_rest),
         UNIT(fd_wait_fails_cleanly),
+        UNIT(a_failed_rearm_strands_nobody),
         UNIT(poll_fails_cleanly),
         UNIT(watches_fail_cleanly),
         UNIT(epoll_wait_may_be_interrupted),
+        UNIT_RAW(epoll_pwait2_may_be_missing),
         UNIT_RAW(a_lost_epoll_aborts),
         UNIT(a_child_that_cannot_revive),
         UNIT_RAW(each_call_fails_once),

@@ -249,6 +249,27 @@ static void forget_wakes_with_ebadf(void)
     close_pair();
 }
 
+static void *poll_fd(void *arg)
+{
+    struct pollfd pd = {.fd = fds[0], .events = POLLIN};
+
+    *(int *)arg = st_poll(&pd, 1, FOREVER) == 1 ? pd.revents : -1;
+    return NULL;
+}
+
+static void forget_wakes_a_poller_with_pollnval(void)
+{
+    int revents = 0;
+
+    open_pair();
+    st_thread_t thread = st_thread_create(poll_fd, &revents, 1, 0);
+    unit_settle();
+    st_fd_forget(fds[0]);
+    assert_ok(st_thread_join(thread, NULL));
+    assert_int_equal(revents, POLLNVAL);
+    close_pair();
+}
+
 static void interrupt_and_readiness(void)
 {
     struct waiter in = {POLLIN, FOREVER, 0, -1};
@@ -374,6 +395,7 @@ int main(void)
         UNIT(readers_and_writers_wait_side_by_side),
         UNIT(many_waiters_all_wake),
         UNIT(forget_wakes_with_ebadf),
+        UNIT(forget_wakes_a_poller_with_pollnval),
         UNIT(interrupt_and_readiness),
         UNIT_VIRTUAL(timeout_by_the_virtual_clock),
         UNIT_VIRTUAL(event_meets_timeout),

@@ -157,6 +157,75 @@ static void the_childs_timers_go_on(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
+static int accepted, listener;
+
+static void accept_one(st_watch_t *watch, int ready)
+{
+    int conn = accept(listener, NULL, NULL);
+
+    (void)watch;
+    (void)ready;
+    assert_true(conn >= 0);
+    accepted++;
+    close(conn);
+}
+
+static void the_childs_watches_go_on(void)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+    st_watch_t watch;
+
+    listener = unit_listen(&addr, &len);
+    st_watch_init(&watch, listener, ST_WATCH_ACCEPT, accept_one);
+    assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
+    pid_t pid = fork();
+    if (pid == 0) {
+        assert_ok(st_init());
+        while (accepted == 0)
+            assert_ok(st_usleep(100));
+        _exit(9);
+    }
+    st_watch_free(&watch); /* the parent's alone */
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_ok(connect(client, (struct sockaddr *)&addr, len));
+    expect_exit(pid, 9);
+    assert_int_equal(accepted, 0);
+    close(client);
+    close(listener);
+}
+
+static void *wait_readable(void *arg)
+{
+    return (void *)(intptr_t)(st_fd_wait(*(int *)arg, POLLIN, FOREVER) < 0 ? errno : 0);
+}
+
+/* Closed in the child before it takes the VP up: who waits there in the child is told. */
+static void what_the_child_has_closed(void)
+{
+    int fds[2];
+    void *error = NULL;
+
+    unit_socketpair(fds);
+    st_thread_t waiter = st_thread_create(wait_readable, &fds[0], 1, 0);
+    unit_settle();
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(fds[0]);
+        assert_ok(st_init());
+        assert_ok(st_thread_join(waiter, &error));
+        assert_int_equal((intptr_t)error, EBADF);
+        _exit(9);
+    }
+    expect_exit(pid, 9);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    assert_ok(st_thread_join(waiter, &error));
+    assert_null(error);
+    st_fd_forget(fds[0]);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* A grandchild, and a child that destroys its copy. */
 static void children_of_children(void)
 {
@@ -269,7 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         UNIT(the_child_is_no_vp_at_first),     UNIT(the_child_goes_on_with_its_copies),
         UNIT(each_first_call_will_do),         UNIT(a_state_thread_forks),
-        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(children_of_children),
+        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(the_childs_watches_go_on),
+        UNIT(what_the_child_has_closed),       UNIT(children_of_children),
         UNIT(after_fork_child_drops_the_vp),   UNIT(the_child_cannot_harm_the_parents_epoll),
         UNIT(both_have_their_own_events),
     };

@@ -160,6 +160,8 @@ static void every_key_may_be_used(void)
 
     for (int i = 0; i < limit; i++)
         assert_ok(st_key_create(&one, destroy));
+    assert_ok(st_thread_setspecific(limit - 1, NULL)); /* nothing to replace */
+    assert_null(st_thread_getspecific(limit - 1));
     assert_ok(st_thread_join(st_thread_create(set_all, &limit, 1, 0), NULL));
     assert_int_equal(destroyed, limit);
 }

@@ -51,6 +51,18 @@ static void a_post_wakes_the_sleeping_vp(void)
     }
 }
 
+/* So does one while the nearest timeout is further away than epoll can be told. */
+static void a_post_ends_a_very_long_sleep(void)
+{
+    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+    pthread_t kernel_thread;
+
+    vp = st_vp_self();
+    assert_ok(pthread_create(&kernel_thread, NULL, post, &wakeup.remote));
+    assert_ok(st_thread_park(1ULL << 62));
+    assert_ok(pthread_join(kernel_thread, NULL));
+}
+
 static char order[16];
 
 struct named {
@@ -221,6 +233,30 @@ static void two_vps_ping_pong(void)
     assert_int_equal(two.ball.calls, two.rounds);
 }
 
+/* --- who asks whether it sleeps ------------------------------------------------------------------
+ */
+
+static void *post_when_it_sleeps(void *arg)
+{
+    while (!st_vp_asleep(vp))
+        sched_yield();
+    st_vp_post(vp, arg);
+    return NULL;
+}
+
+static void others_see_whether_it_sleeps(void)
+{
+    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+    pthread_t kernel_thread;
+
+    vp = st_vp_self();
+    assert_false(st_vp_asleep(vp));
+    assert_ok(pthread_create(&kernel_thread, NULL, post_when_it_sleeps, &wakeup.remote));
+    assert_ok(st_thread_park(FOREVER)); /* it comes only because this is seen as sleep */
+    assert_false(st_vp_asleep(vp));
+    assert_ok(pthread_join(kernel_thread, NULL));
+}
+
 /* --- from a signal handler -------------------------------------------------------------------- */
 
 static struct wakeup from_signal;
@@ -277,10 +313,16 @@ static void it_is_counted(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(a_post_wakes_the_sleeping_vp), UNIT(posts_run_in_order_and_not_at_once),
-        UNIT(a_post_may_post_itself_again), UNIT(many_posters_to_a_sleeping_vp),
-        UNIT(many_posters_to_a_busy_vp),    UNIT(two_vps_ping_pong),
-        UNIT(a_signal_handler_posts),       UNIT(it_is_counted),
+        UNIT(a_post_wakes_the_sleeping_vp),
+        UNIT(a_post_ends_a_very_long_sleep),
+        UNIT(posts_run_in_order_and_not_at_once),
+        UNIT(a_post_may_post_itself_again),
+        UNIT(many_posters_to_a_sleeping_vp),
+        UNIT(many_posters_to_a_busy_vp),
+        UNIT(two_vps_ping_pong),
+        UNIT(others_see_whether_it_sleeps),
+        UNIT(a_signal_handler_posts),
+        UNIT(it_is_counted),
     };
     return cmocka_run_group_tests_name("remote", tests, NULL, NULL);
 }

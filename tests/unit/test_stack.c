@@ -306,6 +306,30 @@ static void free_stacks_give_their_pages_back(void)
     assert_true(after - before < COUNT * 20000UL);
 }
 
+/* Some of many end and their stacks are not cached: the next ones take their places. */
+static void freed_places_are_taken_again(void)
+{
+    enum { COUNT = 100 };
+    st_thread_t threads[COUNT];
+
+    st_set_stack_cache(0);
+    for (int i = 0; i < COUNT; i++)
+        threads[i] = st_thread_create(nothing, NULL, 1, 0);
+    unit_settle();
+    size_t reserved = stats_now().bytes_reserved;
+    for (int round = 0; round < 10; round++) {
+        for (int i = round; i < COUNT; i += 3)
+            assert_ok(st_thread_join(threads[i], NULL));
+        for (int i = round; i < COUNT; i += 3)
+            assert_non_null(threads[i] = st_thread_create(nothing, NULL, 1, 0));
+        unit_settle();
+        assert_int_equal(stats_now().in_use, COUNT);
+        assert_true(stats_now().bytes_reserved <= reserved);
+    }
+    for (int i = 0; i < COUNT; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+}
+
 static void unused_slabs_are_unmapped(void)
 {
     hold(1);
@@ -407,6 +431,7 @@ int main(void)
         UNIT(a_stack_is_recycled_last_in_first_out),
         UNIT(the_cache_is_bounded),
         UNIT(free_stacks_give_their_pages_back),
+        UNIT(freed_places_are_taken_again),
         UNIT(unused_slabs_are_unmapped),
         UNIT(the_census_knows_the_depth),
         UNIT(a_stack_size_must_make_sense),

@@ -665,6 +665,61 @@ static void one_accept_watch_per_descriptor(void)
     close(listener);
 }
 
+static void arming_it_again_changes_nothing(void)
+{
+    int accepted = 0;
+    st_watch_t watch = {.data = &accepted};
+
+    open_listener();
+    st_watch_init(&watch, listener, ST_WATCH_ACCEPT, count_accept);
+    for (int i = 0; i < 3; i++)
+        assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
+    assert_ok(st_fd_rearm(listener)); /* level-triggered: there is nothing to ask afresh */
+    close(connect_one());
+    unit_settle();
+    assert_int_equal(accepted, 1);
+    st_watch_free(&watch);
+    close(listener);
+}
+
+static void *accept_in_a_thread(void *arg)
+{
+    st_netfd_t conn = st_accept(arg, NULL, NULL, FOREVER);
+
+    assert_non_null(conn);
+    assert_ok(st_netfd_close(conn));
+    told++;
+    return NULL;
+}
+
+/* A thread waits on the listener before, while and after the watch has its exclusive registration.
+ */
+static void a_listener_shared_with_a_thread(void)
+{
+    int accepted = 0;
+    st_watch_t watch = {.data = &accepted};
+
+    open_listener();
+    st_netfd_t netfd = st_netfd_open_socket(listener);
+    st_thread_t thread = st_thread_create(accept_in_a_thread, netfd, 1, 0);
+    unit_settle();
+    st_watch_init(&watch, listener, ST_WATCH_ACCEPT, count_accept);
+    assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
+    for (int i = 0; i < 50 && told == 0; i++) { /* the watch may be the quicker one */
+        close(connect_one());
+        unit_settle();
+    }
+    st_watch_disarm(&watch);
+    if (told == 0) { /* back to an ordinary registration, for the thread */
+        close(connect_one());
+        unit_settle();
+    }
+    assert_int_equal(told, 1);
+    assert_ok(st_thread_join(thread, NULL));
+    st_watch_free(&watch);
+    assert_ok(st_netfd_close(netfd));
+}
+
 /* Two processes, each a VP with a watch on the same listener: every connection is accepted once, by
  * one of them. */
 enum { PROCESSES = 2, CONNECTIONS = 100 };
@@ -740,6 +795,8 @@ int main(void)
         UNIT(many_idle_connections),
         UNIT(a_listener_is_called_until_empty),
         UNIT(one_accept_watch_per_descriptor),
+        UNIT(arming_it_again_changes_nothing),
+        UNIT(a_listener_shared_with_a_thread),
         UNIT_RAW(two_processes_share_a_listener),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
