@@ -43,15 +43,18 @@ def test_define_one_process(serve):
 @pytest.mark.parametrize("variable, option", [("STM_TRACE", "STM_DEBUG"),
                                               ("STIOL_TRACE", "STIOL_DEBUG")])
 def test_trace(serve, variable, option):
-    """Lines on the terminal in builds with the option; silence in all others."""
+    """Lines on stderr in builds with the option; silence in all others.
+
+    stderr is the terminal until httpd opens its error log, and that file afterwards.
+    """
     server = serve.make(processes=1, env={"STM_INTERACTIVE": "1", variable: "1"})
     built = dump(server)[option][0] == "defined"
     server.start_attached()
     for _ in range(5):
         assert server.get("/").status == 200
-    lines = [line for line in server.output().splitlines()
-             if re.match(r"(?i)\W*" + variable.split("_")[0], line)]
-    assert (len(lines) > 20) == built, server.output()[:2000]
+    said = server.output() + server.error_log()
+    lines = re.findall(rf"^{variable.split('_')[0]}\b", said, re.M)
+    assert (len(lines) > 20) == built, said[:2000]
 
 
 def test_backtrace_in_a_state_thread(serve):
