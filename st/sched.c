@@ -81,6 +81,7 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
 
+    ST__ASSERT(!vp->in_callback);
     while (!ready(vp))
         st__event_turn(vp);
     next = start_next(vp);
