@@ -258,7 +258,7 @@ bool stm_score_open(void)
     for (int i = 0; opened && i < stm.config.num_vps; i++) {
         if (!files->vp[i].header)
             opened = make_file(i, directory);
-        if (opened)
+        if (files->vp[i].header)
             new_generation(files->vp[i].header);
     }
     if (directory >= 0)

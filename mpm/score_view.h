@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a scoreboard, and its text forms. A view is a copy of one file that was checked and
+ * summed up; stmstat makes views from files, the status pages from the mapped memory. Needs the C
+ * library only.
+ */
+#ifndef STM_SCORE_VIEW_H
+#define STM_SCORE_VIEW_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "score_layout.h"
+
+/** Where a scoreboard lies: an open file, or memory. */
+typedef struct stm_view_source {
+    int fd; /**< -1: memory */
+    const void *memory;
+    size_t size; /**< of the memory */
+} stm_view_source_t;
+
+/** A connection. Its keys and values are ended by nulls. */
+typedef struct stm_view_row {
+    stm_score_row_t row;
+    char pairs[]; /**< row.pairs keys and values of the view's sizes */
+} stm_view_row_t;
+
+/** What is to be read beside the counters of the VP and its listeners. */
+#define STM_VIEW_THREADS     1u
+#define STM_VIEW_CONNECTIONS 2u
+
+/** One VP. */
+typedef struct stm_view {
+    int ordinal;
+    char problem[160]; /**< why nothing else here is meant; "": nothing wrong */
+    bool torn;         /**< it was being changed all the time, or its writer died while it did */
+    bool running;      /**< the server has not said that it stopped */
+    bool present;      /**< a process holds the place */
+    unsigned leaving;  /**< processes that have left it and still serve */
+    uint64_t incarnations, master_pid, server_started;
+    char options[1024];
+    /** Counters of all incarnations, gauges of all living processes, info of the present one. */
+    stm_score_vp_t total;
+    stm_score_vp_t current;          /**< of the process that holds the place */
+    stm_score_vp_t prior;            /**< counters of all others */
+    stm_score_listener_t *listeners; /**< totals */
+    unsigned listener_count;
+    stm_score_thread_t *threads; /**< of the present process */
+    unsigned thread_count;
+    stm_view_row_t **rows; /**< busy ones first */
+    unsigned row_count;
+    unsigned key_size, value_size;
+} stm_view_t;
+
+/** Reads the VP's scoreboard; false: view->problem says why not. Free it in any case. */
+bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *source, unsigned what);
+void stm_view_free(stm_view_t *view);
+
+static inline const char *stm_view_key(const stm_view_t *view, const stm_view_row_t *row,
+                                       unsigned pair)
+{
+    return row->pairs + (size_t)pair * (view->key_size + view->value_size);
+}
+
+static inline const char *stm_view_value(const stm_view_t *view, const stm_view_row_t *row,
+                                         unsigned pair)
+{
+    return stm_view_key(view, row, pair) + view->key_size;
+}
+
+/** The sum of all VPs: counters and gauges are added, peaks compared. */
+void stm_view_sum(stm_score_vp_t *sum, const stm_view_t *views, int count);
+
+/** How long ago the last heartbeat was, us. */
+uint64_t stm_view_silence(const stm_view_t *view, uint64_t now);
+
+/** The silence from which a VP counts as stopped or held, us. */
+#define STM_VIEW_SILENT 3000000u
+
+/** "starting", "running", "leaving", "stopping". */
+const char *stm_view_state(uint64_t state);
+
+/* --- score_text.c: the text forms --- */
+
+/** Where text goes. */
+typedef struct stm_text {
+    void (*put)(void *baton, const char *data, size_t size);
+    void *baton;
+    /** Whether a value is wanted, by its name: "vp.0.requests". NULL: all are. */
+    bool (*wanted)(void *baton, const char *name, const stm_score_field_t *field);
+} stm_text_t;
+
+void stm_text_print(const stm_text_t *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** A value as people and machines read it: a plain number, seconds with a fraction. */
+#define STM_TEXT_NUMBER 48
+const char *stm_text_number(const stm_score_field_t *field, uint64_t value,
+                            char buffer[STM_TEXT_NUMBER]);
+
+/** The word of a counter in its group's struct. */
+static inline const uint64_t *stm_score_at(const stm_score_field_t *field, const void *values)
+{
+    return (const uint64_t *)((const char *)values + field->offset);
+}
+
+/** All values, one object. */
+void stm_text_json(const stm_text_t *text, const stm_view_t *views, int count, uint64_t now);
+/** OpenMetrics 1.0: VPs and listeners. Thread slots and connections would be too many labels. */
+void stm_text_openmetrics(const stm_text_t *text, const stm_view_t *views, int count);
+
+#endif

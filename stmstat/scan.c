@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the scoreboards of a directory: files whose names are numbers. One that cannot be read is
+ * told about, the others are shown.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stmstat.h"
+
+static uint64_t time_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static int ordinal_of(const char *name)
+{
+    size_t length = strspn(name, "0123456789");
+
+    if (!length || name[length] || length > 4 || (length > 1 && *name == '0'))
+        return -1;
+    return (int)strtol(name, NULL, 10);
+}
+
+static int in_order(const void *left, const void *right)
+{
+    return *(const int *)left - *(const int *)right;
+}
+
+static int *list_ordinals(DIR *directory, int *count)
+{
+    int *list = NULL, room = 0;
+    const struct dirent *entry;
+
+    *count = 0;
+    while ((entry = readdir(directory)) != NULL) {
+        int ordinal = ordinal_of(entry->d_name);
+
+        if (ordinal < 0)
+            continue;
+        if (*count == room) {
+            int *more = realloc(list, sizeof *list * (size_t)(room += 64));
+
+            if (!more)
+                break;
+            list = more;
+        }
+        list[(*count)++] = ordinal;
+    }
+    if (*count)
+        qsort(list, (size_t)*count, sizeof *list, in_order);
+    return list;
+}
+
+static void complain(stm_view_t *view, int ordinal, const char *what)
+{
+    memset(view, 0, sizeof *view);
+    view->ordinal = ordinal;
+    snprintf(view->problem, sizeof view->problem, "%s", what);
+}
+
+static void read_one(stm_view_t *view, int directory, int ordinal, unsigned what)
+{
+    stm_view_source_t source = {.fd = -1};
+    struct stat info;
+    char name[16];
+
+    snprintf(name, sizeof name, "%d", ordinal);
+    source.fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (source.fd < 0) {
+        complain(view, ordinal,
+                 errno == ENOENT  ? "has vanished"
+                 : errno == ELOOP ? "is a symbolic link, which is refused"
+                                  : strerror(errno));
+        return;
+    }
+    if (fstat(source.fd, &info) != 0 || !S_ISREG(info.st_mode))
+        complain(view, ordinal, "is no ordinary file");
+    else
+        stm_view_read(view, ordinal, &source, what);
+    close(source.fd);
+}
+
+void scan_read(stmstat_scan_t *scan, unsigned what)
+{
+    DIR *directory = opendir(settings.directory);
+    int *ordinals, count;
+
+    memset(scan, 0, sizeof *scan);
+    scan->now = time_now();
+    if (!directory) {
+        snprintf(scan->problem, sizeof scan->problem, "%.200s: %s", settings.directory,
+                 strerror(errno));
+        return;
+    }
+    ordinals = list_ordinals(directory, &count);
+    scan->views = calloc((size_t)count + 1, sizeof *scan->views);
+    for (int i = 0; scan->views && i < count; i++)
+        read_one(&scan->views[scan->count++], dirfd(directory), ordinals[i], what);
+    if (!scan->count)
+        snprintf(scan->problem, sizeof scan->problem,
+                 "%.200s: there are no scoreboards (is it the server's ScoreboardDir?)",
+                 settings.directory);
+    free(ordinals);
+    closedir(directory);
+}
+
+void scan_free(stmstat_scan_t *scan)
+{
+    for (int i = 0; i < scan->count; i++)
+        stm_view_free(&scan->views[i]);
+    free(scan->views);
+    memset(scan, 0, sizeof *scan);
+}
+
+int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size)
+{
+    uint64_t silence = stm_view_silence(view, scan->now);
+
+    *line = '\0';
+    if (*view->problem) {
+        snprintf(line, size, "%s/%d %s", settings.directory, view->ordinal, view->problem);
+        return 2;
+    }
+    if (!view->running)
+        snprintf(line, size, "VP %d: the server has stopped", view->ordinal);
+    else if (!view->present)
+        snprintf(line, size, "VP %d: no process holds its place now", view->ordinal);
+    else if (silence > STM_VIEW_SILENT)
+        snprintf(line, size,
+                 "VP %d (pid %llu): no heartbeat for %llu s: it is stopped, dead, or held by code "
+                 "that does not yield",
+                 view->ordinal, (unsigned long long)view->current.pid,
+                 (unsigned long long)(silence / 1000000u));
+    else if (view->torn)
+        snprintf(line, size, "VP %d: its scoreboard was left in the middle of a change",
+                 view->ordinal);
+    return *line ? 1 : 0;
+}
