@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs each microbenchmark in turn with State Threads 1.9 (PROGRAM.st19) and with ours (PROGRAM).
 
-Prints the medians in ns per operation and their ratio, and writes all samples to a JSON file.
+Prints the medians in CPU ns per operation and their ratio, and writes all samples to a JSON file.
 """
 
 import argparse
@@ -25,7 +25,7 @@ TITLES = {
 
 
 def run(program):
-    """One run: ns per operation and the event system."""
+    """One run: CPU ns per operation and the event system."""
     output = subprocess.run(
         [program], stdout=subprocess.PIPE, timeout=TIMEOUT, check=True, text=True
     ).stdout
@@ -65,12 +65,12 @@ def main():
     args = parser.parse_args()
 
     rows = []
-    print(f"{'ns per operation (median of ' + str(args.rounds) + ')':36}"
+    print(f"{'CPU ns per operation (median of ' + str(args.rounds) + ')':38}"
           f"{'ST 1.9':>12}{'libst':>12}{'ratio':>9}   spread")
     for program in args.programs:
         row = measure(program, args.rounds)
         rows.append(row)
-        print(f"{TITLES.get(row['name'], row['name']):36}{row['st19_ns']:12.1f}"
+        print(f"{TITLES.get(row['name'], row['name']):38}{row['st19_ns']:12.1f}"
               f"{row['ours_ns']:12.1f}{row['ratio']:8.1f}x"
               f"   {spread(row['samples']['st19']):.0f}% {spread(row['samples']['ours']):.0f}%",
               flush=True)
@@ -79,7 +79,7 @@ def main():
     if args.json:
         os.makedirs(os.path.dirname(args.json) or ".", exist_ok=True)
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"unit": "ns per operation", "rounds": args.rounds, "rows": rows}, file,
+            json.dump({"unit": "CPU ns per operation", "rounds": args.rounds, "rows": rows}, file,
                       indent=1)
             file.write("\n")
 
