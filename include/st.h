@@ -1140,11 +1140,11 @@ extern st_vp_t st_vp_self(void);
 extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
 
 /**
- * Tells whether a VP waits in epoll_wait with nothing to run. May be called on any kernel thread and
- * from a signal handler; the answer may be old when it is looked at.
+ * Tells whether a VP waits in epoll_wait with nothing to run. May be called on any kernel thread
+ * and from a signal handler; the answer may be old when it is looked at.
  *
  * @param vp  the VP
- * @return    nonzero if it sleeps
+ * @return nonzero if it sleeps
  * @yields no
  * @since 2.0
  */

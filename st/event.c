@@ -375,7 +375,7 @@ void st__event_turn(struct st_vp *vp)
         delay = fall_asleep(vp, st__timer_delay(vp, left));
     }
     count = wait_events(vp, delay);
-    if (delay != 0)
+    if (idle)
         atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
     if (count < 0) {
         if (errno != EINTR)
