@@ -290,10 +290,10 @@ void stm_children_enforce_cutoffs(void)
         if (!child->cutoff || now < child->cutoff)
             continue;
         if (child->control >= 0) {
-            ap_log_error(
-                APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                "stm: VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: stopping it",
-                child->ordinal, (long)child->pid);
+            ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                         "stm: VP %d of an earlier generation (pid %ld) is past "
+                         "GracefulShutdownTimeout: stopping it",
+                         child->ordinal, (long)child->pid);
             stm_control_send(child->control, STM_CONTROL_STOP);
             close_control(child);
             child->cutoff = now + STOP_GRACE;

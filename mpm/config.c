@@ -194,13 +194,13 @@ static void respect_scoreboard(stm_config_t *config, server_rec *s)
     if (!retained->seats_limit)
         return;
     if (config->num_vps > retained->seats_limit)
-        correct(
-            s, &config->num_vps, retained->seats_limit, "NumVPs",
-            "exceeds what the running server's scoreboard holds (stop and start the server, or set ServerLimit)");
+        correct(s, &config->num_vps, retained->seats_limit, "NumVPs",
+                "exceeds what the running server's scoreboard holds (stop and start the server, "
+                "or set ServerLimit)");
     if (config->max_threads > retained->threads_limit)
-        correct(
-            s, &config->max_threads, retained->threads_limit, "MaxThreads",
-            "exceeds what the running server's scoreboard holds (stop and start the server, or set ThreadLimit)");
+        correct(s, &config->max_threads, retained->threads_limit, "MaxThreads",
+                "exceeds what the running server's scoreboard holds (stop and start the server, "
+                "or set ThreadLimit)");
 }
 
 static int refuse(server_rec *s, const char *message)

@@ -47,7 +47,7 @@ static const char *out_of_range(cmd_parms *cmd, const char *what, const char *te
 static const char *parse_number(cmd_parms *cmd, const char *what, const char *text, range_t range,
                                 int *value)
 {
-    long long number;
+    long long number = 0;
 
     if (!parse_int(text, &number))
         return apr_psprintf(cmd->pool, "%s%s: %s is not a number: must be between %d and %d",
@@ -98,7 +98,7 @@ static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
 {
     range_t range = {(int)sysconf(_SC_PAGESIZE), INT_MAX};
     const char *error = context_error(cmd);
-    int size;
+    int size = 0;
 
     (void)dummy;
     if (!error)
@@ -155,7 +155,7 @@ static const char *set_vp_bind(cmd_parms *cmd, void *dummy, const char *vp_text,
 {
     static const range_t cpus = {0, CPU_SETSIZE - 1};
     const char *error = context_error(cmd);
-    int vp, cpu;
+    int vp = 0, cpu = 0;
 
     (void)dummy;
     if (error || (error = parse_vp(cmd, vp_text, &vp)) ||
@@ -173,7 +173,7 @@ static const char *set_vp_bind(cmd_parms *cmd, void *dummy, const char *vp_text,
 static const char *set_vp_listen(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
 {
     const char *error = context_error(cmd);
-    int vp;
+    int vp = 0;
 
     (void)dummy;
     if (error)
@@ -227,27 +227,13 @@ static const char *set_worker_factor(cmd_parms *cmd, void *dummy, const char *te
     return NULL; /* a waiting connection holds no state thread: there is nothing to weigh */
 }
 
-#define THREADS(member)                                                                            \
-    {                                                                                              \
-        &stm.config.member,                                                                        \
-        {                                                                                          \
-            1, STM_ST_LIMIT                                                                        \
-        }                                                                                          \
-    }
-#define UNLIMITED(member)                                                                          \
-    {                                                                                              \
-        &stm.config.member,                                                                        \
-        {                                                                                          \
-            0, INT_MAX                                                                             \
-        }                                                                                          \
-    }
-static number_t start_threads = THREADS(start_threads);
-static number_t min_spare = THREADS(min_spare);
-static number_t max_spare = THREADS(max_spare);
-static number_t max_threads = THREADS(max_threads);
-static number_t thread_connections = UNLIMITED(thread_connections);
-static number_t vp_connections = UNLIMITED(vp_connections);
-static number_t stall_warning = UNLIMITED(stall_warning);
+static const number_t start_threads = {&stm.config.start_threads, {1, STM_ST_LIMIT}};
+static const number_t min_spare = {&stm.config.min_spare, {1, STM_ST_LIMIT}};
+static const number_t max_spare = {&stm.config.max_spare, {1, STM_ST_LIMIT}};
+static const number_t max_threads = {&stm.config.max_threads, {1, STM_ST_LIMIT}};
+static const number_t thread_connections = {&stm.config.thread_connections, {0, INT_MAX}};
+static const number_t vp_connections = {&stm.config.vp_connections, {0, INT_MAX}};
+static const number_t stall_warning = {&stm.config.stall_warning, {0, INT_MAX}};
 
 #define FOREIGN(name, member)                                                                      \
     AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
@@ -255,6 +241,7 @@ static number_t stall_warning = UNLIMITED(stall_warning);
 
 /* The help of a directive is also what httpd says when its value is missing or empty: it has the
  * range. */
+#define INFO(number)   ((void *)(uintptr_t) & (number)) /* read only: set_number() */
 #define NUMBER_(limit) #limit
 #define NUMBER(limit)  NUMBER_(limit)
 #define THREAD_RANGE   "between 1 and " NUMBER(STM_ST_LIMIT) ": "
@@ -263,29 +250,29 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE1("NumVPs", set_num_vps, NULL, RSRC_CONF,
                   "between 1 and " NUMBER(
                       STM_VP_LIMIT) ": Number of virtual processors, or auto: one per CPU"),
-    AP_INIT_TAKE1("StartThreads", set_number, &start_threads, RSRC_CONF,
+    AP_INIT_TAKE1("StartThreads", set_number, INFO(start_threads), RSRC_CONF,
                   THREAD_RANGE "State threads that each VP starts for each listening socket"),
-    AP_INIT_TAKE1("MinSpareThreads", set_number, &min_spare, RSRC_CONF,
+    AP_INIT_TAKE1("MinSpareThreads", set_number, INFO(min_spare), RSRC_CONF,
                   THREAD_RANGE
                   "Least state threads per listening socket that wait for a connection"),
-    AP_INIT_TAKE1("MaxSpareThreads", set_number, &max_spare, RSRC_CONF,
+    AP_INIT_TAKE1("MaxSpareThreads", set_number, INFO(max_spare), RSRC_CONF,
                   THREAD_RANGE
                   "Most state threads per listening socket that wait for a connection"),
-    AP_INIT_TAKE1("MaxThreads", set_number, &max_threads, RSRC_CONF,
+    AP_INIT_TAKE1("MaxThreads", set_number, INFO(max_threads), RSRC_CONF,
                   THREAD_RANGE "Most state threads of one VP, spare and busy"),
     AP_INIT_TAKE1(
         "StackSize", set_stack_size, NULL, RSRC_CONF,
         "between the page size and 2147483647: Size in bytes of each state thread's stack"),
-    AP_INIT_TAKE1("ThreadConnections", set_number, &thread_connections, RSRC_CONF,
+    AP_INIT_TAKE1("ThreadConnections", set_number, INFO(thread_connections), RSRC_CONF,
                   "Connections that a state thread serves before it yields the VP; 0: unlimited"),
-    AP_INIT_TAKE1("VPConnections", set_number, &vp_connections, RSRC_CONF,
+    AP_INIT_TAKE1("VPConnections", set_number, INFO(vp_connections), RSRC_CONF,
                   "Connections that a VP serves before it is replaced; 0: unlimited"),
     AP_INIT_FLAG("ConnectionStatus", set_flag, &stm.config.connection_status, RSRC_CONF,
                  "Status of each connection in the scoreboards: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm.config.threaded_io, RSRC_CONF,
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
     AP_INIT_TAKE1(
-        "StallWarning", set_number, &stall_warning, RSRC_CONF,
+        "StallWarning", set_number, INFO(stall_warning), RSRC_CONF,
         "between 0 and 2147483647: Milliseconds after which a VP that is held up is logged"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),

@@ -28,7 +28,7 @@ static bool stage_seconds(const char *args, const char *stage, apr_interval_time
 
     if (!found)
         return false;
-    *timeout = apr_time_from_sec(atoi(found + strlen(stage)));
+    *timeout = apr_time_from_sec(strtol(found + strlen(stage), NULL, 10));
     return true;
 }
 

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# mod_mpm_stm.so: the module, with libst and STIOL linked into it. One file is all that a user copies.
+# mod_mpm_stm.so: the module, with libst and STIOL linked into it. One file is all a user copies.
 
 MPM_SOURCES := $(wildcard mpm/*.c)
 MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
+MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden -Impm $(CPPFLAGS) $(APACHE_CFLAGS) $(CFLAGS)
+# httpd's symbols are resolved when it loads the module.
+MPM_LDFLAGS := -shared -Wl,-z,relro,-z,now -Wl,--unresolved-symbols=ignore-all \
+               -Wl,--exclude-libs,ALL
 
 $(MPM_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(OWN_CFLAGS) -fvisibility=hidden -Impm $(CPPFLAGS) $(APACHE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(MPM_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,relro,-z,now -Wl,--unresolved-symbols=ignore-all \
-	    -Wl,--exclude-libs,ALL -o $@ $^ -ldl -lpthread
+	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread
 
 PRODUCTS += $(BUILD)/mod_mpm_stm.so
 -include $(MPM_OBJECTS:.o=.d)

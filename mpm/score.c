@@ -16,7 +16,7 @@
 #include "stiol.h"
 
 #define HEARTBEAT 1000000 /* us */
-#define REFRESH   100000  
+#define REFRESH   100000
 /* Where a process counts that has no block. */
 static stm_score_block_t nowhere;
 static stm_score_listener_t no_listener;
@@ -365,7 +365,9 @@ static int request_done(request_rec *r)
 void stm_score_register_hooks(apr_pool_t *pool)
 {
     STM_ENTER();
-    (void)pool;
+    stm_status_register_hooks(pool);
+    stm_metrics_register_hooks(pool);
+    stm_dashboard_register_hooks(pool);
     ap_hook_pre_connection(connection_made, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_read_request(request_begins, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(request_read, NULL, NULL, APR_HOOK_LAST);
