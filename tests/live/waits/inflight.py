@@ -2,6 +2,7 @@
 """Requests in progress, and the quick request that must not have to wait for them."""
 
 import select
+import threading
 
 from harness.client import request
 
@@ -69,3 +70,21 @@ def prove(server, gate, paths, check=None, held=None, **more):
         else:
             assert response.status == 200, response
     return got
+
+
+def in_threads(count, work):
+    """Runs work(number) in so many threads; the first failure is ours."""
+    failures = []
+
+    def run(number):
+        try:
+            work(number)
+        except BaseException as error:  # pylint: disable=broad-except
+            failures.append(error)
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

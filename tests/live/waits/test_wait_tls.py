@@ -11,7 +11,7 @@ import pytest
 from backends import Valve
 from harness import net, procs, wait_for
 from harness.client import Conn, request
-from inflight import quick
+from inflight import in_threads, quick
 
 CACHE = "SSLSessionCache shmcb:@ROOT@/run/sessions(512000)\n"
 
@@ -76,24 +76,6 @@ def test_100_handshakes_that_stop_half_way(serve):
 
 
 # --- sessions ------------------------------------------------------------------------------------
-
-def in_threads(count, work):
-    """Runs work(number) in so many threads; the first failure is ours."""
-    failures = []
-
-    def run(number):
-        try:
-            work(number)
-        except BaseException as error:  # pylint: disable=broad-except
-            failures.append(error)
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-
 
 def test_session_cache_under_concurrency(serve):
     """Clients that store and resume sessions in shmcb, all at once; two VPs share the cache."""
