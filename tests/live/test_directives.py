@@ -23,7 +23,8 @@ MaxRequestWorkers 150
 MaxConnectionsPerChild 0
 AsyncRequestWorkerFactor 2
 """
-WORKER = EVENT.replace("AsyncRequestWorkerFactor 2\n", "").replace("MaxRequestWorkers", "MaxClients")
+WORKER = EVENT.replace("AsyncRequestWorkerFactor 2\n", "").replace(
+    "MaxRequestWorkers", "MaxClients")
 PREFORK = "StartServers 5\nMaxRequestWorkers 150\nMaxConnectionsPerChild 0\n"
 
 

@@ -11,7 +11,8 @@ BIG = b"0123456789abcdef" * 256 * 1024  # 4 MB
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    made = serve_module.make(tls=True, modules=("http2", "dav", "dav_fs", "dav_lock"), directives="""
+    modules = ("http2", "dav", "dav_fs", "dav_lock")
+    made = serve_module.make(tls=True, modules=modules, directives="""
         Protocols h2 h2c http/1.1
         DavLockDB @ROOT@/dav/lock
         Alias /dav @ROOT@/dav/files

@@ -62,7 +62,7 @@ def mpm_directives(mpm, processes, threads, listeners):
 
 def render(root, *, mpm, processes, threads, modules, directives, ports, tls_port, certificate,
            listen, sized):
-    """The whole httpd.conf. @PORT@, @PORT2@ ..., @TLS_PORT@ and @ROOT@ in directives are filled in."""
+    """The whole httpd.conf; fills in @PORT@, @PORT2@ ..., @TLS_PORT@ and @ROOT@ in directives."""
     loaded = list(dict.fromkeys([*BASE_MODULES, *(["ssl"] if tls_port else []), *modules]))
     all_ports = [*ports, *([tls_port] if tls_port else [])]
     parts = [mpm_module(mpm or MPM)]

@@ -55,7 +55,8 @@ class Server:
         self.exit_status = None  # of the master, as from wait()
         self.one_process = False  # httpd -X: there files stay, with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
-                          "modules": modules, "directives": directives, "listen": listen, "sized": sized}
+                          "modules": modules, "directives": directives, "listen": listen,
+                          "sized": sized}
         self._port_count, self._tls = ports, tls
         self.ports, self.tls_port = [], None
         self._mark = f"STM_TEST_SERVER={os.getpid()}-{self.root.name}"
@@ -110,6 +111,11 @@ class Server:
         self.conf.write_text(config.render(
             self.root, ports=self.ports, tls_port=self.tls_port,
             certificate=net.certificate() if self._tls else None, **self._settings))
+
+    def preload(self, library, variables):
+        """Starts with `library` preloaded, and further environment variables."""
+        others = [self._env["LD_PRELOAD"]] if "LD_PRELOAD" in self._env else []
+        self._env.update({"LD_PRELOAD": ":".join([*others, str(library)]), **variables})
 
     def _choose_ports(self):
         chosen = net.free_ports(self._port_count + (1 if self._tls else 0))
