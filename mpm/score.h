@@ -39,8 +39,8 @@ extern stm_score_vp_t *stm_score;
 bool stm_score_open(void);
 /** A block for the process that is to hold the place; -1: none, said in the log. */
 int stm_score_reserve(int ordinal, unsigned incarnation);
-/** The process has ended: what its block (-1: none) has counted is added to the sums. */
-void stm_score_release(int ordinal, int block);
+/** The process has ended: what its block (index, -1: none) has counted is added to the sums. */
+void stm_score_release(int ordinal, int index);
 /** The server has stopped. */
 void stm_score_stopped(void);
 
@@ -70,6 +70,21 @@ void stm_score_thread_serves(stm_thread_t *thread, bool new_connection);
 void stm_score_thread_rests(stm_thread_t *thread);
 
 void stm_score_register_hooks(apr_pool_t *pool);
+
+/* --- status.c, metrics.c, dashboard.c: pages --- */
+
+struct stm_view;
+/** Views of all VPs, of the request's pool; what: STM_VIEW_... */
+struct stm_view *stm_score_views(request_rec *r, unsigned what, int *count);
+/** A page of such text, never cached. False: the request asks for no page, `status` is the answer.
+ */
+bool stm_page_begin(request_rec *r, const char *type, int *status);
+struct stm_text;
+/** Where text for the client goes. */
+void stm_page_text(request_rec *r, struct stm_text *text);
+void stm_status_register_hooks(apr_pool_t *pool);
+void stm_metrics_register_hooks(apr_pool_t *pool);
+void stm_dashboard_register_hooks(apr_pool_t *pool);
 
 /* --- score_conn.c: rows of connections --- */
 

@@ -313,7 +313,7 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
         if (i == (int)header->blocks)
             header->blocks = (uint64_t)i + 1;
     }
-    header->current = (uint64_t)(i + 1);
+    header->current = i >= 0 ? (uint64_t)i + 1 : 0;
     header->incarnations = incarnation;
     header->generation = (uint64_t)stm.retained->mpm->my_generation;
     end_change(header);

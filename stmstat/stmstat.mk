@@ -27,3 +27,6 @@ install: install-stmstat
 install-stmstat: $(BUILD)/stmstat/stmstat
 	install -d '$(DESTDIR)$(BINDIR)'
 	install -m 755 $< '$(DESTDIR)$(BINDIR)/stmstat'
+
+# The dashboard's page is part of the object.
+$(BUILD)/mpm/dashboard.o: mpm/dashboard.html
