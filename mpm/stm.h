@@ -31,6 +31,7 @@
 #include <unixd.h>
 
 #include "st.h"
+#include "stiol.h"
 #include "stm_limits.h"
 
 extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
@@ -418,6 +419,10 @@ void stm_stall_start(void);
 void stm_stall_end(void);
 void stm_stall_turn(st_utime_t held);
 void stm_stall_thread(stm_thread_t *thread);
+
+/* lock_report.c: debug builds' reports of locks held across a park; NULL in others */
+typedef void (*stm_lock_report_fn)(const stiol_lock_report_t *report);
+stm_lock_report_fn stm_lock_report(void);
 
 /* timed.c */
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
