@@ -43,14 +43,15 @@ def refused(server):
 def test_each_vp_runs_on_its_cpu(serve):
     lines = "\n".join(f"VPBind {vp} {CPUS[vp % len(CPUS)]}" for vp in range(4))
     server = serve(processes=4, directives=lines)
-    assert sorted(affinity(pid) for pid in server.children()) == sorted(
-        str(CPUS[vp % len(CPUS)]) for vp in range(4))
+    cpus = sorted(str(CPUS[vp % len(CPUS)]) for vp in range(4))
+    wait_for(lambda: sorted(map(affinity, server.children())) == cpus, "the last VP to be bound")
 
 
 def test_vps_without_vpbind_are_free(serve):
     server = serve(processes=2, directives=f"VPBind 1 {CPUS[-1]}")
-    found = [os.sched_getaffinity(pid) for pid in server.children()]
-    assert sorted(map(sorted, found)) == sorted([[CPUS[-1]], CPUS])
+    cpus = sorted([[CPUS[-1]], CPUS])
+    wait_for(lambda: sorted(sorted(os.sched_getaffinity(pid)) for pid in server.children())
+             == cpus, "the bound VP to be bound")
     assert os.sched_getaffinity(server.master) == set(CPUS)
 
 
