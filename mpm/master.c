@@ -177,8 +177,8 @@ static int stop_gracefully(server_rec *s)
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
 
-    stm.retained->mpm->shutdown_pending = 0;
-    while (!stm.retained->mpm->shutdown_pending && (!cutoff || apr_time_now() < cutoff)) {
+    /* SIGTERM makes the stop ungraceful whenever it comes, also before we are here. */
+    while (!stm.retained->mpm->is_ungraceful && (!cutoff || apr_time_now() < cutoff)) {
         reap();
         if (!stm_children_alive())
             break;
