@@ -6,7 +6,7 @@
 PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so)
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so slow_names.so)
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
@@ -18,6 +18,10 @@ $(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 	@mkdir -p $(@D)
 	$(CC) $(LIVE_CFLAGS) $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+$(BUILD)/tests/%.so: tests/live/waits/%.c
+	@mkdir -p $(@D)
+	$(CC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS)

@@ -69,7 +69,7 @@ class Gate:
 
     def wait_held(self, count):
         """Until it holds `count`."""
-        wait_for(lambda: self.held >= count, f"{count} held at a gate ({self.held} are)", 60)
+        wait_for(lambda: self.held >= count, f"{count} held at a gate", 60)
 
 
 class FileGate:
@@ -105,7 +105,7 @@ class FileGate:
 
     def wait_held(self, count):
         """Until it holds `count`."""
-        wait_for(lambda: self.come >= count, f"{count} processes held ({self.come} are)", 60)
+        wait_for(lambda: self.come >= count, f"{count} processes held", 60)
 
     def end(self):
         """Gives the file back."""
