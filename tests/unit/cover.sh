@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# A test in TAP form: every call that include/st.h declares is made by some unit test, and every call
-# of State Threads 1.9 by the program that is compared with it. unit.mk puts it beside the others;
-# run from the top folder.
+# A test in TAP form: every call that include/st.h declares is made by some unit test, and every
+# call of State Threads 1.9 by the program that is compared with it. unit.mk puts it beside the
+# others; run from the top folder.
 
 calls=$(sed -n 's/^extern [^(]*[ *]\(st_[a-z0-9_]*\)(.*/\1/p' include/st.h)
 old=$(awk '/@since/ { since = $3 } match($0, /^extern .*[ *]st_[a-z0-9_]+\(/) {

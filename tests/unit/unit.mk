@@ -83,7 +83,8 @@ ifneq ($(ST19_HEADER),)
 else
 	@echo "State Threads 1.9 (package libst-dev) is missing: the tests are not run against it" >&2
 endif
-	@tests/unit/run.sh $(UNIT_DIR)/test_cover $(UNIT_PROGRAMS) $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
+	@tests/unit/run.sh $(UNIT_DIR)/test_cover $(UNIT_PROGRAMS) \
+	    $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
 	    $(call unit_programs,$(BUILD)/faults/tests/unit,$(UNIT_SUBJECTS))
 
 test-unit-asan: need-cmocka
