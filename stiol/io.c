@@ -4,6 +4,8 @@
  * (MSG_DONTWAIT, RWF_NOWAIT), and parked for when there is nothing yet. Nonblocking descriptors and
  * files are passed through at once. connect() and sendfile() are in connect.c.
  */
+#include <limits.h>
+
 #include "stiol_int.h"
 
 /* One call, in the form that fits all: what to read or write, and how. */
@@ -55,6 +57,15 @@ static int wait_for_turn(stiol__vp_t *vp, const transfer_t *transfer)
 
 /* --- one try --- */
 
+static size_t length_of(const struct iovec *parts, size_t count)
+{
+    size_t length = 0;
+
+    for (size_t i = 0; i < count; i++)
+        length += parts[i].iov_len;
+    return length;
+}
+
 static ssize_t try_socket(const transfer_t *transfer)
 {
     struct msghdr own = {.msg_iov = transfer->parts, .msg_iovlen = transfer->count};
@@ -67,8 +78,21 @@ static ssize_t try_socket(const transfer_t *transfer)
                         : sendmsg(transfer->fd, message, flags);
 }
 
-/* For what knows no RWF_NOWAIT: asks first. Another process may be quicker in between, then it
- * waits. */
+/* At most PIPE_BUF bytes: what fits into a pipe that poll() calls writable, and goes there as one
+ * piece. */
+static ssize_t write_a_little(const transfer_t *transfer)
+{
+    const struct iovec *part = transfer->parts;
+
+    if (length_of(transfer->parts, transfer->count) <= PIPE_BUF)
+        return writev(transfer->fd, transfer->parts, (int)transfer->count);
+    while (part->iov_len == 0)
+        part++;
+    return write(transfer->fd, part->iov_base, part->iov_len < PIPE_BUF ? part->iov_len : PIPE_BUF);
+}
+
+/* For what knows no RWF_NOWAIT (pipes before Linux 6.4): asks first. If another process is quicker
+ * in between, the call waits. */
 static ssize_t try_after_poll(const transfer_t *transfer)
 {
     struct pollfd one = {.fd = transfer->fd, .events = transfer->in ? POLLIN : POLLOUT};
@@ -79,30 +103,24 @@ static ssize_t try_after_poll(const transfer_t *transfer)
     if (rc <= 0)
         return -1;
     return transfer->in ? readv(transfer->fd, transfer->parts, (int)transfer->count)
-                        : writev(transfer->fd, transfer->parts, (int)transfer->count);
+                        : write_a_little(transfer);
 }
 
 static ssize_t try_stream(const transfer_t *transfer)
 {
-    ssize_t n = transfer->in
-                    ? preadv2(transfer->fd, transfer->parts, (int)transfer->count, -1, RWF_NOWAIT)
-                    : pwritev2(transfer->fd, transfer->parts, (int)transfer->count, -1, RWF_NOWAIT);
+    ssize_t n;
 
+    if (STIOL_OFF(STIOL_NO_NOWAIT))
+        return try_after_poll(transfer);
+    n = transfer->in
+            ? preadv2(transfer->fd, transfer->parts, (int)transfer->count, -1, RWF_NOWAIT)
+            : pwritev2(transfer->fd, transfer->parts, (int)transfer->count, -1, RWF_NOWAIT);
     if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != ESPIPE && errno != EINVAL))
         return n;
     return try_after_poll(transfer);
 }
 
 /* --- the whole call --- */
-
-static size_t length_of(const struct iovec *parts, size_t count)
-{
-    size_t length = 0;
-
-    for (size_t i = 0; i < count; i++)
-        length += parts[i].iov_len;
-    return length;
-}
 
 /* Moves on by n bytes. */
 static void advance(transfer_t *transfer, size_t n)

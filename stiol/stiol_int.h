@@ -208,7 +208,8 @@ enum {
     STIOL_NO_POST = 8,     /* trap 4 */
     STIOL_NO_TSD = 16,     /* trap 5: one set of values for all */
     STIOL_NO_TSD_END = 32, /* trap 5: values are left behind */
-    STIOL_NO_FORGET = 64   /* what was known of a closed descriptor is kept */
+    STIOL_NO_FORGET = 64,  /* what was known of a closed descriptor is kept */
+    STIOL_NO_NOWAIT = 128  /* as if the kernel knew no RWF_NOWAIT */
 };
 
 #ifdef STIOL_TESTING

@@ -2,6 +2,8 @@
 /*
  * The tests' common ground: see harness.h.
  */
+#include <dirent.h>
+
 #include "harness.h"
 
 #define SECONDS     60 /* after which a test is taken to hang; ends the run, decides no test */
@@ -11,6 +13,10 @@
 
 static const char *const thread_objects[] = {"libthreads.so", NULL};
 const stiol_config_t test_config = {.thread_objects = thread_objects};
+
+#ifdef SHIM_CMOCKA_H
+jmp_buf shim_test;
+#endif
 
 static char record[4096];
 static size_t recorded;
@@ -37,6 +43,25 @@ static void hung(int signal_number)
     _exit(HUNG);
 }
 
+static int tasks_before; /* when the child had one kernel thread */
+
+static int count_tasks(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    int count = -2;
+
+    CHECK(dir != NULL);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+int kernel_threads(void)
+{
+    return count_tasks() - tasks_before + 1;
+}
+
 static int run_child(void (*before)(void), void (*body)(void), void (*after)(void))
 {
     int status;
@@ -47,6 +72,7 @@ static int run_child(void (*before)(void), void (*body)(void), void (*after)(voi
     if (pid == 0) {
         signal(SIGALRM, hung);
         alarm(SECONDS);
+        tasks_before = count_tasks();
         if (before != NULL)
             before();
         body();
@@ -159,6 +185,15 @@ void *ticker(void *arg)
         ++*ticks;
         st_thread_yield();
     }
+    return NULL;
+}
+
+void *tell(void *arg)
+{
+    for (int i = 0; i < 50; i++)
+        st_thread_yield();
+    note('t');
+    CHECK(write(*(int *)arg, "x", 1) == 1);
     return NULL;
 }
 

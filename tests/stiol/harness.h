@@ -12,6 +12,10 @@
 #include "objects/table.h"
 
 #include <cmocka.h>
+#ifdef SHIM_CMOCKA_H
+#define cmocka_run_group_tests(tests, setup, teardown)                                             \
+    cmocka_run_group_tests_name(#tests, tests, setup, teardown)
+#endif
 
 /* Rows of a test table; the body runs in a child: VP_TEST on a VP with STIOL started, RAW_TEST
  * without either. */
@@ -56,10 +60,15 @@ extern void settle(void); /* lets all that are ready run, and I/O be polled, for
 /* Spawned, counts in *(int *)arg how often it had its turn, until `stop_ticking`. */
 extern void *ticker(void *arg);
 extern bool stop_ticking;
+/* Spawned, has some turns, notes 't' and writes a byte to *(int *)arg: only then may the other end
+ * let go. */
+extern void *tell(void *arg);
 
 /* A kernel thread that is no VP. */
 extern pthread_t kernel_thread(void *(*start)(void *), void *arg);
 extern void join_kernel_thread(pthread_t id);
+/* How many there are, the VP's included; an emulator's own are not counted. */
+extern int kernel_threads(void);
 
 /* Runs body in another child with `off` switched off; its exit status, 124 if it hung. */
 extern int without(unsigned off, void (*body)(void));

@@ -91,7 +91,7 @@ static void *use_shared(void *arg)
 static void share_with_a_process(apr_lockmech_e mechanism)
 {
     char name[] = "/tmp/stiol-apr-XXXXXX";
-    int ticks = 0, fds[2], status, fd = mkstemp(name);
+    int back[2], there[2], status, fd = mkstemp(name);
     char c;
     pid_t pid;
 
@@ -99,20 +99,20 @@ static void share_with_a_process(apr_lockmech_e mechanism)
     CHECK(fd >= 0 && close(fd) == 0 && unlink(name) == 0); /* APR makes it */
     if (apr_proc_mutex_create(&shared, name, mechanism, pool) != APR_SUCCESS)
         skip_test("not supported here");
-    CHECK(pipe(fds) == 0);
+    CHECK(pipe(back) == 0 && pipe(there) == 0);
     pid = fork();
     if (pid == 0) {
         if (apr_proc_mutex_child_init(&shared, name, pool) != APR_SUCCESS ||
-            apr_proc_mutex_lock(shared) != APR_SUCCESS || write(fds[1], "x", 1) != 1)
+            apr_proc_mutex_lock(shared) != APR_SUCCESS || write(back[1], "x", 1) != 1 ||
+            read(there[0], &c, 1) != 1)
             _exit(1);
-        usleep(10000);
         _exit(apr_proc_mutex_unlock(shared) == APR_SUCCESS ? 0 : 2);
     }
-    CHECK(read(fds[0], &c, 1) == 1);
-    spawn(ticker, &ticks);
-    CHECK(apr_proc_mutex_lock(shared) == APR_SUCCESS && ticks > 1);
+    CHECK(read(back[0], &c, 1) == 1);
+    spawn(tell, &there[1]);
+    CHECK(apr_proc_mutex_lock(shared) == APR_SUCCESS);
+    CHECK(strcmp(noted(), "t") == 0);
     CHECK(apr_proc_mutex_unlock(shared) == APR_SUCCESS);
-    stop_ticking = true;
     spawn(use_shared, NULL);
     spawn(use_shared, NULL);
     reap();

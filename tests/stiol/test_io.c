@@ -247,6 +247,19 @@ static void writes_to_pipes_give_way(void)
     writes_give_way(make_pipe, 1);
 }
 
+/* Two parts that together fit into a pipe's atomic unit are one message for the reader. */
+static void a_line_is_written_whole(void)
+{
+    struct iovec parts[2] = {{"two", 3}, {"parts", 5}};
+    char data[16];
+    int fds[2];
+
+    CHECK(call->pipe2(fds, O_DIRECT) == 0);
+    CHECK(call->writev(fds[1], parts, 2) == 8);
+    CHECK(call->read(fds[0], data, sizeof(data)) == 8);
+    CHECK(call->close(fds[0]) == 0 && call->close(fds[1]) == 0);
+}
+
 static void *log_lines(void *arg)
 {
     char line[200];
@@ -255,6 +268,15 @@ static void *log_lines(void *arg)
     for (int i = 0; i < 1000; i++)
         CHECK(call->write(*(int *)arg, line, sizeof(line)) == sizeof(line));
     return NULL;
+}
+
+/* And where the kernel knows no RWF_NOWAIT. */
+static void older_kernels_pipes_give_way_too(void)
+{
+    stiol__off = STIOL_NO_NOWAIT;
+    reads_of_pipes_give_way();
+    writes_to_pipes_give_way();
+    a_line_is_written_whole();
 }
 
 /* A piped logger that is slow: lines of several state threads do not mix, and none holds up the
@@ -525,6 +547,8 @@ int main(void)
         VP_TEST(socket_timeouts_are_kept),
         VP_TEST(writes_to_blocking_sockets_give_way),
         VP_TEST(writes_to_pipes_give_way),
+        VP_TEST(a_line_is_written_whole),
+        VP_TEST(older_kernels_pipes_give_way_too),
         VP_TEST(a_slow_piped_logger_holds_up_nobody),
         VP_TEST(a_broken_pipe_is_told),
         VP_TEST(sendfile_gives_way),

@@ -495,7 +495,6 @@ static void locks_on_files_give_way(void)
 
     CHECK(fd >= 0 && pipe(there) == 0 && pipe(back) == 0);
     for (int how = 0; how <= 4; how++) {
-        int ticks = 0;
         pid_t pid = fork();
 
         if (pid == 0) {
@@ -504,17 +503,15 @@ static void locks_on_files_give_way(void)
             if (take_lock(own, how) != 0 || write(back[1], "x", 1) != 1 ||
                 read(there[0], &c, 1) != 1)
                 _exit(1);
-            usleep(5000);
             _exit(drop_lock(own, how));
         }
         CHECK(call->read(back[0], &c, 1) == 1);
-        stop_ticking = false;
-        st_thread_t tick = st_thread_create(ticker, &ticks, 1, 0);
-        CHECK(write(there[1], "x", 1) == 1);
-        CHECK(take_lock(fd, how) == 0 && ticks > 1);
+        forget_notes();
+        spawn(tell, &there[1]);
+        CHECK(take_lock(fd, how) == 0);
+        CHECK(strcmp(noted(), "t") == 0);
         CHECK(drop_lock(fd, how) == 0);
-        stop_ticking = true;
-        CHECK(st_thread_join(tick, NULL) == 0);
+        reap();
         CHECK(call->waitpid(pid, &status, 0) == pid && status == 0);
     }
     CHECK(call->flock(fd, LOCK_EX | LOCK_NB) == 0 && call->flock(fd, LOCK_UN) == 0);

@@ -39,6 +39,7 @@ static void threads_are_state_threads(void)
 }
 
 static pthread_t own_ids[3];
+static bool may_end;
 
 static void *see_own_id(void *arg)
 {
@@ -49,6 +50,8 @@ static void *see_own_id(void *arg)
     CHECK(pthread_equal(own_ids[i], call->pthread_self()));
     CHECK(call->pthread_setname_np(own_ids[i], "name") == 0);
     CHECK(call->pthread_join(own_ids[i], NULL) == EDEADLK);
+    while (i == 2 && !may_end)
+        st_thread_yield();
     return NULL;
 }
 
@@ -70,6 +73,7 @@ static void every_thread_has_its_own_id(void)
     settle();
     CHECK(own_ids[2] != 0 && call->pthread_join(own_ids[2], NULL) == EINVAL);
     CHECK(call->pthread_detach(own_ids[2]) == EINVAL);
+    may_end = true;
     reap();
 }
 
@@ -97,8 +101,6 @@ static void *join_it(void *arg)
     note('j');
     return NULL;
 }
-
-static bool may_end;
 
 static void *end_when_told(void *arg)
 {
