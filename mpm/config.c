@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "score.h"
 #include "stm.h"
 
 /* The user's guide's defaults. */
@@ -246,13 +247,16 @@ static int check_bindings(const stm_config_t *config, apr_pool_t *p, server_rec 
 static int check_scoreboard_dir(const stm_config_t *config, apr_pool_t *p, server_rec *s)
 {
     apr_finfo_t info;
-    const char *path;
+    const char *path, *message;
 
     if (!config->scoreboard_dir)
         return OK;
     path = ap_server_root_relative(p, config->scoreboard_dir);
-    if (path && apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_DIR)
-        return OK;
+    if (path && apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS &&
+        info.filetype == APR_DIR) {
+        message = stm_score_check(path, config->num_vps, p);
+        return message ? refuse(s, message) : OK;
+    }
     return refuse(
         s, apr_psprintf(
                p, "ScoreboardDir: %s is not an existing directory; create it before httpd starts",

@@ -35,6 +35,8 @@ extern stm_score_vp_t *stm_score;
 
 /* --- score_file.c: in the master --- */
 
+/** Why the directory cannot have the scoreboards of so many VPs; NULL if it can. */
+const char *stm_score_check(const char *path, int vps, apr_pool_t *pool);
 /** Makes the files that are missing. False: the server cannot start; said in the log. */
 bool stm_score_open(void);
 /** A block for the process that is to hold the place; -1: none, said in the log. */

@@ -200,17 +200,46 @@ static bool make_file(int ordinal, int directory)
     return made;
 }
 
-static bool open_directory(const char *path, int *directory)
+/* NULL if the directory may be used; it is then open. */
+static const char *why_no_directory(const char *path, int *directory)
 {
     struct stat info;
 
     STM_ENTER();
     *directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*directory < 0 || fstat(*directory, &info) != 0)
-        return complain("cannot be opened", path, errno);
+        return strerror(errno);
     if (info.st_mode & S_IWOTH)
-        return complain("everybody may write to this directory, which is refused", path, 0);
-    return true;
+        return "everybody may write to this directory, which is refused";
+    return NULL;
+}
+
+static bool open_directory(const char *path, int *directory)
+{
+    const char *reason = why_no_directory(path, directory);
+
+    STM_ENTER();
+    return !reason || complain(reason, path, 0);
+}
+
+const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
+{
+    int directory;
+    const char *reason = why_no_directory(path, &directory), *message = NULL;
+    char name[16];
+
+    STM_ENTER();
+    if (reason)
+        message = apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
+    for (int i = 0; !message && i < vps; i++) {
+        apr_snprintf(name, sizeof name, "%d", i);
+        reason = why_not_ours(directory, name);
+        if (reason)
+            message = apr_psprintf(pool, "ScoreboardDir: %s/%s: %s", path, name, reason);
+    }
+    if (directory >= 0)
+        close(directory);
+    return message;
 }
 
 /* The directory stays what it was at the first start: running VPs write there. */
