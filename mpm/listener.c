@@ -26,7 +26,9 @@
 
 static bool may_accept(const stm_listener_t *listener)
 {
-    return !listener->ready && (listener->idle || stm_thread_can_start());
+    int room = stm.config.max_threads - stm.vp.threads;
+
+    return listener->line_length < listener->idle_threads + room;
 }
 
 static void pause_accepting(stm_listener_t *listener)
@@ -166,6 +168,7 @@ stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
         if (!listener->ready)
             listener->ready_tail = &listener->ready;
         conn->queued = NULL;
+        listener->line_length--;
     }
     return conn;
 }
@@ -174,11 +177,13 @@ static void line_up(stm_listener_t *listener, stm_conn_t *conn)
 {
     *listener->ready_tail = conn;
     listener->ready_tail = &conn->queued;
+    listener->line_length++;
 }
 
-/* MaxThreads is reached: a thread that waits at another socket makes room. */
-static void ask_for_room(const stm_listener_t *needy)
+/** MaxThreads is reached: a thread that waits at another socket makes room. */
+void stm_listener_ask_for_room(const stm_listener_t *needy)
 {
+    STM_ENTER();
     for (int i = 0; i < stm.vp.listener_count; i++) {
         stm_listener_t *other = &stm.vp.listeners[i];
 
@@ -189,21 +194,13 @@ static void ask_for_room(const stm_listener_t *needy)
     }
 }
 
-/** The connection is ready: a waiting thread, a new one, or the line. */
+/** The connection is ready for a state thread. */
 void stm_listener_enqueue(stm_conn_t *conn)
 {
     STM_ENTER();
-    stm_listener_t *listener = conn->listener;
-
     stm_conn_set_state(conn, STM_CONN_QUEUED);
-    if (!stm_thread_wake(listener, conn) &&
-        !(stm_thread_can_start() && stm_thread_start(listener, conn))) {
-        line_up(listener, conn);
-        ask_for_room(listener);
-    }
-    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm.config.min_spare &&
-        stm_thread_can_start())
-        stm_thread_start(listener, NULL);
+    line_up(conn->listener, conn);
+    stm_thread_call(conn->listener);
 }
 
 /** A thread has ended: lines that had to wait for MaxThreads may go on. */
@@ -211,17 +208,8 @@ void stm_listeners_feed(void)
 {
     STM_ENTER();
     for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_listener_t *listener = &stm.vp.listeners[i];
-
-        while (listener->ready && stm_thread_can_start()) {
-            stm_conn_t *conn = stm_listener_dequeue(listener);
-
-            if (!stm_thread_start(listener, conn)) {
-                line_up(listener, conn);
-                return;
-            }
-        }
-        stm_listener_resume(listener);
+        stm_thread_call(&stm.vp.listeners[i]);
+        stm_listener_resume(&stm.vp.listeners[i]);
     }
 }
 
@@ -270,7 +258,7 @@ bool stm_listeners_open(void)
         stm_listener_t *listener = &vp->listeners[i];
 
         for (int n = 0; n < stm.config.start_threads && stm_thread_can_start(); n++) {
-            if (!stm_thread_start(listener, NULL) && n == 0)
+            if (!stm_thread_start(listener, false) && n == 0)
                 return false;
         }
         stm_listener_resume(listener);

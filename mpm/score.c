@@ -167,15 +167,6 @@ static void copy_rebound(void)
     STM_SCORE_SET(stm_score, helper_calls, counters.resolve.parked);
 }
 
-static int line_length(const stm_listener_t *listener)
-{
-    int length = 0;
-
-    for (const stm_conn_t *conn = listener->ready; conn; conn = conn->queued)
-        length++;
-    return length;
-}
-
 /* For a listening socket the kernel gives the queue's length and its limit in these two. */
 static void copy_accept_queue(const stm_listener_t *listener)
 {
@@ -195,7 +186,7 @@ static void copy_listeners(void)
 
         STM_SCORE_SET(listener->score, threads, listener->threads);
         STM_SCORE_SET(listener->score, threads_spare, listener->idle_threads);
-        STM_SCORE_SET(listener->score, queued, line_length(listener));
+        STM_SCORE_SET(listener->score, queued, listener->line_length);
         STM_SCORE_SET(listener->score, accepting, listener->accepting);
         if (stm.vp.state == STM_VP_RUNNING)
             copy_accept_queue(listener);

@@ -201,10 +201,10 @@ struct stm_conn {
 struct stm_thread {
     st_thread_t st;
     stm_listener_t *listener;
-    stm_conn_t *job;    /**< handed over while it was idle */
     stm_conn_t *conn;   /**< that it serves now; NULL: none */
     stm_thread_t *idle; /**< next among the listener's idle ones */
     int slot;           /**< its worker slot in the core scoreboard, -1: none was free */
+    bool called;        /**< was woken or started for the line */
     bool retire;        /**< was woken to end, not to serve */
     stm_thread_t *next, **previous; /**< all threads of the VP */
     int unyielded;                  /**< connections served since its last yield */
@@ -224,6 +224,8 @@ struct stm_listener {
     int threads, idle_threads;
     stm_thread_t *idle;              /**< last in, first out */
     stm_conn_t *ready, **ready_tail; /**< connections in line for a state thread */
+    int line_length;                 /**< of them */
+    bool coming;                     /**< a thread is called for them and not there yet */
     int free_accepts;         /**< accepts although it is above its share: the others did not */
     unsigned others_accepted; /**< by the other VPs, when it was held back */
     int backoff_ms;
@@ -361,6 +363,7 @@ void stm_listener_resume(stm_listener_t *listener);
 void stm_listener_hold(stm_listener_t *listener, st_utime_t delay);
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
 void stm_listeners_feed(void);
+void stm_listener_ask_for_room(const stm_listener_t *needy);
 
 /* balance.c */
 bool stm_balance_above_share(void);
@@ -368,8 +371,8 @@ void stm_balance_publish(void);
 unsigned stm_balance_others_accepted(void);
 
 /* thread.c */
-bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job);
-bool stm_thread_wake(stm_listener_t *listener, stm_conn_t *job);
+bool stm_thread_start(stm_listener_t *listener, bool called);
+void stm_thread_call(stm_listener_t *listener);
 void stm_threads_interrupt(void);
 bool stm_thread_can_start(void);
 int stm_thread_retire(stm_listener_t *listener, int count);

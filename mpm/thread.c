@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State threads of a listener: each takes one ready connection after the other; between two it
- * waits, last in, first out. At least MinSpareThreads and at most MaxSpareThreads of a listener
- * wait; MaxThreads bounds all of a VP.
+ * State threads of a listener: each takes one ready connection after the other from the line; when
+ * it is empty it waits, last in, first out. A thread that takes one calls the next thread for the
+ * rest: that one runs when the first parks, and most often the line is empty by then. So as many
+ * threads are used as connections really wait in modules, on stacks that are still in the cache. At
+ * least MinSpareThreads and at most MaxSpareThreads of a listener wait; MaxThreads bounds all of a
+ * VP.
  */
 #include <errno.h>
 #include <limits.h>
@@ -11,13 +14,8 @@
 #include "score.h"
 #include "stm.h"
 
-static stm_conn_t *take_job(stm_thread_t *thread)
-{
-    stm_conn_t *conn = thread->job;
-
-    thread->job = NULL;
-    return conn;
-}
+/* Connections that a thread serves in a row at most before the scheduler may look for events. */
+#define LONGEST_ROW 16
 
 /* Waits for a connection. False: the thread is to end. */
 static bool wait_idle(stm_thread_t *thread)
@@ -29,7 +27,7 @@ static bool wait_idle(stm_thread_t *thread)
     listener->idle = thread;
     listener->idle_threads++;
     stm_listener_resume(listener);
-    while (!thread->job && !thread->retire)
+    while (!thread->called && !thread->retire)
         st_thread_park(ST_UTIME_NO_TIMEOUT);
     return !thread->retire;
 }
@@ -39,17 +37,29 @@ static bool enough_spares(const stm_listener_t *listener)
     return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm.config.max_spare;
 }
 
+/* The thread that was called for the line is there. */
+static void arrive(stm_thread_t *thread)
+{
+    if (thread->called)
+        thread->listener->coming = false;
+    thread->called = false;
+}
+
 /* The next connection that this thread is to serve; NULL: the thread is to end. */
 static stm_conn_t *next_job(stm_thread_t *thread)
 {
-    for (;;) {
-        stm_conn_t *conn = take_job(thread);
+    stm_listener_t *listener = thread->listener;
 
-        if (!conn)
-            conn = stm_listener_dequeue(thread->listener);
-        if (conn)
+    for (;;) {
+        stm_conn_t *conn;
+
+        arrive(thread);
+        conn = stm_listener_dequeue(listener);
+        if (conn) {
+            stm_thread_call(listener);
             return conn;
-        if (enough_spares(thread->listener) || !wait_idle(thread))
+        }
+        if (enough_spares(listener) || !wait_idle(thread))
             return NULL;
     }
 }
@@ -57,7 +67,11 @@ static stm_conn_t *next_job(stm_thread_t *thread)
 /* ThreadConnections: other threads get their turn after so many connections without a wait. */
 static void yield_if_due(stm_thread_t *thread)
 {
-    if (stm.config.thread_connections && ++thread->unyielded >= stm.config.thread_connections) {
+    int row = stm.config.thread_connections;
+
+    if (row == 0 || row > LONGEST_ROW)
+        row = LONGEST_ROW;
+    if (++thread->unyielded >= row) {
         thread->unyielded = 0;
         st_thread_yield();
     }
@@ -108,8 +122,8 @@ static void complain_no_stack(void)
                  stm.vp.ordinal, stm.vp.threads, (unsigned long)stm.config.stack_size);
 }
 
-/** Starts a state thread, with its first connection or (NULL) as a spare. */
-bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job)
+/** Starts a state thread. It takes a connection from the line, or waits for one. */
+bool stm_thread_start(stm_listener_t *listener, bool called)
 {
     STM_ENTER();
     stm_thread_t *thread = calloc(1, sizeof *thread);
@@ -118,7 +132,7 @@ bool stm_thread_start(stm_listener_t *listener, stm_conn_t *job)
     if (!thread)
         return false;
     thread->listener = listener;
-    thread->job = job;
+    thread->called = called;
     thread->st = st_thread_create(thread_main, thread, 0, stack_size);
     if (!thread->st) {
         complain_no_stack();
@@ -156,17 +170,34 @@ static stm_thread_t *pop_idle(stm_listener_t *listener)
     return thread;
 }
 
-/** Hands the connection to a waiting thread. False: none waits. */
-bool stm_thread_wake(stm_listener_t *listener, stm_conn_t *job)
+static void keep_spares(stm_listener_t *listener)
+{
+    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm.config.min_spare &&
+        stm_thread_can_start())
+        stm_thread_start(listener, false);
+}
+
+/**
+ * Calls a thread for the listener's line, unless one is coming already: a waiting one, or a new
+ * one. At MaxThreads the line waits until a thread has time.
+ */
+void stm_thread_call(stm_listener_t *listener)
 {
     STM_ENTER();
-    stm_thread_t *thread = pop_idle(listener);
+    stm_thread_t *thread;
 
-    if (!thread)
-        return false;
-    thread->job = job;
-    st_thread_unpark(thread->st);
-    return true;
+    if (listener->coming || !listener->ready)
+        return;
+    thread = pop_idle(listener);
+    if (thread) {
+        thread->called = true;
+        st_thread_unpark(thread->st);
+    } else if (!stm_thread_can_start() || !stm_thread_start(listener, true)) {
+        stm_listener_ask_for_room(listener);
+        return;
+    }
+    listener->coming = true;
+    keep_spares(listener);
 }
 
 /** Lets `count` of the listener's waiting threads end. Returns how many there were. */
