@@ -306,21 +306,28 @@ static void a_left_entry_does_not_fire_the_next(void)
     st_watch_free(&timer);
 }
 
+/* What the memory holds afterwards is nobody's business: deadlines long past, or far away. */
 static void free_lets_the_memory_go(void)
 {
-    for (int i = 0; i < 100; i++) {
-        st_watch_t *timer = malloc(sizeof(*timer));
+    enum { COUNT = 100 };
+    st_watch_t *timers = calloc(COUNT, sizeof(*timers));
 
-        st_watch_init(timer, -1, 0, note);
-        assert_ok(st_watch_arm(timer, 0, 1000));
+    for (int i = 0; i < COUNT; i++) {
+        st_watch_init(&timers[i], -1, 0, note);
+        assert_ok(st_watch_arm(&timers[i], 0, 1000));
         if (i % 2)
-            st_watch_disarm(timer);
-        st_watch_free(timer);
-        memset(timer, i % 4 < 2 ? 0 : 0xa5, sizeof(*timer)); /* 0: a deadline long past */
-        free(timer);
+            st_watch_disarm(&timers[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        st_watch_free(&timers[i]);
+        memset(&timers[i], i % 4 < 2 ? 0 : 0xa5, sizeof(timers[i]));
     }
     unit_advance(5000);
     assert_int_equal(seen.calls, 0);
+    for (int i = 0; i < COUNT; i++)
+        for (size_t byte = 0; byte < sizeof(timers[i]); byte++)
+            assert_int_equal(((unsigned char *)&timers[i])[byte], i % 4 < 2 ? 0 : 0xa5);
+    free(timers);
 }
 
 /* --- in the callback -------------------------------------------------------------------------- */
