@@ -27,6 +27,7 @@ static void register_hooks(apr_pool_t *p)
     static const char *const before_core[] = {"core.c", NULL};
 
     (void)p;
+    stm_small_file_register();
     ap_hook_open_logs(stm_open_logs, NULL, before_core, APR_HOOK_REALLY_FIRST);
     /* The daemon detaches in pre_config: before any other module has opened anything. */
     ap_hook_pre_config(stm_pre_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
@@ -40,6 +41,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     stm_score_register_hooks(p);
+    ap_hook_insert_filter(stm_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }
 

@@ -435,6 +435,10 @@ apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t 
 void stm_first_byte_configure(server_rec *s);
 apr_interval_time_t stm_first_byte_timeout(void);
 
+/* small_file.c */
+void stm_small_file_register(void);
+void stm_insert_filter(request_rec *r);
+
 /* netbucket.c */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket);
 
