@@ -244,6 +244,14 @@ void stm_vp_retire(void)
     stm_vp_leave();
 }
 
+/* Of connections, of the state threads that serve them, and of modules' own state threads. */
+static void end_waits(void)
+{
+    stm_conns_shutdown();
+    stiol_end_waits();
+    stm_threads_interrupt();
+}
+
 /** Ends all connections and exits. */
 void stm_vp_stop(void)
 {
@@ -256,8 +264,7 @@ void stm_vp_stop(void)
     stm_score_state(STM_VP_STOPPING);
     if (before == STM_VP_RUNNING)
         no_more_connections();
-    stm_conns_shutdown();
-    stm_threads_interrupt();
+    end_waits();
     st_thread_unpark(stm.vp.main);
 }
 
@@ -291,8 +298,7 @@ static bool wait_for_the_last(void)
 
     while (!idle() && st_utime() < until) {
         st_thread_park(STOP_NUDGE);
-        stm_conns_shutdown();
-        stm_threads_interrupt();
+        end_waits();
     }
     return idle();
 }

@@ -52,7 +52,7 @@ static int wait_for_turn(stiol__vp_t *vp, const transfer_t *transfer)
     rc = stiol__wait_fd(transfer->fd, transfer->in ? POLLIN : POLLOUT, limit);
     if (rc == 0)
         errno = EAGAIN; /* as the socket's timeout says it */
-    return rc > 0 ? 0 : -1;
+    return rc > 0 ? 0 : stiol__failed(vp);
 }
 
 /* --- one try --- */
@@ -395,7 +395,7 @@ static int await_connection(stiol__vp_t *vp, int fd)
     rc = stiol__wait_fd(fd, POLLIN, stiol__socket_timeout(fd, SO_RCVTIMEO));
     if (rc == 0)
         errno = EAGAIN;
-    return rc > 0 ? 0 : -1;
+    return rc > 0 ? 0 : stiol__failed(vp);
 }
 
 int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int flags)

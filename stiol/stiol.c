@@ -40,6 +40,8 @@ static void thread_ended(void *data)
     if (self->ending)
         return;
     self->ending = true;
+    if (self->ours)
+        stiol__unlist(self);
     if (self->tsd != NULL && stiol__become(self) == 0) {
         stiol__tsd_end(self);
         (void)st_thread_setspecific(key, NULL);
@@ -184,6 +186,18 @@ void stiol_stop(void)
     stiol__vp = NULL;
     free(vp->owners);
     free(vp);
+}
+
+void stiol_end_waits(void)
+{
+    stiol__vp_t *vp = stiol__vp;
+
+    if (vp == NULL)
+        return;
+    vp->ending = true;
+    for (const stiol__thread_t *thread = vp->threads; thread != NULL; thread = thread->next)
+        if (thread->thread != NULL) /* else it has not run yet */
+            st_thread_interrupt(thread->thread);
 }
 
 void stiol_get_counters(stiol_counters_t *counters)

@@ -57,6 +57,14 @@ extern int stiol_start(const stiol_config_t *config);
  */
 extern void stiol_stop(void);
 
+/**
+ * For the end of a VP: waits are to end. Interrupts the state threads that pthread_create() made
+ * (the caller interrupts its own); and from now on a wait for I/O that is interrupted fails with
+ * ECONNABORTED, not with EINTR, which most callers answer by waiting again. Call it as often as it
+ * takes; does not yield.
+ */
+extern void stiol_end_waits(void);
+
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
 extern const char *stiol_error(void);
 

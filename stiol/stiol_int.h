@@ -125,6 +125,7 @@ typedef struct stiol__thread {
     struct stiol__host *host; /* result of gethostbyname(), or NULL */
     /* made by pthread_create(): */
     bool ours, detached;
+    struct stiol__thread *next, **previous; /* the VP's threads that have not ended */
     _Atomic bool ended;
     void *(*start)(void *);
     void *arg, *result;
@@ -138,6 +139,8 @@ typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
     st_thread_t primordial;
+    bool ending;              /* stiol_end_waits() was called */
+    stiol__thread_t *threads; /* made by pthread_create(), and not ended */
     stiol_config_t config;
     stiol_counters_t counters;
     /* owner.c: recursive and error-checking mutexes that state threads own */
@@ -163,6 +166,8 @@ static inline stiol__vp_t *stiol__here(void)
 extern stiol__thread_t *stiol__self(stiol__vp_t *vp);
 /** Makes it the calling state thread's. */
 extern int stiol__become(stiol__thread_t *self);
+/** Takes a thread that pthread_create() made off the VP's list. */
+extern void stiol__unlist(stiol__thread_t *self);
 
 #ifdef STIOL_DEBUG
 extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
@@ -185,6 +190,14 @@ extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void
         }                                                                                          \
         vp_;                                                                                       \
     })
+
+/** A wait has failed with errno. -1; at the VP's end an interrupted caller is not to try again. */
+static inline int stiol__failed(const stiol__vp_t *vp)
+{
+    if (errno == EINTR && vp->ending)
+        errno = ECONNABORTED;
+    return -1;
+}
 
 /** Counts a park of a call of this kind, and of the calling state thread. */
 #define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
@@ -343,7 +356,7 @@ typedef enum {
 extern int stiol__fd_start(void);
 extern stiol__fd_class_t stiol__fd_class(int fd);
 extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
-extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int cmd, struct flock *lock);
+extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
 
 /* --- helper.c: kernel threads for calls that wait inside libc --- */
 

@@ -17,6 +17,22 @@ static stiol__thread_t *record_of(pthread_t id)
     return thread != NULL && thread->magic == STIOL_THREAD_MAGIC ? thread : NULL;
 }
 
+static void enlist(stiol__vp_t *vp, stiol__thread_t *self)
+{
+    self->next = vp->threads;
+    self->previous = &vp->threads;
+    if (self->next != NULL)
+        self->next->previous = &self->next;
+    vp->threads = self;
+}
+
+void stiol__unlist(stiol__thread_t *self)
+{
+    if (self->next != NULL)
+        self->next->previous = self->previous;
+    *self->previous = self->next;
+}
+
 static void *thread_main(void *data)
 {
     stiol__thread_t *self = data;
@@ -62,8 +78,10 @@ int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict
     thread->start = start;
     thread->arg = arg;
     *id = (pthread_t)thread;
-    if (st_thread_create(thread_main, thread, 0, stack_size(vp, attr)) != NULL)
+    if (st_thread_create(thread_main, thread, 0, stack_size(vp, attr)) != NULL) {
+        enlist(vp, thread);
         return 0;
+    }
     free(thread);
     return EAGAIN;
 }

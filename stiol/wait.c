@@ -212,8 +212,9 @@ int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t 
         rc = poll_one(fds, deadline);
     else
         rc = poll_many(fds, nfds, deadline);
-    if (rc >= 0)
-        errno = error;
+    if (STIOL_UNLIKELY(rc < 0))
+        return stiol__failed(vp);
+    errno = error;
     return rc;
 }
 
@@ -281,7 +282,7 @@ static int epoll_us(stiol__vp_t *vp, int epfd, struct epoll_event *events, int m
     deadline = stiol__deadline(timeout);
     do {
         if (stiol__wait_fd(epfd, POLLIN, stiol__left(deadline)) < 0)
-            return -1;
+            return stiol__failed(vp);
         rc = epoll_pwait(epfd, events, max, 0, mask);
     } while (rc == 0 && stiol__left(deadline) > 0);
     if (rc >= 0)

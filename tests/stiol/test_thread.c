@@ -481,6 +481,55 @@ static void destructors_may_wait_and_look_up(void)
     CHECK(ended == 10);
 }
 
+/* --- the end of a VP --- */
+
+static int quiet[2]; /* a pipe into which nobody writes */
+static st_thread_t in_vain[3];
+
+static void *wait_in_vain(void *arg)
+{
+    struct pollfd one = {.fd = quiet[0], .events = POLLIN};
+    char byte;
+
+    *(st_thread_t *)arg = st_thread_self();
+    CHECK(call->poll(&one, 1, -1) == -1 && errno == EINTR);
+    note('i');
+    CHECK(call->poll(&one, 1, -1) == -1 && errno == ECONNABORTED);
+    note('a');
+    CHECK(call->read(quiet[0], &byte, 1) == -1 && errno == ECONNABORTED);
+    note('r');
+    return NULL;
+}
+
+static void *end_at_once(void *arg)
+{
+    return arg;
+}
+
+static void waits_end_with_the_vp(void)
+{
+    pthread_t ids[3], other;
+
+    CHECK(pipe(quiet) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(call->pthread_create(&ids[i], NULL, wait_in_vain, &in_vain[i]) == 0);
+    CHECK(call->pthread_create(&other, NULL, end_at_once, NULL) == 0);
+    settle();
+    CHECK(call->pthread_join(other, NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        st_thread_interrupt(in_vain[i]);
+    settle();
+    CHECK(strcmp(noted(), "iii") == 0);
+    stiol_end_waits();
+    settle();
+    CHECK(strcmp(noted(), "iiiaaa") == 0);
+    stiol_end_waits();
+    for (int i = 0; i < 3; i++)
+        CHECK(call->pthread_join(ids[i], NULL) == 0);
+    CHECK(strcmp(noted(), "iiiaaarrr") == 0);
+    stiol_end_waits(); /* nobody is left */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +550,7 @@ int main(void)
         VP_TEST(there_may_be_many_keys),
         VP_TEST(destructors_run_a_few_rounds),
         VP_TEST(destructors_may_wait_and_look_up),
+        VP_TEST(waits_end_with_the_vp),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
