@@ -198,19 +198,47 @@ static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
     return pthread_mutex_lock(mutex);
 }
 
-/* --- the replacements --- */
+/* A normal mutex that nobody waits for: no matter who calls, trying and unlocking are the real
+ * ones. Debug builds want to see every call. */
+static inline stiol__vp_t *quick(const pthread_mutex_t *mutex)
+{
+#if defined(STIOL_DEBUG) || defined(STM_DEBUG)
+    (void)mutex;
+    return NULL;
+#else
+    return is_owned_type(mutex) || stiol__lot_crowd(key_of(mutex)) ? NULL : stiol__vp;
+#endif
+}
 
-int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
+static int lock_or_wait(pthread_mutex_t *mutex, const void *caller)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_lock, mutex);
     int rc;
 
+    (void)caller;
     if (vp == NULL)
         return stiol__vp != NULL ? lock_in_callback(stiol__vp, mutex) : pthread_mutex_lock(mutex);
     rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
-        stiol__took(vp, "mutex", mutex, __builtin_return_address(0));
+        stiol__took(vp, "mutex", mutex, caller);
     return rc;
+}
+
+/* --- the replacements --- */
+
+int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    stiol__vp_t *at_once = quick(mutex);
+
+    if (STIOL_LIKELY(at_once != NULL)) {
+        int had = pthread_mutex_trylock(mutex);
+
+        if (STIOL_LIKELY(had != EBUSY)) {
+            at_once->counters.mutex.calls++;
+            return had;
+        }
+    }
+    return lock_or_wait(mutex, __builtin_return_address(0));
 }
 
 int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
@@ -272,8 +300,13 @@ int stiol__pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t cl
 
 int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
+    stiol__vp_t *vp = quick(mutex);
 
+    if (STIOL_LIKELY(vp != NULL)) {
+        vp->counters.mutex.calls++;
+        return pthread_mutex_unlock(mutex);
+    }
+    vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
     if (vp == NULL)
         return really_release(mutex);
     stiol__gave(vp, mutex);
