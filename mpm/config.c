@@ -18,9 +18,8 @@
 #define DEFAULT_STACK_SIZE    65536
 #define DEFAULT_STALL_WARNING 500 /* ms */
 
-void stm_config_defaults(stm_config_t *config)
+static void set_defaults(stm_config_t *config)
 {
-    STM_ENTER();
     memset(config, 0, sizeof *config);
     config->num_vps = STM_UNSET;
     config->start_threads = STM_UNSET;
@@ -107,7 +106,7 @@ int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     }
 
     ap_listen_pre_config();
-    stm_config_defaults(&stm.config);
+    set_defaults(&stm.config);
     stm.config.one_process = mode.one_process;
     ap_extended_status = 0;
     return OK;

@@ -38,6 +38,15 @@ static void pause_accepting(stm_listener_t *listener)
     listener->accepting = false;
 }
 
+/* Accepts nothing for so long (us). */
+static void hold(stm_listener_t *listener, st_utime_t delay)
+{
+    pause_accepting(listener);
+    listener->held = true;
+    listener->others_accepted = stm_balance_others_accepted();
+    st_watch_arm(&listener->retry, 0, delay);
+}
+
 /** Goes on accepting, if there is no reason left not to. */
 void stm_listener_resume(stm_listener_t *listener)
 {
@@ -46,20 +55,10 @@ void stm_listener_resume(stm_listener_t *listener)
         !may_accept(listener))
         return;
     if (st_watch_arm(&listener->watch, POLLIN, ST_UTIME_NO_TIMEOUT) < 0) {
-        stm_listener_hold(listener, LONGEST_PAUSE * 1000);
+        hold(listener, LONGEST_PAUSE * 1000);
         return;
     }
     listener->accepting = true;
-}
-
-/** Accepts nothing for so long (us). */
-void stm_listener_hold(stm_listener_t *listener, st_utime_t delay)
-{
-    STM_ENTER();
-    pause_accepting(listener);
-    listener->held = true;
-    listener->others_accepted = stm_balance_others_accepted();
-    st_watch_arm(&listener->retry, 0, delay);
 }
 
 static void on_hold_over(st_watch_t *watch, int ready)
@@ -83,7 +82,7 @@ static bool lets_others_first(stm_listener_t *listener)
         listener->free_accepts--;
         return false;
     }
-    stm_listener_hold(listener, HOLD);
+    hold(listener, HOLD);
     return true;
 }
 
@@ -102,7 +101,7 @@ static void pause_for_resources(stm_listener_t *listener, int error)
     listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
     if (listener->backoff_ms > LONGEST_PAUSE)
         listener->backoff_ms = LONGEST_PAUSE;
-    stm_listener_hold(listener, (st_utime_t)listener->backoff_ms * 1000);
+    hold(listener, (st_utime_t)listener->backoff_ms * 1000);
 }
 
 static void accept_failed(stm_listener_t *listener, int error)

@@ -172,10 +172,9 @@ struct stm_conn {
     unsigned char state;  /**< stm_conn_state_e */
     unsigned char waited; /**< the state in which it waited before it was QUEUED */
     bool timed_out;       /**< its time limit passed while it waited */
-    bool lingering_short;
-    bool suspended; /**< suspend_connection hooks have run */
-    bool answering; /**< SERVING: the request has been read */
-    int row;        /**< its row in the scoreboard, 0: none */
+    bool suspended;       /**< suspend_connection hooks have run */
+    bool answering;       /**< SERVING: the request has been read */
+    int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
     stm_conn_t *queued;      /**< next in its listener's line */
@@ -250,14 +249,13 @@ typedef struct stm_vp {
     int listener_count;
     stm_listener_t *listeners;
     stm_conn_t *conns;
-    int conn_count, suspended_count, lingering_count;
+    int conn_count;
     int state_count[STM_CONN_LINGER + 1];
     int answering_count; /**< of the SERVING ones: those whose request has been read */
     stm_thread_t *thread_list;
     int threads, threads_peak;
     unsigned long serial; /**< connections accepted */
     bool slots_lost;      /**< the core scoreboard's process slot belongs to a successor */
-    int exit_code;
 } stm_vp_t;
 
 /** All of the module's globals. */
@@ -278,7 +276,6 @@ void stm_trace(const char *function);
 /* config.c: defaults, checks, relations between the directives */
 int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
-void stm_config_defaults(stm_config_t *config);
 
 /* migrate.c: other MPMs' directives */
 void stm_migrate(stm_config_t *config, apr_pool_t *pool);
@@ -360,7 +357,6 @@ bool stm_listeners_open(void);
 void stm_listeners_close(void);
 void stm_listener_enqueue(stm_conn_t *conn);
 void stm_listener_resume(stm_listener_t *listener);
-void stm_listener_hold(stm_listener_t *listener, st_utime_t delay);
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
 void stm_listeners_feed(void);
 void stm_listener_ask_for_room(const stm_listener_t *needy);
