@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any bytes as a scoreboard: the reader must refuse or read them, and every text form must print
+ * what it read. For libFuzzer; without it (REPLAY) a program that takes files and folders' contents
+ * as arguments.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "score_view.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void swallow(void *baton, const char *data, size_t size)
+{
+    size_t *sum = baton;
+
+    for (size_t i = 0; i < size; i++)
+        *sum += (unsigned char)data[i];
+}
+
+/* The corpus outlives changes of score.def: any fingerprint but 0 is made the right one. */
+static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
+{
+    uint8_t *copy = malloc(size ? size : 1);
+    stm_score_header_t *header = (stm_score_header_t *)copy;
+
+    if (!copy)
+        abort();
+    memcpy(copy, data, size);
+    if (size >= sizeof *header && header->fingerprint)
+        header->fingerprint = stm_score_fingerprint();
+    return copy;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t *copy = with_fingerprint(data, size);
+    const stm_view_source_t source = {.fd = -1, .memory = copy, .size = size};
+    size_t sum = 0;
+    const stm_text_t text = {.put = swallow, .baton = &sum};
+    stm_view_t view;
+    bool readable = stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
+
+    if (readable != (*view.problem == '\0'))
+        abort(); /* a refusal has a reason, and nothing else has */
+    stm_text_json(&text, &view, 1, 1000000);
+    stm_text_openmetrics(&text, &view, 1);
+    stm_view_free(&view);
+    free(copy);
+    return sum == 0;
+}
+
+#ifdef REPLAY
+static void replay(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    char *data = malloc(1 << 24);
+    size_t size;
+
+    if (!file || !data) {
+        perror(path);
+        exit(1);
+    }
+    size = fread(data, 1, 1 << 24, file);
+    data = realloc(data, size ? size : 1); /* so that a read beyond it is seen */
+    LLVMFuzzerTestOneInput((uint8_t *)data, size);
+    free(data);
+    fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        replay(argv[i]);
+    printf("%d inputs\n", argc - 1);
+    return 0;
+}
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A scoreboard of known contents, for the tests of the reader: two processes, one of which leaves,
+ * two listeners, three thread slots, two connections.
+ */
+#ifndef SAMPLE_H
+#define SAMPLE_H
+
+#include "score_layout.h"
+
+#define SAMPLE_KEY_SIZE   16
+#define SAMPLE_VALUE_SIZE 48
+#define SAMPLE_PAIRS      3
+#define SAMPLE_LISTENERS  2
+#define SAMPLE_THREADS    4
+#define SAMPLE_ROW_SIZE   256
+#define SAMPLE_BLOCKS     2
+
+/** What the sample's counters add up to. */
+#define SAMPLE_CONNECTIONS_PRIOR   100 /* of ended processes */
+#define SAMPLE_CONNECTIONS_LEAVING 30
+#define SAMPLE_CONNECTIONS_NOW     7
+
+/** The whole file in newly allocated memory. */
+char *sample_make(int ordinal, size_t *size);
+
+static inline stm_score_block_t *sample_block(char *sample, int block)
+{
+    const stm_score_header_t *header = (const stm_score_header_t *)sample;
+
+    return (stm_score_block_t *)(sample + header->header_size + (size_t)block * header->block_size);
+}
+
+#endif

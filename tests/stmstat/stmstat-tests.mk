@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The tests of stmstat and of the scoreboards' reader: `make test-stmstat`. The reader's own run under
+# the sanitizers; what the fuzzer has found worth keeping is in corpus/. `make fuzz-stmstat` searches
+# on (FUZZ_SECONDS), with clang's libFuzzer.
+
+STMSTAT_TEST_DIR := $(BUILD)/tests/stmstat
+STMSTAT_READER   := mpm/score_fields.c mpm/score_view.c mpm/score_text.c
+STMSTAT_HEADERS  := $(wildcard mpm/score_*.h) mpm/score.def tests/stmstat/sample.h
+STMSTAT_TEST_CFLAGS = $(CPPFLAGS) $(OWN_CFLAGS) -Impm -Itests/stmstat -O1 -g
+STMSTAT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+STMSTAT_CORPUS   := tests/stmstat/corpus
+FUZZ_SECONDS     ?= 60
+
+$(STMSTAT_TEST_DIR)/sample: tests/stmstat/sample.c mpm/score_fields.c $(STMSTAT_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(STMSTAT_TEST_CFLAGS) -DSAMPLE_MAIN -o $@ tests/stmstat/sample.c mpm/score_fields.c
+
+$(STMSTAT_TEST_DIR)/test_view: tests/stmstat/test_view.c tests/stmstat/sample.c $(STMSTAT_READER) \
+                               $(STMSTAT_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(STMSTAT_TEST_CFLAGS) $(STMSTAT_SANITIZE) -o $@ $(filter %.c,$^) -lcmocka -lpthread
+
+$(STMSTAT_TEST_DIR)/replay: tests/stmstat/fuzz_view.c $(STMSTAT_READER) $(STMSTAT_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(STMSTAT_TEST_CFLAGS) $(STMSTAT_SANITIZE) -DREPLAY -o $@ $(filter %.c,$^)
+
+$(STMSTAT_TEST_DIR)/fuzz: tests/stmstat/fuzz_view.c $(STMSTAT_READER) $(STMSTAT_HEADERS)
+	@mkdir -p $(@D)
+	clang $(STMSTAT_TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -o $@ $(filter %.c,$^)
+
+.PHONY: test-stmstat fuzz-stmstat
+test-stmstat: $(addprefix $(STMSTAT_TEST_DIR)/,sample test_view replay) $(BUILD)/stmstat/stmstat
+	$(STMSTAT_TEST_DIR)/test_view
+	$(STMSTAT_TEST_DIR)/replay $(STMSTAT_CORPUS)/*
+	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/stmstat $(STMSTAT_ARGS)
+
+fuzz-stmstat: $(STMSTAT_TEST_DIR)/fuzz $(STMSTAT_TEST_DIR)/sample
+	@mkdir -p $(STMSTAT_TEST_DIR)/found
+	$(STMSTAT_TEST_DIR)/sample 0 > $(STMSTAT_TEST_DIR)/found/sample
+	$(STMSTAT_TEST_DIR)/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -rss_limit_mb=1024 \
+	    $(STMSTAT_TEST_DIR)/found $(STMSTAT_CORPUS)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stmstat on files: what it prints, and what it says of files that are not as they should be."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
+STMSTAT = BUILD / "stmstat/stmstat"
+SAMPLE = BUILD / "tests/stmstat/sample"
+GOOD, SOME, NONE = 0, 1, 2  # exit status
+
+
+def sample(ordinal=0):
+    """A scoreboard of known contents."""
+    return subprocess.run([SAMPLE, str(ordinal)], capture_output=True, check=True).stdout
+
+
+OFFSETS = {}
+
+
+def patched(content, form, **fields):
+    """The content with fields of its header changed."""
+    if not OFFSETS:
+        lines = subprocess.run([SAMPLE, "offsets"], capture_output=True, text=True, check=True)
+        OFFSETS.update((name, int(at)) for name, at in
+                       (line.split("=") for line in lines.stdout.splitlines()))
+    content = bytearray(content)
+    for name, value in fields.items():
+        struct.pack_into(form, content, OFFSETS[name], value)
+    return bytes(content)
+
+
+@pytest.fixture(name="directory")
+def _directory(tmp_path):
+    (tmp_path / "0").write_bytes(sample())
+    return tmp_path
+
+
+def stmstat(directory, *arguments, **more):
+    """Runs it on the directory."""
+    return subprocess.run([STMSTAT, "-d", str(directory), *arguments], capture_output=True,
+                          text=True, timeout=30, check=False, **more)
+
+
+# --- forms ---------------------------------------------------------------------------------------
+
+def test_once(directory):
+    run = stmstat(directory, "-1")
+    assert run.returncode == GOOD
+    values = dict(re.findall(r"^(\S+) +(\S+)  ", run.stdout, re.M))
+    assert values["vp.0.connections"] == "137"
+    assert values["vp.0.connections_prior"] == "130"
+    assert values["vp.0.connections_this"] == "7"
+    assert values["vp.0.cpu"] == "-1"
+    assert values["vp.0.listener.10.0.0.1:80.connections"] == "103"
+    assert values["vp.0.thread.2.busy"] == "1"
+    assert values["vp.0.longest_turn_seconds"] == "1.500000"
+    assert values["vp.0.turn_seconds.under_64_us"] == "10"
+    assert values["all.conns"] == "3"
+    assert "all.pid" not in values
+
+
+def test_csv_has_the_same(directory):
+    table = list(csv.DictReader(io.StringIO(stmstat(directory, "--csv").stdout)))
+    once = dict(re.findall(r"^(\S+) +(\S+)  ", stmstat(directory, "-1").stdout, re.M))
+    assert {row["name"]: row["value"] for row in table} == once
+    assert {row["type"] for row in table} == {"counter", "gauge", "peak", "info", "time"}
+
+
+def test_json(directory):
+    got = json.loads(stmstat(directory, "-j").stdout)
+    vp = got["vps"][0]
+    assert (vp["problem"], vp["present"], vp["leaving"], vp["state"]) == (None, True, 1, "running")
+    assert vp["counters"]["connections"] == 137
+    assert vp["connections"][0]["Request"] == 'GET /"quoted\\\x1b[31m\xff HTTP/1.1'
+    assert vp["counters"]["turn_seconds"] == {"sum": 0.0025, "buckets": [10] + [0] * 15}
+
+
+def test_openmetrics(directory):
+    parser = pytest.importorskip("prometheus_client.openmetrics.parser")
+    text = stmstat(directory, "-o").stdout
+    found = {family.name: family for family in parser.text_string_to_metric_families(text)}
+    assert [sample.value for sample in found["stm_vp_connections"].samples] == [137]
+    buckets = [sample.value for sample in found["stm_vp_turn_seconds"].samples
+               if sample.name.endswith("_bucket")]
+    assert buckets == [10] * 16
+
+
+def test_filters(directory):
+    names = [line.split()[0] for line in
+             stmstat(directory, "-1", "-f", "vp.0.conn*", "-f", "!*_prior").stdout.splitlines()]
+    assert "vp.0.connections" in names and "vp.0.connections_this" in names
+    assert all(name.startswith("vp.0.conn") for name in names)
+    assert "vp.0.connections_prior" not in names
+    assert list(json.loads(stmstat(directory, "-j", "-f", "*.requests").stdout)["all"]) == \
+        ["requests"]
+
+
+def test_several_vps_in_order(directory):
+    for ordinal in (10, 2):
+        (directory / str(ordinal)).write_bytes(sample(ordinal))
+    for other in ("notes", "1x", "01", "99999"):
+        (directory / other).write_text("not a scoreboard")
+    got = json.loads(stmstat(directory, "-j").stdout)
+    assert [vp["vp"] for vp in got["vps"]] == [0, 2, 10]
+    assert got["all"]["connections"] == 3 * 137
+
+
+def test_environment_names_the_directory(directory):
+    run = subprocess.run([STMSTAT, "-c", "-f", "all.conns"], capture_output=True, text=True,
+                         env={**os.environ, "STM_SCOREBOARDS": str(directory)}, check=True)
+    assert run.stdout.splitlines()[1] == "all.conns,3,,gauge"
+
+
+def test_live_view(directory):
+    """On a terminal: the table, the counters, then the connections; q ends it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", LINES="40", COLUMNS="120")
+        os.execv(STMSTAT, [STMSTAT, "-d", str(directory), "-n", "0.1"])
+    seen = b""
+
+    def until(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([terminal], [], [], 20)[0], seen
+            seen += os.read(terminal, 65536)
+    until(b"vp.0.connections")
+    assert b"4242" in seen
+    os.write(terminal, b"c")
+    until(b"Keepalive")
+    assert b"\x1b[31m\xff" not in seen  # a client's escape sequences stay out
+    os.write(terminal, b"vvvq")
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except OSError:
+        pass  # the terminal's other end is closed
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+# --- what it says of itself ----------------------------------------------------------------------
+
+def test_help_and_version():
+    for option in ("--help", "-h"):
+        run = stmstat(".", option)
+        assert run.returncode == GOOD
+        for letter in "1cjolfdnVh":
+            assert f"-{letter}, --" in run.stdout
+    version = stmstat(".", "-V").stdout
+    for option in ("STM_VP_LIMIT ", "STM_SCORE_KEY_SIZE ", "STM_DEBUG ", "layout version"):
+        assert option in version
+
+
+def test_list_names_every_counter(directory):
+    listed = set(re.findall(r"^vp\.N\.(\w+)$", stmstat(".", "-l").stdout, re.M))
+    shown = set(json.loads(stmstat(directory, "-j").stdout)["vps"][0]["counters"])
+    assert listed == shown
+
+
+def test_manual_is_up_to_date():
+    assert stmstat(".", "--manual").stdout == (ROOT / "docs/man/stmstat.1").read_text(), \
+        "make stmstat-man writes it"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["-n", "0"], "--interval must be between 0.1 and 3600 seconds, not 0"),
+    (["-n", "soon"], "not soon"),
+    (["--nonsense"], "see above"),
+    (["stray"], "unexpected argument stray"),
+    ([], "the live view needs a terminal"),
+])
+def test_usage_errors(directory, arguments, message):
+    run = stmstat(directory, *arguments)
+    assert run.returncode == NONE
+    assert message in run.stderr
+
+
+# --- files that are not as they should be --------------------------------------------------------
+
+def test_missing_and_empty_directories(tmp_path):
+    run = stmstat(tmp_path / "none", "-1")
+    assert (run.returncode, run.stdout) == (NONE, "")
+    assert "No such file or directory" in run.stderr
+    run = stmstat(tmp_path, "-1")
+    assert run.returncode == NONE
+    assert "there are no scoreboards" in run.stderr
+
+
+BAD = {
+    "empty": (lambda: b"", "is no scoreboard file of STM, or was cut off"),
+    "foreign": (lambda: b"#!/bin/sh\n" * 1000, "is no scoreboard file of STM"),
+    "cut in the header": (lambda: sample(1)[:100], "is cut off: shorter than its header"),
+    "cut in a block": (lambda: sample(1)[:5000], "is cut off: shorter than its header says"),
+    "version": (lambda: patched(sample(1), "<I", version=99),
+                "has layout version 99, this program knows version 1"),
+    "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "of different builds"),
+    "byte order": (lambda: patched(sample(1), ">I", byte_order=0x01020304), "another byte order"),
+    "renamed": (lambda: sample(7), "belongs to VP 7: was it renamed?"),
+    "blocks": (lambda: patched(sample(1), "<Q", blocks=1 << 40), "is corrupt"),
+    "sizes": (lambda: patched(sample(1), "<I", key_size=0), "its sizes make no sense"),
+    "tables": (lambda: patched(sample(1), "<Q", threads_at=1 << 40), "its tables overlap"),
+    "rows": (lambda: patched(sample(1), "<I", connections_max=100000), "its tables overlap"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_file_beside_a_good_one(directory, kind):
+    content, message = BAD[kind]
+    (directory / "1").write_bytes(content())
+    run = stmstat(directory, "-1")
+    assert run.returncode == SOME
+    assert re.search(rf"stmstat: {re.escape(str(directory))}/1 .*{re.escape(message)}", run.stderr)
+    assert re.search(r"^vp\.0\.connections +137 ", run.stdout, re.M)
+    problems = {vp["vp"]: vp["problem"] for vp in json.loads(stmstat(directory, "-j").stdout)["vps"]}
+    assert problems[0] is None and message in problems[1]
+    assert 'stm_vp_up{vp="1"} 0' in stmstat(directory, "-o").stdout
+
+
+def test_links_and_pipes_are_not_followed(directory):
+    (directory / "1").symlink_to(directory / "0")
+    os.mkfifo(directory / "2")
+    (directory / "3").mkdir()
+    run = stmstat(directory, "-1")
+    assert run.returncode == SOME
+    assert "/1 is a symbolic link, which is refused" in run.stderr
+    assert "/2 is no ordinary file" in run.stderr and "/3 is no ordinary file" in run.stderr
+
+
+def test_dead_writer_and_stopped_server(directory):
+    (directory / "0").write_bytes(patched(sample(), "<Q", sequence=9))
+    run = stmstat(directory, "-1")
+    assert run.returncode == GOOD
+    assert "VP 0 (pid 4242): no heartbeat for" in run.stderr
+    assert json.loads(stmstat(directory, "-j").stdout)["vps"][0]["torn"] is True
+    (directory / "0").write_bytes(patched(sample(), "<Q", running=0))
+    assert "VP 0: the server has stopped" in stmstat(directory, "-1").stderr
+    (directory / "0").write_bytes(patched(sample(), "<Q", current=0))
+    assert "VP 0: no process holds its place now" in stmstat(directory, "-1").stderr

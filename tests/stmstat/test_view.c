@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader against a writer: sums are exact, a file that changes under it is read whole or said
+ * to be torn, and one whose writer died is still shown.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sample.h"
+#include "score_view.h"
+
+static stm_view_t view;
+
+static bool read_memory(const char *sample, size_t size)
+{
+    const stm_view_source_t source = {.fd = -1, .memory = sample, .size = size};
+
+    stm_view_free(&view);
+    return stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
+}
+
+static void test_sums(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    assert_true(read_memory(sample, size));
+    assert_int_equal(view.total.connections, SAMPLE_CONNECTIONS_PRIOR + SAMPLE_CONNECTIONS_LEAVING +
+                                                 SAMPLE_CONNECTIONS_NOW);
+    assert_int_equal(view.prior.connections, SAMPLE_CONNECTIONS_PRIOR + SAMPLE_CONNECTIONS_LEAVING);
+    assert_int_equal(view.current.connections, SAMPLE_CONNECTIONS_NOW);
+    assert_int_equal(view.total.conns, 3);
+    assert_int_equal(view.total.threads_peak, 9);
+    assert_int_equal(view.total.pid, 4242);
+    assert_int_equal(view.leaving, 1);
+    assert_int_equal(view.listener_count, 2);
+    assert_int_equal(view.listeners[0].connections, SAMPLE_CONNECTIONS_PRIOR + 3);
+    assert_int_equal(view.thread_count, 3);
+    assert_int_equal(view.row_count, 2);
+    assert_int_equal(view.rows[0]->row.serial, 2); /* the busy one first */
+    assert_string_equal(stm_view_value(&view, view.rows[1], 0), "Keepalive");
+    assert_false(view.torn);
+    free(sample);
+}
+
+static void test_every_length(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    for (size_t cut = 0; cut < size; cut += 8) {
+        char *part = malloc(cut ? cut : 1);
+        bool readable;
+
+        memcpy(part, sample, cut);
+        readable = read_memory(part, cut);
+        assert_int_equal(readable, *view.problem == '\0');
+        if (cut < STM_SCORE_PAGE)
+            assert_false(readable);
+        free(part);
+    }
+    free(sample);
+}
+
+static void test_dead_writer(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    ((stm_score_header_t *)sample)->sequence |= 1;
+    assert_true(read_memory(sample, size));
+    assert_true(view.torn);
+    assert_int_equal(view.current.connections, SAMPLE_CONNECTIONS_NOW);
+    free(sample);
+}
+
+/* --- a writer at work --- */
+
+#define CHANGES 300000
+
+static char *shared;
+static int finished;
+
+static void begin(uint64_t *sequence)
+{
+    __atomic_store_n(sequence, *sequence | 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void end(uint64_t *sequence)
+{
+    __atomic_store_n(sequence, (*sequence | 1) + 1, __ATOMIC_RELEASE);
+}
+
+/* Moves what a block has counted to the sums and back, as the master does when a VP ends; and
+ * rewrites a row with one character all over, as a VP does. */
+static void *write_on(void *data)
+{
+    stm_score_header_t *header = (stm_score_header_t *)shared;
+    stm_score_block_t *block = sample_block(shared, 1);
+    stm_score_row_t *row = (stm_score_row_t *)((char *)block + header->connections_at);
+    char *value = (char *)(row + 1) + SAMPLE_KEY_SIZE;
+
+    (void)data;
+    for (int i = 0; i < CHANGES; i++) {
+        begin(&header->sequence);
+        header->prior.connections += block->vp.connections;
+        block->vp.connections = 0;
+        header->current = i & 1 ? 2 : 0;
+        block->in_use = (uint64_t)(i & 1);
+        block->vp.connections = header->prior.connections / 2;
+        header->prior.connections -= block->vp.connections;
+        if (!block->in_use) {
+            header->prior.connections += block->vp.connections;
+            block->vp.connections = 0;
+        }
+        end(&header->sequence);
+        begin(&row->sequence);
+        memset(value, 'a' + i % 26, SAMPLE_VALUE_SIZE - 1);
+        end(&row->sequence);
+    }
+    __atomic_store_n(&finished, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void check_row(void)
+{
+    for (unsigned i = 0; i < view.row_count; i++) {
+        const char *value = stm_view_value(&view, view.rows[i], 0);
+
+        if (view.rows[i]->row.serial != 1)
+            continue;
+        if (strcmp(value, "Keepalive") != 0)
+            assert_int_equal(strspn(value, (char[]){*value, '\0'}), SAMPLE_VALUE_SIZE - 1);
+    }
+}
+
+static void test_concurrent_writer(void **state)
+{
+    unsigned consistent = 0;
+    pthread_t writer;
+    size_t size;
+
+    (void)state;
+    shared = sample_make(0, &size);
+    assert_int_equal(pthread_create(&writer, NULL, write_on, NULL), 0);
+    while (!__atomic_load_n(&finished, __ATOMIC_ACQUIRE)) {
+        assert_true(read_memory(shared, size));
+        check_row();
+        if (view.torn)
+            continue;
+        consistent++;
+        assert_int_equal(view.total.connections, SAMPLE_CONNECTIONS_PRIOR +
+                                                     SAMPLE_CONNECTIONS_LEAVING +
+                                                     SAMPLE_CONNECTIONS_NOW);
+    }
+    pthread_join(writer, NULL);
+    assert_true(read_memory(shared, size));
+    assert_false(view.torn);
+    assert_true(consistent > 0);
+    free(shared);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_dead_writer),
+        cmocka_unit_test(test_concurrent_writer),
+    };
+    int failed = cmocka_run_group_tests_name("the reader of scoreboards", tests, NULL, NULL);
+
+    stm_view_free(&view);
+    return failed;
+}
