@@ -65,7 +65,7 @@ class Http(Backend):
     async def _hold(self, reader):
         """At the gate; the end of the peer ends the wait too."""
         gate = asyncio.ensure_future(self.gate.wait())
-        gone = asyncio.ensure_future(_end_of(reader))
+        gone = asyncio.ensure_future(reader.read(1))  # nothing more comes before the answer
         try:
             await asyncio.wait([gate, gone], return_when=asyncio.FIRST_COMPLETED)
             if not gate.done():
@@ -73,11 +73,7 @@ class Http(Backend):
         finally:
             gate.cancel()
             gone.cancel()
-
-
-async def _end_of(reader):
-    while not reader.at_eof():
-        await asyncio.sleep(0.05)
+            await asyncio.gather(gate, gone, return_exceptions=True)
 
 
 class Events(Backend):
