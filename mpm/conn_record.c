@@ -65,6 +65,7 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
             return NULL;
     }
     conn->fd = fd;
+    stiol_note_nonblocking(fd);
     conn->listener = listener;
     conn->server = ap_server_conf;
     conn->accepted = st_utime_last_clock();
@@ -92,6 +93,7 @@ void stm_conn_free(stm_conn_t *conn)
     st_watch_free(&conn->watch);
     if (conn->fd >= 0) {
         st_fd_forget(conn->fd);
+        stiol_forget_fd(conn->fd); /* which does not see this module's calls */
         close(conn->fd);
     }
     stm_score_row_gone(conn);

@@ -162,6 +162,11 @@ static void start_scheduler(void)
     set_signals();
 }
 
+static void complain(const char *message)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: state-threaded I/O: %s", message);
+}
+
 static void start_threaded_io(void)
 {
     const stiol_config_t config = {
@@ -172,6 +177,7 @@ static void start_threaded_io(void)
 
     if (!stm.config.threaded_io)
         return;
+    stiol_set_complaint(complain);
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
                      "stm: state-threaded I/O cannot be started: %s", stiol_error());
