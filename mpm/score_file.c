@@ -260,6 +260,19 @@ static void choose_directory(stm_score_files_t *files, bool first)
                      *files->directory ? files->directory : "memory");
 }
 
+/* Scoreboards of an earlier server that had more VPs would be taken for this one's. */
+static void remove_leftovers(int directory)
+{
+    char name[16];
+
+    STM_ENTER();
+    for (int i = stm.config.num_vps; i < STM_VP_LIMIT; i++) {
+        apr_snprintf(name, sizeof name, "%d", i);
+        if (!why_not_ours(directory, name))
+            unlinkat(directory, name, 0);
+    }
+}
+
 static void new_generation(stm_score_header_t *header)
 {
     begin_change(header);
@@ -290,6 +303,8 @@ bool stm_score_open(void)
         if (files->vp[i].header)
             new_generation(files->vp[i].header);
     }
+    if (opened && first && directory >= 0)
+        remove_leftovers(directory);
     if (directory >= 0)
         close(directory);
     return opened;

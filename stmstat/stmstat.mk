@@ -31,5 +31,5 @@ install-stmstat: $(BUILD)/stmstat/stmstat
 # The dashboard's page is part of the object.
 $(BUILD)/mpm/dashboard.o: mpm/dashboard.html
 
-# The live tests read the scoreboards with it.
-test-live: $(BUILD)/stmstat/stmstat
+# The live tests read the scoreboards with it, in each build.
+live-tools: $(BUILD)/stmstat/stmstat
