@@ -64,14 +64,17 @@ static apr_status_t make_socket(stm_conn_t *conn)
     return apr_os_sock_make(&conn->socket, &info, conn->pool);
 }
 
-static void place_on_scoreboard(stm_conn_t *conn, const stm_thread_t *thread)
+/* The connection's handle on its thread's slot of httpd's scoreboard. A thread without one (a
+ * predecessor still has them) gets NULL: httpd counts a request in slot -1 if it is told to. */
+static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_thread_t *thread)
 {
-    int child = thread->slot >= 0 ? stm.vp.ordinal : -1;
-
+    if (thread->slot < 0)
+        return NULL;
     if (conn->sbh)
-        ap_update_sb_handle(conn->sbh, child, thread->slot);
+        ap_update_sb_handle(conn->sbh, stm.vp.ordinal, thread->slot);
     else
-        ap_create_sb_handle(&conn->sbh, conn->pool, child, thread->slot);
+        ap_create_sb_handle(&conn->sbh, conn->pool, stm.vp.ordinal, thread->slot);
+    return conn->sbh;
 }
 
 /* Per-thread data that modules keep (apr_thread_data_set) lives with the connection: its pool is
@@ -100,9 +103,8 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
     conn->pool = stm_pool_get();
     if (!conn->pool || make_socket(conn) != APR_SUCCESS)
         return false;
-    place_on_scoreboard(conn, thread);
     conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket, next_id(),
-                                       conn->sbh, stm.vp.bucket_alloc);
+                                       place_on_scoreboard(conn, thread), stm.vp.bucket_alloc);
     if (!conn->c)
         return false;
     ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
@@ -120,9 +122,8 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
 
 static void resume(stm_conn_t *conn, stm_thread_t *thread)
 {
-    place_on_scoreboard(conn, thread);
     conn->suspended = false;
-    conn->c->sbh = conn->sbh;
+    conn->c->sbh = place_on_scoreboard(conn, thread);
     ap_run_resume_connection(conn->c, conn->request);
 }
 
@@ -188,7 +189,7 @@ static step_e complete_writing(stm_conn_t *conn)
     conn_rec *c = conn->c;
 
     if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
-        ap_update_child_status(conn->sbh, SERVER_BUSY_WRITE, NULL);
+        ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
         if (flush(c) != APR_SUCCESS)
             return CLOSE;
         if (c->data_in_output_filters || conn->cs.sense == CONN_SENSE_WANT_READ) {

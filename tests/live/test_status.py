@@ -2,10 +2,12 @@
 """mod_status's page: STM's section, and the keys that have always been there."""
 
 import re
+import signal
 
 import pytest
 from harness import MPM, tool, wait_for
 from harness.drive import Conns
+from harness.scoreboard import scores, total
 
 pytestmark = pytest.mark.skipif(MPM != "stm", reason="STM's own section")
 
@@ -81,11 +83,11 @@ def test_busy_threads_hold_slots(server):
 
     def look():
         found = auto(server)
-        return found if found["BusyWorkers"] == "6" else None
+        return found if found["Scoreboard"].count("W") == 6 else None
     found = wait_for(look, "five busy threads")
     assert found["StmThreadsBusy"] == "6"
     assert found["StmConnsWriting"] == "6"
-    assert found["Scoreboard"].count("W") == 6
+    assert found["BusyWorkers"] == "6"
     for conn in conns:
         conn.close()
 
@@ -114,3 +116,24 @@ def test_many_connections(server):
     assert page.rstrip().endswith("</html>")
     section = page[page.index("<h2>Connections"):]
     assert 1 <= len(re.findall("<td>Keepalive</td>", section)) <= 1000
+
+
+def test_more_threads_than_slots(serve):
+    """While a predecessor still holds the slots, its successor's threads have none: they serve."""
+    server = serve(modules=("status", tool("mod_probe.so")), processes=1, threads=4,
+                   directives=STATUS)
+    conns = [server.connect() for _ in range(4)]
+    for conn in conns:
+        conn.ask("/probe?sleep=20000")
+    wait_for(lambda: scores(server)["all"]["conns_writing"] == 4, "four busy threads")
+    server.signal(signal.SIGUSR1)
+    wait_for(lambda: scores(server)["vps"][0]["counters"]["generation"] == 1, "the successor")
+    assert scores(server)["vps"][0]["leaving"] == 1
+    with server.connect() as conn:
+        for _ in range(50):
+            assert conn.get("/").status == 200
+    wait_for(lambda: total(server, "requests") >= 50, "the requests")
+    found = auto(server)
+    assert (found["Processes"], found["StmVp0Generation"]) == ("1", "1")
+    for conn in conns:
+        conn.close()
