@@ -344,6 +344,10 @@ void stm_vp_stop(void);
 void stm_vp_retire(void);
 void stm_vp_idle_check(void);
 
+/* census.c: depth of the stacks */
+void stm_census_start(void);
+void stm_census_report(void);
+
 /* bind.c */
 void stm_bind_cpu(int ordinal);
 const char *stm_cpu_check(int cpu, apr_pool_t *pool);

@@ -62,6 +62,7 @@ static void die(int code)
     stm_score_end();
     if (stm.vp.pchild)
         apr_pool_destroy(stm.vp.pchild);
+    stm_census_report();
     remove_pid_file();
     let_go_of_httpd();
     exit(code);
@@ -323,6 +324,7 @@ static void leave_process(bool clean)
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
                      stm.vp.conn_count);
+        stm_census_report();
         stm_score_end();
         _exit(0);
     }
@@ -345,6 +347,7 @@ void stm_vp_main(const stm_child_t *child, int control)
     if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
         die(APEXIT_CHILDFATAL);
     start_scheduler();
+    stm_census_start();
     start_threaded_io();
     ap_run_child_init(stm.vp.pchild, ap_server_conf);
     start_serving(control);
