@@ -175,7 +175,7 @@ reachable()
 # fill FOLDER  makes what a ServerRoot needs; a page that the user has changed stays
 fill()
 {
-    mkdir -p "$1"/{conf,htdocs,logs,run} || die "cannot write to $1"
+    mkdir -p "$1"/{conf,htdocs,logs,run,scoreboards} || die "cannot write to $1"
     [ -w "$1/conf" ] || die "$1 belongs to $(stat -c %U "$1"), who ran the server before." \
         "As that user: make stop clean"
     [ -e "$1/htdocs/index.html" ] ||

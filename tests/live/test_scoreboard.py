@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 
 import pytest
 from harness import MPM, StartError, wait_for
@@ -81,6 +82,18 @@ def test_bytes_are_exact(scored):
     after = settled(server)["all"]
     assert after["sent_bytes"] - before["sent_bytes"] == 123450
     assert after["received_bytes"] - before["received_bytes"] == 10 * len(request)
+
+
+def test_http2_requests_are_exact(scored):
+    server = scored("Protocols h2c http/1.1\n", modules=("http2",)).start()
+    before = settled(server)["all"]
+    run = subprocess.run(["h2load", "-n", "100", "-c", "4", "-m", "5",
+                          f"http://127.0.0.1:{server.port}/"], capture_output=True, text=True,
+                         timeout=60, check=True)
+    assert "100 succeeded" in run.stdout
+    after = settled(server)["all"]
+    assert (after["requests"] - before["requests"],
+            after["connections"] - before["connections"]) == (100, 4)
 
 
 def test_states_of_connections(scored):
