@@ -90,7 +90,7 @@ void stm_dashboard_register_hooks(apr_pool_t *pool);
 
 /* --- score_conn.c: rows of connections --- */
 
-void stm_score_rows_open(stm_score_header_t *header, stm_score_block_t *block, int fd);
+void stm_score_rows_open(stm_score_header_t *in, stm_score_block_t *mine, int fd);
 /** The connection's state has changed: its Status does. A state thread that begins to serve it
  * brings a row. */
 void stm_score_row_state(stm_conn_t *conn);

@@ -27,8 +27,8 @@ def browse(tmp_path, url, milliseconds):
 
 def text_of(dom, element):
     """The text in the element with that id."""
-    found = re.search(rf'id="{element}"[^>]*>(.*?)</(?:div|table)>\s*<(?:div|h2|canvas|script)', dom,
-                      re.S)
+    found = re.search(rf'id="{element}"[^>]*>(.*?)</(?:div|table)>\s*<(?:div|h2|canvas|script)',
+                      dom, re.S)
     return re.sub(r"<[^>]+>", " ", found.group(1))
 
 

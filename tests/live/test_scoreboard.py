@@ -180,8 +180,8 @@ def test_connection_rows(scored):
     settled(server)
     conn = server.connect()
     conn.get("/index.html", headers=["X-A: b"])
-    row = wait_for(lambda: next((row for row in rows(server) if row["Status"] == "Keepalive"), None),
-                   "an idle connection")
+    row = wait_for(lambda: [row for row in rows(server) if row["Status"] == "Keepalive"],
+                   "an idle connection")[0]
     assert {key: row[key] for key in ("Method", "Protocol", "Client", "Host", "Request")} == {
         "Method": "GET", "Protocol": "HTTP/1.1", "Client": "127.0.0.1", "Host": "localhost",
         "Request": "GET /index.html HTTP/1.1"}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of stmstat and of the scoreboards' reader: `make test-stmstat`. The reader's own run under
-# the sanitizers; what the fuzzer has found worth keeping is in corpus/. `make fuzz-stmstat` searches
-# on (FUZZ_SECONDS), with clang's libFuzzer.
+# The tests of stmstat and of the scoreboards' reader: `make test-stmstat`. The reader's own run
+# under the sanitizers; what the fuzzer has found worth keeping is in corpus/. `make fuzz-stmstat`
+# searches on (FUZZ_SECONDS), with clang's libFuzzer.
 
 STMSTAT_TEST_DIR := $(BUILD)/tests/stmstat
 STMSTAT_READER   := mpm/score_fields.c mpm/score_view.c mpm/score_text.c

@@ -223,7 +223,8 @@ def test_bad_file_beside_a_good_one(directory, kind):
     assert run.returncode == SOME
     assert re.search(rf"stmstat: {re.escape(str(directory))}/1 .*{re.escape(message)}", run.stderr)
     assert re.search(r"^vp\.0\.connections +137 ", run.stdout, re.M)
-    problems = {vp["vp"]: vp["problem"] for vp in json.loads(stmstat(directory, "-j").stdout)["vps"]}
+    got = json.loads(stmstat(directory, "-j").stdout)
+    problems = {vp["vp"]: vp["problem"] for vp in got["vps"]}
     assert problems[0] is None and message in problems[1]
     assert 'stm_vp_up{vp="1"} 0' in stmstat(directory, "-o").stdout
 
