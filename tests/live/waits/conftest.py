@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of waits: an event loop, and backends that end with the file's last test."""
+"""Fixtures of the tests of waits: an event loop, and backends, which end with their file."""
 
 import pytest
 from gates import FileGate, Loop

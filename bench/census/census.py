@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The census of stacks: how deep a state thread's stack is used, by modules' scenarios.
+
+Each scenario runs in a server of its own, once with a quiet error log and once with LogLevel trace8
+(ap_log_error() is among the deepest of httpd's functions). STM_CENSUS makes the VP measure. Prints
+a table; --markdown as docs/internals/stacks-census.md has it.
+
+  census.py [--markdown] [SCENARIO...]
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/live"), str(ROOT / "tests/live/waits")]
+
+# pylint: disable=wrong-import-position
+import scenarios  # noqa: E402  (this folder's)
+from gates import Loop  # noqa: E402
+from harness import Server, procs  # noqa: E402
+
+STACK = 1 << 20  # bytes: more than any scenario uses
+MARK = re.compile(r"the deepest stack had (\d+) bytes")
+
+
+def run(scenario, level, loop):
+    """Bytes of the deepest stack."""
+    server = Server(f"census-{scenario.name}", processes=1, threads=200, tls=scenario.tls,
+                    modules=scenario.modules, env={"STM_CENSUS": "1"}, ports=2)
+    with scenario.prepared(server, loop) as directives:
+        server.configure(f"StackSize {STACK}\nLogLevel {level}\n{directives}")
+        server.start()
+        try:
+            scenario.drive(server)
+        finally:
+            server.stop(check=False)
+    found = [int(number) for number in MARK.findall(server.error_log())]
+    assert found, f"no figure in {server.root}/logs/error.log"
+    return max(found)
+
+
+def main():
+    """Runs the scenarios and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--markdown", action="store_true", help="a table for the manual")
+    parser.add_argument("scenario", nargs="*", help="names; default: all")
+    chosen = parser.parse_args()
+    procs.adopt_orphans()
+    loop = Loop()
+    form = "| {} | {} | {} |" if chosen.markdown else "{:<34} {:>9} {:>9}"
+    print(form.format("scenario", "bytes", "trace8"))
+    if chosen.markdown:
+        print("|---|--:|--:|")
+    deepest = 0
+    for scenario in scenarios.ALL:
+        if chosen.scenario and scenario.name not in chosen.scenario:
+            continue
+        figures = [run(scenario, level, loop) for level in ("notice", "trace8")]
+        deepest = max(deepest, *figures)
+        print(form.format(scenario.title, *figures), flush=True)
+    if not chosen.markdown:
+        print(f"the deepest: {deepest} bytes; with a factor of 2: StackSize {2 * deepest}")
+    loop.end()
+
+
+if __name__ == "__main__":
+    main()
