@@ -87,7 +87,7 @@ def test_health_checks(serve, backend):
                       "lbmethod_byrequests", "proxy_hcheck"))
     http.gate.wait_held(20)
     quick(server)
-    server.wait_log("AH03302")
+    server.wait_log(f"Health check DISABLING http://127.0.0.1:{dead}")
     assert http.gate.held == 20
     http.gate.open()
     for n in range(40):
