@@ -189,7 +189,7 @@ static int stop_gracefully(server_rec *s)
     return DONE;
 }
 
-static int restart(server_rec *s)
+static void restart(server_rec *s)
 {
     stm_retained_t *retained = stm.retained;
 
@@ -199,11 +199,10 @@ static int restart(server_rec *s)
         /* The VPs serve on; the next run replaces them when the new configuration is there. */
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
-        return OK;
+        return;
     }
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SIGHUP received.  Attempting to restart");
     stop_children();
-    return OK;
 }
 
 static apr_time_t vacate_cutoff(void)
@@ -225,7 +224,9 @@ static int run_many(apr_pool_t *plog, server_rec *s)
     stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
 
     if (!stm.retained->mpm->shutdown_pending)
-        return restart(s);
+        restart(s);
+    if (!stm.retained->mpm->shutdown_pending) /* it may have come during the restart */
+        return OK;
     return stm.retained->mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
 }
 

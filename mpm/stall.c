@@ -15,6 +15,8 @@
 #include "score.h"
 #include "stm.h"
 
+/* A signal that nobody else uses, and that gdb passes on without a stop. */
+#define LOOK_SIGNAL  SIGVTALRM
 #define FRAMES       32
 #define REQUEST_SIZE 256
 /* At most one report in so long. */
@@ -154,7 +156,7 @@ void stm_stall_start(void)
 {
     STM_ENTER();
     struct sigaction action = {.sa_handler = on_look, .sa_flags = SA_RESTART | SA_ONSTACK};
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 3};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LOOK_SIGNAL};
 
     if (!stm.config.stall_warning)
         return;

@@ -13,6 +13,6 @@ VARIANT_TESTS_tiny  := tests/live/test_tiny.py
 .PHONY: test-debug test-tiny
 test-debug test-tiny: test-%:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* CPPFLAGS='$(CPPFLAGS) $(VARIANT_FLAGS_$*)' \
-	    $(BUILD)/$*/mod_mpm_stm.so live-tools
+	    all live-tools
 	$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(VARIANT_TESTS_$*)
