@@ -114,7 +114,8 @@ def test_descriptors_of_the_master_stay_the_same(probed):
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: len(server.children()) == 2 and not set(gone) & set(server.children()),
                  "replacements")
-    wait_for(lambda: len(procs.fds(server.master)) == before, f"{before} descriptors")
+    # Not ==: at the first look the master may have just been starting the second of the two.
+    wait_for(lambda: len(procs.fds(server.master)) <= before, f"{before} descriptors")
 
 
 def test_no_fork_storm_from_a_process_that_dies_at_start(probed):
