@@ -126,7 +126,7 @@ lint: ## form, static analysis, SPDX lines
 	@$(MAKE) --no-print-directory lint-now
 .PHONY: lint-now
 lint-now:
-	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
+	@OWN_CFLAGS='$(OWN_CFLAGS) -Impm' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
 format: ## let clang-format write the sources as .clang-format says
 	@scripts/lint.sh --format
 
