@@ -165,11 +165,17 @@ static int stop_now(server_rec *s)
     return DONE;
 }
 
+/* When those that leave have to stop; 0: whenever their last connection ends. */
+static apr_time_t graceful_cutoff(void)
+{
+    return ap_graceful_shutdown_timeout
+               ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
+               : 0;
+}
+
 static int stop_gracefully(server_rec *s)
 {
-    apr_time_t cutoff = ap_graceful_shutdown_timeout
-                            ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
-                            : 0;
+    apr_time_t cutoff = graceful_cutoff();
 
     ap_close_listeners();
     stm_children_tell(STM_CONTROL_LEAVE);
@@ -205,17 +211,10 @@ static void restart(server_rec *s)
     stop_children();
 }
 
-static apr_time_t vacate_cutoff(void)
-{
-    return ap_graceful_shutdown_timeout
-               ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
-               : 0;
-}
-
 static int run_many(apr_pool_t *plog, server_rec *s)
 {
     /* VPs of the generation before this one serve until their successors are there. */
-    stm_children_vacate(vacate_cutoff());
+    stm_children_vacate(graceful_cutoff());
     stm_children_start_missing();
     stm_children_dismiss();
     log_start(plog, s);
