@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bucket that stands for a client's socket in httpd's core input filter. It reads with recv,
- * parks the state thread where nothing has come, and needs no system call to learn that nothing is
- * there: the readiness bit says so.
+ * The bucket that stands for a socket in httpd's core input filter: a client's, or one that a
+ * module has opened to a backend. It parks the state thread where nothing has come, and takes a
+ * buffer only when something has: whoever waits holds none. The readiness bit says so without a
+ * system call.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,7 +28,14 @@ static const apr_bucket_type_t network_type = {
     apr_bucket_copy_notimpl,
 };
 
-static apr_bucket *network_bucket(stm_conn_t *conn, apr_bucket_alloc_t *list)
+/* Where a bucket's bytes come from; lives in the connection's pool. */
+typedef struct {
+    int fd;
+    apr_socket_t *socket;
+    const stm_conn_t *client; /* NULL: a backend */
+} source_t;
+
+static apr_bucket *network_bucket(source_t *source, apr_bucket_alloc_t *list)
 {
     apr_bucket *bucket = apr_bucket_alloc(sizeof *bucket, list);
 
@@ -37,15 +45,24 @@ static apr_bucket *network_bucket(stm_conn_t *conn, apr_bucket_alloc_t *list)
     bucket->type = &network_type;
     bucket->length = (apr_size_t)-1;
     bucket->start = 0;
-    bucket->data = conn;
+    bucket->data = source;
     return bucket;
 }
 
-static apr_status_t wait_for_client(const stm_conn_t *conn, apr_interval_time_t timeout)
+static bool is_ready(const source_t *source)
+{
+    return (st_fd_ready(source->fd) & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* EAGAIN was seen: parks until there is something to receive. */
+static apr_status_t wait_until_ready(const source_t *source, apr_interval_time_t timeout)
 {
     st_utime_t limit = timeout < 0 ? ST_UTIME_NO_TIMEOUT : (st_utime_t)timeout;
 
-    if (st_fd_wait(conn->fd, POLLIN | POLLRDHUP, limit) > 0)
+    /* A client's first byte never came: what would have waited for it has waited. */
+    if (source->client && source->client->timed_out)
+        return APR_TIMEUP;
+    if (st_fd_wait(source->fd, POLLIN | POLLRDHUP, limit) > 0)
         return APR_SUCCESS;
     if (errno == ETIME)
         return APR_TIMEUP;
@@ -53,45 +70,60 @@ static apr_status_t wait_for_client(const stm_conn_t *conn, apr_interval_time_t 
 }
 
 /* Reads what is there. APR_EAGAIN: nothing is. */
-static apr_status_t receive_now(const stm_conn_t *conn, char *buffer, apr_size_t *size)
+static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *size)
 {
     ssize_t n;
 
-    if (!(st_fd_ready(conn->fd) & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)))
-        return APR_EAGAIN;
     do
-        n = recv(conn->fd, buffer, *size, MSG_DONTWAIT);
+        n = recv(source->fd, buffer, *size, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         if ((apr_size_t)n < *size)
-            st_fd_drained(conn->fd, POLLIN);
+            st_fd_drained(source->fd, POLLIN);
         *size = (apr_size_t)n;
-        STM_SCORE_ADD(stm_score, received_bytes, n);
+        if (source->client)
+            STM_SCORE_ADD(stm_score, received_bytes, n);
         return APR_SUCCESS;
     }
     if (n == 0)
         return APR_EOF;
     if (errno != EAGAIN)
         return errno;
-    st_fd_again(conn->fd, POLLIN | POLLRDHUP);
+    st_fd_again(source->fd, POLLIN | POLLRDHUP);
     return APR_EAGAIN;
 }
 
-static apr_status_t receive(const stm_conn_t *conn, char *buffer, apr_size_t *size,
-                            apr_read_type_e block)
+/* A buffer with what is there. */
+static apr_status_t take(const source_t *source, apr_bucket_alloc_t *list, char **buffer,
+                         apr_size_t *size)
+{
+    apr_status_t rv;
+
+    *size = APR_BUCKET_BUFF_SIZE;
+    *buffer = apr_bucket_alloc(*size, list);
+    rv = receive(source, *buffer, size);
+    if (rv != APR_SUCCESS)
+        apr_bucket_free(*buffer);
+    return rv;
+}
+
+static apr_status_t take_or_wait(const source_t *source, apr_bucket_alloc_t *list, char **buffer,
+                                 apr_size_t *size, apr_read_type_e block)
 {
     apr_interval_time_t timeout = 0;
     apr_status_t rv;
 
     if (block == APR_BLOCK_READ)
-        apr_socket_timeout_get(conn->socket, &timeout);
-    while ((rv = receive_now(conn, buffer, size)) == APR_EAGAIN && timeout != 0) {
-        /* Its first byte never came: what would have waited for it has waited. */
-        if (conn->timed_out)
-            return APR_TIMEUP;
-        rv = wait_for_client(conn, timeout);
-        if (rv != APR_SUCCESS)
-            return rv;
+        apr_socket_timeout_get(source->socket, &timeout);
+    /* What epoll has not said yet counts where nobody waits for it: has the backend closed? */
+    if (is_ready(source) || (timeout == 0 && !source->client))
+        rv = take(source, list, buffer, size);
+    else
+        rv = APR_EAGAIN;
+    while (rv == APR_EAGAIN && timeout != 0) {
+        rv = wait_until_ready(source, timeout);
+        if (rv == APR_SUCCESS)
+            rv = take(source, list, buffer, size);
     }
     return rv;
 }
@@ -99,38 +131,49 @@ static apr_status_t receive(const stm_conn_t *conn, char *buffer, apr_size_t *si
 static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size_t *length,
                                  apr_read_type_e block)
 {
-    stm_conn_t *conn = bucket->data;
+    source_t *source = bucket->data;
     apr_bucket_alloc_t *list = bucket->list;
-    apr_size_t size = APR_BUCKET_BUFF_SIZE;
-    char *buffer = apr_bucket_alloc(size, list);
-    apr_status_t rv = receive(conn, buffer, &size, block);
+    apr_size_t size;
+    char *buffer = NULL;
+    apr_status_t rv = take_or_wait(source, list, &buffer, &size, block);
 
     *data = NULL;
     *length = 0;
-    if (rv != APR_SUCCESS) {
-        apr_bucket_free(buffer);
-        if (rv != APR_EOF)
-            return rv;
+    if (rv == APR_EOF) {
         bucket = apr_bucket_immortal_make(bucket, "", 0);
         *data = bucket->data;
         return APR_SUCCESS;
     }
+    if (rv != APR_SUCCESS)
+        return rv;
     bucket = apr_bucket_heap_make(bucket, buffer, size, apr_bucket_free);
     ((apr_bucket_heap *)bucket->data)->alloc_len = APR_BUCKET_BUFF_SIZE;
     *data = buffer;
     *length = size;
-    APR_BUCKET_INSERT_AFTER(bucket, network_bucket(conn, list));
+    APR_BUCKET_INSERT_AFTER(bucket, network_bucket(source, list));
     return APR_SUCCESS;
 }
 
-/** Hook: only our own clients' sockets; those that modules open to others are read as ever. */
+/* Of a socket that a module has opened: only where closing it is seen, and a state thread reads. */
+static bool may_be_ours(void)
+{
+    return stm.config.threaded_io && stm.vp.scheduler && st_vp_self() == stm.vp.scheduler;
+}
+
+/** Hook: our clients' sockets, and those of connections to backends. */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket)
 {
     STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
+    source_t *source;
 
-    if (!conn || conn->socket != socket)
+    if (conn ? conn->socket != socket : !may_be_ours())
         return AP_DECLINED;
-    APR_BRIGADE_INSERT_TAIL(bb, network_bucket(conn, c->bucket_alloc));
+    source = apr_palloc(c->pool, sizeof *source);
+    source->socket = socket;
+    source->client = conn;
+    if (apr_os_sock_get(&source->fd, socket) != APR_SUCCESS)
+        return AP_DECLINED;
+    APR_BRIGADE_INSERT_TAIL(bb, network_bucket(source, c->bucket_alloc));
     return APR_SUCCESS;
 }

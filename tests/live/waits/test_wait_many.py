@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What 5,000 proxied requests in progress cost: memory, and kernel threads."""
+
+from backends import Http
+from harness import procs
+from inflight import InFlight, prove, quick
+
+COUNT = 5000
+# Of PSS for each, bytes. 30 KB is what one would like; stock httpd and mod_proxy keep eight pools and
+# bucket allocators for such a request, and APR takes at least a page for each: 38 KB; the stack is 8.
+LIMIT = 56 * 1024
+
+
+def test_5000_proxied_requests_in_progress(serve, backend, record_property):
+    http = backend(Http)
+    server = serve(processes=1, threads=COUNT + 200, modules=("http2", "proxy", "proxy_http"),
+                   directives=f"""
+        Protocols h2c http/1.1
+        ProxyPass /http/ http://127.0.0.1:{http.port}/
+        """)
+    vp = server.children()[0]
+    prove(server, http.gate, [f"/http/{n}" for n in range(50)])  # everything was used once
+    http.gate.close()
+    before = procs.pss(vp)
+    with InFlight(server, [f"/http/{n}" for n in range(COUNT)]) as flight:
+        http.gate.wait_held(COUNT)
+        quick(server)
+        each = (procs.pss(vp) - before) / COUNT
+        threads = sum(procs.stat(pid).threads for pid in server.children())
+        print(f"{each:.0f} bytes of PSS for each request, {threads} kernel threads")
+        record_property("bytes", each)
+        assert threads <= 4  # NumVPs * 2 + 2
+        assert flight.answered() == 0
+        http.gate.open()
+        assert all(got.text == f"held /{n}\n" for n, got in enumerate(flight.finish()))
+    assert each <= LIMIT
