@@ -7,6 +7,15 @@ import threading
 from harness.client import request
 
 
+# Mechanisms of httpd's cross-process locks, as the directive Mutex has them.
+MUTEXES = ["fcntl:@ROOT@/locks", "flock:@ROOT@/locks", "posixsem", "pthread", "sysvsem"]
+
+
+def mutex_name(mutex):
+    """The mechanism without its folder: a test's id."""
+    return mutex.split(":")[0]
+
+
 class InFlight:
     """Many requests, each on a connection of its own, sent and not answered yet."""
 

@@ -6,8 +6,8 @@ from harness import procs
 from inflight import InFlight, prove, quick
 
 COUNT = 5000
-# Of PSS for each, bytes. 30 KB is what one would like; stock httpd and mod_proxy keep eight pools and
-# bucket allocators for such a request, and APR takes at least a page for each: 38 KB; the stack is 8.
+# Of PSS for each, bytes. Stock httpd and mod_proxy keep six pools and bucket allocators for such a
+# request, in ten of APR's pages: 40 KB; two pages of stack are 8.
 LIMIT = 56 * 1024
 
 

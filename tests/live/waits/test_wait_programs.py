@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from harness import wait_for
 from harness.places import CHILD_USER
-from inflight import InFlight, prove, quick
+from inflight import MUTEXES, InFlight, mutex_name, prove, quick
 
 
 def script(path, text):
@@ -73,13 +73,19 @@ def test_external_filter(serve, file_gate):
         assert "IT WORKS!" in response.text
 
 
-def test_rewrite_map_program(serve, file_gate):
-    """One program for all: one request waits for its answer, the others for the mutex."""
-    server = serve.make(processes=1, modules=("rewrite",), directives="""
+@pytest.mark.parametrize("mutex", MUTEXES, ids=mutex_name)
+def test_rewrite_map_program(serve, file_gate, mutex):
+    """One program for all: one request waits for its answer, the others for the lock.
+
+    Two VPs: in one of them, all wait for a lock that another process has.
+    """
+    server = serve.make(processes=2, modules=("rewrite",), directives=f"""
+        Mutex {mutex} rewrite-map
         RewriteEngine On
         RewriteMap slow prg:@ROOT@/map
-        RewriteRule ^/mapped/(.*)$ /${slow:$1} [L]
+        RewriteRule ^/mapped/(.*)$ /${{slow:$1}} [L]
         """)
+    server.private_folder("locks")
     gate = file_gate(server.private_folder("gate"))
     script(server.root / "map", f"""#!/bin/sh
         while read -r name; do

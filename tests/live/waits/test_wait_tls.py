@@ -11,7 +11,7 @@ import pytest
 from backends import Valve
 from harness import net, procs, wait_for
 from harness.client import Conn, request
-from inflight import in_threads, quick
+from inflight import MUTEXES, in_threads, mutex_name, quick
 
 CACHE = "SSLSessionCache shmcb:@ROOT@/run/sessions(512000)\n"
 
@@ -77,10 +77,17 @@ def test_100_handshakes_that_stop_half_way(serve):
 
 # --- sessions ------------------------------------------------------------------------------------
 
-def test_session_cache_under_concurrency(serve):
+@pytest.mark.parametrize("mutex", MUTEXES, ids=mutex_name)
+def test_session_cache_under_concurrency(serve, mutex):
     """Clients that store and resume sessions in shmcb, all at once; two VPs share the cache."""
-    server = serve(processes=2, tls=True, modules=("socache_shmcb",),
-                   directives=CACHE + "SSLSessionTickets off\nSSLProtocol TLSv1.2\n")
+    server = serve.make(processes=2, tls=True, modules=("socache_shmcb",), directives=f"""
+        {CACHE}
+        Mutex {mutex} ssl-cache
+        SSLSessionTickets off
+        SSLProtocol TLSv1.2
+        """)
+    server.private_folder("locks")
+    server.start()
     resumed = []
 
     def client(_):
