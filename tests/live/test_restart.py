@@ -83,7 +83,8 @@ def test_descriptors_of_the_master_stay_the_same(serve):
     for _ in range(10):
         server.restart()
     wait_for(lambda: len(server.children()) == 2, "the end of the old generations")
-    wait_for(lambda: len(procs.fds(server.master)) == before, f"{before} descriptors")
+    # Not ==: at the first look the master may have just been starting the second VP.
+    wait_for(lambda: len(procs.fds(server.master)) <= before, f"{before} descriptors")
 
 
 def test_idle_connection_is_answered_and_then_closed(serve):

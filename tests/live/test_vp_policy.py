@@ -78,6 +78,7 @@ def test_thread_connections(serve):
 def test_no_vp_holds_more_than_its_share(serve, processes):
     """2,000 long connections opened at once: at most 1.5 times the even share each."""
     server = serve(processes=processes, threads=64)
+    wait_for(lambda: len(server.children()) == processes, "all VPs")
     before = {pid: sockets(pid) for pid in server.children()}
     with Conns(server.port) as conns:
         assert conns.open(2000).open == 2000
