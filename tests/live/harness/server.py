@@ -164,6 +164,7 @@ class Server:
             raise StartError(run.stdout + run.stderr)
         self.master = wait_for(self._pid_in_file, f"{self.root}/run/httpd.pid")
         self.wait_ready()
+        self._wait_for_all_vps()
         return self
 
     def start_attached(self, *arguments):
@@ -187,6 +188,13 @@ class Server:
         path = self.root / "run/httpd.pid"
         text = path.read_text().strip() if path.exists() else ""
         return int(text) if text else None
+
+    def _wait_for_all_vps(self):
+        """The first VP may answer while the master is starting the last one."""
+        chosen = self._settings
+        own_number = "NumVPs" in chosen["directives"] or "ONE_PROCESS" in self._env
+        if (chosen["mpm"] or places.MPM) == "stm" and chosen["sized"] and not own_number:
+            wait_for(lambda: len(self.children()) >= chosen["processes"], "all VPs")
 
     def wait_ready(self):
         """Waits until the server answers a request."""
