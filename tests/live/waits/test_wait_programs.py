@@ -166,5 +166,6 @@ def test_slow_piped_logger(serve, file_gate):
             assert flight.answered() < 50
         gate.open()
         assert all(response.status == 200 for response in flight.finish())
-    server.stop()
+    # A line is written after its response.
+    wait_for(lambda: log.read_text().count("\n") >= 200, "the last lines")
     assert sorted(log.read_text().splitlines()) == sorted(queries + ["?again"] * 100)
