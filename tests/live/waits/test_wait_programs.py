@@ -43,14 +43,21 @@ def test_200_cgi_programs(serve, file_gate, module):
 
 
 def test_cgi_that_reads_and_writes_much(serve):
-    """Bodies larger than any pipe's buffer, both ways, 20 at a time."""
+    """Bodies larger than a socket's buffer, both ways, 20 at a time.
+
+    The program reads all before it writes: httpd does not read while it writes either.
+    """
     server = serve.make(processes=1, modules=("cgid",), directives="""
         ScriptAlias /cgi @ROOT@/cgi/
         ScriptSock @ROOT@/run/cgisock
         """)
     (server.root / "cgi").mkdir()
-    script(server.root / "cgi/cat", "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
-                                    "exec cat\n")
+    folder = server.private_folder("bodies")
+    script(server.root / "cgi/cat", f"""#!/bin/sh
+        cat > {folder}/$$
+        printf 'Content-Type: text/plain\\r\\n\\r\\n'
+        exec cat {folder}/$$
+        """)
     server.start()
     body = b"0123456789abcdef" * 20000
     with InFlight(server, ["/cgi/cat"] * 20, method="POST", body=body) as flight:
