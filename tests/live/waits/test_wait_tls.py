@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from backends import Valve
@@ -176,13 +177,22 @@ def test_tls_connections_leave_nothing(serve):
                     assert conn.get("/").status == 200
         in_threads(8, client)
         wait_for(lambda: len(procs.fds(vp)) < 40, "the end of the connections")
-        return procs.pss(vp)
+        return anonymous(vp)
     load(600)
     before = load(200)
     after = load(count)
     print(f"{count} TLS connections: {after - before} bytes more")
-    # OpenSSL's state of one thread is a good 1 KB: leaked each time, it would be far above this.
-    assert after - before < count * 300 + 200_000, (before, after)
+    # Noise: a few more state threads at once than before. OpenSSL's state of one thread, leaked
+    # each time, is a good 1 KB.
+    assert after - before < count * 200 + 600_000, (before, after)
+
+
+def anonymous(pid):
+    """Memory of a process that is no file's, bytes; shared pages count in full."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no RssAnon line for process {pid}")
 
 
 # --- stapling ------------------------------------------------------------------------------------
