@@ -6,6 +6,7 @@ from harness import wait_for
 from harness.client import request
 
 BIG = bytes(range(256)) * 4 * 1024 * 50  # 50 MB
+SIZES = (0, 1, 8000, 8001, 32768, 32769)  # around those at which files are handled otherwise
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,10 @@ def server(serve_module):
         <Location /echo>
             SetHandler reflector
         </Location>
+        Alias /sendfile @ROOT@/htdocs
+        <Location /sendfile>
+            EnableSendfile On
+        </Location>
         <Location /small>
             LimitRequestBody 1000
             SetHandler reflector
@@ -30,6 +35,8 @@ def server(serve_module):
     made.page("ten.txt", bytes(range(48, 58)))
     for number in range(10):
         made.page(f"page{number}.txt", f"page {number}\n" * 100)
+    for size in SIZES:
+        made.page(f"{size}.bin", BIG[:size])
     made.page("folder/index.html", "<p>folder</p>\n")
     made.page("big.bin", BIG)
     return made.start()
@@ -45,6 +52,17 @@ def test_static_file_with_its_headers(server):
     got = server.get("/small.txt")
     assert (got.status, got.headers["content-length"], got.body) == (200, "45", b"x" * 44 + b"\n")
     assert server.get("/small.txt", headers=[f"If-None-Match: {got.headers['etag']}"]).status == 304
+
+
+@pytest.mark.parametrize("folder", ["", "/sendfile"])
+@pytest.mark.parametrize("size", SIZES)
+def test_file_of_any_size(server, size, folder):
+    with server.connect() as conn:
+        got = conn.get(f"{folder}/{size}.bin")
+        assert (got.status, got.headers["content-length"]) == (200, str(size))
+        assert got.body == BIG[:size]
+        part = conn.get(f"{folder}/{size}.bin", headers=["Range: bytes=-100"])
+        assert part.body == BIG[:size][-100:]
 
 
 def test_missing_file(server):
