@@ -54,6 +54,7 @@ PRODUCTS :=
 -include stiol/stiol.mk
 -include mpm/mpm.mk
 -include stmstat/stmstat.mk
+-include lab/lab.mk
 include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
 
 .PHONY: all

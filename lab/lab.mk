@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The lab: make_conn, which opens many connections to watch what a server does with them.
+
+MAKE_CONN_SOURCES := lab/make_conn.c lab/target.c lab/clients.c
+
+$(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h $(BUILD)/flags
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
+
+PRODUCTS += $(BUILD)/make_conn
+
+# The live tests of the lab use it, in each build.
+live-tools: $(BUILD)/make_conn

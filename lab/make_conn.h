@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * make_conn's parts: the options (make_conn.c), where to connect to and from (target.c), and the
+ * connections (clients.c).
+ */
+#ifndef STM_LAB_MAKE_CONN_H
+#define STM_LAB_MAKE_CONN_H
+
+#include <netdb.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* Exit codes. */
+enum { ALL_ACCEPTED = 0, SOME_NOT = 1, TROUBLE = 2 };
+
+#define MOST_CONNECTIONS 1000000
+
+/* What a connection sends once it is accepted. */
+enum request { REQUEST_NONE, REQUEST_PART, REQUEST_WHOLE };
+
+struct options {
+    const char *host, *port, *path;
+    int count;
+    enum request request;
+    int seconds;       /* to keep the connections; 0: until Enter or the end of the input */
+    bool finish;       /* send the rest of half a request before the end */
+    bool allow_remote; /* connect to other machines, too */
+};
+
+/* --- make_conn.c --- */
+
+/* Says why on stderr and exits with `status`. */
+extern void give_up(int status, const char *format, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
+/* A line on stderr. */
+extern void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* --- target.c --- */
+
+struct target {
+    struct sockaddr_storage address;
+    socklen_t size;
+    char name[NI_MAXHOST + NI_MAXSERV]; /* "127.0.0.1 port 8080", for messages */
+    int ports;                          /* local ports for one address of ours */
+    int source;      /* connections leave from 127.0.0.1 + this; 0: the kernel chooses */
+    int from_source; /* how many have left from there */
+};
+
+/* Resolves options->host and connects to its addresses in turn, until one of them accepts. Returns
+ * that first connection, a non-blocking socket; if there is none, gives up. */
+extern int target_find(struct target *target, const struct options *options);
+/* Starts one more connection: a non-blocking socket, or -1 with errno. EADDRNOTAVAIL says that the
+ * local ports of all addresses that we may leave from are taken. */
+extern int target_connect(struct target *target);
+
+/* --- clients.c --- */
+
+/* Makes room for options->count connections; gives up if there is no memory. */
+extern void clients_init(const struct options *options, struct target *target);
+/* Opens them all, the first of them being `first`. Returns when each is accepted or refused (and,
+ * if whole requests are sent, answered), or when nothing has moved for two seconds. */
+extern void clients_open(int first);
+/* Watches them until options->seconds have passed, Enter is pressed, a signal to end has come, or
+ * none is left. Prints the counts as they change, once a second at most. */
+extern void clients_watch(void);
+/* Sends the second half of each half request and waits for the answers. */
+extern void clients_finish(void);
+/* Prints the counts; `when` is put in front. */
+extern void clients_report(const char *when);
+/* Whether every one of them was accepted. */
+extern bool clients_all_accepted(void);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where make_conn connects to, and where from. It goes to loopback addresses only, unless it is
+ * told otherwise. One address of ours has some 28,000 ports for one server's port; where more are
+ * needed, connections to 127.x.x.x leave from 127.0.0.2, 127.0.0.3 and so on, too.
+ */
+#include "make_conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIRST_ANSWER_MS 5000 /* how long one address may take to accept the first connection */
+#define MOST_SOURCES    250  /* 127.0.0.1 to 127.0.0.250 */
+
+/* --- addresses --- */
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *four = (const void *)address;
+        return ntohl(four->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (address->sa_family == AF_INET6) {
+        const struct in6_addr *six =
+            &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+        return IN6_IS_ADDR_LOOPBACK(six) ||
+               (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == IN_LOOPBACKNET);
+    }
+    return false;
+}
+
+static void set_target(struct target *target, const struct addrinfo *info)
+{
+    char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+    memcpy(&target->address, info->ai_addr, info->ai_addrlen);
+    target->size = info->ai_addrlen;
+    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(target->name, sizeof target->name, "%s port %s", host, port);
+}
+
+static struct addrinfo *resolve(const struct options *options)
+{
+    struct addrinfo *list, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    int error = getaddrinfo(options->host, options->port, &hints, &list);
+    if (error != 0)
+        give_up(TROUBLE, "%s port %s: %s", options->host, options->port,
+                error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+    return list;
+}
+
+/* How many local ports there are for connections from one address to one port. */
+static int local_ports(void)
+{
+    char line[64], *second;
+    long low = 32768, high = 60999; /* Linux's own default */
+    FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    if (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        low = strtol(line, &second, 10);
+        high = strtol(second, NULL, 10);
+    }
+    if (file != NULL)
+        fclose(file);
+    return low <= high && high <= UINT16_MAX ? (int)(high - low + 1) : 1;
+}
+
+/* --- connecting --- */
+
+/* Leaves from the address that it is the turn of. */
+static int bind_source(const struct target *target, int fd)
+{
+    int one = 1;
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)target->source);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    return bind(fd, (struct sockaddr *)&from, sizeof from);
+}
+
+static int start(const struct target *target)
+{
+    int one = 1, error;
+    int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (target->source > 0 && bind_source(target, fd) != 0)
+        goto error;
+    if (connect(fd, (const struct sockaddr *)&target->address, target->size) == 0 ||
+        errno == EINPROGRESS)
+        return fd;
+error:
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* Only 127.x.x.x has more addresses to leave from. */
+static bool next_source(struct target *target)
+{
+    if (target->address.ss_family != AF_INET || target->source + 1 >= MOST_SOURCES ||
+        !is_loopback((struct sockaddr *)&target->address))
+        return false;
+    target->source++;
+    target->from_source = 0;
+    return true;
+}
+
+int target_connect(struct target *target)
+{
+    int fd;
+    /* The kernel's search for a free port becomes slow when few are left: leave half of them. */
+    if (target->from_source >= target->ports / 2)
+        next_source(target);
+    do {
+        fd = start(target);
+    } while (fd < 0 && errno == EADDRNOTAVAIL && next_source(target));
+    if (fd >= 0)
+        target->from_source++;
+    return fd;
+}
+
+/* Waits until a connect has succeeded: 0, or -1 with errno. */
+static int await_connect(int fd)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    int ready = poll(&wait, 1, FIRST_ANSWER_MS);
+    if (ready == 0)
+        error = ETIMEDOUT;
+    else if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        return -1;
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+/* The connection, or -1 with errno. */
+static int try_address(struct target *target)
+{
+    int fd = target_connect(target);
+    if (fd >= 0 && await_connect(fd) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* One that does not accept is no news if the next one does: "localhost" is ::1 and 127.0.0.1. */
+static int try_all(struct target *target, const struct options *options, struct addrinfo *list)
+{
+    char reasons[4096] = "";
+    size_t at = 0;
+    int tried = 0;
+    for (struct addrinfo *info = list; info != NULL; info = info->ai_next) {
+        bool may = options->allow_remote || is_loopback(info->ai_addr);
+        set_target(target, info);
+        target->from_source = 0;
+        int fd = may ? try_address(target) : -1;
+        if (fd >= 0)
+            return fd;
+        tried += may;
+        if (at < sizeof reasons)
+            at += (size_t)snprintf(reasons + at, sizeof reasons - at, "%s%s: %s", at ? "; " : "",
+                                   target->name, may ? strerror(errno) : "no loopback address");
+    }
+    if (tried > 0)
+        give_up(SOME_NOT, "%s", reasons);
+    give_up(TROUBLE,
+            "%s. Connections go to this machine only; --allow-remote lifts that, for "
+            "servers whose owner agrees",
+            reasons);
+}
+
+int target_find(struct target *target, const struct options *options)
+{
+    struct addrinfo *list = resolve(options);
+    *target = (struct target){.ports = local_ports()};
+    int fd = try_all(target, options, list);
+    freeaddrinfo(list);
+    return fd;
+}
