@@ -3,16 +3,21 @@
  * The bucket that stands for a socket in httpd's core input filter: a client's, or one that a
  * module has opened to a backend. It parks the state thread where nothing has come, and takes a
  * buffer only when something has: whoever waits holds none. The readiness bit says so without a
- * system call.
+ * system call. A request that has been read keeps its last buffer until it is answered, so a small
+ * one gets a buffer of its size.
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include <apr_portable.h>
 
 #include "score.h"
 #include "stm.h"
+
+/* Reads of up to so many bytes are copied into a buffer of their size. */
+#define SMALL_READ 2048
 
 static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size_t *length,
                                  apr_read_type_e block);
@@ -93,22 +98,31 @@ static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *si
     return APR_EAGAIN;
 }
 
-/* A buffer with what is there. */
-static apr_status_t take(const source_t *source, apr_bucket_alloc_t *list, char **buffer,
-                         apr_size_t *size)
+/* The buffer that the next read is to go into; NULL: the last one was given away. */
+static char *spare;
+
+/* A buffer with what is there, to be given to free(). */
+static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size)
 {
     apr_status_t rv;
 
+    if (!spare && !(spare = malloc(APR_BUCKET_BUFF_SIZE)))
+        return APR_ENOMEM;
     *size = APR_BUCKET_BUFF_SIZE;
-    *buffer = apr_bucket_alloc(*size, list);
-    rv = receive(source, *buffer, size);
+    rv = receive(source, spare, size);
     if (rv != APR_SUCCESS)
-        apr_bucket_free(*buffer);
-    return rv;
+        return rv;
+    if (*size <= SMALL_READ && (*buffer = malloc(*size)) != NULL) {
+        memcpy(*buffer, spare, *size);
+    } else {
+        *buffer = spare;
+        spare = NULL;
+    }
+    return APR_SUCCESS;
 }
 
-static apr_status_t take_or_wait(const source_t *source, apr_bucket_alloc_t *list, char **buffer,
-                                 apr_size_t *size, apr_read_type_e block)
+static apr_status_t take_or_wait(const source_t *source, char **buffer, apr_size_t *size,
+                                 apr_read_type_e block)
 {
     apr_interval_time_t timeout = 0;
     apr_status_t rv;
@@ -117,13 +131,13 @@ static apr_status_t take_or_wait(const source_t *source, apr_bucket_alloc_t *lis
         apr_socket_timeout_get(source->socket, &timeout);
     /* What epoll has not said yet counts where nobody waits for it: has the backend closed? */
     if (is_ready(source) || (timeout == 0 && !source->client))
-        rv = take(source, list, buffer, size);
+        rv = take(source, buffer, size);
     else
         rv = APR_EAGAIN;
     while (rv == APR_EAGAIN && timeout != 0) {
         rv = wait_until_ready(source, timeout);
         if (rv == APR_SUCCESS)
-            rv = take(source, list, buffer, size);
+            rv = take(source, buffer, size);
     }
     return rv;
 }
@@ -135,7 +149,7 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
     apr_bucket_alloc_t *list = bucket->list;
     apr_size_t size;
     char *buffer = NULL;
-    apr_status_t rv = take_or_wait(source, list, &buffer, &size, block);
+    apr_status_t rv = take_or_wait(source, &buffer, &size, block);
 
     *data = NULL;
     *length = 0;
@@ -146,8 +160,7 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
     }
     if (rv != APR_SUCCESS)
         return rv;
-    bucket = apr_bucket_heap_make(bucket, buffer, size, apr_bucket_free);
-    ((apr_bucket_heap *)bucket->data)->alloc_len = APR_BUCKET_BUFF_SIZE;
+    bucket = apr_bucket_heap_make(bucket, buffer, size, free);
     *data = buffer;
     *length = size;
     APR_BUCKET_INSERT_AFTER(bucket, network_bucket(source, list));
