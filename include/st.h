@@ -1160,7 +1160,7 @@ typedef struct st_stack_stats {
     size_t cached;         /**< free stacks that keep their pages */
     size_t peak;           /**< most stacks in use at once */
     size_t bytes_reserved; /**< address space, guards included, bytes */
-    size_t deepest;        /**< deepest use seen of a stack under census, bytes */
+    size_t deepest;        /**< deepest use seen of a stack, bytes: see st_sample_stacks() */
     int guard_install;     /**< guards are made by 1: MADV_GUARD_INSTALL, 0: mprotect */
 } st_stack_stats_t;
 
@@ -1194,6 +1194,21 @@ extern size_t st_thread_stack_used(st_thread_t thread);
  * @since 2.0
  */
 extern int st_stack_census(int on);
+
+/**
+ * Looks how deep the next so many stacks were used, in turn; a call ends with the last stack, and
+ * the next one begins with the first. Stacks that are not under census are measured in pages: the
+ * deepest page that the system has given to the stack counts as used (one that was swapped out is
+ * not seen). A stack is measured too before its pages are given back. Takes one system call a
+ * stack, less than a microsecond.
+ *
+ * @param count  stacks to look at; negative: all
+ * @return the deepest use seen so far of any stack of this VP, bytes; 0 on a kernel thread that is
+ *   no VP
+ * @yields no
+ * @since 2.0
+ */
+extern size_t st_sample_stacks(int count);
 
 /**
  * Bounds the cache of free stacks. Beyond it a free stack's pages go back to the system, and a slab

@@ -194,6 +194,7 @@ struct st__stack_class;
 struct st__stack_pool {
     struct st__stack_class *classes;   /* one per stack size */
     struct st__stack *newest, *oldest; /* of the cached ones */
+    struct st__stack *sampled;         /* the last one that st_sample_stacks() looked at, or NULL */
     size_t in_use, cached, peak, bytes_reserved, deepest;
     size_t max_cached;
     bool guard_install;

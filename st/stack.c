@@ -19,6 +19,7 @@ enum {
     OFFSETS = 16, /* stacks start at so many different cache lines */
     CACHE_LINE = 64,
     PAINT = 0xa5,
+    PAGES_A_LOOK = 64, /* asked for at once: those of a stack of 256 KB */
 };
 
 /* A slab's memory: guard, stack, guard, stack, ... */
@@ -197,6 +198,8 @@ static void slab_free(struct st_vp *vp, struct st__slab *slab)
     struct st__stack_class *class = slab->class;
     size_t bytes = slab->count * stride(class);
 
+    if (vp->stacks.sampled != NULL && vp->stacks.sampled->slab == slab)
+        vp->stacks.sampled = NULL;
     if (slab->open)
         shut_slab(slab);
     if (slab->prev != NULL)
@@ -290,6 +293,70 @@ size_t st_thread_stack_used(st_thread_t thread)
     if (vp == NULL || thread->stack == NULL || !thread->stack->painted)
         return 0;
     return measure(vp, thread->stack);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Without a census: which pages a stack has got
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Pages are asked for only below the deepest use that is known. To be called before pages are given
+ * back. */
+static void note_depth(struct st_vp *vp, const struct st__stack *stack)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = st__stack_size(stack), piece;
+    size_t below = size > vp->stacks.deepest ? (size - vp->stacks.deepest) & ~(page - 1) : 0;
+    unsigned char present[PAGES_A_LOOK];
+
+    if (stack->painted)
+        return;
+    for (size_t at = 0; at < below; at += piece) {
+        piece = below - at < PAGES_A_LOOK * page ? below - at : PAGES_A_LOOK * page;
+        if (mincore(st__stack_base(stack) + at, piece, present) != 0)
+            return;
+        for (size_t i = 0; i < piece / page; i++)
+            if (present[i] & 1) {
+                vp->stacks.deepest = size - at - i * page;
+                return;
+            }
+    }
+}
+
+static struct st__slab *slab_after(const struct st__stack_pool *pool, const struct st__slab *slab)
+{
+    const struct st__stack_class *class = slab != NULL ? slab->class->next : pool->classes;
+
+    if (slab != NULL && slab->next != NULL)
+        return slab->next;
+    while (class != NULL && class->slabs == NULL)
+        class = class->next;
+    return class != NULL ? class->slabs : NULL;
+}
+
+/* The next stack that was ever handed out; NULL: that was the last one. */
+static struct st__stack *next_sample(const struct st__stack_pool *pool)
+{
+    struct st__stack *last = pool->sampled;
+    struct st__slab *slab = last != NULL ? last->slab : NULL;
+
+    if (slab != NULL && last + 1 < slab->stacks + slab->fresh)
+        return last + 1;
+    slab = slab_after(pool, slab);
+    return slab != NULL ? slab->stacks : NULL;
+}
+
+size_t st_sample_stacks(int count)
+{
+    struct st_vp *vp = st__vp;
+    int error = errno;
+
+    if (vp == NULL)
+        return 0;
+    if (count < 0)
+        vp->stacks.sampled = NULL;
+    while (count-- != 0 && (vp->stacks.sampled = next_sample(&vp->stacks)) != NULL)
+        note_depth(vp, vp->stacks.sampled);
+    errno = error;
+    return vp->stacks.deepest;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -418,7 +485,9 @@ struct st__stack *st__stack_new(struct st_vp *vp, size_t size)
 
 static void release(struct st_vp *vp, struct st__stack *stack)
 {
+    note_depth(vp, stack);
     (void)madvise(st__stack_base(stack), st__stack_size(stack), MADV_DONTNEED);
+    stack->painted = false;
     slab_give(vp, stack);
 }
 
@@ -435,13 +504,9 @@ static void trim_cache(struct st_vp *vp)
 
 void st__stack_free(struct st_vp *vp, struct st__stack *stack)
 {
-    bool painted = stack->painted;
-
-    if (painted)
-        (void)measure(vp, stack);
-    stack->painted = false;
     vp->stacks.in_use--;
-    if (painted) { /* it has all its pages: not to be kept */
+    if (stack->painted) { /* it has all its pages: not to be kept */
+        (void)measure(vp, stack);
         release(vp, stack);
         return;
     }

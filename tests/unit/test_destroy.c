@@ -178,6 +178,7 @@ static void no_vp_objects(void)
     st_watch_free(&watch);
     assert_fails(st_set_stack_cache(1), EPERM);
     assert_fails(st_stack_census(1), EPERM);
+    assert_int_equal(st_sample_stacks(-1), 0);
     assert_fails(st_randomize_stacks(1), EPERM);
     assert_null(st_set_switch_in_cb(NULL));
     assert_null(st_set_switch_out_cb(NULL));

@@ -380,6 +380,68 @@ static void the_census_knows_the_depth(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
+/* Without a census: whole pages, and what was given back before anyone looked. */
+static void the_depth_is_known_to_the_page(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), depth;
+
+    if (ADDRESS_SANITIZER || unit_valgrind())
+        unit_skip("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
+    assert_int_equal(st_sample_stacks(-1), 0);
+    st_thread_t thread = st_thread_create(nothing, NULL, 1, 0);
+    assert_ok(st_thread_join(thread, NULL));
+    depth = st_sample_stacks(1);
+    assert_true(depth >= page && depth <= 3 * page && depth % page == 0);
+    thread = st_thread_create(use_20k, NULL, 1, 0);
+    assert_ok(st_thread_join(thread, NULL)); /* on the same stack, which is cached */
+    assert_int_equal(stats_now().deepest, depth);
+    assert_int_equal(st_sample_stacks(0), depth);
+    assert_int_equal(st_sample_stacks(1), depth); /* the round has ended */
+    depth = st_sample_stacks(1);
+    assert_true(depth >= 20000 && depth < 20000 + 3 * page && depth % page == 0);
+    assert_int_equal(stats_now().deepest, depth);
+}
+
+static void *use_60k(void *arg)
+{
+    volatile char *bytes = __builtin_alloca(60000);
+
+    unit_escape(bytes);
+    bytes[0] = 1;
+    return arg;
+}
+
+static void the_depth_is_noted_before_pages_are_given_back(void)
+{
+    if (ADDRESS_SANITIZER || unit_valgrind())
+        unit_skip("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
+    st_set_stack_cache(0);
+    assert_ok(st_thread_join(st_thread_create(use_60k, NULL, 1, 0), NULL));
+    assert_true(stats_now().deepest >= 60000 && stats_now().deepest < 70000);
+    hold(300);
+    assert_true(st_sample_stacks(-1) >= 60000); /* no stack is left that shows it */
+    assert_true(st_sample_stacks(-1) < 70000);
+}
+
+/* A round over several sizes and slabs ends, and slabs that go meanwhile do no harm. */
+static void sampling_goes_round(void)
+{
+    st_thread_t threads[100];
+
+    for (int i = 0; i < 100; i++)
+        threads[i] = st_thread_create(stand_by, NULL, 1, i % 3 * 65536);
+    unit_settle();
+    for (int i = 0; i < 50; i++)
+        assert_true(st_sample_stacks(7) <= 70000);
+    for (int i = 0; i < 100; i++) {
+        st_thread_interrupt(threads[i]);
+        assert_ok(st_thread_join(threads[i], NULL));
+        st_sample_stacks(i % 5);
+        st_set_stack_cache(i % 2);
+    }
+    assert_true(ADDRESS_SANITIZER || st_sample_stacks(-1) >= 16384);
+}
+
 static void a_stack_size_must_make_sense(void)
 {
     assert_null_errno(st_thread_create(nothing, NULL, 1, -1), EINVAL);
@@ -434,6 +496,9 @@ int main(void)
         UNIT(freed_places_are_taken_again),
         UNIT(unused_slabs_are_unmapped),
         UNIT(the_census_knows_the_depth),
+        UNIT(the_depth_is_known_to_the_page),
+        UNIT(the_depth_is_noted_before_pages_are_given_back),
+        UNIT(sampling_goes_round),
         UNIT(a_stack_size_must_make_sense),
         UNIT_RAW(mprotect_guards_end_with_an_error),
     };
