@@ -135,7 +135,7 @@ static bool hand_in(stiol__job_t *job, int max_helpers)
     return taken;
 }
 
-void stiol__help(stiol__vp_t *vp, stiol__job_t *job)
+void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
 {
     bool interrupted = false;
     int error = errno;
@@ -146,6 +146,7 @@ void stiol__help(stiol__vp_t *vp, stiol__job_t *job)
     job->thread = st_thread_self();
     job->done = false;
     if (hand_in(job, vp->config.max_helpers)) {
+        ++*helped;
         while (!job->done)
             if (st_thread_park(STIOL_NEVER) != 0)
                 interrupted = true;

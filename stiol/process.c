@@ -180,8 +180,7 @@ int stiol__system(const char *command)
 
     if (vp == NULL || command == NULL)
         return system(command);
-    STIOL_PARKS(vp, process);
-    stiol__help(vp, &call.job);
+    STIOL_HELP(vp, process, &call.job);
     return call.rc;
 }
 
@@ -193,8 +192,7 @@ int stiol__pclose(FILE *stream)
     if (vp == NULL)
         return pclose(stream);
     stiol_forget_fd(fileno(stream));
-    STIOL_PARKS(vp, process);
-    stiol__help(vp, &call.job);
+    STIOL_HELP(vp, process, &call.job);
     return call.rc;
 }
 

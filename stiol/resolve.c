@@ -58,8 +58,7 @@ int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
     if (vp == NULL || name == NULL || is_numeric(name) ||
         (hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0))
         return getaddrinfo(name, service, hints, result);
-    STIOL_PARKS(vp, resolve);
-    stiol__help(vp, &forward.job);
+    STIOL_HELP(vp, resolve, &forward.job);
     return forward.rc;
 }
 
@@ -95,8 +94,7 @@ int stiol__getnameinfo(const struct sockaddr *restrict address, socklen_t length
 
     if (vp == NULL || host == NULL || (flags & NI_NUMERICHOST) != 0)
         return getnameinfo(address, length, host, host_size, service, service_size, flags);
-    STIOL_PARKS(vp, resolve);
-    stiol__help(vp, &reverse.job);
+    STIOL_HELP(vp, resolve, &reverse.job);
     return reverse.rc;
 }
 
@@ -139,8 +137,7 @@ static void run_host(stiol__job_t *job)
 static int find_host(stiol__vp_t *vp, host_job_t *host)
 {
     host->job.run = run_host;
-    STIOL_PARKS(vp, resolve);
-    stiol__help(vp, &host->job);
+    STIOL_HELP(vp, resolve, &host->job);
     return host->rc;
 }
 

@@ -90,9 +90,10 @@ extern int stiol_each(stiol_slot_cb_t cb, void *data);
  * number, or -1 if there is a problem with one of them (its `problem` says which). */
 extern int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
 
-/** Calls of one kind: how many, and how many of them parked the state thread. */
+/** Calls of one kind: how many, how many of them parked the state thread, and how many of those a
+ * helper kernel thread did. */
 typedef struct stiol_counter {
-    unsigned long long calls, parked;
+    unsigned long long calls, parked, helped;
 } stiol_counter_t;
 
 /** One counter for each STIOL_KIND of calls.def, in that order. */

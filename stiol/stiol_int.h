@@ -372,8 +372,11 @@ typedef struct stiol__job {
     int herror; /* h_errno after run */
 } stiol__job_t;
 
-/** Runs job->run elsewhere and parks until it is done; errno is the job's. */
-extern void stiol__help(stiol__vp_t *vp, stiol__job_t *job);
+/** Runs job->run elsewhere and parks until it is done; errno is the job's. *helped counts it. */
+extern void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
+/** The same for a call of that kind. */
+#define STIOL_HELP(vp, kind, job)                                                                  \
+    (STIOL_PARKS(vp, kind), stiol__help(vp, &(vp)->counters.kind.helped, job))
 extern void stiol__helpers_stop(void);
 extern void stiol__helpers_forked(void);
 

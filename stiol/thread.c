@@ -108,8 +108,7 @@ static int join_kernel_thread(stiol__vp_t *vp, pthread_t id, void **result)
 
     if (vp == NULL || pthread_equal(id, pthread_self()))
         return pthread_join(id, result);
-    STIOL_PARKS(vp, thread);
-    stiol__help(vp, &join.job);
+    STIOL_HELP(vp, thread, &join.job);
     return join.rc;
 }
 

@@ -152,7 +152,7 @@ static void system_and_pclose_run_on_a_helper(void)
     CHECK(call->system(NULL) != 0);
     stream = popen("cat > /dev/null; exit 4", "w");
     CHECK(stream != NULL && call->pclose(stream) == 4 << 8);
-    CHECK(kernel_threads() == 2);
+    CHECK(kernel_threads() == 2 && counters().process.helped == 2);
     stop_ticking = true;
 }
 
@@ -179,7 +179,10 @@ static void run_slowly(stiol__job_t *job)
 
 static void *help(void *arg)
 {
-    stiol__help(stiol__vp, arg);
+    unsigned long long helped = 0;
+
+    stiol__help(stiol__vp, &helped, arg);
+    CHECK(helped == 1);
     CHECK(errno == EXDEV);
     note('h');
     return NULL;
@@ -258,9 +261,11 @@ static void look_ups_run_on_a_helper(void)
     CHECK(look_up("localhost", AI_NUMERICHOST) == EAI_NONAME);
     CHECK(look_up(NULL, AI_PASSIVE) == 0);
     CHECK(counters().resolve.calls == 4 && counters().resolve.parked == 0 && kernel_threads() == 1);
+    CHECK(counters().resolve.helped == 0);
     spawn(ticker, &ticks);
     CHECK(look_up("localhost", 0) == 0 && ticks > 1);
-    CHECK(counters().resolve.parked == 1 && kernel_threads() == 2);
+    CHECK(counters().resolve.parked == 1 && counters().resolve.helped == 1);
+    CHECK(kernel_threads() == 2);
     for (int i = 0; i < 20; i++)
         spawn(look_up_localhost, NULL);
     while (strlen(noted()) < 20)

@@ -435,6 +435,7 @@ static void system_v_semaphores_give_way(void)
     CHECK(call->semtimedop(sysv, &take, 1, &tiny) == -1 && errno == EAGAIN);
     CHECK(call->semop(sysv, &give, 1) == 0);
     CHECK(call->semop(sysv, mixed, 2) == -1 && errno == EAGAIN); /* a helper asks the kernel */
+    CHECK(counters().sem.helped == 1);
     CHECK(semctl(sysv, 0, IPC_RMID) == 0);
     CHECK(call->semop(sysv, &take, 1) == -1);
 }

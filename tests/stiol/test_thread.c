@@ -161,6 +161,7 @@ static void kernel_threads_may_join_too(void)
     main_vp = st_vp_self();
     joiner = kernel_thread(from_afar, &id);
     CHECK(call->pthread_join(joiner, NULL) == 0); /* on a helper: the VP goes on */
+    CHECK(counters().thread.helped == 1);
     CHECK(strcmp(noted(), "tu") == 0);
 }
 
