@@ -17,6 +17,9 @@
 
 #define HEARTBEAT 1000000 /* us */
 #define REFRESH   100000
+/* Stacks looked at with each refresh: 10 us of work, if they are of 256 KB. */
+#define STACKS    16
+
 /* Where a process counts that has no block. */
 static stm_score_block_t nowhere;
 static stm_score_listener_t no_listener;
@@ -127,6 +130,7 @@ static void copy_scheduler(void)
     st_stats_t stats;
     st_stack_stats_t stacks;
 
+    st_sample_stacks(STACKS);
     st_get_stats(&stats);
     st_get_stack_stats(&stacks);
     STM_SCORE_SET(stm_score, run_queue, stats.runq);
@@ -144,11 +148,11 @@ static void copy_scheduler(void)
 
 static void copy_rebound(void)
 {
-    unsigned long long calls = 0;
+    unsigned long long calls = 0, helped = 0;
     stiol_counters_t counters;
 
     stiol_get_counters(&counters);
-#define STIOL_KIND(name, help) calls += counters.name.calls;
+#define STIOL_KIND(name, help) calls += counters.name.calls, helped += counters.name.helped;
 #define STIOL_CALL(symbol, scope, kind, version, help)
 #include "calls.def"
 #undef STIOL_KIND
@@ -164,7 +168,11 @@ static void copy_rebound(void)
     STM_SCORE_SET(stm_score, parked_filelock, counters.filelock.parked);
     STM_SCORE_SET(stm_score, parked_process, counters.process.parked);
     STM_SCORE_SET(stm_score, parked_thread, counters.thread.parked);
-    STM_SCORE_SET(stm_score, helper_calls, counters.resolve.parked);
+    STM_SCORE_SET(stm_score, helper_calls, helped);
+    STM_SCORE_SET(stm_score, helped_resolve, counters.resolve.helped);
+    STM_SCORE_SET(stm_score, helped_process, counters.process.helped);
+    STM_SCORE_SET(stm_score, helped_sem, counters.sem.helped);
+    STM_SCORE_SET(stm_score, helped_thread, counters.thread.helped);
 }
 
 /* For a listening socket the kernel gives the queue's length and its limit in these two. */
@@ -224,6 +232,7 @@ void stm_score_end(void)
 {
     STM_ENTER();
     if (beating) {
+        st_sample_stacks(-1);
         stm_score_refresh();
         st_watch_disarm(&heart);
         beating = false;

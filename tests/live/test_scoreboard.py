@@ -8,7 +8,7 @@ import stat
 import subprocess
 
 import pytest
-from harness import MPM, StartError, wait_for
+from harness import MPM, StartError, tool, wait_for
 from harness.client import Closed
 from harness.drive import Conns, Load
 from harness.scoreboard import rows, scores, stmstat, total
@@ -117,6 +117,40 @@ def test_states_of_connections(scored):
     for conn in [*quiet, *kept, partial, closing]:
         conn.close()
     settled(server)
+
+
+def test_stack_high_water(scored):
+    """Without a census: whole pages, of the deepest use by any request so far."""
+    server = scored("<Location /probe>\nSetHandler probe\n</Location>\n", processes=1,
+                    modules=(tool("mod_probe.so"),)).start()
+    page = os.sysconf("SC_PAGE_SIZE")
+
+    def mark():
+        found = total(server, "stack_high_water_bytes")
+        assert found % page == 0
+        return found
+    plain = wait_for(mark, "a mark")
+    assert plain < 80 << 10
+    assert server.get("/probe?depth=100").status == 200
+    deep = wait_for(lambda: (lambda now: now if now > 100 << 10 else 0)(mark()), "a deeper one")
+    assert deep < 128 << 10
+    server.get("/")
+    assert mark() == deep
+
+
+def test_helper_calls_are_exact(scored):
+    """Clients' names are looked up once a connection, by a helper kernel thread."""
+    server = scored('HostnameLookups On\nCustomLog logs/names.log "%h"\n', processes=1).start()
+    for _ in range(7):
+        server.get("/")
+    count = settled(server)["all"]["requests"]
+    assert count >= 7
+    names = ("helper_calls", "helped_resolve", "helped_process", "helped_sem", "helped_thread")
+
+    def helped():
+        now = scores(server)["all"]
+        return [now[name] for name in names]
+    wait_for(lambda: helped() == [count, count, 0, 0, 0], "the look-ups")
 
 
 def test_a_killed_vps_counts_are_kept(scored):

@@ -20,7 +20,8 @@ static void swallow(void *baton, const char *data, size_t size)
         *sum += (unsigned char)data[i];
 }
 
-/* The corpus outlives changes of score.def: any fingerprint but 0 is made the right one. */
+/* The corpus outlives changes of score.def: any version and fingerprint but 0 are made the right
+ * ones. */
 static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
@@ -29,7 +30,11 @@ static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
     if (!copy)
         abort();
     memcpy(copy, data, size);
-    if (size >= sizeof *header && header->fingerprint)
+    if (size < sizeof *header)
+        return copy;
+    if (header->version)
+        header->version = STM_SCORE_VERSION;
+    if (header->fingerprint)
         header->fingerprint = stm_score_fingerprint();
     return copy;
 }

@@ -204,7 +204,7 @@ BAD = {
     "cut in the header": (lambda: sample(1)[:100], "is cut off: shorter than its header"),
     "cut in a block": (lambda: sample(1)[:5000], "is cut off: shorter than its header says"),
     "version": (lambda: patched(sample(1), "<I", version=99),
-                "has layout version 99, this program knows version 1"),
+                "has layout version 99, this program knows version "),
     "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "of different builds"),
     "byte order": (lambda: patched(sample(1), ">I", byte_order=0x01020304), "another byte order"),
     "renamed": (lambda: sample(7), "belongs to VP 7: was it renamed?"),

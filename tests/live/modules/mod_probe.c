@@ -6,6 +6,7 @@
  *   SetHandler probe, then GET ...?pid         process and kernel thread, as two numbers
  *                             ?crash ?abort ?exit ?overflow      the process's end
  *                             ?sleep=MS ?spin=MS                 waits by apr_sleep; uses CPU
+ *                             ?depth=KB                          uses so much of the stack
  *   ProbeCrashFile PATH       a process that finds this file when it starts dies of SIGSEGV
  *   ProbeExitLog PATH         one line for each process whose child pool is destroyed in order
  */
@@ -49,7 +50,7 @@ static void spin(apr_interval_time_t time)
         continue;
 }
 
-static int milliseconds(const char *args, const char *name)
+static int number(const char *args, const char *name)
 {
     size_t length = strlen(name);
     return strncmp(args, name, length) == 0 ? (int)strtol(args + length, NULL, 10) : -1;
@@ -60,7 +61,8 @@ static int handler(request_rec *r)
     if (strcmp(r->handler, "probe") != 0)
         return DECLINED;
     const char *args = r->args != NULL ? r->args : "";
-    int sleep_ms = milliseconds(args, "sleep="), spin_ms = milliseconds(args, "spin=");
+    int sleep_ms = number(args, "sleep="), spin_ms = number(args, "spin=");
+    int depth = number(args, "depth=");
     if (strcmp(args, "crash") == 0)
         *nowhere = 1;
     else if (strcmp(args, "abort") == 0)
@@ -69,6 +71,8 @@ static int handler(request_rec *r)
         _exit(1);
     else if (strcmp(args, "overflow") == 0)
         ap_rprintf(r, "%d\n", overflow(64 * 1024));
+    if (depth > 0)
+        ap_rprintf(r, "%d\n", overflow(depth));
     if (sleep_ms > 0)
         apr_sleep(sleep_ms * (apr_interval_time_t)1000);
     if (spin_ms > 0)
