@@ -1,118 +1,244 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compares MPMs side by side on this machine: alternating rounds, medians, ratios.
+"""Compares stm with httpd's other MPMs and with nginx on this machine: alternating rounds, medians.
 
-Run by `make bench-httpd` and `make bench-quick`. Every server has two processes and the same
-configuration; one runs at a time, fresh for each measurement.
+Run by `make bench`. Every server has two processes and the same configuration; one runs at a time,
+fresh for each measurement. Results go to a folder as JSON, table and plots.
 """
 
 import argparse
+import fnmatch
 import json
-import os
 import resource
-import statistics
+import shutil
+import signal
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/live"))
 
-from harness import Server, procs  # noqa: E402
-from scenarios import DIRECTIVES, SCENARIOS, prepare  # noqa: E402
+# pylint: disable=wrong-import-position
+import report  # noqa: E402
+from harness import BUILD, procs  # noqa: E402
+from harness.drive import SlowBackend  # noqa: E402
+from machine import describe  # noqa: E402
+from scenarios import SCENARIOS, Run, prepare  # noqa: E402
+from servers import KINDS, make  # noqa: E402
 
-PROCESSES = 2
+STEP_BOUND = 75  # seconds: ends what hangs
+QUICK = Run(seconds=1, warm_up=1)
+QUICK_ROUNDS, ROUNDS = 1, 5
 
 
-def measure(scenario, mpm, seconds):
-    """One round of a scenario on a fresh server."""
-    server = Server(f"bench-{scenario.name}-{mpm}", mpm=mpm, processes=PROCESSES,
-                    threads=scenario.threads, directives=DIRECTIVES + scenario.directives)
-    if mpm != "stm":
-        server.allowed.append("AH0004[56]|AH00052")  # how Debian's MPMs end now and then
-    prepare(server)
-    server.start()
+class Overrun(Exception):
+    """A measurement took longer than STEP_BOUND."""
+
+
+def overrun(*_):
+    """SIGALRM's handler."""
+    raise Overrun(f"not done after {STEP_BOUND} s")
+
+
+def end(server, failed):
+    """Stops the server, by force if it does not go; its folder stays only after a failure."""
     try:
-        return scenario.measure(server, seconds)
-    finally:
         server.stop()
+    except (AssertionError, OSError) as error:
+        server.kill()
+        if not failed:
+            print(f"    at its end: {error}", file=sys.stderr)
+    if not failed:
+        shutil.rmtree(server.root, ignore_errors=True)
 
 
-def plan(scenarios, mpms, rounds):
+def measure(scenario, kind, run):
+    """One round of a scenario on a fresh server: figures by name."""
+    with ExitStack() as stack:
+        need, backend = scenario.need, None
+        if scenario.backend:
+            backend = stack.enter_context(SlowBackend())
+            need = replace(need, backend=backend.port)
+        server = make(kind, f"bench-{scenario.name}-{kind}", need)
+        server.backend = backend
+        prepare(server, scenario)
+        failed = True
+        try:
+            server.start()
+            figures = scenario.measure(server, run)
+            failed = False
+        finally:
+            signal.alarm(0)
+            if backend:
+                backend.close()  # what hangs in it does not hold up the server's end
+            end(server, failed)
+        return figures
+
+
+def attempt(scenario, kind, run):
+    """Figures, and None; or no figures, and what went wrong."""
+    if kind in scenario.without:
+        return {}, scenario.without[kind]
+    signal.alarm(STEP_BOUND)
+    try:
+        return measure(scenario, kind, run), None
+    except Exception as error:  # pylint: disable=broad-except  # the others go on
+        lines = str(error).strip().splitlines()
+        return {}, f"{type(error).__name__}: {lines[-1] if lines else ''}"
+    finally:
+        signal.alarm(0)
+
+
+def plan(scenarios, kinds, rounds):
     """The order of measurements: servers alternate within each round."""
     for scenario in scenarios:
         for number in range(min(rounds, scenario.rounds or rounds)):
-            for mpm in mpms:
-                yield scenario, number, mpm
+            for kind in kinds:
+                yield scenario, number, kind
 
 
-def run(steps, seconds):
-    """Takes all measurements: {scenario: {mpm: {figure: [value of each round]}}}."""
-    results = {}
-    start = time.monotonic()
-    for done, (scenario, number, mpm) in enumerate(steps):
-        left = (time.monotonic() - start) / done * (len(steps) - done) if done else 0
-        about = f", about {left:.0f} s left" if done else ""
-        print(f"[{done + 1}/{len(steps)}] {scenario.name}: {mpm}, round {number + 1}{about}",
-              file=sys.stderr, flush=True)
-        figures = results.setdefault(scenario.name, {}).setdefault(mpm, {})
-        for name, value in measure(scenario, mpm, seconds).items():
-            figures.setdefault(name, []).append(value)
-    return results
+class Clock:
+    """Guesses the time that is left, from what the steps so far took."""
+
+    def __init__(self, steps):
+        self.left = list(steps)
+        self.took = {}    # of a scenario and server, the last time
+        self.guessed = self.spent = 0.0
+
+    def guess(self, step):
+        """Seconds of one step."""
+        scenario, _, kind = step
+        if kind in scenario.without:
+            return 0.0
+        pace = self.spent / self.guessed if self.guessed else 1.0
+        return self.took.get((scenario.name, kind), scenario.about * pace)
+
+    def remaining(self):
+        """Seconds."""
+        return sum(map(self.guess, self.left))
+
+    def done(self, step, seconds):
+        """The first of the steps is done."""
+        self.left.pop(0)
+        if step[2] not in step[0].without:
+            self.spent += seconds
+            self.guessed += step[0].about
+            self.took[step[0].name, step[2]] = seconds
 
 
-def shown(value):
-    """A figure in few digits."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value else "0"
+def progress(number, count, step, left):
+    """One line on what runs now; on a terminal it replaces the last one."""
+    scenario, turn, kind = step
+    text = (f"[{number}/{count}] {scenario.name}: {kind}, round {turn + 1}, "
+            f"about {left // 60:.0f}:{left % 60:02.0f} left")
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
-def report(scenarios, results, mpms):
-    """Prints medians, and each figure's ratio of the first server to the others."""
-    first, others = mpms[0], mpms[1:]
-    for scenario in scenarios:
-        print(f"\n{scenario.title}")
-        print("  " + f"{'':<22}" + "".join(f"{mpm:>12}" for mpm in mpms)
-              + "".join(f"{first + '/' + mpm:>14}" for mpm in others))
-        for figure, values in results[scenario.name][first].items():
-            medians = {mpm: statistics.median(results[scenario.name][mpm][figure])
-                       for mpm in mpms}
-            ratios = ["" if not medians[mpm] else f"{medians[first] / medians[mpm]:.2f}"
-                      for mpm in others]
-            print("  " + f"{figure:<22}" + "".join(f"{shown(medians[mpm]):>12}" for mpm in mpms)
-                  + "".join(f"{ratio:>14}" for ratio in ratios))
+def take(data, steps, run, save):
+    """Takes all measurements into `data`, and calls save() after each scenario's last."""
+    clock = Clock(steps)
+    for number, step in enumerate(steps, 1):
+        scenario, _, kind = step
+        progress(number, len(steps), step, clock.remaining())
+        entry = data["scenarios"].setdefault(scenario.name, {})
+        if number == 1 or steps[number - 2][0] is not scenario:
+            entry.clear()
+            entry.update(title=scenario.title, seconds=run.seconds, rounds={}, failures={})
+        start = time.monotonic()
+        if kind not in entry["failures"]:
+            figures, failure = attempt(scenario, kind, run)
+            if failure:
+                entry["failures"][kind] = failure
+                if kind not in scenario.without:
+                    print(f"\n    {scenario.name}: {kind} failed: {failure}", file=sys.stderr)
+            else:
+                entry["rounds"].setdefault(kind, []).append(figures)
+        clock.done(step, time.monotonic() - start)
+        if number == len(steps) or steps[number][0] is not scenario:
+            save()
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+
+
+def chosen(text, known, parser, what):
+    """The names that a comma-separated list of patterns stands for, in their own order."""
+    found = set()
+    for pattern in text.split(","):
+        matches = fnmatch.filter(known, pattern)
+        if not matches:
+            parser.error(f"no {what} {pattern}: there are {', '.join(known)}")
+        found.update(matches)
+    return [name for name in known if name in found]
 
 
 def arguments():
     """The command line."""
-    known = [scenario.name for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mpms", default="stm,event", help="to compare; the first is the subject")
-    parser.add_argument("--scenarios", default=",".join(known))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=6, help="of load in a round")
-    parser.add_argument("--json", type=Path, help="where the values of all rounds go")
+    parser.add_argument("--servers", default="*", help=f"of {','.join(KINDS)}; patterns, too")
+    parser.add_argument("--scenarios", default="*", help="names or patterns, as curve-*; "
+                        "--list shows them")
+    parser.add_argument("--list", action="store_true", help="show the scenarios and end")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=int, help="of load in a round")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--out", type=Path, default=BUILD / "bench", help="folder for the results")
+    parser.add_argument("--merge", action="store_true",
+                        help="keep what the folder has of other scenarios")
     options = parser.parse_args()
-    for name in options.scenarios.split(","):
-        if name not in known:
-            parser.error(f"no scenario {name}: there are {', '.join(known)}")
+    options.kinds = chosen(options.servers, KINDS, parser, "server")
+    names = chosen(options.scenarios, [s.name for s in SCENARIOS], parser, "scenario")
+    options.chosen = [s for s in SCENARIOS if s.name in names]
     return options
 
 
+def start_of(data_file, merge):
+    """What the measurements go into."""
+    if merge and data_file.exists():
+        data = json.loads(data_file.read_text())
+    else:
+        data = {"scenarios": {}}
+    data["machine"] = describe()
+    return data
+
+
 def main():
-    """Measures, prints, writes."""
+    """Measures, writes, prints."""
     options = arguments()
-    mpms = options.mpms.split(",")
-    scenarios = [s for s in SCENARIOS if s.name in options.scenarios.split(",")]
+    if options.list:
+        for scenario in SCENARIOS:
+            print(f"{scenario.name:12} {scenario.title}")
+        return
+    run = QUICK if options.quick else Run()
+    run = replace(run, seconds=options.seconds or run.seconds)
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us then, too
+    signal.signal(signal.SIGALRM, overrun)
     procs.adopt_orphans()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    results = run(list(plan(scenarios, mpms, options.rounds)), options.seconds)
-    print(f"{os.cpu_count()} CPUs, medians of {options.rounds} rounds of {options.seconds} s")
-    report(scenarios, results, mpms)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    data_file = options.out / "results.json"
+    data = start_of(data_file, options.merge)
+
+    def save():
+        data_file.write_text(json.dumps(data, indent=1) + "\n")
+
+    status = 0
+    try:
+        take(data, list(plan(options.chosen, options.kinds, rounds)), run, save)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was measured so far:", file=sys.stderr)
+        status = 130
+    save()
+    report.write(data, options.out)
+    print(report.text(data))
+    sys.exit(status)
 
 
 if __name__ == "__main__":

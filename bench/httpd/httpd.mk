@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# httpd under load, MPM beside MPM. `make bench-quick` takes about a minute, `make bench-httpd`
-# some more; HTTPD_BENCH passes options on (bench/httpd/compare.py --help).
+# httpd under load: stm beside the other MPMs and nginx. `make bench-httpd` measures everything,
+# QUICK=1 one short round of it; HTTPD_BENCH passes options on (bench/httpd/compare.py --help):
+#   make bench-httpd HTTPD_BENCH='--scenarios small,idle --servers stm,event --rounds 3'
 
+BENCH_OUT ?= $(BUILD)/bench
 HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
-    bench/httpd/compare.py --json $(BUILD)/bench/httpd.json
+    bench/httpd/compare.py --out $(BENCH_OUT)
 
-.PHONY: bench-httpd bench-quick
+.PHONY: bench-httpd
 bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so
-	@$(HTTPD_COMPARE) $(if $(QUICK),--rounds 3 --seconds 3) $(HTTPD_BENCH)
+	@$(HTTPD_COMPARE) $(if $(QUICK),--quick) $(HTTPD_BENCH)
 
+# A few minutes: what a change of the server is first looked at with.
+.PHONY: bench-quick
 bench-quick: QUICK := 1
 bench-quick: bench-httpd

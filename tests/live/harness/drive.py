@@ -8,6 +8,7 @@ from collections import namedtuple
 from .places import tool
 
 Counts = namedtuple("Counts", "open answered closed failed")
+Times = namedtuple("Times", "count p50 p99 max")  # microseconds
 Tally = namedtuple("Tally", "ok refused reset empty partial bad idle busy")
 
 
@@ -53,9 +54,9 @@ class _Program:
 class Conns(_Program):
     """Many connections at once; see tools/conns.c for modes and commands."""
 
-    def __init__(self, port, mode="keep", path="/", sources=1, batch=500):
+    def __init__(self, port, mode="keep", path="/", sources=1, batch=500, limit=0):
         super().__init__("conns", "-p", port, "-m", mode, "-u", path, "-s", sources,
-                         "-b", batch)
+                         "-b", batch, "-t", limit)
 
     def _command(self, line):
         self._say(line)
@@ -72,6 +73,19 @@ class Conns(_Program):
     def again(self):
         """One more request on every open connection; waits for the answers."""
         return self._command("again")
+
+    def fire(self):
+        """One more request on every open connection, without waiting for the answers."""
+        return self._command("fire")
+
+    def path(self, path):
+        """Later requests ask for that."""
+        return self._command(f"path {path}")
+
+    def times(self):
+        """How long the good answers took that came since the last such question."""
+        self._say("times")
+        return _counts(Times, self._line())
 
     def wait(self):
         """Waits until no answer is due."""
@@ -109,3 +123,8 @@ class SlowBackend(_Program):
     def __init__(self, delay_ms=0):
         super().__init__("slowbackend", "-d", delay_ms)
         self.port = int(self._line())
+
+    def held(self):
+        """How many requests wait for their answer."""
+        self._say("")
+        return int(self._line().removeprefix("held="))

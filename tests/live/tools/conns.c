@@ -4,7 +4,7 @@
  * say a word, that dwindle along in single bytes, or that wait for a slow answer. Run by
  * tests/live/test_*.py and bench/httpd, which give it commands on its standard input.
  *
- *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]
+ *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE] [-t SECONDS]
  *
  *   keep: one request, its response, then silence    new: not a byte    part: half a request
  *
@@ -12,8 +12,13 @@
  *   open N   opens N more; answers when each of them is where its mode takes it, or has failed
  *   send N   opens N more and sends their requests; answers without waiting for the responses
  *   again    one more request on every open connection; answers when all are answered or closed
+ *   fire     the same, but answers as soon as the requests are sent
+ *   path P   what later requests ask for
  *   wait     answers when no response is due
  *   report   answers at once
+ * -t bounds the waiting of one command; what is due then stays due. Another command has an answer
+ * of its own, "count=N p50=US p99=US max=US":
+ *   times    how long the responses with status 200 took that came since the last such command
  * At the end of the input it closes all and ends.
  */
 #include "common.h"
@@ -30,16 +35,19 @@ enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };
 struct conn {
     int fd;
     enum state state;
+    int64_t sent; /* us: when its last request was */
     struct response response;
 };
 
 static struct {
-    int port, sources, batch, epoll;
+    int port, sources, batch, epoll, limit; /* limit: seconds, 0 for none */
     enum mode mode;
     char request[512];
     struct conn *conns[MAX_CONNS];
     int count, connecting, asked, open, answered, closed, failed;
-    bool hurry; /* `send`: connected is enough */
+    int64_t end; /* us: when the command under way is given up */
+    int64_t times[MAX_CONNS];
+    int timed; /* so many of times are there; more are not noted */
 } all = {.sources = 1, .batch = DEFAULT_BATCH};
 
 static void finish(struct conn *conn, enum state state)
@@ -63,6 +71,7 @@ static void ask(struct conn *conn)
         return;
     }
     if (all.mode == KEEP) {
+        conn->sent = now_us();
         response_begin(&conn->response);
         conn->state = ASKED;
         all.asked++;
@@ -96,6 +105,8 @@ static void readable(struct conn *conn)
     case RESPONSE_DONE:
         all.asked -= due;
         all.answered += conn->response.status == 200;
+        if (due && conn->response.status == 200 && all.timed < MAX_CONNS)
+            all.times[all.timed++] = now_us() - conn->sent;
         conn->state = IDLE;
         kept = conn->response.status == 200 && !conn->response.close;
         if (!kept)
@@ -146,29 +157,57 @@ static void open_one(void)
     all.conns[all.count++] = conn;
 }
 
+static bool in_time(void)
+{
+    return all.limit == 0 || now_us() < all.end;
+}
+
 static void settle(bool responses)
 {
-    while (all.connecting > 0 || (responses && all.asked > 0))
+    while ((all.connecting > 0 || (responses && all.asked > 0)) && in_time())
         turn(1000);
 }
 
 static void open_many(int count, bool responses)
 {
-    while (count-- > 0) {
+    while (count-- > 0 && in_time()) {
         open_one();
-        while (all.connecting + (responses ? all.asked : 0) >= all.batch)
+        while (all.connecting + (responses ? all.asked : 0) >= all.batch && in_time())
             turn(1000);
     }
     settle(responses);
 }
 
-static void ask_again(void)
+static void ask_all(void)
 {
     turn(0);
     for (int i = 0; i < all.count; i++)
         if (all.conns[i]->state == IDLE)
             ask(all.conns[i]);
-    settle(true);
+}
+
+static void choose_path(const char *path)
+{
+    snprintf(all.request, sizeof all.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+}
+
+static int by_value(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static void report_times(void)
+{
+    int last = all.timed - 1;
+    int64_t *times = all.times;
+    qsort(times, (size_t)all.timed, sizeof *times, by_value);
+    if (last < 0)
+        times[last = 0] = 0;
+    printf("count=%d p50=%lld p99=%lld max=%lld\n", all.timed, (long long)times[last / 2],
+           (long long)times[(long)last * 99 / 100], (long long)times[last]);
+    fflush(stdout);
+    all.timed = 0;
 }
 
 static void report(void)
@@ -181,13 +220,23 @@ static void report(void)
 static void obey(char *line)
 {
     line[strcspn(line, "\n")] = '\0';
+    all.end = now_us() + all.limit * 1000000LL;
+    if (strcmp(line, "times") == 0) {
+        report_times();
+        return;
+    }
     if (strncmp(line, "open ", 5) == 0)
         open_many(number(line + 5, 1, MAX_CONNS), true);
     else if (strncmp(line, "send ", 5) == 0)
         open_many(number(line + 5, 1, MAX_CONNS), false);
-    else if (strcmp(line, "again") == 0)
-        ask_again();
-    else if (strcmp(line, "wait") == 0)
+    else if (strncmp(line, "path ", 5) == 0)
+        choose_path(line + 5);
+    else if (strcmp(line, "fire") == 0)
+        ask_all();
+    else if (strcmp(line, "again") == 0) {
+        ask_all();
+        settle(true);
+    } else if (strcmp(line, "wait") == 0)
         settle(true);
     else if (strcmp(line, "report") == 0)
         for (int i = 0; i < 1 + all.count / EVENTS_AT_ONCE; i++)
@@ -200,7 +249,7 @@ static void obey(char *line)
 static void options(int argc, char **argv)
 {
     const char *path = "/";
-    for (int option; (option = getopt(argc, argv, "p:m:u:s:b:")) != -1;)
+    for (int option; (option = getopt(argc, argv, "p:m:u:s:b:t:")) != -1;)
         switch (option) {
         case 'p':
             all.port = number(optarg, 1, 65535);
@@ -217,10 +266,14 @@ static void options(int argc, char **argv)
         case 'b':
             all.batch = number(optarg, 1, DEFAULT_BATCH);
             break;
+        case 't':
+            all.limit = number(optarg, 0, 3600);
+            break;
         default:
-            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]");
+            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]"
+                " [-t SECONDS]");
         }
-    snprintf(all.request, sizeof all.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    choose_path(path);
 }
 
 int main(int argc, char **argv)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An HTTP/1.1 backend that answers each GET after a delay, for any number of connections at once:
- * the slow peer of the proxy tests and of bench/httpd. It prints its port when it listens, and
- * ends when its standard input does.
+ * the slow peer of the proxy tests and of bench/httpd, and with a delay of 0 the fast one. It
+ * prints its port when it listens, for each line on its standard input how many requests it holds
+ * unanswered, and ends when the input does.
  *
  *   slowbackend [-p PORT] [-d DELAY_MS]        GET /delay/MS chooses another delay
  */
 #include "common.h"
 
-#include <poll.h>
 #include <stdbool.h>
 
 #define WHEEL_SLOTS   65536 /* one a millisecond: no delay may be longer */
@@ -28,7 +28,8 @@ static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 
 static struct peer *wheel[WHEEL_SLOTS];
 static int64_t wheel_now; /* ms: slots up to this one are empty */
-static int epoll_fd, default_delay, listener;
+static int epoll_fd, default_delay, listener, held;
+static bool ended; /* standard input has */
 
 static int64_t now_ms(void)
 {
@@ -49,22 +50,40 @@ static void promise(struct peer *peer, int delay)
 {
     int64_t slot = (wheel_now + 1 + delay) % WHEEL_SLOTS;
     peer->due = true;
+    held++;
     peer->next = wheel[slot];
     wheel[slot] = peer;
 }
 
-/* If a whole request is in the buffer: takes it out and promises its answer. */
-static void take_request(struct peer *peer)
+/* Takes a whole request out of the buffer. Its delay in ms; -1 if there is none. */
+static long take_request(struct peer *peer)
 {
     char *end = strstr(peer->buffer, "\r\n\r\n");
-    if (peer->due || end == NULL)
-        return;
+    if (end == NULL)
+        return -1;
     long delay = default_delay;
     if (strncmp(peer->buffer, "GET /delay/", 11) == 0)
         delay = strtol(peer->buffer + 11, NULL, 10);
     peer->have -= (int)(end + 4 - peer->buffer);
     memmove(peer->buffer, end + 4, (size_t)peer->have + 1);
-    promise(peer, delay < 0 || delay > WHEEL_SLOTS - 2 ? 0 : (int)delay);
+    return delay < 0 || delay > WHEEL_SLOTS - 2 ? 0 : delay;
+}
+
+/* Answers what is due at once, up to the first request that is due later. False: it is gone. */
+static bool serve(struct peer *peer)
+{
+    while (!peer->due) {
+        long delay = take_request(peer);
+        if (delay < 0)
+            return true;
+        if (delay > 0) {
+            promise(peer, (int)delay);
+        } else if (send(peer->fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0) {
+            drop(peer);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void readable(struct peer *peer)
@@ -80,17 +99,19 @@ static void readable(struct peer *peer)
         }
         peer->have += (int)got;
         peer->buffer[peer->have] = '\0';
-        take_request(peer);
+        if (!serve(peer))
+            return;
     }
 }
 
 static void keep_promise(struct peer *peer)
 {
     peer->due = false;
+    held--;
     if (peer->gone || send(peer->fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0)
         drop(peer);
     else
-        take_request(peer);
+        serve(peer);
 }
 
 static void turn_wheel(void)
@@ -138,11 +159,33 @@ static void listen_on(int port)
     fflush(stdout);
 }
 
-/* No command is known: readable means that whoever started us has gone. */
-static bool input_ended(void)
+static void take_lines(void)
 {
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&input, 1, 0) > 0;
+    char lines[256];
+    ssize_t got = read(STDIN_FILENO, lines, sizeof lines);
+    ended = got <= 0;
+    for (ssize_t i = 0; i < got; i++)
+        if (lines[i] == '\n')
+            printf("held=%d\n", held);
+    fflush(stdout);
+}
+
+/* Input that is a file or /dev/null cannot be watched, and is read at once: it ends. */
+static void watch_input(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &ended};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+        ended = true;
+}
+
+static void handle(void *what)
+{
+    if (what == NULL)
+        take_connections();
+    else if (what == &ended)
+        take_lines();
+    else
+        readable(what);
 }
 
 int main(int argc, char **argv)
@@ -160,14 +203,12 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     wheel_now = now_ms();
     listen_on(port);
-    while (!input_ended()) {
+    watch_input();
+    while (!ended) {
         int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, 1);
-        turn_wheel();
         for (int i = 0; i < count; i++)
-            if (events[i].data.ptr == NULL)
-                take_connections();
-            else
-                readable(events[i].data.ptr);
+            handle(events[i].data.ptr);
+        turn_wheel(); /* may free peers, so not before their events */
     }
     return 0;
 }

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers that are compared: httpd under each MPM, and nginx; private, under the build folder.
+
+make() gives one that is not started yet. All have two serving processes (prefork has as many as it
+needs, up to PREFORK_LIMIT), write an access log of the same form, and are sized as an administrator
+would size them for the scenario's Need: no server is refused the threads that it must have.
+"""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import Server, net, places, procs, wait_for
+
+PROCESSES = 2
+PREFORK_LIMIT = 1000  # processes; each is one connection
+THREADS = 64          # a process's, of event and worker, where a scenario does not need more
+SLACK = 1.25          # threads beyond the need: processes do not share evenly
+KINDS = ("stm", "event", "worker", "prefork", "nginx")
+
+HTTPD = """
+LogLevel warn
+LogFormat "%h %l %u %t \\"%r\\" %>s %b" test
+KeepAliveTimeout 120
+AsyncRequestWorkerFactor 400
+"""
+HTTPD_TLS = "SSLProtocol TLSv1.3\n"
+HTTPD_H2 = "Protocols h2c http/1.1\n"
+HTTPD_PROXY = "ProxyPass /proxy/ http://127.0.0.1:{backend}/delay/\n"
+
+NGINX = """\
+daemon off;
+{user}
+worker_processes {processes};
+worker_rlimit_nofile {files};
+pid run/nginx.pid;
+error_log logs/error.log warn;
+events {{
+    worker_connections {connections};
+}}
+http {{
+    log_format test '$remote_addr - $remote_user [$time_local] "$request" $status '
+                    '$body_bytes_sent';
+    access_log logs/access.log test;
+    types {{ text/plain txt; }}
+    default_type application/octet-stream;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 120;
+    keepalive_requests 1000000000;
+    client_body_temp_path run/body;
+    proxy_temp_path run/proxy;
+    fastcgi_temp_path run/fastcgi;
+    uwsgi_temp_path run/uwsgi;
+    scgi_temp_path run/scgi;
+    upstream backend {{
+        server 127.0.0.1:{backend};
+        keepalive 64;
+    }}
+    server {{
+        listen 127.0.0.1:{port}{http2};
+        {tls}
+        root htdocs;
+        location /proxy/ {{
+            proxy_pass http://backend/delay/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+NGINX_TLS = """listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        ssl_protocols TLSv1.3;"""
+
+
+@dataclass
+class Need:
+    """What a scenario asks of a server."""
+
+    clients: int         # connections at one time
+    waiting: int = 0     # of these, how many wait inside of a request, each on event's thread
+    tls: bool = False
+    http2: bool = False  # in the clear, with prior knowledge
+    backend: int = 0     # port that /proxy/MS is forwarded to
+
+
+def share(count):
+    """Threads of one process, so that all processes together serve `count` at one time."""
+    return max(THREADS, math.ceil(count * SLACK / PROCESSES))
+
+
+def sizes(kind, need):
+    """The harness's settings for an MPM, and what goes into its configuration beside them."""
+    if kind == "stm":  # as shipped, but for the number of processes
+        shipped = (places.ROOT / "conf/mpm_stm.conf").read_text()
+        return {"sized": False}, f"{shipped}\nNumVPs {PROCESSES}\n"
+    if kind == "prefork":
+        count = min(PREFORK_LIMIT, need.clients + 8)
+        return {"sized": False}, (f"ServerLimit {count}\nMaxRequestWorkers {count}\n"
+                                  f"StartServers {count}\nMaxSpareServers {count + 1}\n")
+    threads = share(need.clients if kind == "worker" else need.waiting)
+    return {"processes": PROCESSES, "threads": threads}, ""
+
+
+class Httpd(Server):
+    """httpd under one MPM."""
+
+    def __init__(self, name, kind, need):
+        settings, own = sizes(kind, need)
+        modules, text = [], HTTPD
+        if need.tls:
+            text += HTTPD_TLS
+        if need.http2:
+            modules, text = ["http2"], text + HTTPD_H2
+        if need.backend:
+            modules, text = ["proxy", "proxy_http"], text + HTTPD_PROXY.format_map(vars(need))
+        if kind in ("worker", "prefork"):
+            text = text.replace("AsyncRequestWorkerFactor 400\n", "")
+        super().__init__(name, mpm=kind, modules=modules, directives=text + own, tls=need.tls,
+                         **settings)
+        self.kind = kind
+        self.capacity = PREFORK_LIMIT if kind == "prefork" else need.clients
+        if kind != "stm":
+            self.allowed.append("AH0004[56]|AH00052")  # how Debian's MPMs end now and then
+
+    def start(self, *arguments):
+        super().start(*arguments)
+        if self.kind == "stm":
+            wait_for(lambda: len(self.children()) >= PROCESSES, "all VPs")
+        return self
+
+
+class Nginx:
+    """nginx with a prefix of its own; what the scenarios use is named as in Server."""
+
+    kind = "nginx"
+
+    def __init__(self, name, need):
+        self.root = places.new_root(name)
+        self.need, self.capacity = need, need.clients
+        self.port, self.tls_port = net.free_ports(2)
+        self.master = None
+        self._run = None
+        for folder in ("htdocs", "logs", "run"):
+            (self.root / folder).mkdir()
+
+    def page(self, name, content):
+        """Writes a file below the document root."""
+        (self.root / "htdocs" / name).write_bytes(
+            content.encode() if isinstance(content, str) else content)
+
+    def _configure(self):
+        need = self.need
+        # Each proxied request takes two; workers do not share evenly, so one may get all.
+        connections = max(768, need.clients * (2 if need.backend else 1) + 64)
+        tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate())
+        (self.root / "nginx.conf").write_text(NGINX.format(
+            user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "", processes=PROCESSES,
+            connections=connections, files=connections + 64, backend=need.backend or 9,
+            port=self.port, http2=" http2" if need.http2 else "", tls=tls if need.tls else ""))
+
+    def start(self):
+        """Starts it and waits until it answers."""
+        program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin")
+        assert program, "nginx is not installed"
+        for _ in range(3):
+            self._configure()
+            with open(self.root / "logs/output.log", "wb") as output:
+                self._run = subprocess.Popen(
+                    [program, "-p", self.root, "-c", "nginx.conf", "-e", "logs/error.log"],
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    start_new_session=True)
+            self.master = self._run.pid
+            if wait_for(self._settled, f"start of nginx in {self.root}") == "serves":
+                return self
+            self.port, self.tls_port = net.free_ports(2)  # another server took one of them
+        raise AssertionError((self.root / "logs/output.log").read_text()[-2000:])
+
+    def _settled(self):
+        if self._run.poll() is not None:
+            return "ended"
+        listening = net_listens(self.port)
+        return "serves" if listening and len(self.children()) >= PROCESSES else None
+
+    def children(self):
+        """The workers."""
+        return procs.children(self.master)
+
+    def running(self):
+        """Living processes. (nginx overwrites its environment: it bears no mark.)"""
+        return [self.master, *self.children()] if self._run.poll() is None else []
+
+    def stop(self):
+        """SIGTERM to the master, which ends the workers."""
+        if self._run is None:
+            return
+        self._run.send_signal(signal.SIGTERM)
+        try:
+            self._run.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self):
+        """SIGKILL to every process, by pid."""
+        for pid in self.running():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self._run.wait(20)
+
+    def error_log(self):
+        """The error log so far."""
+        return (self.root / "logs/error.log").read_text(errors="replace")
+
+
+def net_listens(port):
+    """Whether a socket on loopback listens on `port`."""
+    want = f"0100007F:{port:04X}"
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(row.split()[1] == want and row.split()[3] == "0A" for row in rows)
+
+
+def make(kind, name, need):
+    """A server of that kind, ready to be started."""
+    return Nginx(name, need) if kind == "nginx" else Httpd(name, kind, need)
