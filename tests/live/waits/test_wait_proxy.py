@@ -23,7 +23,9 @@ class World:
         self.echo, self.sockets = backend(Echo), backend(WebSockets)
         self.slow = SlowBackend(1000)
         at = "127.0.0.1"
+        # The backlog: a client whose SYN is lost comes again after a second.
         self.server = serve(processes=1, threads=2500, ports=2, modules=MODULES, directives=f"""
+            ListenBacklog 4096
             ProxyPass /http/ http://{at}:{self.http.port}/
             ProxyPass /slow/ http://{at}:{self.slow.port}/
             ProxyPass /few/ http://{at}:{self.few.port}/ max=5
@@ -66,17 +68,30 @@ def test_2000_http_held(world):
     assert world.http.gate.most == 2000
 
 
+def timed_quick(server):
+    """A quick request; how long it took, ms."""
+    asked = time.monotonic()
+    quick(server, 1)
+    return (time.monotonic() - asked) * 1000
+
+
 def test_2000_http_one_second(world, record_property):
     """One after the other they would take 2,000 s."""
     begun = time.monotonic()
     with Conns(world.server.port, path="/slow/x") as conns:
         conns.send(2000)
+        behind = timed_quick(world.server)  # in the listen queue behind all of them
+        beside = []
         while conns.report().answered + conns.report().failed < 2000:
-            quick(world.server, 1)
-            time.sleep(0.02)
+            beside.append(timed_quick(world.server))
+            time.sleep(0.01)
         took = time.monotonic() - begun
         assert conns.report() == (2000, 2000, 0, 0)
-    record_property("seconds", took)
+    figures = {"seconds": took, "quick one behind them, ms": behind,
+               "slowest quick one beside them, ms": max(beside)}
+    for name, figure in figures.items():
+        record_property(name, figure)
+    print(", ".join(f"{name}: {figure:.2f}" for name, figure in figures.items()))
     assert took < 30
 
 
