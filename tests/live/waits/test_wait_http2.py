@@ -26,7 +26,6 @@ class World:
                                                         "proxy_http2"),
             directives=f"""
             Protocols h2c http/1.1
-            H2MaxWorkers 150
             ProxyPass /held/ http://127.0.0.1:{self.http.port}/
             ProxyPass /events http://127.0.0.1:{self.events.port}/ flushpackets=on
             ProxyPass /h2/ h2c://127.0.0.1:@PORT2@/inner/
@@ -120,7 +119,7 @@ def page_of(client):
 
 
 def test_cancelled_streams_free_themselves(world):
-    """They end when the backend answers. Three times 100 of them, with 150 workers.
+    """They end when the backend answers. Three times 100 of them, with 192 workers.
 
     mod_http2 serves a connection on which much was cancelled in small portions: so each time there
     are new ones.
