@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools of client connections. One allocator serves a VP: it needs no mutex, since one kernel
- * thread uses it. Some cleared pools are kept for the next connections.
+ * Pools of client connections. One allocator serves a VP. It has no mutex as long as one kernel
+ * thread uses it: until a module makes one of its own, which may use a request's pool while the
+ * handler waits for it. Some cleared pools are kept for the next connections.
  */
 #include <apr_allocator.h>
+#include <apr_thread_mutex.h>
 
 #include "stm.h"
 
@@ -11,6 +13,7 @@
 
 static apr_pool_t *kept[MOST_KEPT];
 static int kept_count;
+static bool shared; /* there may be another kernel thread */
 
 apr_pool_t *stm_pool_get(void)
 {
@@ -40,12 +43,36 @@ void stm_pool_put(apr_pool_t *pool)
         apr_pool_destroy(pool);
 }
 
+static bool lock_allocator(void)
+{
+    apr_thread_mutex_t *mutex;
+
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, stm.vp.pchild) != APR_SUCCESS)
+        return false;
+    apr_allocator_mutex_set(stm.vp.allocator, mutex);
+    return true;
+}
+
+/** A module is about to make a kernel thread. STIOL tells us. */
+void stm_pools_share(void)
+{
+    STM_ENTER();
+    if (shared)
+        return;
+    shared = true;
+    if (stm.vp.allocator && !lock_allocator())
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+                     "stm: no mutex for the pools that a module's thread may use");
+}
+
 bool stm_pools_open(void)
 {
     STM_ENTER();
     stm_vp_t *vp = &stm.vp;
 
-    if (apr_allocator_create(&vp->allocator) != APR_SUCCESS)
+    if (!stm.config.threaded_io) /* then nobody tells us */
+        shared = true;
+    if (apr_allocator_create(&vp->allocator) != APR_SUCCESS || (shared && !lock_allocator()))
         return false;
     apr_allocator_max_free_set(vp->allocator, ap_max_mem_free);
     vp->bucket_alloc = apr_bucket_alloc_create(vp->pchild);

@@ -241,7 +241,7 @@ typedef struct stm_vp {
     pid_t pid;
     stm_vp_state_e state;
     apr_pool_t *pchild;
-    apr_allocator_t *allocator; /**< of connections' pools; no mutex: one kernel thread uses it */
+    apr_allocator_t *allocator;       /**< of connections' pools; see pool.c */
     apr_bucket_alloc_t *bucket_alloc; /**< shared by all client connections of the VP */
     st_vp_t scheduler;                /**< libst's handle; NULL in the master */
     st_thread_t main;                 /**< the primordial state thread */
@@ -416,6 +416,7 @@ void stm_conn_abandon(stm_conn_t *conn);
 apr_pool_t *stm_pool_get(void);
 void stm_pool_put(apr_pool_t *pool);
 bool stm_pools_open(void);
+void stm_pools_share(void);
 
 /* stall.c */
 void stm_stall_start(void);

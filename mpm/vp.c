@@ -173,6 +173,7 @@ static void start_threaded_io(void)
     const stiol_config_t config = {
         .trace = getenv("STIOL_TRACE") != NULL,
         .stack_size = (int)stm.config.stack_size,
+        .kernel_thread = stm_pools_share,
         .lock_report = stm_lock_report(),
     };
 

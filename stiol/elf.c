@@ -239,12 +239,15 @@ static const char *name_of_relocation(unsigned long type)
 
 /* Whether the slot leads to the call that we mean, and not to another function of that name: one of
  * the object's own, of an interposed library, or an older version with another meaning. */
-static bool leads_to(const walk_t *walk, const stiol__call_t *call, const object_t *object,
-                     const ElfW(Rela) * rela, const ElfW(Sym) * symbol, const void *target)
+static bool leads_to(const walk_t *walk, const stiol__found_t *found, const object_t *object,
+                     const ElfW(Rela) * rela, const ElfW(Sym) * symbol)
 {
+    const stiol__call_t *call = found->call;
+    const void *target = *found->address;
+
     if (target == NULL)
         return false; /* a weak reference that nothing satisfied */
-    if (target == call->real || target == call->replacement)
+    if (target == call->real || target == found->replacement)
         return true;
     if (target == call->global && call->version == NULL)
         return true;
@@ -255,6 +258,14 @@ static bool leads_to(const walk_t *walk, const stiol__call_t *call, const object
         if (within(walk->system[i], target))
             return true;
     return false;
+}
+
+/* NULL: the call is none of ours in this object. */
+static void *replacement_in(const walk_t *walk, const object_t *object, const stiol__call_t *call)
+{
+    if (call->scope == STIOL_ANY || begins_with_one(object->path, walk->thread_objects))
+        return call->replacement;
+    return call->elsewhere;
 }
 
 static const char *problem_of(const object_t *object, unsigned long type, uintptr_t address)
@@ -277,24 +288,26 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
     uintptr_t address = object->info->dlpi_addr + rela->r_offset;
     const stiol__call_t *call;
     stiol__found_t found;
+    void *replacement;
 
     if (ELF64_R_SYM(rela->r_info) == 0 || ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ||
         type == RELOC_COPY || (type == RELOC_POINTER && rela->r_addend != 0))
         return 0;
     call = call_named(object->strings + symbol->st_name);
-    if (call == NULL ||
-        (call->scope == STIOL_THREADS && !begins_with_one(object->path, walk->thread_objects)))
+    replacement = call != NULL ? replacement_in(walk, object, call) : NULL;
+    if (replacement == NULL)
         return 0;
     found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
                                       problem_of(object, type, address)},
                              .call = call,
+                             .replacement = replacement,
                              .address = (void **)address,
                              .base = object->info->dlpi_addr,
                              .dynamic = object->dynamic,
                              .protected_low = object->protected_low,
                              .protected_high = object->protected_high};
     if (found.slot.problem != NULL ? symbol->st_shndx != SHN_UNDEF
-                                   : !leads_to(walk, call, object, rela, symbol, *found.address))
+                                   : !leads_to(walk, &found, object, rela, symbol))
         return 0;
     return walk->cb(&found, walk->data);
 }

@@ -138,14 +138,14 @@ static int check_slot(const stiol__found_t *found, void *data)
 static int rebind_slot(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (found->slot.problem != NULL || *found->address == found->call->replacement)
+    if (found->slot.problem != NULL || *found->address == found->replacement)
         return 0;
     if (new_record(found) == NULL) {
         stiol__fail("cannot rebind %s in %s: no memory", found->slot.symbol,
                     shown(found->slot.object));
         return -1;
     }
-    if (store(found, found->call->replacement) != 0) {
+    if (store(found, found->replacement) != 0) {
         stiol__fail("cannot rebind %s in %s: cannot make its page writable: %s", found->slot.symbol,
                     shown(found->slot.object), strerror(errno));
         forget_record(bindings.count);
@@ -185,7 +185,7 @@ static void restore_all(void)
     for (size_t i = 0; i < bindings.count; i++) {
         const record_t *record = &bindings.records[i];
 
-        if (*record->found.address == record->found.call->replacement)
+        if (*record->found.address == record->found.replacement)
             (void)store(&record->found, record->original);
     }
     close_page();
@@ -252,7 +252,7 @@ static void prune(void)
 static int drop_stale(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (found->slot.problem != NULL || *found->address == found->call->replacement)
+    if (found->slot.problem != NULL || *found->address == found->replacement)
         return 0;
     for (size_t i = bindings.count; i-- > 0;)
         if (bindings.records[i].found.address == found->address)

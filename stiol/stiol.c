@@ -8,10 +8,20 @@
 #define DEFAULT_HELPERS   2
 #define DEFAULT_TSD_CACHE 64
 
+#define ELSEWHERE_ANY(symbol)     NULL
+#define ELSEWHERE_THREADS(symbol) NULL
+#define ELSEWHERE_BOTH(symbol)    (void *)stiol__elsewhere_##symbol
+
 stiol__call_t stiol__calls[STIOL_CALLS] = {
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help)                                             \
-    {#symbol, STIOL_##scope, version, (void *)symbol, NULL, (void *)stiol__##symbol},
+    {#symbol,                                                                                      \
+     STIOL_##scope,                                                                                \
+     version,                                                                                      \
+     (void *)symbol,                                                                               \
+     NULL,                                                                                         \
+     (void *)stiol__##symbol,                                                                      \
+     ELSEWHERE_##scope(symbol)},
 #include "calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL

@@ -38,6 +38,8 @@ typedef struct stiol_config {
     /** NULL-terminated starts of file names whose pthread_create() makes state threads;
      *  NULL: { "libapr-1.so", NULL }. */
     const char *const *thread_objects;
+    /** Called, on the state thread, before another object than those makes a kernel thread. */
+    void (*kernel_thread)(void);
     /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds
      * only. */
     void (*lock_report)(const stiol_lock_report_t *report);

@@ -70,7 +70,7 @@ extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size,
 
 /* --- the calls --- */
 
-typedef enum { STIOL_ANY, STIOL_THREADS } stiol__scope_t;
+typedef enum { STIOL_ANY, STIOL_THREADS, STIOL_BOTH } stiol__scope_t;
 
 typedef struct stiol__call {
     const char *symbol;
@@ -79,6 +79,7 @@ typedef struct stiol__call {
     void *real;          /* as this object is bound to it: the right version, by the linker */
     void *global;        /* as other objects may see it: differs in a program that is not PIE */
     void *replacement;
+    void *elsewhere; /* scope BOTH: the replacement in objects that do not make state threads */
 } stiol__call_t;
 
 enum {
@@ -91,6 +92,7 @@ enum {
 };
 
 extern stiol__call_t stiol__calls[STIOL_CALLS];
+extern __typeof__(pthread_create) stiol__elsewhere_pthread_create;
 
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) extern __typeof__(symbol) stiol__##symbol;
@@ -222,7 +224,8 @@ enum {
     STIOL_NO_TSD = 16,     /* trap 5: one set of values for all */
     STIOL_NO_TSD_END = 32, /* trap 5: values are left behind */
     STIOL_NO_FORGET = 64,  /* what was known of a closed descriptor is kept */
-    STIOL_NO_NOWAIT = 128  /* as if the kernel knew no RWF_NOWAIT */
+    STIOL_NO_NOWAIT = 128, /* as if the kernel knew no RWF_NOWAIT */
+    STIOL_NO_TELLING = 256 /* trap 7: the MPM does not hear of kernel threads */
 };
 
 #ifdef STIOL_TESTING
@@ -396,6 +399,7 @@ extern void stiol__host_free(stiol__thread_t *self);
 typedef struct stiol__found {
     stiol_slot_t slot;
     const stiol__call_t *call;
+    void *replacement; /* of the call in this object */
     void **address;
     uintptr_t base; /* of the object, with its dynamic section this identifies it */
     const void *dynamic;

@@ -86,6 +86,18 @@ int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict
     return EAGAIN;
 }
 
+/* Other objects get kernel threads (libcurl's resolver). What the VP alone has used without a lock
+ * so far may need one from now on. */
+int stiol__elsewhere_pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr,
+                                    void *(*start)(void *), void *restrict arg)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_create, start);
+
+    if (vp != NULL && vp->config.kernel_thread != NULL && !STIOL_OFF(STIOL_NO_TELLING))
+        vp->config.kernel_thread();
+    return pthread_create(id, attr, start, arg);
+}
+
 /* --- joining a kernel thread: glibc waits for it, so a helper does --- */
 
 typedef struct join_job {

@@ -23,7 +23,7 @@ static const row_t rows[] = {
 static void format(const row_t *row, char *line, size_t size)
 {
     snprintf(line, size, "| `%s` | %s | %s | %s |\n", row->symbol, row->kind,
-             strcmp(row->scope, "ANY") == 0 ? "all" : "libapr", row->help);
+             strcmp(row->scope, "THREADS") == 0 ? "libapr" : "all", row->help);
 }
 
 static char manual[256 * 1024];

@@ -192,13 +192,50 @@ static void *see_that_it_is_no_vp(void *arg)
     return arg;
 }
 
-/* Objects other than libapr get kernel threads: their slot is not rebound. */
+/* Objects other than libapr get kernel threads. */
 static void other_objects_get_kernel_threads(void)
 {
     pthread_t id;
 
     CHECK(table_any.pthread_create(&id, NULL, see_that_it_is_no_vp, NULL) == 0);
     CHECK(table_any.pthread_join(id, NULL) == 0);
+}
+
+/* What a VP alone has used without a lock gets one in time. */
+static int told;
+
+static void hear(void)
+{
+    told++;
+}
+
+static void *see_that_it_was_told(void *arg)
+{
+    (void)arg;
+    return told == 1 ? &told : NULL;
+}
+
+static void telling_body(void)
+{
+    stiol_config_t config = test_config;
+    pthread_t id;
+    void *result;
+
+    stiol_stop();
+    config.kernel_thread = hear;
+    CHECK(stiol_start(&config) == 0);
+    CHECK(call->pthread_create(&id, NULL, end_when_told, NULL) == 0 && told == 0);
+    may_end = true;
+    CHECK(call->pthread_join(id, NULL) == 0);
+    CHECK(table_any.pthread_create(&id, NULL, see_that_it_was_told, NULL) == 0);
+    CHECK(table_any.pthread_join(id, &result) == 0);
+    _exit(result == &told ? 10 : 1);
+}
+
+static void trap_7_the_mpm_hears_of_kernel_threads_before_they_run(void)
+{
+    CHECK(without(0, telling_body) == 10);
+    CHECK(without(STIOL_NO_TELLING, telling_body) == 1);
 }
 
 static void *nothing(void *arg)
@@ -542,6 +579,7 @@ int main(void)
         VP_TEST(kernel_threads_may_join_too),
         VP_TEST(a_signal_to_a_state_thread_is_the_vps),
         VP_TEST(other_objects_get_kernel_threads),
+        RAW_TEST(trap_7_the_mpm_hears_of_kernel_threads_before_they_run),
         VP_TEST(thousands_of_threads),
         RAW_TEST(trap_5_every_state_thread_has_its_own_value),
         RAW_TEST(trap_5_nothing_is_left_behind),

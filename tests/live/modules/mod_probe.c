@@ -7,6 +7,13 @@
  *                             ?crash ?abort ?exit ?overflow      the process's end
  *                             ?sleep=MS ?spin=MS                 waits by apr_sleep; uses CPU
  *                             ?depth=KB                          uses so much of the stack
+ *                             ?kept=MS ?kept-by-one-of=N         whether a global that it sets is
+ *                                     still its own after using CPU, or after waiting until N
+ *                                     requests have set it: "kept" or "lost"
+ *                             ?signal=N                          raises it where less of the
+ *                                     stack is left than the signal's frame takes
+ *                             ?threads=N                         N kernel threads use the request's
+ *                                     pool while the handler waits: is there a mutex, then: "is"
  *   ProbeCrashFile PATH       a process that finds this file when it starts dies of SIGSEGV
  *   ProbeExitLog PATH         one line for each process whose child pool is destroyed in order
  */
@@ -14,10 +21,15 @@
 #include <http_config.h>
 #include <http_log.h>
 #include <http_protocol.h>
+#include <apr_allocator.h>
 #include <apr_strings.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +62,62 @@ static void spin(apr_interval_time_t time)
         continue;
 }
 
+/* What code that is not thread-safe does. */
+static bool global_kept(const request_rec *r, int spin_ms, int setters)
+{
+    static const request_rec *volatile whose;
+    static volatile int set;
+    whose = r;
+    set++;
+    if (spin_ms > 0)
+        spin(spin_ms * (apr_interval_time_t)1000);
+    while (set < setters)
+        apr_sleep(1000);
+    return whose == r;
+}
+
+/* The lowest address of this stack: below it the kernel itself finds nothing. */
+static const char *stack_end(void)
+{
+    const char *page = (const char *)((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095);
+    while (access(page - 4096, F_OK) == 0 || errno != EFAULT)
+        page -= 4096;
+    return page;
+}
+
+static int raise_at(const char *end, int signal_number)
+{
+    static int (*volatile const call)(int) = raise; /* bound: the linker at work takes stack, too */
+    volatile char frame[256] = "";
+    if ((const char *)__builtin_frame_address(0) - end < 1500)
+        return call(signal_number);
+    return raise_at(end, signal_number) + frame[0];
+}
+
+/* Pools beside the request's: one node more and less of its allocator each time. */
+static void *use_pool(void *data)
+{
+    for (int i = 0; i < 20000; i++) {
+        apr_pool_t *pool;
+        apr_pool_create(&pool, data);
+        memset(apr_palloc(pool, 9000), i & 0x7f, 9000);
+        apr_pool_destroy(pool);
+    }
+    return NULL;
+}
+
+static void use_pool_in_threads(request_rec *r, int count)
+{
+    pthread_t *ids = apr_palloc(r->pool, sizeof *ids * (size_t)count);
+    for (int i = 0; i < count; i++)
+        if (pthread_create(&ids[i], NULL, use_pool, r->pool) != 0)
+            abort();
+    ap_rputs(apr_allocator_mutex_get(apr_pool_allocator_get(r->pool)) ? "is\n" : "is not\n", r);
+    for (int i = 0; i < count; i++)
+        while (pthread_tryjoin_np(ids[i], NULL) != 0)
+            apr_sleep(1000);
+}
+
 static int number(const char *args, const char *name)
 {
     size_t length = strlen(name);
@@ -63,6 +131,8 @@ static int handler(request_rec *r)
     const char *args = r->args != NULL ? r->args : "";
     int sleep_ms = number(args, "sleep="), spin_ms = number(args, "spin=");
     int depth = number(args, "depth=");
+    int kept_ms = number(args, "kept="), setters = number(args, "kept-by-one-of=");
+    int threads = number(args, "threads="), signal_number = number(args, "signal=");
     if (strcmp(args, "crash") == 0)
         *nowhere = 1;
     else if (strcmp(args, "abort") == 0)
@@ -73,11 +143,17 @@ static int handler(request_rec *r)
         ap_rprintf(r, "%d\n", overflow(64 * 1024));
     if (depth > 0)
         ap_rprintf(r, "%d\n", overflow(depth));
+    ap_set_content_type(r, "text/plain");
     if (sleep_ms > 0)
         apr_sleep(sleep_ms * (apr_interval_time_t)1000);
     if (spin_ms > 0)
         spin(spin_ms * (apr_interval_time_t)1000);
-    ap_set_content_type(r, "text/plain");
+    if (kept_ms > 0 || setters > 0)
+        ap_rputs(global_kept(r, kept_ms, setters) ? "kept\n" : "lost\n", r);
+    if (signal_number > 0)
+        ap_rprintf(r, "%d\n", raise_at(stack_end(), signal_number));
+    if (threads > 0)
+        use_pool_in_threads(r, threads);
     ap_rprintf(r, "%ld %ld\n", (long)getpid(), (long)syscall(SYS_gettid));
     return OK;
 }
