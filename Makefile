@@ -86,13 +86,13 @@ MPM     ?= stm
 PORT    ?= 8080
 ADDRESS ?= 127.0.0.1
 RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' \
-           scripts/run.sh
+           MPM_CONF='$(MPM_CONF)' scripts/run.sh
 
 # What was missing when this Makefile was read (apxs) may have come since: hence $(MAKE).
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
-run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1
+run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1 MPM_CONF=FILE
 	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory start-server
 .PHONY: start-server
@@ -178,4 +178,4 @@ clean: ## remove what was built
 	@BUILD='$(BUILD)' scripts/run.sh clean
 	rm -rf '$(BUILD)'
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile lab/lab.mk

@@ -11,3 +11,14 @@ PRODUCTS += $(BUILD)/make_conn
 
 # The live tests of the lab use it, in each build.
 live-tools: $(BUILD)/make_conn
+
+# The tour of all MPMs, unattended; LAB_MPMS chooses among them.
+LAB_MPMS ?= prefork worker event stm
+
+.PHONY: lab lab-tour deps-lab
+deps-lab:
+	@scripts/deps.sh run lab
+lab: deps-lab ## a tour of prefork, worker, event and stm, with pictures; LAB_MPMS=...
+	@$(MAKE) --no-print-directory lab-tour
+lab-tour: $(PRODUCTS) $(BUILD)/tests/load
+	@STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) lab/tour.py --mpms '$(LAB_MPMS)'

@@ -6,6 +6,7 @@
 # below 1024 used. Environment:
 #   BUILD    the build folder (build)
 #   MPM      stm, event, worker or prefork (stm)
+#   MPM_CONF a file with the MPM's settings (conf/mpm_stm.conf, for the others conf/mpm_debian.conf)
 #   PORT     1024..65535 (8080)
 #   ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
 #   HTTPD    the server's program (/usr/sbin/apache2, else /usr/sbin/httpd)
@@ -103,6 +104,8 @@ check_arguments()
     stm | event | worker | prefork) ;;
     *) die "MPM=$MPM is not known. There are: stm event worker prefork" ;;
     esac
+    MPM_CONF=${MPM_CONF:-$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf}
+    [ -r "$MPM_CONF" ] || die "MPM_CONF=$MPM_CONF cannot be read"
     if ! [[ $PORT =~ ^[0-9]{1,5}$ ]] || ((10#$PORT < 1024 || 10#$PORT > 65535)); then
         die "PORT=$PORT: must be a number from 1024 to 65535 (below are the system's services)"
     fi
@@ -235,8 +238,7 @@ write_configuration()
         mime=$root/conf/mime.types
         cp "$top/conf/mime.types" "$mime"
     fi
-    cp "$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf" \
-        "$root/conf/mpm.conf"
+    cp "$MPM_CONF" "$root/conf/mpm.conf"
     map="MPM=$MPM|ADDRESS=$ADDRESS|PORT=$PORT|LISTEN=$listen|ROOT=$root|USER=$user|GROUP=$group"
     map+="|MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime"
     awk -v map="$map" '

@@ -57,6 +57,15 @@ def test_unknown_mpm(checkout):
     assert ended(checkout)
 
 
+def test_settings_of_the_users_own(checkout):
+    """MPM_CONF takes the place of the file that lies in conf/; one that is not there is named."""
+    assert refused(checkout.script("start", MPM_CONF="absent.conf"), "absent.conf")
+    settings = checkout.top / "own.conf"
+    settings.write_text("StartServers 3\nMinSpareServers 3\nMaxSpareServers 4\n")
+    assert checkout.script("start", "prefork", MPM_CONF=settings).returncode == 0
+    assert wait_for(lambda: len(checkout.processes()) == 4, "a master and three processes")
+
+
 @pytest.mark.parametrize("port", ["80", "1023", "0", "65536", "-1", "http", "8080x", "123456789"])
 def test_port_out_of_range(checkout, port):
     """Never below 1024, never what is no port."""

@@ -11,48 +11,16 @@ import sys
 import threading
 
 import pytest
-from harness import BUILD, wait_for
+from clients import MAKE_CONN, Kept, counts
+from harness import wait_for
 from harness.net import free_ports
 
-MAKE_CONN = BUILD / "make_conn"
 
 
 def make_conn(*arguments, **options):
     """A finished make_conn, without an input."""
     return subprocess.run([MAKE_CONN, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=60, check=False, **options)
-
-
-def counts(line):
-    """{"accepted": 100, ...} of a line of counts."""
-    return {name.strip(): int(value) for name, value in re.findall(r"([a-z ]+) (\d+)", line)}
-
-
-class Kept:
-    """A make_conn that runs until it is told to end."""
-
-    def __init__(self, *arguments):
-        self.run = subprocess.Popen([MAKE_CONN, *map(str, arguments)], text=True,
-                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.run.stdout.readline()
-        self.first = counts(self.run.stdout.readline())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.run.kill()
-        self.run.wait()
-        self.run.stdin.close()
-        self.run.stdout.close()
-
-    def next(self):
-        """The next line's counts."""
-        return counts(self.run.stdout.readline())
-
-    def end(self, text=""):
-        """Presses Enter (or ends the input); the last line's counts."""
-        return counts(self.run.communicate(text, timeout=60)[0].splitlines()[-1])
 
 
 class Listener:
@@ -205,7 +173,7 @@ def test_seconds_without_an_input_and_signals(listen):
     assert "Kept for 1 s" in run.stdout and run.returncode == 0
     with Kept("127.0.0.1", server.port, 2) as kept:
         os.kill(kept.run.pid, signal.SIGTERM)
-        assert counts(kept.run.stdout.readline())["open"] == 2
+        assert kept.next()["open"] == 2
         assert kept.run.wait(30) == 0
 
 
