@@ -6,6 +6,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -174,6 +175,7 @@ static void start_threaded_io(void)
         .trace = getenv("STIOL_TRACE") != NULL,
         .stack_size = (int)stm.config.stack_size,
         .kernel_thread = stm_pools_share,
+        .max_free = ap_max_mem_free != 0 ? (long)ap_max_mem_free : LONG_MAX,
         .lock_report = stm_lock_report(),
     };
 

@@ -5,7 +5,6 @@
  * or changed. Used by io.c.
  */
 #include <stdarg.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "stiol_int.h"

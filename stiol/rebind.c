@@ -6,7 +6,6 @@
  */
 #include <link.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 
 #include "stiol_int.h"
 

@@ -7,6 +7,7 @@
 
 #define DEFAULT_HELPERS   2
 #define DEFAULT_TSD_CACHE 64
+#define DEFAULT_MAX_FREE  (2L << 20)
 
 #define ELSEWHERE_ANY(symbol)     NULL
 #define ELSEWHERE_THREADS(symbol) NULL
@@ -141,6 +142,8 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
         vp->config.max_helpers = DEFAULT_HELPERS;
     if (vp->config.tsd_cache == 0)
         vp->config.tsd_cache = DEFAULT_TSD_CACHE;
+    if (vp->config.max_free == 0)
+        vp->config.max_free = DEFAULT_MAX_FREE;
     if (vp->config.thread_objects == NULL)
         vp->config.thread_objects = stiol__default_thread_objects;
     vp->vp = st_vp_self();
@@ -169,6 +172,7 @@ int stiol_start(const stiol_config_t *config)
     if (rc == 0) {
         vps++;
         stiol__vp = vp;
+        stiol__pages_start(vp);
     } else {
         free(vp);
     }
@@ -192,6 +196,7 @@ void stiol_stop(void)
         stiol__restore();
         stiol__helpers_stop();
     }
+    stiol__pages_stop(vp);
     pthread_mutex_unlock(&starting);
     stiol__vp = NULL;
     free(vp->owners);

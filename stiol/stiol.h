@@ -35,6 +35,8 @@ typedef struct stiol_config {
     int max_helpers; /**< most helper kernel threads (name look-ups, system()); 0: the default, 2 */
     int tsd_cache;   /**< sets of thread-specific values kept for the next state thread; 0: the
                         default, 64;   -1: none, destructors run whenever a state thread ends */
+    long max_free;   /**< bytes of free pool memory that a VP keeps for libapr; 0: the default,
+                        2 MB; -1: none, libapr maps and unmaps its memory itself */
     /** NULL-terminated starts of file names whose pthread_create() makes state threads;
      *  NULL: { "libapr-1.so", NULL }. */
     const char *const *thread_objects;

@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -388,6 +389,11 @@ extern void stiol__helpers_forked(void);
 extern void stiol__tsd_start(void);
 extern void stiol__tsd_end(stiol__thread_t *self);
 extern void stiol__tsd_stop(stiol__vp_t *vp);
+
+/* --- pages.c --- */
+
+extern void stiol__pages_start(const stiol__vp_t *vp);
+extern void stiol__pages_stop(const stiol__vp_t *vp);
 
 /* --- resolve.c --- */
 
