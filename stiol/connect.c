@@ -8,6 +8,7 @@
 #define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
 
 extern st_utime_t stiol__socket_timeout(int fd, int option) STIOL_HIDDEN;
+extern ssize_t stiol__passed(int fd, ssize_t n, int events) STIOL_HIDDEN;
 
 static int set_nonblocking(int fd, bool on)
 {
@@ -128,7 +129,7 @@ ssize_t stiol__sendfile64(int out, int in, off64_t *offset, size_t count)
         return sendfile64(out, in, offset, count);
     class = stiol__fd_class(out);
     if (class != STIOL_FD_SOCKET && class != STIOL_FD_STREAM)
-        return sendfile64(out, in, offset, count);
+        return stiol__passed(out, sendfile64(out, in, offset, count), POLLOUT);
     return send_all(vp, out, in, offset, count);
 }
 

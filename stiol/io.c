@@ -2,7 +2,8 @@
 /*
  * Reading, writing and accepting on blocking sockets, pipes and the like: tried without waiting
  * (MSG_DONTWAIT, RWF_NOWAIT), and parked for when there is nothing yet. Nonblocking descriptors and
- * files are passed through at once. connect() and sendfile() are in connect.c.
+ * files are passed through at once, and what EAGAIN says is noted. connect() and sendfile() are in
+ * connect.c.
  */
 #include <limits.h>
 
@@ -141,6 +142,26 @@ static bool would_block(void)
     return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
+/** The result of a call that was passed through. Its EAGAIN is news for who waits for the
+ * descriptor next: without it libst still holds it to be ready. */
+ssize_t stiol__passed(int fd, ssize_t n, int events)
+{
+    if (STIOL_UNLIKELY(n < 0 && would_block()))
+        st_fd_again(fd, events);
+    return n;
+}
+
+static ssize_t passed_in(int fd, ssize_t n, int flags)
+{
+    /* Urgent data and errors have a queue of their own. */
+    return (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0 ? stiol__passed(fd, n, POLLIN | POLLRDHUP) : n;
+}
+
+static ssize_t passed_out(int fd, ssize_t n)
+{
+    return stiol__passed(fd, n, POLLOUT);
+}
+
 /* The parts are changed if the call goes on for several tries. */
 static ssize_t move(stiol__vp_t *vp, transfer_t *transfer)
 {
@@ -215,7 +236,7 @@ ssize_t stiol__read(int fd, void *buf, size_t n)
     transfer_t transfer = {.fd = fd, .parts = &part, .count = 1, .in = true};
 
     if (vp == NULL || !can_wait(&transfer, n))
-        return read(fd, buf, n);
+        return passed_in(fd, read(fd, buf, n), 0);
     return move(vp, &transfer);
 }
 
@@ -232,7 +253,7 @@ ssize_t stiol__write(int fd, const void *buf, size_t n)
     transfer_t transfer = {.fd = fd, .parts = &part, .count = 1, .whole = true};
 
     if (vp == NULL || !can_wait(&transfer, n))
-        return write(fd, buf, n);
+        return passed_out(fd, write(fd, buf, n));
     return move(vp, &transfer);
 }
 
@@ -249,7 +270,7 @@ ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
 
     if (vp == NULL || !are_parts(parts, count) ||
         !can_wait(&transfer, length_of(parts, (size_t)count)))
-        return readv(fd, parts, count);
+        return passed_in(fd, readv(fd, parts, count), 0);
     return move(vp, &transfer);
 }
 
@@ -261,7 +282,7 @@ ssize_t stiol__writev(int fd, const struct iovec *parts, int count)
 
     if (vp == NULL || !are_parts(parts, count) ||
         !can_wait(&transfer, length_of(parts, (size_t)count)))
-        return writev(fd, parts, count);
+        return passed_out(fd, writev(fd, parts, count));
     return move_copied(vp, &transfer);
 }
 
@@ -291,7 +312,7 @@ ssize_t stiol__recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKA
     ssize_t got;
 
     if (vp == NULL || !is_waiting(fd, flags))
-        return recvfrom(fd, buf, n, flags, addr, addrlen);
+        return passed_in(fd, recvfrom(fd, buf, n, flags, addr, addrlen), flags);
     got = move(vp, &transfer);
     if (got >= 0 && addrlen != NULL)
         *addrlen = message.msg_namelen;
@@ -324,7 +345,7 @@ ssize_t stiol__recvmsg(int fd, struct msghdr *message, int flags)
     ssize_t got;
 
     if (vp == NULL || !is_waiting(fd, flags))
-        return recvmsg(fd, message, flags);
+        return passed_in(fd, recvmsg(fd, message, flags), flags);
     do { /* a try changes lengths in the message: each has its own */
         own = *message;
         transfer.parts = own.msg_iov;
@@ -352,7 +373,7 @@ ssize_t stiol__sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCK
         .fd = fd, .flags = flags, .parts = &part, .count = 1, .message = &message, .socket = true};
 
     if (vp == NULL || !is_waiting(fd, flags))
-        return sendto(fd, buf, n, flags, addr, addrlen);
+        return passed_out(fd, sendto(fd, buf, n, flags, addr, addrlen));
     transfer.whole = is_stream(fd);
     return move(vp, &transfer);
 }
@@ -369,7 +390,7 @@ ssize_t stiol__sendmsg(int fd, const struct msghdr *message, int flags)
     transfer_t transfer = {.fd = fd, .flags = flags, .message = &own, .socket = true};
 
     if (vp == NULL || !is_waiting(fd, flags) || message->msg_iovlen > 1024)
-        return sendmsg(fd, message, flags);
+        return passed_out(fd, sendmsg(fd, message, flags));
     own = *message;
     transfer.parts = own.msg_iov;
     transfer.count = own.msg_iovlen;

@@ -369,6 +369,48 @@ static void nonblocking_descriptors_are_passed_through(void)
     stop_ticking = true;
 }
 
+static void fill(int fd)
+{
+    static char much[MUCH];
+
+    while (call->write(fd, much, sizeof(much)) > 0)
+        continue;
+    CHECK(errno == EAGAIN);
+}
+
+/* Who parks for the descriptor after that, with a watch say, must not be told at once that it is
+ * ready, and must be told when it is. */
+static void eagain_ends_readiness(void)
+{
+    static char much[MUCH];
+    int fds[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    char c;
+
+    socket_pair(fds, true);
+    CHECK((st_fd_wait(fds[0], POLLOUT, ST_UTIME_NO_TIMEOUT) & POLLOUT) != 0);
+    fill(fds[0]);
+    CHECK((st_fd_ready(fds[0]) & POLLOUT) == 0);
+    CHECK(st_fd_wait(fds[0], POLLOUT, 0) < 0 && errno == ETIME);
+    CHECK(read(fds[1], much, sizeof(much)) > 0);
+    CHECK((st_fd_wait(fds[0], POLLOUT, ST_UTIME_NO_TIMEOUT) & POLLOUT) != 0);
+
+    fill(fds[0]);
+    CHECK(call->sendfile(fds[0], file, NULL, MUCH) < 0 && errno == EAGAIN);
+    CHECK((st_fd_ready(fds[0]) & POLLOUT) == 0);
+
+    CHECK((st_fd_wait(fds[1], POLLIN, ST_UTIME_NO_TIMEOUT) & POLLIN) != 0);
+    while (call->recv(fds[1], much, sizeof(much), 0) > 0)
+        continue;
+    CHECK(errno == EAGAIN && (st_fd_ready(fds[1]) & POLLIN) == 0);
+    CHECK(write(fds[0], "x", 1) == 1);
+    CHECK((st_fd_wait(fds[1], POLLIN, ST_UTIME_NO_TIMEOUT) & POLLIN) != 0);
+    /* Of the queue of errors EAGAIN says nothing about data. */
+    CHECK(call->recv(fds[1], &c, 1, MSG_OOB) < 0);
+    CHECK((st_fd_ready(fds[1]) & POLLIN) != 0);
+    CHECK(call->recv(fds[1], &c, 1, 0) == 1 && c == 'x');
+    close(file);
+}
+
 static void the_mode_is_followed(void)
 {
     int fds[2], on = 1;
@@ -554,6 +596,7 @@ int main(void)
         VP_TEST(sendfile_gives_way),
         VP_TEST(datagrams_go_one_by_one),
         VP_TEST(nonblocking_descriptors_are_passed_through),
+        VP_TEST(eagain_ends_readiness),
         VP_TEST(the_mode_is_followed),
         RAW_TEST(a_closed_descriptor_is_forgotten),
         VP_TEST(new_descriptors_are_looked_at_afresh),
