@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes measured figures into docs/which-mpm.md, between its two marks.
+
+Run by `make which-mpm` after `make bench`, whose results.json it reads: medians of all rounds.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+BEGIN, END = "<!-- figures: written by make which-mpm -->", "<!-- end of figures -->"
+SERVERS = ("prefork", "worker", "event", "stm", "nginx")
+
+# A scenario of bench/httpd, one of its figures, and how the page calls the two.
+ROWS = [
+    ("small", "requests/s", "small file, kept connections: requests/s"),
+    ("small", "CPU us/request", "the same: CPU µs a request"),
+    ("small", "p99 us", "the same: 99th percentile, µs"),
+    ("clients", "requests/s", "the same with 1,000 clients: requests/s"),
+    ("connect", "requests/s", "a new connection each time: requests/s"),
+    ("tls", "CPU us/request", "TLS 1.3, 10 KB: CPU µs a request"),
+    ("http2", "CPU us/request", "HTTP/2: CPU µs a request"),
+    ("proxy", "CPU us/request", "reverse proxy: CPU µs a request"),
+    ("slow", "answered", "5,000 requests to a backend that takes 1 s: answered"),
+    ("slow", "kernel threads", "the same: kernel threads"),
+    ("slow", "PSS bytes/request", "the same: bytes of memory a request"),
+    ("idle", "PSS bytes/connection", "10,000 idle connections: bytes each"),
+    ("download", "CPU s/GB", "large files: CPU seconds a GB"),
+]
+
+
+def shown(value):
+    """A figure in few digits."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value else "0"
+
+
+def cell(entry, server, figure):
+    """A server's median, or a dash."""
+    values = [each[figure] for each in entry["rounds"].get(server, []) if figure in each]
+    return shown(statistics.median(values)) if values else "–"
+
+
+def table(scenarios):
+    """The rows that were measured."""
+    lines = ["| | " + " | ".join(SERVERS) + " |", "|---|" + "---:|" * len(SERVERS)]
+    for name, figure, title in ROWS:
+        if name in scenarios:
+            cells = [cell(scenarios[name], server, figure) for server in SERVERS]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def missing(scenarios):
+    """Why a server has no figure, where that was said."""
+    names = dict.fromkeys(name for name, _, _ in ROWS)
+    return [f"- {server}, {scenarios[name]['title']}: {why}."
+            for name in names if name in scenarios
+            for server, why in scenarios[name]["failures"].items()]
+
+
+def text(data):
+    """What stands between the marks."""
+    scenarios, machine = data["scenarios"], data["machine"]
+    rounds = {len(each) for entry in scenarios.values() for each in entry["rounds"].values()}
+    seconds = {entry["seconds"] for entry in scenarios.values()}
+
+    def span(values):
+        return " to ".join(str(each) for each in sorted({min(values), max(values)}))
+
+    measured = "one round" if rounds == {1} else f"medians of {span(rounds)} rounds"
+    parts = [f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; {measured} "
+             f"with {span(seconds)} s of load. Client and server share the machine.",
+             table(scenarios), "\n".join(missing(scenarios))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def fill(page, inside):
+    """The page with `inside` between its marks."""
+    before, rest = page.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n\n{inside}\n\n{END}{rest.split(END, 1)[1]}"
+
+
+def main():
+    """Reads the results, writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("page", type=Path)
+    options = parser.parse_args()
+    page = options.page.read_text(encoding="utf-8")
+    options.page.write_text(fill(page, text(json.loads(options.results.read_text()))),
+                            encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
