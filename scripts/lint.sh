@@ -112,10 +112,10 @@ spdx()
         done | none
 }
 
-# 100 columns also where clang-format does not look: comments, scripts, make.
+# 100 columns also where clang-format does not look: comments, scripts, make, pages.
 width()
 {
-    files '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile '*.conf' '*.in' |
+    files '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile '*.conf' '*.in' '*.html' |
         xargs -r -d '\n' awk 'length > 100 { print FILENAME ":" FNR ": " length " columns" }' | none
 }
 
