@@ -58,21 +58,28 @@ def _machine(folder):
     return Machine(folder)
 
 
-def packages(*sets):
-    """What the lists name."""
-    found = set()
+def wants(*sets):
+    """What the lists want: each a list of alternatives, the last "-" if all goes without."""
     for name in sets:
-        text = (TOP / f"scripts/deps/{name}.list").read_text()
-        found |= {line.split("#")[0].strip() for line in text.splitlines()}
-    return found - {""}
+        for line in (TOP / f"scripts/deps/{name}.list").read_text().splitlines():
+            line = line.split("#")[0].strip()
+            if line:
+                yield [package.strip() for package in line.split("|")]
+
+
+def packages(*sets):
+    """What the lists name, of alternatives the first."""
+    return {want[0] for want in wants(*sets)}
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
 def test_lists(path):
     """Every list has plain package names, and the service on port 80 is in none."""
-    names = packages(path.stem)
+    names = {name for want in wants(path.stem) for name in want}
     assert names
     assert "apache2" not in names
+    assert all("-" not in want[:-1] and want[0] != "-" for want in wants(path.stem))
+    names.discard("-")
     for name in names:
         assert name.replace("-", "").replace(".", "").replace("+", "").isalnum(), name
 
@@ -98,6 +105,59 @@ def test_installs_what_is_missing(machine):
     assert not machine.called("apt-get install curl")
     assert "exit 101" in machine.calls.read_text(), "policy-rc.d was there during the installation"
     assert not machine.policy.exists()
+
+
+BROWSER, OTHER = "chromium-headless-shell", "chromium"
+EVERYTHING = packages("run", "test")
+
+
+def test_an_alternative_is_as_good(machine):
+    """One of the alternatives is there: silent."""
+    machine.debian(installed=EVERYTHING - {BROWSER} | {OTHER})
+    done = machine.deps("run", "test")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("offered", [(BROWSER, OTHER), (OTHER,)])
+def test_first_alternative_that_is_to_be_had(machine, offered):
+    """apt is asked for each in turn."""
+    cases = "".join(f'*" {name}") exit 0;; ' for name in offered)
+    machine.debian(installed=EVERYTHING - {BROWSER},
+                   apt=f'case "$*" in *update*) exit 0;; {cases} esac; exit 100')
+    done = machine.deps("run", "test")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"install {offered[0]}\n" in machine.calls.read_text()
+    assert machine.called(f"apt-get --no-install-recommends install {offered[0]}")
+    assert not (offered[0] == BROWSER and machine.called(f"install {OTHER}"))
+
+
+def test_goes_without(machine):
+    """What is optional and not to be had is told; no lists are fetched for it."""
+    machine.debian(installed=EVERYTHING - {BROWSER}, apt="exit 100")
+    done = machine.deps("run", "test")
+    assert done.returncode == 0
+    assert f"not to be had here: {BROWSER} or {OTHER}; what needs it is skipped" in done.stderr
+    assert not machine.called("update")
+
+
+def test_goes_without_beside_what_is_needed(machine):
+    """The needed packages are installed, the optional one is not to be had."""
+    machine.debian(installed=EVERYTHING - {BROWSER, "wrk"},
+                   apt='case "$*" in *chromium*) exit 100;; esac')
+    done = machine.deps("run", "test")
+    assert done.returncode == 0, done.stderr
+    assert machine.called("apt-get --no-install-recommends install wrk")
+    assert f"not to be had here: {BROWSER} or {OTHER}" in done.stderr
+
+
+def test_optional_without_root(machine):
+    """Nobody is troubled for it."""
+    machine.debian(installed=EVERYTHING - {BROWSER})
+    machine.stand_in("id", "echo 1000")
+    done = machine.deps("run", "test")
+    assert done.returncode == 0
+    assert f"not to be had here: {BROWSER} or {OTHER}" in done.stderr
+    assert not machine.called("update")
 
 
 def test_services_stay_off(machine):
