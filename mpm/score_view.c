@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "score_view.h"
@@ -65,6 +66,15 @@ static bool read_at(const stm_view_source_t *source, void *to, size_t size, uint
     return complete;
 }
 
+static uint64_t size_of(const stm_view_source_t *source)
+{
+    struct stat info;
+
+    if (source->fd < 0)
+        return source->size;
+    return fstat(source->fd, &info) == 0 ? (uint64_t)info.st_size : 0;
+}
+
 /* --- the header --- */
 
 static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
@@ -75,7 +85,7 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
         header->listeners_max > MOST_LISTENERS || header->threads_max > MOST_THREADS ||
         header->connections_max > MOST_THREADS || header->row_size > MOST_ROW_SIZE ||
         header->pairs_max > MOST_ROW_SIZE || header->key_size > MOST_ROW_SIZE ||
-        header->value_size > MOST_ROW_SIZE ||
+        header->value_size > MOST_ROW_SIZE || header->row_size % sizeof(uint64_t) != 0 ||
         header->row_size < sizeof(stm_score_row_t) + pair * header->pairs_max)
         return problem(view, "is corrupt: its sizes make no sense");
     if (header->header_size <
@@ -94,7 +104,9 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
     return true;
 }
 
-static bool check_header(stm_view_t *view, const stm_score_header_t *header)
+/* After the header was read: a file grows first, and says so then. */
+static bool check_header(stm_view_t *view, const stm_view_source_t *source,
+                         const stm_score_header_t *header)
 {
     if (memcmp(header->magic, STM_SCORE_MAGIC, sizeof header->magic) != 0)
         return problem(view, "is no scoreboard file of STM");
@@ -110,7 +122,11 @@ static bool check_header(stm_view_t *view, const stm_score_header_t *header)
     if (header->blocks > STM_SCORE_BLOCKS || header->current > header->blocks)
         return problem(view, "is corrupt: it claims %llu blocks",
                        (unsigned long long)header->blocks);
-    return check_sizes(view, header);
+    if (!check_sizes(view, header))
+        return false;
+    if (header->header_size + header->blocks * header->block_size > size_of(source))
+        return problem(view, "is cut off: shorter than its header says");
+    return true;
 }
 
 static uint64_t block_at(const stm_score_header_t *header, unsigned block)
@@ -220,7 +236,7 @@ static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_sco
 {
     if (!read_at(source, header, size, 0))
         return problem(view, "is cut off: shorter than its header says");
-    if (!check_header(view, header))
+    if (!check_header(view, source, header))
         return false;
     free(view->listeners);
     view->listeners = NULL;
@@ -339,8 +355,9 @@ static void read_rows(stm_view_t *view, const stm_view_source_t *source,
         return;
     if (block.connections > header->connections_max)
         block.connections = header->connections_max;
-    buffer = malloc(ROWS_A_READ * header->row_size * 3);
     at += header->connections_at;
+    buffer = malloc((block.connections < ROWS_A_READ ? block.connections : ROWS_A_READ) *
+                    header->row_size * 3);
     for (uint64_t left = block.connections; buffer && left > 0;) {
         size_t count = left < ROWS_A_READ ? (size_t)left : ROWS_A_READ;
 
@@ -390,7 +407,7 @@ bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *sourc
         return memcmp(fixed.magic, STM_SCORE_MAGIC, sizeof fixed.magic) == 0
                    ? problem(view, "is cut off: shorter than its header")
                    : problem(view, "is no scoreboard file of STM, or was cut off");
-    if (!check_header(view, &fixed))
+    if (!check_header(view, source, &fixed))
         return false;
     header = calloc(1, fixed.header_size);
     if (!header)

@@ -210,6 +210,7 @@ BAD = {
     "renamed": (lambda: sample(7), "belongs to VP 7: was it renamed?"),
     "blocks": (lambda: patched(sample(1), "<Q", blocks=1 << 40), "is corrupt"),
     "sizes": (lambda: patched(sample(1), "<I", key_size=0), "its sizes make no sense"),
+    "odd rows": (lambda: patched(sample(1), "<Q", row_size=1020), "its sizes make no sense"),
     "tables": (lambda: patched(sample(1), "<Q", threads_at=1 << 40), "its tables overlap"),
     "rows": (lambda: patched(sample(1), "<I", connections_max=100000), "its tables overlap"),
 }
