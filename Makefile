@@ -117,9 +117,9 @@ test: ## install what is missing, build, run all tests
 .PHONY: bench deps-bench
 deps-bench:
 	@scripts/deps.sh run bench
-bench: deps-bench ## microbenchmarks of the runtime, and httpd under each MPM
-	@for part in $(patsubst bench/%/,%,$(dir $(wildcard bench/*/*.mk))); do \
-	    $(MAKE) --no-print-directory bench-$$part || exit 1; done
+bench: deps-bench ## stm beside event, worker, prefork, nginx; QUICK=1 in five minutes
+	@$(MAKE) --no-print-directory bench-micro
+	@$(MAKE) --no-print-directory bench-httpd
 
 .PHONY: lint format
 lint: ## form, static analysis, SPDX lines

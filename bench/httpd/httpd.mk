@@ -3,14 +3,19 @@
 # httpd under load: stm beside the other MPMs and nginx. `make bench-httpd` measures everything,
 # QUICK=1 one short round of it; HTTPD_BENCH passes options on (bench/httpd/compare.py --help):
 #   make bench-httpd HTTPD_BENCH='--scenarios small,idle --servers stm,event --rounds 3'
+# Results go to BENCH_OUT; `make bench-publish` puts them into docs/bench.
 
 BENCH_OUT ?= $(BUILD)/bench
-HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
+HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) \
     bench/httpd/compare.py --out $(BENCH_OUT)
 
-.PHONY: bench-httpd
+.PHONY: bench-httpd bench-publish
 bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so
 	@$(HTTPD_COMPARE) $(if $(QUICK),--quick) $(HTTPD_BENCH)
+
+bench-publish:
+	@mkdir -p docs/bench
+	cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json $(BENCH_OUT)/*.svg docs/bench/
 
 # A few minutes: what a change of the server is first looked at with.
 .PHONY: bench-quick

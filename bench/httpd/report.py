@@ -7,17 +7,20 @@ Its input is what compare.py writes as results.json. Nothing here measures.
 import statistics
 from dataclasses import dataclass
 
+import plots
 from scenarios import SCENARIOS
+from servers import KINDS
 
 SUBJECT = "stm"
 PEERS = ("event", "nginx")  # whom ratios are given to
+# Figures that say how something was measured: no ratios.
+PLAIN = ("client CPUs", "connections", "in flight", "hanging", "failed")
 NOT_MEASURED = "not measured"
 
 
 def kinds(entry):
     """The servers of a scenario's entry, in the order of measurement."""
-    order = ("stm", "event", "worker", "prefork", "nginx")
-    return [kind for kind in order if kind in entry["rounds"] or kind in entry["failures"]]
+    return [kind for kind in KINDS if kind in entry["rounds"] or kind in entry["failures"]]
 
 
 def medians(entry):
@@ -106,7 +109,7 @@ def scenario_text(entry):
         head = ["", *measured, *(f"{SUBJECT}/{kind}" for kind in peers)]
         rows = []
         for figure in values[measured[0]]:
-            ratios = [ratio(values, figure, kind) for kind in peers]
+            ratios = [None if figure in PLAIN else ratio(values, figure, kind) for kind in peers]
             rows.append([figure, *(shown(values[kind][figure]) for kind in measured),
                          *("" if r is None else f"{r:.2f}" for r in ratios)])
         parts.append(table(head, rows))
@@ -132,8 +135,8 @@ def machine_text(machine):
             f"{machine['kernel']}, {machine['system']}.\n{versions}.")
 
 
-def text(data):
-    """The whole report as Markdown."""
+def text(data, pictures):
+    """The whole report as Markdown; with the pictures of these names."""
     entries = [data["scenarios"][s.name] for s in SCENARIOS if s.name in data["scenarios"]]
     rounds = {len(r) for entry in entries for r in entry["rounds"].values()} or {0}
     seconds = {entry["seconds"] for entry in entries} or {0}
@@ -142,10 +145,14 @@ def text(data):
     parts = ["# Results", machine_text(data["machine"]),
              f"Medians of {span[0]} rounds with {span[1]} s of load each. Method: "
              "[README.md](README.md). All rounds' values: [results.json](results.json).",
+             *(f"![{name.removesuffix('.svg')}]({name})" for name in pictures),
              "## Targets", targets_text(data), "## Figures", *map(scenario_text, entries)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def write(data, folder):
     """The table and the plots."""
-    (folder / "results.md").write_text(text(data))
+    pictures = plots.draw(data)
+    for name, picture in pictures.items():
+        (folder / name).write_text(str(picture))
+    (folder / "results.md").write_text(text(data, pictures))

@@ -26,6 +26,6 @@ need-st19:
 	        "install the package libst-dev (or run make bench, which does)" >&2; exit 1; }
 
 # Rounds: more are steadier. The figures go to $(BUILD)/bench/micro.json too.
-MICRO_ROUNDS ?= 5
+MICRO_ROUNDS ?= $(if $(QUICK),1,5)
 bench-micro: need-st19 $(MICRO_OURS) $(MICRO_ST19)
 	@bench/micro/run.py --rounds $(MICRO_ROUNDS) --json $(BUILD)/bench/micro.json $(MICRO_OURS)
