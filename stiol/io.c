@@ -36,6 +36,13 @@ st_utime_t stiol__socket_timeout(int fd, int option)
     return (st_utime_t)limit.tv_sec * STIOL_SECOND + (st_utime_t)limit.tv_usec;
 }
 
+/* The VP ends, and a line for a piped logger waits for room: the logger may yet take it. Whoever
+ * ends the VP has patience for a while, not for ever. */
+static bool goes_on(const stiol__vp_t *vp, const transfer_t *transfer)
+{
+    return errno == EINTR && vp->ending && !transfer->in && !transfer->socket;
+}
+
 /* EAGAIN was seen: parks until it is worth another try. -1: the caller is to get errno. */
 static int wait_for_turn(stiol__vp_t *vp, const transfer_t *transfer)
 {
@@ -53,7 +60,7 @@ static int wait_for_turn(stiol__vp_t *vp, const transfer_t *transfer)
     rc = stiol__wait_fd(transfer->fd, transfer->in ? POLLIN : POLLOUT, limit);
     if (rc == 0)
         errno = EAGAIN; /* as the socket's timeout says it */
-    return rc > 0 ? 0 : stiol__failed(vp);
+    return rc > 0 || goes_on(vp, transfer) ? 0 : stiol__failed(vp);
 }
 
 /* --- one try --- */

@@ -64,8 +64,8 @@ extern void stiol_stop(void);
 /**
  * For the end of a VP: waits are to end. Interrupts the state threads that pthread_create() made
  * (the caller interrupts its own); and from now on a wait for I/O that is interrupted fails with
- * ECONNABORTED, not with EINTR, which most callers answer by waiting again. Call it as often as it
- * takes; does not yield.
+ * ECONNABORTED, not with EINTR, which most callers answer by waiting again. A write to a pipe goes
+ * on: it may be a line for the log. Call it as often as it takes; does not yield.
  */
 extern void stiol_end_waits(void);
 

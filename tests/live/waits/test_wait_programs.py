@@ -3,6 +3,7 @@
 
 import glob
 import os
+import signal
 import subprocess
 
 import pytest
@@ -147,8 +148,8 @@ def start_fpm(root, workers):
     return process
 
 
-def test_slow_piped_logger(serve, file_gate):
-    """A logger that does not read: the pipe fills, and the requests that log there wait."""
+def with_logger(serve, file_gate, signals=""):
+    """A server whose second port logs to a program that does not read yet; its gate, its log."""
     server = serve.make(processes=1, threads=200, ports=2, directives="""
         <VirtualHost *:@PORT2@>
             CustomLog "|@ROOT@/logger" "%q"
@@ -157,9 +158,15 @@ def test_slow_piped_logger(serve, file_gate):
     gate = file_gate(server.private_folder("gate"))
     log = server.root / "logs/piped.log"
     script(server.root / "logger",
-           f"#!/bin/sh\nexec > {log} 2> /dev/null\n{gate.shell}\nexec cat\n")
+           f"#!/bin/sh\n{signals}\nexec > {log} 2> /dev/null\n{gate.shell}\nexec cat\n")
     server.start()
     gate.wait_held(1)
+    return server, gate, log
+
+
+def test_slow_piped_logger(serve, file_gate):
+    """A logger that does not read: the pipe fills, and the requests that log there wait."""
+    server, gate, log = with_logger(serve, file_gate)
     queries = [f"?{n}." + "x" * 3000 for n in range(100)]
     # A response comes before its line is written, so each connection asks twice: only those whose
     # first line went into the pipe's 64 KB get their second answer.
@@ -176,3 +183,16 @@ def test_slow_piped_logger(serve, file_gate):
     # A line is written after its response.
     wait_for(lambda: log.read_text().count("\n") >= 200, "the last lines")
     assert sorted(log.read_text().splitlines()) == sorted(queries + ["?again"] * 100)
+
+
+def test_a_hard_stop_loses_no_line_for_a_slow_piped_logger(serve, file_gate):
+    """As with event, whose threads wait for room in the pipe until it is there."""
+    server, gate, log = with_logger(serve, file_gate, "trap '' TERM")
+    queries = [f"?{n}." + "x" * 3000 for n in range(60)]
+    with InFlight(server, [f"/index.html{q}" for q in queries], port=server.ports[1]) as flight:
+        assert all(response.status == 200 for response in flight.finish())
+        server.signal(signal.SIGTERM)
+        wait_for(flight.answered, "the end of those whose line went out")
+        gate.open()
+        server.wait_gone()
+    assert sorted(log.read_text().splitlines()) == sorted(queries)
