@@ -284,7 +284,8 @@ extern int st_thread_park(st_utime_t timeout);
 
 /**
  * Makes a parked thread ready. If it is not parked it gets a token for its next st_thread_park();
- * there is never more than one.
+ * there is never more than one. Further unparks of a thread that is ready, before it runs, count
+ * as the first.
  *
  * @param thread  a thread of the same VP
  * @yields no

@@ -112,8 +112,9 @@ int stm_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-static int startup_flag(void)
+int stm_startup_flag(void)
 {
+    STM_ENTER();
     return stm.retained->mpm->module_loads == 1 ? APLOG_STARTUP : 0;
 }
 
@@ -124,7 +125,7 @@ static void correct(server_rec *s, int *value, int better, const char *directive
     /* What another MPM's directives imply is no mistake of the administrator's. */
     int level = stm.config.max_request_workers != STM_UNSET ? APLOG_INFO : APLOG_WARNING;
 
-    ap_log_error(APLOG_MARK, level | startup_flag(), 0, startup_flag() ? NULL : s,
+    ap_log_error(APLOG_MARK, level | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
                  "WARNING: %s of %d %s, changing it to %d.", directive, *value, reason, better);
     *value = better;
 }
@@ -205,8 +206,8 @@ static void respect_scoreboard(stm_config_t *config, server_rec *s)
 
 static int refuse(server_rec *s, const char *message)
 {
-    ap_log_error(APLOG_MARK, APLOG_CRIT | startup_flag(), 0, startup_flag() ? NULL : s, "%s",
-                 message);
+    ap_log_error(APLOG_MARK, APLOG_CRIT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
+                 "%s", message);
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 

@@ -133,13 +133,11 @@ static bool make_nonblocking(server_rec *s)
 int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     STM_ENTER();
-    bool startup = stm.retained->mpm->module_loads == 1;
-
     (void)p;
     (void)plog;
     (void)ptemp;
     if (ap_setup_listeners(ap_server_conf) < 1) {
-        ap_log_error(APLOG_MARK, APLOG_ALERT | (startup ? APLOG_STARTUP : 0), 0, startup ? NULL : s,
+        ap_log_error(APLOG_MARK, APLOG_ALERT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
                      "no listening sockets available, shutting down");
         return !OK;
     }

@@ -281,6 +281,9 @@ int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
 void stm_migrate(stm_config_t *config, apr_pool_t *pool);
 void stm_migrate_log(server_rec *s);
 
+/* config.c */
+int stm_startup_flag(void);
+
 /* directives.c */
 extern const command_rec stm_directives[];
 
@@ -364,6 +367,9 @@ void stm_listener_resume(stm_listener_t *listener);
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
 void stm_listeners_feed(void);
 void stm_listener_ask_for_room(const stm_listener_t *needy);
+
+/* fd_limit.c */
+void stm_fd_limit_keep(void);
 
 /* balance.c */
 bool stm_balance_above_share(void);

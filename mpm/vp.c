@@ -150,6 +150,7 @@ static void set_signals(void)
 
 static void start_scheduler(void)
 {
+    stm_fd_limit_keep();
     if (st_init() != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, errno, ap_server_conf,
                      "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);

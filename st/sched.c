@@ -111,34 +111,26 @@ void st_thread_yield(void)
 }
 
 #ifdef ST_SWITCH_CB
-static void set_path(struct st_vp *vp)
+static st_switch_cb_t replace_cb(struct st_vp *vp, st_switch_cb_t *place, st_switch_cb_t cb)
 {
+    st_switch_cb_t previous = *place;
+
+    *place = cb;
     vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL;
+    return previous;
 }
 
 st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
-    st_switch_cb_t previous;
 
-    if (vp == NULL)
-        return NULL;
-    previous = vp->switch_in;
-    vp->switch_in = cb;
-    set_path(vp);
-    return previous;
+    return vp != NULL ? replace_cb(vp, &vp->switch_in, cb) : NULL;
 }
 
 st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
-    st_switch_cb_t previous;
 
-    if (vp == NULL)
-        return NULL;
-    previous = vp->switch_out;
-    vp->switch_out = cb;
-    set_path(vp);
-    return previous;
+    return vp != NULL ? replace_cb(vp, &vp->switch_out, cb) : NULL;
 }
 #endif

@@ -134,9 +134,16 @@ static void run_host(stiol__job_t *job)
     }
 }
 
-static int find_host(stiol__vp_t *vp, host_job_t *host)
+/* The result goes to the caller's memory. */
+static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, char *buffer,
+                     size_t size, struct hostent **result, int *herror)
 {
     host->job.run = run_host;
+    host->entry = entry;
+    host->buffer = buffer;
+    host->size = size;
+    host->result = result;
+    host->herror = herror;
     STIOL_HELP(vp, resolve, &host->job);
     return host->rc;
 }
@@ -154,12 +161,8 @@ static struct hostent *find_own_host(stiol__vp_t *vp, host_job_t *host)
         h_errno = NETDB_INTERNAL;
         return NULL;
     }
-    host->entry = &self->host->entry;
-    host->buffer = self->host->buffer;
-    host->size = sizeof(self->host->buffer);
-    host->result = &result;
-    host->herror = &herror;
-    if (find_host(vp, host) != 0)
+    if (find_into(vp, host, &self->host->entry, self->host->buffer, sizeof(self->host->buffer),
+                  &result, &herror) != 0)
         result = NULL;
     h_errno = herror;
     return result;
@@ -194,17 +197,11 @@ int stiol__gethostbyname_r(const char *restrict name, struct hostent *restrict e
                            int *restrict herror)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname_r, 0);
-    host_job_t host = {.how = BY_NAME,
-                       .what = name,
-                       .entry = entry,
-                       .buffer = buffer,
-                       .size = size,
-                       .result = result,
-                       .herror = herror};
+    host_job_t host = {.how = BY_NAME, .what = name};
 
     if (vp == NULL)
         return gethostbyname_r(name, entry, buffer, size, result, herror);
-    return find_host(vp, &host);
+    return find_into(vp, &host, entry, buffer, size, result, herror);
 }
 
 int stiol__gethostbyname2_r(const char *restrict name, int family, struct hostent *restrict entry,
@@ -212,18 +209,11 @@ int stiol__gethostbyname2_r(const char *restrict name, int family, struct hosten
                             int *restrict herror)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname2_r, family);
-    host_job_t host = {.how = BY_NAME2,
-                       .what = name,
-                       .family = family,
-                       .entry = entry,
-                       .buffer = buffer,
-                       .size = size,
-                       .result = result,
-                       .herror = herror};
+    host_job_t host = {.how = BY_NAME2, .what = name, .family = family};
 
     if (vp == NULL)
         return gethostbyname2_r(name, family, entry, buffer, size, result, herror);
-    return find_host(vp, &host);
+    return find_into(vp, &host, entry, buffer, size, result, herror);
 }
 
 int stiol__gethostbyaddr_r(const void *restrict address, socklen_t length, int family,
@@ -231,17 +221,9 @@ int stiol__gethostbyaddr_r(const void *restrict address, socklen_t length, int f
                            struct hostent **restrict result, int *restrict herror)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyaddr_r, family);
-    host_job_t host = {.how = BY_ADDRESS,
-                       .what = address,
-                       .length = length,
-                       .family = family,
-                       .entry = entry,
-                       .buffer = buffer,
-                       .size = size,
-                       .result = result,
-                       .herror = herror};
+    host_job_t host = {.how = BY_ADDRESS, .what = address, .length = length, .family = family};
 
     if (vp == NULL)
         return gethostbyaddr_r(address, length, family, entry, buffer, size, result, herror);
-    return find_host(vp, &host);
+    return find_into(vp, &host, entry, buffer, size, result, herror);
 }

@@ -62,3 +62,16 @@ def _answers(server):
         return server.get("/").status == 200
     except OSError:
         return False
+
+
+def test_programs_get_the_limit_that_httpd_was_started_with(serve):
+    """A VP may open as many files as the hard limit allows; its CGI programs, as with event, not."""
+    server = serve.make(processes=1, modules=("cgi",), nofile=(900, 3000),
+                        directives="ScriptAlias /cgi @ROOT@/cgi/")
+    (server.root / "cgi").mkdir()
+    program = server.root / "cgi/limit"
+    program.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n"
+                       "ulimit -Sn\nulimit -Hn\n")
+    program.chmod(0o755)
+    server.start()
+    assert server.get("/cgi/limit").text.split() == ["900", "3000"]

@@ -46,7 +46,7 @@ class Server:
         paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
         @TLS_PORT@, @ROOT@ are filled in); ports: how many; listen=False: `directives` has the
         Listen lines; sized=False: none of the MPM's directives either; nofile: limit of open
-        files; env: further environment variables.
+        files, or a soft and a hard one; env: further environment variables.
         """
         self.root = places.new_root(f"{name}-{next(_serial)}")
         self.name = name
@@ -148,7 +148,8 @@ class Server:
 
     def _limit(self):
         if self._nofile:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self._nofile, self._nofile))
+            pair = self._nofile if isinstance(self._nofile, tuple) else (self._nofile,) * 2
+            resource.setrlimit(resource.RLIMIT_NOFILE, pair)
 
     def start(self, *arguments):
         """Starts the daemon and waits until it answers. StartError if it refuses."""
