@@ -93,6 +93,9 @@ def test_others_accept_while_a_vp_is_stopped(serve):
     stopped = server.children()[0]
     os.kill(stopped, signal.SIGSTOP)
     try:
+        # Until it has stopped it is still in epoll_wait(), and the kernel may wake it alone for a
+        # connection that it then does not accept.
+        wait_for(lambda: procs.stat(stopped).state == "T", "the stop")
         pids = set()
         for _ in range(200):
             with server.connect() as conn:
