@@ -6,7 +6,8 @@
 PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so slow_names.so)
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so slow_names.so \
+                unbindable.so)
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
@@ -22,6 +23,11 @@ $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 $(BUILD)/tests/%.so: tests/live/waits/%.c
 	@mkdir -p $(@D)
 	$(CC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+# Its reference to poll() is in its code.
+$(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
+	@mkdir -p $(@D)
+	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS)

@@ -65,7 +65,7 @@ def _answers(server):
 
 
 def test_programs_get_the_limit_that_httpd_was_started_with(serve):
-    """A VP may open as many files as the hard limit allows; its CGI programs, as with event, not."""
+    """A VP may open as many files as the hard limit allows; not so its programs, as with event."""
     server = serve.make(processes=1, modules=("cgi",), nofile=(900, 3000),
                         directives="ScriptAlias /cgi @ROOT@/cgi/")
     (server.root / "cgi").mkdir()
