@@ -57,6 +57,26 @@ def test_trace(serve, variable, option):
     assert (len(lines) > 20) == built, said[:2000]
 
 
+def test_a_lock_that_was_held_across_a_wait_is_reported(serve):
+    """In STM_DEBUG builds. mod_rewrite holds its mutex while it waits for the map's program."""
+    server = serve.make(processes=1, modules=("rewrite",), directives="""
+        LogLevel mpm_stm:debug
+        Mutex pthread rewrite-map
+        RewriteEngine On
+        RewriteMap slow prg:@ROOT@/map
+        RewriteRule ^/mapped$ /${slow:x} [L]
+        """)
+    program = server.root / "map"
+    program.write_text("#!/bin/sh\nwhile read -r name; do sleep 0.1; echo index.html; done\n")
+    program.chmod(0o755)
+    built = dump(server)["STM_DEBUG"][0] == "defined"
+    server.start()
+    assert "It works!" in server.get("/mapped").text
+    found = re.search(r"state thread \S+ parked [1-9]\d* times while it held the mutex \S+ for "
+                      r"\d+ us, taken in .* \(.*\)", server.error_log())
+    assert (found is not None) == built
+
+
 def test_backtrace_in_a_state_thread(serve):
     """gdb on httpd -X, stopped in a handler: from the handler down to the thread's first frame."""
     if shutil.which("gdb") is None:

@@ -7,6 +7,8 @@ import pytest
 from harness import stm
 from inflight import InFlight, quick
 
+pytestmark = pytest.mark.stm_only
+
 
 @pytest.fixture(name="server", scope="module")
 def one_vp(serve_module):
