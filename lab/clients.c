@@ -20,6 +20,7 @@
 #define CONNECTING_MOST 128   /* at once: below the usual listen backlogs, so that no SYN is lost */
 #define STALL_MS        2000  /* nothing has moved for so long: the server will not do more now */
 #define ANSWER_MS       10000 /* the same for the answers to requests that were finished late */
+#define STATUS_MOST     600   /* statuses are below it */
 #define STATUS_END      12    /* bytes of "HTTP/1.1 200" */
 
 enum state { CONNECTING, OPEN, CLOSED, REFUSED, FAILED };
@@ -42,7 +43,7 @@ static struct {
     int accepted, answered, unanswered; /* unanswered: closed without an answer */
     bool limited;                       /* no more could be opened */
     int failure;                        /* errno of the last one that failed */
-    int status[600];                    /* answers by their status */
+    int status[STATUS_MOST];            /* answers by their status; 0: not HTTP */
     char told[256];                     /* the last line of counts */
     sigset_t normal_mask;
 } all;
@@ -68,12 +69,14 @@ static size_t add(char *line, size_t size, size_t at, const char *what, int coun
 static void add_answers(char *line, size_t size, size_t at)
 {
     const char *before = ": ";
+    char what[16] = "not HTTP";
     at = add(line, size, at, "answered", all.answered);
-    for (int status = 0; status < (int)(sizeof all.status / sizeof *all.status); status++) {
+    for (int status = 0; status < STATUS_MOST; status++) {
         if (all.status[status] == 0 || at >= size)
             continue;
-        at += (size_t)snprintf(line + at, size - at, "%s%d with %d", before, all.status[status],
-                               status);
+        if (status > 0)
+            snprintf(what, sizeof what, "with %d", status);
+        at += (size_t)snprintf(line + at, size - at, "%s%d %s", before, all.status[status], what);
         before = ", ";
     }
 }
@@ -158,11 +161,21 @@ static void accepted(struct client *client)
     transmit(client, 0, all.first);
 }
 
+/* The status in "HTTP/1.1 200"; 0 if it is something else. */
+static int status_of(const char *head)
+{
+    int status = 0;
+    if (strncmp(head, "HTTP/1.", 7) != 0)
+        return 0;
+    for (int i = STATUS_END - 3; i < STATUS_END; i++)
+        status = status * 10 + (head[i] - '0');
+    return status > 0 && status < STATUS_MOST ? status : 0;
+}
+
 /* Keeps the first bytes of an answer; the rest is of no interest. */
 static void take(struct client *client, const char *data, size_t size)
 {
     size_t room = (size_t)(STATUS_END - client->have);
-    int status = 0;
     if (room == 0)
         return;
     if (size > room)
@@ -171,10 +184,8 @@ static void take(struct client *client, const char *data, size_t size)
     client->have = (uint8_t)(client->have + size);
     if (client->have < STATUS_END)
         return;
-    for (int i = STATUS_END - 3; i < STATUS_END; i++)
-        status = status * 10 + (client->head[i] - '0');
     all.answered++;
-    all.status[status > 0 && status < 600 ? status : 0]++;
+    all.status[status_of(client->head)]++;
 }
 
 static void readable(struct client *client)
@@ -348,6 +359,8 @@ void clients_watch(void)
         report_changes();
         tell = now + 1000;
     }
+    for (int i = 0; i <= all.opened / EVENTS_AT_ONCE; i++)
+        turn(0); /* what has happened before the end is counted */
 }
 
 void clients_finish(void)

@@ -9,6 +9,7 @@ import threading
 from harness import wait_for
 
 REFUSED = re.compile(r"Operation not permitted|ptrace_scope|PTRACE_(SEIZE|ATTACH|TRACEME)")
+ATTACH_BOUND = 90.0  # seconds: ends what hangs
 
 
 class NotPermitted(Exception):
@@ -28,7 +29,7 @@ class Trace:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         wait_for(lambda: self._attached() == len(pids) or self._run.poll() is not None,
-                 "strace to attach")
+                 "strace to attach", ATTACH_BOUND)
         if self._run.poll() is not None or self._refused():
             self.end()
             said = "".join(self.said).strip()

@@ -33,7 +33,7 @@ def test_the_whole_tour_of_stm(short, tmp_path, capsys):
         assert line in report, line
     assert re.search(r"^So the document root is /.*/htdocs$|^strace may not attach", report, re.M)
     assert len(re.findall(r"vp\.[0-3]\.threads_busy +\d", report)) == 3 * 4
-    assert watch.full.connections == 30
+    assert watch.full.connections >= 30  # those of its start may be closing still
     drawn = ElementTree.parse(tmp_path / "stm.svg").getroot()
     assert [t.text for t in drawn.iter(f"{SVG}text")].count("State threads") == 1
 
