@@ -9,6 +9,10 @@
 #include "score.h"
 #include "stm.h"
 
+/* Records are made so many at once, and stay. One by one they would lie between the pools of
+ * connections, and no page there could be given back. */
+#define RECORDS_AT_ONCE 64
+
 static stm_conn_t *free_records;
 
 /* --- counts by state, for mod_status and the scoreboard --- */
@@ -50,20 +54,33 @@ static void publish(void)
 
 /* --- records --- */
 
+static stm_conn_t *take_record(void)
+{
+    stm_conn_t *conn;
+
+    if (!free_records) {
+        conn = calloc(RECORDS_AT_ONCE, sizeof *conn);
+        for (int i = 0; conn && i < RECORDS_AT_ONCE; i++, conn++) {
+            conn->next = free_records;
+            free_records = conn;
+        }
+    }
+    conn = free_records;
+    if (!conn)
+        return NULL;
+    free_records = conn->next;
+    memset(conn, 0, sizeof *conn);
+    return conn;
+}
+
 stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
 {
     STM_ENTER();
     stm_vp_t *vp = &stm.vp;
-    stm_conn_t *conn = free_records;
+    stm_conn_t *conn = take_record();
 
-    if (conn) {
-        free_records = conn->next;
-        memset(conn, 0, sizeof *conn);
-    } else {
-        conn = calloc(1, sizeof *conn);
-        if (!conn)
-            return NULL;
-    }
+    if (!conn)
+        return NULL;
     conn->fd = fd;
     stiol_note_nonblocking(fd);
     conn->listener = listener;
