@@ -98,15 +98,22 @@ static long next_id(void)
 /* Makes httpd's conn_rec. False: refused or out of memory. */
 static bool begin(stm_conn_t *conn, stm_thread_t *thread)
 {
+    stm_sleeper_t kept;
+    bool slept;
     int rc;
 
     conn->pool = stm_pool_get();
-    if (!conn->pool || make_socket(conn) != APR_SUCCESS)
+    if (!conn->pool)
         return false;
-    conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket, next_id(),
+    slept = stm_sleep_wake(conn, &kept);
+    if (make_socket(conn) != APR_SUCCESS)
+        return false;
+    conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket,
+                                       slept ? kept.id : next_id(),
                                        place_on_scoreboard(conn, thread), stm.vp.bucket_alloc);
     if (!conn->c)
         return false;
+    stm_sleep_watch(conn);
     ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
     conn->c->current_thread = thread_handle(conn->pool);
     conn->c->cs = &conn->cs;
@@ -117,6 +124,8 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
     rc = ap_pre_connection(conn->c, conn->socket);
     if (rc != OK && rc != DONE)
         conn->c->aborted = 1;
+    if (slept)
+        stm_sleep_restore(conn, &kept);
     return true;
 }
 
@@ -206,6 +215,7 @@ static step_e complete_writing(stm_conn_t *conn)
     }
     conn->cs.state = CONN_STATE_KEEPALIVE;
     conn->cs.sense = CONN_SENSE_DEFAULT;
+    conn->idle_since = st_utime_last_clock();
     stm_conn_park(conn, STM_CONN_KEEPALIVE, POLLIN | POLLRDHUP, conn->server->keep_alive_timeout);
     return PARKED;
 }
@@ -341,6 +351,11 @@ void stm_conns_shutdown(void)
             stm_conn_free(conn);
             break;
         case STM_CONN_KEEPALIVE:
+            if (conn->asleep) {
+                stm_conn_free(conn);
+                break;
+            }
+            /* fall through */
         case STM_CONN_WRITING:
         case STM_CONN_WAITIO:
         case STM_CONN_SUSPENDED:

@@ -107,6 +107,7 @@ void stm_conn_free(stm_conn_t *conn)
     stm_vp_t *vp = &stm.vp;
 
     STM_ASSERT(!conn->c && !conn->pool);
+    stm_sleep_forget(conn);
     st_watch_free(&conn->watch);
     if (conn->fd >= 0) {
         st_fd_forget(conn->fd);

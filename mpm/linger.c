@@ -28,15 +28,23 @@ static void take_socket_back(stm_conn_t *conn)
     conn->socket = NULL;
 }
 
-static void drop_httpd_part(stm_conn_t *conn)
+/** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
+apr_pool_t *stm_conn_detach(stm_conn_t *conn)
 {
+    STM_ENTER();
     apr_pool_t *pool = conn->pool;
 
     take_socket_back(conn);
+    stm_sleep_unwatch(conn);
     conn->c = NULL;
     conn->pool = NULL;
     conn->sbh = NULL;
-    stm_pool_put(pool);
+    return pool;
+}
+
+static void drop_httpd_part(stm_conn_t *conn)
+{
+    stm_pool_put(stm_conn_detach(conn));
 }
 
 static bool still_lingering(stm_conn_t *conn)
@@ -88,22 +96,11 @@ void stm_linger_continue(stm_conn_t *conn, int ready)
         stm_conn_free(conn);
 }
 
-/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
- * without one. */
-void stm_linger_start(stm_conn_t *conn)
+/* Our side is closed, unless `gone` says that there is nobody to wait for. */
+static void linger(stm_conn_t *conn, bool gone, int seconds)
 {
-    STM_ENTER();
-    int gone, seconds = LINGER_SECONDS;
     int ready;
 
-    apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
-    gone = ap_start_lingering_close(conn->c);
-    if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
-        seconds = SHORT_LINGER_SECONDS;
-    ap_run_suspend_connection(conn->c, conn->request);
-    drop_httpd_part(conn);
-
-    conn->thread = NULL;
     stm_conn_set_state(conn, STM_CONN_LINGER);
     if (gone || stm.vp.state == STM_VP_STOPPING) {
         stm_conn_free(conn);
@@ -115,6 +112,33 @@ void stm_linger_start(stm_conn_t *conn)
         stm_conn_free(conn);
     else if (ready > 0)
         stm_linger_continue(conn, ready);
+}
+
+/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
+ * without one. */
+void stm_linger_start(stm_conn_t *conn)
+{
+    STM_ENTER();
+    int gone, seconds = LINGER_SECONDS;
+
+    apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
+    gone = ap_start_lingering_close(conn->c);
+    if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
+        seconds = SHORT_LINGER_SECONDS;
+    ap_run_suspend_connection(conn->c, conn->request);
+    drop_httpd_part(conn);
+
+    conn->thread = NULL;
+    linger(conn, gone != 0, seconds);
+}
+
+/** The same for a connection that has no conn_rec, so that no hook is run. Does not yield. */
+void stm_linger_asleep(stm_conn_t *conn)
+{
+    STM_ENTER();
+    bool gone = shutdown(conn->fd, SHUT_WR) != 0;
+
+    linger(conn, gone, stm.vp.state == STM_VP_RUNNING ? LINGER_SECONDS : SHORT_LINGER_SECONDS);
 }
 
 /** The connection never came to life in httpd: what there is of it goes, without lingering. */

@@ -238,6 +238,7 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     stm.retained->fatal = false;
     ap_log_pid(pconf, ap_pid_fname);
     stm_first_byte_configure(s);
+    stm_may_sleep_configure(pconf, s);
     if (!open_scoreboard(s) || !stm_share_create(stm.retained) || !stm_score_open() ||
         !stm_sigchld_open()) {
         stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;

@@ -53,6 +53,8 @@ void stm_conn_ready(st_watch_t *watch, int ready)
         stm_linger_continue(conn, ready);
         return;
     }
+    if (conn->asleep && stm_sleep_interrupted(conn, ready))
+        return;
     conn->timed_out = ready == 0;
     stm_listener_enqueue(conn);
 }

@@ -164,8 +164,16 @@ typedef enum {
                       */
 } stm_conn_state_e;
 
+/** What is kept of an idle connection's conn_rec while it sleeps (sleep.c). */
+typedef struct stm_sleeper {
+    long id;
+    apr_interval_time_t timeout; /**< of its socket, us */
+    char *log_id;                /**< malloc'd; NULL: it had none */
+    int keepalives;
+} stm_sleeper_t;
+
 /** A client connection, from accept to close. While it waits, this and its httpd pool are all it
- * costs. */
+ * costs; while it sleeps, this alone. */
 struct stm_conn {
     st_watch_t watch; /**< waits for the socket and the time limit, without a state thread */
     int fd;
@@ -174,6 +182,8 @@ struct stm_conn {
     bool timed_out;       /**< its time limit passed while it waited */
     bool suspended;       /**< suspend_connection hooks have run */
     bool answering;       /**< SERVING: the request has been read */
+    bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec for the time being */
+    unsigned char naps;   /**< how often it has slept, up to a limit */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
@@ -182,12 +192,19 @@ struct stm_conn {
     st_utime_t linger_until;
     st_utime_t accepted;  /**< when (us, libst's clock) */
     unsigned long serial; /**< its number in the VP, from 1 */
-    conn_rec *c;          /**< NULL before the first byte and when lingering */
+    conn_rec *c;          /**< NULL before the first byte, asleep, and when lingering */
     apr_pool_t *pool;
-    apr_socket_t *socket;
-    ap_sb_handle_t *sbh;
     server_rec *server;   /**< whose timeouts apply */
     request_rec *request; /**< in progress, for the suspend hooks */
+    union {
+        struct {
+            apr_socket_t *socket;
+            ap_sb_handle_t *sbh;
+            stm_conn_t *awake, **awake_back; /**< next among those that may fall asleep */
+            st_utime_t idle_since; /**< KEEPALIVE: when it began to wait (us, libst's clock) */
+        };
+        stm_sleeper_t kept; /**< asleep */
+    };
     conn_state_t cs;
     union {
         struct sockaddr any;
@@ -406,6 +423,19 @@ void stm_conn_free(stm_conn_t *conn);
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
 void stm_conn_set_answering(stm_conn_t *conn, bool answering);
 
+/* sleep.c: idle connections give up their conn_rec */
+void stm_sleep_watch(stm_conn_t *conn);
+void stm_sleep_unwatch(stm_conn_t *conn);
+bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept);
+void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept);
+bool stm_sleep_interrupted(stm_conn_t *conn, int ready);
+void stm_sleep_forget(stm_conn_t *conn);
+
+/* may_sleep.c: which of them may */
+void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s);
+bool stm_may_sleep_here(void);
+bool stm_may_sleep(const stm_conn_t *conn);
+
 /* park.c: a connection waits without a state thread */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout);
@@ -415,6 +445,8 @@ void stm_conn_first_byte(stm_conn_t *conn);
 
 /* linger.c */
 void stm_linger_start(stm_conn_t *conn);
+void stm_linger_asleep(stm_conn_t *conn);
+apr_pool_t *stm_conn_detach(stm_conn_t *conn);
 void stm_linger_continue(stm_conn_t *conn, int ready);
 void stm_conn_abandon(stm_conn_t *conn);
 

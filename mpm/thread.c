@@ -98,7 +98,7 @@ static void *thread_main(void *data)
 
     stm_stall_thread(thread);
     while ((conn = next_job(thread)) != NULL) {
-        stm_score_thread_serves(thread, conn->c == NULL);
+        stm_score_thread_serves(thread, !conn->c && !conn->asleep);
         thread->conn = conn;
         stm_conn_serve(conn, thread);
         thread->conn = NULL;
