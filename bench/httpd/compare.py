@@ -204,7 +204,7 @@ def start_of(data_file, merge):
     if merge and data_file.exists():
         data = json.loads(data_file.read_text())
     else:
-        data = {"scenarios": {}}
+        data = {"licence": "SPDX-License-Identifier: Apache-2.0", "machine": {}, "scenarios": {}}
     data["machine"] = describe()
     return data
 

@@ -284,7 +284,7 @@ def curve_chart(data, figure, title, unit, logarithmic):
         ends.setdefault(points[-1][0], []).append((points[-1][1], kind))
     for x, labels in ends.items():
         for y, kind in apart(labels):
-            picture.text(x + 11, y + 4, kind, f"bold f-{kind}")
+            picture.text(x + 11, y + 4, kind, f"bold halo s-card f-{kind}")
     return picture
 
 

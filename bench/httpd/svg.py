@@ -26,6 +26,7 @@ text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans',
 .bold { font-weight: 600; } .end { text-anchor: end; } .middle { text-anchor: middle; }
 .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; }
 .thin { fill: none; stroke-width: 1; } .whisker { fill: none; stroke-width: 1.25; opacity: .55; }
+.halo { paint-order: stroke; stroke-width: 5px; stroke-linejoin: round; }
 .mark { fill: none; stroke-width: 2; }
 """
 
