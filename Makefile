@@ -61,7 +61,8 @@ include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
 all: $(PRODUCTS) ## build libst, STIOL and the module
 
 # Objects are made again when the compiler or its flags change.
-SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] mpm/*.[cS] stmstat/*.[cS])
+SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] \
+             stmstat/*.[cS])
 OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES))))
 $(OBJECTS): $(BUILD)/flags
 FLAGS := $(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS)
@@ -72,7 +73,7 @@ $(BUILD)/flags: force
 
 # Without httpd's headers the module cannot be built, but libst and STIOL can: say so there.
 ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
-$(filter $(BUILD)/mpm/%,$(OBJECTS)): need-apache
+$(filter $(BUILD)/mpm/% $(BUILD)/aprmem/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
 need-apache:
 	@echo "httpd's headers are missing (no answer from $(APXS) -q INCLUDEDIR)." >&2
@@ -127,7 +128,7 @@ lint: ## form, static analysis, SPDX lines
 	@$(MAKE) --no-print-directory lint-now
 .PHONY: lint-now
 lint-now:
-	@OWN_CFLAGS='$(OWN_CFLAGS) -Impm' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
+	@OWN_CFLAGS='$(OWN_CFLAGS) -Impm -Iaprmem' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
 format: ## let clang-format write the sources as .clang-format says
 	@scripts/lint.sh --format
 

@@ -29,6 +29,7 @@ static void set_defaults(stm_config_t *config)
     config->vp_connections = STM_UNSET;
     config->connection_status = 1;
     config->threaded_io = 1;
+    config->small_pools = 1;
     config->stall_warning = DEFAULT_STALL_WARNING;
     config->start_servers = STM_UNSET;
     config->server_limit = STM_UNSET;

@@ -271,6 +271,8 @@ const command_rec stm_directives[] = {
                  "Status of each connection in the scoreboards: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm.config.threaded_io, RSRC_CONF,
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
+    AP_INIT_FLAG("SmallPools", set_flag, &stm.config.small_pools, RSRC_CONF,
+                 "Whether VPs keep APR's pools in small pieces: On or Off"),
     AP_INIT_TAKE1(
         "StallWarning", set_number, INFO(stall_warning), RSRC_CONF,
         "between 0 and 2147483647: Milliseconds after which a VP that is held up is logged"),

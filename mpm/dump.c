@@ -81,6 +81,7 @@ void stm_dump_config(const stm_config_t *config)
     printf("ConnectionStatus %s\n", config->connection_status ? "On" : "Off");
     printf("StallWarning %d\n", config->stall_warning);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");
+    printf("SmallPools %s\n", config->small_pools ? "On" : "Off");
     printf("ScoreboardDir %s\n", config->scoreboard_dir ? config->scoreboard_dir : "(none)");
     printf("CoreDir %s\n", ap_coredump_dir);
     printf("PidFile %s\n", ap_pid_fname);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# mod_mpm_stm.so: the module, with libst and STIOL linked into it. One file is all a user copies.
+# mod_mpm_stm.so: libst, STIOL and small pools are linked into it. One file is all a user copies.
 
-MPM_SOURCES := $(wildcard mpm/*.c)
+MPM_SOURCES := $(wildcard mpm/*.c) $(wildcard aprmem/*.c)
 MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
-MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden -Impm $(CPPFLAGS) $(APACHE_CFLAGS) $(CFLAGS)
+MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden -Impm -Iaprmem $(CPPFLAGS) $(APACHE_CFLAGS) \
+               $(CFLAGS)
 # httpd's symbols are resolved when it loads the module.
 MPM_LDFLAGS := -shared -Wl,-z,relro,-z,now -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,ALL

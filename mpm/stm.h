@@ -70,6 +70,7 @@ typedef struct stm_config {
     int vp_connections;         /**< connections a VP serves before it is replaced; 0: unlimited */
     int connection_status;      /**< per-connection status in the scoreboards */
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
+    int small_pools;            /**< SmallPools: 1 (default) replaces APR's pools in VPs */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
     const char *scoreboard_dir; /**< as written; NULL: none configured */
     bool one_process;

@@ -13,6 +13,7 @@
 
 #include <http_main.h>
 
+#include "aprmem.h"
 #include "score.h"
 #include "stiol.h"
 #include "stm.h"
@@ -170,6 +171,18 @@ static void complain(const char *message)
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: state-threaded I/O: %s", message);
 }
 
+/* Without them it works too; it takes more memory. */
+static void prepare_small_pools(void)
+{
+    const char *why = stm.config.small_pools ? aprmem_prepare() : NULL;
+
+    if (!why)
+        return;
+    stm.config.small_pools = 0;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, "stm: VP %d uses APR's own pools: %s",
+                 stm.vp.ordinal, why);
+}
+
 static void start_threaded_io(void)
 {
     const stiol_config_t config = {
@@ -183,11 +196,15 @@ static void start_threaded_io(void)
     if (!stm.config.threaded_io)
         return;
     stiol_set_complaint(complain);
+    prepare_small_pools();
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
                      "stm: state-threaded I/O cannot be started: %s", stiol_error());
         die(APEXIT_CHILDFATAL);
     }
+    if (stm.config.small_pools && aprmem_start() != 0)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: VP %d uses APR's own pools", stm.vp.ordinal);
 }
 
 static void on_turn(st_utime_t held)

@@ -55,7 +55,7 @@ search()
 # What is analysed. Tests are not: they are full of deliberate mistakes, and need other flags.
 sources()
 {
-    files '*.c' | grep -E '^(st|stiol|mpm|stmstat|lab|bench)/' | grep -v '/smoke/'
+    files '*.c' | grep -E '^(st|stiol|aprmem|mpm|stmstat|lab|bench)/' | grep -v '/smoke/'
 }
 
 format()

@@ -24,6 +24,7 @@
 
 #define SYSTEM_MAX 16 /* objects that are never rebound and have their own ranges */
 #define HASH_SIZE  1024
+#define EXTRAS_MAX 64
 
 const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
 
@@ -43,6 +44,7 @@ typedef struct object {
     const ElfW(Rela) * rela, *plt;
     size_t rela_count, plt_count;
     uintptr_t protected_low, protected_high;
+    bool own; /* holds STIOL */
 } object_t;
 
 typedef struct range {
@@ -59,8 +61,14 @@ typedef struct walk {
 
 /* --- the table, by name --- */
 
-static unsigned char by_name[HASH_SIZE]; /* index + 1 */
-_Static_assert(STIOL_CALLS < 255, "by_name's entries are bytes");
+static unsigned char by_name[HASH_SIZE]; /* index + 1; the extras' come after the table's */
+_Static_assert(STIOL_CALLS + EXTRAS_MAX < 255, "by_name's entries are bytes");
+static stiol__call_t extra_calls[EXTRAS_MAX];
+
+static stiol__call_t *call_at(unsigned i)
+{
+    return i < STIOL_CALLS ? &stiol__calls[i] : &extra_calls[i - STIOL_CALLS];
+}
 
 static unsigned hash_of(const char *name)
 {
@@ -71,23 +79,44 @@ static unsigned hash_of(const char *name)
     return hash % HASH_SIZE;
 }
 
+static void index_call(unsigned i)
+{
+    stiol__call_t *call = call_at(i);
+    unsigned h = hash_of(call->symbol);
+
+    while (by_name[h] != 0)
+        h = (h + 1) % HASH_SIZE;
+    by_name[h] = (unsigned char)(i + 1);
+    call->global = dlsym(RTLD_DEFAULT, call->symbol);
+}
+
 static void __attribute__((constructor)) index_calls(void)
 {
-    for (unsigned i = 0; i < STIOL_CALLS; i++) {
-        unsigned h = hash_of(stiol__calls[i].symbol);
+    for (unsigned i = 0; i < STIOL_CALLS; i++)
+        index_call(i);
+}
 
-        while (by_name[h] != 0)
-            h = (h + 1) % HASH_SIZE;
-        by_name[h] = (unsigned char)(i + 1);
-        stiol__calls[i].global = dlsym(RTLD_DEFAULT, stiol__calls[i].symbol);
+int stiol__set_extras(const stiol_extra_t *extras, int count)
+{
+    if (count < 0 || count > EXTRAS_MAX)
+        return -1;
+    memset(by_name, 0, sizeof(by_name));
+    index_calls();
+    for (int i = 0; i < count; i++) {
+        extra_calls[i] = (stiol__call_t){.symbol = extras[i].symbol,
+                                         .scope = STIOL_EVERY,
+                                         .real = extras[i].real,
+                                         .replacement = extras[i].replacement};
+        index_call(STIOL_CALLS + (unsigned)i);
     }
+    return 0;
 }
 
 static const stiol__call_t *call_named(const char *name)
 {
     for (unsigned h = hash_of(name); by_name[h] != 0; h = (h + 1) % HASH_SIZE)
-        if (strcmp(stiol__calls[by_name[h] - 1].symbol, name) == 0)
-            return &stiol__calls[by_name[h] - 1];
+        if (strcmp(call_at(by_name[h] - 1u)->symbol, name) == 0)
+            return call_at(by_name[h] - 1u);
     return NULL;
 }
 
@@ -133,11 +162,9 @@ static bool within(range_t range, const void *address)
     return (uintptr_t)address >= range.low && (uintptr_t)address < range.high;
 }
 
-/* The object that holds STIOL is one too: it makes the real calls. */
-static bool is_system(const struct dl_phdr_info *info)
+static bool is_own(const struct dl_phdr_info *info)
 {
-    return within(range_of(info), (const void *)&stiol__calls) ||
-           begins_with_one(info->dlpi_name, system_objects);
+    return within(range_of(info), (const void *)&stiol__calls);
 }
 
 static int note_system(struct dl_phdr_info *info, size_t size, void *data)
@@ -203,7 +230,7 @@ static bool read_object(object_t *object, const struct dl_phdr_info *info)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
-    *object = (object_t){.info = info, .path = info->dlpi_name};
+    *object = (object_t){.info = info, .path = info->dlpi_name, .own = is_own(info)};
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uintptr_t low = info->dlpi_addr + segment->p_vaddr;
@@ -237,6 +264,14 @@ static const char *name_of_relocation(unsigned long type)
     }
 }
 
+/* Whether the object's symbol is no function of its own, or the very one that we mean. */
+static bool is_elsewhere(const stiol__call_t *call, const object_t *object,
+                         const ElfW(Sym) * symbol)
+{
+    return symbol->st_shndx == SHN_UNDEF ||
+           object->info->dlpi_addr + symbol->st_value == (uintptr_t)call->real;
+}
+
 /* Whether the slot leads to the call that we mean, and not to another function of that name: one of
  * the object's own, of an interposed library, or an older version with another meaning. */
 static bool leads_to(const walk_t *walk, const stiol__found_t *found, const object_t *object,
@@ -251,7 +286,7 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
         return true;
     if (target == call->global && call->version == NULL)
         return true;
-    if (ELF64_R_TYPE(rela->r_info) == RELOC_JUMP_SLOT && symbol->st_shndx == SHN_UNDEF &&
+    if (ELF64_R_TYPE(rela->r_info) == RELOC_JUMP_SLOT && is_elsewhere(call, object, symbol) &&
         within(range_of(object->info), target))
         return true; /* not bound yet: leads to the object's own PLT */
     for (int i = 0; call->version == NULL && i < walk->systems; i++)
@@ -263,6 +298,10 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
 /* NULL: the call is none of ours in this object. */
 static void *replacement_in(const walk_t *walk, const object_t *object, const stiol__call_t *call)
 {
+    if (call->scope == STIOL_EVERY)
+        return call->replacement;
+    if (object->own)
+        return NULL; /* it makes the real calls of the table */
     if (call->scope == STIOL_ANY || begins_with_one(object->path, walk->thread_objects))
         return call->replacement;
     return call->elsewhere;
@@ -319,7 +358,7 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
     int rc = 0;
 
     (void)size;
-    if (is_system(info) || !read_object(&object, info))
+    if (begins_with_one(info->dlpi_name, system_objects) || !read_object(&object, info))
         return 0;
     for (size_t i = 0; rc == 0 && i < object.rela_count; i++)
         rc = visit_slot(walk, &object, &object.rela[i]);

@@ -156,6 +156,17 @@ static int rebind_slot(const stiol__found_t *found, void *data)
 
 /* --- all objects --- */
 
+int stiol_add_calls(const stiol_extra_t *extras, int count)
+{
+    int rc = -1;
+
+    pthread_mutex_lock(&bindings.lock);
+    if (bindings.thread_objects == NULL)
+        rc = stiol__set_extras(extras, count);
+    pthread_mutex_unlock(&bindings.lock);
+    return rc;
+}
+
 static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
 {
     unsigned long long *counts = data;

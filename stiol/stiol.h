@@ -61,6 +61,23 @@ extern int stiol_start(const stiol_config_t *config);
  */
 extern void stiol_stop(void);
 
+/** A function of another library than the C library that is to be replaced as well. */
+typedef struct stiol_extra {
+    const char *symbol;
+    void *real; /**< in its library: the slots that lead there are rebound */
+    void *replacement;
+} stiol_extra_t;
+
+/**
+ * Sets the functions that stiol_start() rebinds beside the calls of calls.def: in all objects, also
+ * in the one that holds STIOL. Their real ones are called by address. Call it before the first
+ * VP's stiol_start().
+ *
+ * @param extras not copied; NULL with a count of 0 takes them back
+ * @return 0, or -1: there are too many (at most 64), or objects are rebound already
+ */
+extern int stiol_add_calls(const stiol_extra_t *extras, int count);
+
 /**
  * For the end of a VP: waits are to end. Interrupts the state threads that pthread_create() made
  * (the caller interrupts its own); and from now on a wait for I/O that is interrupted fails with

@@ -71,7 +71,8 @@ extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size,
 
 /* --- the calls --- */
 
-typedef enum { STIOL_ANY, STIOL_THREADS, STIOL_BOTH } stiol__scope_t;
+/* STIOL_EVERY: in any object, also in the one that holds STIOL. */
+typedef enum { STIOL_ANY, STIOL_THREADS, STIOL_BOTH, STIOL_EVERY } stiol__scope_t;
 
 typedef struct stiol__call {
     const char *symbol;
@@ -133,9 +134,10 @@ typedef struct stiol__thread {
     void *(*start)(void *);
     void *arg, *result;
     st_thread_t joiner;
-    /* STM_DEBUG builds: */
+#ifdef STM_DEBUG
     int held;
     stiol__held_t locks[STIOL_HELD_MAX];
+#endif
 } stiol__thread_t;
 
 typedef struct stiol__vp {
@@ -418,6 +420,8 @@ typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
  * returned. */
 extern int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
 extern const char *const stiol__default_thread_objects[];
+/** The calls of stiol_add_calls() in place of those before; -1: too many. */
+extern int stiol__set_extras(const stiol_extra_t *extras, int count);
 
 /* --- rebind.c --- */
 

@@ -12,7 +12,7 @@ STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
 # A cross build has neither the real libraries nor cmocka: UNIT_SHIM takes the unit tests' stand-in.
 ifdef UNIT_SHIM
-STIOL_SUBJECTS := $(filter-out apr openssl,$(STIOL_SUBJECTS))
+STIOL_SUBJECTS := $(filter-out apr aprmem openssl,$(STIOL_SUBJECTS))
 endif
 STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
@@ -65,6 +65,17 @@ $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_TESTS)/harness.o $(STIOL_
 # The real libraries, where their headers are.
 $(STIOL_TESTS)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
 $(STIOL_TESTS)/test_apr: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 2>/dev/null)
+# Small pools, where APR's headers are.
+ifneq ($(filter -isystem,$(APACHE_CFLAGS)),)
+APRMEM_TESTED := $(patsubst aprmem/%.c,$(STIOL_TESTS)/aprmem/%.o,$(wildcard aprmem/*.c))
+endif
+$(STIOL_TESTS)/aprmem/%.o: aprmem/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) $(APACHE_CFLAGS) -Iaprmem -MMD -MP -c -o $@ $<
+$(STIOL_TESTS)/test_aprmem.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS) -Iaprmem
+$(STIOL_TESTS)/test_aprmem: $(APRMEM_TESTED)
+$(STIOL_TESTS)/test_aprmem: STIOL_TEST_LIBS = \
+    $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 
@@ -72,8 +83,8 @@ $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(STIOL_TESTS)/libtable.so
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
 
-.PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o
--include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d)
+.PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o $(STIOL_TESTS)/aprmem/%.o
+-include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d $(STIOL_TESTS)/aprmem/*.d)
 
 # --- the variants ---
 

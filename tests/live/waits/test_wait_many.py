@@ -6,9 +6,9 @@ from harness import procs
 from inflight import InFlight, prove, quick
 
 COUNT = 5000
-# Of PSS for each, bytes. Stock httpd and mod_proxy keep six pools and bucket allocators for such a
-# request, in nine of APR's pages: 37 KB; two pages of stack are 8.
-LIMIT = 51 * 1024
+# Of PSS for each, bytes: pools 22.5 KB, two pages of stack 8, records and scoreboards 2
+# (docs/internals/memory.md).
+LIMIT = 36 * 1024
 
 
 def test_5000_proxied_requests_in_progress(serve, backend, record_property):

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * APR's pools and bucket allocators on a virtual processor (VP), in pieces of half a kilobyte in
+ * place of APR's nodes of 8: a request that waits keeps the bytes that it uses, not their pages.
+ * The MPM calls these functions; STIOL puts the replacements in place. See
+ * docs/internals/memory.md.
+ */
+#ifndef APRMEM_H
+#define APRMEM_H
+
+#include <stddef.h>
+
+/**
+ * Before stiol_start(): finds the real functions and hands the table of replacements to STIOL.
+ *
+ * @return NULL, or why APR's own pools stay (a static string)
+ */
+extern const char *aprmem_prepare(void);
+
+/**
+ * After stiol_start(): from now on the pools and bucket allocators that the calling kernel thread
+ * makes are small ones. Those that APR made stay what they are.
+ *
+ * @return 0, or -1 with errno
+ */
+extern int aprmem_start(void);
+
+/** What the small pools and bucket allocators of the process have of the kernel, bytes. */
+typedef struct aprmem_stats {
+    size_t in_use; /**< in blocks that hold something */
+    size_t kept;   /**< in blocks that are empty and keep their pages */
+    size_t given;  /**< in blocks whose pages were given back */
+} aprmem_stats_t;
+
+/** The calling kernel thread's share; all 0 if it has none. */
+extern void aprmem_get_stats(aprmem_stats_t *stats);
+
+#endif /* APRMEM_H */

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this folder share: the arena of chunks, the small pool, and the real functions.
+ * A replacement recognises what is its own by its address: all of it lies in one reserved range.
+ */
+#ifndef APRMEM_INT_H
+#define APRMEM_INT_H
+
+#include <apr_allocator.h>
+#include <apr_buckets.h>
+#include <apr_hash.h>
+#include <apr_pools.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aprmem.h"
+
+#ifdef STM_DEBUG
+#include <assert.h>
+#define APRMEM_ASSERT(x) assert(x)
+#else
+#define APRMEM_ASSERT(x) ((void)0)
+#endif
+
+/* A macro in APR's header, and a function in the library. */
+#undef apr_pcalloc
+extern void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
+
+#define APRMEM_LIKELY(x) __builtin_expect(!!(x), 1)
+
+#pragma GCC visibility push(hidden)
+
+/* --- arena.c: chunks of some sizes, cut from blocks --- */
+
+enum {
+    APRMEM_STEP = 128,        /* sizes differ by so many bytes */
+    APRMEM_FINE = 4096,       /* up to this size; beyond it they are powers of two */
+    APRMEM_BLOCK = 64 * 1024, /* bytes, and the largest chunk */
+    APRMEM_FINES = APRMEM_FINE / APRMEM_STEP,
+    APRMEM_CLASSES = APRMEM_FINES + 4,
+    APRMEM_FIRST = 384, /* what a pool or a bucket allocator begins with */
+};
+
+typedef struct aprmem_arena aprmem_arena_t;
+
+/** A block's record; it lies outside, so that chunks of whole pages are pages. */
+typedef struct aprmem_block {
+    aprmem_arena_t *arena;
+    struct aprmem_block *next,
+        *prev;                  /* of its class, with room; or (next) in a list of empty ones */
+    void *free;                 /* chunks that were given back */
+    unsigned class, size;       /* of its chunks */
+    unsigned used, fresh, room; /* chunks: handed out; ever handed out; in all */
+} aprmem_block_t;
+
+struct aprmem_arena {
+    aprmem_block_t *open[APRMEM_CLASSES]; /* blocks with room */
+    aprmem_block_t *kept, *given;         /* empty: with pages, without */
+    size_t kept_count, given_count, used_count;
+    _Atomic(void *) returned; /* chunks that other kernel threads gave back */
+};
+
+/** The reserved range: blocks one after the other. */
+extern struct aprmem_range {
+    uintptr_t low;
+    size_t size;            /* 0: there is none */
+    aprmem_block_t *blocks; /* a record for each block */
+} aprmem__range;
+
+/** The calling kernel thread's arena; NULL: it is no VP's. */
+extern __thread aprmem_arena_t *aprmem__mine __attribute__((tls_model("initial-exec")));
+
+/** Whether something was made here. */
+static inline bool aprmem__ours(const void *address)
+{
+    return (uintptr_t)address - aprmem__range.low < aprmem__range.size;
+}
+
+/** As APR aligns what it hands out. Overflows to less than it was. */
+static inline size_t aprmem__aligned(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+/** The class of the smallest chunk that holds so many bytes (at most APRMEM_BLOCK). */
+static inline unsigned aprmem__class_of(size_t bytes)
+{
+    if (APRMEM_LIKELY(bytes <= APRMEM_FINE))
+        return (unsigned)(bytes - 1) / APRMEM_STEP;
+    return APRMEM_FINES + 64u - 13u - (unsigned)__builtin_clzll(bytes - 1);
+}
+
+static inline size_t aprmem__chunk_size(unsigned class)
+{
+    return class < APRMEM_FINES ? (class + 1) * (size_t)APRMEM_STEP
+                                : (size_t)APRMEM_FINE << (class - APRMEM_FINES + 1);
+}
+
+extern int aprmem__reserve(void);
+extern aprmem_arena_t *aprmem__arena_new(void);
+extern void *aprmem__take_slowly(unsigned class);
+extern void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
+
+/** A chunk of the class, from the calling thread's arena or the one that others share; NULL: no
+ * memory. */
+static inline void *aprmem__take(unsigned class)
+{
+    aprmem_block_t *block = aprmem__mine ? aprmem__mine->open[class] : NULL;
+    void *chunk = block ? block->free : NULL;
+
+    if (!APRMEM_LIKELY(chunk && block->used + 1 < block->room))
+        return aprmem__take_slowly(class);
+    block->free = *(void **)chunk;
+    block->used++;
+    return chunk;
+}
+
+/** Gives one back, on any kernel thread. */
+static inline void aprmem__give(void *chunk)
+{
+    size_t offset = (uintptr_t)chunk - aprmem__range.low;
+    aprmem_block_t *block = &aprmem__range.blocks[offset / APRMEM_BLOCK];
+
+    APRMEM_ASSERT(block->used > 0 && offset % APRMEM_BLOCK % block->size == 0);
+    if (APRMEM_LIKELY(block->arena == aprmem__mine && block->used > 1 &&
+                      block->used < block->room)) {
+        *(void **)chunk = block->free;
+        block->free = chunk;
+        block->used--;
+    } else {
+        aprmem__give_slowly(block, chunk);
+    }
+}
+
+/** So many bytes: a chunk, or of malloc() if no chunk is as large. */
+extern void *aprmem__take_bytes(size_t bytes);
+extern void aprmem__give_bytes(void *memory);
+
+/* --- the real functions, by their addresses: the plain names lead to the replacements --- */
+
+extern struct aprmem_real {
+#define APRMEM_CALL(name, library) __typeof__(name) *name;
+#define APRMEM_NEED(name, library) __typeof__(name) *name;
+#include "calls.def"
+#undef APRMEM_CALL
+#undef APRMEM_NEED
+} aprmem__real;
+
+#define APRMEM_CALL(name, library) extern __typeof__(name) aprmem__##name;
+#define APRMEM_NEED(name, library)
+#include "calls.def"
+#undef APRMEM_CALL
+#undef APRMEM_NEED
+
+/* --- pool.c --- */
+
+typedef struct aprmem_cleanup aprmem_cleanup_t;
+typedef struct aprmem_anchor aprmem_anchor_t;
+typedef struct aprmem_pool aprmem_pool_t;
+
+typedef struct aprmem_room {
+    char *at, *end;
+} aprmem_room_t;
+
+struct aprmem_pool {
+    aprmem_room_t room;   /* where the next bytes come from */
+    aprmem_room_t second; /* what was left of an earlier chunk */
+    void *pieces;  /* memory beside the first chunk; each begins with a pointer to the next */
+    size_t total;  /* bytes of all chunks */
+    size_t *usual; /* bytes that such a pool had in the end */
+    aprmem_cleanup_t *cleanups, *pre_cleanups, *free_cleanups;
+    aprmem_pool_t *parent; /* NULL: APR's, see anchor */
+    aprmem_anchor_t *anchor;
+    aprmem_pool_t *child, *sibling, **ref;
+    aprmem_pool_t *foreign_child; /* made by kernel threads that are no VP's */
+    bool foreign;
+    apr_allocator_t *allocator;
+    apr_abortfunc_t abort_fn;
+    apr_hash_t *user_data;
+    apr_pool_t *processes; /* APR's own: looks after subprocesses */
+    const char *tag;
+};
+
+static inline aprmem_pool_t *aprmem__pool(apr_pool_t *pool)
+{
+    return (aprmem_pool_t *)(void *)pool;
+}
+
+static inline apr_pool_t *aprmem__handle(aprmem_pool_t *pool)
+{
+    return (apr_pool_t *)(void *)pool;
+}
+
+extern void *aprmem__grow(aprmem_pool_t *pool, size_t size);
+/** A new piece with room for size bytes at least, which the pool owns; its room. */
+extern bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
+/** Gives the newest piece back. */
+extern void aprmem__drop_piece(aprmem_pool_t *pool);
+/** Keeps what is left of a piece for later. */
+extern void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
+
+static inline size_t aprmem__left(aprmem_room_t room)
+{
+    return (size_t)(room.end - room.at);
+}
+
+/* --- tree.c: parents and children --- */
+
+/** The anchor of our pools below one of APR's (NULL: APR's global one). */
+extern aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
+extern apr_pool_t *aprmem__anchor_pool(const aprmem_anchor_t *anchor);
+extern void aprmem__link(aprmem_pool_t *pool);
+extern void aprmem__unlink(aprmem_pool_t *pool);
+extern void aprmem__destroy_children(aprmem_pool_t *pool);
+
+/* --- cleanup.c --- */
+
+extern void aprmem__run_cleanups(aprmem_cleanup_t **list);
+extern void aprmem__run_child_cleanups(aprmem_pool_t *pool);
+
+#pragma GCC visibility pop
+
+#endif /* APRMEM_INT_H */

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The small pool: its record lies in its first chunk of 384 bytes. It grows by small chunks, but by
+ * fewer where such pools are known to become larger. Stands in for APR's pools through the
+ * replacements of calls.def; a pool that APR made goes to APR's function.
+ */
+#include <string.h>
+
+#include "aprmem_int.h"
+
+#define PIECE_HEADER sizeof(void *)
+#define LEAST_STEP   256
+/* Bytes of a new chunk, while the pool has less than such pools usually have. */
+#define STEP         4096
+#define LARGEST_STEP 8192
+#define GROWTH       16 /* beyond that: this part of what it has */
+#define KINDS        256
+
+/* --- how large pools become --- */
+
+/* Pools that are made in the same place become about as large: what the last of them had. */
+static size_t usual_sizes[KINDS];
+
+static size_t *usual_size(const void *maker)
+{
+    return &usual_sizes[((uintptr_t)maker ^ (uintptr_t)maker >> 8) % KINDS];
+}
+
+static size_t step(const aprmem_pool_t *pool)
+{
+    size_t usual = *pool->usual, bytes = pool->total / GROWTH;
+
+    if (usual > pool->total && bytes < STEP)
+        bytes = usual - pool->total < STEP ? usual - pool->total : STEP;
+    if (bytes < LEAST_STEP)
+        return LEAST_STEP;
+    return bytes < LARGEST_STEP ? bytes / APRMEM_STEP * APRMEM_STEP : LARGEST_STEP;
+}
+
+/* --- memory --- */
+
+bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room)
+{
+    size_t bytes = size + PIECE_HEADER, least = step(pool);
+    char *piece;
+
+    if (bytes < size || bytes > PTRDIFF_MAX)
+        return false;
+    if (bytes < least)
+        bytes = least;
+    if (bytes <= APRMEM_BLOCK)
+        bytes = aprmem__chunk_size(aprmem__class_of(bytes));
+    piece = aprmem__take_bytes(bytes);
+    if (!piece)
+        return false;
+    *(void **)piece = pool->pieces;
+    pool->pieces = piece;
+    pool->total += bytes;
+    *room = (aprmem_room_t){piece + PIECE_HEADER, piece + bytes};
+    return true;
+}
+
+void aprmem__drop_piece(aprmem_pool_t *pool)
+{
+    void *piece = pool->pieces;
+
+    pool->pieces = *(void **)piece;
+    aprmem__give_bytes(piece);
+}
+
+/* Of three rooms the two largest are kept. */
+void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
+{
+    if (aprmem__left(rest) > aprmem__left(pool->room)) {
+        if (aprmem__left(pool->room) > aprmem__left(pool->second))
+            pool->second = pool->room;
+        pool->room = rest;
+    } else if (aprmem__left(rest) > aprmem__left(pool->second)) {
+        pool->second = rest;
+    }
+}
+
+static void *out_of_memory(const aprmem_pool_t *pool)
+{
+    if (pool->abort_fn)
+        pool->abort_fn(APR_ENOMEM);
+    return NULL;
+}
+
+/* The pool's room is too small for size bytes. */
+void *aprmem__grow(aprmem_pool_t *pool, size_t size)
+{
+    aprmem_room_t room;
+    void *memory;
+
+    if (size <= aprmem__left(pool->second)) {
+        memory = pool->second.at;
+        pool->second.at += size;
+        return memory;
+    }
+    if (!aprmem__piece(pool, size, &room))
+        return out_of_memory(pool);
+    memory = room.at;
+    room.at += size;
+    aprmem__keep_room(pool, room);
+    return memory;
+}
+
+static inline void *alloc(aprmem_pool_t *pool, size_t wanted)
+{
+    size_t size = aprmem__aligned(wanted);
+    void *memory;
+
+    if (size < wanted)
+        return out_of_memory(pool);
+    if (APRMEM_LIKELY(size <= aprmem__left(pool->room))) {
+        memory = pool->room.at;
+        pool->room.at += size;
+        return memory;
+    }
+    return aprmem__grow(pool, size);
+}
+
+void *aprmem__apr_palloc(apr_pool_t *pool, apr_size_t size)
+{
+    if (!aprmem__ours(pool))
+        return aprmem__real.apr_palloc(pool, size);
+    return alloc(aprmem__pool(pool), size);
+}
+
+void *aprmem__apr_pcalloc(apr_pool_t *pool, apr_size_t size)
+{
+    void *memory;
+
+    if (!aprmem__ours(pool))
+        return aprmem__real.apr_pcalloc(pool, size);
+    memory = alloc(aprmem__pool(pool), size);
+    return memory ? memset(memory, 0, size) : NULL;
+}
+
+/* --- life --- */
+
+/* What it had in the end. */
+static void learn(const aprmem_pool_t *pool)
+{
+    *pool->usual = pool->total - aprmem__left(pool->room);
+}
+
+static void set_parent(aprmem_pool_t *pool, apr_pool_t *parent, aprmem_anchor_t *anchor)
+{
+    if (anchor) {
+        apr_pool_t *real = aprmem__anchor_pool(anchor);
+
+        pool->anchor = anchor;
+        pool->abort_fn = aprmem__real.apr_pool_abort_get(real);
+        pool->allocator = aprmem__real.apr_pool_allocator_get(real);
+    } else {
+        pool->parent = aprmem__pool(parent);
+        pool->abort_fn = pool->parent->abort_fn;
+        pool->allocator = pool->parent->allocator;
+    }
+    aprmem__link(pool);
+}
+
+static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_t abort_fn,
+                           apr_allocator_t *allocator, const void *maker)
+{
+    aprmem_anchor_t *anchor = NULL;
+    aprmem_pool_t *pool;
+
+    if (!aprmem__ours(parent)) {
+        if (!aprmem__mine || !(anchor = aprmem__anchor_of(parent)))
+            return aprmem__real.apr_pool_create_ex(made, parent, abort_fn, allocator);
+    }
+    *made = NULL;
+    pool = aprmem__take(aprmem__class_of(APRMEM_FIRST));
+    if (!pool) {
+        if (!abort_fn)
+            abort_fn = aprmem__apr_pool_abort_get(anchor ? aprmem__anchor_pool(anchor) : parent);
+        if (abort_fn)
+            abort_fn(APR_ENOMEM);
+        return APR_ENOMEM;
+    }
+    memset(pool, 0, sizeof *pool);
+    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + APRMEM_FIRST};
+    pool->total = APRMEM_FIRST;
+    pool->usual = usual_size(maker);
+    set_parent(pool, parent, anchor);
+    if (abort_fn)
+        pool->abort_fn = abort_fn;
+    if (allocator)
+        pool->allocator = allocator;
+    *made = aprmem__handle(pool);
+    return APR_SUCCESS;
+}
+
+apr_status_t aprmem__apr_pool_create_ex(apr_pool_t **made, apr_pool_t *parent,
+                                        apr_abortfunc_t abort_fn, apr_allocator_t *allocator)
+{
+    return create(made, parent, abort_fn, allocator, __builtin_return_address(0));
+}
+
+/* What clearing and destroying have in common, in APR's order. */
+static void empty(aprmem_pool_t *pool)
+{
+    aprmem__run_cleanups(&pool->pre_cleanups);
+    aprmem__destroy_children(pool);
+    aprmem__run_cleanups(&pool->cleanups);
+    if (pool->processes) {
+        apr_pool_t *processes = pool->processes;
+
+        pool->processes = NULL;
+        aprmem__real.apr_pool_destroy(processes);
+    }
+    learn(pool);
+    while (pool->pieces)
+        aprmem__drop_piece(pool);
+}
+
+void aprmem__apr_pool_clear(apr_pool_t *handle)
+{
+    aprmem_pool_t *pool = aprmem__pool(handle);
+
+    if (!aprmem__ours(handle)) {
+        aprmem__real.apr_pool_clear(handle);
+        return;
+    }
+    empty(pool);
+    pool->free_cleanups = NULL;
+    pool->user_data = NULL;
+    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + APRMEM_FIRST};
+    pool->second = (aprmem_room_t){NULL, NULL};
+    pool->total = APRMEM_FIRST;
+}
+
+void aprmem__apr_pool_destroy(apr_pool_t *handle)
+{
+    aprmem_pool_t *pool = aprmem__pool(handle);
+    apr_allocator_t *allocator;
+
+    if (!aprmem__ours(handle)) {
+        aprmem__real.apr_pool_destroy(handle);
+        return;
+    }
+    empty(pool);
+    aprmem__unlink(pool);
+    allocator = pool->allocator;
+    aprmem__give(pool);
+    if (apr_allocator_owner_get(allocator) == handle) {
+        apr_allocator_mutex_set(allocator, NULL); /* it lay in the pool */
+        apr_allocator_destroy(allocator);
+    }
+}
+
+/* Ending processes, and waiting for them, is APR's: a pool of its own does it. */
+void aprmem__apr_pool_note_subprocess(apr_pool_t *handle, apr_proc_t *process,
+                                      apr_kill_conditions_e how)
+{
+    aprmem_pool_t *pool = aprmem__pool(handle);
+
+    if (!aprmem__ours(handle)) {
+        aprmem__real.apr_pool_note_subprocess(handle, process, how);
+        return;
+    }
+    if (!pool->processes && aprmem__real.apr_pool_create_unmanaged_ex(
+                                &pool->processes, pool->abort_fn, NULL) != APR_SUCCESS)
+        return;
+    aprmem__real.apr_pool_note_subprocess(pool->processes, process, how);
+}
