@@ -51,6 +51,25 @@ void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *
         stm_conn_first_byte(conn);
 }
 
+/* As other MPMs get it: APR then knows what the socket has inherited (TCP_NODELAY) and
+ * both addresses, and asks the kernel for neither. */
+static apr_status_t make_socket_of_listener(stm_conn_t *conn)
+{
+    const stiol_connection_t accepted = {
+        .osfd = conn->fd,
+        .address = &conn->client.any,
+        .length =
+            conn->client.any.sa_family == AF_INET ? sizeof conn->client.v4 : sizeof conn->client,
+    };
+    apr_status_t rv;
+
+    if (stiol_pass_accepted(&accepted) != 0)
+        return APR_ENOTIMPL;
+    rv = apr_socket_accept(&conn->socket, conn->listener->lr->sd, conn->pool);
+    stiol_pass_accepted(NULL);
+    return rv;
+}
+
 static apr_status_t make_socket(stm_conn_t *conn)
 {
     apr_os_sock_info_t info = {
@@ -61,6 +80,8 @@ static apr_status_t make_socket(stm_conn_t *conn)
         .protocol = IPPROTO_TCP,
     };
 
+    if (make_socket_of_listener(conn) == APR_SUCCESS)
+        return APR_SUCCESS;
     return apr_os_sock_make(&conn->socket, &info, conn->pool);
 }
 

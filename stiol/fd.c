@@ -48,12 +48,19 @@ static stiol__fd_class_t make_out(int fd)
     return class;
 }
 
+static stiol__fd_class_t noted(int fd)
+{
+    return classes != NULL && fd >= 0 && fd < FDS_MAX
+               ? __atomic_load_n(&classes[fd], __ATOMIC_RELAXED)
+               : STIOL_FD_UNKNOWN;
+}
+
 stiol__fd_class_t stiol__fd_class(int fd)
 {
-    stiol__fd_class_t class = STIOL_FD_UNKNOWN;
+    stiol__fd_class_t class = noted(fd);
 
-    if (fd >= 0 && fd < FDS_MAX)
-        class = __atomic_load_n(&classes[fd], __ATOMIC_RELAXED);
+    if (class == STIOL_FD_NONBLOCKING)
+        return STIOL_FD_PASS;
     if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN)) {
         class = make_out(fd);
         stiol__fd_set_class(fd, class);
@@ -96,6 +103,10 @@ static void forget(int fd)
 int stiol__close(int fd)
 {
     (void)STIOL_ENTER(fd, close, fd);
+    if (fd == -1) { /* the MPM has taken the socket out of what APR cleans up */
+        errno = EBADF;
+        return -1;
+    }
     forget(fd);
     return close(fd);
 }
@@ -206,13 +217,21 @@ int stiol__openat64(int dir, const char *path, int flags, ...)
     return made(openat64(dir, path, flags, mode), STIOL_FD_UNKNOWN);
 }
 
+/* APR makes each client's socket nonblocking, which the MPM did when it accepted it. */
+#define FLAGS    (O_RDWR | O_NONBLOCK)
+#define SETTABLE (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK)
+
 /* Linux takes the third argument of both as one word, whatever its type. */
 static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
 {
     int rc;
 
     switch (command) {
+    case F_GETFL:
+        return noted(fd) == STIOL_FD_NONBLOCKING ? FLAGS : fcntl(fd, command);
     case F_SETFL:
+        if (noted(fd) == STIOL_FD_NONBLOCKING && ((uintptr_t)arg & SETTABLE) == O_NONBLOCK)
+            return 0;
         rc = fcntl(fd, command, arg);
         stiol__fd_set_class(fd, rc == 0 && ((uintptr_t)arg & O_NONBLOCK) != 0 ? STIOL_FD_PASS
                                                                               : STIOL_FD_UNKNOWN);

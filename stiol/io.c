@@ -426,11 +426,27 @@ static int await_connection(stiol__vp_t *vp, int fd)
     return rc > 0 ? 0 : stiol__failed(vp);
 }
 
+/* The one that the MPM has accepted. */
+static int take_accepted(stiol__vp_t *vp, struct sockaddr *addr, socklen_t *addrlen)
+{
+    const stiol_connection_t *connection = vp->accepted;
+
+    vp->accepted = NULL;
+    if (addr != NULL && addrlen != NULL) {
+        memcpy(addr, connection->address,
+               *addrlen < connection->length ? *addrlen : connection->length);
+        *addrlen = connection->length;
+    }
+    return connection->osfd;
+}
+
 int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int flags)
 {
     stiol__vp_t *vp = STIOL_ENTER(io, accept4, fd);
     int made_fd;
 
+    if (vp != NULL && vp->accepted != NULL)
+        return take_accepted(vp, addr.__sockaddr__, addrlen);
     if (vp != NULL && await_connection(vp, fd) != 0)
         return -1;
     made_fd = accept4(fd, addr, addrlen, flags);

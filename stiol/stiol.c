@@ -232,5 +232,15 @@ void stiol_forget_fd(int osfd)
 
 void stiol_note_nonblocking(int osfd)
 {
-    stiol__fd_set_class(osfd, STIOL_FD_PASS);
+    stiol__fd_set_class(osfd, STIOL_FD_NONBLOCKING);
+}
+
+int stiol_pass_accepted(const stiol_connection_t *connection)
+{
+    stiol__vp_t *vp = stiol__here();
+
+    if (vp == NULL)
+        return -1;
+    vp->accepted = connection;
+    return 0;
 }

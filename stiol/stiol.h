@@ -9,6 +9,7 @@
 #define STIOL_H
 
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include "st.h"
 
@@ -134,9 +135,26 @@ extern void stiol_get_counters(stiol_counters_t *counters);
  * unless libst has it registered. */
 extern void stiol_forget_fd(int osfd);
 
-/** Tells STIOL that an fd which it did not see come into being is nonblocking, so that it need not
- * ask. No syscall. */
+/** Tells STIOL that an fd which it did not see come into being is a nonblocking socket without
+ * further flags (O_RDWR | O_NONBLOCK), so that it need not ask. No syscall. */
 extern void stiol_note_nonblocking(int osfd);
+
+/** A connection that was accepted already. */
+typedef struct stiol_connection {
+    int osfd;                       /**< nonblocking */
+    const struct sockaddr *address; /**< the client's */
+    socklen_t length;               /**< of address, bytes */
+} stiol_connection_t;
+
+/**
+ * The next accept() or accept4() on the calling VP, of whatever descriptor, does not wait but
+ * returns this connection: so that apr_socket_accept() makes its object of a socket that the MPM
+ * has accepted itself, with all that APR knows of a listener's clients.
+ *
+ * @param connection is looked at in that call; NULL: takes an earlier one back
+ * @return 0, or -1: the caller is on no state thread, or STIOL was not started
+ */
+extern int stiol_pass_accepted(const stiol_connection_t *connection);
 
 #ifdef __cplusplus
 }

@@ -148,6 +148,7 @@ typedef struct stiol__vp {
     stiol__thread_t *threads; /* made by pthread_create(), and not ended */
     stiol_config_t config;
     stiol_counters_t counters;
+    const stiol_connection_t *accepted; /* what accept() is to return, NULL: nothing */
     /* owner.c: recursive and error-checking mutexes that state threads own */
     stiol__owner_t *owners;
     size_t owners_size, owners_used;
@@ -354,9 +355,10 @@ extern void stiol__yield(void);
 /** How a call on this fd behaves. */
 typedef enum {
     STIOL_FD_UNKNOWN,
-    STIOL_FD_PASS,   /* nonblocking, or a file: the real call */
-    STIOL_FD_SOCKET, /* a blocking socket */
-    STIOL_FD_STREAM  /* blocking: a pipe, a terminal, an eventfd */
+    STIOL_FD_PASS,       /* nonblocking, or a file: the real call */
+    STIOL_FD_SOCKET,     /* a blocking socket */
+    STIOL_FD_STREAM,     /* blocking: a pipe, a terminal, an eventfd */
+    STIOL_FD_NONBLOCKING /* of it F_GETFL says O_RDWR | O_NONBLOCK; for calls as PASS */
 } stiol__fd_class_t;
 
 extern int stiol__fd_start(void);

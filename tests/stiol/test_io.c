@@ -411,6 +411,32 @@ static void eagain_ends_readiness(void)
     close(file);
 }
 
+/* Of what the MPM has accepted; what is changed is known, too. */
+static void flags_that_are_known_are_not_asked_for(void)
+{
+    int fds[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    const int known = O_RDWR | O_NONBLOCK;
+    char c;
+
+    socket_pair(fds, true);
+    stiol_note_nonblocking(fds[0]);
+    CHECK(call->fcntl(fds[0], F_GETFL) == known);
+    CHECK(call->fcntl(fds[0], F_SETFL, known) == 0);
+    CHECK(call->read(fds[0], &c, 1) == -1 && errno == EAGAIN);
+    CHECK(call->fcntl(fds[0], F_SETFL, known | O_ASYNC) == 0);
+    CHECK(call->fcntl(fds[0], F_GETFL) == (known | O_ASYNC));
+    stiol_note_nonblocking(fds[1]);
+    CHECK(call->fcntl64(fds[1], F_SETFL, O_RDWR) == 0);
+    CHECK(call->fcntl64(fds[1], F_GETFL) == O_RDWR);
+    CHECK((fcntl(fds[1], F_GETFL) & O_NONBLOCK) == 0);
+    /* The number is another descriptor's now. */
+    stiol_note_nonblocking(fds[0]);
+    CHECK(call->dup2(file, fds[0]) == fds[0]);
+    CHECK((call->fcntl(fds[0], F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_RDONLY);
+    CHECK(call->close(-1) == -1 && errno == EBADF);
+    close(file);
+}
+
 static void the_mode_is_followed(void)
 {
     int fds[2], on = 1;
@@ -578,6 +604,27 @@ static void a_full_local_listener_is_waited_for(void)
     CHECK(strcmp(noted(), "ccccc") == 0);
 }
 
+static void an_accepted_connection_is_passed_on(void)
+{
+    struct sockaddr_in client = {.sin_family = AF_INET, .sin_port = htons(4711)};
+    struct sockaddr_in seen = {0};
+    const stiol_connection_t connection = {
+        .osfd = 12345, .address = (struct sockaddr *)&client, .length = sizeof(client)};
+    socklen_t length = sizeof(seen);
+
+    CHECK(stiol_pass_accepted(&connection) == 0);
+    CHECK(call->accept4(-1, (struct sockaddr *)&seen, &length, SOCK_CLOEXEC) == 12345);
+    CHECK(length == sizeof(client) && memcmp(&seen, &client, sizeof(client)) == 0);
+    CHECK(call->accept4(-1, NULL, NULL, 0) == -1 && errno == EBADF); /* once */
+    CHECK(stiol_pass_accepted(&connection) == 0 && stiol_pass_accepted(NULL) == 0);
+    CHECK(call->accept(-1, NULL, NULL) == -1 && errno == EBADF);
+    length = 2;
+    CHECK(stiol_pass_accepted(&connection) == 0);
+    seen = (struct sockaddr_in){0};
+    CHECK(call->accept(-1, (struct sockaddr *)&seen, &length) == 12345);
+    CHECK(length == sizeof(client) && seen.sin_family == AF_INET && seen.sin_port == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,11 +645,13 @@ int main(void)
         VP_TEST(nonblocking_descriptors_are_passed_through),
         VP_TEST(eagain_ends_readiness),
         VP_TEST(the_mode_is_followed),
+        VP_TEST(flags_that_are_known_are_not_asked_for),
         RAW_TEST(a_closed_descriptor_is_forgotten),
         VP_TEST(new_descriptors_are_looked_at_afresh),
         VP_TEST(closing_wakes_who_reads),
         VP_TEST(connections_are_made_and_accepted),
         VP_TEST(a_full_local_listener_is_waited_for),
+        VP_TEST(an_accepted_connection_is_passed_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
