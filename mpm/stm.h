@@ -185,6 +185,7 @@ struct stm_conn {
     bool answering;       /**< SERVING: the request has been read */
     bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec for the time being */
     unsigned char naps;   /**< how often it has slept, up to a limit */
+    bool looking;         /**< LINGER: nothing is watched yet, the client may have closed by now */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
