@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket,
- * and a VP that is quick to accept could end up with most long connections. So each VP publishes
- * how many it has, and one well above the average lets the others accept first, unless they do not.
+ * the first in its queue that sleeps, and that one, or one that is quick to accept, could end up
+ * with most long connections. So each VP publishes how many it has. One above the average goes to
+ * the queue's end; one well above it lets the others accept first, unless they do not.
  */
 #include "stm.h"
 
@@ -20,24 +21,48 @@ void stm_balance_publish(void)
     mine->accepted = (unsigned)stm.vp.serial;
 }
 
-/** Whether this VP has well more connections than the average of those that accept. */
-bool stm_balance_above_share(void)
-{
-    STM_ENTER();
-    const stm_share_t *share = stm.retained->share;
-    int mine = stm.vp.conn_count, sum = mine, count = 1;
+/* A VP beside the others that accept. */
+typedef struct comparison {
+    long mine, sum; /* connections: this VP's; of all, this one included */
+    int count;      /* VPs */
+} comparison_t;
 
-    if (mine < SMALL)
-        return false;
+static comparison_t compare(void)
+{
+    const stm_share_t *share = stm.retained->share;
+    comparison_t found = {stm.vp.conn_count, stm.vp.conn_count, 1};
+
     for (int i = 0; i < stm.config.num_vps; i++) {
         const stm_share_vp_t *other = &share->vp[i];
 
         if (i == stm.vp.ordinal || !other->pid || !other->accepting)
             continue;
-        sum += other->connections;
-        count++;
+        found.sum += other->connections;
+        found.count++;
     }
-    return (long)mine * count > sum + sum / 8 + (long)count * SMALL / 4;
+    return found;
+}
+
+/** Whether this VP has somewhat more connections than the average of those that accept. Not any
+ * more: to change places for each of many short connections costs more than it levels. */
+bool stm_balance_above_average(void)
+{
+    STM_ENTER();
+    comparison_t now = compare();
+
+    return now.mine * now.count > now.sum + now.sum / 8 + now.count;
+}
+
+/** Whether it has well more than that. */
+bool stm_balance_above_share(void)
+{
+    STM_ENTER();
+    comparison_t now;
+
+    if (stm.vp.conn_count < SMALL)
+        return false;
+    now = compare();
+    return now.mine * now.count > now.sum + now.sum / 8 + (long)now.count * SMALL / 4;
 }
 
 /** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what

@@ -86,6 +86,15 @@ static bool lets_others_first(stm_listener_t *listener)
     return true;
 }
 
+/* The kernel wakes the first of those that wait for the socket: the others come before us then. */
+static void go_last(stm_listener_t *listener)
+{
+    if (!listener->shared || !listener->accepting || !stm_balance_above_average())
+        return;
+    pause_accepting(listener);
+    stm_listener_resume(listener);
+}
+
 /* No descriptor, no memory: wait, longer each time, and keep the listener. */
 static void pause_for_resources(stm_listener_t *listener, int error)
 {
@@ -151,6 +160,7 @@ static void on_acceptable(st_watch_t *watch, int ready)
     stm.vp.serial++;
     stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
     stm_balance_publish();
+    go_last(listener);
     if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections)
         stm_vp_retire();
 }

@@ -391,6 +391,7 @@ void stm_listener_ask_for_room(const stm_listener_t *needy);
 void stm_fd_limit_keep(void);
 
 /* balance.c */
+bool stm_balance_above_average(void);
 bool stm_balance_above_share(void);
 void stm_balance_publish(void);
 unsigned stm_balance_others_accepted(void);

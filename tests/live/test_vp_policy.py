@@ -87,6 +87,18 @@ def test_no_vp_holds_more_than_its_share(serve, processes):
         assert max(held.values()) <= 1.5 * 2000 / processes, held
 
 
+def test_few_connections_are_shared_too(serve):
+    """One after the other: not always the VP that the kernel would wake first."""
+    server = probed(serve, processes=3).start()
+    held = [server.connect() for _ in range(12)]
+    try:
+        shares = Counter(owner(conn) for conn in held)
+    finally:
+        for conn in held:
+            conn.close()
+    assert len(shares) == 3, shares
+
+
 def test_others_accept_while_a_vp_is_stopped(serve):
     """SIGSTOP of one VP: whoever connects from then on is served by the others."""
     server = probed(serve, processes=3).start()
