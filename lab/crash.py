@@ -9,7 +9,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-import servers
+import mpms
 from clients import Kept
 from harness import wait_for
 from harness.client import Closed
@@ -61,7 +61,7 @@ def seconds_until(condition, start):
 def held_by(server, count):
     """The processes' connections, once all `count` are with one."""
     def look():
-        held = servers.owners(server)
+        held = mpms.owners(server)
         return held if sum(held.values()) == count else None
     return wait_for(look, f"{count} connections in the processes' hands", GROWTH_BOUND)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import crash
 import docroot
 import picture
-import servers
+import mpms
 from clients import Kept
 from harness import BUILD, places, procs, wait_for
 from harness.scoreboard import STMSTAT
@@ -84,7 +84,7 @@ def which_mpm(script, server):
 def viewer(script, server, *options):
     """The processes."""
     script.run(" ".join(["lab/procs.sh", *options, "PID"]),
-               [servers.LAB / "procs.sh", *options, str(server.master)])
+               [mpms.LAB / "procs.sh", *options, str(server.master)])
 
 
 def scoreboards(script, server):
@@ -100,7 +100,7 @@ def scoreboards(script, server):
 
 def all_have_a_server(server, count):
     """Whether each connection is in a process's hands."""
-    return sum(servers.owners(server).values()) >= count
+    return sum(mpms.owners(server).values()) >= count
 
 
 def until_steady(watch, bound, steady=STEADY):
@@ -205,14 +205,14 @@ def tour(mpm, output):
     script = Script(output / f"{mpm}.txt")
     title = f"The lab: {mpm}"
     script.say(f"\n{title}\n{'=' * len(title)}")
-    watched = servers.make(mpm)
-    fragile = servers.make(mpm, "lab-crash")
+    watched = mpms.make(mpm)
+    fragile = mpms.make(mpm, "lab-crash")
     try:
-        servers.start(watched)
+        mpms.start(watched)
         which_mpm(script, watched)
         watch = scaling(script, watched)
         watched.stop()
-        servers.start(fragile)
+        mpms.start(fragile)
         strace(script, fragile)
         outcome = containment(script, fragile)
         fragile.stop()
@@ -257,13 +257,13 @@ def summary(script, found):
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mpms", default=" ".join(servers.MPMS), help="those to visit")
+    parser.add_argument("--mpms", default=" ".join(mpms.MPMS), help="those to visit")
     parser.add_argument("--output", type=Path, default=BUILD / "lab")
     options = parser.parse_args()
     options.mpms = options.mpms.replace(",", " ").split()
     for mpm in options.mpms:
-        if mpm not in servers.MPMS:
-            parser.error(f"no MPM {mpm}: there are {' '.join(servers.MPMS)}")
+        if mpm not in mpms.MPMS:
+            parser.error(f"no MPM {mpm}: there are {' '.join(mpms.MPMS)}")
     return options
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import servers
+import mpms
 from harness import procs
 
 HELD = {"01", "08"}  # states of /proc/net/tcp: ESTABLISHED, CLOSE_WAIT
@@ -53,12 +53,12 @@ def own_memory(pid):
 
 def look(server, start=0.0):
     """One sample."""
-    pids = [pid for pid in procs.children(server.master) if servers.threads(pid)]
-    counts = [servers.threads(pid) for pid in pids]
+    pids = [pid for pid in procs.children(server.master) if mpms.threads(pid)]
+    counts = [mpms.threads(pid) for pid in pids]
     return Sample(
         at=time.monotonic() - start, connections=connections(server.port), processes=len(pids),
         kernel_threads=sum(counts), most_threads=max(counts, default=0),
-        state_threads=sum(vp["threads"] for vp in servers.state_threads(server))
+        state_threads=sum(vp["threads"] for vp in mpms.state_threads(server))
         if server.mpm == "stm" else 0,
         memory=sum(map(own_memory, [server.master, *pids])) / 1e6, pids=tuple(pids))
 

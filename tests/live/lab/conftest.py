@@ -8,20 +8,20 @@ from harness import ROOT
 
 sys.path.append(str(ROOT / "lab"))
 
-import servers  # noqa: E402 (the path comes first)
+import mpms  # noqa: E402 (the path comes first)
 from harness import wait_for  # noqa: E402
 
 # So many processes at rest that no more may be: they stay the same, and each is replaced.
 PREFORK = "StartServers 8\nMinSpareServers 8\nMaxSpareServers 9\n"
 
 
-@pytest.fixture(scope="module", params=servers.MPMS)
+@pytest.fixture(scope="module", params=mpms.MPMS)
 def each_mpm(request):
     """One server a MPM: three processes (prefork: eight), each of which is replaced."""
     prefork = request.param == "prefork"
-    server = servers.make(request.param, "lab-each", sized=True, processes=1 if prefork else 3,
+    server = mpms.make(request.param, "lab-each", sized=True, processes=1 if prefork else 3,
                           threads=8, directives=PREFORK if prefork else "")
-    servers.start(server)
+    mpms.start(server)
     wait_for(lambda: len(server.children()) == (8 if prefork else 3), "all processes", 90.0)
     yield server
     server.stop()

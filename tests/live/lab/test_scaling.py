@@ -7,7 +7,7 @@ The four servers run side by side, because prefork, worker and event take second
 from dataclasses import dataclass, field
 
 import pytest
-import servers
+import mpms
 from clients import Kept
 from harness import wait_for
 from watch import Sample, Watch
@@ -34,7 +34,7 @@ class Seen:
 def spare_of_all(server, busy):
     """[spare state threads of each VP], once `busy` are busy and each VP keeps its limits."""
     def look():
-        vps = servers.state_threads(server)
+        vps = mpms.state_threads(server)
         settled = all(MIN_SPARE <= vp["spare"] <= MAX_SPARE for vp in vps)
         fits = sum(vp["busy"] for vp in vps) == busy and \
             all(vp["threads"] == vp["busy"] + vp["spare"] for vp in vps)
@@ -48,7 +48,7 @@ def come_and_go(made, seen):
     kept = {mpm: Kept("--finish", "127.0.0.1", server.port, COUNT[mpm])
             for mpm, server in made.items()}
     for mpm, server in made.items():
-        wait_for(lambda m=mpm, s=server: sum(servers.owners(s).values()) == COUNT[m],
+        wait_for(lambda m=mpm, s=server: sum(mpms.owners(s).values()) == COUNT[m],
                  f"{mpm}: a process for each connection", BOUND, 0.1)
         if mpm == "stm":
             seen[mpm].spare_full = spare_of_all(server, COUNT[mpm])
@@ -62,12 +62,12 @@ def come_and_go(made, seen):
 @pytest.fixture(scope="module")
 def seen():
     """{mpm: Seen} of all servers."""
-    made = {mpm: servers.make(mpm, "lab-scaling") for mpm in servers.MPMS}
+    made = {mpm: mpms.make(mpm, "lab-scaling") for mpm in mpms.MPMS}
     found = {mpm: Seen() for mpm in made}
     watches = {}
     try:
         for mpm, server in made.items():
-            watches[mpm] = Watch(servers.start(server), 0.4).__enter__()
+            watches[mpm] = Watch(mpms.start(server), 0.4).__enter__()
         wait_for(lambda: all(watch.samples for watch in watches.values()), "the first look")
         steps = come_and_go(made, found)
         next(steps)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import picture
 import pytest
-import servers
+import mpms
 import tour
 from watch import Sample
 
@@ -71,7 +71,7 @@ def test_axes_end_with_round_numbers(value, end):
 
 def viewer(*arguments):
     """Runs lab/procs.sh."""
-    return subprocess.run([servers.LAB / "procs.sh", *map(str, arguments)], capture_output=True,
+    return subprocess.run([mpms.LAB / "procs.sh", *map(str, arguments)], capture_output=True,
                           text=True, check=False)
 
 
@@ -80,7 +80,7 @@ def test_viewer_of_processes(serve):
     lines = viewer(server.root / "run/httpd.pid").stdout.splitlines()
     assert lines[0].split() == ["USER", "PID", "PPID", "NLWP", "PSS_KB", "COMMAND"]
     shown = {int(line.split()[1]): int(line.split()[3]) for line in lines[1:-1]}
-    assert shown == {pid: servers.threads(pid) for pid in [server.master, *server.children()]}
+    assert shown == {pid: mpms.threads(pid) for pid in [server.master, *server.children()]}
     assert lines[-1] == f"3 processes, {sum(shown.values())} kernel threads"
     every = viewer("-L", server.master).stdout.splitlines()
     assert every[-1] == lines[-1]
