@@ -137,6 +137,7 @@ def offend(port, stop, done):
 
 def test_others_errors_are_not_mine(serve):
     """OpenSSL's error queue is each state thread's own: no request fails by another's error."""
+    count = int(os.environ.get("STM_TEST_TLS_REQUESTS", 1200))
     server = serve(processes=1, threads=100, tls=True, modules=("socache_shmcb",),
                    directives=CACHE)
     stop, offences = threading.Event(), []
@@ -147,7 +148,7 @@ def test_others_errors_are_not_mine(serve):
     try:
         def client(number):
             with server.connect_tls() as conn:
-                for turn in range(120):
+                for turn in range(count // 10):
                     assert "It works!" in conn.get(f"/?{number}.{turn}").text
             for _ in range(20):
                 quick_tls(server, 1)
@@ -158,7 +159,7 @@ def test_others_errors_are_not_mine(serve):
             thread.join()
     assert len(offences) > 100
     good = [line for line in server.access_log() if ' 200 ' in line and "GET /" in line]
-    assert len(good) >= 1400
+    assert len(good) >= count // 10 * 10 + 200
 
 
 # --- leaks ---------------------------------------------------------------------------------------
