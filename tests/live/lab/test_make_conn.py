@@ -109,7 +109,8 @@ def test_what_the_server_closes_is_told_while_it_waits(listen):
         assert (seen["open"], seen["of these without an answer"]) == (3, 2)
         for conn in server.taken[2:]:
             conn.close()
-        assert kept.end()["closed"] == 5  # by itself: nothing is left to keep
+        assert kept.until_closed(5)["open"] == 0
+        assert kept.run.wait(30) == 0  # by itself: nothing is left to keep
 
 
 def test_ipv6_and_names(listen):
