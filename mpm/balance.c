@@ -21,26 +21,22 @@ void stm_balance_publish(void)
     mine->accepted = (unsigned)stm.vp.serial;
 }
 
-/* A VP beside the others that accept. */
-typedef struct comparison {
-    long mine, sum; /* connections: this VP's; of all, this one included */
-    int count;      /* VPs */
-} comparison_t;
-
-static comparison_t compare(void)
+/* Whether this VP has more connections than the average of those that accept, by an eighth of it
+ * and so many more. */
+static bool above_average_by(int margin)
 {
     const stm_share_t *share = stm.retained->share;
-    comparison_t found = {stm.vp.conn_count, stm.vp.conn_count, 1};
+    long mine = stm.vp.conn_count, sum = mine, count = 1;
 
     for (int i = 0; i < stm.config.num_vps; i++) {
         const stm_share_vp_t *other = &share->vp[i];
 
         if (i == stm.vp.ordinal || !other->pid || !other->accepting)
             continue;
-        found.sum += other->connections;
-        found.count++;
+        sum += other->connections;
+        count++;
     }
-    return found;
+    return mine * count > sum + sum / 8 + count * margin;
 }
 
 /** Whether this VP has somewhat more connections than the average of those that accept. Not any
@@ -48,21 +44,14 @@ static comparison_t compare(void)
 bool stm_balance_above_average(void)
 {
     STM_ENTER();
-    comparison_t now = compare();
-
-    return now.mine * now.count > now.sum + now.sum / 8 + now.count;
+    return above_average_by(1);
 }
 
 /** Whether it has well more than that. */
 bool stm_balance_above_share(void)
 {
     STM_ENTER();
-    comparison_t now;
-
-    if (stm.vp.conn_count < SMALL)
-        return false;
-    now = compare();
-    return now.mine * now.count > now.sum + now.sum / 8 + (long)now.count * SMALL / 4;
+    return stm.vp.conn_count >= SMALL && above_average_by(SMALL / 4);
 }
 
 /** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what
