@@ -62,29 +62,6 @@ void aprmem__apr_pool_tag(apr_pool_t *pool, const char *tag)
 
 /* --- user data --- */
 
-static void keep(aprmem_pool_t *pool, const char *key, const void *data,
-                 apr_status_t (*cleanup)(void *))
-{
-    apr_hash_set(pool->user_data, key, APR_HASH_KEY_STRING, data);
-    if (cleanup)
-        aprmem__apr_pool_cleanup_register(aprmem__handle(pool), data, cleanup, cleanup);
-}
-
-apr_status_t aprmem__apr_pool_userdata_set(const void *data, const char *key,
-                                           apr_status_t (*cleanup)(void *), apr_pool_t *handle)
-{
-    aprmem_pool_t *pool = aprmem__pool(handle);
-
-    if (!aprmem__ours(handle))
-        return aprmem__real.apr_pool_userdata_set(data, key, cleanup, handle);
-    if (!pool->user_data)
-        pool->user_data = apr_hash_make(handle);
-    if (!apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING))
-        key = apr_pstrdup(handle, key);
-    keep(pool, key, data, cleanup);
-    return APR_SUCCESS;
-}
-
 apr_status_t aprmem__apr_pool_userdata_setn(const void *data, const char *key,
                                             apr_status_t (*cleanup)(void *), apr_pool_t *handle)
 {
@@ -94,8 +71,22 @@ apr_status_t aprmem__apr_pool_userdata_setn(const void *data, const char *key,
         return aprmem__real.apr_pool_userdata_setn(data, key, cleanup, handle);
     if (!pool->user_data)
         pool->user_data = apr_hash_make(handle);
-    keep(pool, key, data, cleanup);
+    apr_hash_set(pool->user_data, key, APR_HASH_KEY_STRING, data);
+    if (cleanup)
+        aprmem__apr_pool_cleanup_register(handle, data, cleanup, cleanup);
     return APR_SUCCESS;
+}
+
+apr_status_t aprmem__apr_pool_userdata_set(const void *data, const char *key,
+                                           apr_status_t (*cleanup)(void *), apr_pool_t *handle)
+{
+    aprmem_pool_t *pool = aprmem__pool(handle);
+
+    if (!aprmem__ours(handle))
+        return aprmem__real.apr_pool_userdata_set(data, key, cleanup, handle);
+    if (!pool->user_data || !apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING))
+        key = apr_pstrdup(handle, key);
+    return aprmem__apr_pool_userdata_setn(data, key, cleanup, handle);
 }
 
 apr_status_t aprmem__apr_pool_userdata_get(void **data, const char *key, apr_pool_t *handle)
