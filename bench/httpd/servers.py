@@ -208,11 +208,7 @@ class Nginx:
 
     def kill(self):
         """SIGKILL to every process, by pid."""
-        for pid in self.running():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        procs.kill(self.running())
         self._run.wait(20)
 
     def error_log(self):

@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import signal
 from collections import namedtuple
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def reap(pid):
     except ChildProcessError:
         return None
     return status if done else None
+
+
+def kill(pids):
+    """SIGKILL to each; some may have ended."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def stat(pid):

@@ -262,11 +262,7 @@ class Server:
 
     def kill(self):
         """SIGKILL to every process of this server, by pid."""
-        for pid in self.running():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        procs.kill(self.running())
         wait_for(lambda: not self.running(), "end of killed processes")
 
     def _left_over(self, master):
