@@ -84,6 +84,21 @@ def fds(pid):
     return found
 
 
+def watches(pid, sockets):
+    """Whether an epoll of the process has one of `sockets` ("socket:[inode]") in it."""
+    inodes = {int(name[len("socket:["):-1]) for name in sockets}
+    watched = set()
+    try:
+        for number, target in fds(pid).items():
+            if target == "anon_inode:[eventpoll]":
+                lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text().splitlines()
+                watched |= {int(line.split(" ino:")[1].split()[0], 16)
+                            for line in lines if line.startswith("tfd:")}
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return bool(inodes & watched)
+
+
 def program(pid):
     """Path of the program that a process runs, or None if it is gone."""
     try:
@@ -108,12 +123,12 @@ def pss(pid):
     raise AssertionError(f"no Pss line for process {pid}")
 
 
-def sysv_shm(pids):
-    """System V shared memory segments that were made by one of `pids`: a set of ids."""
+def sysv_shm():
+    """System V shared memory segments, {id: pid of the process that made it}."""
     lines = Path("/proc/sysvipc/shm").read_text().splitlines()
     names = lines[0].split()
     rows = [dict(zip(names, line.split())) for line in lines[1:]]
-    return {int(row["shmid"]) for row in rows if int(row["cpid"]) in pids}
+    return {int(row["shmid"]): int(row["cpid"]) for row in rows}
 
 
 def posix_shm(pid):

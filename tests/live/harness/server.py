@@ -68,6 +68,7 @@ class Server:
             self._env["LD_PRELOAD"] = os.environ["STM_TEST_PRELOAD"]
         self._nofile = nofile
         self._pids, self._shm = set(), set()
+        self._others_shm = set(procs.sysv_shm())  # of processes whose pids ours may get
         for folder in ("htdocs", "logs", "run", "scoreboards"):
             (self.root / folder).mkdir()
         (self.root / "mime.types").write_text("text/html html\ntext/plain txt\n")
@@ -191,11 +192,17 @@ class Server:
         return int(text) if text else None
 
     def _wait_for_all_vps(self):
-        """The first VP may answer while the master is starting the last one."""
+        """The first VP may answer while the last one is not forked yet, or not ready to accept."""
         chosen = self._settings
-        own_number = "NumVPs" in chosen["directives"] or "ONE_PROCESS" in self._env
-        if (chosen["mpm"] or places.MPM) == "stm" and chosen["sized"] and not own_number:
-            wait_for(lambda: len(self.children()) >= chosen["processes"], "all VPs")
+        if (chosen["mpm"] or places.MPM) != "stm" or "ONE_PROCESS" in self._env:
+            return
+        known = chosen["sized"] and "NumVPs" not in chosen["directives"]
+        listening = {name for name in procs.fds(self.master).values() if name[:7] == "socket:"}
+
+        def all_accept():
+            accepting = sum(procs.watches(pid, listening) for pid in self.children())
+            return accepting >= (chosen["processes"] if known else 1)
+        wait_for(all_accept, "all VPs")
 
     def wait_ready(self):
         """Waits until the server answers a request."""
@@ -269,11 +276,17 @@ class Server:
         problems = []
         if self._pid_in_file() and not self.one_process:
             problems.append("the pid file is left over")
-        ids = procs.sysv_shm(self._pids | {master})
+        ids = {segment for segment, maker in procs.sysv_shm().items()
+               if maker in self._pids | {master} and segment not in self._others_shm}
         problems += [f"System V shared memory segments left over: {ids}"] if ids else []
         left = [path for path in self._shm if os.path.exists(path) and not self.one_process]
         problems += [f"POSIX shared memory left over: {left}"] if left else []
         return problems + [f"in the error log: {line}" for line in self.alarms()]
+
+    def warnings(self):
+        """What the master warned of. VPs also warn of stalls, which the machine can cause."""
+        return [line for line in self.error_log().splitlines()
+                if "warn]" in line and f"[pid {self.master}:" in line]
 
     def alarms(self):
         """Lines of the error log that must not be there."""
