@@ -39,7 +39,7 @@ count()
 passed=0 failed=0 broken=
 for part in "$@"; do
     printf '\n== test-%s\n' "$part"
-    log=$logs/$part.log
+    log=$logs/$part.log began=$SECONDS
     make --no-print-directory "test-$part" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     p=$(count "$log" passed)
@@ -51,7 +51,8 @@ for part in "$@"; do
     [ "$f" = 0 ] || broken+=" $part"
     passed=$((passed + p))
     failed=$((failed + f))
-    rows+=$(printf '%-10s %5d passed, %d failed' "$part" "$p" "$f")$'\n'
+    rows+=$(printf '%-10s %5d passed, %d failed in %d s' "$part" "$p" "$f" \
+        $((SECONDS - began)))$'\n'
 done
 printf '\n%s' "${rows:-}"
 [ -z "$broken" ] || echo "failed:$broken (whole output in $logs)"
