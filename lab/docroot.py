@@ -2,59 +2,10 @@
 """Finds a server's document root with strace, from outside. Used by tour.py and tests/live/lab."""
 
 import re
-import signal
-import subprocess
-import threading
 
-from harness import wait_for
+from harness.strace import NotPermitted, Trace
 
-REFUSED = re.compile(r"Operation not permitted|ptrace_scope|PTRACE_(SEIZE|ATTACH|TRACEME)")
-ATTACH_BOUND = 90.0  # seconds: ends what hangs
-
-
-class NotPermitted(Exception):
-    """This machine does not let us trace these processes; the text is strace's own."""
-
-
-class Trace:
-    """strace, attached to processes and all their threads, until end()."""
-
-    def __init__(self, pids, output):
-        self.command = ["strace", "-f", "-e", "trace=openat", "-e", "signal=none",
-                        "-p", ",".join(map(str, pids))]
-        self._output = output
-        self._run = subprocess.Popen([*self.command, "-o", output], text=True,
-                                     stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.said = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        wait_for(lambda: self._attached() == len(pids) or self._run.poll() is not None,
-                 "strace to attach", ATTACH_BOUND)
-        if self._run.poll() is not None or self._refused():
-            self.end()
-            said = "".join(self.said).strip()
-            assert self._refused(), f"strace has ended: {said}"
-            raise NotPermitted(said)
-
-    def _read(self):
-        for line in self._run.stderr:
-            self.said.append(line)
-
-    def _attached(self):
-        # "Process 9 attached with 12 threads" is one line; new threads are told like processes.
-        return sum(" attached" in line for line in self.said) + self._refused()
-
-    def _refused(self):
-        return sum(bool(REFUSED.search(line)) for line in self.said)
-
-    def end(self):
-        """Detaches; returns what was traced."""
-        if self._run.poll() is None:
-            self._run.send_signal(signal.SIGINT)
-        self._run.wait(30)
-        self._reader.join()
-        self._run.stderr.close()
-        return self._output.read_text() if self._output.exists() else ""
+__all__ = ["NotPermitted", "Trace", "document_root", "find", "opened"]
 
 
 def opened(trace):
@@ -70,7 +21,7 @@ def document_root(trace, page="/index.html"):
 
 def find(server, output):
     """Attaches to all processes that serve, asks for the page, and returns (command, trace)."""
-    tracer = Trace(server.children(), output)
+    tracer = Trace(server.children(), output, "openat")
     try:
         server.get("/")
     finally:

@@ -220,7 +220,7 @@ static step_e complete_writing(stm_conn_t *conn)
 
     if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
         ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
-        if (flush(c) != APR_SUCCESS)
+        if (stm_last_write(conn, flush) != APR_SUCCESS)
             return CLOSE;
         if (c->data_in_output_filters || conn->cs.sense == CONN_SENSE_WANT_READ) {
             park_for_io(conn, STM_CONN_WRITING, CONN_SENSE_WANT_WRITE);

@@ -181,22 +181,34 @@ static void linger(stm_conn_t *conn, bool gone, int seconds)
         stm_linger_continue(conn, ready);
 }
 
+/* The client is told that nothing more comes, if it has not been yet. True: there is nobody to wait
+ * for. */
+static bool say_goodbye(stm_conn_t *conn)
+{
+    if (ap_prep_lingering_close(conn->c))
+        return true;
+    ap_flush_conn(conn->c);
+    return conn->c->aborted ||
+           (!conn->ended && apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
+}
+
 /** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
  * without one. */
 void stm_linger_start(stm_conn_t *conn)
 {
     STM_ENTER();
-    int gone, seconds = LINGER_SECONDS;
+    int seconds = LINGER_SECONDS;
+    bool gone;
 
     apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
-    gone = ap_start_lingering_close(conn->c);
+    gone = say_goodbye(conn);
     if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
         seconds = SHORT_LINGER_SECONDS;
     ap_run_suspend_connection(conn->c, conn->request);
     drop_httpd_part(conn);
 
     conn->thread = NULL;
-    linger(conn, gone != 0, seconds);
+    linger(conn, gone, seconds);
 }
 
 /** The same for a connection that has no conn_rec, so that no hook is run. Does not yield. */

@@ -203,6 +203,10 @@ void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s)
     STM_ENTER();
     const module *unknown = stranger();
 
+    for (size_t i = 0; i < COUNT(quiet_input); i++)
+        input_filters[i] = ap_get_input_filter_handle(quiet_input[i]);
+    for (size_t i = 0; i < COUNT(quiet_output); i++)
+        output_filters[i] = ap_get_output_filter_handle(quiet_output[i]);
     possible = !unknown;
     if (unknown) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
@@ -212,10 +216,6 @@ void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s)
         return;
     }
     list_forgetful(pconf);
-    for (size_t i = 0; i < COUNT(quiet_input); i++)
-        input_filters[i] = ap_get_input_filter_handle(quiet_input[i]);
-    for (size_t i = 0; i < COUNT(quiet_output); i++)
-        output_filters[i] = ap_get_output_filter_handle(quiet_output[i]);
 }
 
 /** Whether any connection of this server may. */
@@ -266,6 +266,13 @@ static bool nothing_noted(const conn_rec *c)
            !c->double_reverse && apr_is_empty_table(c->notes);
 }
 
+/** Whether the connection's output filters write nothing that they are not given. */
+bool stm_output_is_quiet(const conn_rec *c)
+{
+    STM_ENTER();
+    return all_quiet(c->output_filters, output_filters, COUNT(output_filters));
+}
+
 /** Whether the idle connection may; in doubt it may not. */
 bool stm_may_sleep(const stm_conn_t *conn)
 {
@@ -275,5 +282,5 @@ bool stm_may_sleep(const stm_conn_t *conn)
     return between_requests(conn) && nothing_noted(c) && nothing_configured(c) &&
            ap_get_core_module_config(c->conn_config) == conn->socket &&
            all_quiet(c->input_filters, input_filters, COUNT(input_filters)) &&
-           all_quiet(c->output_filters, output_filters, COUNT(output_filters));
+           stm_output_is_quiet(c);
 }

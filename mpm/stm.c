@@ -40,6 +40,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_connection(stm_pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(stm_last_write_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
     stm_score_register_hooks(p);
     ap_hook_insert_filter(stm_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);

@@ -185,6 +185,7 @@ struct stm_conn {
     bool answering;       /**< SERVING: the request has been read */
     bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec for the time being */
     unsigned char naps;   /**< how often it has slept, up to a limit */
+    bool ended;           /**< SERVING: our side of the connection is closed */
     bool looking;         /**< LINGER: nothing is watched yet, the client may have closed by now */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
@@ -438,6 +439,7 @@ void stm_sleep_forget(stm_conn_t *conn);
 void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s);
 bool stm_may_sleep_here(void);
 bool stm_may_sleep(const stm_conn_t *conn);
+bool stm_output_is_quiet(const conn_rec *c);
 
 /* park.c: a connection waits without a state thread */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
@@ -445,6 +447,10 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
 void stm_conn_ready(st_watch_t *watch, int ready);
 void stm_suspended_resume(void);
 void stm_conn_first_byte(stm_conn_t *conn);
+
+/* last_write.c: the FIN goes out with the response */
+apr_status_t stm_last_write(stm_conn_t *conn, apr_status_t (*flush)(conn_rec *c));
+int stm_last_write_done(request_rec *r);
 
 /* linger.c */
 void stm_linger_start(stm_conn_t *conn);

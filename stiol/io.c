@@ -281,12 +281,22 @@ ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
     return move(vp, &transfer);
 }
 
+static ssize_t write_with_more(int fd, const struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                             .msg_iovlen = (size_t)count};
+
+    return sendmsg(fd, &message, MSG_MORE);
+}
+
 ssize_t stiol__writev(int fd, const struct iovec *parts, int count)
 {
     stiol__vp_t *vp = STIOL_ENTER(io, writev, fd);
     transfer_t transfer = {
         .fd = fd, .parts = (struct iovec *)(uintptr_t)parts, .count = (size_t)count, .whole = true};
 
+    if (vp != NULL && fd == vp->more_for && count > 0)
+        return passed_out(fd, write_with_more(fd, parts, count));
     if (vp == NULL || !are_parts(parts, count) ||
         !can_wait(&transfer, length_of(parts, (size_t)count)))
         return passed_out(fd, writev(fd, parts, count));

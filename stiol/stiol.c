@@ -148,6 +148,7 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
         vp->config.thread_objects = stiol__default_thread_objects;
     vp->vp = st_vp_self();
     vp->tid = gettid();
+    vp->more_for = -1;
     vp->primordial = st_thread_self();
     return vp;
 }
@@ -243,4 +244,10 @@ int stiol_pass_accepted(const stiol_connection_t *connection)
         return -1;
     vp->accepted = connection;
     return 0;
+}
+
+void stiol_expect_more(int osfd)
+{
+    if (stiol__vp != NULL)
+        stiol__vp->more_for = osfd;
 }

@@ -156,6 +156,16 @@ typedef struct stiol_connection {
  */
 extern int stiol_pass_accepted(const stiol_connection_t *connection);
 
+/**
+ * From now on what writev() on the calling VP writes to this nonblocking stream socket waits in the
+ * kernel for what the caller does to it next (MSG_MORE): a full segment, or shutdown(), whose FIN
+ * then goes out with the last bytes. For a short while: the kernel waits 200 ms at most. One socket
+ * at a time.
+ *
+ * @param osfd the socket, -1: none any more
+ */
+extern void stiol_expect_more(int osfd);
+
 #ifdef __cplusplus
 }
 #endif

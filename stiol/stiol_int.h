@@ -149,6 +149,7 @@ typedef struct stiol__vp {
     stiol_config_t config;
     stiol_counters_t counters;
     const stiol_connection_t *accepted; /* what accept() is to return, NULL: nothing */
+    int more_for;                       /* socket whose writev() has MSG_MORE, -1: none */
     /* owner.c: recursive and error-checking mutexes that state threads own */
     stiol__owner_t *owners;
     size_t owners_size, owners_used;

@@ -32,4 +32,4 @@ def test_what_strace_prints_is_understood():
 def test_a_process_that_may_not_be_traced(tmp_path):
     """Process 1's parent, the kernel, is nobody's to trace: no such process to attach to."""
     with pytest.raises((docroot.NotPermitted, AssertionError)):
-        docroot.Trace([2 ** 22 - 1], tmp_path / "trace")
+        docroot.Trace([2 ** 22 - 1], tmp_path / "trace", "openat")

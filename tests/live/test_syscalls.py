@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a connection costs in system calls, and in which order they come."""
+
+import re
+
+import pytest
+from harness.strace import NotPermitted, Trace
+
+pytestmark = pytest.mark.stm_only
+
+COUNT = 10
+CLOSE = ["Connection: close"]
+
+
+def traced(server, calls, ask):
+    """The trace of the only VP while `ask()` runs, one call a line."""
+    try:
+        tracer = Trace(server.children(), server.root / "strace.out", calls)
+    except NotPermitted as reason:
+        pytest.skip(f"strace may not attach: {reason}")
+    try:
+        ask()
+    finally:
+        trace = tracer.end()
+    return trace.splitlines()
+
+
+def ask_each_on_a_new_connection(server, path="/"):
+    """COUNT requests whose connections end with them."""
+    for _ in range(COUNT):
+        with server.connect() as conn:
+            assert conn.get(path, headers=CLOSE).status == 200
+            assert conn.ended()
+
+
+def endings(lines):
+    """Responses that the kernel was told to hold for what follows, and what that was."""
+    held = re.compile(r"sendmsg\((\d+), .*MSG_MORE")
+    found = [(match.group(1), after) for line, after in zip(lines, lines[1:])
+             if (match := held.search(line))]
+    return [f"shutdown({fd}, SHUT_WR)" in after for fd, after in found]
+
+
+def test_the_fin_goes_out_with_the_last_bytes(serve):
+    """Nothing comes between, the log's line neither: else the client would wait for that."""
+    server = serve(processes=1)
+    lines = traced(server, "sendmsg,writev,write,shutdown",
+                   lambda: ask_each_on_a_new_connection(server))
+    assert endings(lines) == [True] * COUNT, lines
+    assert sum("shutdown(" in line for line in lines) == COUNT, lines
+    assert not any("writev(" in line for line in lines), lines
+
+
+def test_a_kept_connection_holds_nothing_back(serve):
+    server = serve(processes=1)
+
+    def ask():
+        with server.connect() as conn:
+            for _ in range(COUNT):
+                assert conn.get("/").status == 200
+
+    assert not endings(traced(server, "sendmsg,writev,shutdown", ask))
+
+
+def test_of_pipelined_requests_the_last_ends_the_connection(serve):
+    """They may be answered in one write: the first's end is not the connection's."""
+    server = serve(processes=1)
+    with server.connect() as conn:
+        conn.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3 +
+                  b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert [conn.response().status for _ in range(4)] == [200] * 4
+        assert conn.ended()
+
+
+def test_tls_says_goodbye_before_the_fin(serve):
+    """close_notify comes after the response."""
+    server = serve(processes=1, tls=True)
+    for _ in range(3):
+        with server.connect_tls() as conn:
+            assert conn.get("/", headers=CLOSE).status == 200
+            conn.sock.unwrap().close()  # raises at a FIN without it
