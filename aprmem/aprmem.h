@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * APR's pools and bucket allocators on a virtual processor (VP), in pieces of half a kilobyte in
- * place of APR's nodes of 8: a request that waits keeps the bytes that it uses, not their pages.
- * The MPM calls these functions; STIOL puts the replacements in place. See
- * docs/internals/memory.md.
+ * place of APR's nodes of 8, and tables as large as they need to be: a request that waits keeps the
+ * bytes that it uses, not their pages. The MPM calls these functions; STIOL puts the replacements
+ * in place. See docs/internals/memory.md.
  */
 #ifndef APRMEM_H
 #define APRMEM_H

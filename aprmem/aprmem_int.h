@@ -11,6 +11,7 @@
 #include <apr_hash.h>
 #include <apr_pools.h>
 #include <apr_strings.h>
+#include <apr_tables.h>
 #include <apr_thread_proc.h>
 #include <stdatomic.h>
 #include <stdbool.h>

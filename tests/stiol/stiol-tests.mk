@@ -12,7 +12,7 @@ STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
 # A cross build has neither the real libraries nor cmocka: UNIT_SHIM takes the unit tests' stand-in.
 ifdef UNIT_SHIM
-STIOL_SUBJECTS := $(filter-out apr aprmem openssl,$(STIOL_SUBJECTS))
+STIOL_SUBJECTS := $(filter-out apr aprmem aprtable openssl,$(STIOL_SUBJECTS))
 endif
 STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
@@ -72,10 +72,10 @@ endif
 $(STIOL_TESTS)/aprmem/%.o: aprmem/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) $(APACHE_CFLAGS) -Iaprmem -MMD -MP -c -o $@ $<
-$(STIOL_TESTS)/test_aprmem.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS) -Iaprmem
-$(STIOL_TESTS)/test_aprmem: $(APRMEM_TESTED)
-$(STIOL_TESTS)/test_aprmem: STIOL_TEST_LIBS = \
-    $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
+APRMEM_PROGRAMS := $(STIOL_TESTS)/test_aprmem $(STIOL_TESTS)/test_aprtable
+$(APRMEM_PROGRAMS:%=%.o): STIOL_TEST_CFLAGS += $(APACHE_CFLAGS) -Iaprmem
+$(APRMEM_PROGRAMS): $(APRMEM_TESTED)
+$(APRMEM_PROGRAMS): STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 

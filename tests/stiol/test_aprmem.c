@@ -7,49 +7,13 @@
 #include "harness.h"
 
 #if __has_include(<apr_buckets.h>)
-#include <apr_buckets.h>
-#include <apr_general.h>
 #include <apr_hash.h>
 #include <apr_strings.h>
 #include <apr_tables.h>
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 
-#include "aprmem.h"
-
-/* Made before the switch: APR's. */
-static apr_pool_t *old;
-static apr_bucket_alloc_t *old_list;
-
-static void begin(void)
-{
-    const char *why;
-
-    CHECK(apr_initialize() == APR_SUCCESS);
-    CHECK(apr_pool_create(&old, NULL) == APR_SUCCESS);
-    old_list = apr_bucket_alloc_create(old);
-    CHECK(st_init() == 0);
-    why = aprmem_prepare();
-    if (why != NULL)
-        skip_test(why);
-    CHECK(stiol_start(NULL) == 0 && aprmem_start() == 0);
-}
-
-static apr_pool_t *made(apr_pool_t *parent)
-{
-    apr_pool_t *pool;
-
-    CHECK(apr_pool_create(&pool, parent) == APR_SUCCESS);
-    return pool;
-}
-
-static aprmem_stats_t stats(void)
-{
-    aprmem_stats_t now;
-
-    aprmem_get_stats(&now);
-    return now;
-}
+#include "small_pools.h"
 
 /* --- memory --- */
 

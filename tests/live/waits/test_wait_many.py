@@ -6,9 +6,9 @@ from harness import procs
 from inflight import InFlight, prove, quick
 
 COUNT = 5000
-# Of PSS for each, bytes: pools 23.3 KB, two pages of stack 8, records and scoreboards 2
+# Of PSS for each, bytes: pools 12 KB, two pages of stack 8, records and scoreboards 2
 # (docs/internals/memory.md).
-LIMIT = 36 * 1024
+LIMIT = 24 * 1024
 
 
 def test_5000_proxied_requests_in_progress(serve, backend, record_property):
