@@ -21,9 +21,13 @@
 
 #ifdef STM_DEBUG
 #include <assert.h>
-#define APRMEM_ASSERT(x) assert(x)
+#include <string.h>
+#define APRMEM_ASSERT(x)              assert(x)
+/* What is given back is overwritten: who uses it still is seen. */
+#define APRMEM_SCRIBBLE(memory, size) memset(memory, 0xdb, size)
 #else
-#define APRMEM_ASSERT(x) ((void)0)
+#define APRMEM_ASSERT(x)              ((void)0)
+#define APRMEM_SCRIBBLE(memory, size) ((void)0)
 #endif
 
 /* A macro in APR's header, and a function in the library. */
@@ -126,6 +130,7 @@ static inline void aprmem__give(void *chunk)
     aprmem_block_t *block = &aprmem__range.blocks[offset / APRMEM_BLOCK];
 
     APRMEM_ASSERT(block->used > 0 && offset % APRMEM_BLOCK % block->size == 0);
+    APRMEM_SCRIBBLE(chunk, block->size);
     if (APRMEM_LIKELY(block->arena == aprmem__mine && block->used > 1 &&
                       block->used < block->room)) {
         *(void **)chunk = block->free;
@@ -136,7 +141,7 @@ static inline void aprmem__give(void *chunk)
     }
 }
 
-/** So many bytes: a chunk, or of malloc() if no chunk is as large. */
+/** So many bytes: a chunk, or of malloc() if no chunk is as large, or all are taken. */
 extern void *aprmem__take_bytes(size_t bytes);
 extern void aprmem__give_bytes(void *memory);
 
@@ -176,8 +181,6 @@ struct aprmem_pool {
     aprmem_pool_t *parent; /* NULL: APR's, see anchor */
     aprmem_anchor_t *anchor;
     aprmem_pool_t *child, *sibling, **ref;
-    aprmem_pool_t *foreign_child; /* made by kernel threads that are no VP's */
-    bool foreign;
     apr_allocator_t *allocator;
     apr_abortfunc_t abort_fn;
     apr_hash_t *user_data;
@@ -212,7 +215,12 @@ static inline size_t aprmem__left(aprmem_room_t room)
 
 /** The anchor of our pools below one of APR's (NULL: APR's global one). */
 extern aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
-extern apr_pool_t *aprmem__anchor_pool(const aprmem_anchor_t *anchor);
+extern apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor);
+/** APR's pool is gone: what has its address from now on is another one. */
+extern void aprmem__forget_anchor(const apr_pool_t *parent);
+/** Around a fork. */
+extern void aprmem__lock_tree(void);
+extern void aprmem__unlock_tree(void);
 extern void aprmem__link(aprmem_pool_t *pool);
 extern void aprmem__unlink(aprmem_pool_t *pool);
 extern void aprmem__destroy_children(aprmem_pool_t *pool);

@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "aprmem_int.h"
 
 #define LARGEST_RANGE ((size_t)64 << 30)
 #define LEAST_RANGE   ((size_t)64 << 20)
+#define LARGEST_SHARE 4  /* the part of a limit of address space that it may take */
 #define STEP          16 /* blocks that are made accessible at a time */
 #define MOST_KEPT     64 /* empty blocks that keep their pages */
 
@@ -36,6 +38,7 @@ static struct {
 
 static void before_fork(void)
 {
+    aprmem__lock_tree();
     pthread_mutex_lock(&shared.lock);
     pthread_mutex_lock(&range.lock);
 }
@@ -44,6 +47,7 @@ static void after_fork(void)
 {
     pthread_mutex_unlock(&range.lock);
     pthread_mutex_unlock(&shared.lock);
+    aprmem__unlock_tree();
 }
 
 static void *map(size_t size, int access)
@@ -53,10 +57,25 @@ static void *map(size_t size, int access)
     return memory != MAP_FAILED ? memory : NULL;
 }
 
-/* As much as may be had: a limit of address space may stand against it. */
+/* Under a limit of address space, stacks and malloc() have to have the most of it. */
+static size_t may_be_reserved(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur / LARGEST_SHARE > LARGEST_RANGE)
+        return LARGEST_RANGE;
+    return (size_t)limit.rlim_cur / LARGEST_SHARE;
+}
+
+/* As much as may be had. */
 int aprmem__reserve(void)
 {
+    const size_t most = may_be_reserved();
+
     for (size_t size = LARGEST_RANGE; size >= LEAST_RANGE; size /= 2) {
+        if (size > most)
+            continue;
+
         size_t records = size / APRMEM_BLOCK * sizeof(aprmem_block_t);
         char *memory = map(size + APRMEM_BLOCK, PROT_NONE);
         aprmem_block_t *blocks = map(records, PROT_READ | PROT_WRITE);
@@ -273,7 +292,9 @@ void aprmem__give_slowly(aprmem_block_t *block, void *chunk)
 
 void *aprmem__take_bytes(size_t bytes)
 {
-    return bytes <= APRMEM_BLOCK ? aprmem__take(aprmem__class_of(bytes)) : malloc(bytes);
+    void *chunk = bytes <= APRMEM_BLOCK ? aprmem__take(aprmem__class_of(bytes)) : NULL;
+
+    return chunk ? chunk : malloc(bytes);
 }
 
 void aprmem__give_bytes(void *memory)

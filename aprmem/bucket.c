@@ -186,6 +186,7 @@ void aprmem__apr_bucket_free(void *memory)
         size_t kind = head->kind;
 
         APRMEM_ASSERT(kind < KINDS);
+        APRMEM_SCRIBBLE(memory, cell_sizes[kind] - sizeof(head_t));
         head->next = list->free[kind];
         list->free[kind] = head;
     }

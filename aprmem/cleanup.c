@@ -123,6 +123,4 @@ void aprmem__run_child_cleanups(aprmem_pool_t *pool)
     }
     for (aprmem_pool_t *child = pool->child; child; child = child->sibling)
         aprmem__run_child_cleanups(child);
-    for (aprmem_pool_t *child = pool->foreign_child; child; child = child->sibling)
-        aprmem__run_child_cleanups(child);
 }

@@ -149,7 +149,7 @@ static void learn(const aprmem_pool_t *pool)
 static void set_parent(aprmem_pool_t *pool, apr_pool_t *parent, aprmem_anchor_t *anchor)
 {
     if (anchor) {
-        apr_pool_t *real = aprmem__anchor_pool(anchor);
+        apr_pool_t *real = aprmem__anchor_parent(anchor);
 
         pool->anchor = anchor;
         pool->abort_fn = aprmem__real.apr_pool_abort_get(real);
@@ -176,7 +176,7 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
     pool = aprmem__take(aprmem__class_of(APRMEM_FIRST));
     if (!pool) {
         if (!abort_fn)
-            abort_fn = aprmem__apr_pool_abort_get(anchor ? aprmem__anchor_pool(anchor) : parent);
+            abort_fn = aprmem__apr_pool_abort_get(anchor ? aprmem__anchor_parent(anchor) : parent);
         if (abort_fn)
             abort_fn(APR_ENOMEM);
         return APR_ENOMEM;
@@ -231,6 +231,7 @@ void aprmem__apr_pool_clear(apr_pool_t *handle)
     pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + APRMEM_FIRST};
     pool->second = (aprmem_room_t){NULL, NULL};
     pool->total = APRMEM_FIRST;
+    APRMEM_SCRIBBLE(pool->room.at, aprmem__left(pool->room));
 }
 
 void aprmem__apr_pool_destroy(apr_pool_t *handle)
@@ -240,6 +241,7 @@ void aprmem__apr_pool_destroy(apr_pool_t *handle)
 
     if (!aprmem__ours(handle)) {
         aprmem__real.apr_pool_destroy(handle);
+        aprmem__forget_anchor(handle);
         return;
     }
     empty(pool);

@@ -25,7 +25,7 @@ static apr_pool_t *parent_of(const aprmem_pool_t *pool)
 {
     if (pool->parent)
         return aprmem__handle(pool->parent);
-    return aprmem__real.apr_pool_parent_get(aprmem__anchor_pool(pool->anchor));
+    return aprmem__anchor_parent(pool->anchor);
 }
 
 apr_pool_t *aprmem__apr_pool_parent_get(apr_pool_t *pool)

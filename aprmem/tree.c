@@ -5,6 +5,10 @@
  * pool.c.
  */
 #include <pthread.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define APRMEM_SINGLE_THREADED
+#endif
 
 #include "aprmem_int.h"
 
@@ -22,8 +26,20 @@ static struct {
     aprmem_anchor_t *lists[HASH_SIZE];
 } anchors = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Guards the lists of children that kernel threads which are no VP's have made. */
-static pthread_mutex_t foreign_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Guards the lists of children: any kernel thread may make and destroy those of one parent. */
+static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void aprmem__lock_tree(void)
+{
+    pthread_mutex_lock(&anchors.lock);
+    pthread_mutex_lock(&children_lock);
+}
+
+void aprmem__unlock_tree(void)
+{
+    pthread_mutex_unlock(&children_lock);
+    pthread_mutex_unlock(&anchors.lock);
+}
 
 /* --- anchors --- */
 
@@ -32,14 +48,22 @@ static aprmem_anchor_t **list_of(const apr_pool_t *parent)
     return &anchors.lists[((uintptr_t)parent >> 6) % HASH_SIZE];
 }
 
-static aprmem_anchor_t *find(apr_pool_t *parent)
+/* Where in its list it hangs; a NULL is there if there is none. */
+static aprmem_anchor_t **place_of(const apr_pool_t *parent)
+{
+    aprmem_anchor_t **place = list_of(parent);
+
+    while (*place && (*place)->parent != parent)
+        place = &(*place)->next;
+    return place;
+}
+
+static aprmem_anchor_t *find(const apr_pool_t *parent)
 {
     aprmem_anchor_t *anchor;
 
     pthread_mutex_lock(&anchors.lock);
-    for (anchor = *list_of(parent); anchor; anchor = anchor->next)
-        if (anchor->parent == parent)
-            break;
+    anchor = *place_of(parent);
     pthread_mutex_unlock(&anchors.lock);
     return anchor;
 }
@@ -54,14 +78,16 @@ static void insert(aprmem_anchor_t *anchor)
     pthread_mutex_unlock(&anchors.lock);
 }
 
-static void take_out(aprmem_anchor_t *anchor)
+/* A cleanup of the parent may have made it after the others had gone: then nobody destroys it, as
+ * nobody destroys the child that APR has made then. */
+void aprmem__forget_anchor(const apr_pool_t *parent)
 {
-    aprmem_anchor_t **list = list_of(anchor->parent);
+    aprmem_anchor_t **place;
 
     pthread_mutex_lock(&anchors.lock);
-    while (*list != anchor)
-        list = &(*list)->next;
-    *list = anchor->next;
+    place = place_of(parent);
+    if (*place)
+        *place = (*place)->next;
     pthread_mutex_unlock(&anchors.lock);
 }
 
@@ -72,7 +98,7 @@ static apr_status_t anchor_gone(void *data)
 
     while (anchor->child)
         aprmem__apr_pool_destroy(aprmem__handle(anchor->child));
-    take_out(anchor);
+    aprmem__forget_anchor(anchor->parent);
     return APR_SUCCESS;
 }
 
@@ -109,58 +135,55 @@ aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent)
     return anchor ? anchor : new_anchor(parent);
 }
 
-apr_pool_t *aprmem__anchor_pool(const aprmem_anchor_t *anchor)
+apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor)
 {
-    return anchor->pool;
+    return aprmem__real.apr_pool_parent_get(anchor->pool);
 }
 
 /* --- children --- */
 
-static void insert_child(aprmem_pool_t **list, aprmem_pool_t *pool)
+/* The only kernel thread of the process needs no lock. */
+static bool lock_children(void)
 {
+#ifdef APRMEM_SINGLE_THREADED
+    if (APRMEM_LIKELY(__libc_single_threaded))
+        return false;
+#endif
+    pthread_mutex_lock(&children_lock);
+    return true;
+}
+
+static void unlock_children(bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&children_lock);
+}
+
+void aprmem__link(aprmem_pool_t *pool)
+{
+    aprmem_pool_t **list = pool->anchor ? &pool->anchor->child : &pool->parent->child;
+    bool locked = lock_children();
+
     pool->sibling = *list;
     if (pool->sibling)
         pool->sibling->ref = &pool->sibling;
     pool->ref = list;
     *list = pool;
-}
-
-static void remove_child(aprmem_pool_t *pool)
-{
-    *pool->ref = pool->sibling;
-    if (pool->sibling)
-        pool->sibling->ref = pool->ref;
-}
-
-void aprmem__link(aprmem_pool_t *pool)
-{
-    if (pool->anchor) {
-        insert_child(&pool->anchor->child, pool);
-    } else if (APRMEM_LIKELY(aprmem__mine != NULL)) {
-        insert_child(&pool->parent->child, pool);
-    } else {
-        pool->foreign = true;
-        pthread_mutex_lock(&foreign_lock);
-        insert_child(&pool->parent->foreign_child, pool);
-        pthread_mutex_unlock(&foreign_lock);
-    }
+    unlock_children(locked);
 }
 
 void aprmem__unlink(aprmem_pool_t *pool)
 {
-    if (APRMEM_LIKELY(!pool->foreign)) {
-        remove_child(pool);
-        return;
-    }
-    pthread_mutex_lock(&foreign_lock);
-    remove_child(pool);
-    pthread_mutex_unlock(&foreign_lock);
+    bool locked = lock_children();
+
+    *pool->ref = pool->sibling;
+    if (pool->sibling)
+        pool->sibling->ref = pool->ref;
+    unlock_children(locked);
 }
 
 void aprmem__destroy_children(aprmem_pool_t *pool)
 {
     while (pool->child)
         aprmem__apr_pool_destroy(aprmem__handle(pool->child));
-    while (pool->foreign_child)
-        aprmem__apr_pool_destroy(aprmem__handle(pool->foreign_child));
 }

@@ -39,6 +39,8 @@ static char *contents(const apr_bucket *bucket)
     if (fd < 0)
         return NULL;
     buffer = apr_bucket_alloc(bucket->length, bucket->list);
+    if (!buffer)
+        return NULL;
     if (pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length)
         return buffer;
     apr_bucket_free(buffer);

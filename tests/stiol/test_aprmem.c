@@ -6,6 +6,9 @@
  */
 #include "harness.h"
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #if __has_include(<apr_buckets.h>)
 #include <apr_hash.h>
 #include <apr_strings.h>
@@ -94,6 +97,35 @@ static void too_much_is_refused(void)
     apr_pool_abort_set(NULL, child);
     CHECK(apr_palloc(child, minus_one) == NULL);
     CHECK(strcmp(noted(), "11") == 0);
+    child = made(old);
+    apr_pool_abort_set(no_memory, old);
+    CHECK(apr_pool_abort_get(child) == NULL && apr_pool_abort_get(made(old)) == no_memory);
+}
+
+/* A limit of address space is not used up by the range, and ends neither of the two. */
+static bool there_is_room(size_t bytes)
+{
+    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return room != MAP_FAILED && munmap(room, bytes) == 0;
+}
+
+static void a_limit_leaves_room(void)
+{
+    const size_t limit = (size_t)1 << 30;
+    struct rlimit all, least = {limit, limit};
+    apr_pool_t *pool;
+
+    CHECK(getrlimit(RLIMIT_AS, &all) == 0);
+    if (all.rlim_cur != RLIM_INFINITY || setrlimit(RLIMIT_AS, &least) != 0 ||
+        !there_is_room(limit / 4))
+        skip_test("there is no such limit, or a sanitizer needs more");
+    begin();
+    CHECK(there_is_room(limit / 4));
+    pool = made(NULL);
+    for (size_t bytes = 0; bytes < limit / 3; bytes += 60000)
+        CHECK(apr_palloc(pool, 60000) != NULL);
+    apr_pool_destroy(pool);
 }
 
 /* --- text --- */
@@ -211,6 +243,27 @@ static void goes_with_aprs_parent(void)
             apr_pool_destroy(parent);
     }
     CHECK(strcmp(noted(), "p2gca2gc") == 0);
+}
+
+/* A cleanup may make a pool below the one that goes. The next pool at that address is another. */
+static apr_status_t using_a_pool(void *parent)
+{
+    apr_pool_destroy(made(parent));
+    return APR_SUCCESS;
+}
+
+static void cleanups_may_make_pools(void)
+{
+    begin();
+    for (int round = 0; round < 8; round++) {
+        apr_pool_t *parent; /* APR's */
+
+        CHECK(apr_pool_create_unmanaged(&parent) == APR_SUCCESS);
+        register_all(made(parent), "c");
+        apr_pool_cleanup_register(parent, parent, using_a_pool, apr_pool_cleanup_null);
+        apr_pool_destroy(parent);
+    }
+    CHECK(strcmp(noted(), "cccccccc") == 0);
 }
 
 /* --- what hangs on a pool --- */
@@ -382,6 +435,85 @@ static void given_back_by_another_thread(void)
     CHECK(stats().in_use <= most + 65536);
 }
 
+/* Pools that the VP has made; a kernel thread destroys them, the newest first, while the VP makes
+ * and destroys others of the same parent. */
+enum { HANDED = 20000 };
+static apr_pool_t *handed[HANDED];
+static atomic_int ended;
+
+static apr_status_t counting(void *data)
+{
+    (void)data;
+    atomic_fetch_add(&ended, 1);
+    return APR_SUCCESS;
+}
+
+static void *destroys_what_is_handed(void *arg)
+{
+    for (int i = HANDED; i-- > 0;)
+        apr_pool_destroy(handed[i]);
+    return arg;
+}
+
+static void hand_over(apr_pool_t *parent)
+{
+    pthread_t thread;
+
+    atomic_store(&ended, 0);
+    for (int i = 0; i < HANDED; i++) {
+        handed[i] = made(parent);
+        apr_pool_cleanup_register(handed[i], NULL, counting, apr_pool_cleanup_null);
+    }
+    thread = kernel_thread(destroys_what_is_handed, NULL);
+    while (atomic_load(&ended) < HANDED)
+        apr_pool_destroy(made(parent));
+    join_kernel_thread(thread);
+    apr_pool_clear(parent);
+    CHECK(atomic_load(&ended) == HANDED);
+}
+
+static void handed_to_another_thread(void)
+{
+    begin();
+    hand_over(old);
+    hand_over(made(NULL));
+}
+
+/* A fork finds no list half changed, and no lock held, by a thread that the child has not. */
+static atomic_bool enough;
+
+static void *makes_pools(void *arg)
+{
+    while (!atomic_load(&enough))
+        apr_pool_destroy(made(arg));
+    return NULL;
+}
+
+static void forks_beside_other_threads(void)
+{
+    apr_pool_t *pool;
+    pthread_t thread;
+    int status;
+
+    begin();
+    pool = made(old);
+    thread = kernel_thread(makes_pools, pool);
+    for (int i = 0; i < 200; i++) {
+        pid_t pid = fork();
+
+        CHECK(pid >= 0);
+        if (pid == 0) {
+            alarm(60);
+            apr_pool_cleanup_for_exec();
+            apr_pool_destroy(pool);
+            _exit(apr_palloc(made(old), 10) == NULL);
+        }
+        CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    }
+    atomic_store(&enough, true);
+    join_kernel_thread(thread);
+}
+
 /* --- buckets --- */
 
 static void cells_are_used_again(void)
@@ -466,16 +598,20 @@ int main(void)
         TEST(what_is_handed_out_is_ones_own),
         TEST(memory_goes_back),
         TEST(too_much_is_refused),
+        TEST(a_limit_leaves_room),
         TEST(text_of_any_length),
         TEST(cleanups_and_children_go_in_order),
         TEST(both_in_the_same_order),
         TEST(goes_with_aprs_parent),
+        TEST(cleanups_may_make_pools),
         TEST(data_and_libraries),
         TEST(its_own_allocator_goes_with_it),
         TEST(subprocesses_are_ended),
         TEST(children_of_a_fork),
         TEST(kernel_threads_may_use_them),
         TEST(given_back_by_another_thread),
+        TEST(handed_to_another_thread),
+        TEST(forks_beside_other_threads),
         TEST(cells_are_used_again),
         TEST(floors_can_be_had),
         TEST(brigades_of_both_kinds),
