@@ -1274,6 +1274,21 @@ typedef void (*st_turn_cb_t)(st_utime_t held);
  */
 extern st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb);
 
+/** A sleep callback; asleep is 1 before the VP waits in the kernel, 0 after. */
+typedef void (*st_sleep_cb_t)(int asleep);
+
+/**
+ * Sets a function that is called when no state thread is ready and the VP is about to wait in
+ * epoll_wait, and again after that, under the rules of st_watch_cb_t. For those who tell others
+ * whether the VP has time.
+ *
+ * @param cb  the function, NULL for none (the default)
+ * @return the previous one
+ * @yields no
+ * @since 2.0
+ */
+extern st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -3,20 +3,41 @@
  * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket,
  * the first in its queue that sleeps, and that one, or one that is quick to accept, could end up
  * with most long connections. So each VP publishes how many it has. One above the average goes to
- * the queue's end; one well above it lets the others accept first, unless they do not.
+ * the queue's end; one well above it lets the others accept first, unless they do not. While it has
+ * few, it does so only for a burst, and only if one of the others has nothing to do.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "stm.h"
 
-/* Below this many connections a VP is never held back. */
+/* Below this a VP has few connections. */
 #define SMALL 16
+
+static stm_share_vp_t *my_line(void)
+{
+    stm_share_vp_t *mine = &stm.retained->share->vp[stm.vp.ordinal];
+
+    return mine->pid == stm.vp.pid ? mine : NULL; /* a successor has it */
+}
+
+/** The VP waits for something to do, or has waited. */
+void stm_balance_asleep(int asleep)
+{
+    stm_share_vp_t *mine = my_line();
+
+    if (mine)
+        mine->asleep = asleep;
+}
 
 void stm_balance_publish(void)
 {
     STM_ENTER();
-    stm_share_vp_t *mine = &stm.retained->share->vp[stm.vp.ordinal];
+    stm_share_vp_t *mine = my_line();
 
-    if (mine->pid != stm.vp.pid)
-        return; /* a successor has our line */
+    if (!mine)
+        return;
     mine->connections = stm.vp.conn_count;
     mine->accepted = (unsigned)stm.vp.serial;
 }
@@ -47,11 +68,44 @@ bool stm_balance_above_average(void)
     return above_average_by(1);
 }
 
-/** Whether it has well more than that. */
+/** Whether it has well more than that, and not few. */
 bool stm_balance_above_share(void)
 {
     STM_ENTER();
     return stm.vp.conn_count >= SMALL && above_average_by(SMALL / 4);
+}
+
+/* Whether another VP has nothing to do now, and fewer connections. */
+static bool another_has_time(void)
+{
+    const stm_share_t *share = stm.retained->share;
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_share_vp_t *other = &share->vp[i];
+
+        if (i != stm.vp.ordinal && other->pid && other->accepting && other->asleep &&
+            other->connections < stm.vp.conn_count)
+            return true;
+    }
+    return false;
+}
+
+/* Connections that wait to be accepted, as Linux tells of a listening socket. */
+static unsigned queue_length(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_unacked : 0;
+}
+
+/** Whether it has few connections, but more than its share of a burst. A single one that waits is
+ * no burst: nobody but us was woken for it. For the second of two the kernel has woken another. */
+bool stm_balance_above_burst_share(const stm_listener_t *listener)
+{
+    STM_ENTER();
+    return stm.vp.conn_count < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
+           queue_length(listener->fd) > 1;
 }
 
 /** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what

@@ -16,10 +16,12 @@
 #include "score.h"
 #include "stm.h"
 
-/* How long a VP above its share lets the others accept (us). */
+/* How long a VP above its share lets the others accept (us), and how many it accepts freely after
+ * they did not. */
 #define HOLD          2000
-/* How many it accepts freely after they did not. */
 #define FREE_ACCEPTS  16
+/* The same if it has few connections. */
+#define BURST_ACCEPTS 4
 /* Out of descriptors or memory: the first and the longest pause (ms). */
 #define FIRST_PAUSE   10
 #define LONGEST_PAUSE 1000
@@ -70,13 +72,16 @@ static void on_hold_over(st_watch_t *watch, int ready)
     /* The others had their chance and did not take it (stopped, or busy): do not wait for them
      * again soon. */
     if (listener->others_accepted == stm_balance_others_accepted())
-        listener->free_accepts = FREE_ACCEPTS;
+        listener->free_accepts = listener->in_burst ? BURST_ACCEPTS : FREE_ACCEPTS;
     stm_listener_resume(listener);
 }
 
 static bool lets_others_first(stm_listener_t *listener)
 {
-    if (!listener->shared || !stm_balance_above_share())
+    bool above = listener->shared && stm_balance_above_share();
+
+    listener->in_burst = listener->shared && !above && stm_balance_above_burst_share(listener);
+    if (!above && !listener->in_burst)
         return false;
     if (listener->free_accepts > 0) {
         listener->free_accepts--;

@@ -135,6 +135,7 @@ typedef struct stm_share_vp {
     volatile int connections;   /**< open now; what the others compare themselves with */
     volatile unsigned accepted; /**< so far, modulo 2^32 */
     volatile int accepting;     /**< 0 while it takes no new connections */
+    volatile int asleep;        /**< it has nothing to do */
     volatile int cpu;           /**< really bound to, or -1 */
     volatile pid_t leaving;     /**< the VP's pid once it leaves of its own accord */
     volatile pid_t
@@ -240,6 +241,7 @@ struct stm_listener {
     bool deferred;     /**< the kernel delivers connections with their first bytes */
     bool client_first; /**< its protocol: the client speaks first */
     bool accepting, held;
+    bool in_burst; /**< few connections, but more than its share of those that come at once */
     int threads, idle_threads;
     stm_thread_t *idle;              /**< last in, first out */
     stm_conn_t *ready, **ready_tail; /**< connections in line for a state thread */
@@ -394,6 +396,8 @@ void stm_fd_limit_keep(void);
 /* balance.c */
 bool stm_balance_above_average(void);
 bool stm_balance_above_share(void);
+bool stm_balance_above_burst_share(const stm_listener_t *listener);
+void stm_balance_asleep(int asleep);
 void stm_balance_publish(void);
 unsigned stm_balance_others_accepted(void);
 

@@ -46,6 +46,7 @@ static void let_go_of_httpd(void)
     static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
 
     st_set_turn_cb(NULL);
+    st_set_sleep_cb(NULL);
     stm_stall_end();
     stm_crash_restore();
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
@@ -90,6 +91,7 @@ static void take_seat(const stm_child_t *child)
     line->incarnation = vp->incarnation;
     line->connections = 0;
     line->accepting = 0;
+    line->asleep = 0;
     line->leaving = 0;
 }
 
@@ -224,6 +226,7 @@ static void start_serving(int control)
     stm_score_start();
     my_line()->accepting = 1;
     st_set_turn_cb(on_turn);
+    st_set_sleep_cb(stm_balance_asleep);
     stm_control_listen(control);
     if (stm.vp.state == STM_VP_RUNNING)
         stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;

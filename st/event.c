@@ -321,13 +321,30 @@ static int wait_events(struct st_vp *vp, st_utime_t delay)
     return count;
 }
 
+static void tell_sleep(struct st_vp *vp, int asleep)
+{
+    vp->in_callback = true;
+    vp->sleep_cb(asleep);
+    vp->in_callback = false;
+    vp->told_asleep = asleep;
+}
+
 /* Tells posters that they have to write to the eventfd. Returns the delay, 0 if one came first. */
 static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
 {
     if (delay == 0)
         return 0;
+    if (vp->sleep_cb != NULL)
+        tell_sleep(vp, 1);
     atomic_store(&vp->asleep, 1);
     return atomic_load(&vp->remote) == NULL ? delay : 0;
+}
+
+static void wake_up(struct st_vp *vp)
+{
+    atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
+    if (vp->told_asleep && vp->sleep_cb != NULL)
+        tell_sleep(vp, 0);
 }
 
 /* us since the last visit; a program's own clock may have gone back. */
@@ -376,7 +393,7 @@ void st__event_turn(struct st_vp *vp)
     }
     count = wait_events(vp, delay);
     if (idle)
-        atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
+        wake_up(vp);
     if (count < 0) {
         if (errno != EINTR)
             st__fatal("epoll_wait failed: was the epoll descriptor closed?");
@@ -409,6 +426,18 @@ st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb)
         return NULL;
     previous = vp->turn_cb;
     vp->turn_cb = cb;
+    return previous;
+}
+
+st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb)
+{
+    struct st_vp *vp = st__vp;
+    st_sleep_cb_t previous;
+
+    if (vp == NULL)
+        return NULL;
+    previous = vp->sleep_cb;
+    vp->sleep_cb = cb;
     return previous;
 }
 

@@ -13,6 +13,7 @@ from harness import procs, wait_for
 from harness.client import Closed
 from harness.drive import Conns, Load
 from harness.stm import owner, probed
+from harness.strace import NotPermitted, Trace
 
 pytestmark = pytest.mark.stm_only
 
@@ -107,6 +108,45 @@ def test_few_connections_are_shared_too(serve):
         for conn in held:
             conn.close()
     assert len(shares) == 3, shares
+
+
+def held_back_after(trace):
+    """How many connections had been accepted each time that accepting was held back: the listening
+    socket leaves epoll. (It does so to go to the queue's end, too, but once after an accept.)"""
+    listener = re.search(r"accept4\((\d+)", trace).group(1)
+    accepted, found, since = 0, [], 0
+    for line in trace.splitlines():
+        if re.search(rf"EPOLL_CTL_DEL, {listener}\b", line):
+            if accepted == since:
+                found.append(accepted)
+            since = accepted
+        accepted += bool(re.search(r"accept4\(.* = \d+$", line))
+    return found
+
+
+def test_of_a_small_burst_the_others_have_their_share(serve):
+    """A VP that finds 13 connections in the queue takes three, and lets those that sleep have the
+    others. They are stopped, so it goes on, four at a time."""
+    server = serve(processes=4, threads=64)
+    before = sockets_at_rest(server)
+    first = server.children()[0]
+    try:
+        tracer = Trace([first], server.root / "strace.out", "accept4,epoll_ctl")
+    except NotPermitted as reason:
+        pytest.skip(f"strace may not attach: {reason}")
+    try:
+        for pid in before:
+            os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: all(procs.stat(pid).state in "Tt" for pid in before), "the stops")
+        with Conns(server.port) as conns:
+            conns.send(13)
+            os.kill(first, signal.SIGCONT)
+            wait_for(lambda: sockets(first) - before[first] == 13, "13 connections")
+    finally:
+        trace = tracer.end()
+        for pid in before:
+            os.kill(pid, signal.SIGCONT)
+    assert held_back_after(trace)[:3] == [3, 7, 11], trace
 
 
 def test_others_accept_while_a_vp_is_stopped(serve):

@@ -183,6 +183,7 @@ static void no_vp_objects(void)
     assert_null(st_set_switch_in_cb(NULL));
     assert_null(st_set_switch_out_cb(NULL));
     assert_null(st_set_turn_cb(NULL));
+    assert_null(st_set_sleep_cb(NULL));
 }
 
 static void *no_vp_calls(void *arg)

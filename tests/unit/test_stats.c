@@ -192,6 +192,31 @@ static void sleep_is_not_counted_as_work(void)
     st_set_turn_cb(NULL);
 }
 
+static int told[8], told_count;
+
+static void on_sleep(int asleep)
+{
+    assert_true(st_in_callback());
+    if (told_count < 8)
+        told[told_count++] = asleep;
+}
+
+static void sleep_is_told(void)
+{
+    assert_null(st_set_sleep_cb(on_sleep));
+    for (int i = 0; i < 100; i++)
+        st_thread_yield();
+    assert_int_equal(told_count, 0); /* it looked at epoll now and then, but did not wait */
+    (void)st_usleep(1000);
+    assert_in_range(told_count, 2, 8);
+    for (int i = 0; i < told_count; i++)
+        assert_int_equal(told[i], i % 2 == 0);
+    assert_true(st_set_sleep_cb(NULL) == on_sleep);
+    told_count = 0;
+    (void)st_usleep(1000);
+    assert_int_equal(told_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +226,7 @@ int main(void)
         UNIT(switches_and_turns_go_on),
         UNIT_VIRTUAL(a_long_turn_is_told_and_sorted),
         UNIT_VIRTUAL(sleep_is_not_counted_as_work),
+        UNIT(sleep_is_told),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
 }
