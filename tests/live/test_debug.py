@@ -26,7 +26,7 @@ def test_interactive(serve):
     """STM_INTERACTIVE keeps the master attached; it has its VPs."""
     server = serve.make(processes=2, env={"STM_INTERACTIVE": "1"})
     server.start_attached()
-    assert len(server.children()) == 2
+    wait_for(lambda: len(server.children()) == 2, "both VPs")
     assert server.get("/").status == 200
     server.stop()
     assert server.exit_status == 0

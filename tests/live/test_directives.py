@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import StartError
+from harness import StartError, wait_for
 from harness.stm import dump
 
 pytestmark = pytest.mark.stm_only
@@ -48,7 +48,7 @@ def test_defaults_are_the_guides(bare):
 
 def test_a_server_with_the_defaults_serves(bare):
     server = bare().start()
-    assert len(server.children()) == 4
+    wait_for(lambda: len(server.children()) == 4, "four VPs")
     for _ in range(20):
         assert server.get("/").status == 200
 

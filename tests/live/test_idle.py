@@ -89,8 +89,8 @@ def _scene(serve_module, busy):
     idle = {name: asked(server.connect(), f"/{name}") for name in
             ("again", "split", "gone", "reset", "half", "row1", "row2", "pipe", "post")}
     idle["last"] = asked(server.connect(port=server.ports[1]), "/page.txt")
-    idle["timeout"] = asked(server.connect(port=server.ports[2]), "/page.txt")
     since = time.monotonic()
+    idle["timeout"] = asked(server.connect(port=server.ports[2]), "/page.txt")
     whole = {"proxied": server.connect(port=server.ports[3]), "begun": server.connect(),
              "named": asked(server.connect(), "/named"), "tls": asked(server.connect_tls(), "/tls")}
     whole["proxied"].send(b"PROXY TCP4 192.0.2.7 192.0.2.8 1111 80\r\n")
@@ -149,9 +149,10 @@ def test_request_and_fin(scene):
 
 
 def test_request_in_two_pieces(scene):
-    conn, before = scene.idle["split"], total(scene.server, "conns_asleep")
+    conn = scene.idle["split"]
     conn.send(request("/page.txt")[:20])
-    wait_for(lambda: total(scene.server, "conns_asleep") < before, "its waking")
+    wait_for(lambda: [row for row in rows(scene.server) if "/split" in row["Request"]
+                      and row["Status"] == "Reading"], "its waking")
     conn.send(request("/page.txt")[20:])
     assert conn.response().body == b"x" * 100
 

@@ -5,7 +5,7 @@ import re
 import socket
 
 import pytest
-from harness import MPM, StartError
+from harness import MPM, StartError, wait_for
 
 LIMITS = r"STM_(ST|VP|LISTENER)_LIMIT"
 
@@ -92,7 +92,8 @@ def test_good_value_serves(serve, line):
     for _ in range(10):
         assert server.get("/").status == 200
     if line.startswith("NumVPs"):
-        assert len(server.children()) == int(line.split()[1])
+        count = int(line.split()[1])
+        wait_for(lambda: len(server.children()) == count, f"{count} VPs")
 
 
 @pytest.mark.stm_only

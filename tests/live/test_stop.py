@@ -112,7 +112,8 @@ def test_attached_forms(serve, form):
     """The process that was started is the server; SIGTERM ends it with status 0."""
     server = serve.make(processes=2)
     server.start_attached(form)
-    assert len(server.children()) == (0 if form == "-X" else 2)
+    count = 0 if form == "-X" else 2
+    wait_for(lambda: len(server.children()) == count, f"{count} children")
     with server.connect() as conn:
         for _ in range(20):
             assert conn.get("/").status == 200

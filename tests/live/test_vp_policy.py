@@ -4,6 +4,7 @@
 import os
 import re
 import resource
+import select
 import signal
 import time
 from collections import Counter
@@ -83,11 +84,14 @@ def test_thread_connections(serve):
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_no_vp_holds_more_than_its_share(serve, processes):
-    """2,000 long connections opened at once: at most 1.5 times the even share each."""
+    """2,000 long connections, 200 at once: at most 1.5 times the even share each."""
     server = serve(processes=processes, threads=64)
     before = sockets_at_rest(server)
     with Conns(server.port) as conns:
-        assert conns.open(2000).open == 2000
+        for count in range(200, 2001, 200):
+            # One that the machine keeps from running cannot take its share.
+            wait_for(lambda: all(procs.stat(pid).state == "S" for pid in before), "VPs that wait")
+            assert conns.open(200).open == count
         held = {pid: sockets(pid) - count for pid, count in before.items()}
         assert sum(held.values()) >= 2000
         assert max(held.values()) <= 1.5 * 2000 / processes, held
@@ -231,20 +235,22 @@ def test_a_replacement_comes_at_once(serve):
     """The master wakes on the death: four deaths cost far less than four ticks of a second.
 
     Coarse on purpose: 50 ms each are the goal, and a master that looks once a second needs two
-    seconds on average for four.
+    seconds on average for four. We wait in steps, and count those: while the machine stands still
+    we do not.
     """
     server = probed(serve, processes=1).start()
     server.allowed.append("AH00052|signal")
-    waited = 0.0
+    steps = 0
     for _ in range(4):
         time.sleep(1.1)  # a VP that dies young is replaced with a delay
         pid = server.children()[0]
         os.kill(pid, signal.SIGKILL)
-        start = time.monotonic()
         with server.connect() as conn:
-            assert owner(conn) != pid
-        waited += time.monotonic() - start
-    assert waited < 1.0
+            conn.ask("/probe?pid")
+            while not select.select([conn.sock], [], [], 0.005)[0]:
+                steps += 1
+            assert int(conn.response().text.split()[0]) != pid
+    assert steps < 200
 
 
 @pytest.mark.needs_root

@@ -482,14 +482,21 @@ static void *absolute_sleep(void *arg)
     return NULL;
 }
 
+/* A machine that stands still between two of them changes their order: then once more. */
 static void sleeps_end_in_the_order_of_their_lengths(void)
 {
-    spawn(long_sleep, NULL);
-    spawn(absolute_sleep, NULL);
-    spawn(short_sleep, NULL);
-    spawn(shorter_sleep, NULL);
-    reap();
-    CHECK(strcmp(noted(), "1234") == 0);
+    bool ordered = false;
+
+    for (int i = 0; i < 10 && !ordered; i++) {
+        forget_notes();
+        spawn(long_sleep, NULL);
+        spawn(absolute_sleep, NULL);
+        spawn(short_sleep, NULL);
+        spawn(shorter_sleep, NULL);
+        reap();
+        ordered = strcmp(noted(), "1234") == 0;
+    }
+    CHECK(ordered);
 }
 
 static void *sleep_with_rest(void *arg)

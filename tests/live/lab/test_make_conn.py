@@ -78,7 +78,8 @@ def test_half_requests_are_finished(serve_module):
     with Kept("--finish", "--path", "/some.txt", "127.0.0.1", server.port, 30) as kept:
         last = kept.end()
     assert last["answered"] == 30
-    assert sum("GET /some.txt" in line for line in server.access_log()) == 30
+    wait_for(lambda: sum("GET /some.txt" in line for line in server.access_log()) == 30,
+             "30 lines in the access log")
 
 
 def test_answers_are_counted_by_status(serve_module):

@@ -9,6 +9,7 @@ import picture
 import pytest
 import mpms
 import tour
+from harness import wait_for
 from watch import Sample
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -77,10 +78,15 @@ def viewer(*arguments):
 
 def test_viewer_of_processes(serve):
     server = serve(mpm="worker", processes=2, threads=30)
+
+    def at_rest():
+        now = {pid: mpms.threads(pid) for pid in [server.master, *server.children()]}
+        return now if sorted(now.values()) == [1, 32, 32] else None
+    started = wait_for(at_rest, "all of the workers' threads")
     lines = viewer(server.root / "run/httpd.pid").stdout.splitlines()
     assert lines[0].split() == ["USER", "PID", "PPID", "NLWP", "PSS_KB", "COMMAND"]
     shown = {int(line.split()[1]): int(line.split()[3]) for line in lines[1:-1]}
-    assert shown == {pid: mpms.threads(pid) for pid in [server.master, *server.children()]}
+    assert shown == started
     assert lines[-1] == f"3 processes, {sum(shown.values())} kernel threads"
     every = viewer("-L", server.master).stdout.splitlines()
     assert every[-1] == lines[-1]

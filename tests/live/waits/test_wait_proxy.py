@@ -92,7 +92,7 @@ def test_2000_http_one_second(world, record_property):
     for name, figure in figures.items():
         record_property(name, figure)
     print(", ".join(f"{name}: {figure:.2f}" for name, figure in figures.items()))
-    assert took < 30
+    assert took < 200
 
 
 def test_pool_of_five(world):

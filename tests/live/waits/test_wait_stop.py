@@ -127,7 +127,7 @@ def test_everything_in_progress_then_a_hard_end(serve, backend, file_gate, how, 
         took = time.monotonic() - begun
         record_property("seconds", took)
         print(f"{how}: {took:.2f} s")
-        assert took < 10, "3 s on an idle machine"
+        assert took < 60, "3 s on an idle machine"
     wait_for(lambda: not world.programs(), "the end of all programs")
     if how == "restart":
         server.wait_ready()
@@ -136,7 +136,7 @@ def test_everything_in_progress_then_a_hard_end(serve, backend, file_gate, how, 
 
 def test_graceful_stop_with_a_time_limit(serve, backend, file_gate):
     """What finishes before the limit is served to its end; the rest is cut off then."""
-    world = World(serve, backend, file_gate, "GracefulShutdownTimeout 3")
+    world = World(serve, backend, file_gate, "GracefulShutdownTimeout 5")
     server = world.server
     with world.busy() as flights:
         begun = time.monotonic()
@@ -147,7 +147,7 @@ def test_graceful_stop_with_a_time_limit(serve, backend, file_gate):
         server.wait_gone()
         took = time.monotonic() - begun
         print(f"graceful: {took:.2f} s")
-        assert took >= 3
+        assert took >= 5
         for name in ("http", "few", "cgid"):
             assert flights[name].answered() == COUNT  # an error or the end
     wait_for(lambda: not world.programs(), "the end of all programs")
