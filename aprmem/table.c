@@ -13,6 +13,8 @@
 #define MOST   32  /* entries that there is room for at the start, at most */
 #define STEP   4   /* least entries of growth */
 
+#define MOST_BESIDE 128 /* entries in one piece with their table */
+
 /* --- how large tables become --- */
 
 static struct kind {
@@ -45,40 +47,23 @@ static void learn(const table_t *table)
 /* --- memory --- */
 
 /* A table is known by its address: not of a piece that malloc() gave. */
-static void *in_range(apr_pool_t *pool, size_t size)
+static void *in_range(apr_pool_t *handle, size_t size)
 {
-    void *memory = aprmem__apr_palloc(pool, size);
+    aprmem_pool_t *pool = aprmem__pool(handle);
+    void *memory = aprmem__apr_palloc(handle, size);
     aprmem_room_t room;
 
     if (!memory || APRMEM_LIKELY(aprmem__ours(memory)))
         return memory;
-    if (!aprmem__piece(aprmem__pool(pool), size, &room))
+    if (!aprmem__piece(pool, size, &room) || !aprmem__ours(room.at)) {
+        if (pool->abort_fn)
+            pool->abort_fn(APR_ENOMEM);
         return NULL;
+    }
     memory = room.at;
     room.at += aprmem__aligned(size);
-    aprmem__keep_room(aprmem__pool(pool), room);
+    aprmem__keep_room(pool, room);
     return memory;
-}
-
-/* The kind says better than the caller how much room it needs. */
-static apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
-{
-    unsigned char kind = kind_of(maker);
-    int usual = usual_room(&kinds[kind]), room = least > usual ? least : usual;
-    table_t *table = in_range(pool, sizeof *table + (size_t)room * sizeof(entry_t));
-
-    if (table)
-        *table = (table_t){.list = {.pool = pool,
-                                    .elt_size = sizeof(entry_t),
-                                    .nalloc = room,
-                                    .elts = (char *)(table + 1)},
-                           .kind = kind};
-    return handle_of(table);
-}
-
-apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker)
-{
-    return aprmem__ours(pool) ? make(pool, least, maker) : aprmem__real.apr_table_make(pool, least);
 }
 
 static bool reserve(table_t *table, int more)
@@ -100,6 +85,31 @@ static bool reserve(table_t *table, int more)
     list->elts = memory;
     list->nalloc = room;
     return true;
+}
+
+/* The kind says better than the caller how much room it needs. Many entries lie elsewhere: a chunk
+ * is not as large. */
+static apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
+{
+    unsigned char kind = kind_of(maker);
+    int usual = usual_room(&kinds[kind]), room = least > usual ? least : usual;
+    int beside = room <= MOST_BESIDE ? room : 0;
+    table_t *table = in_range(pool, sizeof *table + (size_t)beside * sizeof(entry_t));
+
+    if (!table)
+        return NULL;
+    *table = (table_t){.list = {.pool = pool,
+                                .elt_size = sizeof(entry_t),
+                                .nalloc = beside,
+                                .elts = (char *)(table + 1)},
+                       .kind = kind};
+    (void)reserve(table, room);
+    return handle_of(table);
+}
+
+apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker)
+{
+    return aprmem__ours(pool) ? make(pool, least, maker) : aprmem__real.apr_table_make(pool, least);
 }
 
 /* --- entries --- */

@@ -252,15 +252,37 @@ static void beside_large_texts(void)
     apr_pool_destroy(pool); /* leak checkers see the texts */
 }
 
+/* A copy with more entries than the largest chunk has room for. */
+static void copies_of_large_ones(void)
+{
+    enum { COUNT = 5000 };
+    apr_pool_t *pool;
+    apr_table_t *large, *copies[3];
+
+    begin();
+    pool = made(NULL);
+    large = filled(made(pool), COUNT);
+    copies[0] = apr_table_copy(made(pool), large);
+    copies[1] = apr_table_clone(made(pool), large);
+    copies[2] = apr_table_overlay(made(pool), large, large);
+    for (int i = 0; i < 3; i++) {
+        CHECK(strcmp(apr_table_get(copies[i], "4999"), "5000") == 0);
+        apr_table_setn(copies[i], "4999", "set");
+        apr_table_setn(copies[i], "more", "new");
+        CHECK(strcmp(apr_table_get(copies[i], "4999"), "set") == 0);
+        CHECK(strcmp(apr_table_get(copies[i], "more"), "new") == 0);
+        CHECK(apr_table_elts(copies[i])->nelts == (i < 2 ? COUNT : 2 * COUNT - 1) + 1);
+    }
+    apr_pool_destroy(pool);
+}
+
 #define TEST(body) RAW_TEST(body)
 
 int main(void)
 {
     const struct CMUnitTest aprtable[] = {
-        TEST(both_have_the_same_entries),
-        TEST(a_walk_may_add),
-        TEST(they_are_small),
-        TEST(beside_large_texts),
+        TEST(both_have_the_same_entries), TEST(a_walk_may_add),       TEST(they_are_small),
+        TEST(beside_large_texts),         TEST(copies_of_large_ones),
     };
 
     return cmocka_run_group_tests(aprtable, NULL, NULL);
