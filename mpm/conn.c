@@ -25,12 +25,14 @@ stm_conn_t *stm_conn_of(const conn_rec *c)
 /* --- birth --- */
 
 /* With TCP_DEFER_ACCEPT there nearly always is something; but the kernel gives up waiting after a
- * while. */
-static bool has_bytes(int fd)
+ * while. Where all modules are known to read through the filters it can be received at once. */
+static bool has_bytes(stm_conn_t *conn)
 {
     char byte;
 
-    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+    if (stm_may_sleep_here())
+        return stm_network_receive_early(conn);
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
 /** A connection was accepted. Called by the scheduler: must not yield. */
@@ -45,7 +47,7 @@ void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *
         return;
     }
     memcpy(&conn->client, client, length < sizeof conn->client ? length : sizeof conn->client);
-    if (!listener->client_first || (listener->deferred && has_bytes(fd)))
+    if (!listener->client_first || (listener->deferred && has_bytes(conn)))
         stm_listener_enqueue(conn);
     else
         stm_conn_first_byte(conn);

@@ -108,6 +108,8 @@ void stm_conn_free(stm_conn_t *conn)
 
     STM_ASSERT(!conn->c && !conn->pool);
     stm_sleep_forget(conn);
+    if (conn->state != STM_CONN_LINGER)
+        stm_network_forget_early(conn);
     st_watch_free(&conn->watch);
     if (conn->fd >= 0) {
         st_fd_forget(conn->fd);

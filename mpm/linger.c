@@ -165,6 +165,7 @@ static void linger(stm_conn_t *conn, bool gone, int seconds)
 {
     int ready;
 
+    stm_network_forget_early(conn);
     stm_conn_set_state(conn, STM_CONN_LINGER);
     if (gone || stm.vp.state == STM_VP_STOPPING) {
         stm_conn_free(conn);

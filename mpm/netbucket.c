@@ -37,7 +37,7 @@ static const apr_bucket_type_t network_type = {
 typedef struct {
     int fd;
     apr_socket_t *socket;
-    const stm_conn_t *client; /* NULL: a backend */
+    stm_conn_t *client; /* NULL: a backend */
 } source_t;
 
 static apr_bucket *network_bucket(source_t *source, apr_bucket_alloc_t *list)
@@ -121,6 +121,49 @@ static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size
     return APR_SUCCESS;
 }
 
+/** Receives what a new connection has brought with it, for the first that reads from it. Does not
+ * yield. False: nothing has come yet. */
+bool stm_network_receive_early(stm_conn_t *conn)
+{
+    STM_ENTER();
+    const source_t source = {.fd = conn->fd, .client = conn};
+    apr_size_t size = APR_BUCKET_BUFF_SIZE;
+    apr_status_t rv;
+
+    if (!spare && !(spare = malloc(APR_BUCKET_BUFF_SIZE)))
+        return true; /* which the reader will find out, too */
+    rv = receive(&source, spare, &size);
+    if (rv == APR_SUCCESS && (conn->early = malloc(sizeof *conn->early + size)) != NULL) {
+        conn->early->size = size;
+        memcpy(conn->early->bytes, spare, size);
+    } else if (rv == APR_SUCCESS) {
+        shutdown(conn->fd, SHUT_RDWR); /* no memory: it cannot be served */
+    }
+    return rv != APR_EAGAIN;
+}
+
+void stm_network_forget_early(stm_conn_t *conn)
+{
+    STM_ENTER();
+    free(conn->early);
+    conn->early = NULL;
+}
+
+/* Gives what was received early to the reader. */
+static void hand_over(apr_bucket *bucket, source_t *source, const char **data, apr_size_t *length)
+{
+    apr_bucket_alloc_t *list = bucket->list;
+    stm_early_t *early = source->client->early;
+
+    source->client->early = NULL;
+    *data = early->bytes;
+    *length = early->size;
+    bucket = apr_bucket_heap_make(bucket, (char *)early, sizeof *early + early->size, free);
+    bucket->start = sizeof *early;
+    bucket->length = *length;
+    APR_BUCKET_INSERT_AFTER(bucket, network_bucket(source, list));
+}
+
 static apr_status_t take_or_wait(const source_t *source, char **buffer, apr_size_t *size,
                                  apr_read_type_e block)
 {
@@ -149,8 +192,13 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
     apr_bucket_alloc_t *list = bucket->list;
     apr_size_t size;
     char *buffer = NULL;
-    apr_status_t rv = take_or_wait(source, &buffer, &size, block);
+    apr_status_t rv;
 
+    if (source->client && source->client->early) {
+        hand_over(bucket, source, data, length);
+        return APR_SUCCESS;
+    }
+    rv = take_or_wait(source, &buffer, &size, block);
     *data = NULL;
     *length = 0;
     if (rv == APR_EOF) {

@@ -174,6 +174,12 @@ typedef struct stm_sleeper {
     int keepalives;
 } stm_sleeper_t;
 
+/** What a new connection brought with it; from malloc(). */
+typedef struct stm_early {
+    apr_size_t size;
+    char bytes[];
+} stm_early_t;
+
 /** A client connection, from accept to close. While it waits, this and its httpd pool are all it
  * costs; while it sleeps, this alone. */
 struct stm_conn {
@@ -186,14 +192,17 @@ struct stm_conn {
     bool answering;       /**< SERVING: the request has been read */
     bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec for the time being */
     unsigned char naps;   /**< how often it has slept, up to a limit */
-    bool ended;           /**< SERVING: our side of the connection is closed */
-    bool looking;         /**< LINGER: nothing is watched yet, the client may have closed by now */
+    bool ended : 1;       /**< SERVING: our side of the connection is closed */
+    bool looking : 1;     /**< LINGER: nothing is watched yet, the client may have closed by now */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
     stm_conn_t *queued;      /**< next in its listener's line */
     stm_thread_t *thread;    /**< while SERVING */
-    st_utime_t linger_until;
+    union {
+        stm_early_t *early; /**< what it brought with it and nobody has read yet; NULL: nothing */
+        st_utime_t linger_until; /**< LINGER */
+    };
     st_utime_t accepted;  /**< when (us, libst's clock) */
     unsigned long serial; /**< its number in the VP, from 1 */
     conn_rec *c;          /**< NULL before the first byte, asleep, and when lingering */
@@ -493,5 +502,7 @@ void stm_insert_filter(request_rec *r);
 
 /* netbucket.c */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket);
+bool stm_network_receive_early(stm_conn_t *conn);
+void stm_network_forget_early(stm_conn_t *conn);
 
 #endif

@@ -51,6 +51,18 @@ def test_the_fin_goes_out_with_the_last_bytes(serve):
     assert not any("writev(" in line for line in lines), lines
 
 
+def test_a_new_connection_is_read_from_once(serve):
+    """It comes with its request (TCP_DEFER_ACCEPT), which one call takes. Another looks for the
+    client's FIN, later."""
+    server = serve(processes=1)
+    ask_each_on_a_new_connection(server)
+    lines = traced(server, "accept4,recvfrom,recvmsg,read",
+                   lambda: ask_each_on_a_new_connection(server))
+    requests = [line for line in lines if '"GET / HTTP' in line]
+    assert len(requests) == COUNT, lines
+    assert not any("MSG_PEEK" in line for line in lines), lines
+
+
 def test_a_kept_connection_holds_nothing_back(serve):
     server = serve(processes=1)
 
