@@ -13,7 +13,12 @@
 #include "stm.h"
 
 /* Below this a VP has few connections. */
-#define SMALL 16
+#define SMALL     16
+/* After a turn that was so long (us) it accepts one more in the next for each so many us of it, and
+ * so many at most. */
+#define LONG_TURN 2000
+#define TURN_EACH 500
+#define BATCH     64
 
 static stm_share_vp_t *my_line(void)
 {
@@ -106,6 +111,19 @@ bool stm_balance_above_burst_share(const stm_listener_t *listener)
     STM_ENTER();
     return stm.vp.conn_count < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
            queue_length(listener->fd) > 1;
+}
+
+/** How many connections this VP may accept in this turn. One: with a batch it would take the other
+ * VPs' share. But the turns of a VP with much to do are long, and whoever comes as the hundredth
+ * would wait for a hundred of them. */
+int stm_balance_batch(void)
+{
+    STM_ENTER();
+    st_utime_t more = stm.vp.last_turn / TURN_EACH;
+
+    if (stm.vp.conn_count < SMALL || stm.vp.last_turn < LONG_TURN)
+        return 1;
+    return more < BATCH ? 1 + (int)more : BATCH;
 }
 
 /** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what

@@ -139,25 +139,23 @@ static void accept_failed(stm_listener_t *listener, int error)
     }
 }
 
-/* One connection a turn: a VP that took a batch would take the other VPs' share. */
-static void on_acceptable(st_watch_t *watch, int ready)
+/* Accepts a connection. False: no more of them in this turn. */
+static bool accept_one(stm_listener_t *listener)
 {
-    stm_listener_t *listener = watch->data;
     struct sockaddr_storage client;
     socklen_t length = sizeof client;
     int fd;
 
-    (void)ready;
     if (!may_accept(listener)) {
         pause_accepting(listener);
-        return;
+        return false;
     }
     if (lets_others_first(listener))
-        return;
+        return false;
     fd = accept4(listener->fd, (struct sockaddr *)&client, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         accept_failed(listener, errno);
-        return;
+        return false;
     }
     listener->backoff_ms = 0;
     STM_SCORE_INC(listener->score, connections);
@@ -165,9 +163,24 @@ static void on_acceptable(st_watch_t *watch, int ready)
     stm.vp.serial++;
     stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
     stm_balance_publish();
-    go_last(listener);
-    if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections)
+    if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections) {
         stm_vp_retire();
+        return false;
+    }
+    return true;
+}
+
+static void on_acceptable(st_watch_t *watch, int ready)
+{
+    stm_listener_t *listener = watch->data;
+    int left = stm_balance_batch();
+    bool accepted = false;
+
+    (void)ready;
+    while (left-- > 0 && accept_one(listener))
+        accepted = true;
+    if (accepted)
+        go_last(listener);
 }
 
 /* --- the line of ready connections --- */

@@ -286,6 +286,7 @@ typedef struct stm_vp {
     stm_thread_t *thread_list;
     int threads, threads_peak;
     unsigned long serial; /**< connections accepted */
+    st_utime_t last_turn; /**< how long the scheduler's last turn took, us */
     bool slots_lost;      /**< the core scoreboard's process slot belongs to a successor */
 } stm_vp_t;
 
@@ -409,6 +410,7 @@ bool stm_balance_above_burst_share(const stm_listener_t *listener);
 void stm_balance_asleep(int asleep);
 void stm_balance_publish(void);
 unsigned stm_balance_others_accepted(void);
+int stm_balance_batch(void);
 
 /* thread.c */
 bool stm_thread_start(stm_listener_t *listener, bool called);

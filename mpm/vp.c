@@ -211,6 +211,7 @@ static void start_threaded_io(void)
 
 static void on_turn(st_utime_t held)
 {
+    stm.vp.last_turn = held;
     stm_score_turn(held);
     stm_stall_turn(held);
 }

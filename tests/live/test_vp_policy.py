@@ -13,6 +13,7 @@ import pytest
 from harness import procs, wait_for
 from harness.client import Closed
 from harness.drive import Conns, Load
+from harness.scoreboard import total
 from harness.stm import owner, probed
 from harness.strace import NotPermitted, Trace
 
@@ -151,6 +152,22 @@ def test_of_a_small_burst_the_others_have_their_share(serve):
         for pid in before:
             os.kill(pid, signal.SIGCONT)
     assert held_back_after(trace)[:3] == [3, 7, 11], trace
+
+
+def test_a_busy_vp_accepts_several_in_a_turn(serve):
+    """80 at once, each with a request that makes the turn longer: not a turn for each of them."""
+    server = probed(serve, "ScoreboardDir @ROOT@/scoreboards\n", processes=1).start()
+    vp = server.children()[0]
+    with Conns(server.port, path="/probe?spin=3") as conns:
+        accepted, turns = total(server), total(server, "turns")
+        os.kill(vp, signal.SIGSTOP)
+        try:
+            conns.send(80)
+        finally:
+            os.kill(vp, signal.SIGCONT)
+        wait_for(lambda: total(server) == accepted + 80, "80 connections")
+        turns = total(server, "turns") - turns
+    assert turns < 60, turns
 
 
 def test_others_accept_while_a_vp_is_stopped(serve):
