@@ -73,7 +73,10 @@ CHARTS = [
     Chart("download", "50 MB downloads", [
         Row("8 clients over loopback",
             [Panel("download", "CPU s/GB", "CPU seconds a GB, less is better"),
-             Panel("download", "GB/s", "GB/s, more is better")])]),
+             Panel("download", "GB/s", "GB/s, more is better")]),
+        Row("The same with EnableSendfile On",
+            [Panel("download-sendfile", "CPU s/GB", "CPU seconds a GB, less is better"),
+             Panel("download-sendfile", "GB/s", "GB/s, more is better")])]),
 ]
 
 

@@ -235,6 +235,11 @@ SCENARIOS = [
     Scenario("download", "50 MB downloads, 8 clients", downloads("/50m.bin", BIG, 8), Need(8),
              [Target("CPU s/GB", "event", at_most=1),
               Target("CPU s/GB", "nginx", at_most=1.2, stretch=True)], rounds=3),
+    Scenario("download-sendfile", "50 MB downloads, 8 clients, EnableSendfile On",
+             downloads("/50m.bin", BIG, 8), Need(8, sendfile=True),
+             [Target("CPU s/GB", "event", at_most=1),
+              Target("CPU s/GB", "nginx", at_most=1.2, stretch=True)], rounds=3,
+             without={"worker": "sends as event does", "prefork": "sends as event does"}),
     *(Scenario(f"curve-{count}", f"{count:,} keep-alive clients", curve(count),
                Need(count, busy(count)), rounds=2, about=5 if count < 10_000 else 11,
                without={"prefork": "needs a process for each connection"} if count > 1_000 else {})
@@ -246,5 +251,5 @@ def prepare(server, scenario):
     """Puts the files that the scenario asks for under the document root."""
     server.page("45.txt", "x" * 44 + "\n")
     server.page("10k.bin", b"0123456789abcdef" * 640)
-    if scenario.name == "download":
+    if scenario.name.startswith("download"):
         server.page("50m.bin", bytes(BIG))

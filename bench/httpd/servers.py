@@ -30,6 +30,7 @@ AsyncRequestWorkerFactor 400
 """
 HTTPD_TLS = "SSLProtocol TLSv1.3\n"
 HTTPD_H2 = "Protocols h2c http/1.1\n"
+HTTPD_SENDFILE = "EnableSendfile On\n"
 HTTPD_PROXY = "ProxyPass /proxy/ http://127.0.0.1:{backend}/delay/\n"
 
 NGINX = """\
@@ -87,6 +88,7 @@ class Need:
     waiting: int = 0     # of these, how many wait inside of a request, each on event's thread
     tls: bool = False
     http2: bool = False  # in the clear, with prior knowledge
+    sendfile: bool = False  # EnableSendfile On; nginx always uses sendfile()
     backend: int = 0     # port that /proxy/MS is forwarded to
 
 
@@ -116,6 +118,8 @@ class Httpd(Server):
         modules, text = [], HTTPD
         if need.tls:
             text += HTTPD_TLS
+        if need.sendfile:
+            text += HTTPD_SENDFILE
         if need.http2:
             modules, text = ["http2"], text + HTTPD_H2
         if need.backend:
