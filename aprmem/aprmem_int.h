@@ -199,6 +199,8 @@ static inline apr_pool_t *aprmem__handle(aprmem_pool_t *pool)
 }
 
 extern void *aprmem__grow(aprmem_pool_t *pool, size_t size);
+/** Calls the abort function, if there is one. Returns NULL. */
+extern void *aprmem__out_of_memory(const aprmem_pool_t *pool);
 /** A new piece with room for size bytes at least, which the pool owns; its room. */
 extern bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
 /** Gives the newest piece back. */

@@ -80,7 +80,7 @@ void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
     }
 }
 
-static void *out_of_memory(const aprmem_pool_t *pool)
+void *aprmem__out_of_memory(const aprmem_pool_t *pool)
 {
     if (pool->abort_fn)
         pool->abort_fn(APR_ENOMEM);
@@ -99,7 +99,7 @@ void *aprmem__grow(aprmem_pool_t *pool, size_t size)
         return memory;
     }
     if (!aprmem__piece(pool, size, &room))
-        return out_of_memory(pool);
+        return aprmem__out_of_memory(pool);
     memory = room.at;
     room.at += size;
     aprmem__keep_room(pool, room);
@@ -112,7 +112,7 @@ static inline void *alloc(aprmem_pool_t *pool, size_t wanted)
     void *memory;
 
     if (size < wanted)
-        return out_of_memory(pool);
+        return aprmem__out_of_memory(pool);
     if (APRMEM_LIKELY(size <= aprmem__left(pool->room))) {
         memory = pool->room.at;
         pool->room.at += size;

@@ -18,8 +18,9 @@
 /* --- how large tables become --- */
 
 static struct kind {
-    unsigned char usual, most; /* entries: at most, before this window and in it */
-    unsigned char made;        /* in this window */
+    unsigned char usual; /* entries: the most in this window and the one before */
+    unsigned char most;  /* in this window */
+    unsigned char left;  /* tables until the next window */
 } kinds[KINDS];
 
 static unsigned char kind_of(const void *maker)
@@ -27,53 +28,65 @@ static unsigned char kind_of(const void *maker)
     return (unsigned char)((uintptr_t)maker ^ (uintptr_t)maker >> 8);
 }
 
-static int usual_room(struct kind *kind)
+static inline int usual_room(struct kind *kind)
 {
-    int room = kind->usual > kind->most ? kind->usual : kind->most;
-
-    if (++kind->made == WINDOW)
-        *kind = (struct kind){.usual = kind->most};
-    return room;
+    if (--kind->left == 0)
+        *kind = (struct kind){.usual = kind->most, .left = WINDOW};
+    return kind->usual;
 }
 
-static void learn(const table_t *table)
+static inline void learn(const table_t *table)
 {
     struct kind *kind = &kinds[table->kind];
 
-    if (table->list.nelts > kind->most)
-        kind->most = (unsigned char)(table->list.nelts < MOST ? table->list.nelts : MOST);
+    if (table->list.nelts <= kind->most || kind->most == MOST)
+        return;
+    kind->most = (unsigned char)(table->list.nelts < MOST ? table->list.nelts : MOST);
+    if (kind->usual < kind->most)
+        kind->usual = kind->most;
 }
 
 /* --- memory --- */
 
-/* A table is known by its address: not of a piece that malloc() gave. */
-static void *in_range(apr_pool_t *handle, size_t size)
+static inline bool fits(const aprmem_room_t *room, size_t size)
 {
-    aprmem_pool_t *pool = aprmem__pool(handle);
-    void *memory = aprmem__apr_palloc(handle, size);
-    aprmem_room_t room;
+    return APRMEM_LIKELY(size <= aprmem__left(*room) && aprmem__ours(room->at));
+}
 
-    if (!memory || APRMEM_LIKELY(aprmem__ours(memory)))
-        return memory;
-    if (!aprmem__piece(pool, size, &room) || !aprmem__ours(room.at)) {
-        if (pool->abort_fn)
-            pool->abort_fn(APR_ENOMEM);
-        return NULL;
-    }
-    memory = room.at;
-    room.at += aprmem__aligned(size);
+static inline void *take(aprmem_room_t *room, size_t size)
+{
+    void *memory = room->at;
+
+    room->at += size;
+    return memory;
+}
+
+static __attribute__((noinline)) void *take_piece(aprmem_pool_t *pool, size_t size)
+{
+    aprmem_room_t room;
+    void *memory;
+
+    if (fits(&pool->second, size))
+        return take(&pool->second, size);
+    if (!aprmem__piece(pool, size, &room) || !aprmem__ours(room.at))
+        return aprmem__out_of_memory(pool);
+    memory = take(&room, size);
     aprmem__keep_room(pool, room);
     return memory;
 }
 
-static bool reserve(table_t *table, int more)
+/* A table is known by its address: it does not lie in a piece that malloc() gave. */
+static inline void *in_range(aprmem_pool_t *pool, size_t size)
+{
+    return fits(&pool->room, size) ? take(&pool->room, size) : take_piece(pool, size);
+}
+
+static __attribute__((noinline)) bool grow(table_t *table, int more)
 {
     apr_array_header_t *list = &table->list;
     int least = list->nelts + more, room = list->nalloc + list->nalloc / 2;
     char *memory;
 
-    if (least <= list->nalloc)
-        return true;
     if (room < list->nalloc + STEP)
         room = list->nalloc + STEP;
     if (room < least)
@@ -87,14 +100,19 @@ static bool reserve(table_t *table, int more)
     return true;
 }
 
+static inline bool reserve(table_t *table, int more)
+{
+    return APRMEM_LIKELY(more <= table->list.nalloc - table->list.nelts) || grow(table, more);
+}
+
 /* The kind says better than the caller how much room it needs. Many entries lie elsewhere: a chunk
  * is not as large. */
-static apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
+static inline apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
 {
     unsigned char kind = kind_of(maker);
     int usual = usual_room(&kinds[kind]), room = least > usual ? least : usual;
-    int beside = room <= MOST_BESIDE ? room : 0;
-    table_t *table = in_range(pool, sizeof *table + (size_t)beside * sizeof(entry_t));
+    int beside = APRMEM_LIKELY(room <= MOST_BESIDE) ? room : 0;
+    table_t *table = in_range(aprmem__pool(pool), sizeof *table + (size_t)beside * sizeof(entry_t));
 
     if (!table)
         return NULL;
@@ -114,46 +132,51 @@ apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker)
 
 /* --- entries --- */
 
-static void push(table_t *table, const sought_t *what, char *key, char *value)
+static inline void push(table_t *table, const char *key, uint32_t checksum, const char *value)
 {
     if (!reserve(table, 1))
         return;
-    *end(table) = (entry_t){key, value, what->checksum};
+    *end(table) = (entry_t){(char *)(uintptr_t)key, (char *)(uintptr_t)value, checksum};
     table->list.nelts++;
-    table->present |= what->initial;
+    table->present |= initial_of(key);
     learn(table);
 }
 
-static void push_copies(table_t *table, const sought_t *what, const char *value)
+static void push_copies(table_t *table, const char *key, uint32_t checksum, const char *value)
 {
-    push(table, what, apr_pstrdup(table->list.pool, what->key),
-         apr_pstrdup(table->list.pool, value));
+    push(table, apr_pstrdup(table->list.pool, key), checksum, apr_pstrdup(table->list.pool, value));
 }
 
 /* At or after an entry; NULL: none. */
-static entry_t *find_from(const table_t *table, entry_t *entry, const sought_t *what)
+static inline entry_t *find_from(const table_t *table, entry_t *entry, const char *key,
+                                 uint32_t checksum)
 {
     for (const entry_t *last = end(table); entry < last; entry++)
-        if (is(entry, what))
+        if (is(entry, key, checksum))
             return entry;
     return NULL;
 }
 
-static entry_t *find(const table_t *table, const sought_t *what)
+static inline bool may_have(const table_t *table, const char *key)
 {
-    return table->present & what->initial ? find_from(table, entries(table), what) : NULL;
+    return (table->present & initial_of(key)) != 0;
+}
+
+static inline entry_t *find(const table_t *table, const char *key, uint32_t checksum)
+{
+    return may_have(table, key) ? find_from(table, entries(table), key, checksum) : NULL;
 }
 
 /* Removes all of a key at or after an entry. */
-static void remove_from(table_t *table, entry_t *entry, const sought_t *what)
+static void remove_from(table_t *table, entry_t *entry, const char *key, uint32_t checksum)
 {
     const entry_t *last = end(table);
-    entry_t *kept = find_from(table, entry, what);
+    entry_t *kept = find_from(table, entry, key, checksum);
 
     if (!kept)
         return;
     for (entry = kept + 1; entry < last; entry++)
-        if (!is(entry, what))
+        if (!is(entry, key, checksum))
             *kept++ = *entry;
     table->list.nelts = (int)(kept - entries(table));
 }
@@ -207,75 +230,70 @@ const char *aprmem__apr_table_get(const apr_table_t *handle, const char *key)
 {
     const table_t *table = own(handle);
     const entry_t *found;
-    sought_t what;
 
     if (!table)
         return aprmem__real.apr_table_get(handle, key);
-    if (!key || !(table->present & initial_of(key)))
+    if (!key || !may_have(table, key))
         return NULL;
-    what = sought(key);
-    found = find(table, &what);
+    found = find_from(table, entries(table), key, checksum_of(key));
     return found ? found->val : NULL;
 }
 
 /* The first entry of the key has the value; the others go. */
-static bool replace(table_t *table, const sought_t *what, const char *value, bool copy)
-{
-    entry_t *found = find(table, what);
-
-    if (!found)
-        return false;
-    found->val = copy ? apr_pstrdup(table->list.pool, value) : (char *)(uintptr_t)value;
-    remove_from(table, found + 1, what);
-    return true;
-}
-
 void aprmem__apr_table_set(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
+    uint32_t checksum;
+    entry_t *found;
 
     if (!table) {
         aprmem__real.apr_table_set(handle, key, value);
         return;
     }
-    what = sought(key);
-    if (!replace(table, &what, value, true))
-        push_copies(table, &what, value);
+    checksum = checksum_of(key);
+    found = find(table, key, checksum);
+    if (!found) {
+        push_copies(table, key, checksum, value);
+        return;
+    }
+    found->val = apr_pstrdup(table->list.pool, value);
+    remove_from(table, found + 1, key, checksum);
 }
 
 void aprmem__apr_table_setn(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
+    uint32_t checksum;
+    entry_t *found;
 
     if (!table) {
         aprmem__real.apr_table_setn(handle, key, value);
         return;
     }
-    what = sought(key);
-    if (!replace(table, &what, value, false))
-        push(table, &what, (char *)(uintptr_t)key, (char *)(uintptr_t)value);
+    checksum = checksum_of(key);
+    found = find(table, key, checksum);
+    if (!found) {
+        push(table, key, checksum, value);
+        return;
+    }
+    found->val = (char *)(uintptr_t)value;
+    remove_from(table, found + 1, key, checksum);
 }
 
 void aprmem__apr_table_unset(apr_table_t *handle, const char *key)
 {
     table_t *table = own(handle);
-    sought_t what;
 
-    if (!table) {
+    if (!table)
         aprmem__real.apr_table_unset(handle, key);
-        return;
-    }
-    what = sought(key);
-    if (table->present & what.initial)
-        remove_from(table, entries(table), &what);
+    else if (may_have(table, key))
+        remove_from(table, entries(table), key, checksum_of(key));
 }
 
 /* The first entry of the key gets a longer value. */
-static bool merge(table_t *table, const sought_t *what, const char *value)
+static bool merge(table_t *table, const char *key, uint32_t checksum, const char *value)
 {
-    entry_t *found = find(table, what);
+    entry_t *found = find(table, key, checksum);
 
     if (found)
         found->val = apr_pstrcat(table->list.pool, found->val, ", ", value, NULL);
@@ -285,53 +303,39 @@ static bool merge(table_t *table, const sought_t *what, const char *value)
 void aprmem__apr_table_merge(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
 
-    if (!table) {
+    if (!table)
         aprmem__real.apr_table_merge(handle, key, value);
-        return;
-    }
-    what = sought(key);
-    if (!merge(table, &what, value))
-        push_copies(table, &what, value);
+    else if (!merge(table, key, checksum_of(key), value))
+        push_copies(table, key, checksum_of(key), value);
 }
 
 void aprmem__apr_table_mergen(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
 
-    if (!table) {
+    if (!table)
         aprmem__real.apr_table_mergen(handle, key, value);
-        return;
-    }
-    what = sought(key);
-    if (!merge(table, &what, value))
-        push(table, &what, (char *)(uintptr_t)key, (char *)(uintptr_t)value);
+    else if (!merge(table, key, checksum_of(key), value))
+        push(table, key, checksum_of(key), value);
 }
 
 void aprmem__apr_table_add(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
 
-    if (!table) {
+    if (!table)
         aprmem__real.apr_table_add(handle, key, value);
-        return;
-    }
-    what = sought(key);
-    push_copies(table, &what, value);
+    else
+        push_copies(table, key, checksum_of(key), value);
 }
 
 void aprmem__apr_table_addn(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);
-    sought_t what;
 
-    if (!table) {
+    if (!table)
         aprmem__real.apr_table_addn(handle, key, value);
-        return;
-    }
-    what = sought(key);
-    push(table, &what, (char *)(uintptr_t)key, (char *)(uintptr_t)value);
+    else
+        push(table, key, checksum_of(key), value);
 }

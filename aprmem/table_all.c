@@ -67,7 +67,7 @@ static int by_key(const void *a, const void *b)
 
 static bool same_key(const entry_t *one, const entry_t *other)
 {
-    return one->key_checksum == other->key_checksum && strcasecmp(one->key, other->key) == 0;
+    return is(one, other->key, other->key_checksum);
 }
 
 /* All values, with ", " between. */
@@ -157,15 +157,15 @@ void aprmem__apr_table_overlap(apr_table_t *to, const apr_table_t *from, unsigne
 static int walk(apr_table_do_callback_fn_t *function, void *data, const table_t *table,
                 const char *key)
 {
-    sought_t what = key ? sought(key) : (sought_t){NULL, ~UINT32_C(0), 0};
+    uint32_t checksum = key ? checksum_of(key) : 0;
     int go_on = 1;
 
-    if (!(table->present & what.initial))
+    if (key && !(table->present & initial_of(key)))
         return go_on;
     for (int i = 0; go_on && i < table->list.nelts; i++) {
         const entry_t *entry = entries(table) + i;
 
-        if (entry->key && (!key || is(entry, &what)))
+        if (entry->key && (!key || is(entry, key, checksum)))
             go_on = function(data, entry->key, entry->val);
     }
     return go_on;

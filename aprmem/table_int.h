@@ -18,12 +18,6 @@ typedef struct table {
     unsigned char kind;
 } table_t;
 
-/* What is looked for. */
-typedef struct sought {
-    const char *key;
-    uint32_t initial, checksum;
-} sought_t;
-
 /* NULL: it is APR's. */
 static inline table_t *own(const apr_table_t *table)
 {
@@ -58,28 +52,22 @@ static inline uint32_t initial_of(const char *key)
     return UINT32_C(1) << (*key & 31);
 }
 
-/* As APR has it in an entry, for entries come from its tables too: four characters, with bit 5
- * cleared; what follows the end is 0. */
+/* As APR has it in an entry, for entries come from its tables too: of the first four characters,
+ * with bit 5 cleared; what follows the end is 0. */
 static inline uint32_t checksum_of(const char *key)
 {
-    uint32_t sum = 0, last = 1;
+    uint32_t a = (uint32_t)key[0];
+    uint32_t b = a != 0 ? (uint32_t)key[1] : 0;
+    uint32_t c = b != 0 ? (uint32_t)key[2] : 0;
+    uint32_t d = c != 0 ? (uint32_t)key[3] : 0;
 
-    for (int i = 0; i < 4; i++) {
-        if (last != 0)
-            last = (uint32_t)*key++;
-        sum = sum << 8 | last;
-    }
-    return sum & UINT32_C(0xdfdfdfdf);
+    return (a << 24 | b << 16 | c << 8 | d) & UINT32_C(0xdfdfdfdf);
 }
 
-static inline sought_t sought(const char *key)
+static inline bool is(const entry_t *entry, const char *key, uint32_t checksum)
 {
-    return (sought_t){key, initial_of(key), checksum_of(key)};
-}
-
-static inline bool is(const entry_t *entry, const sought_t *what)
-{
-    return entry->key_checksum == what->checksum && strcasecmp(entry->key, what->key) == 0;
+    return entry->key_checksum == checksum &&
+           (entry->key == key || strcasecmp(entry->key, key) == 0);
 }
 
 /* --- table.c --- */
