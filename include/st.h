@@ -270,6 +270,18 @@ extern void st_thread_interrupt(st_thread_t thread);
 extern void st_thread_yield(void);
 
 /**
+ * Gives way like st_thread_yield(), but to those too that become ready meanwhile: the caller, and
+ * others that did the same, go on when no other thread is ready, or when epoll is about to be
+ * visited. For what is best done in a row, such as sending. If no other thread is ready, or the
+ * last visit to epoll was a millisecond ago, it returns at once, and lets those go on next that
+ * wait in this way.
+ *
+ * @yields maybe
+ * @since 2.0
+ */
+extern void st_thread_yield_last(void);
+
+/**
  * Parks the calling state thread until st_thread_unpark(). A token left by an earlier unpark makes
  * it return 0 at once, and wins over timeout and interrupt.
  *
@@ -1259,6 +1271,16 @@ typedef struct st_stats {
  * @since 2.0
  */
 extern void st_get_stats(st_stats_t *stats);
+
+/**
+ * How often a state thread was given the calling VP (st_stats_t has the same figure). While it
+ * stays, the caller has neither waited nor given way.
+ *
+ * @return the count; 0 on a kernel thread that is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern unsigned long long st_switch_count(void);
 
 /** A turn callback; held is the time for which the scheduler did not visit epoll, us. */
 typedef void (*st_turn_cb_t)(st_utime_t held);

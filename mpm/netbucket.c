@@ -94,7 +94,7 @@ static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *si
         return APR_EOF;
     if (errno != EAGAIN)
         return errno;
-    st_fd_again(source->fd, POLLIN | POLLRDHUP);
+    stiol_saw_empty(source->fd);
     return APR_EAGAIN;
 }
 

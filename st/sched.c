@@ -31,10 +31,42 @@ static inline struct st_thread *start_next(struct st_vp *vp)
     return next;
 }
 
+/* us since the last visit to epoll after which nobody is put last any more */
+enum { LONGEST_LAST = 1000 };
+
+/* Puts those that are behind all others to the end of the run queue, or to its head. */
+static void requeue_last(struct st_vp *vp, bool to_head)
+{
+    if (vp->last_head == NULL)
+        return;
+    if (vp->runq_head == NULL) {
+        vp->runq_head = vp->last_head;
+        vp->runq_tail = vp->last_tail;
+    } else if (to_head) {
+        vp->last_tail->next = vp->runq_head;
+        vp->runq_head = vp->last_head;
+    } else {
+        vp->runq_tail->next = vp->last_head;
+        vp->runq_tail = vp->last_tail;
+    }
+    vp->queued += vp->last_count;
+    vp->last_head = vp->last_tail = NULL;
+    vp->last_count = 0;
+}
+
 /* Is there a thread that may run before epoll is visited? */
 static inline bool ready(const struct st_vp *vp)
 {
     return ST__LIKELY(vp->runq_head != NULL && vp->budget > 0);
+}
+
+static void find_ready(struct st_vp *vp)
+{
+    while (!ready(vp)) {
+        requeue_last(vp, false);
+        if (!ready(vp))
+            st__event_turn(vp);
+    }
 }
 
 /* With all that is seldom: a visit to epoll, switch callbacks, a sanitizer. */
@@ -47,8 +79,7 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
     ST__ASSERT(vp->current == me);
     if (vp->switch_out != NULL)
         vp->switch_out();
-    while (!ready(vp))
-        st__event_turn(vp);
+    find_ready(vp);
     next = start_next(vp);
     if (next != me) {
         st__asan_leave(next, &fake);
@@ -82,8 +113,7 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
     struct st_thread *next;
 
     ST__ASSERT(!vp->in_callback);
-    while (!ready(vp))
-        st__event_turn(vp);
+    find_ready(vp);
     next = start_next(vp);
     st__asan_leave(next, NULL);
     st__switch(&me->sp, next->sp);
@@ -108,6 +138,29 @@ void st_thread_yield(void)
         return;
     st__runq_push(vp, vp->current);
     st__sched(vp, vp->current);
+}
+
+void st_thread_yield_last(void)
+{
+    struct st_vp *vp = st__vp_get();
+    struct st_thread *me;
+
+    if (vp == NULL || vp->runq_head == NULL)
+        return;
+    if (st_utime() - vp->clock >= LONGEST_LAST) {
+        requeue_last(vp, true);
+        return;
+    }
+    me = vp->current;
+    me->state = ST__READY;
+    me->next = NULL;
+    if (vp->last_head == NULL)
+        vp->last_head = me;
+    else
+        vp->last_tail->next = me;
+    vp->last_tail = me;
+    vp->last_count++;
+    st__sched(vp, me);
 }
 
 #ifdef ST_SWITCH_CB

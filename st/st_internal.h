@@ -213,12 +213,15 @@ struct st_vp {
     struct st_thread *current;
     struct st_thread *runq_head, *runq_tail;
     unsigned long long queued; /* threads put into the run queue so far */
-    int budget;                /* switches left before epoll is visited again */
-    int budget_given;          /* at the last visit: the difference is not in stats.switches yet */
-    int patience;              /* the least budget: grows while visits find nothing */
-    bool always_slowly;        /* switch callbacks are set, or a sanitizer watches */
-    struct st_thread *reap;    /* has ended; its stack is freed by a later thread */
-    int *errno_place;          /* errno of this kernel thread */
+    /* st_thread_yield_last(): ready, and behind all others */
+    struct st_thread *last_head, *last_tail;
+    unsigned last_count;
+    int budget;             /* switches left before epoll is visited again */
+    int budget_given;       /* at the last visit: the difference is not in stats.switches yet */
+    int patience;           /* the least budget: grows while visits find nothing */
+    bool always_slowly;     /* switch callbacks are set, or a sanitizer watches */
+    struct st_thread *reap; /* has ended; its stack is freed by a later thread */
+    int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;
 
     st_utime_t clock;       /* when epoll_wait last returned */

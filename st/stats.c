@@ -16,5 +16,10 @@ void st_get_stats(st_stats_t *stats)
     }
     *stats = vp->stats;
     stats->switches = st__switches(vp);
-    stats->runq = st__runq_count(vp);
+    stats->runq = st__runq_count(vp) + vp->last_count;
+}
+
+unsigned long long st_switch_count(void)
+{
+    return st__vp != NULL ? st__switches(st__vp) : 0;
 }

@@ -3,6 +3,8 @@
  * Start and end of STIOL on a VP, the table of calls, what is known of each state thread, and the
  * counters. The MPM calls the public functions; everything else here is the other files'.
  */
+#include <limits.h>
+
 #include "stiol_int.h"
 
 #define DEFAULT_HELPERS   2
@@ -150,6 +152,7 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
     vp->tid = gettid();
     vp->more_for = -1;
     vp->primordial = st_thread_self();
+    vp->spared = ULLONG_MAX; /* never so far */
     return vp;
 }
 

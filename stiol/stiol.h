@@ -139,6 +139,15 @@ extern void stiol_forget_fd(int osfd);
  * further flags (O_RDWR | O_NONBLOCK), so that it need not ask. No syscall. */
 extern void stiol_note_nonblocking(int osfd);
 
+/**
+ * To be called after a recv() that STIOL does not see has said EAGAIN: tells libst, as
+ * st_fd_again() does, and lets the caller's next call say it without asking again if that is a
+ * poll() of osfd for POLLIN with timeout 0.
+ *
+ * @param osfd a stream socket
+ */
+extern void stiol_saw_empty(int osfd);
+
 /** A connection that was accepted already. */
 typedef struct stiol_connection {
     int osfd;                       /**< nonblocking */

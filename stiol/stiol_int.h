@@ -140,6 +140,12 @@ typedef struct stiol__thread {
 #endif
 } stiol__thread_t;
 
+/** A descriptor of which a state thread has seen EAGAIN, and when: see wait.c. */
+typedef struct stiol__empty {
+    int fd;
+    unsigned long long calls, switches;
+} stiol__empty_t;
+
 typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
@@ -150,6 +156,8 @@ typedef struct stiol__vp {
     stiol_counters_t counters;
     const stiol_connection_t *accepted; /* what accept() is to return, NULL: nothing */
     int more_for;                       /* socket whose writev() has MSG_MORE, -1: none */
+    stiol__empty_t empty;
+    unsigned long long spared; /* switches when a poll() last needed no system call */
     /* owner.c: recursive and error-checking mutexes that state threads own */
     stiol__owner_t *owners;
     size_t owners_size, owners_used;
@@ -222,15 +230,17 @@ extern void stiol__gave(stiol__vp_t *vp, const void *lock);
 /* --- remedies that a test switches off, to see that it fails without --- */
 
 enum {
-    STIOL_NO_YIELD = 1,    /* trap 1 */
-    STIOL_NO_ASKING = 2,   /* trap 2 */
-    STIOL_NO_OWNER = 4,    /* trap 3 */
-    STIOL_NO_POST = 8,     /* trap 4 */
-    STIOL_NO_TSD = 16,     /* trap 5: one set of values for all */
-    STIOL_NO_TSD_END = 32, /* trap 5: values are left behind */
-    STIOL_NO_FORGET = 64,  /* what was known of a closed descriptor is kept */
-    STIOL_NO_NOWAIT = 128, /* as if the kernel knew no RWF_NOWAIT */
-    STIOL_NO_TELLING = 256 /* trap 7: the MPM does not hear of kernel threads */
+    STIOL_NO_YIELD = 1,     /* trap 1 */
+    STIOL_NO_ASKING = 2,    /* trap 2 */
+    STIOL_NO_OWNER = 4,     /* trap 3 */
+    STIOL_NO_POST = 8,      /* trap 4 */
+    STIOL_NO_TSD = 16,      /* trap 5: one set of values for all */
+    STIOL_NO_TSD_END = 32,  /* trap 5: values are left behind */
+    STIOL_NO_FORGET = 64,   /* what was known of a closed descriptor is kept */
+    STIOL_NO_NOWAIT = 128,  /* as if the kernel knew no RWF_NOWAIT */
+    STIOL_NO_TELLING = 256, /* trap 7: the MPM does not hear of kernel threads */
+    STIOL_NO_SPARING = 512, /* poll() asks although recv() has just said EAGAIN */
+    STIOL_NO_ROWS = 1024    /* each writev() at once */
 };
 
 #ifdef STIOL_TESTING

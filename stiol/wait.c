@@ -195,12 +195,46 @@ static int poll_none(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
     return 0;
 }
 
+/* --- what a recv() has just said --- */
+
+/* Calls that can change what a descriptor has to say, or which one its number means. */
+static unsigned long long calls_with_descriptors(const stiol__vp_t *vp)
+{
+    return vp->counters.io.calls + vp->counters.fd.calls;
+}
+
+void stiol_saw_empty(int osfd)
+{
+    stiol__vp_t *vp = stiol__here();
+
+    st_fd_again(osfd, POLLIN | POLLRDHUP);
+    if (vp != NULL)
+        vp->empty = (stiol__empty_t){osfd, calls_with_descriptors(vp), st_switch_count()};
+}
+
+/* mod_proxy asks poll() whether a kept connection is still open after its filters have read from
+ * it and got EAGAIN: an end would have been 0, an error -1. Whatever has come since could as well
+ * come just after the poll(). Once in a slice of the VP only, so that who does both in a loop gives
+ * way. */
+static bool seen_empty(stiol__vp_t *vp, const struct pollfd *fd)
+{
+    const stiol__empty_t *empty = &vp->empty;
+
+    if (fd->fd != empty->fd || fd->events != POLLIN || empty->switches == vp->spared ||
+        empty->switches != st_switch_count() || empty->calls != calls_with_descriptors(vp))
+        return false;
+    vp->spared = empty->switches;
+    return !STIOL_OFF(STIOL_NO_SPARING);
+}
+
 int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout)
 {
     int error = errno, rc;
     st_utime_t deadline;
 
     if (timeout == 0) {
+        if (nfds == 1 && seen_empty(vp, fds))
+            return fds->revents = 0;
         stiol__yield();
         return poll(fds, nfds, 0);
     }

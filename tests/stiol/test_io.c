@@ -625,6 +625,50 @@ static void an_accepted_connection_is_passed_on(void)
     CHECK(length == sizeof(client) && seen.sin_family == AF_INET && seen.sin_port == 0);
 }
 
+/* --- sending in a row --- */
+
+static st_utime_t no_time(void)
+{
+    return 1;
+}
+
+static void *send_and_note(void *arg)
+{
+    struct iovec part = {"x", 1};
+
+    CHECK(call->writev(*(int *)arg, &part, 1) == 1);
+    note('s');
+    return NULL;
+}
+
+static void *only_note(void *arg)
+{
+    (void)arg;
+    note('n');
+    return NULL;
+}
+
+/* What two threads send goes out together, after all that was to be done before. */
+static void row_body(void)
+{
+    int fds[2];
+
+    socket_pair(fds, true);
+    spawn(send_and_note, &fds[0]);
+    spawn(only_note, NULL);
+    spawn(send_and_note, &fds[1]);
+    spawn(only_note, NULL);
+    reap();
+    _exit(strcmp(noted(), "nnss") == 0 ? 10 : strcmp(noted(), "snsn") == 0 ? 20 : 1);
+}
+
+static void answers_are_sent_in_a_row(void)
+{
+    CHECK(st_set_utime_function(no_time) == 0);
+    CHECK(without(0, row_body) == 10);
+    CHECK(without(STIOL_NO_ROWS, row_body) == 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +696,7 @@ int main(void)
         VP_TEST(connections_are_made_and_accepted),
         VP_TEST(a_full_local_listener_is_waited_for),
         VP_TEST(an_accepted_connection_is_passed_on),
+        RAW_TEST(answers_are_sent_in_a_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

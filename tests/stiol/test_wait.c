@@ -186,6 +186,88 @@ static void trap_1_every_call_gives_way(void)
     CHECK(without(0, ready_epoll_spin) == 10 && without(STIOL_NO_YIELD, ready_epoll_spin) == 20);
 }
 
+/* --- what a recv() has just said --- */
+
+/* The socket is empty, as recv() says; then a byte comes, behind STIOL's back. */
+static int poll_after_empty(void (*between)(int fd), short events)
+{
+    int fds[2];
+    short revents;
+
+    socket_pair(fds, true);
+    stiol_saw_empty(fds[0]);
+    CHECK(write(fds[1], "x", 1) == 1);
+    if (between != NULL)
+        between(fds[0]);
+    return poll_one(fds[0], events, 0, &revents);
+}
+
+static void empty_body(void)
+{
+    _exit(poll_after_empty(NULL, POLLIN) == 0 ? 10 : 20);
+}
+
+static void poll_does_not_ask_what_recv_has_just_said(void)
+{
+    CHECK(without(0, empty_body) == 10);
+    CHECK(without(STIOL_NO_SPARING, empty_body) == 20);
+}
+
+static void yields(int fd)
+{
+    (void)fd;
+    st_thread_yield();
+}
+
+static void uses_another_descriptor(int fd)
+{
+    (void)fd;
+    CHECK(call->write(-1, "x", 1) == -1);
+}
+
+static void becomes_another(int fd)
+{
+    int other[2];
+
+    socket_pair(other, true);
+    CHECK(write(other[1], "x", 1) == 1);
+    CHECK(call->dup2(other[0], fd) == fd);
+}
+
+static void asks_once(int fd)
+{
+    short revents;
+
+    CHECK(poll_one(fd, POLLIN, 0, &revents) == 0);
+}
+
+/* The answer is none of old, nor of another question. */
+static void poll_asks_when_recv_was_not_just_before(void)
+{
+    CHECK(poll_after_empty(yields, POLLIN) == 1);
+    CHECK(poll_after_empty(uses_another_descriptor, POLLIN) == 1);
+    CHECK(poll_after_empty(becomes_another, POLLIN) == 1);
+    CHECK(poll_after_empty(NULL, POLLIN | POLLOUT) == 1);
+    st_thread_yield();
+    CHECK(poll_after_empty(asks_once, POLLIN) == 1);
+}
+
+/* As in a loop of recv() and poll(): the other thread gets its turn. */
+static void who_sees_nothing_again_and_again_gives_way(void)
+{
+    int fds[2], ticks = 0;
+    short revents;
+
+    socket_pair(fds, true);
+    spawn(ticker, &ticks);
+    for (int i = 0; i < 100; i++) {
+        stiol_saw_empty(fds[0]);
+        CHECK(poll_one(fds[0], POLLIN, 0, &revents) == 0);
+    }
+    CHECK(ticks >= 49);
+    stop_ticking = true;
+}
+
 static void poll_waits_for_several(void)
 {
     int a[2], b[2];
@@ -552,6 +634,9 @@ int main(void)
         RAW_TEST(trap_2_poll_asks_the_kernel_before_it_parks),
         VP_TEST(trap_2_poll_needs_no_eagain_before_it),
         RAW_TEST(trap_1_every_call_gives_way),
+        RAW_TEST(poll_does_not_ask_what_recv_has_just_said),
+        VP_TEST(poll_asks_when_recv_was_not_just_before),
+        VP_TEST(who_sees_nothing_again_and_again_gives_way),
         VP_TEST(poll_waits_for_several),
         VP_TEST(poll_waits_for_very_many),
         VP_TEST(poll_of_unusual_events_gives_way_too),

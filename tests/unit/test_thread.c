@@ -265,6 +265,72 @@ static void yield_alone_returns(void)
         st_thread_yield();
 }
 
+static void *go_last_and_note(void *arg)
+{
+    st_thread_yield_last();
+    return note(arg);
+}
+
+static void *create_and_note(void *arg)
+{
+    st_thread_create(note, "n", 0, 0);
+    return note(arg);
+}
+
+/* Also behind a thread that is not there yet. */
+static void yield_last_goes_behind_all_others(void)
+{
+    st_thread_create(go_last_and_note, "1", 0, 0);
+    st_thread_create(go_last_and_note, "2", 0, 0);
+    st_thread_create(create_and_note, "a", 0, 0);
+    st_thread_create(note, "b", 0, 0);
+    unit_settle();
+    assert_string_equal(trace, "abn12");
+}
+
+/* One that is ready again and again does not keep them for ever: before epoll is visited it is
+ * their turn. */
+static void yield_last_is_not_for_ever(void)
+{
+    st_thread_create(go_last_and_note, "1", 0, 0);
+    for (int i = 0; i < 10000 && trace[0] == '\0'; i++)
+        st_thread_yield();
+    assert_string_equal(trace, "1");
+}
+
+static void *pass_a_millisecond_and_note(void *arg)
+{
+    unit_clock += 1000;
+    return go_last_and_note(arg);
+}
+
+/* Who is last waits for as long as one of the others computes, not for all of them. */
+static void yield_last_is_bounded(void)
+{
+    st_stats_t stats;
+
+    st_thread_create(go_last_and_note, "1", 0, 0);
+    st_thread_create(go_last_and_note, "2", 0, 0);
+    st_thread_create(pass_a_millisecond_and_note, "m", 0, 0);
+    st_thread_create(note, "a", 0, 0);
+    st_get_stats(&stats);
+    assert_int_equal(stats.runq, 4);
+    unit_settle();
+    assert_string_equal(trace, "m12a");
+}
+
+static void yield_last_alone_returns(void)
+{
+    st_stats_t before, after;
+
+    st_get_stats(&before);
+    for (int i = 0; i < 1000; i++)
+        st_thread_yield_last();
+    st_get_stats(&after);
+    assert_int_equal(after.switches, before.switches);
+    assert_int_equal(st_switch_count(), after.switches);
+}
+
 /* A thread that only yields must not keep the others from their I/O. */
 static void *read_byte(void *arg)
 {
@@ -308,6 +374,10 @@ int main(void)
         UNIT(a_switch_keeps_rounding_modes),
         UNIT(yield_takes_turns),
         UNIT(yield_alone_returns),
+        UNIT_VIRTUAL(yield_last_goes_behind_all_others),
+        UNIT_VIRTUAL(yield_last_is_not_for_ever),
+        UNIT_VIRTUAL(yield_last_is_bounded),
+        UNIT(yield_last_alone_returns),
         UNIT(yield_polls_io),
 #endif
     };
