@@ -21,12 +21,13 @@ from servers import KINDS, PREFORK_LIMIT, Need, sizes  # noqa: E402
 MACHINE = {"cpu": "A <CPU> & more", "cpus": 2, "memory": "4 GB", "kernel": "Linux 6.1 x86_64",
            "system": "Debian", "versions": {"wrk": "4.1"}}
 FIGURES = ("requests/s", "CPU us/request", "p50 us", "p99 us", "client CPUs", "failed")
+DOWNLOAD = ("CPU s/GB", "GB/s", "failed")
 SPECIAL = {
     "slow": ("p50 ms", "p99 ms", "PSS bytes/request", "kernel threads", "connections",
              "in flight", "failed"),
     "hanging": ("p99 us alone", "p99 us beside", "p99 beside/alone", "failed"),
     "idle": ("PSS bytes/connection", "connections", "failed"),
-    "download": ("CPU s/GB", "GB/s", "failed"),
+    "download": DOWNLOAD, "download-sendfile": DOWNLOAD,
     **{f"curve-{count}": ("requests/s", "PSS MB", "p99 us", "failed") for count in CURVE},
 }
 

@@ -4,11 +4,13 @@
 import re
 
 import pytest
+from harness import wait_for
 from harness.strace import NotPermitted, Trace
 
 pytestmark = pytest.mark.stm_only
 
 COUNT = 10
+PAGE = "/?asked"
 CLOSE = ["Connection: close"]
 
 
@@ -25,12 +27,19 @@ def traced(server, calls, ask):
     return trace.splitlines()
 
 
-def ask_each_on_a_new_connection(server, path="/"):
-    """COUNT requests whose connections end with them."""
+def asked(server):
+    """Requests of ask_each_on_a_new_connection() that are logged."""
+    return sum(PAGE in line for line in server.access_log())
+
+
+def ask_each_on_a_new_connection(server):
+    """COUNT requests whose connections end with them, until all are logged."""
+    before = asked(server)
     for _ in range(COUNT):
         with server.connect() as conn:
-            assert conn.get(path, headers=CLOSE).status == 200
+            assert conn.get(PAGE, headers=CLOSE).status == 200
             assert conn.ended()
+    wait_for(lambda: asked(server) == before + COUNT, "the last line of the log")
 
 
 def endings(lines):
@@ -58,7 +67,7 @@ def test_a_new_connection_is_read_from_once(serve):
     ask_each_on_a_new_connection(server)
     lines = traced(server, "accept4,recvfrom,recvmsg,read",
                    lambda: ask_each_on_a_new_connection(server))
-    requests = [line for line in lines if '"GET / HTTP' in line]
+    requests = [line for line in lines if f'"GET {PAGE} HTTP' in line]
     assert len(requests) == COUNT, lines
     assert not any("MSG_PEEK" in line for line in lines), lines
 
