@@ -23,7 +23,7 @@ ROWS = [
     ("tls", "CPU us/request", "TLS 1.3, 10 KB: CPU µs a request"),
     ("http2", "CPU us/request", "HTTP/2: CPU µs a request"),
     ("proxy", "CPU us/request", "reverse proxy: CPU µs a request"),
-    ("slow", "answered", "5,000 requests to a backend that takes 1 s: answered"),
+    ("slow", "in flight", "5,000 requests to a backend that takes 1 s: in progress at once"),
     ("slow", "kernel threads", "the same: kernel threads"),
     ("slow", "PSS bytes/request", "the same: bytes of memory a request"),
     ("idle", "PSS bytes/connection", "10,000 idle connections: bytes each"),
