@@ -3,9 +3,7 @@
 
 import re
 
-from harness.strace import NotPermitted, Trace
-
-__all__ = ["NotPermitted", "Trace", "document_root", "find", "opened"]
+from harness.strace import Trace
 
 
 def opened(trace):

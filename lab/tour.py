@@ -21,6 +21,7 @@ import mpms
 from clients import Kept
 from harness import BUILD, places, procs, wait_for
 from harness.scoreboard import STMSTAT
+from harness.strace import NotPermitted
 from watch import Watch
 
 CONNECTIONS = 100
@@ -189,7 +190,7 @@ def strace(script, server):
     script.head("Where is the document root?")
     try:
         command, trace = docroot.find(server, server.root / "strace.out")
-    except docroot.NotPermitted as reason:
+    except NotPermitted as reason:
         script.say(f"strace may not attach here: {reason}")
         return
     script.show(" ".join(command), "\n".join(

@@ -20,17 +20,10 @@
 #define TURN_EACH 500
 #define BATCH     64
 
-static stm_share_vp_t *my_line(void)
-{
-    stm_share_vp_t *mine = &stm.retained->share->vp[stm.vp.ordinal];
-
-    return mine->pid == stm.vp.pid ? mine : NULL; /* a successor has it */
-}
-
 /** The VP waits for something to do, or has waited. */
 void stm_balance_asleep(int asleep)
 {
-    stm_share_vp_t *mine = my_line();
+    stm_share_vp_t *mine = stm_share_mine();
 
     if (mine)
         mine->asleep = asleep;
@@ -39,7 +32,7 @@ void stm_balance_asleep(int asleep)
 void stm_balance_publish(void)
 {
     STM_ENTER();
-    stm_share_vp_t *mine = my_line();
+    stm_share_vp_t *mine = stm_share_mine();
 
     if (!mine)
         return;

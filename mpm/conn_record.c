@@ -22,7 +22,7 @@ static void publish_to_httpd(void)
     const int *count = stm.vp.state_count;
     process_score *score;
 
-    if (stm.retained->share->vp[stm.vp.ordinal].pid != stm.vp.pid)
+    if (!stm_share_mine())
         return; /* a successor has our place */
     score = ap_get_scoreboard_process(stm.vp.ordinal);
     score->connections = (apr_uint32_t)stm.vp.conn_count;

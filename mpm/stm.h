@@ -302,6 +302,14 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
+/** This VP's line of what the VPs share. NULL: a successor has it. */
+static inline stm_share_vp_t *stm_share_mine(void)
+{
+    stm_share_vp_t *line = &stm.retained->share->vp[stm.vp.ordinal];
+
+    return line->pid == stm.vp.pid ? line : NULL;
+}
+
 /* stm.c */
 void stm_trace(const char *function);
 

@@ -238,11 +238,12 @@ static void start_serving(int control)
 static void no_more_connections(void)
 {
     stm_vp_t *vp = &stm.vp;
+    stm_share_vp_t *line = stm_share_mine();
 
     stm.retained->mpm->mpm_state =
         AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
-    if (my_line()->pid == vp->pid) {
-        my_line()->accepting = 0;
+    if (line) {
+        line->accepting = 0;
         ap_get_scoreboard_process(vp->ordinal)->quiescing = 1;
     }
     stm_listeners_close();

@@ -326,14 +326,11 @@ static void tell_sleep(struct st_vp *vp, int asleep)
     vp->in_callback = true;
     vp->sleep_cb(asleep);
     vp->in_callback = false;
-    vp->told_asleep = asleep;
 }
 
 /* Tells posters that they have to write to the eventfd. Returns the delay, 0 if one came first. */
 static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
 {
-    if (delay == 0)
-        return 0;
     if (vp->sleep_cb != NULL)
         tell_sleep(vp, 1);
     atomic_store(&vp->asleep, 1);
@@ -343,7 +340,7 @@ static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
 static void wake_up(struct st_vp *vp)
 {
     atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
-    if (vp->told_asleep && vp->sleep_cb != NULL)
+    if (vp->sleep_cb != NULL)
         tell_sleep(vp, 0);
 }
 
@@ -382,23 +379,26 @@ static void set_budget(struct st_vp *vp, st_utime_t held, int events)
 
 void st__event_turn(struct st_vp *vp)
 {
-    bool idle = vp->runq_head == NULL;
+    bool idle = vp->runq_head == NULL, sleeps = false;
     st_utime_t delay = 0, left = 0, now, held;
     int count;
 
     st__reap(vp);
     if (idle) {
         left = st_utime();
-        delay = fall_asleep(vp, st__timer_delay(vp, left));
+        delay = st__timer_delay(vp, left);
+        sleeps = delay != 0;
+        if (sleeps)
+            delay = fall_asleep(vp, delay);
     }
     count = wait_events(vp, delay);
-    if (idle)
-        wake_up(vp);
     if (count < 0) {
         if (errno != EINTR)
             st__fatal("epoll_wait failed: was the epoll descriptor closed?");
         count = 0;
     }
+    if (sleeps)
+        wake_up(vp);
     now = st_utime();
     /* A visit that does not wait is short: no second reading of the clock for it. */
     held = since(vp, idle ? left : now);

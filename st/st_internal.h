@@ -233,7 +233,6 @@ struct st_vp {
     struct st__stack_pool stacks;
     st_turn_cb_t turn_cb;
     st_sleep_cb_t sleep_cb;
-    int told_asleep;  /* what it was called with last */
     bool in_callback; /* the scheduler calls out: nothing may yield */
 
     struct st_thread primordial;

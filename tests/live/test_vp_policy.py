@@ -31,6 +31,12 @@ def sockets_at_rest(server):
     return {pid: sockets(pid) for pid in server.children()}
 
 
+def wait_until_all_wait(vps):
+    """Until none of them runs. One that the machine keeps from running is not in epoll_wait(): the
+    others come before it, and take its share."""
+    wait_for(lambda: all(procs.stat(pid).state == "S" for pid in vps), "VPs that wait")
+
+
 # --- VPConnections and ThreadConnections ---------------------------------------------------------
 
 def test_a_vp_leaves_after_its_connections(serve):
@@ -90,8 +96,7 @@ def test_no_vp_holds_more_than_its_share(serve, processes):
     before = sockets_at_rest(server)
     with Conns(server.port) as conns:
         for count in range(200, 2001, 200):
-            # One that the machine keeps from running cannot take its share.
-            wait_for(lambda: all(procs.stat(pid).state == "S" for pid in before), "VPs that wait")
+            wait_until_all_wait(before)
             assert conns.open(200).open == count
         held = {pid: sockets(pid) - count for pid, count in before.items()}
         assert sum(held.values()) >= 2000
@@ -105,8 +110,7 @@ def test_few_connections_are_shared_too(serve):
     held, shares = [], Counter()
     try:
         for _ in range(12):
-            # One that the machine keeps from running is not in epoll_wait(): the others come first.
-            wait_for(lambda: all(procs.stat(pid).state == "S" for pid in vps), "VPs that wait")
+            wait_until_all_wait(vps)
             held.append(server.connect())
             shares[owner(held[-1])] += 1
     finally:

@@ -635,7 +635,6 @@ static void epoll_wait_may_be_interrupted(void)
     end();
 }
 
-/* An old kernel, or a filter that forbids what it does not know: the older call serves. */
 struct wakeup {
     st_remote_t remote; /* first: unpark() casts back */
     st_thread_t sleeper;
@@ -670,6 +669,7 @@ static void sleep_with_a_failing_wait(int error)
     assert_ok(pthread_join(kernel_thread, NULL));
 }
 
+/* An old kernel, or a filter that forbids what it does not know: the older call serves. */
 static void epoll_pwait2_may_be_missing(void)
 {
     static const int errors[] = {ENOSYS, EPERM};

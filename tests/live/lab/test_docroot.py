@@ -3,12 +3,13 @@
 
 import docroot
 import pytest
+from harness.strace import NotPermitted, Trace
 
 
 def test_document_root(each_mpm):
     try:
         command, trace = docroot.find(each_mpm, each_mpm.root / "strace.out")
-    except docroot.NotPermitted as reason:
+    except NotPermitted as reason:
         pytest.skip(f"processes may not be traced on this machine: {reason}")
     assert f"-p {','.join(map(str, each_mpm.children()))}" in " ".join(command)
     assert docroot.document_root(trace) == str(each_mpm.root / "htdocs")
@@ -31,5 +32,5 @@ def test_what_strace_prints_is_understood():
 
 def test_a_process_that_may_not_be_traced(tmp_path):
     """Process 1's parent, the kernel, is nobody's to trace: no such process to attach to."""
-    with pytest.raises((docroot.NotPermitted, AssertionError)):
-        docroot.Trace([2 ** 22 - 1], tmp_path / "trace", "openat")
+    with pytest.raises((NotPermitted, AssertionError)):
+        Trace([2 ** 22 - 1], tmp_path / "trace", "openat")
