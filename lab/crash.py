@@ -79,8 +79,9 @@ def crash(server, count, settle=lambda: None):
         os.kill(outcome.victim, signal.SIGSEGV)
         start = time.monotonic()
         outcome.first_answer = seconds_until(lambda: answers(server), start)
-        # Who lost a connection comes again, and others come, so that spare threads do not do.
-        with Kept("127.0.0.1", server.port, held[outcome.victim]), \
+        # Who lost a connection comes again, and others come, so that spare threads do not do. One
+        # of them stays away: the new process may get all that come, and needs a thread to answer.
+        with Kept("127.0.0.1", server.port, max(1, held[outcome.victim] - 1)), \
                 Load(server.port, VISITORS, keep=False, gap_ms=VISITORS_GAP_MS):
             outcome.replaced = seconds_until(lambda: set(server.children()) - before, start)
             outcome.serves = seconds_until(lambda: serving(server) - before, start)
