@@ -181,6 +181,7 @@ struct st_netfd {
 
 struct st__stack {
     struct st__slab *slab;
+    struct st_thread *thread; /* whose stack it is, or NULL */
     struct st__stack *next; /* in its slab's list of free ones or its class's of cached ones */
     struct st__stack *prev; /* cached only */
     struct st__stack *newer, *older; /* cached only: by age, of all classes */
@@ -197,6 +198,8 @@ struct st__stack_pool {
     struct st__stack *sampled;         /* the last one that st_sample_stacks() looked at, or NULL */
     size_t in_use, cached, peak, bytes_reserved, deepest;
     size_t max_cached;
+    size_t page;       /* the system's, bytes */
+    size_t slab_bytes; /* the most that a slab of several stacks may take */
     bool guard_install;
     bool census;
     bool randomize;

@@ -27,6 +27,7 @@ static struct st_thread *place_thread(struct st_vp *vp, struct st__stack *stack)
     thread = (struct st_thread *)top;
     st__thread_init(thread);
     thread->stack = stack;
+    stack->thread = thread;
     thread->sp = st__switch_frame(thread, thread);
 #if ST__ASAN
     thread->asan_bottom = base;

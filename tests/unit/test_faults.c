@@ -81,11 +81,11 @@ static void create_one(void)
 
 static void creation_fails_cleanly(void)
 {
-    static const enum st__fault kinds[] = {ST_FAULT_MALLOC, ST_FAULT_MMAP, ST_FAULT_GUARD};
+    static const enum st__fault kinds[] = {ST_FAULT_MALLOC, ST_FAULT_GUARD};
     st_stack_stats_t stacks;
     st_stats_t stats;
 
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 2; i++)
         for (int n = 1;; n++) {
             st_thread_t thread;
 
@@ -106,6 +106,31 @@ static void creation_fails_cleanly(void)
             assert_int_equal(stats.threads, 1);
         }
     st__fault_reset();
+    create_one();
+}
+
+/* A slab that the system refuses is tried again with fewer stacks; without room for a single one
+ * there is no thread. */
+static void slabs_get_smaller_before_creation_fails(void)
+{
+    st_stack_stats_t whole, less;
+
+    fail_next(ST_FAULT_MMAP, 0);
+    st_set_stack_cache(0);
+    st_thread_t thread = st_thread_create(nothing, NULL, 1, 0);
+    assert_non_null(thread);
+    assert_int_equal(st__fault_countdown[ST_FAULT_MMAP], 0);
+    st_get_stack_stats(&less);
+    assert_ok(st_thread_join(thread, NULL)); /* and the slab goes */
+    thread = st_thread_create(nothing, NULL, 1, 0);
+    assert_non_null(thread);
+    st_get_stack_stats(&whole);
+    assert_int_equal(less.bytes_reserved * 2, whole.bytes_reserved);
+    assert_ok(st_thread_join(thread, NULL));
+    fail_next(ST_FAULT_MMAP, 0);
+    assert_null_errno(st_thread_create(nothing, NULL, 1, 1 << 30), ENOMEM); /* one a slab */
+    st_get_stack_stats(&less);
+    assert_int_equal(less.bytes_reserved, 0);
     create_one();
 }
 
@@ -855,6 +880,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         UNIT_RAW(init_fails_cleanly),
         UNIT(creation_fails_cleanly),
+        UNIT(slabs_get_smaller_before_creation_fails),
         UNIT_RAW(a_guard_that_fails_is_an_error),
         UNIT(waiting_needs_no_memory),
         UNIT(constructors_fail_with_enomem),

@@ -5,9 +5,11 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
-#include "st_faults.h"
+#include "st_internal.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ADDRESS_SANITIZER 1 /* reports the overflow itself, before the guard is hit */
@@ -125,6 +127,63 @@ static void overflow_told_mprotect(void)
     run_over();
 }
 
+/* --- frames larger than what is left of the stack --------------------------------------------- */
+
+static volatile size_t frame_size;
+
+/* Its frame is never written to but at its far end: what a compiler does that does not probe. */
+static __attribute__((noinline)) int large_frame(void)
+{
+    volatile char here;
+    volatile char *far_end = &here - frame_size;
+
+    __asm__("" : "+r"(far_end));
+    *far_end = 'S';
+    return *far_end;
+}
+
+/* Leaves 4 to 8 KB of the stack. */
+static __attribute__((noinline)) int to_the_bottom(const char *base)
+{
+    volatile char frame[1024];
+
+    frame[0] = 0;
+    if ((const char *)__builtin_frame_address(0) - base > 8192)
+        return to_the_bottom(base) + frame[0];
+    return large_frame() + frame[0];
+}
+
+static void *overflow_by_a_frame(void *arg)
+{
+    *(volatile int *)arg = to_the_bottom(st__stack_base(st_thread_self()->stack));
+    return NULL;
+}
+
+static void jump(int mprotect_guards)
+{
+    static int sink;
+    st_thread_t victim;
+
+    catch_segv();
+    init_with(mprotect_guards);
+    for (int i = 0; i < 8; i++)
+        neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
+    unit_settle();
+    victim = st_thread_create(overflow_by_a_frame, &sink, 1, SMALL);
+    st_thread_join(victim, NULL);
+    _exit(2); /* it found memory to write to */
+}
+
+static void jump_default(void)
+{
+    jump(0);
+}
+
+static void jump_mprotect(void)
+{
+    jump(1);
+}
+
 static void need_real_guards(void)
 {
     if (ADDRESS_SANITIZER || unit_valgrind())
@@ -156,6 +215,58 @@ static void a_handler_learns_that_it_was_an_overflow(void)
     need_real_guards();
     assert_int_equal(unit_child(overflow_told_default), 0);
     assert_int_equal(unit_child(overflow_told_mprotect), 0);
+}
+
+/* However large, up to 1 MB: it ends in the guard, and the handler knows what that was. */
+static void no_frame_jumps_over_a_guard(void)
+{
+    static const size_t kilobytes[] = {8, 33, 65, 112, 300, 513, 900, 1010};
+
+    need_real_guards();
+    for (size_t i = 0; i < sizeof(kilobytes) / sizeof(*kilobytes); i++) {
+        frame_size = kilobytes[i] * 1024;
+        assert_int_equal(unit_child(jump_default), 0);
+        assert_int_equal(unit_child(jump_mprotect), 0);
+    }
+}
+
+enum { REACH = 1024 * 1024 };
+
+/* That each page below a stack refuses to be written, as far down as a frame reaches. */
+static void assert_nothing_in_reach(st_thread_t thread)
+{
+    const char *base = st__stack_base(thread->stack);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    for (size_t below = page; below <= REACH; below += page) {
+        assert_fails(uname((void *)(uintptr_t)(base - below)), EFAULT);
+        assert_int_not_equal(st_stack_overflow_at(base - below), 0);
+    }
+    assert_int_equal(st_stack_overflow_at(base), 0);
+}
+
+/* Of every size and in every slab. */
+static void nothing_lies_within_reach_below(void)
+{
+    static const int sizes[] = {SMALL, 65536, 262144, 1 << 20, 3 << 20, 8 << 20, 40 << 20};
+    enum { SIZES = 7, EACH = 12 };
+    st_thread_t threads[SIZES][EACH];
+
+    need_real_guards();
+    for (int i = 0; i < EACH; i++)
+        for (int size = 0; size < SIZES; size++)
+            threads[size][i] = st_thread_create(stand_by, NULL, 1, sizes[size]);
+    unit_settle();
+    for (int size = 0; size < SIZES; size++)
+        for (int i = 0; i < EACH; i++) {
+            assert_nothing_in_reach(threads[size][i]);
+            assert_true(st__stack_size(threads[size][i]->stack) >= (size_t)sizes[size]);
+        }
+    for (int size = 0; size < SIZES; size++)
+        for (int i = 0; i < EACH; i++) {
+            st_thread_interrupt(threads[size][i]);
+            assert_ok(st_thread_join(threads[size][i], NULL));
+        }
 }
 
 /* The stack of the one that overflows lies between those of others; a stack that is nearly full
@@ -304,6 +415,157 @@ static void free_stacks_give_their_pages_back(void)
     after = resident();
     assert_true(with - before > COUNT * 190000UL);
     assert_true(after - before < COUNT * 20000UL);
+}
+
+/* --- stacks as large as those of kernel threads ------------------------------------------------
+ */
+
+enum { LARGE = 8 << 20 };
+
+/* A figure of /proc/self/status, bytes. */
+static size_t status_bytes(const char *name)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[256];
+    size_t kilobytes = 0;
+
+    assert_non_null(status);
+    while (fgets(line, sizeof(line), status))
+        if (strncmp(line, name, strlen(name)) == 0)
+            kilobytes = strtoul(line + strlen(name), NULL, 10);
+    fclose(status);
+    return kilobytes * 1024;
+}
+
+/* One page of page tables for each: for its top, and for the guard above it, too. */
+static void a_large_stack_costs_one_page_table(void)
+{
+    enum { COUNT = 512 };
+    st_thread_t threads[COUNT];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), tables, resident_bytes;
+
+    need_real_guards();
+    tables = status_bytes("VmPTE:");
+    resident_bytes = resident();
+    for (int i = 0; i < COUNT; i++)
+        assert_non_null(threads[i] = st_thread_create(nothing, NULL, 1, LARGE));
+    assert_true(status_bytes("VmPTE:") - tables < COUNT * page * 9 / 8);
+    assert_true(resident() - resident_bytes < COUNT * page * 9 / 8);
+    for (int i = 0; i < COUNT; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+}
+
+static __attribute__((noinline)) size_t deep(const char *until)
+{
+    volatile char frame[4000];
+
+    frame[0] = 1;
+    if ((const char *)__builtin_frame_address(0) <= until)
+        return 1;
+    return deep(until) + (size_t)frame[0];
+}
+
+/* All but the last 64 KB; and then waits, high up again. */
+static void *dive(void *arg)
+{
+    const char *top = __builtin_frame_address(0);
+
+    *(size_t *)arg = deep(top - LARGE + 65536);
+    st_usleep(ST_UTIME_NO_TIMEOUT);
+    return NULL;
+}
+
+/* What one deep recursion has touched goes back, of a thread that goes on as of a stack that is
+ * cached, and the high-water mark keeps it. */
+static void a_deep_recursion_is_stood_and_given_back(void)
+{
+    enum { COUNT = 4 };
+    st_thread_t threads[COUNT];
+    size_t levels = 0, before = resident();
+
+    if (ADDRESS_SANITIZER || unit_valgrind())
+        unit_skip("resident memory is the sanitizer's or Valgrind's");
+    for (int i = 0; i < COUNT; i++)
+        threads[i] = st_thread_create(dive, &levels, 1, LARGE);
+    unit_settle();
+    assert_true(levels > LARGE / 8192);
+    assert_true(resident() - before > COUNT * (size_t)(LARGE - 2 * 65536));
+    assert_true(st_sample_stacks(-1) >= LARGE - 65536);
+    assert_true(resident() - before < COUNT * 400000UL);
+    for (int i = 0; i < COUNT; i++) {
+        st_thread_interrupt(threads[i]);
+        assert_ok(st_thread_join(threads[i], NULL));
+    }
+    threads[0] = st_thread_create(dive, &levels, 1, LARGE);
+    st_thread_yield();
+    st_thread_interrupt(threads[0]);
+    assert_ok(st_thread_join(threads[0], NULL));
+    assert_true(resident() - before > LARGE - 2 * 65536);
+    assert_true(st_sample_stacks(-1) >= LARGE - 65536);
+    assert_true(resident() - before < COUNT * 400000UL);
+}
+
+/* What a thread still needs stays, however deep it waits; and so does the stack of the one that
+ * asks. */
+static __attribute__((noinline)) void wait_deep(int levels)
+{
+    volatile char frame[20000];
+
+    memset((void *)(uintptr_t)frame, levels, sizeof(frame));
+    if (levels > 0)
+        wait_deep(levels - 1);
+    else
+        st_usleep(ST_UTIME_NO_TIMEOUT);
+    st_sample_stacks(-1);
+    for (size_t i = 0; i < sizeof(frame); i += 100)
+        if (frame[i] != levels)
+            abort();
+}
+
+static void *wait_deep_down(void *arg)
+{
+    wait_deep(100);
+    return arg;
+}
+
+static void pages_in_use_stay(void)
+{
+    st_thread_t threads[3];
+
+    for (int i = 0; i < 3; i++)
+        threads[i] = st_thread_create(wait_deep_down, NULL, 1, LARGE);
+    unit_settle();
+    for (int i = 0; i < 3; i++) {
+        st_sample_stacks(-1);
+        st_thread_interrupt(threads[i]);
+        assert_ok(st_thread_join(threads[i], NULL));
+    }
+}
+
+/* A limit of address space ends in an error, leaves room for other things, and what has ended makes
+ * room for others. */
+static void a_limit_of_address_space_is_an_error(void)
+{
+    const size_t limit = (size_t)1 << 30;
+    struct rlimit least = {limit, limit};
+    st_thread_t threads[200];
+    int n = 0;
+
+    if (ADDRESS_SANITIZER || unit_valgrind())
+        unit_skip("a sanitizer or Valgrind needs more");
+    assert_ok(setrlimit(RLIMIT_AS, &least));
+    assert_ok(st_init());
+    assert_non_null(threads[n++] = st_thread_create(nothing, NULL, 1, LARGE));
+    assert_true(stats_now().bytes_reserved <= limit / 32);
+    for (; n < 200; n++)
+        if ((threads[n] = st_thread_create(nothing, NULL, 1, LARGE)) == NULL)
+            break;
+    assert_int_equal(errno, ENOMEM);
+    assert_true(n > 64 && n < 128);
+    for (int i = 0; i < n; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+    assert_ok(st_thread_join(st_thread_create(nothing, NULL, 1, LARGE), NULL));
+    assert_ok(st_destroy());
 }
 
 /* Some of many end and their stacks are not cached: the next ones take their places. */
@@ -489,10 +751,16 @@ int main(void)
         UNIT_RAW(an_overflow_is_a_fault),
         UNIT_RAW(an_overflow_is_a_fault_with_mprotect),
         UNIT_RAW(a_handler_learns_that_it_was_an_overflow),
+        UNIT_RAW(no_frame_jumps_over_a_guard),
+        UNIT(nothing_lies_within_reach_below),
         UNIT(neighbours_are_left_alone),
         UNIT(a_stack_is_recycled_last_in_first_out),
         UNIT(the_cache_is_bounded),
         UNIT(free_stacks_give_their_pages_back),
+        UNIT(a_large_stack_costs_one_page_table),
+        UNIT(a_deep_recursion_is_stood_and_given_back),
+        UNIT(pages_in_use_stay),
+        UNIT_RAW(a_limit_of_address_space_is_an_error),
         UNIT(freed_places_are_taken_again),
         UNIT(unused_slabs_are_unmapped),
         UNIT(the_census_knows_the_depth),

@@ -12,7 +12,7 @@
 UNIT_DIR      := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
-UNIT_BEYOND_19 := destroy faults fdwait fork many park remote reuse stack stats timer watch
+UNIT_BEYOND_19 := bigpages destroy faults fdwait fork many park remote reuse stack stats timer watch
 UNIT_FAULTS    := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
 
 unit_programs = $(addprefix $(1)/test_,$(2))
@@ -34,6 +34,11 @@ $(UNIT_DIR)/%.o: tests/unit/%.c $(BUILD)/flags
 
 $(UNIT_DIR)/test_%: $(UNIT_DIR)/test_%.o $(UNIT_DIR)/unit.o $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+
+# A kernel with larger pages is told by these functions.
+comma := ,
+$(UNIT_DIR)/test_bigpages: UNIT_LIBS += \
+    $(addprefix -Wl$(comma)--wrap=,mprotect madvise mincore sysconf mmap munmap)
 
 $(UNIT_DIR)/test19_%: tests/unit/test_%.c tests/unit/unit.c tests/unit/unit.h
 	@mkdir -p $(@D)

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where stacks lie: slabs of guarded stacks of one size, laid out so that no plausible frame
+ * reaches from one stack into another, and so that page tables stay small. Called by stack.c. See
+ * docs/internals/stacks.md.
+ */
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "slab.h"
+
+enum {
+    /* No frame up to this size jumps over it; a thread that allocates more than this on its stack
+     * at once would overflow event's stacks, too. */
+    GUARD_SIZE = 1024 * 1024,
+    FIRST_SLAB = 8, /* stacks; each further slab of a class has twice as many */
+    LARGEST_SLAB = 64,
+    MAX_SLAB_BYTES = 1024 * 1024 * 1024,
+    LIMIT_SHARE = 64, /* of a limit of address space, one slab takes at most one part in so many */
+    COLOURED = 960 * 1024, /* tops of stacks are spread over so many bytes, within one span */
+    COLOUR_STEP = 7,
+    TABLE_ENTRY = 8, /* bytes of a page table's entry */
+};
+
+int st__force_mprotect_guards;
+
+static inline size_t stride(const struct st__stack_class *class)
+{
+    return class->size + class->guard;
+}
+
+char *st__stack_base(const struct st__stack *stack)
+{
+    const struct st__slab *slab = stack->slab;
+
+    return slab->memory + (size_t)(stack - slab->stacks) * stride(slab->class) + slab->class->guard;
+}
+
+/* Where large stacks' tops had all the same place in their span (see below), they would share the
+ * same few sets of the TLB, and their page tables' entries the same few sets of the cache. So some
+ * pages are left out above each. */
+static size_t colour(const struct st__stack *stack)
+{
+    const struct st__stack_class *class = stack->slab->class;
+    size_t number = (uintptr_t)st__stack_base(stack) / stride(class);
+
+    return class->align == 0 ? 0 : number * COLOUR_STEP % (COLOURED / class->page) * class->page;
+}
+
+size_t st__stack_size(const struct st__stack *stack)
+{
+    return stack->slab->class->size - colour(stack);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Guards
+ * ---------------------------------------------------------------------------------------------- */
+
+/* An emulator may take the advice and ignore it: only a page that refuses a write is guarded. */
+static bool guard_works(void *page, size_t size)
+{
+    return madvise(page, size, MADV_GUARD_INSTALL) == 0 && uname(page) < 0 && errno == EFAULT;
+}
+
+static bool probe_guard_install(size_t page)
+{
+    int error = errno;
+    bool works;
+    void *place;
+
+    place = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (place == MAP_FAILED)
+        return false;
+    works = guard_works(place, page);
+    munmap(place, page);
+    errno = error;
+    return works;
+}
+
+int st__slab_guard(struct st_vp *vp, struct st__stack *stack)
+{
+    size_t size = stack->slab->class->guard;
+    char *place = st__stack_base(stack) - size;
+    int result;
+
+    if (stack->guarded)
+        return 0;
+    do
+        result = vp->stacks.guard_install ? st__sys_guard(place, size)
+                                          : st__sys_mprotect(place, size, PROT_NONE);
+    while (result < 0 && errno == EINTR);
+    if (result < 0)
+        return st__fail(ENOMEM);
+    stack->guarded = true;
+    st__valgrind_register(stack);
+    return 0;
+}
+
+size_t st_stack_overflow_at(const void *addr)
+{
+    const struct st_vp *vp = st__vp;
+    uintptr_t at = (uintptr_t)addr;
+
+    if (vp == NULL)
+        return 0;
+    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next) {
+            uintptr_t start = (uintptr_t)slab->memory;
+
+            if (at >= start && at - start < slab->count * stride(class))
+                return (at - start) % stride(class) < class->guard ? class->wanted : 0;
+        }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Layout
+ * ---------------------------------------------------------------------------------------------- */
+
+static size_t round_up(size_t size, size_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+/* One page of page tables maps `span` bytes: 2 MB where a page has 4 KB. A stack that together with
+ * its guard is as large as that costs one such page at least, for its top; and not a second one for
+ * its guard, if that lies in the same span as the top of the stack below. So stacks begin with a
+ * span, and guards end there. */
+void st__slab_layout(struct st__stack_class *class)
+{
+    size_t span = class->page / TABLE_ENTRY * class->page;
+
+    class->guard = round_up(GUARD_SIZE, class->page);
+    class->size = class->wanted;
+    class->align = 0;
+    if (stride(class) < span)
+        return;
+    class->size = round_up(stride(class) + COLOURED, span) - class->guard;
+    class->align = span;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Address space
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Where the kernel promises no more memory than there is, each byte of a mapping counts. */
+static bool strict_overcommit(void)
+{
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    char mode = '0';
+
+    if (fd < 0)
+        return false;
+    if (read(fd, &mode, 1) != 1)
+        mode = '0';
+    close(fd);
+    return mode == '2';
+}
+
+static size_t largest_slab(void)
+{
+    struct rlimit limit;
+
+    if (strict_overcommit())
+        return 0;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur / LIMIT_SHARE > MAX_SLAB_BYTES)
+        return MAX_SLAB_BYTES;
+    return (size_t)limit.rlim_cur / LIMIT_SHARE;
+}
+
+void st__slab_init(struct st_vp *vp)
+{
+    int error = errno;
+
+    vp->stacks.page = (size_t)sysconf(_SC_PAGESIZE);
+    vp->stacks.guard_install = !st__force_mprotect_guards && probe_guard_install(vp->stacks.page);
+    vp->stacks.slab_bytes = largest_slab();
+    errno = error;
+}
+
+/* The end of what the kernel gave, of which `room` bytes are kept, so that stacks are aligned. What
+ * cannot be unmapped for want of mappings is only address space. */
+static char *cut(char *memory, size_t bytes, size_t room, const struct st__stack_class *class)
+{
+    uintptr_t last = (uintptr_t)memory + bytes - room + class->guard;
+    char *start = (char *)(last / class->align * class->align - class->guard);
+
+    if (start > memory)
+        (void)munmap(memory, (size_t)(start - memory));
+    if (start + room < memory + bytes)
+        (void)munmap(start + room, (size_t)(memory + bytes - start - (ptrdiff_t)room));
+    return start;
+}
+
+/* Slabs that lie one below the other become one mapping, since they do not differ. */
+static char *reserve(struct st_vp *vp, const struct st__stack_class *class, unsigned count)
+{
+    size_t room = count * stride(class);
+    size_t bytes = class->align != 0 ? room + class->align - vp->stacks.page : room;
+    char *memory = st__sys_mmap(bytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK);
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (class->align != 0)
+        memory = cut(memory, bytes, room, class);
+    /* A huge page would make each stack cost its whole size. */
+    (void)madvise(memory, room, MADV_NOHUGEPAGE);
+    return memory;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Slabs
+ * ---------------------------------------------------------------------------------------------- */
+
+static void open_slab(struct st__slab *slab)
+{
+    struct st__stack_class *class = slab->class;
+
+    slab->open = true;
+    slab->prev_open = NULL;
+    slab->next_open = class->open;
+    if (class->open != NULL)
+        class->open->prev_open = slab;
+    class->open = slab;
+}
+
+static void shut_slab(struct st__slab *slab)
+{
+    if (slab->prev_open != NULL)
+        slab->prev_open->next_open = slab->next_open;
+    else
+        slab->class->open = slab->next_open;
+    if (slab->next_open != NULL)
+        slab->next_open->prev_open = slab->prev_open;
+    slab->open = false;
+}
+
+static unsigned next_count(const struct st_vp *vp, const struct st__stack_class *class)
+{
+    size_t most = vp->stacks.slab_bytes / stride(class);
+    unsigned count = FIRST_SLAB;
+
+    for (unsigned i = 0; i < class->slabs_made && count < LARGEST_SLAB; i++)
+        count *= 2;
+    return most == 0 ? 1 : most < count ? (unsigned)most : count;
+}
+
+static void enlist(struct st_vp *vp, struct st__slab *slab)
+{
+    struct st__stack_class *class = slab->class;
+
+    slab->next = class->slabs;
+    if (class->slabs != NULL)
+        class->slabs->prev = slab;
+    class->slabs = slab;
+    class->slabs_made++;
+    vp->stacks.bytes_reserved += slab->count * stride(class);
+    open_slab(slab);
+}
+
+/* As many stacks as there is address space for. */
+static struct st__slab *slab_new(struct st_vp *vp, struct st__stack_class *class)
+{
+    unsigned count = next_count(vp, class);
+    struct st__slab *slab = st__calloc(1, sizeof(*slab) + count * sizeof(struct st__stack));
+
+    if (slab == NULL)
+        return NULL;
+    while ((slab->memory = reserve(vp, class, count)) == NULL && count > 1)
+        count /= 2;
+    if (slab->memory == NULL) {
+        free(slab);
+        errno = ENOMEM;
+        return NULL;
+    }
+    slab->class = class;
+    slab->count = count;
+    for (unsigned i = 0; i < count; i++)
+        slab->stacks[i].slab = slab;
+    enlist(vp, slab);
+    return slab;
+}
+
+void st__slab_free(struct st_vp *vp, struct st__slab *slab)
+{
+    struct st__stack_class *class = slab->class;
+    size_t bytes = slab->count * stride(class);
+
+    if (vp->stacks.sampled != NULL && vp->stacks.sampled->slab == slab)
+        vp->stacks.sampled = NULL;
+    if (slab->open)
+        shut_slab(slab);
+    if (slab->prev != NULL)
+        slab->prev->next = slab->next;
+    else
+        class->slabs = slab->next;
+    if (slab->next != NULL)
+        slab->next->prev = slab->prev;
+    class->slabs_made--;
+    for (unsigned i = 0; i < slab->count; i++)
+        if (slab->stacks[i].guarded) {
+            st__depth_unpoison(&slab->stacks[i]);
+            st__valgrind_deregister(&slab->stacks[i]);
+        }
+    (void)munmap(slab->memory, bytes);
+    vp->stacks.bytes_reserved -= bytes;
+    free(slab);
+}
+
+struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class)
+{
+    struct st__slab *slab = class->open != NULL ? class->open : slab_new(vp, class);
+    struct st__stack *stack;
+
+    if (slab == NULL)
+        return NULL;
+    stack = slab->free;
+    if (stack != NULL)
+        slab->free = stack->next;
+    else
+        stack = &slab->stacks[slab->fresh++];
+    slab->busy++;
+    if (slab->free == NULL && slab->fresh == slab->count)
+        shut_slab(slab);
+    return stack;
+}
+
+void st__slab_give(struct st_vp *vp, struct st__stack *stack)
+{
+    struct st__slab *slab = stack->slab;
+
+    stack->next = slab->free;
+    slab->free = stack;
+    if (!slab->open)
+        open_slab(slab);
+    if (--slab->busy == 0)
+        st__slab_free(vp, slab);
+}

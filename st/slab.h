@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files about stacks share: slab.c (address space and guards), stack.c (the pool) and
+ * stack_depth.c (how deep stacks are used).
+ */
+#ifndef ST_SLAB_H
+#define ST_SLAB_H
+
+#include "st_internal.h"
+
+/* A slab's memory: guard, stack, guard, stack, ... */
+struct st__slab {
+    struct st__stack_class *class;
+    struct st__slab *next, *prev; /* all of the class */
+    struct st__slab *next_open;   /* those with free stacks that are not cached */
+    struct st__slab *prev_open;
+    bool open;
+    char *memory;
+    unsigned count;         /* stacks in it */
+    unsigned fresh;         /* stacks from here on were never handed out */
+    unsigned busy;          /* handed out or cached */
+    struct st__stack *free; /* pages given back */
+    struct st__stack stacks[];
+};
+
+struct st__stack_class {
+    struct st__stack_class *next;
+    size_t wanted;       /* what callers ask for, rounded up to whole pages, bytes */
+    size_t size;         /* from one guard to the next: at least what is wanted */
+    size_t guard;        /* of a guard */
+    size_t align;        /* 0, or what stacks begin at a multiple of */
+    size_t page;         /* the system's */
+    unsigned slabs_made; /* that are mapped now */
+    struct st__slab *slabs;
+    struct st__slab *open;
+    struct st__stack *cached; /* last in, first out */
+};
+
+#pragma GCC visibility push(hidden)
+
+/* --- slab.c --- */
+
+/* Finds out how this system guards stacks. */
+extern void st__slab_init(struct st_vp *vp);
+/* Decides how stacks of class->wanted bytes are laid out, in pages of class->page bytes. */
+extern void st__slab_layout(struct st__stack_class *class);
+/* A stack that is neither in use nor cached, without its guard perhaps; NULL with ENOMEM. */
+extern struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class);
+/* Takes a stack back that is neither in use nor cached any more and has given its pages back. */
+extern void st__slab_give(struct st_vp *vp, struct st__stack *stack);
+extern void st__slab_free(struct st_vp *vp, struct st__slab *slab);
+/* Puts a stack's guard in place unless it is there. -1 with ENOMEM. */
+extern int st__slab_guard(struct st_vp *vp, struct st__stack *stack);
+
+/* --- stack_depth.c --- */
+
+/* Notes how deep a stack was used. To be called before its pages are given back. */
+extern void st__depth_note(struct st_vp *vp, struct st__stack *stack);
+extern void st__depth_paint(struct st__stack *stack);
+/* What AddressSanitizer holds against this memory is forgotten. Nothing in other builds. */
+extern void st__depth_unpoison(const struct st__stack *stack);
+
+#pragma GCC visibility pop
+
+#endif /* ST_SLAB_H */

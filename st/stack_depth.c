@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How deep stacks are used: the census, which paints them, and the samples, which ask the kernel
+ * for their pages and give back what one deep recursion has left. Called by stack.c, and by users
+ * through st.h. See docs/internals/stacks.md.
+ */
+#include <string.h>
+
+#include "slab.h"
+
+enum {
+    PAINT = 0xa5,
+    PAGES_A_LOOK = 256, /* asked for at once: 1 MB, the guard's size, where a page has 4 KB */
+    KEPT = 256 * 1024,  /* bytes of a stack that it keeps, once used */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * Census
+ * ---------------------------------------------------------------------------------------------- */
+
+void st__depth_paint(struct st__stack *stack)
+{
+    memset(st__stack_base(stack), PAINT, st__stack_size(stack));
+    stack->painted = true;
+}
+
+/* Reads what others wrote and may have poisoned. */
+#if ST__ASAN
+__attribute__((no_sanitize("address")))
+#endif
+static size_t
+measure(struct st_vp *vp, const struct st__stack *stack)
+{
+    const char *base = st__stack_base(stack);
+    size_t size = st__stack_size(stack);
+    size_t clean = 0;
+
+    st__valgrind_reveal(stack);
+    while (clean < size && (unsigned char)base[clean] == PAINT)
+        clean++;
+    if (size - clean > vp->stacks.deepest)
+        vp->stacks.deepest = size - clean;
+    return size - clean;
+}
+
+int st_stack_census(int on)
+{
+    struct st_vp *vp = st__vp;
+    int previous;
+
+    if (vp == NULL)
+        return st__fail(EPERM);
+    previous = vp->stacks.census;
+    vp->stacks.census = on != 0;
+    return previous;
+}
+
+size_t st_thread_stack_used(st_thread_t thread)
+{
+    struct st_vp *vp = st__vp;
+
+    if (vp == NULL || thread->stack == NULL || !thread->stack->painted)
+        return 0;
+    return measure(vp, thread->stack);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Without a census: which pages a stack has got
+ * ---------------------------------------------------------------------------------------------- */
+
+static size_t first_present(const unsigned char *present, size_t pages)
+{
+    size_t i = 0;
+
+    while (i < pages && (present[i] & 1) == 0)
+        i++;
+    return i;
+}
+
+/* How deep a stack has pages, bytes from its top; `known` of them are not asked for. The search
+ * ends below as many missing pages as no frame would leave out. */
+static size_t touched(const struct st__stack *stack, size_t page, size_t known)
+{
+    size_t size = st__stack_size(stack), depth = known, piece, found;
+    unsigned char present[PAGES_A_LOOK];
+
+    for (size_t at = (known + page - 1) & ~(page - 1); at < size; at += piece) {
+        piece = size - at < PAGES_A_LOOK * page ? size - at : PAGES_A_LOOK * page;
+        if (mincore(st__stack_base(stack) + size - at - piece, piece, present) != 0)
+            break;
+        found = first_present(present, piece / page);
+        if (found == piece / page)
+            break;
+        depth = at + piece - found * page;
+    }
+    return depth;
+}
+
+#if ST__ASAN
+void st__depth_unpoison(const struct st__stack *stack)
+{
+    size_t depth = touched(stack, (size_t)sysconf(_SC_PAGESIZE), 0);
+
+    st__asan_unpoison(st__stack_base(stack) + st__stack_size(stack) - depth, depth);
+}
+#else
+void st__depth_unpoison(const struct st__stack *stack)
+{
+    (void)stack;
+}
+#endif
+
+/* The bytes from a stack's top on that somebody may still need; all of them, if that is not known:
+ * the scheduler runs on the stack of a thread that waits. */
+static size_t needed(const struct st__stack *stack)
+{
+    uintptr_t base = (uintptr_t)st__stack_base(stack), top = base + st__stack_size(stack);
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    const struct st_thread *thread = stack->thread;
+
+    if (here >= base && here < top)
+        return top - base;
+    if (thread == NULL)
+        return 0;
+    if (thread->state != ST__WAITING && thread->state != ST__READY)
+        return top - base;
+    return top - (uintptr_t)thread->sp;
+}
+
+static void trim(const struct st__stack *stack, size_t page, size_t depth)
+{
+    size_t kept = needed(stack);
+
+    if (kept < KEPT)
+        kept = KEPT;
+    kept = (kept + page - 1) & ~(page - 1);
+    if (kept < depth)
+        (void)madvise(st__stack_base(stack) + st__stack_size(stack) - depth, depth - kept,
+                      MADV_DONTNEED);
+}
+
+static size_t note(struct st_vp *vp, const struct st__stack *stack)
+{
+    size_t known = vp->stacks.deepest < KEPT ? vp->stacks.deepest : KEPT;
+    size_t depth = touched(stack, vp->stacks.page, known);
+
+    if (depth > vp->stacks.deepest)
+        vp->stacks.deepest = depth;
+    return depth;
+}
+
+void st__depth_note(struct st_vp *vp, struct st__stack *stack)
+{
+    if (stack->painted)
+        (void)measure(vp, stack);
+    else
+        (void)note(vp, stack);
+}
+
+static void look(struct st_vp *vp, const struct st__stack *stack)
+{
+    size_t depth;
+
+    if (stack->painted)
+        return;
+    depth = note(vp, stack);
+    if (depth > KEPT)
+        trim(stack, vp->stacks.page, depth);
+}
+
+static struct st__slab *slab_after(const struct st__stack_pool *pool, const struct st__slab *slab)
+{
+    const struct st__stack_class *class = slab != NULL ? slab->class->next : pool->classes;
+
+    if (slab != NULL && slab->next != NULL)
+        return slab->next;
+    while (class != NULL && class->slabs == NULL)
+        class = class->next;
+    return class != NULL ? class->slabs : NULL;
+}
+
+/* The next stack that was ever handed out; NULL: that was the last one. */
+static struct st__stack *next_sample(const struct st__stack_pool *pool)
+{
+    struct st__stack *last = pool->sampled;
+    struct st__slab *slab = last != NULL ? last->slab : NULL;
+
+    if (slab != NULL && last + 1 < slab->stacks + slab->fresh)
+        return last + 1;
+    slab = slab_after(pool, slab);
+    return slab != NULL ? slab->stacks : NULL;
+}
+
+size_t st_sample_stacks(int count)
+{
+    struct st_vp *vp = st__vp;
+    int error = errno;
+
+    if (vp == NULL)
+        return 0;
+    if (count < 0)
+        vp->stacks.sampled = NULL;
+    while (count-- != 0 && (vp->stacks.sampled = next_sample(&vp->stacks)) != NULL)
+        look(vp, vp->stacks.sampled);
+    errno = error;
+    return vp->stacks.deepest;
+}
