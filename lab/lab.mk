@@ -5,7 +5,8 @@
 MAKE_CONN_SOURCES := lab/make_conn.c lab/target.c lab/clients.c
 
 $(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h $(BUILD)/flags
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
+	$(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDHARDEN) \
+	    $(LDFLAGS)
 
 PRODUCTS += $(BUILD)/make_conn
 

@@ -5,9 +5,9 @@
 MPM_SOURCES := $(wildcard mpm/*.c) $(wildcard aprmem/*.c)
 MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
 MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden -Impm -Iaprmem $(CPPFLAGS) $(APACHE_CFLAGS) \
-               $(CFLAGS)
+               $(HARDENING) $(CFLAGS)
 # httpd's symbols are resolved when it loads the module.
-MPM_LDFLAGS := -shared -Wl,-z,relro,-z,now -Wl,--unresolved-symbols=ignore-all \
+MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,ALL
 
 $(MPM_OBJECTS): $(BUILD)/%.o: %.c

@@ -12,7 +12,7 @@ PRODUCTS += $(BUILD)/libst.a $(BUILD)/libst.so.2
 
 $(BUILD)/st/%.o: st/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/st/%.o: st/%.S
 	@mkdir -p $(@D)
@@ -23,7 +23,7 @@ $(BUILD)/libst.a: $(ST_OBJECTS)
 	$(AR) rcs $@ $^
 
 $(BUILD)/libst.so.2: $(ST_OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,-soname,libst.so.2 -o $@ $^
+	$(CC) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -shared -pthread -Wl,-soname,libst.so.2 -o $@ $^
 
 -include $(ST_OBJECTS:.o=.d)
 

@@ -13,6 +13,6 @@ $(BUILD)/libstiol.a: $(STIOL_OBJECTS)
 
 $(BUILD)/stiol/%.o: stiol/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(HARDENING) $(CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
 
 -include $(STIOL_OBJECTS:.o=.d)
