@@ -21,6 +21,30 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 static struct sigaction before[FATAL_SIGNALS];
 static bool installed;
 
+/* The request that the current state thread serves, or NULL. */
+static const char *current_request(void)
+{
+    st_thread_t self = st_thread_self();
+    const stm_thread_t *thread = stm.vp.thread_list;
+
+    while (thread && thread->st != self)
+        thread = thread->next;
+    return thread && thread->conn && thread->conn->request ? thread->conn->request->the_request
+                                                           : NULL;
+}
+
+/* As httpd's own handler, this logs from a signal handler. The fault was in the guard: what the
+ * log needs is whole. */
+static void log_overflow(size_t size)
+{
+    const char *request = current_request();
+
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
+                 "stm: a state thread of VP %d overflows its stack of %lu bytes (StackSize)%s%s%s",
+                 stm.vp.ordinal, (unsigned long)size, request ? " in the request \"" : "",
+                 request ? request : "", request ? "\"" : "");
+}
+
 static void note_overflow(const void *address)
 {
     stm_share_vp_t *share = &stm.retained->share->vp[stm.vp.ordinal];
@@ -30,6 +54,7 @@ static void note_overflow(const void *address)
         return;
     share->overflow_size = (unsigned)size;
     share->overflowed = stm.vp.pid;
+    log_overflow(size);
 }
 
 static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)

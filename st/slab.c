@@ -52,6 +52,11 @@ size_t st__stack_size(const struct st__stack *stack)
     return stack->slab->class->size - colour(stack);
 }
 
+size_t st__stack_guard(const struct st__stack *stack)
+{
+    return stack->slab->class->guard;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Guards
  * ---------------------------------------------------------------------------------------------- */

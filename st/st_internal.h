@@ -390,6 +390,7 @@ extern struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
 extern void st__stack_free(struct st_vp *vp, struct st__stack *stack);
 extern char *st__stack_base(const struct st__stack *stack);
 extern size_t st__stack_size(const struct st__stack *stack);
+extern size_t st__stack_guard(const struct st__stack *stack);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
 extern size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
 

@@ -56,6 +56,6 @@ def test_stack_clash(path):
     """A large frame is entered page by page: it meets the guard, however large it is."""
     done = run(["objdump", "-d", "--no-show-raw-insn", path])
     assert done.returncode == 0, done.stderr
-    steps = [int(step, 16) for step in re.findall(r"\bsub +\$(0x[0-9a-f]+),%rsp", done.stdout)]
+    steps = [int(step, 16) for step in re.findall(r"\bsub +\$0x([0-9a-f]{1,8}),%rsp", done.stdout)]
     assert len(steps) > 10
     assert max(steps) <= LARGEST_STEP

@@ -6,8 +6,8 @@
 PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so slow_names.so \
-                unbindable.so)
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
+                slow_names.so unbindable.so)
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)

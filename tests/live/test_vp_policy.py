@@ -238,7 +238,8 @@ def test_the_log_names_a_stack_overflow(serve):
             conn.response()
     death(server)
     line = server.wait_log(r".*StackSize.*")[0]
-    assert "overflow" in line and "262144" in line
+    assert "overflow" in line and "8388608" in line
+    assert "GET /probe?overflow" in line
     assert server.get("/").status == 200
 
 

@@ -49,7 +49,7 @@ def mpm_directives(mpm, processes, threads, listeners):
         return "\n".join([f"NumVPs {processes}", f"MaxThreads {threads}",
                           f"StartThreads {spare}", f"MinSpareThreads {spare}",
                           f"MaxSpareThreads {max(spare, min(10, threads // listeners))}",
-                          "StackSize 262144"])
+                          "StackSize 8388608"])
     if mpm == "prefork":
         return "\n".join([f"StartServers {processes}", f"MaxRequestWorkers {processes * threads}",
                           f"ServerLimit {processes * threads}"])
