@@ -4,6 +4,7 @@
  * without httpd's conn_rec, so that mod_reqtimeout cannot watch it yet; its limits for the request
  * header are honoured here.
  */
+#include <limits.h>
 #include <stdlib.h>
 
 #include <apr_lib.h>
@@ -25,10 +26,13 @@ apr_interval_time_t stm_first_byte_timeout(void)
 static bool stage_seconds(const char *args, const char *stage, apr_interval_time_t *timeout)
 {
     const char *found = ap_strcasestr(args, stage);
+    long seconds;
 
     if (!found)
         return false;
-    *timeout = apr_time_from_sec(strtol(found + strlen(stage), NULL, 10));
+    seconds = strtol(found + strlen(stage), NULL, 10);
+    /* Timeout is shorter than so much, and in microseconds more would not fit. */
+    *timeout = apr_time_from_sec(seconds < 0 ? 0 : seconds < INT_MAX ? seconds : INT_MAX);
     return true;
 }
 

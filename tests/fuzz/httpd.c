@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the MPM's parsers call of httpd, which is no library: as much of each function as they see.
+ * For fuzz_directives.c. What is not here is not reached by them (the linker leaves it open).
+ */
+#include <arpa/inet.h>
+#include <strings.h>
+
+#include <apr_file_info.h>
+#include <apr_portable.h>
+#include <apr_strings.h>
+
+#include "score.h"
+#include "stm.h"
+
+stm_globals_t stm;
+module mpm_stm_module;
+ap_listen_rec *ap_listeners;
+server_rec *ap_server_conf;
+ap_directive_t *ap_conftree;
+int ap_extended_status, ap_max_requests_per_child;
+apr_size_t ap_thread_stacksize;
+
+/* --- directives --- */
+
+const char *ap_check_cmd_context(cmd_parms *cmd, unsigned forbidden)
+{
+    (void)cmd;
+    (void)forbidden;
+    return NULL;
+}
+
+static const char *accept_any(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    (void)cmd;
+    (void)dummy;
+    (void)arg;
+    return NULL;
+}
+
+const char *ap_mpm_set_coredumpdir(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+const char *ap_mpm_set_graceful_shutdown(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+const char *ap_set_listenbacklog(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+const char *ap_set_listencbratio(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+const char *ap_set_send_buffer_size(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+const char *ap_set_receive_buffer_size(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+
+#ifdef DEFAULT_TCP_DEFER_ACCEPT
+const char *ap_set_listentcpdeferaccept(cmd_parms *cmd, void *dummy, const char *arg)
+{
+    return accept_any(cmd, dummy, arg);
+}
+#endif
+
+char *ap_server_root_relative(apr_pool_t *pool, const char *path)
+{
+    char *full = NULL;
+
+    return apr_filepath_merge(&full, "/nonexistent", path, APR_FILEPATH_TRUENAME, pool) ==
+                   APR_SUCCESS
+               ? full
+               : NULL;
+}
+
+/* --- listeners: by address, without a name server --- */
+
+static bool numeric(const char *host)
+{
+    unsigned char address[16];
+
+    return !host || inet_pton(AF_INET, host, address) == 1 ||
+           inet_pton(AF_INET6, host, address) == 1;
+}
+
+const char *ap_set_listener(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
+{
+    ap_listen_rec *listener = apr_pcalloc(cmd->pool, sizeof *listener);
+    char *host, *scope;
+    apr_port_t port;
+
+    (void)dummy;
+    if (argc < 1 || argc > 2)
+        return "Listen requires 1 or 2 arguments.";
+    if (apr_parse_addr_port(&host, &scope, &port, argv[0], cmd->pool) != APR_SUCCESS)
+        return "Invalid address or port";
+    if (scope || !port || !numeric(host))
+        return "Port must be specified";
+    if (apr_sockaddr_info_get(&listener->bind_addr, host, APR_UNSPEC, port, 0, cmd->pool) !=
+        APR_SUCCESS)
+        return "alloc_listener: failed to set up sockaddr";
+    listener->next = ap_listeners;
+    ap_listeners = listener;
+    return NULL;
+}
+
+void ap_listen_pre_config(void)
+{
+    ap_listeners = NULL;
+}
+
+/* --- the rest --- */
+
+int ap_setup_listeners(server_rec *s)
+{
+    (void)s;
+    return 0;
+}
+
+apr_status_t ap_fatal_signal_setup(server_rec *s, apr_pool_t *pool)
+{
+    (void)s;
+    (void)pool;
+    return APR_SUCCESS;
+}
+
+char *ap_strcasestr(const char *text, const char *part)
+{
+    return (char *)(uintptr_t)strcasestr(text, part);
+}
+
+int ap_exists_config_define(const char *name)
+{
+    (void)name;
+    return 0;
+}
+
+module *ap_find_linked_module(const char *name)
+{
+    static module any;
+
+    (void)name;
+    return &any;
+}
+
+/* What is logged is formatted, too. */
+void ap_log_error_(const char *file, int line, int module_index, int level, apr_status_t status,
+                   const server_rec *s, const char *format, ...)
+{
+    char text[8192];
+    va_list args;
+
+    (void)file;
+    (void)line;
+    (void)module_index;
+    (void)level;
+    (void)status;
+    (void)s;
+    va_start(args, format);
+    apr_vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+}
+
+/* --- the MPM's own that only look at a running server --- */
+
+static ap_unixd_mpm_retained_data started = {.module_loads = 3};
+static stm_retained_t retained = {.mpm = &started};
+
+stm_retained_t *stm_retained_get(void)
+{
+    return &retained;
+}
+
+const char *stm_score_check(const char *folder, int ordinals, apr_pool_t *pool)
+{
+    (void)folder;
+    (void)ordinals;
+    (void)pool;
+    return NULL;
+}
+
+void stm_dump_config(const stm_config_t *config)
+{
+    (void)config;
+}
