@@ -61,8 +61,8 @@ typedef struct walk {
 
 /* --- the table, by name --- */
 
-static unsigned char by_name[HASH_SIZE]; /* index + 1; the extras' come after the table's */
-_Static_assert(STIOL_CALLS + EXTRAS_MAX < 255, "by_name's entries are bytes");
+static uint16_t by_name[HASH_SIZE]; /* index + 1; the extras' come after the table's */
+_Static_assert(2 * (STIOL_CALLS + EXTRAS_MAX) <= HASH_SIZE, "searches in by_name stay short");
 static stiol__call_t extra_calls[EXTRAS_MAX];
 
 static stiol__call_t *call_at(unsigned i)
@@ -86,7 +86,7 @@ static void index_call(unsigned i)
 
     while (by_name[h] != 0)
         h = (h + 1) % HASH_SIZE;
-    by_name[h] = (unsigned char)(i + 1);
+    by_name[h] = (uint16_t)(i + 1);
     call->global = dlsym(RTLD_DEFAULT, call->symbol);
 }
 
@@ -264,6 +264,13 @@ static const char *name_of_relocation(unsigned long type)
     }
 }
 
+/* A name that the C++ ABI reserves, and defines the meaning of: whichever object it comes from (the
+ * C++ runtime is loaded with the modules, or linked into one of them), it is the call we mean. */
+static bool is_reserved(const stiol__call_t *call)
+{
+    return call->version != NULL && strncmp(call->version, "CXXABI_", 7) == 0;
+}
+
 /* Whether the object's symbol is no function of its own, or the very one that we mean. */
 static bool is_elsewhere(const stiol__call_t *call, const object_t *object,
                          const ElfW(Sym) * symbol)
@@ -282,7 +289,7 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
 
     if (target == NULL)
         return false; /* a weak reference that nothing satisfied */
-    if (target == call->real || target == found->replacement)
+    if (target == call->real || target == found->replacement || is_reserved(call))
         return true;
     if (target == call->global && call->version == NULL)
         return true;

@@ -2,9 +2,12 @@
 /*
  * Locks on files: flock(), fcntl(F_SETLKW, F_OFD_SETLKW) and lockf(). Tried without waiting, then
  * waited for in line; the first in line looks at intervals, because other processes release without
- * telling us.
+ * telling us. A lock of the process (F_SETLKW) that takes longer is asked for in earnest, on a
+ * kernel thread: only of one that waits does the kernel see that two processes wait for each other.
  */
 #include "stiol_int.h"
+
+#define PATIENCE 50000 /* us of tries, before a lock is asked for in earnest */
 
 typedef struct lock_args {
     int fd, command;
@@ -39,6 +42,112 @@ static int lock_or_wait(stiol__vp_t *vp, int (*attempt)(void *), lock_args_t *ar
     return stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt, args, STIOL_NEVER);
 }
 
+/* --- in earnest --- */
+
+enum { WAITING, DONE, ABANDONED };
+
+/* Owned by the kernel thread and the waiter; whoever comes second frees it. */
+typedef struct earnest {
+    int fd, error;
+    struct flock lock;
+    st_remote_t remote;
+    st_vp_t vp;
+    st_thread_t thread;
+    bool done; /* the VP's */
+    _Atomic int state;
+} earnest_t;
+
+/* On the VP, in its scheduler. */
+static void answered(st_remote_t *remote)
+{
+    earnest_t *ask = (earnest_t *)((char *)remote - offsetof(earnest_t, remote));
+
+    ask->done = true;
+    st_thread_unpark(ask->thread);
+}
+
+static void *ask_in_earnest(void *arg)
+{
+    earnest_t *ask = arg;
+    int waiting = WAITING;
+
+    ask->error = fcntl(ask->fd, F_SETLKW, &ask->lock) == 0 ? 0 : errno;
+    if (atomic_compare_exchange_strong(&ask->state, &waiting, DONE))
+        st_vp_post(ask->vp, &ask->remote);
+    else
+        free(ask);
+    return NULL;
+}
+
+/* Until there is an answer; -1 with EINTR if the VP ends before. The process ends then too, and the
+ * lock, should it still be had, with it. */
+static int await_answer(stiol__vp_t *vp, earnest_t *ask)
+{
+    bool interrupted = false;
+    int waiting = WAITING;
+
+    while (!ask->done) {
+        if (st_thread_park(STIOL_NEVER) == 0)
+            continue;
+        interrupted = true;
+        if (vp->ending && atomic_compare_exchange_strong(&ask->state, &waiting, ABANDONED)) {
+            errno = EINTR;
+            return stiol__failed(vp);
+        }
+    }
+    if (interrupted)
+        st_thread_interrupt(ask->thread); /* not for us: for its next wait */
+    errno = ask->error;
+    free(ask);
+    return errno == 0 ? 0 : -1;
+}
+
+/* As fcntl(F_SETLKW); *asked says whether the kernel was asked. */
+static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked)
+{
+    earnest_t *ask = malloc(sizeof(*ask));
+    int error = errno, rc;
+
+    *asked = false;
+    if (ask == NULL)
+        return -1;
+    *ask = (earnest_t){.fd = args->fd,
+                       .lock = *args->lock,
+                       .remote = {.fn = answered},
+                       .vp = vp->vp,
+                       .thread = st_thread_self()};
+    if (stiol__kernel_thread(ask_in_earnest, ask) != 0) {
+        free(ask);
+        return -1;
+    }
+    *asked = true;
+    vp->counters.filelock.helped++;
+    rc = await_answer(vp, ask);
+    if (rc == 0)
+        errno = error;
+    return rc;
+}
+
+/* A lock of the process: for a while as any other. */
+static int lock_process_or_wait(stiol__vp_t *vp, lock_args_t *args)
+{
+    bool asked;
+    int had = attempt_fcntl(args), rc;
+
+    if (had != 0)
+        return had > 0 ? 0 : -1;
+    STIOL_PARKS(vp, filelock);
+    rc = stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt_fcntl, args, stiol__deadline(PATIENCE));
+    if (rc == 0 || errno != ETIMEDOUT)
+        return rc;
+    rc = lock_in_earnest(vp, args, &asked);
+    if (asked)
+        return rc;
+    return stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt_fcntl, args, STIOL_NEVER);
+}
+
+/* --- the calls --- */
+
 int stiol__flock(int fd, int operation)
 {
     stiol__vp_t *vp = STIOL_ENTER(filelock, flock, fd);
@@ -62,7 +171,8 @@ int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lo
     int rc;
 
     if (waits && lock->l_type != F_UNLCK)
-        return lock_or_wait(vp, attempt_fcntl, &args);
+        return command == F_SETLKW ? lock_process_or_wait(vp, &args)
+                                   : lock_or_wait(vp, attempt_fcntl, &args);
     rc = fcntl(fd, command, lock);
     if (rc == 0 && lock->l_type == F_UNLCK)
         stiol__lot_notify(STIOL_KEY_FILE(fd), true);

@@ -86,7 +86,7 @@ static void *helper_main(void *arg)
 }
 
 /* A helper may outlive stiol_stop(): the object whose code it runs must stay. */
-static void stay_loaded(void)
+void stiol__stay_loaded(void)
 {
     Dl_info info;
 
@@ -102,7 +102,7 @@ static int add_helper(void)
     pthread_t id;
     int rc;
 
-    stay_loaded();
+    stiol__stay_loaded();
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -111,14 +111,28 @@ static int park(stiol__waiter_t *waiter, st_utime_t timeout)
     return rc;
 }
 
+/* The bucket that the waiter is in, held. Until it is, another kernel thread may move the waiter.
+ */
+static bucket_t *acquire_of(const stiol__waiter_t *waiter)
+{
+    for (;;) {
+        uintptr_t key = __atomic_load_n(&waiter->key, __ATOMIC_RELAXED);
+        bucket_t *bucket = bucket_of(key);
+
+        acquire(bucket);
+        if (STIOL_LIKELY(__atomic_load_n(&waiter->key, __ATOMIC_RELAXED) == key))
+            return bucket;
+        release(bucket);
+    }
+}
+
 /** Leaves the line; whether the waiter was still in it. A post that is on its way holds the
  * waiter's memory: wait for it, it comes with the next turn. */
 bool stiol__lot_leave(stiol__waiter_t *waiter)
 {
-    bucket_t *bucket = bucket_of(waiter->key);
+    bucket_t *bucket = acquire_of(waiter);
     bool linked;
 
-    acquire(bucket);
     linked = waiter->linked;
     if (linked)
         take_out(bucket, waiter);
@@ -130,13 +144,23 @@ bool stiol__lot_leave(stiol__waiter_t *waiter)
 
 bool stiol__lot_first(const stiol__waiter_t *waiter)
 {
-    bucket_t *bucket = bucket_of(waiter->key);
-    bool first;
+    bucket_t *bucket = acquire_of(waiter);
+    bool first = first_of(bucket, waiter->key) == waiter;
 
-    acquire(bucket);
-    first = first_of(bucket, waiter->key) == waiter;
     release(bucket);
     return first;
+}
+
+/** Whether one with that tag stands before the waiter. */
+bool stiol__lot_before(const stiol__waiter_t *waiter, int tag)
+{
+    bucket_t *bucket = acquire_of(waiter);
+    const stiol__waiter_t *other = bucket->first;
+
+    while (other != waiter && !(other->key == waiter->key && other->tag == tag))
+        other = other->next;
+    release(bucket);
+    return other != waiter;
 }
 
 /** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before count.
@@ -154,6 +178,27 @@ int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
     return 0;
 }
 
+/** As stiol__lot_sleep() for one who stands in several lines: the index of the waiter that was
+ * woken, or -1. */
+int stiol__lot_sleep_any(stiol__waiter_t *waiters, unsigned count, st_utime_t timeout)
+{
+    int error;
+
+    for (unsigned i = 0; i < count; i++)
+        if (waiters[i].notified)
+            return (int)i;
+    for (unsigned i = 0; i < count; i++)
+        waiters[i].parking = true;
+    error = st_thread_park(timeout) == 0 ? 0 : errno;
+    for (unsigned i = 0; i < count; i++)
+        waiters[i].parking = false;
+    for (unsigned i = 0; i < count; i++)
+        if (waiters[i].notified)
+            return (int)i;
+    errno = error;
+    return -1;
+}
+
 bool stiol__lot_any(uintptr_t key)
 {
     bucket_t *bucket = bucket_of(key);
@@ -165,6 +210,22 @@ bool stiol__lot_any(uintptr_t key)
     any = first_of(bucket, key) != NULL;
     release(bucket);
     return any;
+}
+
+/** Whether one with that tag is in line. */
+bool stiol__lot_any_of(uintptr_t key, int tag)
+{
+    bucket_t *bucket = bucket_of(key);
+    const stiol__waiter_t *waiter;
+
+    if (STIOL_LIKELY(!stiol__lot_crowd(key)))
+        return false;
+    acquire(bucket);
+    waiter = bucket->first;
+    while (waiter != NULL && !(waiter->key == key && waiter->tag == tag))
+        waiter = waiter->next;
+    release(bucket);
+    return waiter != NULL;
 }
 
 unsigned stiol__lot_waiters(void)
@@ -209,6 +270,54 @@ bool stiol__lot_pop(uintptr_t key)
     }
     release(bucket);
     return waiter != NULL;
+}
+
+/** Takes up to `most` whose tag has a bit of mask out of the line, the longest waiting first, and
+ * wakes them; how many it were. */
+unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask)
+{
+    bucket_t *bucket = bucket_of(key);
+    stiol__waiter_t *waiter, *next;
+    unsigned count = 0;
+
+    acquire(bucket);
+    for (waiter = bucket->first; waiter != NULL && count < most; waiter = next) {
+        next = waiter->next;
+        if (waiter->key != key || ((unsigned)waiter->tag & mask) == 0)
+            continue;
+        take_out(bucket, waiter);
+        rouse(waiter);
+        count++;
+    }
+    release(bucket);
+    return count;
+}
+
+/** Moves up to `most` from one line to the end of another, asleep; how many it were. */
+unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
+{
+    bucket_t *source = bucket_of(from), *target = bucket_of(to);
+    stiol__waiter_t *waiter, *next;
+    unsigned count = 0;
+
+    if (from == to)
+        return 0;
+    acquire(source < target ? source : target); /* all in this order: no deadlock */
+    if (source != target)
+        acquire(source < target ? target : source);
+    for (waiter = source->first; waiter != NULL && count < most; waiter = next) {
+        next = waiter->next;
+        if (waiter->key != from)
+            continue;
+        take_out(source, waiter);
+        __atomic_store_n(&waiter->key, to, __ATOMIC_RELAXED);
+        append(target, waiter);
+        count++;
+    }
+    release(source);
+    if (source != target)
+        release(target);
+    return count;
 }
 
 /** Takes the first out of the line if it is of this VP: the lock is its own from now on. NULL:

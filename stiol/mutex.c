@@ -5,6 +5,8 @@
  * line in the parking lot and is handed the mutex still locked; one that another kernel thread or
  * process holds is tried at growing intervals.
  */
+#include <linux/futex.h>
+
 #include "stiol_int.h"
 
 /* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */
@@ -23,12 +25,25 @@ static uintptr_t key_of(const pthread_mutex_t *mutex)
     return (uintptr_t)mutex;
 }
 
+static bool is_robust(const pthread_mutex_t *mutex)
+{
+    return (mutex->__data.__kind & ROBUST) != 0;
+}
+
 /* Whether the type needs to know which state thread it is. */
 static bool is_owned_type(const pthread_mutex_t *mutex)
 {
     int type = TYPE(mutex);
 
-    return type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK;
+    return type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK || is_robust(mutex);
+}
+
+/* Whether this VP has it really locked. Who got a robust mutex of a dead owner has no name in it
+ * until it is consistent. */
+static bool is_held_here(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
+{
+    return mutex->__data.__owner == vp->tid ||
+           (is_robust(mutex) && (mutex->__data.__lock & FUTEX_TID_MASK) == vp->tid);
 }
 
 /* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked,
@@ -39,7 +54,7 @@ static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
     int rc;
 
     if (owner != NULL) {
-        if (mutex->__data.__owner == vp->tid)
+        if (is_held_here(vp, mutex))
             return EBUSY;
         stiol__owner_remove(vp, owner);
     }
@@ -53,7 +68,7 @@ static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
         (void)pthread_mutex_unlock(mutex);
         return EBUSY;
     }
-    if (stiol__owner_add(vp, mutex, st_thread_self()) == 0)
+    if (stiol__owner_add(vp, mutex, is_robust(mutex) ? STIOL_ROBUST : STIOL_MUTEX) == 0)
         return rc;
     (void)pthread_mutex_unlock(mutex);
     return EAGAIN;
@@ -106,11 +121,13 @@ static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
     int rc;
 
-    if (owner != NULL && owner->thread == st_thread_self() && mutex->__data.__owner == vp->tid) {
+    if (owner != NULL && owner->thread == st_thread_self() && is_held_here(vp, mutex)) {
         if (TYPE(mutex) == PTHREAD_MUTEX_ERRORCHECK)
             return EDEADLK;
-        owner->count++;
-        return 0;
+        if (TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE) {
+            owner->count++;
+            return 0;
+        }
     }
     rc = try_owned(vp, mutex);
     return rc == EBUSY ? stand_in_line(vp, mutex, deadline) : rc;
@@ -251,7 +268,7 @@ int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
         return pthread_mutex_trylock(mutex);
     owner = is_owned_type(mutex) ? stiol__owner_find(vp, mutex) : NULL;
     if (owner != NULL && owner->thread == st_thread_self() &&
-        TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && mutex->__data.__owner == vp->tid) {
+        TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && is_held_here(vp, mutex)) {
         owner->count++;
         rc = 0;
     } else {
@@ -313,20 +330,10 @@ int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
     return stiol__mutex_release(vp, mutex);
 }
 
-/* What the table says of an earlier mutex at this address is over. */
-static void forget(const pthread_mutex_t *mutex)
-{
-    stiol__vp_t *vp = stiol__vp;
-    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, mutex) : NULL;
-
-    if (owner != NULL)
-        stiol__owner_remove(vp, owner);
-}
-
 int stiol__pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr)
 {
     (void)STIOL_ENTER(mutex, pthread_mutex_init, mutex);
-    forget(mutex);
+    stiol__owner_forget(mutex); /* an earlier one at this address */
     return pthread_mutex_init(mutex, attr);
 }
 
@@ -337,6 +344,6 @@ int stiol__pthread_mutex_destroy(pthread_mutex_t *mutex)
     (void)STIOL_ENTER(mutex, pthread_mutex_destroy, mutex);
     rc = pthread_mutex_destroy(mutex);
     if (rc == 0)
-        forget(mutex);
+        stiol__owner_forget(mutex);
     return rc;
 }

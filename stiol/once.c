@@ -2,7 +2,7 @@
 /*
  * pthread_once() and spin locks: what glibc waits for in a way that would hold up the VP. A state
  * thread that comes while another one of the same VP runs the routine parks; a spin lock yields
- * between tries.
+ * between tries, and sleeps when there are many.
  */
 #include "stiol_int.h"
 
@@ -40,13 +40,23 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
 int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_spin_lock, lock);
-    int rc;
+    stiol__backoff_t backoff = {0};
+    bool interrupted = false;
+    int rc, error = errno;
 
     if (vp == NULL)
         return pthread_spin_lock(lock);
     while ((rc = pthread_spin_trylock(lock)) == EBUSY) {
+        st_utime_t interval = stiol__interval(&backoff, INTERVAL);
+
         STIOL_PARKS(vp, mutex);
-        st_thread_yield();
+        if (interval == 0)
+            st_thread_yield();
+        else if (st_usleep(interval) != 0) /* whoever has it may be parked for long */
+            interrupted = true;
     }
+    if (interrupted)
+        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+    errno = error;
     return rc;
 }

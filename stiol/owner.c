@@ -1,38 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which state thread owns a recursive or error-checking mutex: glibc knows only the kernel thread,
- * and would let every state thread of the VP in. A hash table per VP, of the mutexes that are
- * locked now. Used by mutex.c.
+ * Which state thread owns a lock that glibc would give to every state thread of the VP, because it
+ * knows only the kernel thread: recursive, error-checking and robust mutexes, read-write locks held
+ * for writing, stdio streams and C++ guards. A hash table per VP, by the lock's address. Used by
+ * mutex.c, rwlock.c, stdio.c and guard.c.
  */
 #include "stiol_int.h"
 
 #define FIRST_SIZE 64 /* a power of 2 */
 
-static size_t place(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
+static size_t place(const stiol__vp_t *vp, const void *lock)
 {
-    uint64_t hash = (uint64_t)(uintptr_t)mutex * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t hash = (uint64_t)(uintptr_t)lock * UINT64_C(0x9E3779B97F4A7C15);
 
     return (size_t)(hash >> 32) & (vp->owners_size - 1);
 }
 
 /* Linear probing; the table is never full. */
-static stiol__owner_t *slot(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
+static stiol__owner_t *slot(const stiol__vp_t *vp, const void *lock)
 {
-    size_t i = place(vp, mutex);
+    size_t i = place(vp, lock);
 
-    while (vp->owners[i].mutex != NULL && vp->owners[i].mutex != mutex)
+    while (vp->owners[i].lock != NULL && vp->owners[i].lock != lock)
         i = (i + 1) & (vp->owners_size - 1);
     return &vp->owners[i];
 }
 
-stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const pthread_mutex_t *mutex)
+stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock)
 {
     stiol__owner_t *owner;
 
     if (vp->owners_used == 0)
         return NULL;
-    owner = slot(vp, mutex);
-    return owner->mutex != NULL ? owner : NULL;
+    owner = slot(vp, lock);
+    return owner->lock != NULL ? owner : NULL;
 }
 
 static int grow(stiol__vp_t *vp)
@@ -46,18 +47,21 @@ static int grow(stiol__vp_t *vp)
     vp->owners = owners;
     vp->owners_size = size;
     for (size_t i = 0; i < old_size; i++)
-        if (old[i].mutex != NULL)
-            *slot(vp, old[i].mutex) = old[i];
+        if (old[i].lock != NULL)
+            *slot(vp, old[i].lock) = old[i];
     free(old);
     return 0;
 }
 
-/** Adds a mutex that is not in the table. 0, or -1: no memory. */
-int stiol__owner_add(stiol__vp_t *vp, pthread_mutex_t *mutex, st_thread_t thread)
+/** Adds a lock that is not in the table, as the calling state thread's. 0, or -1: no memory. */
+int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind)
 {
+    if (kind == STIOL_ROBUST || kind == STIOL_FILE)
+        (void)stiol__self(vp); /* has a record, so its end is noticed */
     if (2 * (vp->owners_used + 1) > vp->owners_size && grow(vp) != 0)
         return -1;
-    *slot(vp, mutex) = (stiol__owner_t){.mutex = mutex, .thread = thread, .count = 1};
+    *slot(vp, lock) =
+        (stiol__owner_t){.lock = lock, .thread = st_thread_self(), .count = 1, .kind = kind};
     vp->owners_used++;
     return 0;
 }
@@ -69,13 +73,58 @@ void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner)
 
     for (;;) {
         i = (i + 1) & mask;
-        if (vp->owners[i].mutex == NULL)
+        if (vp->owners[i].lock == NULL)
             break;
-        if (((i - place(vp, vp->owners[i].mutex)) & mask) >= ((i - gap) & mask)) {
+        if (((i - place(vp, vp->owners[i].lock)) & mask) >= ((i - gap) & mask)) {
             vp->owners[gap] = vp->owners[i];
             gap = i;
         }
     }
-    vp->owners[gap].mutex = NULL;
+    vp->owners[gap].lock = NULL;
     vp->owners_used--;
+}
+
+/** Forgets what is known of a lock that was at this address; on a kernel thread that is no VP:
+ * nothing. */
+void stiol__owner_forget(const void *lock)
+{
+    stiol__vp_t *vp = stiol__vp;
+    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, lock) : NULL;
+
+    if (owner != NULL)
+        stiol__owner_remove(vp, owner);
+}
+
+/* The first entry of a state thread whose end means something for it; NULL: none. The others stay:
+ * their locks are locked for ever, as they are when a kernel thread ends. */
+static stiol__owner_t *left_behind(const stiol__vp_t *vp, st_thread_t thread)
+{
+    for (size_t i = 0; i < vp->owners_size; i++) {
+        stiol__owner_t *owner = &vp->owners[i];
+
+        if (owner->lock == NULL || owner->thread != thread)
+            continue;
+        if (owner->kind == STIOL_ROBUST || owner->kind == STIOL_FILE)
+            return owner;
+        owner->thread = NULL; /* a later thread may have the same address */
+    }
+    return NULL;
+}
+
+/** The calling state thread ends: whoever wants its robust mutexes next hears of it, and its
+ * streams are free. */
+void stiol__owner_ended(stiol__vp_t *vp)
+{
+    stiol__owner_t *owner;
+
+    while (vp->owners_used > 0 && (owner = left_behind(vp, st_thread_self())) != NULL) {
+        void *lock = owner->lock;
+        bool robust = owner->kind == STIOL_ROBUST;
+
+        stiol__owner_remove(vp, owner);
+        if (robust)
+            stiol__robust_died(lock);
+        else
+            stiol__stream_left(lock);
+    }
 }

@@ -2,7 +2,8 @@
 /*
  * pthread read-write locks: taken with the real try calls, and waited for in line in the parking
  * lot. Readers may pass writers that wait, as with glibc's default, because a reader may hold the
- * lock already; writers pass nobody.
+ * lock already; not so if the lock was made to prefer writers. Writers pass nobody. Which state
+ * thread writes is in the owners' table, so that one that locks again hears of its mistake.
  */
 #include "stiol_int.h"
 
@@ -18,16 +19,61 @@ static uintptr_t key_of(const pthread_rwlock_t *lock)
     return (uintptr_t)lock;
 }
 
-static int attempt(pthread_rwlock_t *lock, int how)
+/* PTHREAD_RWLOCK_PREFER_WRITER_NP is in glibc as the default; the other kind forbids readers to
+ * lock again. Programs are compiled with its static initialiser, so its place is fixed. */
+static bool prefers_writers(const pthread_rwlock_t *lock)
 {
-    return how == READER ? pthread_rwlock_tryrdlock(lock) : pthread_rwlock_trywrlock(lock);
+    return lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP;
+}
+
+static bool is_writer(stiol__vp_t *vp, const pthread_rwlock_t *lock)
+{
+    const stiol__owner_t *owner = stiol__owner_find(vp, lock);
+
+    return owner != NULL && owner->thread == st_thread_self();
+}
+
+/* The lock was had: an entry that is in the table is of an earlier one at this address. */
+static int had(stiol__vp_t *vp, pthread_rwlock_t *lock, int how)
+{
+    stiol__owner_t *stale = stiol__owner_find(vp, lock);
+
+    if (stale != NULL)
+        stiol__owner_remove(vp, stale);
+    if (how == READER || stiol__owner_add(vp, lock, STIOL_RWLOCK) == 0)
+        return 0;
+    (void)pthread_rwlock_unlock(lock);
+    return EAGAIN;
+}
+
+static int attempt(stiol__vp_t *vp, pthread_rwlock_t *lock, int how)
+{
+    int rc = how == READER ? pthread_rwlock_tryrdlock(lock) : pthread_rwlock_trywrlock(lock);
+
+    return rc == 0 ? had(vp, lock, how) : rc;
+}
+
+/* Whether someone who comes now may try, without passing those whom it must not pass. */
+static bool may_try(const pthread_rwlock_t *lock, int how)
+{
+    if (how == WRITER)
+        return !stiol__lot_any(key_of(lock));
+    return !prefers_writers(lock) || !stiol__lot_any_of(key_of(lock), WRITER);
+}
+
+/* The same for one in line. */
+static bool may_try_in_line(const stiol__waiter_t *waiter, const pthread_rwlock_t *lock, bool first)
+{
+    if (first || waiter->tag == WRITER)
+        return first;
+    return !prefers_writers(lock) || !stiol__lot_before(waiter, WRITER);
 }
 
 /* A state thread of this VP that writes will wake us; of readers nobody knows whose they are. */
-static st_utime_t interval_for(const stiol__vp_t *vp, const pthread_rwlock_t *lock,
+static st_utime_t interval_for(stiol__vp_t *vp, const pthread_rwlock_t *lock,
                                stiol__backoff_t *backoff)
 {
-    if (lock->__data.__cur_writer == vp->tid)
+    if (stiol__owner_find(vp, lock) != NULL)
         return LOCAL_INTERVAL;
     return stiol__interval(backoff, backoff->tries < 64 ? INTERVAL : LONG_INTERVAL);
 }
@@ -45,7 +91,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
         st_utime_t left;
 
         first = stiol__lot_first(&waiter);
-        if ((first || how == READER) && (rc = attempt(lock, how)) != EBUSY)
+        if (may_try_in_line(&waiter, lock, first) && (rc = attempt(vp, lock, how)) != EBUSY)
             break;
         left = stiol__left(deadline);
         if (left == 0) {
@@ -57,8 +103,8 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
             interrupted = true;
     }
     (void)stiol__lot_leave(&waiter);
-    if (first && (how == READER || rc != 0))
-        stiol__lot_notify(key_of(lock), false); /* another is first now, and may be a reader too */
+    if (first ? how == READER || rc != 0 : how == WRITER)
+        stiol__lot_notify(key_of(lock), true); /* another is first now, and may be a reader too */
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
     errno = error;
@@ -67,11 +113,14 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
 
 static int acquire(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_utime_t deadline)
 {
+    bool writing = is_writer(vp, lock);
     int rc = EBUSY;
 
-    if (how == READER || !stiol__lot_any(key_of(lock)))
-        rc = attempt(lock, how);
-    return STIOL_LIKELY(rc != EBUSY) ? rc : stand_in_line(vp, lock, how, deadline);
+    if (may_try(lock, how) || writing)
+        rc = attempt(vp, lock, how);
+    if (STIOL_LIKELY(rc != EBUSY))
+        return rc;
+    return writing ? EDEADLK : stand_in_line(vp, lock, how, deadline);
 }
 
 static int acquire_until(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, clockid_t clock,
@@ -84,6 +133,12 @@ static int acquire_until(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, clock
     if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
         return EINVAL;
     return acquire(vp, lock, how, stiol__until(clock, at));
+}
+
+/* Others are the real call's to refuse. */
+static bool is_clock(clockid_t clock)
+{
+    return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
 }
 
 static int noted(stiol__vp_t *vp, const pthread_rwlock_t *lock, const void *caller, int rc)
@@ -116,6 +171,27 @@ int stiol__pthread_rwlock_timedrdlock(pthread_rwlock_t *restrict lock,
                  acquire_until(vp, lock, READER, CLOCK_REALTIME, at));
 }
 
+int stiol__pthread_rwlock_clockrdlock(pthread_rwlock_t *restrict lock, clockid_t clock,
+                                      const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_clockrdlock, lock);
+
+    if (vp == NULL || !is_clock(clock))
+        return pthread_rwlock_clockrdlock(lock, clock, at);
+    return noted(vp, lock, __builtin_return_address(0), acquire_until(vp, lock, READER, clock, at));
+}
+
+int stiol__pthread_rwlock_tryrdlock(pthread_rwlock_t *lock)
+{
+    stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_tryrdlock, lock);
+
+    if (vp == NULL)
+        return pthread_rwlock_tryrdlock(lock);
+    if (!may_try(lock, READER))
+        return EBUSY;
+    return noted(vp, lock, __builtin_return_address(0), attempt(vp, lock, READER));
+}
+
 int stiol__pthread_rwlock_wrlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_wrlock, lock);
@@ -136,15 +212,25 @@ int stiol__pthread_rwlock_timedwrlock(pthread_rwlock_t *restrict lock,
                  acquire_until(vp, lock, WRITER, CLOCK_REALTIME, at));
 }
 
+int stiol__pthread_rwlock_clockwrlock(pthread_rwlock_t *restrict lock, clockid_t clock,
+                                      const struct timespec *restrict at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_clockwrlock, lock);
+
+    if (vp == NULL || !is_clock(clock))
+        return pthread_rwlock_clockwrlock(lock, clock, at);
+    return noted(vp, lock, __builtin_return_address(0), acquire_until(vp, lock, WRITER, clock, at));
+}
+
 int stiol__pthread_rwlock_trywrlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_trywrlock, lock);
 
     if (vp == NULL)
         return pthread_rwlock_trywrlock(lock);
-    if (stiol__lot_any(key_of(lock)))
+    if (!may_try(lock, WRITER))
         return EBUSY;
-    return noted(vp, lock, __builtin_return_address(0), pthread_rwlock_trywrlock(lock));
+    return noted(vp, lock, __builtin_return_address(0), attempt(vp, lock, WRITER));
 }
 
 int stiol__pthread_rwlock_unlock(pthread_rwlock_t *lock)
@@ -152,10 +238,27 @@ int stiol__pthread_rwlock_unlock(pthread_rwlock_t *lock)
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_unlock, lock);
     int rc;
 
-    if (vp != NULL)
+    if (vp != NULL) {
         stiol__gave(vp, lock);
+        stiol__owner_forget(lock);
+    }
     rc = pthread_rwlock_unlock(lock);
     if (rc == 0)
         stiol__lot_notify(key_of(lock), true);
     return rc;
+}
+
+int stiol__pthread_rwlock_init(pthread_rwlock_t *restrict lock,
+                               const pthread_rwlockattr_t *restrict attr)
+{
+    (void)STIOL_ENTER(rwlock, pthread_rwlock_init, lock);
+    stiol__owner_forget(lock); /* an earlier one at this address */
+    return pthread_rwlock_init(lock, attr);
+}
+
+int stiol__pthread_rwlock_destroy(pthread_rwlock_t *lock)
+{
+    (void)STIOL_ENTER(rwlock, pthread_rwlock_destroy, lock);
+    stiol__owner_forget(lock);
+    return pthread_rwlock_destroy(lock);
 }

@@ -5,6 +5,9 @@
  */
 #include "stiol_int.h"
 
+#define SET_INTERVAL STIOL_SECOND /* us between looks at a clock that may be set */
+#define CPU_INTERVAL 1000         /* us, least, between looks at a clock that counts CPU time */
+
 /* 0, or -1 with EINTR. A length of 0 yields. */
 static int doze(stiol__vp_t *vp, st_utime_t length)
 {
@@ -67,28 +70,78 @@ int stiol__nanosleep(const struct timespec *length, struct timespec *rest)
     return -1;
 }
 
+/* Clocks that run as the monotonic one does, but for steps, and the time that the machine sleeps.
+ */
+static bool is_steady(clockid_t clock)
+{
+    return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
+           clock == CLOCK_TAI || clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
+}
+
+/* Whether the kernel lets the caller sleep by this clock: 0 or an error number. By a time that has
+ * passed, so it does not sleep. */
+static int may_sleep_by(clockid_t clock)
+{
+    static const struct timespec past = {0, 0};
+
+    if (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC)
+        return 0;
+    return clock_nanosleep(clock, TIMER_ABSTIME, &past, NULL);
+}
+
+static st_utime_t time_of(clockid_t clock)
+{
+    struct timespec now = {0, 0};
+
+    (void)clock_gettime(clock, &now);
+    return (st_utime_t)now.tv_sec * STIOL_SECOND + (st_utime_t)now.tv_nsec / 1000;
+}
+
+/* Until a time on that clock, us. A clock may be set, and one that counts CPU time stands still
+ * while nobody works: it is looked at again. 0 or EINTR. */
+static int doze_until(stiol__vp_t *vp, clockid_t clock, st_utime_t then)
+{
+    st_utime_t now;
+
+    if ((now = time_of(clock)) >= then)
+        return doze(vp, 0) == 0 ? 0 : EINTR;
+    do {
+        st_utime_t left = then - now;
+
+        if (!is_steady(clock))
+            left = left / 4 > CPU_INTERVAL ? left / 4 : CPU_INTERVAL;
+        else if (clock != CLOCK_MONOTONIC && left > SET_INTERVAL)
+            left = SET_INTERVAL;
+        if (doze(vp, left) != 0)
+            return EINTR;
+    } while ((now = time_of(clock)) < then);
+    return 0;
+}
+
 /* Returns error numbers. */
 int stiol__clock_nanosleep(clockid_t clock, int flags, const struct timespec *when,
                            struct timespec *rest)
 {
     stiol__vp_t *vp = STIOL_ENTER(sleep, clock_nanosleep, when->tv_sec);
-    st_utime_t start, length;
+    st_utime_t start, length = stiol__timespec(when);
+    int rc, error = errno;
 
-    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) || !stiol__valid(when))
+    if (vp == NULL || !stiol__valid(when))
         return clock_nanosleep(clock, flags, when, rest);
+    rc = may_sleep_by(clock);
+    if (rc != 0)
+        return rc;
     start = st_utime();
-    if ((flags & TIMER_ABSTIME) != 0) {
-        st_utime_t deadline = stiol__until(clock, when);
-
-        length = deadline == STIOL_NEVER ? STIOL_NEVER : deadline > start ? deadline - start : 0;
-    } else {
-        length = stiol__timespec(when);
-    }
-    if (doze(vp, length) == 0)
-        return 0;
-    if (rest != NULL && (flags & TIMER_ABSTIME) == 0)
+    if ((flags & TIMER_ABSTIME) != 0)
+        rc = doze_until(vp, clock, length);
+    else if (is_steady(clock))
+        rc = doze(vp, length) == 0 ? 0 : EINTR;
+    else
+        rc = doze_until(vp, clock, time_of(clock) + length);
+    errno = error;
+    if (rc == EINTR && rest != NULL && (flags & TIMER_ABSTIME) == 0)
         set_rest(rest, start, length);
-    return EINTR;
+    return rc;
 }
 
 int stiol__sched_yield(void)

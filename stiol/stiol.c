@@ -59,6 +59,8 @@ static void thread_ended(void *data)
         stiol__tsd_end(self);
         (void)st_thread_setspecific(key, NULL);
     }
+    if (!self->primordial)
+        stiol__owner_ended(self->vp);
     stiol__host_free(self);
     joiner = self->joiner;
     keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */

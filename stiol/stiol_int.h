@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -26,6 +27,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -34,6 +36,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,6 +69,11 @@ extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
 extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
 extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
                               __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
+
+/* The C++ runtime's; weak: the object that holds STIOL is linked without it. */
+extern int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
+extern void __cxa_guard_release(int64_t *guard) __attribute__((weak));
+extern void __cxa_guard_abort(int64_t *guard) __attribute__((weak));
 
 #pragma GCC visibility push(hidden)
 
@@ -158,7 +166,7 @@ typedef struct stiol__vp {
     int more_for;                       /* socket whose writev() has MSG_MORE, -1: none */
     stiol__empty_t empty;
     unsigned long long spared; /* switches when a poll() last needed no system call */
-    /* owner.c: recursive and error-checking mutexes that state threads own */
+    /* owner.c: locks of which glibc does not know which state thread has them */
     stiol__owner_t *owners;
     size_t owners_size, owners_used;
     /* tsd.c */
@@ -274,7 +282,7 @@ extern st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
 
 typedef struct stiol__waiter {
     struct stiol__waiter *next, *prev;
-    uintptr_t key;
+    uintptr_t key; /* changed with its bucket held */
     stiol__vp_t *vp;
     st_thread_t thread;
     st_remote_t remote;
@@ -283,7 +291,7 @@ typedef struct stiol__waiter {
     bool notified;
     bool parking; /* in st_thread_park() */
     bool granted; /* the lock is the waiter's already */
-    int tag;      /* the owner's: e.g. reader or writer */
+    int tag;      /* the owner's: reader or writer; a futex's bits */
 } stiol__waiter_t;
 
 #define STIOL_BUCKET_BITS 9
@@ -313,7 +321,12 @@ extern int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout);
 extern unsigned stiol__lot_waiters(void); /* of all, for tests */
 extern bool stiol__lot_any(uintptr_t key);
 extern void stiol__lot_wake(uintptr_t key, bool all);
+extern bool stiol__lot_before(const stiol__waiter_t *waiter, int tag);
+extern bool stiol__lot_any_of(uintptr_t key, int tag);
 extern bool stiol__lot_pop(uintptr_t key);
+extern unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask);
+extern unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most);
+extern int stiol__lot_sleep_any(stiol__waiter_t *waiters, unsigned count, st_utime_t timeout);
 extern st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key);
 extern void stiol__lot_forked(void);
 
@@ -327,6 +340,7 @@ static inline void stiol__lot_notify(uintptr_t key, bool all)
 /* Keys of what has no address; addresses are even. */
 #define STIOL_KEY_SEM(id)  (((uintptr_t)(unsigned)(id) << 3) | 1)
 #define STIOL_KEY_FILE(fd) (((uintptr_t)(unsigned)(fd) << 3) | 3)
+#define STIOL_KEY_MSG(id)  (((uintptr_t)(unsigned)(id) << 3) | 5)
 
 /** Waits in line for a lock that is another process's: `attempt` returns 1 had, 0 not yet, -1
  * failed (errno). */
@@ -335,15 +349,40 @@ extern int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg
 
 /* --- owner.c --- */
 
+typedef enum {
+    STIOL_MUTEX,
+    STIOL_ROBUST, /* a robust mutex */
+    STIOL_RWLOCK, /* held for writing */
+    STIOL_FILE,   /* a stdio stream */
+    STIOL_GUARD   /* a C++ static that is being initialised */
+} stiol__lock_kind_t;
+
 struct stiol__owner {
-    pthread_mutex_t *mutex; /* NULL: free */
+    void *lock; /* NULL: free */
     st_thread_t thread;
     unsigned count;
+    stiol__lock_kind_t kind;
 };
 
-extern stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const pthread_mutex_t *mutex);
-extern int stiol__owner_add(stiol__vp_t *vp, pthread_mutex_t *mutex, st_thread_t thread);
+extern stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock);
+extern int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind);
 extern void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
+extern void stiol__owner_forget(const void *lock);
+extern void stiol__owner_ended(stiol__vp_t *vp);
+
+/* --- robust.c, stdio.c: what a state thread had when it ended --- */
+
+extern void stiol__robust_died(pthread_mutex_t *mutex);
+extern void stiol__stream_left(FILE *file);
+
+/* --- futex.c --- */
+
+/** SYS_futex and SYS_futex_waitv with these arguments; -1 with errno. On any kernel thread. */
+extern long stiol__futex(const long *args);
+extern long stiol__futex_waitv(const long *args);
+/** FUTEX_WAIT without a time limit and FUTEX_WAKE, of a futex that other processes might share. */
+extern void stiol__futex_wait(uint32_t *word, uint32_t value);
+extern void stiol__futex_wake_all(uint32_t *word);
 
 /* --- mutex.c, for cond.c --- */
 
@@ -396,8 +435,18 @@ extern void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_
 /** The same for a call of that kind. */
 #define STIOL_HELP(vp, kind, job)                                                                  \
     (STIOL_PARKS(vp, kind), stiol__help(vp, &(vp)->counters.kind.helped, job))
+extern void stiol__stay_loaded(void);
 extern void stiol__helpers_stop(void);
 extern void stiol__helpers_forked(void);
+
+/* --- aside.c: a kernel thread for one call that may take for ever --- */
+
+/** As stiol__help(); how many wait is not bounded. If there is no kernel thread to be had, the job
+ * runs here and holds up the VP. */
+extern void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
+/** Runs main(arg) on a detached kernel thread of its own, all signals blocked. 0 or an error
+ * number. */
+extern int stiol__kernel_thread(void *(*main)(void *), void *arg);
 
 /* --- tsd.c --- */
 

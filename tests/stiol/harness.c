@@ -24,6 +24,24 @@ static st_thread_t spawned[SPAWNED_MAX];
 static int spawned_count;
 bool stop_ticking;
 
+/* Stand-ins for the C++ runtime's, as an object has them that was linked with one of its own: they
+ * are to be replaced wherever they come from. */
+int __cxa_guard_acquire(int64_t *guard)
+{
+    (void)guard;
+    return 0;
+}
+
+void __cxa_guard_release(int64_t *guard)
+{
+    (void)guard;
+}
+
+void __cxa_guard_abort(int64_t *guard)
+{
+    (void)guard;
+}
+
 void check_failed(const char *file, int line, const char *what, int error)
 {
     fprintf(stderr, "%s:%d: failed: %s (errno %d: %s; notes \"%s\")\n", file, line, what, error,

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernel threads for one call each: for calls that can neither be tried nor watched, and that may
+ * wait for each other, so that no bound on their number is right. They run the C library's code
+ * alone, with all signals blocked. Used by barrier.c, filelock.c and robust.c.
+ */
+#include "stiol_int.h"
+
+#define STACK_SIZE (64 * 1024) /* bytes, beside what the C library takes from it */
+
+int stiol__kernel_thread(void *(*main)(void *), void *arg)
+{
+    sigset_t all, before;
+    pthread_attr_t attr;
+    pthread_t id;
+    int rc;
+
+    stiol__stay_loaded();
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&id, &attr, main, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return rc;
+}
+
+/* On the VP, in its scheduler. */
+static void job_done(st_remote_t *remote)
+{
+    stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
+
+    job->done = true;
+    st_thread_unpark(job->thread);
+}
+
+static void run(stiol__job_t *job)
+{
+    errno = 0;
+    job->run(job);
+    job->error = errno;
+}
+
+static void *aside_main(void *arg)
+{
+    stiol__job_t *job = arg;
+    st_vp_t vp = job->vp;
+
+    run(job);
+    st_vp_post(vp, &job->remote);
+    return NULL;
+}
+
+void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
+{
+    bool interrupted = false;
+    int error = errno;
+
+    job->remote.fn = job_done;
+    job->vp = vp->vp;
+    job->thread = st_thread_self();
+    job->done = false;
+    if (stiol__kernel_thread(aside_main, job) == 0) {
+        ++*helped;
+        while (!job->done)
+            if (st_thread_park(STIOL_NEVER) != 0)
+                interrupted = true;
+    } else {
+        run(job); /* late is better than never */
+    }
+    if (interrupted)
+        st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
+    errno = job->error != 0 ? job->error : error;
+}

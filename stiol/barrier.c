@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pthread_barrier_wait(): a barrier can only be waited at, so each state thread sends a kernel
+ * thread to wait for it. Then it counts as any other, wherever the rest come from: this VP, other
+ * kernel threads, or other processes.
+ */
+#include "stiol_int.h"
+
+typedef struct barrier_job {
+    stiol__job_t job;
+    pthread_barrier_t *barrier;
+    int rc;
+} barrier_job_t;
+
+static void run_wait(stiol__job_t *job)
+{
+    barrier_job_t *wait = (barrier_job_t *)job;
+
+    wait->rc = pthread_barrier_wait(wait->barrier);
+}
+
+int stiol__pthread_barrier_wait(pthread_barrier_t *barrier)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_barrier_wait, barrier);
+    barrier_job_t wait = {.job = {.run = run_wait}, .barrier = barrier};
+
+    if (vp == NULL)
+        return pthread_barrier_wait(barrier);
+    STIOL_PARKS(vp, mutex);
+    stiol__aside(vp, &vp->counters.mutex.helped, &wait.job);
+    return wait.rc;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guards of C++'s function-local statics: the first thread that comes runs the initialiser, the
+ * others wait until it is done. The guard's bits are those of libstdc++, so that one which is in
+ * progress when STIOL starts, or which an object with a C++ runtime of its own has, is understood
+ * on both sides. Called by compiled code.
+ */
+#include <sys/single_threaded.h>
+
+#include "stiol_int.h"
+
+/* In the guard's first four bytes; its first byte says to compiled code that all is done. */
+#define DONE    UINT32_C(0x1)
+#define PENDING UINT32_C(0x100)
+#define WAITING UINT32_C(0x10000)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a guard's first byte is its lowest");
+
+/* The state thread that runs the initialiser wants its result. libstdc++ throws
+ * recursive_init_error while the process has one kernel thread, and else waits for ever; here the
+ * VP would. So it throws in both cases, another exception in the second: that type is the library's
+ * own. */
+static void throw_recursive_init(int64_t *guard)
+{
+    static const char message[] =
+        "STIOL: the initialiser of a C++ function's static variable needs that variable\n";
+    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    int (*acquire)(int64_t * guard) = NULL;
+    void (*throw_system_error)(int error) = NULL;
+
+    if (library != NULL) {
+        *(void **)&acquire = dlsym(library, "__cxa_guard_acquire");
+        *(void **)&throw_system_error = dlsym(library, "_ZSt20__throw_system_errori");
+        (void)dlclose(library); /* it was loaded before */
+    }
+    if (acquire != NULL && __libc_single_threaded)
+        (void)acquire(guard);
+    if (throw_system_error != NULL)
+        throw_system_error(EDEADLK);
+    (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+    abort();
+}
+
+/* The caller may run the initialiser; the VP notes which state thread it is. */
+static int begin(stiol__vp_t *vp, int64_t *guard)
+{
+    if (vp != NULL)
+        (void)stiol__owner_add(vp, guard, STIOL_GUARD); /* no memory: recursion goes unnoticed */
+    return 1;
+}
+
+/* The initialiser is at work: until that has changed. */
+static void await(stiol__vp_t *vp, int64_t *guard, uint32_t value)
+{
+    const stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, guard) : NULL;
+    uint32_t *word = (uint32_t *)guard;
+
+    if (owner != NULL && owner->thread == st_thread_self())
+        throw_recursive_init(guard);
+    if ((value & WAITING) == 0 && !__atomic_compare_exchange_n(word, &value, value | WAITING, false,
+                                                               __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return;
+    stiol__futex_wait(word, value | WAITING);
+}
+
+/* 1: the caller is to run the initialiser; 0: that has been done. */
+int stiol____cxa_guard_acquire(int64_t *guard)
+{
+    stiol__vp_t *vp = STIOL_ENTER(mutex, __cxa_guard_acquire, guard);
+    uint32_t *word = (uint32_t *)guard;
+
+    for (;;) {
+        uint32_t value = 0;
+
+        if (__atomic_compare_exchange_n(word, &value, PENDING, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+            return begin(vp, guard);
+        if ((value & DONE) != 0)
+            return 0;
+        await(vp, guard, value);
+    }
+}
+
+static void finish(stiol__vp_t *vp, int64_t *guard, uint32_t value)
+{
+    uint32_t *word = (uint32_t *)guard;
+    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, guard) : NULL;
+
+    if (owner != NULL)
+        stiol__owner_remove(vp, owner);
+    if ((__atomic_exchange_n(word, value, __ATOMIC_ACQ_REL) & WAITING) != 0)
+        stiol__futex_wake_all(word);
+}
+
+void stiol____cxa_guard_release(int64_t *guard)
+{
+    finish(STIOL_ENTER(mutex, __cxa_guard_release, guard), guard, DONE);
+}
+
+/* The initialiser has thrown: the next one tries again. */
+void stiol____cxa_guard_abort(int64_t *guard)
+{
+    finish(STIOL_ENTER(mutex, __cxa_guard_abort, guard), guard, 0);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is for pipes alone, so sockets are nonblocking
+ * for the moment of the call; nothing else runs on the VP in that moment. Whichever end is not
+ * ready is then waited for.
+ */
+#include "stiol_int.h"
+
+typedef struct splice_call {
+    int in, out;
+    off64_t *in_offset, *out_offset;
+    size_t length;
+    unsigned flags;
+    bool tee;
+} splice_call_t;
+
+/* Whether the caller wants to wait for this end. */
+static bool waits(int fd, unsigned flags)
+{
+    stiol__fd_class_t class = stiol__fd_class(fd);
+
+    return class == STIOL_FD_SOCKET ||
+           (class == STIOL_FD_STREAM && (flags & SPLICE_F_NONBLOCK) == 0);
+}
+
+/* The flags before, or -1: it stays as it is. */
+static int make_nonblocking(int fd)
+{
+    int flags = stiol__fd_class(fd) == STIOL_FD_SOCKET ? fcntl(fd, F_GETFL) : -1;
+
+    if (flags < 0 || (flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+        return -1;
+    return flags;
+}
+
+static void put_back(int fd, int flags)
+{
+    int error = errno;
+
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags);
+    errno = error;
+}
+
+static ssize_t splice_now(const splice_call_t *call)
+{
+    int in = make_nonblocking(call->in), out = make_nonblocking(call->out);
+    unsigned flags = call->flags | SPLICE_F_NONBLOCK;
+    ssize_t n;
+
+    if (call->tee)
+        n = tee(call->in, call->out, call->length, flags);
+    else
+        n = splice(call->in, call->in_offset, call->out, call->out_offset, call->length, flags);
+    put_back(call->out, out);
+    put_back(call->in, in);
+    return n;
+}
+
+static bool is_ready(int fd, short events)
+{
+    struct pollfd one = {.fd = fd, .events = events};
+
+    return poll(&one, 1, 0) != 0;
+}
+
+/* EAGAIN: until the end that was not ready may be. -1: the caller is to get errno. */
+static int await(stiol__vp_t *vp, const splice_call_t *call)
+{
+    bool for_in = !is_ready(call->in, POLLIN);
+    int fd = for_in ? call->in : call->out;
+
+    if (!waits(fd, call->flags)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    STIOL_PARKS(vp, io);
+    if (stiol__wait_fd(fd, for_in ? POLLIN : POLLOUT, STIOL_NEVER) < 0)
+        return stiol__failed(vp);
+    return 0;
+}
+
+static ssize_t do_splice(stiol__vp_t *vp, const splice_call_t *call)
+{
+    int error = errno;
+    ssize_t n;
+
+    while ((n = splice_now(call)) < 0 && errno == EAGAIN)
+        if (await(vp, call) != 0)
+            return -1;
+    if (n >= 0)
+        errno = error;
+    stiol__yield();
+    return n;
+}
+
+static bool can_wait(int in, int out, unsigned flags)
+{
+    return waits(in, flags) || waits(out, flags);
+}
+
+ssize_t stiol__splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t length,
+                      unsigned flags)
+{
+    stiol__vp_t *vp = STIOL_ENTER(io, splice, in);
+    const splice_call_t call = {in, out, in_offset, out_offset, length, flags, false};
+
+    if (vp == NULL || length == 0 || !can_wait(in, out, flags))
+        return splice(in, in_offset, out, out_offset, length, flags);
+    return do_splice(vp, &call);
+}
+
+ssize_t stiol__tee(int in, int out, size_t length, unsigned flags)
+{
+    stiol__vp_t *vp = STIOL_ENTER(io, tee, in);
+    const splice_call_t call = {in, out, NULL, NULL, length, flags, true};
+
+    if (vp == NULL || length == 0 || !can_wait(in, out, flags))
+        return tee(in, out, length, flags);
+    return do_splice(vp, &call);
+}
+
+/* Into a pipe, or out of one. */
+ssize_t stiol__vmsplice(int fd, const struct iovec *parts, size_t count, unsigned flags)
+{
+    stiol__vp_t *vp = STIOL_ENTER(io, vmsplice, fd);
+    int error = errno;
+    ssize_t n;
+
+    if (vp == NULL || count == 0 || !waits(fd, flags))
+        return vmsplice(fd, parts, count, flags);
+    while ((n = vmsplice(fd, parts, count, flags | SPLICE_F_NONBLOCK)) < 0 && errno == EAGAIN) {
+        int access = fcntl(fd, F_GETFL) & O_ACCMODE;
+
+        STIOL_PARKS(vp, io);
+        if (stiol__wait_fd(fd, access == O_RDONLY ? POLLIN : POLLOUT, STIOL_NEVER) < 0)
+            return stiol__failed(vp);
+    }
+    if (n >= 0)
+        errno = error;
+    stiol__yield();
+    return n;
+}
