@@ -46,6 +46,19 @@ static bool is_held_here(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
            (is_robust(mutex) && (mutex->__data.__lock & FUTEX_TID_MASK) == vp->tid);
 }
 
+/* glibc's trylock leaves a robust mutex locked that it finds not recoverable; so it is locked with
+ * a time that has passed. */
+static int try_really(pthread_mutex_t *mutex)
+{
+    static const struct timespec past = {-1, 0};
+    int rc;
+
+    if (STIOL_LIKELY(!is_robust(mutex)))
+        return pthread_mutex_trylock(mutex);
+    rc = pthread_mutex_timedlock(mutex, &past);
+    return rc == ETIMEDOUT ? EBUSY : rc;
+}
+
 /* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked,
  * then what the table says is of an earlier mutex. */
 static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
@@ -58,7 +71,7 @@ static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
             return EBUSY;
         stiol__owner_remove(vp, owner);
     }
-    rc = pthread_mutex_trylock(mutex);
+    rc = try_really(mutex);
     if (rc != 0 && rc != EOWNERDEAD)
         return rc;
     if (TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && mutex->__data.__count > 1) {

@@ -42,7 +42,8 @@ void stiol__robust_died(pthread_mutex_t *mutex)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     while (rc == 0 && !atomic_load(&heir.ready))
         sched_yield();
-    (void)pthread_mutex_unlock(mutex); /* ours no more, even if nobody hears of it */
+    (void)pthread_mutex_consistent(mutex); /* or its unlocking would make it useless for good */
+    (void)pthread_mutex_unlock(mutex);     /* ours no more, even if nobody hears of it */
     atomic_store(&heir.free, true);
     if (rc == 0)
         (void)pthread_join(id, NULL);

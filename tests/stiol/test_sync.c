@@ -304,15 +304,27 @@ static void writers_stand_in_line_and_readers_may_recurse(void)
     CHECK(strcmp(noted(), "wrW") == 0);
 }
 
+static void *hold_for_writing(void *arg)
+{
+    CHECK(call->pthread_rwlock_wrlock(&rwlock) == 0);
+    while (!*(bool *)arg)
+        st_thread_yield();
+    CHECK(call->pthread_rwlock_unlock(&rwlock) == 0);
+    return NULL;
+}
+
 static void rwlock_waits_end_in_time(void)
 {
     struct timespec at = from_now(CLOCK_REALTIME, 2), wrong = {0, -1};
+    bool give_up = false;
 
-    CHECK(call->pthread_rwlock_wrlock(&rwlock) == 0);
+    spawn(hold_for_writing, &give_up);
+    settle();
     CHECK(call->pthread_rwlock_timedrdlock(&rwlock, &at) == ETIMEDOUT);
     CHECK(call->pthread_rwlock_timedwrlock(&rwlock, &at) == ETIMEDOUT);
     CHECK(call->pthread_rwlock_timedwrlock(&rwlock, &wrong) == EINVAL);
-    CHECK(call->pthread_rwlock_unlock(&rwlock) == 0);
+    give_up = true;
+    reap();
     CHECK(call->pthread_rwlock_timedrdlock(&rwlock, &at) == 0);
     CHECK(call->pthread_rwlock_unlock(&rwlock) == 0);
     CHECK(stiol__lot_waiters() == 0);
