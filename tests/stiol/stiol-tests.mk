@@ -12,7 +12,11 @@ STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
 # A cross build has neither the real libraries nor cmocka: UNIT_SHIM takes the unit tests' stand-in.
 ifdef UNIT_SHIM
-STIOL_SUBJECTS := $(filter-out apr aprmem aprtable openssl,$(STIOL_SUBJECTS))
+STIOL_SUBJECTS := $(filter-out apr aprmem aprtable cxx glib openssl,$(STIOL_SUBJECTS))
+endif
+# Without a C++ compiler, nothing to test.
+ifeq ($(shell command -v $(CXX)),)
+STIOL_SUBJECTS := $(filter-out cxx,$(STIOL_SUBJECTS))
 endif
 STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
@@ -50,6 +54,11 @@ $(STIOL_TESTS)/liblate.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=late -fplt -Wl,-z,relro,-z,now
 $(STIOL_TESTS)/libown.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=own -DOWN_FLOCK -fplt -Wl,-z,relro,-z,now
+# C++ with its own runtime.
+$(STIOL_TESTS)/libcxx.so: tests/stiol/objects/cxx.cc tests/stiol/objects/cxx.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CFLAGS) -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
+	    -Wl,-soname,$(notdir $@) -o $@ $<
 # Its reference to poll() is in its code.
 $(STIOL_TESTS)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -76,6 +85,10 @@ APRMEM_PROGRAMS := $(STIOL_TESTS)/test_aprmem $(STIOL_TESTS)/test_aprtable
 $(APRMEM_PROGRAMS:%=%.o): STIOL_TEST_CFLAGS += $(APACHE_CFLAGS) -Iaprmem
 $(APRMEM_PROGRAMS): $(APRMEM_TESTED)
 $(APRMEM_PROGRAMS): STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
+$(STIOL_TESTS)/test_cxx: $(STIOL_TESTS)/libcxx.so
+$(STIOL_TESTS)/test_glib.o: STIOL_TEST_CFLAGS += $(patsubst -I%,-isystem %,\
+    $(shell $(PKG_CONFIG) --cflags glib-2.0 2>/dev/null))
+$(STIOL_TESTS)/test_glib: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs glib-2.0 2>/dev/null)
 $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 
