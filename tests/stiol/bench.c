@@ -2,7 +2,9 @@
 /*
  * Nanoseconds of the hot calls, real and rebound, in one run: `make bench-stiol`.
  */
+#include <linux/futex.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include "objects/table.h"
 
@@ -12,6 +14,7 @@ static pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_key_t key;
+static uint32_t word;
 static int fds[2];
 
 static void lock_normal(void)
@@ -30,6 +33,22 @@ static void lock_rwlock(void)
 {
     call->pthread_rwlock_rdlock(&rwlock);
     call->pthread_rwlock_unlock(&rwlock);
+}
+
+static void write_rwlock(void)
+{
+    call->pthread_rwlock_wrlock(&rwlock);
+    call->pthread_rwlock_unlock(&rwlock);
+}
+
+static void wake_futex(void)
+{
+    call->syscall(SYS_futex, &word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+}
+
+static void call_by_number(void)
+{
+    call->syscall(SYS_getppid);
 }
 
 static void signal_cond(void)
@@ -71,6 +90,9 @@ static const struct {
     {"mutex, lock and unlock", lock_normal, 2000000},
     {"recursive mutex, lock and unlock", lock_recursive, 2000000},
     {"read-write lock, read and unlock", lock_rwlock, 2000000},
+    {"read-write lock, write and unlock", write_rwlock, 2000000},
+    {"futex wake, nobody waits", wake_futex, 500000},
+    {"getppid by syscall()", call_by_number, 500000},
     {"signal, nobody waits", signal_cond, 2000000},
     {"pthread_getspecific", get_specific, 2000000},
     {"read, nonblocking, EAGAIN", read_nonblocking, 300000},

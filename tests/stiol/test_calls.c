@@ -266,7 +266,8 @@ static void system_v_queues_give_way(void)
     CHECK(call->msgrcv(id, &message, sizeof(message.text), 0, 0) == 3);
     CHECK(call->waitpid(pid, &status, 0) == pid && status == 0);
     CHECK(call->msgrcv(id, &message, 8, 0, IPC_NOWAIT) == -1 && errno == ENOMSG);
-    CHECK(call->msgsnd(id, &message, 1 << 20, 0) == -1 && errno == EINVAL);
+    message.type = 0;
+    CHECK(call->msgsnd(id, &message, 3, 0) == -1 && errno == EINVAL);
     CHECK(msgctl(id, IPC_RMID, NULL) == 0);
     CHECK(call->msgrcv(id, &message, 8, 0, 0) == -1 && (errno == EINVAL || errno == EIDRM));
 }

@@ -204,7 +204,8 @@ static void kernel_threads_are_moved_too(void)
         join_kernel_thread(ids[i]);
 }
 
-static long wake_op(int op, int operand, int compare, int operand2)
+/* FUTEX_OP() shifts signed numbers. */
+static long wake_op(unsigned op, unsigned operand, unsigned compare, unsigned operand2)
 {
     return call->syscall(SYS_futex, &word, FUTEX_WAKE_OP | PRIVATE, 1, 1L, &word2,
                          FUTEX_OP(op, operand, compare, operand2));
@@ -221,7 +222,7 @@ static void one_wake_depends_on_another_word(void)
     CHECK(wake_op(FUTEX_OP_OR, 8, FUTEX_OP_CMP_GT, 5) == 1 && word2 == 13);
     settle();
     CHECK(woken == 3);
-    CHECK(wake_op(FUTEX_OP_SET, -3, FUTEX_OP_CMP_LT, 0) == 0 && word2 == (uint32_t)-3);
+    CHECK(wake_op(FUTEX_OP_SET, (unsigned)-3, FUTEX_OP_CMP_LT, 0) == 0 && word2 == (uint32_t)-3);
     CHECK(wake_op(FUTEX_OP_XOR | FUTEX_OP_OPARG_SHIFT, 1, FUTEX_OP_CMP_LT, 0) == 1);
     CHECK(word2 == ((uint32_t)-3 ^ 2));
     reap();
