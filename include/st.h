@@ -1311,6 +1311,29 @@ typedef void (*st_sleep_cb_t)(int asleep);
  */
 extern st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
 
+/**
+ * An exchange callback: takes away what one state thread has on the kernel thread and puts in place
+ * what the next one has. `from` and `to` are where the two keep one pointer for the callback, NULL
+ * at first. `ended` is nonzero when the thread of `from` will not run again: whatever its pointer
+ * leads to is to be freed. Must not call libst.
+ */
+typedef void (*st_exchange_cb_t)(void **from, void **to, int ended);
+
+/**
+ * Sets a function that gives each state thread its own copy of something that the kernel thread has
+ * only once, such as thread-local variables. It is called between any two state threads, after the
+ * one has stopped and before the other runs. Other callbacks of the scheduler run with the
+ * primordial thread's things, whatever thread's stack they are on. What is in place when the
+ * function is set belongs to the calling thread.
+ *
+ * @param cb  the function, NULL for none (the default): then what is in place is everybody's, and
+ *            the pointers of threads that are still there are forgotten
+ * @return the previous one
+ * @yields no
+ * @since 2.0
+ */
+extern st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -100,14 +100,18 @@ static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_thread_t 
     return conn->sbh;
 }
 
-/* Per-thread data that modules keep (apr_thread_data_set) lives with the connection: its pool is
- * the thread's. */
-static apr_thread_t *thread_handle(apr_pool_t *pool)
+/* Without one of its own the thread's pool is the connection's: that is how long the data live that
+ * modules keep for it (apr_thread_data_set()). */
+static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_thread_t *thread)
 {
-    apr_os_thread_t os_thread = apr_os_thread_current();
-    apr_thread_t *handle = NULL;
+    apr_thread_t *handle = thread->current ? thread->current : conn->c->current_thread;
+    apr_os_thread_t *id;
 
-    apr_os_thread_put(&handle, &os_thread, pool);
+    if (handle)
+        return handle;
+    id = apr_palloc(conn->pool, sizeof *id);
+    *id = apr_os_thread_current();
+    apr_os_thread_put(&handle, id, conn->pool);
     return handle;
 }
 
@@ -138,7 +142,7 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
         return false;
     stm_sleep_watch(conn);
     ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
-    conn->c->current_thread = thread_handle(conn->pool);
+    conn->c->current_thread = thread_of(conn, thread);
     conn->c->cs = &conn->cs;
     conn->cs.state = CONN_STATE_PROCESSING;
     conn->cs.sense = CONN_SENSE_DEFAULT;
@@ -156,6 +160,7 @@ static void resume(stm_conn_t *conn, stm_thread_t *thread)
 {
     conn->suspended = false;
     conn->c->sbh = place_on_scoreboard(conn, thread);
+    conn->c->current_thread = thread_of(conn, thread);
     ap_run_resume_connection(conn->c, conn->request);
 }
 

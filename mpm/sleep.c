@@ -143,6 +143,7 @@ static void give_memory_back(void)
 
 static void *sweep(void *nothing)
 {
+    apr_thread_t *current = stm_current_begin();
     st_utime_t begun = st_utime();
 
     for (int n = 1; unseen && stm.vp.state != STM_VP_STOPPING; n++) {
@@ -154,6 +155,7 @@ static void *sweep(void *nothing)
         begun = st_utime();
     }
     give_memory_back();
+    stm_current_end(current);
     sweeping = false;
     arm();
     return nothing;

@@ -229,6 +229,7 @@ struct stm_conn {
 /** A state thread of a listener. */
 struct stm_thread {
     st_thread_t st;
+    apr_thread_t *current; /**< that modules see; NULL: none of its own */
     stm_listener_t *listener;
     stm_conn_t *conn;   /**< that it serves now; NULL: none */
     stm_thread_t *idle; /**< next among the listener's idle ones */
@@ -426,6 +427,11 @@ void stm_thread_call(stm_listener_t *listener);
 void stm_threads_interrupt(void);
 bool stm_thread_can_start(void);
 int stm_thread_retire(stm_listener_t *listener, int count);
+
+/* current.c: httpd's current thread */
+void stm_current_find(void);
+apr_thread_t *stm_current_begin(void);
+void stm_current_end(apr_thread_t *thread);
 
 /* slot.c: worker slots of the core scoreboard */
 int stm_slot_take(void);

@@ -79,6 +79,7 @@ static void yield_if_due(stm_thread_t *thread)
 
 static void end_thread(stm_thread_t *thread)
 {
+    stm_current_end(thread->current);
     stm_slot_give(thread->slot);
     thread->listener->threads--;
     stm.vp.threads--;
@@ -96,6 +97,7 @@ static void *thread_main(void *data)
     stm_thread_t *thread = data;
     stm_conn_t *conn;
 
+    thread->current = stm_current_begin();
     stm_stall_thread(thread);
     while ((conn = next_job(thread)) != NULL) {
         stm_score_thread_serves(thread, !conn->c && !conn->asleep);

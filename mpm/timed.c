@@ -20,8 +20,10 @@ typedef struct {
 static void *run(void *data)
 {
     timed_t *timed = data;
+    apr_thread_t *current = stm_current_begin();
 
     timed->callback(timed->baton);
+    stm_current_end(current);
     st_watch_free(&timed->timer);
     free(timed);
     stm_suspended_resume();

@@ -375,6 +375,7 @@ void stm_vp_main(const stm_child_t *child, int control)
     start_scheduler();
     stm_census_start();
     start_threaded_io();
+    stm_current_find();
     ap_run_child_init(stm.vp.pchild, ap_server_conf);
     start_serving(control);
 

@@ -69,7 +69,23 @@ static void find_ready(struct st_vp *vp)
     }
 }
 
-/* With all that is seldom: a visit to epoll, switch callbacks, a sanitizer. */
+/* What the kernel thread has only once is next's from here on. */
+static inline void exchange(struct st_vp *vp, struct st_thread *next, int ended)
+{
+    struct st_thread *from = vp->in_place;
+
+    if (vp->exchange == NULL || from == next)
+        return;
+    vp->in_place = next;
+    vp->exchange(&from->carried, &next->carried, ended);
+}
+
+void st__exchange_for_callbacks(struct st_vp *vp)
+{
+    exchange(vp, &vp->primordial, 0);
+}
+
+/* With all that is seldom: a visit to epoll, callbacks of the switch, a sanitizer. */
 static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
@@ -81,6 +97,8 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
         vp->switch_out();
     find_ready(vp);
     next = start_next(vp);
+    exchange(vp, next, 0);
+    *vp->errno_place = next->saved_errno;
     if (next != me) {
         st__asan_leave(next, &fake);
         st__switch(&me->sp, next->sp);
@@ -113,8 +131,12 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
     struct st_thread *next;
 
     ST__ASSERT(!vp->in_callback);
+    if (me != &vp->primordial) /* its things are the kernel thread's own, and stay */
+        exchange(vp, ready(vp) ? vp->runq_head : &vp->primordial, 1);
     find_ready(vp);
     next = start_next(vp);
+    exchange(vp, next, 0);
+    *vp->errno_place = next->saved_errno;
     st__asan_leave(next, NULL);
     st__switch(&me->sp, next->sp);
     __builtin_unreachable();
@@ -163,13 +185,33 @@ void st_thread_yield_last(void)
     st__sched(vp, me);
 }
 
+static void choose_path(struct st_vp *vp)
+{
+    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL ||
+                        vp->exchange != NULL;
+}
+
+st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb)
+{
+    struct st_vp *vp = st__vp_get();
+    st_exchange_cb_t previous;
+
+    if (vp == NULL)
+        return NULL;
+    previous = vp->exchange;
+    vp->exchange = cb;
+    vp->in_place = vp->current;
+    choose_path(vp);
+    return previous;
+}
+
 #ifdef ST_SWITCH_CB
 static st_switch_cb_t replace_cb(struct st_vp *vp, st_switch_cb_t *place, st_switch_cb_t cb)
 {
     st_switch_cb_t previous = *place;
 
     *place = cb;
-    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL;
+    choose_path(vp);
     return previous;
 }
 

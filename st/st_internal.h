@@ -110,6 +110,7 @@ struct st_thread {
     void *(*start)(void *arg);
     void *arg;
     void *retval;
+    void *carried; /* the exchange callback's, while it does not run */
 
     unsigned value_count; /* room at values */
     void **values;        /* of keys from ST__KEYS_INLINE on; malloc'ed */
@@ -222,10 +223,12 @@ struct st_vp {
     int budget;             /* switches left before epoll is visited again */
     int budget_given;       /* at the last visit: the difference is not in stats.switches yet */
     int patience;           /* the least budget: grows while visits find nothing */
-    bool always_slowly;     /* switch callbacks are set, or a sanitizer watches */
+    bool always_slowly;     /* callbacks of switches are set, or a sanitizer watches */
     struct st_thread *reap; /* has ended; its stack is freed by a later thread */
     int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;
+    st_exchange_cb_t exchange;
+    struct st_thread *in_place; /* whose things they are that the callback has put in place */
 
     st_utime_t clock;       /* when epoll_wait last returned */
     st_utime_t timer_floor; /* no deadline before it while timers fire, so that firing ends */
@@ -286,6 +289,8 @@ static inline int st__fail(int error)
 extern void st__sched(struct st_vp *vp, struct st_thread *me);
 /* The same for a thread that has ended. */
 extern void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
+/* Puts in place what the primordial thread has: the scheduler is about to call back. */
+extern void st__exchange_for_callbacks(struct st_vp *vp);
 /* Frees the stack of a thread that has ended, unless the scheduler still runs on it. */
 extern void st__reap(struct st_vp *vp);
 

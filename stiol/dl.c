@@ -5,6 +5,29 @@
  */
 #include "stiol_int.h"
 
+/* What came may have thread-local variables, which are each state thread's from now on. */
+static void came(void)
+{
+    int error = errno;
+
+    stiol__rebind_more();
+    (void)stiol__locals_update();
+    errno = error;
+}
+
+int stiol__unload(void *handle)
+{
+    int rc, error;
+
+    stiol__locals_close();
+    rc = dlclose(handle);
+    error = errno;
+    stiol__rebind_less();
+    stiol__locals_closed();
+    errno = error;
+    return rc;
+}
+
 void *stiol__dlopen(const char *path, int flags)
 {
     void *handle;
@@ -12,16 +35,12 @@ void *stiol__dlopen(const char *path, int flags)
     (void)STIOL_ENTER(dl, dlopen, path != NULL);
     handle = dlopen(path, flags);
     if (handle != NULL)
-        stiol__rebind_more();
+        came();
     return handle;
 }
 
 int stiol__dlclose(void *handle)
 {
-    int rc;
-
     (void)STIOL_ENTER(dl, dlclose, handle);
-    rc = dlclose(handle);
-    stiol__rebind_less();
-    return rc;
+    return stiol__unload(handle);
 }

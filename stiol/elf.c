@@ -28,12 +28,13 @@
 
 const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
 
-/* Never rebound: what the calls are made of, and what watches over the process. */
+/* Never rebound: what the calls are made of, and what watches over the process. The C library calls
+ * its name service's objects with locks held, so they must not park. */
 static const char *const system_objects[] = {
     "libc.so.",   "libc-2.",      "ld-linux",   "ld-2.",      "ld.so",
     "libpthread", "librt.so.",    "libdl.so.",  "linux-vdso", "linux-gate",
     "libst.so",   "libasan.so",   "libubsan.",  "liblsan.so", "libtsan.so",
-    "libhwasan.", "libclang_rt.", "vgpreload_", NULL};
+    "libhwasan.", "libclang_rt.", "vgpreload_", "libnss_",    NULL};
 
 typedef struct object {
     const struct dl_phdr_info *info;
@@ -90,10 +91,13 @@ static void index_call(unsigned i)
     call->global = dlsym(RTLD_DEFAULT, call->symbol);
 }
 
+static void *allocator; /* malloc(), wherever it is */
+
 static void __attribute__((constructor)) index_calls(void)
 {
     for (unsigned i = 0; i < STIOL_CALLS; i++)
         index_call(i);
+    allocator = dlsym(RTLD_DEFAULT, "malloc");
 }
 
 int stiol__set_extras(const stiol_extra_t *extras, int count)
@@ -167,13 +171,29 @@ static bool is_own(const struct dl_phdr_info *info)
     return within(range_of(info), (const void *)&stiol__calls);
 }
 
+/* An allocator in the C library's place is its equal: it never waits for a state thread, and what it
+ * keeps for each thread is the kernel thread's. */
+static bool is_allocator(const struct dl_phdr_info *info)
+{
+    return info->dlpi_name[0] != '\0' && within(range_of(info), allocator);
+}
+
+bool stiol__is_system(const struct dl_phdr_info *info)
+{
+    return begins_with_one(info->dlpi_name, system_objects) || is_allocator(info);
+}
+
+bool stiol__is_own(const struct dl_phdr_info *info)
+{
+    return is_own(info);
+}
+
 static int note_system(struct dl_phdr_info *info, size_t size, void *data)
 {
     walk_t *walk = data;
 
     (void)size;
-    if (walk->systems < SYSTEM_MAX && info->dlpi_name[0] != '\0' &&
-        begins_with_one(info->dlpi_name, system_objects))
+    if (walk->systems < SYSTEM_MAX && info->dlpi_name[0] != '\0' && stiol__is_system(info))
         walk->system[walk->systems++] = range_of(info);
     return 0;
 }
@@ -365,7 +385,7 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
     int rc = 0;
 
     (void)size;
-    if (begins_with_one(info->dlpi_name, system_objects) || !read_object(&object, info))
+    if (stiol__is_system(info) || !read_object(&object, info))
         return 0;
     for (size_t i = 0; rc == 0 && i < object.rela_count; i++)
         rc = visit_slot(walk, &object, &object.rela[i]);

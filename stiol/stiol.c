@@ -55,7 +55,9 @@ static void thread_ended(void *data)
     self->ending = true;
     if (self->ours)
         stiol__unlist(self);
-    if (self->tsd != NULL && stiol__become(self) == 0) {
+    if (self->primordial) {
+        stiol__leave_farewells(self);
+    } else if ((self->tsd != NULL || self->farewells != NULL) && stiol__become(self) == 0) {
         stiol__tsd_end(self);
         (void)st_thread_setspecific(key, NULL);
     }
@@ -111,6 +113,7 @@ static void forked(void)
     st_after_fork_child();
     stiol__lot_forked();
     stiol__helpers_forked();
+    stiol__locals_forked();
 }
 
 /* Once per process. */
@@ -175,6 +178,12 @@ int stiol_start(const stiol_config_t *config)
     pthread_mutex_lock(&starting);
     if (vps == 0)
         rc = start_process(&vp->config);
+    if (rc == 0 && stiol__tls_start(vp) != 0) {
+        stiol__fail("cannot start: no memory");
+        if (vps == 0)
+            stiol__restore();
+        rc = -1;
+    }
     if (rc == 0) {
         vps++;
         stiol__vp = vp;
@@ -197,6 +206,7 @@ void stiol_stop(void)
     self = st_thread_getspecific(key);
     if (self != NULL)
         (void)st_thread_setspecific(key, NULL); /* which ends it */
+    stiol__tls_stop(vp);
     pthread_mutex_lock(&starting);
     if (--vps == 0) {
         stiol__restore();

@@ -34,8 +34,8 @@ typedef struct stiol_config {
     int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's default
                       */
     int max_helpers; /**< most helper kernel threads (name look-ups, system()); 0: the default, 2 */
-    int tsd_cache;   /**< sets of thread-specific values kept for the next state thread; 0: the
-                        default, 64;   -1: none, destructors run whenever a state thread ends */
+    int tsd_cache;   /**< sets of thread-specific values kept for stiol_inherit(); 0: the default,
+                        64;   -1: none, destructors run whenever a state thread ends */
     long max_free;   /**< bytes of free pool memory that a VP keeps for libapr; 0: the default,
                         2 MB; -1: none, libapr maps and unmaps its memory itself */
     /** NULL-terminated starts of file names whose pthread_create() makes state threads;
@@ -57,6 +57,15 @@ typedef struct stiol_config {
  * @return 0, or -1: nothing is rebound, and stiol_error() names the object and the symbol
  */
 extern int stiol_start(const stiol_config_t *config);
+
+/**
+ * For a state thread of a pool, as the first thing that it does: it inherits the thread-specific
+ * values and the contents of thread-local variables that a thread has left which ended before, if
+ * there are any. (Those of a state thread that ends are kept, up to stiol_config_t.tsd_cache of
+ * them, unless pthread_create() made it.) Without this call a thread begins as a new one. Does not
+ * yield.
+ */
+extern void stiol_inherit(void);
 
 /** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not started.
  */

@@ -67,6 +67,7 @@ extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *t
                        const sigset_t *mask, size_t size);
 extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
 extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
 extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
                               __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
 
@@ -114,6 +115,7 @@ extern __typeof__(pthread_create) stiol__elsewhere_pthread_create;
 
 typedef struct stiol__tsd stiol__tsd_t;
 typedef struct stiol__owner stiol__owner_t;
+struct stiol__farewell;
 
 /** A lock that a state thread holds; kept in STM_DEBUG builds only. */
 typedef struct stiol__held {
@@ -135,6 +137,7 @@ typedef struct stiol__thread {
     uint64_t magic; /* STIOL_THREAD_MAGIC: the record's address is its thread's pthread_t */
     bool primordial, ending;
     struct stiol__host *host; /* result of gethostbyname(), or NULL */
+    struct stiol__farewell *farewells; /* tls_exit.c: the last one first */
     /* made by pthread_create(): */
     bool ours, detached;
     struct stiol__thread *next, **previous; /* the VP's threads that have not ended */
@@ -154,6 +157,8 @@ typedef struct stiol__empty {
     unsigned long long calls, switches;
 } stiol__empty_t;
 
+struct stiol__tls;
+
 typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
@@ -172,6 +177,8 @@ typedef struct stiol__vp {
     /* tsd.c */
     stiol__tsd_t *tsd_cache;
     int tsd_cached;
+    struct stiol__tls *tls; /* tls.c */
+    bool exit_hooked;       /* tls_exit.c */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
@@ -248,7 +255,8 @@ enum {
     STIOL_NO_NOWAIT = 128,  /* as if the kernel knew no RWF_NOWAIT */
     STIOL_NO_TELLING = 256, /* trap 7: the MPM does not hear of kernel threads */
     STIOL_NO_SPARING = 512, /* poll() asks although recv() has just said EAGAIN */
-    STIOL_NO_ROWS = 1024    /* each writev() at once */
+    STIOL_NO_ROWS = 1024,   /* each writev() at once */
+    STIOL_NO_TLS = 2048     /* all state threads share the thread-local variables */
 };
 
 #ifdef STIOL_TESTING
@@ -454,6 +462,68 @@ extern void stiol__tsd_start(void);
 extern void stiol__tsd_end(stiol__thread_t *self);
 extern void stiol__tsd_stop(stiol__vp_t *vp);
 
+/* --- tls_objects.c: the loaded objects that have thread-local variables --- */
+
+/** One object's. Lives as long as it is listed or some VP has a block of it. */
+typedef struct stiol__local stiol__local_t;
+
+/** An object's thread-local variables on one kernel thread. */
+typedef struct stiol__block {
+    char *address;
+    const char *image; /* what a new thread finds there */
+    uint32_t size;
+    uint32_t serial; /* of the object, never used again; a list of blocks is in its order */
+    bool dirty;      /* differs from the image; for tls.c, from one look to the next */
+    stiol__local_t *local;
+} stiol__block_t;
+
+/** Changes whenever the blocks of a kernel thread may have become others. */
+extern _Atomic unsigned long stiol__locals_generation;
+/** Looks for objects that have come or gone. On any kernel thread. -1: no memory. */
+extern int stiol__locals_update(void);
+/** Around a dlclose(): nobody may touch a block that goes. */
+extern void stiol__locals_close(void);
+extern void stiol__locals_closed(void);
+/** The calling kernel thread's blocks in place of those before; 0 blocks gives them back. Their
+ * count, or -1: no memory. *generation is what they are good for. */
+extern int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation);
+extern void stiol__locals_release(stiol__block_t *blocks, int count);
+extern void stiol__locals_forked(void);
+
+/* --- dl.c --- */
+
+/** dlclose(), for code of our own that gives back an object that may then be unloaded. */
+extern int stiol__unload(void *handle);
+
+/* --- tls_exit.c: destructors of C++'s thread_local objects --- */
+
+typedef struct stiol__farewell stiol__farewell_t;
+
+/** Runs the calling thread's, the last one first; they may yield. */
+extern void stiol__say_farewells(stiol__thread_t *self);
+/** Hands the primordial thread's over to the C library. */
+extern void stiol__leave_farewells(stiol__thread_t *self);
+
+/* --- tls.c: each state thread's own contents of thread-local variables --- */
+
+/** What a state thread has in thread-local variables while others run. NULL: as a new thread. */
+typedef struct stiol__contents stiol__contents_t;
+
+typedef struct stiol__tls {
+    stiol__block_t *blocks;
+    int count;
+    unsigned long generation;       /* that the blocks are good for */
+    stiol__contents_t **primordial; /* where the primordial thread's are kept, once it has waited */
+} stiol__tls_t;
+
+extern int stiol__tls_start(stiol__vp_t *vp);
+extern void stiol__tls_stop(stiol__vp_t *vp);
+/** What is in place now, for the caller to keep; -1: no memory. */
+extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
+/** Puts contents in place; they are the caller's still. */
+extern void stiol__tls_load(stiol__vp_t *vp, const stiol__contents_t *contents);
+extern void stiol__tls_free(stiol__contents_t *contents);
+
 /* --- pages.c --- */
 
 extern void stiol__pages_start(const stiol__vp_t *vp);
@@ -464,6 +534,13 @@ extern void stiol__pages_stop(const stiol__vp_t *vp);
 extern void stiol__host_free(stiol__thread_t *self);
 
 /* --- elf.c --- */
+
+struct dl_phdr_info;
+
+/** Whether an object is one of those that are never rebound, the C library and its like. */
+extern bool stiol__is_system(const struct dl_phdr_info *info);
+/** Whether it is the one that holds STIOL. */
+extern bool stiol__is_own(const struct dl_phdr_info *info);
 
 /** A slot that the walk found. */
 typedef struct stiol__found {

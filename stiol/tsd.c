@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-specific data: pthread keys have one value for each state thread. The primordial thread's
- * values are the real ones. When a state thread ends its set of values is kept for the next one, as
- * a pool of kernel threads would keep it (OpenSSL's error queue and random generator are costly to
- * make), up to a bound; beyond it, and always for threads that pthread_create() made, the
- * destructors run. Used through the replacements and by stiol.c, thread.c.
+ * Thread-specific data: pthread keys, C11's too, have one value for each state thread. The
+ * primordial thread's values are the real ones. When a state thread ends its set of values is kept
+ * for the next one, as a pool of kernel threads would keep it (OpenSSL's error queue and random
+ * generator are costly to make), up to a bound; beyond it, and always for threads that
+ * pthread_create() made, the destructors run. Thread-local variables lead to what keys end, and
+ * the other way round: so their contents are kept with the set, and end with it. Used through the
+ * replacements and by stiol.c, thread.c.
  */
 #include <limits.h>
 #include <link.h>
@@ -19,8 +21,10 @@ typedef struct slot {
 } slot_t;
 
 struct stiol__tsd {
-    stiol__tsd_t *next; /* in the VP's cache */
-    slot_t *more;       /* keys from INLINE_KEYS on, or NULL */
+    stiol__tsd_t *next; /* in the VP's cache; there it has the next two as well: */
+    stiol__contents_t *contents;
+    stiol__farewell_t *farewells;
+    slot_t *more; /* keys from INLINE_KEYS on, or NULL */
     slot_t slots[INLINE_KEYS];
 };
 
@@ -124,19 +128,6 @@ static bool make_room(stiol__tsd_t *tsd, pthread_key_t key)
     return key < INLINE_KEYS || tsd->more != NULL;
 }
 
-/* The calling state thread's set. It may be one that an earlier thread has left. */
-static stiol__tsd_t *set_of(stiol__thread_t *self)
-{
-    stiol__vp_t *vp = self->vp;
-
-    if (self->tsd == NULL && !self->ours && vp->tsd_cache != NULL) {
-        self->tsd = vp->tsd_cache;
-        vp->tsd_cache = self->tsd->next;
-        vp->tsd_cached--;
-    }
-    return self->tsd;
-}
-
 static bool end_value(slot_t *slot, const key_entry_t *key)
 {
     void *value = slot->value;
@@ -167,54 +158,108 @@ static void end_values(stiol__tsd_t *tsd)
 
 static void free_set(stiol__tsd_t *tsd)
 {
+    stiol__tls_free(tsd->contents);
     free(tsd->more);
     free(tsd);
+}
+
+/* For the next thread that asks. False: there is no room, or no memory. */
+static bool keep(stiol__vp_t *vp, stiol__thread_t *self)
+{
+    stiol__tsd_t *tsd = self->tsd;
+
+    if (tsd == NULL || self->ours || (vp->tsd_cached >= vp->config.tsd_cache && keys != own_keys))
+        return false;
+    if (stiol__tls_save(vp, &tsd->contents) != 0)
+        return false;
+    tsd->farewells = self->farewells;
+    self->farewells = NULL;
+    self->tsd = NULL;
+    tsd->next = vp->tsd_cache;
+    vp->tsd_cache = tsd;
+    vp->tsd_cached++;
+    return true;
+}
+
+static stiol__tsd_t *take(stiol__vp_t *vp)
+{
+    stiol__tsd_t *tsd = vp->tsd_cache;
+
+    vp->tsd_cache = tsd->next;
+    vp->tsd_cached--;
+    return tsd;
+}
+
+/* A set of the cache becomes the calling thread's, with all that belongs to it. */
+static void adopt(stiol__thread_t *self, stiol__tsd_t *tsd)
+{
+    self->tsd = tsd;
+    self->farewells = tsd->farewells;
+    tsd->farewells = NULL;
+    stiol__tls_load(self->vp, tsd->contents);
+    stiol__tls_free(tsd->contents);
+    tsd->contents = NULL;
+}
+
+void stiol_inherit(void)
+{
+    stiol__vp_t *vp = stiol__here();
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+
+    if (self == NULL || self->primordial || self->ours || self->tsd != NULL)
+        return;
+    if (vp->tsd_cache != NULL)
+        adopt(self, take(vp));
+}
+
+/* In glibc's order. */
+static void end_all(stiol__thread_t *self)
+{
+    stiol__say_farewells(self);
+    if (self->tsd != NULL)
+        end_values(self->tsd);
 }
 
 /* On the thread that ends. It may yield: destructors are other people's code. */
 void stiol__tsd_end(stiol__thread_t *self)
 {
-    stiol__vp_t *vp = self->vp;
-    stiol__tsd_t *tsd = self->tsd;
-
-    if (tsd == NULL || STIOL_OFF(STIOL_NO_TSD_END))
+    if (STIOL_OFF(STIOL_NO_TSD_END) || keep(self->vp, self))
         return;
-    if (!self->ours && (vp->tsd_cached < vp->config.tsd_cache || keys == own_keys)) {
-        tsd->next = vp->tsd_cache;
-        vp->tsd_cache = tsd;
-        vp->tsd_cached++;
-        self->tsd = NULL;
-        return;
-    }
-    end_values(tsd);
+    end_all(self);
+    if (self->tsd != NULL)
+        free_set(self->tsd);
     self->tsd = NULL;
-    free_set(tsd);
 }
 
-/* The destructors look up other values: for that moment the set is the primordial thread's. */
-static void end_as(stiol__vp_t *vp, stiol__tsd_t *tsd)
+/* The destructors look up other values and variables: for that moment they are the primordial
+ * thread's. */
+static void end_as(stiol__thread_t *self, stiol__tsd_t *tsd)
 {
-    stiol__thread_t *self = stiol__self(vp);
+    stiol__farewell_t *farewells = self->farewells;
+    stiol__contents_t *own;
 
-    if (self == NULL)
+    if (stiol__tls_save(self->vp, &own) != 0)
         return;
-    self->tsd = tsd;
+    adopt(self, tsd);
     self->primordial = false;
-    end_values(tsd);
+    end_all(self);
     self->primordial = true;
     self->tsd = NULL;
+    self->farewells = farewells;
+    stiol__tls_load(self->vp, own);
+    stiol__tls_free(own);
 }
 
 /** Ends the sets that no thread has; on the primordial thread, with STIOL still at work. */
 void stiol__tsd_stop(stiol__vp_t *vp)
 {
-    stiol__tsd_t *tsd;
+    stiol__thread_t *self = vp->tsd_cache != NULL ? stiol__self(vp) : NULL;
 
-    while ((tsd = vp->tsd_cache) != NULL) {
-        vp->tsd_cache = tsd->next;
-        vp->tsd_cached--;
+    while (self != NULL && vp->tsd_cache != NULL) {
+        stiol__tsd_t *tsd = take(vp);
+
         if (keys != own_keys)
-            end_as(vp, tsd);
+            end_as(self, tsd);
         free_set(tsd);
     }
 }
@@ -240,7 +285,7 @@ void *stiol__pthread_getspecific(pthread_key_t key)
 
     if (self == NULL)
         return pthread_getspecific(key);
-    tsd = set_of(self);
+    tsd = self->tsd;
     if (tsd == NULL || key >= PTHREAD_KEYS_MAX)
         return NULL;
     slot = slot_of(tsd, key);
@@ -256,7 +301,7 @@ int stiol__pthread_setspecific(pthread_key_t key, const void *value)
         return pthread_setspecific(key, value);
     if (key >= PTHREAD_KEYS_MAX || (keys[key].seq & 1) == 0)
         return EINVAL;
-    tsd = set_of(self);
+    tsd = self->tsd;
     if (tsd == NULL) {
         if (value == NULL)
             return 0;
@@ -294,4 +339,25 @@ int stiol__pthread_key_delete(pthread_key_t key)
         own_keys[key].destructor = NULL;
     }
     return rc;
+}
+
+/* C11's keys are POSIX's. */
+int stiol__tss_create(tss_t *key, tss_dtor_t destructor)
+{
+    return stiol__pthread_key_create(key, destructor) == 0 ? thrd_success : thrd_error;
+}
+
+void stiol__tss_delete(tss_t key)
+{
+    (void)stiol__pthread_key_delete(key);
+}
+
+void *stiol__tss_get(tss_t key)
+{
+    return stiol__pthread_getspecific(key);
+}
+
+int stiol__tss_set(tss_t key, void *value)
+{
+    return stiol__pthread_setspecific(key, value) == 0 ? thrd_success : thrd_error;
 }

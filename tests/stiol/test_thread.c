@@ -321,6 +321,7 @@ static void trap_5_every_state_thread_has_its_own_value(void)
 static void *touch(void *arg)
 {
     (void)arg;
+    stiol_inherit();
     own_value(early_key);
     own_value(key);
     st_thread_yield();
@@ -401,6 +402,7 @@ static void the_cache_is_bounded_and_emptied_at_the_end(void)
 static void *see_nothing(void *arg)
 {
     (void)arg;
+    stiol_inherit();
     CHECK(call->pthread_getspecific(key) == NULL);
     CHECK(call->pthread_setspecific(key, &key) == 0 && call->pthread_getspecific(key) == &key);
     CHECK(call->pthread_setspecific(key, NULL) == 0 && call->pthread_getspecific(key) == NULL);

@@ -12,7 +12,8 @@
 UNIT_DIR      := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
-UNIT_BEYOND_19 := bigpages destroy faults fdwait fork many park remote reuse stack stats timer watch
+UNIT_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse stack stats \
+                  timer watch
 UNIT_FAULTS    := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
 
 unit_programs = $(addprefix $(1)/test_,$(2))

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Destructors of thread_local objects (C++, Rust): run when their state thread ends, the last one
+ * first and before those of thread-specific data, as glibc does. tsd.c keeps the lists of threads
+ * whose contents it keeps.
+ */
+#include "stiol_int.h"
+
+struct stiol__farewell {
+    stiol__farewell_t *next;
+    void (*destructor)(void *);
+    void *object, *dso;
+    void *handle; /* keeps the destructor's code loaded; NULL: it stays anyway */
+};
+
+static void *keep_loaded(void *dso)
+{
+    Dl_info info;
+
+    if (dso == NULL || dladdr(dso, &info) == 0 || info.dli_fname == NULL)
+        return NULL;
+    return dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+}
+
+static stiol__farewell_t *pop(stiol__thread_t *self)
+{
+    stiol__farewell_t *farewell = self->farewells;
+
+    self->farewells = farewell->next;
+    return farewell;
+}
+
+static void forget(stiol__farewell_t *farewell)
+{
+    if (farewell->handle != NULL)
+        (void)stiol__unload(farewell->handle);
+    free(farewell);
+}
+
+void stiol__say_farewells(stiol__thread_t *self)
+{
+    while (self->farewells != NULL) {
+        stiol__farewell_t *farewell = pop(self);
+
+        farewell->destructor(farewell->object);
+        forget(farewell);
+    }
+}
+
+static void reverse(stiol__thread_t *self)
+{
+    stiol__farewell_t *reversed = NULL;
+
+    while (self->farewells != NULL) {
+        stiol__farewell_t *farewell = pop(self);
+
+        farewell->next = reversed;
+        reversed = farewell;
+    }
+    self->farewells = reversed;
+}
+
+void stiol__leave_farewells(stiol__thread_t *self)
+{
+    reverse(self);
+    while (self->farewells != NULL) {
+        stiol__farewell_t *farewell = pop(self);
+
+        (void)__cxa_thread_atexit_impl(farewell->destructor, farewell->object, farewell->dso);
+        forget(farewell);
+    }
+}
+
+/* exit() runs the destructors of the thread that calls it; glibc calls us as one of the kernel
+ * thread's. Those that it runs after us are from before STIOL started: the primordial thread's. */
+static void at_exit(void *unused)
+{
+    stiol__vp_t *vp = stiol__here();
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+
+    (void)unused;
+    if (self == NULL)
+        return;
+    stiol__say_farewells(self);
+    if (!self->primordial && vp->tls != NULL && vp->tls->primordial != NULL)
+        stiol__tls_load(vp, *vp->tls->primordial);
+}
+
+static void hook_exit(stiol__vp_t *vp)
+{
+    if (!vp->exit_hooked)
+        (void)__cxa_thread_atexit_impl(at_exit, NULL, (void *)stiol__calls);
+    vp->exit_hooked = true;
+}
+
+int stiol____cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso)
+{
+    stiol__vp_t *vp = STIOL_ENTER(tsd, __cxa_thread_atexit_impl, destructor);
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__farewell_t *farewell;
+
+    if (self == NULL)
+        return __cxa_thread_atexit_impl(destructor, object, dso);
+    farewell = malloc(sizeof(*farewell));
+    if (farewell == NULL)
+        return -1;
+    hook_exit(vp);
+    *farewell = (stiol__farewell_t){.next = self->farewells,
+                                    .destructor = destructor,
+                                    .object = object,
+                                    .dso = dso,
+                                    .handle = keep_loaded(dso)};
+    self->farewells = farewell;
+    return 0;
+}

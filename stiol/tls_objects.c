@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loaded objects that have thread-local variables, one list for the process: what a new thread
+ * finds in them, and where they are on a kernel thread. dl.c keeps it up to date; tls.c asks for
+ * the blocks of its VP. See docs/internals/thread-locals.md.
+ */
+#include <link.h>
+
+#include "stiol_int.h"
+
+struct stiol__local {
+    stiol__local_t *next;
+    unsigned refs; /* the list's, and one for each block */
+    uint32_t serial;
+    size_t module; /* ld.so's number, which another object may have later */
+    uintptr_t base;
+    size_t size;
+    bool seen;  /* in the walk that goes on */
+    char *here; /* for the calling kernel thread, while its blocks are listed */
+    char *name;
+    char image[];
+};
+
+/* What __tls_get_addr() takes on x86-64 and aarch64. */
+typedef struct place {
+    unsigned long module, offset;
+} place_t;
+extern void *__tls_get_addr(place_t *place);
+
+_Atomic unsigned long stiol__locals_generation = 1;
+
+static struct {
+    pthread_mutex_t lock;
+    stiol__local_t *first;
+    uint32_t serial;
+    int closing;                   /* calls of dlclose() in progress */
+    unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
+} locals = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* --- the list --- */
+
+static void drop(stiol__local_t *local)
+{
+    if (--local->refs > 0)
+        return;
+    free(local->name);
+    free(local);
+}
+
+static const ElfW(Phdr) * tls_segment(const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_TLS)
+            return &info->dlpi_phdr[i];
+    return NULL;
+}
+
+/* The variables of the C library and its like are the kernel thread's, and our own are the VP's. */
+static bool counts(const struct dl_phdr_info *info)
+{
+    return info->dlpi_tls_modid != 0 && !stiol__is_system(info) && !stiol__is_own(info);
+}
+
+static stiol__local_t *find(const struct dl_phdr_info *info)
+{
+    stiol__local_t *local = locals.first;
+
+    while (local != NULL &&
+           (local->module != info->dlpi_tls_modid || local->base != info->dlpi_addr ||
+            strcmp(local->name, info->dlpi_name) != 0))
+        local = local->next;
+    return local;
+}
+
+static stiol__local_t *make(const struct dl_phdr_info *info, const ElfW(Phdr) * segment)
+{
+    stiol__local_t *local = calloc(1, sizeof(*local) + segment->p_memsz);
+    stiol__local_t **place = &locals.first;
+
+    if (local == NULL)
+        return NULL;
+    local->name = strdup(info->dlpi_name);
+    if (local->name == NULL) {
+        free(local);
+        return NULL;
+    }
+    local->refs = 1;
+    local->serial = ++locals.serial;
+    local->module = info->dlpi_tls_modid;
+    local->base = info->dlpi_addr;
+    local->size = segment->p_memsz;
+    memcpy(local->image, (const char *)info->dlpi_addr + segment->p_vaddr, segment->p_filesz);
+    while (*place != NULL)
+        place = &(*place)->next;
+    *place = local;
+    return local;
+}
+
+static int see(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const ElfW(Phdr) *segment = tls_segment(info);
+    stiol__local_t *local;
+
+    (void)size;
+    (void)data;
+    if (segment == NULL || segment->p_memsz == 0 || segment->p_memsz > INT32_MAX || !counts(info))
+        return 0;
+    local = find(info);
+    if (local == NULL)
+        local = make(info, segment);
+    if (local == NULL)
+        return -1;
+    local->seen = true;
+    return 0;
+}
+
+static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
+{
+    unsigned long long *now = data;
+
+    (void)size;
+    now[0] = info->dlpi_adds;
+    now[1] = info->dlpi_subs;
+    return 1;
+}
+
+/* With the lock. */
+static int update(void)
+{
+    stiol__local_t **place = &locals.first, *local;
+    unsigned long long now[2] = {0, 0};
+
+    (void)dl_iterate_phdr(count_objects, now);
+    if (now[0] == locals.adds && now[1] == locals.subs)
+        return 0;
+    for (local = locals.first; local != NULL; local = local->next)
+        local->seen = false;
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    if (dl_iterate_phdr(see, NULL) != 0)
+        return -1;
+    while ((local = *place) != NULL) {
+        if (local->seen) {
+            place = &local->next;
+        } else {
+            *place = local->next;
+            drop(local);
+        }
+    }
+    locals.adds = now[0];
+    locals.subs = now[1];
+    return 0;
+}
+
+int stiol__locals_update(void)
+{
+    int rc;
+
+    pthread_mutex_lock(&locals.lock);
+    rc = update();
+    pthread_mutex_unlock(&locals.lock);
+    return rc;
+}
+
+void stiol__locals_close(void)
+{
+    pthread_mutex_lock(&locals.lock);
+    locals.closing++;
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    pthread_mutex_unlock(&locals.lock);
+}
+
+void stiol__locals_closed(void)
+{
+    pthread_mutex_lock(&locals.lock);
+    locals.closing--;
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    (void)update();
+    pthread_mutex_unlock(&locals.lock);
+}
+
+/* In a child after fork: another kernel thread may have held it. */
+void stiol__locals_forked(void)
+{
+    pthread_mutex_init(&locals.lock, NULL);
+    locals.closing = 0;
+}
+
+/* --- a kernel thread's blocks --- */
+
+static int find_here(struct dl_phdr_info *info, size_t size, void *data)
+{
+    stiol__local_t *local = counts(info) ? find(info) : NULL;
+
+    (void)size;
+    (void)data;
+    if (local != NULL)
+        local->here = info->dlpi_tls_data;
+    return 0;
+}
+
+/* Normally every object is known to stay, and ld.so is made to give us the blocks that it has not
+ * made yet. While objects may go, only those count that ld.so says are there: they stay until this
+ * kernel thread next enters ld.so. */
+static int locate(void)
+{
+    int count = 0;
+
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
+        local->here = NULL;
+    if (locals.closing > 0)
+        (void)dl_iterate_phdr(find_here, NULL);
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
+        if (locals.closing == 0)
+            local->here = __tls_get_addr(&(place_t){local->module, 0});
+        count += local->here != NULL;
+    }
+    return count;
+}
+
+static void release(stiol__block_t *blocks, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (blocks[i].local != NULL)
+            drop(blocks[i].local);
+    free(blocks);
+}
+
+/* h_errno is a thread's, too, and of known size and place. */
+static void first_block(stiol__block_t *block)
+{
+    static const int none;
+
+    *block = (stiol__block_t){
+        .address = (char *)&h_errno, .image = (const char *)&none, .size = sizeof(none)};
+}
+
+static void fill(stiol__block_t *block)
+{
+    first_block(block++);
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
+        if (local->here == NULL)
+            continue;
+        local->refs++;
+        *block++ = (stiol__block_t){.address = local->here,
+                                    .image = local->image,
+                                    .size = (uint32_t)local->size,
+                                    .serial = local->serial,
+                                    .local = local};
+    }
+}
+
+int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation)
+{
+    stiol__block_t *now;
+    int made;
+
+    pthread_mutex_lock(&locals.lock);
+    made = 1 + locate();
+    now = calloc((size_t)made, sizeof(*now));
+    if (now != NULL) {
+        fill(now);
+        release(*blocks, count);
+        *blocks = now;
+        *generation = atomic_load(&stiol__locals_generation) - (locals.closing > 0);
+    }
+    pthread_mutex_unlock(&locals.lock);
+    return now != NULL ? made : -1;
+}
+
+void stiol__locals_release(stiol__block_t *blocks, int count)
+{
+    pthread_mutex_lock(&locals.lock);
+    release(blocks, count);
+    pthread_mutex_unlock(&locals.lock);
+}
