@@ -447,12 +447,15 @@ static int await_connection(stiol__vp_t *vp, int fd)
     return rc > 0 ? 0 : stiol__failed(vp);
 }
 
-/* The one that the MPM has accepted. */
+/* The one that the MPM has accepted; -1: none. */
 static int take_accepted(stiol__vp_t *vp, struct sockaddr *addr, socklen_t *addrlen)
 {
-    const stiol_connection_t *connection = vp->accepted;
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    const stiol_connection_t *connection = self != NULL ? self->accepted : NULL;
 
-    vp->accepted = NULL;
+    if (connection == NULL)
+        return -1;
+    self->accepted = NULL;
     if (addr != NULL && addrlen != NULL) {
         memcpy(addr, connection->address,
                *addrlen < connection->length ? *addrlen : connection->length);
@@ -464,10 +467,10 @@ static int take_accepted(stiol__vp_t *vp, struct sockaddr *addr, socklen_t *addr
 int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int flags)
 {
     stiol__vp_t *vp = STIOL_ENTER(io, accept4, fd);
-    int made_fd;
+    int made_fd = take_accepted(vp, addr.__sockaddr__, addrlen);
 
-    if (vp != NULL && vp->accepted != NULL)
-        return take_accepted(vp, addr.__sockaddr__, addrlen);
+    if (made_fd >= 0)
+        return made_fd;
     if (vp != NULL && await_connection(vp, fd) != 0)
         return -1;
     made_fd = accept4(fd, addr, addrlen, flags);

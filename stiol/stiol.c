@@ -254,10 +254,11 @@ void stiol_note_nonblocking(int osfd)
 int stiol_pass_accepted(const stiol_connection_t *connection)
 {
     stiol__vp_t *vp = stiol__here();
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
 
-    if (vp == NULL)
+    if (self == NULL)
         return -1;
-    vp->accepted = connection;
+    self->accepted = connection;
     return 0;
 }
 

@@ -165,7 +165,7 @@ typedef struct stiol_connection {
 } stiol_connection_t;
 
 /**
- * The next accept() or accept4() on the calling VP, of whatever descriptor, does not wait but
+ * The calling state thread's next accept() or accept4(), of whatever descriptor, does not wait but
  * returns this connection: so that apr_socket_accept() makes its object of a socket that the MPM
  * has accepted itself, with all that APR knows of a listener's clients.
  *

@@ -136,8 +136,9 @@ typedef struct stiol__thread {
     unsigned long parks;
     uint64_t magic; /* STIOL_THREAD_MAGIC: the record's address is its thread's pthread_t */
     bool primordial, ending;
-    struct stiol__host *host; /* result of gethostbyname(), or NULL */
-    struct stiol__farewell *farewells; /* tls_exit.c: the last one first */
+    struct stiol__host *host;           /* result of gethostbyname(), or NULL */
+    struct stiol__farewell *farewells;  /* tls_exit.c: the last one first */
+    const stiol_connection_t *accepted; /* what its accept() is to return, NULL: nothing */
     /* made by pthread_create(): */
     bool ours, detached;
     struct stiol__thread *next, **previous; /* the VP's threads that have not ended */
@@ -167,8 +168,7 @@ typedef struct stiol__vp {
     stiol__thread_t *threads; /* made by pthread_create(), and not ended */
     stiol_config_t config;
     stiol_counters_t counters;
-    const stiol_connection_t *accepted; /* what accept() is to return, NULL: nothing */
-    int more_for;                       /* socket whose writev() has MSG_MORE, -1: none */
+    int more_for; /* socket whose writev() has MSG_MORE, -1: none */
     stiol__empty_t empty;
     unsigned long long spared; /* switches when a poll() last needed no system call */
     /* owner.c: locks of which glibc does not know which state thread has them */
