@@ -13,6 +13,11 @@ static void dump_option(const char *name, bool defined)
     printf("%s %s\n", name, defined ? "defined" : "not defined");
 }
 
+#ifdef ST_SHUFFLE
+#define ST_SHUFFLE_DEFINED true
+#else
+#define ST_SHUFFLE_DEFINED false
+#endif
 #ifdef STM_DEBUG
 #define STM_DEBUG_DEFINED true
 #else
@@ -34,6 +39,7 @@ static void dump_build(void)
     printf("STM built with:\n");
     dump_option("STIOL_DEBUG", STIOL_DEBUG_DEFINED);
     dump_option("STM_DEBUG", STM_DEBUG_DEFINED);
+    dump_option("ST_SHUFFLE", ST_SHUFFLE_DEFINED);
     dump_option("USE_ST_TIME", USE_ST_TIME_DEFINED);
     printf("STM_LISTENER_LIMIT %d\n", STM_LISTENER_LIMIT);
     printf("STM_SCORE_KEY_SIZE %d\n", STM_SCORE_KEY_SIZE);

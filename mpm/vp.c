@@ -6,6 +6,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #include "aprmem.h"
 #include "score.h"
+#include "st_shuffle.h"
 #include "stiol.h"
 #include "stm.h"
 
@@ -151,6 +153,17 @@ static void set_signals(void)
         sigaction(masters[i], &none, NULL);
 }
 
+/* What it takes to run the same order of threads once more. */
+static void tell_seed(void)
+{
+#ifdef ST_SHUFFLE
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: VP %d runs its threads in a random order: " ST_SHUFFLE_SEED_VARIABLE
+                 "=%" PRIu64,
+                 stm.vp.ordinal, st_shuffle_seed());
+#endif
+}
+
 static void start_scheduler(void)
 {
     stm_fd_limit_keep();
@@ -162,6 +175,7 @@ static void start_scheduler(void)
 #ifdef USE_ST_TIME
     st_timecache_set(1);
 #endif
+    tell_seed();
     stm.vp.scheduler = st_vp_self();
     stm.vp.main = st_thread_self();
     stm_crash_setup();

@@ -19,8 +19,10 @@ static inline void prefetch(const struct st_thread *next)
 /* Makes the head of the run queue the current thread, with its errno. */
 static inline struct st_thread *start_next(struct st_vp *vp)
 {
-    struct st_thread *next = vp->runq_head;
+    struct st_thread *next;
 
+    st__shuffle(vp);
+    next = vp->runq_head;
     ST__ASSERT(next->state == ST__READY);
     vp->budget--;
     vp->runq_head = next->next;

@@ -15,6 +15,7 @@
 
 #include <st.h>
 #include "st_faults.h"
+#include "st_shuffle.h"
 
 #if defined(STM_DEBUG) && !defined(ST_DEBUG)
 #define ST_DEBUG
@@ -241,6 +242,9 @@ struct st_vp {
     st_sleep_cb_t sleep_cb;
     bool in_callback; /* the scheduler calls out: nothing may yield */
 
+#ifdef ST_SHUFFLE
+    uint64_t shuffle, shuffle_seed; /* state of the generator, and what it was at first */
+#endif
     struct st_thread primordial;
     st_stats_t stats;
     struct epoll_event events[ST__EVENT_BATCH];
@@ -404,6 +408,21 @@ extern void st__keys_end(struct st_thread *thread);
 
 /* --- clock.c --- */
 extern void st__clock_tick(st_utime_t now);
+
+/* --- shuffle.c --- */
+#ifdef ST_SHUFFLE
+extern void st__shuffle_start(struct st_vp *vp);
+extern void st__shuffle(struct st_vp *vp);
+#else
+static inline void st__shuffle_start(struct st_vp *vp)
+{
+    (void)vp;
+}
+static inline void st__shuffle(struct st_vp *vp)
+{
+    (void)vp;
+}
+#endif
 
 /* --- fd.c --- */
 extern st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);

@@ -144,6 +144,7 @@ int st_init(void)
     if (st__event_init(vp) < 0)
         goto error_timer;
     st__stack_init(vp);
+    st__shuffle_start(vp);
     st__asan_init(&vp->primordial);
     vp->clock = st_utime();
     atomic_store(&st__process.eventsys, 1);

@@ -40,6 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "st_shuffle.h"
 #include "stiol.h"
 
 #define STIOL_LIKELY(x)   __builtin_expect(!!(x), 1)
@@ -210,6 +211,11 @@ extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void
 #define STIOL_TRACE(vp, call, arg) ((void)0)
 #endif
 
+/* Builds with ST_SHUFFLE give way in each call: what is right with kernel threads stands that.
+ * Those of kind wait do so anyway, and poll() is to know what the last recv() said (wait.c). */
+#define STIOL_SHUFFLE(vp, kind)                                                                    \
+    (&(vp)->counters.kind != &(vp)->counters.wait ? st_shuffle() : (void)0)
+
 /** Opens a replacement: the VP, with the call counted, or NULL: make the real call. */
 #define STIOL_ENTER(kind, call, arg)                                                               \
     ({                                                                                             \
@@ -217,6 +223,7 @@ extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void
         if (vp_ != NULL) {                                                                         \
             vp_->counters.kind.calls++;                                                            \
             STIOL_TRACE(vp_, #call, arg);                                                          \
+            STIOL_SHUFFLE(vp_, kind);                                                              \
         }                                                                                          \
         vp_;                                                                                       \
     })

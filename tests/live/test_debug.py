@@ -57,6 +57,14 @@ def test_trace(serve, variable, option):
     assert (len(lines) > 20) == built, said[:2000]
 
 
+def test_a_random_order_can_be_had_again(serve):
+    """Each VP of a build that runs its threads in a random order says from what that follows."""
+    server = serve.make(env={"STM_SEED": "4711"})
+    built = dump(server)["ST_SHUFFLE"] == ["defined"]
+    server.start()
+    assert server.error_log().count("STM_SEED=4711") == (2 if built else 0)
+
+
 def test_a_lock_that_was_held_across_a_wait_is_reported(serve):
     """In STM_DEBUG builds. mod_rewrite holds its mutex while it waits for the map's program."""
     server = serve.make(processes=1, modules=("rewrite",), directives="""

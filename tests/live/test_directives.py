@@ -58,7 +58,7 @@ def test_build_options_and_limits_are_dumped(bare):
     for name in ("STM_LISTENER_LIMIT", "STM_SCORE_KEY_SIZE", "STM_SCORE_LIMIT",
                  "STM_SCORE_VALUE_SIZE", "STM_ST_LIMIT", "STM_VP_LIMIT"):
         assert int(got[name][0]) >= 1
-    for name in ("STIOL_DEBUG", "STM_DEBUG", "USE_ST_TIME"):
+    for name in ("STIOL_DEBUG", "STM_DEBUG", "ST_SHUFFLE", "USE_ST_TIME"):
         assert got[name][0] in ("defined", "not defined")
 
 

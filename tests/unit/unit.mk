@@ -2,8 +2,8 @@
 #
 # The unit tests of libst. Included by the root Makefile. Each variant of libst is built, with the
 # same test programs, into a BUILD of its own by calling make again:
-#   test-unit            as shipped; debug build with fault injection; and the tests themselves
-#                        against State Threads 1.9
+#   test-unit            as shipped; debug build with fault injection; a random order of threads;
+#                        and the tests themselves against State Threads 1.9
 #   test-unit-asan       AddressSanitizer and UndefinedBehaviorSanitizer
 #   test-unit-valgrind   memcheck, with smaller counts
 #   test-unit-aarch64    cross-compiled, under qemu
@@ -12,13 +12,15 @@
 UNIT_DIR      := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
-UNIT_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse stack stats \
-                  timer watch
+UNIT_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse shuffle stack \
+                  stats timer watch
 UNIT_FAULTS    := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
+# What needs a build with -DST_SHUFFLE, where the others, which know the order, would fail.
+UNIT_SHUFFLE   := shuffle
 
 unit_programs = $(addprefix $(1)/test_,$(2))
 UNIT_PROGRAMS := $(call unit_programs,$(UNIT_DIR),\
-                   $(filter-out $(UNIT_FAULTS),$(UNIT_SUBJECTS)) compat)
+                   $(filter-out $(UNIT_FAULTS) $(UNIT_SHUFFLE),$(UNIT_SUBJECTS)) compat)
 UNIT_19_PROGRAMS := $(addprefix $(UNIT_DIR)/test19_,\
                       $(filter-out $(UNIT_BEYOND_19),$(UNIT_SUBJECTS)))
 
@@ -64,6 +66,9 @@ $(UNIT_DIR)/test_cover: tests/unit/cover.sh
 .PRECIOUS: $(UNIT_DIR)/%.o
 -include $(wildcard $(UNIT_DIR)/*.d)
 
+.PHONY: unit-shuffle
+unit-shuffle: $(call unit_programs,$(UNIT_DIR),$(UNIT_SHUFFLE))
+
 .PHONY: unit-programs unit-19-programs unit-run need-cmocka
 unit-programs: $(UNIT_PROGRAMS)
 unit-19-programs: $(UNIT_19_PROGRAMS)
@@ -84,6 +89,8 @@ UNIT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 test-unit: need-cmocka
 	@$(UNIT_MAKE) unit-programs $(UNIT_DIR)/test_cover
 	@$(UNIT_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(UNIT_DEBUG)' unit-programs
+	@$(UNIT_MAKE) BUILD=$(BUILD)/shuffle CPPFLAGS='$(CPPFLAGS) -DST_SHUFFLE -DST_DEBUG' \
+	    unit-shuffle
 ifneq ($(ST19_HEADER),)
 	@$(UNIT_MAKE) unit-19-programs
 else
@@ -91,7 +98,9 @@ else
 endif
 	@tests/unit/run.sh $(UNIT_DIR)/test_cover $(UNIT_PROGRAMS) \
 	    $(if $(ST19_HEADER),$(UNIT_19_PROGRAMS)) \
-	    $(call unit_programs,$(BUILD)/faults/tests/unit,$(UNIT_SUBJECTS))
+	    $(call unit_programs,$(BUILD)/faults/tests/unit, \
+	        $(filter-out $(UNIT_SHUFFLE),$(UNIT_SUBJECTS))) \
+	    $(call unit_programs,$(BUILD)/shuffle/tests/unit,$(UNIT_SHUFFLE))
 
 test-unit-asan: need-cmocka
 	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \

@@ -60,7 +60,8 @@ class Server:
         self._port_count, self._tls = ports, tls
         self.ports, self.tls_port = [], None
         self._mark = f"STM_TEST_SERVER={os.getpid()}-{self.root.name}"
-        self._env = {k: v for k, v in os.environ.items() if not k.startswith(("STM_", "STIOL_"))}
+        self._env = {k: v for k, v in os.environ.items()
+                     if not k.startswith(("STM_", "STIOL_")) or k == "STM_SEED"}
         self._env.pop("ONE_PROCESS", None)
         self._env.update({"LANG": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **(env or {})})
         self._env.update([self._mark.split("=", 1)])

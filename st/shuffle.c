@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Builds with ST_SHUFFLE: which thread runs next is drawn by lot. The same seed and the same events
+ * give the same order. The scheduler calls st__shuffle(), STIOL's replacements st_shuffle().
+ */
+#include "st_internal.h"
+
+#ifdef ST_SHUFFLE
+
+/* The lot falls among so many at the head of the run queue, so that long ones do not cost more. */
+enum { REACH = 16 };
+/* One call in so many gives way up to that many times. */
+enum { STAND_BACK = 64, TIMES = 32 };
+
+/* splitmix64 */
+static uint64_t draw(struct st_vp *vp)
+{
+    uint64_t z = vp->shuffle += UINT64_C(0x9E3779B97F4A7C15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+void st__shuffle_start(struct st_vp *vp)
+{
+    const char *given = getenv(ST_SHUFFLE_SEED_VARIABLE);
+
+    vp->shuffle_seed = given != NULL ? strtoull(given, NULL, 0) : st_utime();
+    vp->shuffle = vp->shuffle_seed;
+}
+
+uint64_t st_shuffle_seed(void)
+{
+    return st__vp != NULL ? st__vp->shuffle_seed : 0;
+}
+
+/* Moves one of the first in the run queue, which must not be empty, to its head. */
+void st__shuffle(struct st_vp *vp)
+{
+    struct st_thread *before = vp->runq_head, *chosen;
+    uint64_t steps = draw(vp) % REACH;
+
+    if (steps == 0)
+        return;
+    for (; steps > 1 && before->next != NULL; steps--)
+        before = before->next;
+    chosen = before->next;
+    if (chosen == NULL)
+        return;
+    before->next = chosen->next;
+    if (vp->runq_tail == chosen)
+        vp->runq_tail = before;
+    chosen->next = vp->runq_head;
+    vp->runq_head = chosen;
+}
+
+void st_shuffle(void)
+{
+    struct st_vp *vp = st__vp;
+    uint64_t times = draw(vp) % STAND_BACK == 0 ? draw(vp) % TIMES : 0;
+
+    do
+        st_thread_yield();
+    while (times-- > 0);
+}
+
+#endif
