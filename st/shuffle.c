@@ -3,6 +3,8 @@
  * Builds with ST_SHUFFLE: which thread runs next is drawn by lot. The same seed and the same events
  * give the same order. The scheduler calls st__shuffle(), STIOL's replacements st_shuffle().
  */
+#include <unistd.h>
+
 #include "st_internal.h"
 
 #ifdef ST_SHUFFLE
@@ -28,6 +30,7 @@ void st__shuffle_start(struct st_vp *vp)
 
     vp->shuffle_seed = given != NULL ? strtoull(given, NULL, 0) : st_utime();
     vp->shuffle = vp->shuffle_seed;
+    vp->shuffle_pid = getpid();
 }
 
 uint64_t st_shuffle_seed(void)
@@ -55,11 +58,16 @@ void st__shuffle(struct st_vp *vp)
     vp->runq_head = chosen;
 }
 
+/* In the child of a fork others' atfork handlers run before ours, and make calls: nobody else is to
+ * run there. */
 void st_shuffle(void)
 {
     struct st_vp *vp = st__vp;
-    uint64_t times = draw(vp) % STAND_BACK == 0 ? draw(vp) % TIMES : 0;
+    uint64_t times;
 
+    if (vp->shuffle_pid != getpid())
+        return;
+    times = draw(vp) % STAND_BACK == 0 ? draw(vp) % TIMES : 0;
     do
         st_thread_yield();
     while (times-- > 0);

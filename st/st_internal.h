@@ -244,6 +244,7 @@ struct st_vp {
 
 #ifdef ST_SHUFFLE
     uint64_t shuffle, shuffle_seed; /* state of the generator, and what it was at first */
+    pid_t shuffle_pid;              /* the VP's process */
 #endif
     struct st_thread primordial;
     st_stats_t stats;

@@ -3,7 +3,10 @@
  * for the same seed; and fair enough that each gets its turns. */
 #include "unit.h"
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "st_shuffle.h"
 
@@ -95,6 +98,43 @@ static void the_seed_can_be_asked_for(void)
     assert_ok(st_destroy());
 }
 
+/* --- fork --- */
+
+static int others;
+
+static void *run_as_other(void *arg)
+{
+    others++;
+    return arg;
+}
+
+static void handler_of_child(void)
+{
+    for (int i = 0; i < 1000; i++)
+        st_shuffle();
+}
+
+/* A library's handler, which was there before libst's. */
+static void in_the_child_of_a_fork_nobody_else_runs(void)
+{
+    st_thread_t thread;
+    pid_t pid;
+    int status;
+
+    assert_ok(pthread_atfork(NULL, NULL, handler_of_child));
+    assert_ok(st_init());
+    assert_non_null(thread = st_thread_create(run_as_other, NULL, 1, 0));
+    pid = fork();
+    if (pid == 0)
+        _exit(others);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(others, 0);
+    assert_ok(st_thread_join(thread, NULL));
+    assert_int_equal(others, 1);
+    assert_ok(st_destroy());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +142,7 @@ int main(void)
         UNIT_RAW(everyone_has_all_turns),
         UNIT_RAW(any_of_the_first_may_be_next),
         UNIT_RAW(the_seed_can_be_asked_for),
+        UNIT_RAW(in_the_child_of_a_fork_nobody_else_runs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
