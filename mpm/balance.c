@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "share.h"
 #include "stm.h"
 
 /* Below this a VP has few connections. */
@@ -23,36 +24,42 @@
 /** The VP waits for something to do, or has waited. */
 void stm_balance_asleep(int asleep)
 {
-    stm_share_vp_t *mine = stm_share_mine();
-
-    if (mine)
-        mine->asleep = asleep;
+    stm_share->asleep = asleep;
 }
 
 void stm_balance_publish(void)
 {
     STM_ENTER();
-    stm_share_vp_t *mine = stm_share_mine();
+    stm_share->connections = stm.vp.conn_count;
+    stm_share->accepted = (unsigned)stm.vp.serial;
+}
 
-    if (!mine)
-        return;
-    mine->connections = stm.vp.conn_count;
-    mine->accepted = (unsigned)stm.vp.serial;
+/* What another VP says of itself; NULL: it is this one, or there is none. */
+static const stm_share_vp_t *another(int ordinal)
+{
+    return ordinal == stm.vp.ordinal ? NULL : stm_share_holder(ordinal);
+}
+
+/* It may say anything: a number that nobody can have is none. */
+static long connections_of(const stm_share_vp_t *vp)
+{
+    int connections = vp->connections;
+
+    return connections > 0 ? connections : 0;
 }
 
 /* Whether this VP has more connections than the average of those that accept, by an eighth of it
  * and so many more. */
 static bool above_average_by(int margin)
 {
-    const stm_share_t *share = stm.retained->share;
     long mine = stm.vp.conn_count, sum = mine, count = 1;
 
     for (int i = 0; i < stm.config.num_vps; i++) {
-        const stm_share_vp_t *other = &share->vp[i];
+        const stm_share_vp_t *other = another(i);
 
-        if (i == stm.vp.ordinal || !other->pid || !other->accepting)
+        if (!other || !other->accepting)
             continue;
-        sum += other->connections;
+        sum += connections_of(other);
         count++;
     }
     return mine * count > sum + sum / 8 + count * margin;
@@ -76,13 +83,10 @@ bool stm_balance_above_share(void)
 /* Whether another VP has nothing to do now, and fewer connections. */
 static bool another_has_time(void)
 {
-    const stm_share_t *share = stm.retained->share;
-
     for (int i = 0; i < stm.config.num_vps; i++) {
-        const stm_share_vp_t *other = &share->vp[i];
+        const stm_share_vp_t *other = another(i);
 
-        if (i != stm.vp.ordinal && other->pid && other->accepting && other->asleep &&
-            other->connections < stm.vp.conn_count)
+        if (other && other->accepting && other->asleep && connections_of(other) < stm.vp.conn_count)
             return true;
     }
     return false;
@@ -127,8 +131,10 @@ unsigned stm_balance_others_accepted(void)
     unsigned sum = 0;
 
     for (int i = 0; i < stm.config.num_vps; i++) {
-        if (i != stm.vp.ordinal)
-            sum += stm.retained->share->vp[i].accepted;
+        const stm_share_vp_t *other = another(i);
+
+        if (other)
+            sum += other->accepted;
     }
     return sum;
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "share.h"
 #include "stm.h"
 
 /** NULL if the server may run on that CPU, else why not. */
@@ -29,7 +30,7 @@ void stm_bind_cpu(int ordinal)
     int cpu = stm.config.cpu[ordinal];
     cpu_set_t set;
 
-    stm.retained->share->vp[ordinal].cpu = -1;
+    stm_share->cpu = -1;
     if (cpu < 0)
         return;
     CPU_ZERO(&set);
@@ -39,5 +40,5 @@ void stm_bind_cpu(int ordinal)
                      "VPBind: cannot bind VP %d to CPU %d", ordinal, cpu);
         return;
     }
-    stm.retained->share->vp[ordinal].cpu = cpu;
+    stm_share->cpu = cpu;
 }

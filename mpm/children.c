@@ -5,6 +5,7 @@
  * its last connection has ended.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <apr_signal.h>
 
 #include "score.h"
+#include "share.h"
 #include "stm.h"
 
 /* A VP that dies this soon after its start is likely to die again: the next one waits, longer each
@@ -22,46 +24,50 @@
 /* How long a VP may take to stop after it was told to stop at once. */
 #define STOP_GRACE      apr_time_from_sec(3)
 
-/* --- the core scoreboard's process slots --- */
+/* --- the core scoreboard's process slots: written for others, never read. Any VP may change them -
+ */
 
 static void note_lost_slot(int slot)
 {
-    process_score *score = &ap_scoreboard_image->parent[slot];
+    stm_seat_t *seat = &stm.retained->seats[slot];
 
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
-                 "stm: a new VP takes slot %d over from pid %ld", slot, (long)score->pid);
-    ap_run_child_status(ap_server_conf, score->pid, score->generation, slot, MPM_CHILD_LOST_SLOT);
-    ap_register_extra_mpm_process(score->pid, score->generation);
+                 "stm: a new VP takes slot %d over from pid %ld", slot, (long)seat->noted.pid);
+    ap_run_child_status(ap_server_conf, seat->noted.pid, seat->noted.generation, slot,
+                        MPM_CHILD_LOST_SLOT);
 }
 
 static void note_started(int slot, pid_t pid)
 {
     process_score *score = &ap_scoreboard_image->parent[slot];
+    stm_seat_t *seat = &stm.retained->seats[slot];
 
-    if (score->pid != 0)
+    if (seat->noted.pid != 0)
         note_lost_slot(slot);
-    score->pid = pid;
-    score->generation = stm.retained->mpm->my_generation;
+    seat->noted.pid = score->pid = pid;
+    seat->noted.generation = score->generation = stm.retained->mpm->my_generation;
     score->quiescing = 0;
     score->not_accepting = 0;
     score->connections = score->write_completion = score->lingering_close = 0;
     score->keep_alive = score->suspended = score->wait_io = 0;
     if (slot + 1 > stm.retained->max_daemon_used)
         stm.retained->max_daemon_used = slot + 1;
-    ap_run_child_status(ap_server_conf, pid, score->generation, slot, MPM_CHILD_STARTED);
+    ap_run_child_status(ap_server_conf, pid, seat->noted.generation, slot, MPM_CHILD_STARTED);
 }
 
-static void note_stopped(int slot, pid_t pid, ap_generation_t generation)
+static void note_stopped(const stm_child_t *last)
 {
-    if (slot >= 0) {
-        process_score *score = &ap_scoreboard_image->parent[slot];
+    stm_seat_t *seat = &stm.retained->seats[last->ordinal];
+    bool has_slot = seat->noted.pid == last->pid;
 
-        pid = score->pid;
-        generation = score->generation;
-        score->pid = 0;
+    if (has_slot) {
+        process_score *score = &ap_scoreboard_image->parent[last->ordinal];
+
+        seat->noted.pid = score->pid = 0;
         score->quiescing = 0;
     }
-    ap_run_child_status(ap_server_conf, pid, generation, slot, MPM_CHILD_EXITED);
+    ap_run_child_status(ap_server_conf, last->pid, last->generation, has_slot ? last->ordinal : -1,
+                        MPM_CHILD_EXITED);
 }
 
 /* --- our own records --- */
@@ -118,21 +124,13 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
     return false;
 }
 
-/** httpd's reclaim code has seen the process end: slot -1 when its slot belongs to another by now.
- */
-void stm_children_forget(int slot, pid_t pid, ap_generation_t generation)
+/* Everything that was kept for a process that has ended. */
+static void forget(const stm_child_t *last)
 {
-    STM_ENTER();
-    stm_child_t last;
-    bool had_seat;
-
-    if (slot >= 0)
-        pid = ap_scoreboard_image->parent[slot].pid;
-    if (remove_record(pid, &last, &had_seat)) {
-        stm_slots_clear_dead(last.ordinal, pid);
-        stm_score_release(last.ordinal, last.score);
-    }
-    note_stopped(slot, pid, generation);
+    note_stopped(last);
+    stm_slots_clear_dead(last->ordinal, last->pid);
+    stm_score_release(last->ordinal, last->score);
+    stm_share_release(last);
 }
 
 /* --- starting --- */
@@ -151,6 +149,26 @@ static void postpone(stm_seat_t *seat, apr_interval_time_t delay)
     seat->not_before = apr_time_now() + delay;
 }
 
+/* What the new process writes, and nobody else. */
+static void inherit(const stm_child_t *child, bool inherited)
+{
+    stm_share_inherit(child, inherited);
+    stm_score_inherit(child, inherited);
+}
+
+static void become_vp(stm_child_t *child, int vp_end) __attribute__((noreturn));
+
+static void become_vp(stm_child_t *child, int vp_end)
+{
+#if AP_HAS_THREAD_LOCAL
+    ap_thread_current_after_fork();
+#endif
+    close_masters_ends();
+    close(child->control);
+    child->pid = getpid();
+    stm_vp_main(child, vp_end);
+}
+
 static void start_one(int ordinal)
 {
     stm_seat_t *seat = &stm.retained->seats[ordinal];
@@ -161,29 +179,28 @@ static void start_one(int ordinal)
         .started = apr_time_now(),
         .control = -1,
     };
-    int vp_end;
+    int vp_end, error;
 
     if (!stm_control_open(&child.control, &vp_end)) {
         postpone(seat, LONGEST_BACKOFF);
         return;
     }
+    child.line = stm_share_reserve(ordinal);
     child.score = stm_score_reserve(ordinal, child.incarnation);
+    stm_share_seat(ordinal, &child);
+    inherit(&child, true);
     child.pid = fork();
-    if (child.pid == 0) {
-#if AP_HAS_THREAD_LOCAL
-        ap_thread_current_after_fork();
-#endif
-        close_masters_ends();
-        close(child.control);
-        child.pid = getpid();
-        stm_vp_main(&child, vp_end);
-    }
+    if (child.pid == 0)
+        become_vp(&child, vp_end);
+    error = errno;
+    inherit(&child, false);
     close(vp_end);
     if (child.pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "stm: fork: cannot start VP %d",
+        ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf, "stm: fork: cannot start VP %d",
                      ordinal);
         close_control(&child);
         stm_score_release(ordinal, child.score);
+        stm_share_release(&child);
         postpone(seat, LONGEST_BACKOFF);
         return;
     }
@@ -216,7 +233,9 @@ void stm_children_become(void)
     seat->child.generation = stm.retained->mpm->my_generation;
     seat->child.incarnation = ++seat->incarnations;
     seat->child.started = apr_time_now();
+    seat->child.line = stm_share_reserve(0);
     seat->child.score = stm_score_reserve(0, seat->child.incarnation);
+    stm_share_seat(0, &seat->child);
     note_started(0, getpid());
     stm_vp_main(&seat->child, -1);
 }
@@ -256,16 +275,33 @@ void stm_children_dismiss(void)
         stm_control_send(child->control, STM_CONTROL_LEAVE);
 }
 
-/** Seats whose VP has said that it leaves (VPConnections) are free again. */
+/** Seats whose VP has said that it leaves (VPConnections) are free again. Whatever a VP says on its
+ * channel means that, and it is heard once: so it can only speak for itself, and keep nobody busy.
+ */
 void stm_children_release_seats(void)
 {
     STM_ENTER();
     for (int i = 0; i < stm.config.num_vps; i++) {
         stm_seat_t *seat = &stm.retained->seats[i];
 
-        if (seat->child.pid && stm.retained->share->vp[i].leaving == seat->child.pid)
+        if (seat->child.pid && stm_control_spoken(seat->child.control))
             move_to_leaving(seat, 0);
     }
+}
+
+/** What the master waits for: the channels of those that hold a seat. Returns their number. */
+int stm_children_channels(struct pollfd *list, int room)
+{
+    STM_ENTER();
+    int count = 0;
+
+    for (int i = 0; i < stm.config.num_vps && count < room; i++) {
+        const stm_child_t *child = &stm.retained->seats[i].child;
+
+        if (child->pid && child->control >= 0)
+            list[count++] = (struct pollfd){.fd = child->control, .events = POLLIN};
+    }
+    return count;
 }
 
 /** Sends a command to every VP. */
@@ -366,19 +402,17 @@ static void plan_replacement(const stm_child_t *last, bool failed)
 
 static void log_death(const stm_child_t *last, int signal_number)
 {
-    stm_share_vp_t *share = &stm.retained->share->vp[last->ordinal];
+    const stm_share_vp_t *share = stm_share_of(last);
 
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                  "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,
                  last->incarnation, (long)last->pid, signal_number, strsignal(signal_number),
                  last->leaving ? " while it was leaving" : "");
-    if (share->overflowed == last->pid) {
+    if (share && share->overflowed)
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
             "stm: a state thread of VP %d overflowed its stack of %u bytes: raise StackSize",
             last->ordinal, share->overflow_size);
-        share->overflowed = 0;
-    }
 }
 
 static bool fatal_for_server(const stm_child_t *last, int verdict)
@@ -398,22 +432,16 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
 {
     STM_ENTER();
-    ap_generation_t generation = 0;
     stm_child_t last;
     bool had_seat, signaled = APR_PROC_CHECK_SIGNALED(why);
-    int slot, verdict;
+    int verdict;
 
     if (!remove_record(proc->pid, &last, &had_seat))
         return STM_NOT_OURS;
     verdict = ap_process_child_status(proc, why, status);
-    slot = ap_find_child_by_pid(proc);
-    if (slot < 0)
-        ap_unregister_extra_mpm_process(proc->pid, &generation);
-    note_stopped(slot, proc->pid, generation);
-    stm_slots_clear_dead(last.ordinal, proc->pid);
-    stm_score_release(last.ordinal, last.score);
     if (signaled)
         log_death(&last, status);
+    forget(&last);
     if (had_seat)
         plan_replacement(&last, signaled || verdict == APEXIT_CHILDSICK);
     return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;

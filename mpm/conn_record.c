@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "score.h"
+#include "share.h"
 #include "stm.h"
 
 /* Records are made so many at once, and stay. One by one they would lie between the pools of
@@ -22,7 +23,7 @@ static void publish_to_httpd(void)
     const int *count = stm.vp.state_count;
     process_score *score;
 
-    if (!stm_share_mine())
+    if (!stm_share_holds_seat())
         return; /* a successor has our place */
     score = ap_get_scoreboard_process(stm.vp.ordinal);
     score->connections = (apr_uint32_t)stm.vp.conn_count;

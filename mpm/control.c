@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control channel: one pipe from the master to each VP. A byte tells the VP to leave or to
- * stop. When the master dies, the pipe ends, and the VP leaves too: no orphan keeps the port.
+ * The control channel: a pair of sockets between the master and each VP. A byte tells the VP to
+ * leave or to stop; a byte from it says that it leaves. When the master dies, the channel ends, and
+ * the VP leaves too: no orphan keeps the port. The ends are apart: what a VP does to its own
+ * (fills it, makes it block) changes nothing at the master's.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "stm.h"
@@ -15,9 +17,9 @@ bool stm_control_open(int *master_end, int *vp_end)
     STM_ENTER();
     int ends[2];
 
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                     "stm: no pipe for a virtual processor");
+                     "stm: no control channel for a virtual processor");
         return false;
     }
     *vp_end = ends[0];
@@ -25,17 +27,27 @@ bool stm_control_open(int *master_end, int *vp_end)
     return true;
 }
 
-bool stm_control_send(int master_end, char command)
+/** One byte to the other end. False: it cannot be sent now. */
+bool stm_control_send(int end, char message)
 {
     STM_ENTER();
     ssize_t n;
 
-    if (master_end < 0)
+    if (end < 0)
         return false;
     do
-        n = write(master_end, &command, 1);
+        n = send(end, &message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n == 1;
+}
+
+/** In the master: whether the VP has said something. What it was does not matter. */
+bool stm_control_spoken(int master_end)
+{
+    STM_ENTER();
+    char message;
+
+    return master_end >= 0 && recv(master_end, &message, 1, MSG_DONTWAIT) == 1;
 }
 
 static void obey(char command)

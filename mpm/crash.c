@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "share.h"
 #include "stm.h"
 
 /* httpd's handler may log a line, which takes some 30 KB. */
@@ -47,13 +48,12 @@ static void log_overflow(size_t size)
 
 static void note_overflow(const void *address)
 {
-    stm_share_vp_t *share = &stm.retained->share->vp[stm.vp.ordinal];
     size_t size = st_stack_overflow_at(address);
 
     if (!size)
         return;
-    share->overflow_size = (unsigned)size;
-    share->overflowed = stm.vp.pid;
+    stm_share->overflow_size = (unsigned)size;
+    stm_share->overflowed = 1;
     log_overflow(size);
 }
 

@@ -10,6 +10,7 @@
 #include <http_main.h>
 
 #include "score.h"
+#include "share.h"
 #include "stm.h"
 
 /* httpd's modules expect their monitor hook about every ten seconds. */
@@ -124,7 +125,7 @@ static void look_after_children(server_rec *s)
         stm_children_start_missing();
         stm_children_enforce_cutoffs();
         tick(s);
-        stm_sigchld_wait(until_next());
+        stm_sigchld_wait_or_hear(until_next());
     }
 }
 
@@ -152,7 +153,7 @@ static void remove_pid_file(void)
 static void stop_children(void)
 {
     stm_children_tell(STM_CONTROL_STOP);
-    ap_reclaim_child_processes(1, stm_children_forget); /* SIGTERM first, SIGKILL in the end */
+    stm_children_reclaim();
 }
 
 static int stop_now(server_rec *s)
@@ -239,8 +240,7 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     ap_log_pid(pconf, ap_pid_fname);
     stm_first_byte_configure(s);
     stm_may_sleep_configure(pconf, s);
-    if (!open_scoreboard(s) || !stm_share_create(stm.retained) || !stm_score_open() ||
-        !stm_sigchld_open()) {
+    if (!open_scoreboard(s) || !stm_share_open() || !stm_score_open() || !stm_sigchld_open()) {
         stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
         return !OK;
     }

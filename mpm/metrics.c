@@ -26,15 +26,25 @@ static apr_status_t free_views(void *data)
     return APR_SUCCESS;
 }
 
+/* Through the kernel: a file that was cut off is an error then. A block that was made after this
+ * process was is not seen here. */
+static bool read_memory(void *baton, int part, void *to, size_t size, uint64_t offset)
+{
+    const stm_score_seat_t *seat = baton;
+    const stm_shmem_t *memory = part < 0 ? &seat->shown : &seat->block[part];
+
+    return memory->readable && offset <= memory->size && size <= memory->size - offset &&
+           stm_shmem_get(to, (const char *)memory->readable + offset, size);
+}
+
 static bool read_view(stm_view_t *view, int ordinal, unsigned what)
 {
-    const stm_score_header_t *header = stm.retained->score->vp[ordinal].header;
-    stm_view_source_t source = {.fd = -1, .memory = header};
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    const stm_view_source_t source = {.read = read_memory, .baton = seat};
 
     STM_ENTER();
-    if (!header)
+    if (!seat->header)
         return false;
-    source.size = header->header_size + (size_t)header->blocks * header->block_size;
     stm_view_read(view, ordinal, &source, what);
     return true;
 }

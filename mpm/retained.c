@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What outlives a restart. httpd unloads and reloads modules on each restart, and with them every
- * static variable, so the master's records of its VPs live in httpd's retained data, and the memory
- * shared with the VPs in its process pool.
+ * static variable, so the master's records of its VPs live in httpd's retained data.
  */
-#include <sys/mman.h>
-
 #include "stm.h"
 
 #define RETAINED_KEY "mpm_stm_module"
@@ -27,22 +24,4 @@ stm_retained_t *stm_retained_get(void)
         retained->mpm->baton = retained;
     }
     return retained;
-}
-
-bool stm_share_create(stm_retained_t *retained)
-{
-    STM_ENTER();
-    void *memory;
-
-    if (retained->share)
-        return true;
-    memory =
-        mmap(NULL, sizeof(stm_share_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf,
-                     "stm: no memory to share with the virtual processors");
-        return false;
-    }
-    retained->share = memory;
-    return true;
 }

@@ -13,6 +13,7 @@
 #include <http_protocol.h>
 
 #include "score.h"
+#include "share.h"
 #include "stiol.h"
 
 #define HEARTBEAT 1000000 /* us */
@@ -27,7 +28,7 @@ static stm_score_thread_t no_thread;
 
 stm_score_vp_t *stm_score = &nowhere.vp;
 
-static stm_score_header_t *header;
+static const stm_score_header_t *header; /* this process's own: for the layout */
 static int own_block = -1;
 static stm_score_block_t *block = &nowhere;
 static stm_score_thread_t *thread_slots;
@@ -38,35 +39,36 @@ static st_utime_t refreshed;
 
 /* --- start --- */
 
-/* The files of the others stay mapped, for the status pages; their descriptors go. */
-static void close_others(int ordinal)
+/* The writable mappings stayed in the master: only our own came along. */
+static void forget_others(const stm_child_t *child)
 {
-    stm_score_files_t *files = stm.retained->score;
-
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (i == ordinal || files->vp[i].fd < 0)
-            continue;
-        close(files->vp[i].fd);
-        files->vp[i].fd = -1;
+        stm_score_seat_t *seat = &stm.retained->score->vp[i];
+
+        seat->shown.writable = NULL;
+        for (int n = 0; n < STM_SCORE_BLOCKS; n++) {
+            if (i != child->ordinal || n != child->score)
+                seat->block[n].writable = NULL;
+        }
     }
 }
 
 void stm_score_attach(const stm_child_t *child)
 {
-    stm_score_file_t *file = &stm.retained->score->vp[child->ordinal];
+    stm_score_seat_t *seat = &stm.retained->score->vp[child->ordinal];
 
     STM_ENTER();
     if (!stm.one_process)
-        close_others(child->ordinal);
+        forget_others(child);
     if (child->score >= 0) {
         own_block = child->score;
-        header = file->header;
-        block = stm_score_block(header, child->score);
+        header = seat->header;
+        block = seat->block[child->score].writable;
         stm_score = &block->vp;
         thread_slots = (stm_score_thread_t *)((char *)block + header->threads_at);
         free_slots = ap_malloc(sizeof *free_slots * header->threads_max);
-        stm_score_rows_open(header, block, file->fd);
+        stm_score_rows_open(header, block);
     }
     STM_SCORE_SET(stm_score, pid, child->pid);
     STM_SCORE_SET(stm_score, start_time_seconds, child->started);
@@ -102,7 +104,7 @@ static void name_listeners(void)
 void stm_score_start(void)
 {
     STM_ENTER();
-    STM_SCORE_SET(stm_score, cpu, (int64_t)stm.retained->share->vp[stm.vp.ordinal].cpu);
+    STM_SCORE_SET(stm_score, cpu, (int64_t)stm_share->cpu);
     if (header)
         name_listeners();
     else

@@ -1,26 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing the scoreboards. The master makes one file per VP (score_file.c) and gives each process
- * that becomes a VP a block of it; the VP counts right there (score.c), and keeps a row for each
- * connection (score_conn.c). Without ScoreboardDir the files have no name, for the status pages.
+ * Writing the scoreboards. The master keeps each VP's header and shows a copy of it; it gives each
+ * process that becomes a VP a block (score_file.c), where the VP counts (score.c) and keeps a row
+ * for each connection (score_conn.c). In ScoreboardDir they are files; without it they have no
+ * name, and only the status pages read them.
  */
 #ifndef STM_SCORE_H
 #define STM_SCORE_H
 
 #include "score_layout.h"
+#include "shmem.h"
 #include "stm.h"
 
-/** One scoreboard file, as the master and all VPs have it mapped. */
-typedef struct stm_score_file {
-    stm_score_header_t *header; /**< NULL: not made */
-    size_t mapped;              /**< bytes of address space, more than the file has */
-    int fd;                     /**< in the master, and in the VP whose it is; else -1 */
-} stm_score_file_t;
+/** One VP's scoreboard. */
+typedef struct stm_score_seat {
+    /** The master's own; NULL: not made. In a VP a copy of that moment, with the true layout. What
+     * lies in shared memory is for show: no size or offset is ever taken from there. */
+    stm_score_header_t *header;
+    stm_shmem_t shown; /**< the copy that everybody reads */
+    stm_shmem_t block[STM_SCORE_BLOCKS];
+    uint64_t broken; /**< bit n: block n cannot be used any more */
+} stm_score_seat_t;
 
 /** Kept over restarts (stm_retained_t). */
 typedef struct stm_score_files {
-    char directory[4096]; /**< "": no directory is configured */
-    stm_score_file_t vp[STM_VP_LIMIT];
+    char path[4096]; /**< of the directory; "": none is configured */
+    int directory;   /**< opened and checked; -1: none */
+    stm_score_seat_t vp[STM_VP_LIMIT];
 } stm_score_files_t;
 
 /** The counters of the VP that this process is; never NULL. */
@@ -37,20 +43,16 @@ extern stm_score_vp_t *stm_score;
 
 /** Why the directory cannot have the scoreboards of so many VPs; NULL if it can. */
 const char *stm_score_check(const char *path, int vps, apr_pool_t *pool);
-/** Makes the files that are missing. False: the server cannot start; said in the log. */
+/** Makes what is missing. False: the server cannot start; said in the log. */
 bool stm_score_open(void);
 /** A block for the process that is to hold the place; -1: none, said in the log. */
 int stm_score_reserve(int ordinal, unsigned incarnation);
+/** Whether the next fork gives its block to the child. */
+void stm_score_inherit(const stm_child_t *child, bool inherited);
 /** The process has ended: what its block (index, -1: none) has counted is added to the sums. */
 void stm_score_release(int ordinal, int index);
 /** The server has stopped. */
 void stm_score_stopped(void);
-
-static inline stm_score_block_t *stm_score_block(const stm_score_header_t *header, int block)
-{
-    return (stm_score_block_t *)((char *)header + header->header_size +
-                                 (uint64_t)block * header->block_size);
-}
 
 /* --- score.c: in a VP --- */
 
@@ -90,7 +92,7 @@ void stm_dashboard_register_hooks(apr_pool_t *pool);
 
 /* --- score_conn.c: rows of connections --- */
 
-void stm_score_rows_open(stm_score_header_t *in, stm_score_block_t *mine, int fd);
+void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine);
 /** The connection's state has changed: its Status does. A state thread that begins to serve it
  * brings a row. */
 void stm_score_row_state(stm_conn_t *conn);

@@ -4,7 +4,6 @@
  * has as many rows as it may have state threads. A busy connection always has one; an idle one
  * keeps its row until a busy one needs it, the longest idle first.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -28,17 +27,16 @@ typedef struct {
     bool idle;
 } place_t;
 
-static stm_score_header_t *header;
+static const stm_score_header_t *header;
 static stm_score_block_t *block;
-static int file, free_rows, reserved;
+static int free_rows, reserved;
 static place_t *places; /* NULL: no rows are kept */
 
-void stm_score_rows_open(stm_score_header_t *in, stm_score_block_t *mine, int fd)
+void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine)
 {
     STM_ENTER();
-    header = in;
+    header = layout;
     block = mine;
-    file = fd;
     if (stm.config.connection_status)
         places = calloc(header->connections_max + 1u, sizeof *places);
 }
@@ -109,17 +107,16 @@ static void link_idle(int row)
 
 /* --- taking and giving --- */
 
+/* On a full file system a plain store into a page that is not there yet would be a fatal signal. */
 static bool reserve_space(int row)
 {
     int count = ROWS_A_TIME, left = (int)header->connections_max - reserved;
-    uint64_t start = (uint64_t)((char *)block - (char *)header) + header->connections_at +
-                     (uint64_t)reserved * header->row_size;
 
     if (row <= reserved)
         return true;
     if (count > left)
         count = left;
-    if (posix_fallocate(file, (off_t)start, (off_t)((uint64_t)count * header->row_size)) != 0)
+    if (!stm_shmem_clear(row_at(reserved + 1), (size_t)count * (size_t)header->row_size))
         return false;
     reserved += count;
     return true;

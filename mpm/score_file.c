@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master's side of the scoreboards: it makes the files, before privileges are dropped; gives a
- * block to each process that becomes a VP, and adds up what those have counted that have ended.
+ * The master's side of the scoreboards: it makes their memory, before privileges are dropped; gives
+ * a block to each process that becomes a VP, and adds up what those have counted that have ended.
+ * What it knows it keeps for itself; the shared memory is only written to, through the kernel, and
+ * the counters of the dead are the only thing that is read from there.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "score.h"
+#include "score_dir.h"
 #include "score_options.h"
+
+/* Blocks of a VP that nobody uses when VPs are started: those that run see their successors' in
+ * them. */
+#define SPARE 3
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {
@@ -29,6 +32,13 @@ static bool complain(const char *what, const char *path, int error)
 
 /* --- the layout --- */
 
+static uint64_t row_size(void)
+{
+    uint64_t pair = STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE;
+
+    return round_up(sizeof(stm_score_row_t) + pair * STM_SCORE_LIMIT, 64);
+}
+
 static void lay_out(stm_score_header_t *header, int ordinal)
 {
     STM_ENTER();
@@ -43,10 +53,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->listeners_max = STM_LISTENER_LIMIT;
     header->threads_max = (uint32_t)stm.retained->threads_limit;
     header->connections_max = header->threads_max;
-    header->row_size =
-        round_up(sizeof(stm_score_row_t) +
-                     (STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE) * (uint64_t)STM_SCORE_LIMIT,
-                 64);
+    header->row_size = row_size();
     header->header_size = (uint32_t)round_up(sizeof *header + sizeof(stm_score_listener_t) *
                                                                   (uint64_t)header->listeners_max,
                                              STM_SCORE_PAGE);
@@ -63,363 +70,364 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     apr_cpystrn(header->options, stm_score_options, sizeof header->options);
 }
 
-/* --- the sequence lock of the header: the master is its only writer --- */
-
-static void begin_change(stm_score_header_t *header)
+static stm_score_header_t *new_header(int ordinal)
 {
-    __atomic_store_n(&header->sequence, header->sequence | 1, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-}
+    stm_score_header_t start = {0}, *header;
 
-static void end_change(stm_score_header_t *header)
-{
-    __atomic_store_n(&header->sequence, (header->sequence | 1) + 1, __ATOMIC_RELEASE);
-}
-
-/* --- files --- */
-
-/* Space is reserved before it is written to: on a full file system a store into the mapping would
- * be a fatal signal. The rows of connections are reserved as they come to be used. */
-static bool reserve_block_space(const stm_score_header_t *header, int fd, int block)
-{
-    uint64_t start = header->header_size + (uint64_t)block * header->block_size;
-    int error;
-
-    STM_ENTER();
-    if (ftruncate(fd, (off_t)(start + header->block_size)) != 0)
-        return false;
-    error = posix_fallocate(fd, (off_t)start, (off_t)header->connections_at);
-    errno = error;
-    return error == 0;
-}
-
-static bool map_file(stm_score_file_t *file, const stm_score_header_t *layout, int fd)
-{
-    size_t size = layout->header_size + (size_t)layout->block_size * STM_SCORE_BLOCKS;
-    int error = posix_fallocate(fd, 0, (off_t)layout->header_size);
-    void *memory;
-
-    STM_ENTER();
-    if (error) {
-        errno = error;
-        return false;
-    }
-    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (memory == MAP_FAILED)
-        return false;
-    madvise(memory, size, MADV_DONTDUMP);
-    /* Who reads it meanwhile sees no magic, or an odd sequence. */
-    memcpy((char *)memory + sizeof layout->magic, (const char *)layout + sizeof layout->magic,
-           sizeof *layout - sizeof layout->magic);
-    file->header = memory;
-    file->mapped = size;
-    file->fd = fd;
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    memcpy(file->header->magic, STM_SCORE_MAGIC, sizeof layout->magic);
-    return true;
-}
-
-/* NULL if the file may be replaced: ours, or empty, and no trap. */
-static const char *why_not_ours(int directory, const char *name)
-{
-    char magic[sizeof STM_SCORE_MAGIC - 1];
-    const char *reason = NULL;
-    struct stat info;
-    ssize_t n;
-    int fd;
-
-    STM_ENTER();
-    if (fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-        return errno == ENOENT ? NULL : strerror(errno);
-    if (S_ISLNK(info.st_mode))
-        return "is a symbolic link, which is refused: remove it";
-    if (!S_ISREG(info.st_mode) || info.st_nlink != 1)
-        return "is no ordinary file, or has another name: refused";
-    if (info.st_uid != geteuid())
-        return "belongs to another user: refused";
-    fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return strerror(errno);
-    n = read(fd, magic, sizeof magic);
-    if (n != 0 && (n != sizeof magic || memcmp(magic, STM_SCORE_MAGIC, sizeof magic) != 0))
-        reason = "is no scoreboard file of STM, and is left alone: remove it, or choose another "
-                 "directory";
-    close(fd);
-    return reason;
-}
-
-/* A new file each time: who still reads the old one keeps it whole. */
-static int create_named(int directory, const char *path, const char *name)
-{
-    const char *reason = why_not_ours(directory, name);
-    int fd;
-
-    STM_ENTER();
-    if (reason) {
-        complain(reason, path, 0);
-        return -1;
-    }
-    if (unlinkat(directory, name, 0) != 0 && errno != ENOENT) {
-        complain("cannot be replaced", path, errno);
-        return -1;
-    }
-    fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0)
-        complain("cannot be created", path, errno);
-    return fd;
-}
-
-static bool make_file(int ordinal, int directory)
-{
-    stm_score_files_t *files = stm.retained->score;
-    stm_score_header_t *layout = ap_malloc(sizeof *layout);
-    char name[16], path[sizeof files->directory + sizeof name];
-    bool made = false;
-    int fd;
-
-    STM_ENTER();
-    memset(layout, 0, sizeof *layout);
-    lay_out(layout, ordinal);
-    layout->running = 1;
-    apr_snprintf(name, sizeof name, "%d", ordinal);
-    apr_snprintf(path, sizeof path, "%s/%s", files->directory, name);
-    if (directory >= 0)
-        fd = create_named(directory, path, name);
-    else if ((fd = memfd_create("stm-scoreboard", MFD_CLOEXEC)) < 0)
-        complain("no memory for a scoreboard", "(none)", errno);
-    if (fd >= 0) {
-        made = map_file(&files->vp[ordinal], layout, fd);
-        if (!made) {
-            complain("cannot be filled or mapped", directory >= 0 ? path : "(none)", errno);
-            if (directory >= 0)
-                unlinkat(directory, name, 0);
-            close(fd);
-        }
-    }
-    free(layout);
-    return made;
-}
-
-/* NULL if the directory may be used; it is then open. */
-static const char *why_no_directory(const char *path, int *directory)
-{
-    struct stat info;
-
-    STM_ENTER();
-    *directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*directory < 0 || fstat(*directory, &info) != 0)
-        return strerror(errno);
-    if (info.st_mode & S_IWOTH)
-        return "everybody may write to this directory, which is refused";
-    return NULL;
-}
-
-static bool open_directory(const char *path, int *directory)
-{
-    const char *reason = why_no_directory(path, directory);
-
-    STM_ENTER();
-    return !reason || complain(reason, path, 0);
-}
-
-const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
-{
-    int directory;
-    const char *reason = why_no_directory(path, &directory), *message = NULL;
-    char name[16];
-
-    STM_ENTER();
-    if (reason)
-        message = apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
-    for (int i = 0; !message && i < vps; i++) {
-        apr_snprintf(name, sizeof name, "%d", i);
-        reason = why_not_ours(directory, name);
-        if (reason)
-            message = apr_psprintf(pool, "ScoreboardDir: %s/%s: %s", path, name, reason);
-    }
-    if (directory >= 0)
-        close(directory);
-    return message;
-}
-
-/* The directory stays what it was at the first start: running VPs write there. */
-static void choose_directory(stm_score_files_t *files, bool first)
-{
-    const char *path = stm.config.scoreboard_dir
-                           ? ap_server_root_relative(stm.pconf, stm.config.scoreboard_dir)
-                           : "";
-
-    STM_ENTER();
-    if (!path)
-        path = "";
-    if (first)
-        apr_cpystrn(files->directory, path, sizeof files->directory);
-    else if (strcmp(files->directory, path) != 0)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "ScoreboardDir: a change takes a stop and a start; the scoreboards stay in %s",
-                     *files->directory ? files->directory : "memory");
-}
-
-/* Scoreboards of an earlier server that had more VPs would be taken for this one's. */
-static void remove_leftovers(int directory)
-{
-    char name[16];
-
-    STM_ENTER();
-    for (int i = stm.config.num_vps; i < STM_VP_LIMIT; i++) {
-        apr_snprintf(name, sizeof name, "%d", i);
-        if (!why_not_ours(directory, name))
-            unlinkat(directory, name, 0);
-    }
-}
-
-static void new_generation(stm_score_header_t *header)
-{
-    begin_change(header);
-    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    lay_out(&start, ordinal);
+    header = ap_calloc(1, start.header_size);
+    *header = start;
     header->running = 1;
-    end_change(header);
+    return header;
 }
 
-bool stm_score_open(void)
+/* --- showing it --- */
+
+static bool show_sequence(const stm_score_seat_t *seat)
 {
-    bool first = stm.retained->score == NULL, opened = true;
-    stm_score_files_t *files;
-    int directory = -1;
+    char *shown = seat->shown.writable;
+    bool done;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    done = stm_shmem_put(shown + offsetof(stm_score_header_t, sequence), &seat->header->sequence,
+                         sizeof seat->header->sequence);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return done;
+}
+
+/* A change of the header is done in two steps, with an odd sequence between them: begin_change(),
+ * the change, show(). */
+static void begin_change(stm_score_seat_t *seat)
+{
+    seat->header->sequence |= 1;
+    show_sequence(seat);
+}
+
+static bool show(stm_score_seat_t *seat)
+{
+    bool done = stm_shmem_put(seat->shown.writable, seat->header, seat->header->header_size);
+
+    seat->header->sequence++;
+    return show_sequence(seat) && done;
+}
+
+/* --- memory, with a name or without --- */
+
+static bool map_named(stm_shmem_t *memory, const char *name, size_t size)
+{
+    const stm_score_files_t *files = stm.retained->score;
+    stm_score_new_file_t file;
+    const char *reason = stm_score_dir_create(files->directory, name, (long long)size, &file);
+    char path[sizeof files->path + STM_SCORE_NAME];
+    bool mapped;
+
+    apr_snprintf(path, sizeof path, "%s/%s", files->path, name);
+    if (reason)
+        return complain(reason, path, errno);
+    mapped = stm_shmem_map(memory, file.writable, file.readable, size);
+    if (!mapped)
+        complain("cannot be mapped", path, errno);
+    close(file.writable);
+    close(file.readable);
+    return mapped;
+}
+
+static bool make_memory(stm_shmem_t *memory, int ordinal, int block, size_t size)
+{
+    char name[STM_SCORE_NAME];
 
     STM_ENTER();
-    if (first) {
-        stm.retained->score = files = ap_calloc(1, sizeof *files);
-        for (int i = 0; i < STM_VP_LIMIT; i++)
-            files->vp[i].fd = -1;
+    stm_score_name(name, ordinal, block);
+    if (stm.retained->score->directory >= 0)
+        return map_named(memory, name, size);
+    return stm_shmem_make(memory, "stm-scoreboard", size) ||
+           complain("no memory for a scoreboard", "(none)", errno);
+}
+
+static bool make_header(stm_score_seat_t *seat, int ordinal)
+{
+    stm_score_header_t *header = new_header(ordinal);
+
+    STM_ENTER();
+    if (!make_memory(&seat->shown, ordinal, -1, header->header_size)) {
+        free(header);
+        return false;
     }
-    files = stm.retained->score;
-    choose_directory(files, first);
-    if (*files->directory && !open_directory(files->directory, &directory))
-        opened = false;
-    for (int i = 0; opened && i < stm.config.num_vps; i++) {
-        if (!files->vp[i].header)
-            opened = make_file(i, directory);
-        if (files->vp[i].header)
-            new_generation(files->vp[i].header);
-    }
-    if (opened && first && directory >= 0)
-        remove_leftovers(directory);
-    if (directory >= 0)
-        close(directory);
-    return opened;
+    seat->header = header;
+    begin_change(seat);
+    if (show(seat))
+        return true;
+    return complain("a scoreboard cannot be written", stm.retained->score->path, errno);
 }
 
 /* --- blocks --- */
 
-static int free_block(const stm_score_header_t *header)
+static uint64_t bit(int block)
 {
-    int blocks = (int)header->blocks;
-
-    for (int i = 0; i < blocks; i++) {
-        if (!stm_score_block(header, i)->in_use)
-            return i;
-    }
-    return blocks;
+    return UINT64_C(1) << block;
 }
 
-static void clear_block(const stm_score_header_t *header, stm_score_block_t *block)
+static bool is_free(const stm_score_seat_t *seat, int block)
 {
-    STM_ENTER();
-    /* Rows beyond `connections` were never written; those below are cleared as they are taken. */
-    block->listeners = block->threads = block->connections = 0;
-    memset(&block->vp, 0, sizeof block->vp);
-    memset((char *)block + header->listeners_at, 0,
-           (size_t)(header->connections_at - header->listeners_at));
+    return !((seat->header->taken | seat->broken) & bit(block));
+}
+
+/* The header says how many there are once the next change is shown. */
+static bool make_block(stm_score_seat_t *seat, int block)
+{
+    stm_score_header_t *header = seat->header;
+
+    if (!seat->block[block].writable &&
+        !make_memory(&seat->block[block], (int)header->ordinal, block, (size_t)header->block_size))
+        return false;
+    if (header->blocks <= (uint64_t)block)
+        header->blocks = (uint64_t)block + 1;
+    return true;
+}
+
+static bool make_spares(stm_score_seat_t *seat)
+{
+    int spare = 0;
+
+    for (int i = 0; i < STM_SCORE_BLOCKS && spare < SPARE; i++) {
+        if (!is_free(seat, i))
+            continue;
+        if (!make_block(seat, i))
+            return false;
+        spare++;
+    }
+    return true;
+}
+
+/* A cleared one. Whoever could not be told to let go of a block (a program that a VP has left
+ * behind) may write to it even now, and cut it off if it is a file of his: one that cannot be
+ * cleared is given up. */
+static int take_block(stm_score_seat_t *seat)
+{
+    for (int i = 0; i < STM_SCORE_BLOCKS; i++) {
+        if (!is_free(seat, i))
+            continue;
+        if (!make_block(seat, i))
+            return -1;
+        if (stm_shmem_clear(seat->block[i].writable, (size_t)seat->header->connections_at))
+            return i;
+        seat->broken |= bit(i);
+    }
+    errno = 0;
+    return -1;
 }
 
 int stm_score_reserve(int ordinal, unsigned incarnation)
 {
-    stm_score_file_t *file = &stm.retained->score->vp[ordinal];
-    stm_score_header_t *header = file->header;
-    stm_score_block_t *block;
-    int i = free_block(header);
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_header_t *header = seat->header;
+    int block;
 
     STM_ENTER();
-    if (i == STM_SCORE_BLOCKS ||
-        (i == (int)header->blocks && !reserve_block_space(header, file->fd, i))) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, i == STM_SCORE_BLOCKS ? 0 : errno, ap_server_conf,
-                     "stm: no room in the scoreboard of VP %d (%d of %d blocks in use): this "
-                     "process's counters are not shown",
-                     ordinal, i, STM_SCORE_BLOCKS);
-        i = -1;
-    }
-    begin_change(header);
-    if (i >= 0) {
-        block = stm_score_block(header, i);
-        clear_block(header, block);
-        block->in_use = 1;
-        if (i == (int)header->blocks)
-            header->blocks = (uint64_t)i + 1;
-    }
-    header->current = i >= 0 ? (uint64_t)i + 1 : 0;
+    begin_change(seat);
+    block = take_block(seat);
+    if (block < 0)
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                     "stm: no room in the scoreboard of VP %d (at most %d blocks): this process's "
+                     "counters are not shown",
+                     ordinal, STM_SCORE_BLOCKS);
+    else
+        header->taken |= bit(block);
+    header->current = block < 0 ? 0 : (uint64_t)block + 1;
     header->incarnations = incarnation;
     header->generation = (uint64_t)stm.retained->mpm->my_generation;
-    end_change(header);
-    return i;
+    show(seat);
+    return block;
 }
+
+void stm_score_inherit(const stm_child_t *child, bool inherited)
+{
+    STM_ENTER();
+    if (child->score >= 0)
+        stm_shmem_inherit(&stm.retained->score->vp[child->ordinal].block[child->score], inherited);
+}
+
+/* --- sums --- */
 
 static stm_score_listener_t *prior_listener(stm_score_header_t *header, const char *address)
 {
-    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
-        stm_score_listener_t *prior = &header->prior_listeners[i];
-
-        if (!*prior->address)
-            memcpy(prior->address, address, sizeof prior->address);
-        if (strncmp(prior->address, address, sizeof prior->address) == 0)
-            return prior;
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT && *header->prior_listeners[i].address; i++) {
+        if (strncmp(header->prior_listeners[i].address, address, STM_SCORE_ADDRESS) == 0)
+            return &header->prior_listeners[i];
     }
     return NULL;
 }
 
-static void add_listeners(stm_score_header_t *header, const stm_score_block_t *block)
+/* The sums are of addresses that the master knows: a VP could fill the table with others. */
+static void name_listener(stm_score_header_t *header, const ap_listen_rec *lr)
 {
-    const stm_score_listener_t *listener =
-        (const stm_score_listener_t *)((const char *)block + header->listeners_at);
+    char address[STM_SCORE_ADDRESS];
 
-    STM_ENTER();
-    /* A VP wrote this: nothing in it is taken for granted. */
-    for (unsigned i = 0; i < STM_LISTENER_LIMIT && *listener[i].address; i++) {
-        stm_score_listener_t *prior = prior_listener(header, listener[i].address);
-
-        if (prior)
-            stm_score_add(STM_SCORE_OF_LISTENER, prior, &listener[i]);
+    apr_snprintf(address, sizeof address, "%pI", lr->bind_addr);
+    if (prior_listener(header, address))
+        return;
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
+        if (!*header->prior_listeners[i].address) {
+            memcpy(header->prior_listeners[i].address, address, sizeof address);
+            return;
+        }
     }
+}
+
+static void add_listeners(stm_score_header_t *header, const stm_score_listener_t *listeners)
+{
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
+        stm_score_listener_t *prior = prior_listener(header, listeners[i].address);
+
+        if (prior && *listeners[i].address)
+            stm_score_add(STM_SCORE_OF_LISTENER, prior, &listeners[i]);
+    }
+}
+
+/* What a dead process has counted. It may have written anything there, and cut it off. */
+static void add_block(stm_score_header_t *header, const char *block)
+{
+    stm_score_block_t counted;
+    size_t size = sizeof(stm_score_listener_t) * STM_LISTENER_LIMIT;
+    stm_score_listener_t *listeners = ap_malloc(size);
+
+    if (stm_shmem_get(&counted, block, sizeof counted))
+        stm_score_add(STM_SCORE_OF_VP, &header->prior, &counted.vp);
+    if (stm_shmem_get(listeners, block + header->listeners_at, size))
+        add_listeners(header, listeners);
+    free(listeners);
 }
 
 void stm_score_release(int ordinal, int index)
 {
-    stm_score_header_t *header = stm.retained->score->vp[ordinal].header;
-    stm_score_block_t *block;
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_header_t *header = seat->header;
 
     STM_ENTER();
     if (index < 0 || !header)
         return;
-    block = stm_score_block(header, index);
-    begin_change(header);
-    stm_score_add(STM_SCORE_OF_VP, &header->prior, &block->vp);
-    add_listeners(header, block);
-    block->in_use = 0;
+    begin_change(seat);
+    add_block(header, seat->block[index].readable);
+    header->taken &= ~bit(index);
     if (header->current == (uint64_t)index + 1)
         header->current = 0;
-    end_change(header);
+    show(seat);
 }
 
 void stm_score_stopped(void)
 {
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        stm_score_header_t *header = stm.retained->score->vp[i].header;
+        stm_score_seat_t *seat = &stm.retained->score->vp[i];
 
-        if (!header)
+        if (!seat->header)
             continue;
-        begin_change(header);
-        header->running = 0;
-        end_change(header);
+        begin_change(seat);
+        seat->header->running = 0;
+        show(seat);
     }
+}
+
+/* --- start and restart --- */
+
+const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
+{
+    int directory;
+    const char *reason = stm_score_dir_open(path, &directory), *message = NULL;
+    char name[STM_SCORE_NAME];
+
+    STM_ENTER();
+    if (reason)
+        return apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
+    for (int i = 0; !message && i < vps; i++) {
+        stm_score_name(name, i, -1);
+        reason = stm_score_dir_refuses(directory, name);
+        if (reason)
+            message = apr_psprintf(pool, "ScoreboardDir: %s/%s: %s", path, name, reason);
+    }
+    close(directory);
+    return message;
+}
+
+static const char *configured_path(void)
+{
+    const char *path = stm.config.scoreboard_dir
+                           ? ap_server_root_relative(stm.pconf, stm.config.scoreboard_dir)
+                           : NULL;
+
+    return path ? path : "";
+}
+
+/* The directory stays what it was at the first start: running VPs write there. */
+static void tell_of_change(const stm_score_files_t *files)
+{
+    STM_ENTER();
+    if (strcmp(files->path, configured_path()) != 0)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "ScoreboardDir: a change takes a stop and a start; the scoreboards stay in %s",
+                     *files->path ? files->path : "memory");
+}
+
+/* Scoreboards of an earlier server that had more VPs would be taken for this one's. */
+static bool open_directory(stm_score_files_t *files)
+{
+    const char *reason;
+
+    STM_ENTER();
+    files->directory = -1;
+    apr_cpystrn(files->path, configured_path(), sizeof files->path);
+    if (!*files->path)
+        return true;
+    reason = stm_score_dir_open(files->path, &files->directory);
+    if (reason)
+        return complain(reason, files->path, 0);
+    stm_score_dir_tidy(files->directory, stm.config.num_vps);
+    return true;
+}
+
+static void new_generation(stm_score_seat_t *seat)
+{
+    stm_score_header_t *header = seat->header;
+
+    begin_change(seat);
+    for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (stm_listens_here(lr, (int)header->ordinal))
+            name_listener(header, lr);
+    }
+    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    header->running = 1;
+    show(seat);
+}
+
+static bool prepare_seat(int ordinal)
+{
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+
+    STM_ENTER();
+    if (!seat->header && !make_header(seat, ordinal))
+        return false;
+    if (!make_spares(seat))
+        return false;
+    new_generation(seat);
+    return true;
+}
+
+bool stm_score_open(void)
+{
+    bool first = stm.retained->score == NULL;
+    stm_score_files_t *files;
+
+    STM_ENTER();
+    if (first)
+        stm.retained->score = ap_calloc(1, sizeof *files);
+    files = stm.retained->score;
+    if (!first)
+        tell_of_change(files);
+    else if (!open_directory(files))
+        return false;
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        if (!prepare_seat(i))
+            return false;
+    }
+    return true;
 }

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The layout of a scoreboard file, one for each virtual processor (VP), and the table of its
- * counters. The master and the VPs write it (score_file.c, score.c, score_conn.c), stmstat and the
- * status pages read it, at any moment: docs/internals/scoreboard.md says why that is safe.
+ * The layout of a scoreboard, one for each virtual processor (VP), and the table of its counters.
+ * The master and the VPs write it (score_file.c, score.c, score_conn.c), stmstat and the status
+ * pages read it, at any moment: docs/internals/scoreboard.md says why that is safe.
  *
- * A file is a header, then blocks of header.block_size bytes. Each process that holds the VP's
- * place, or has left it and still serves connections, writes one block and nothing else; the master
- * alone writes the header. All numbers are 64-bit words in the host's byte order.
+ * A scoreboard is a header, which the master alone writes, and blocks, each a file of its own: a
+ * process that holds the VP's place, or has left it and still serves connections, writes one of
+ * them and nothing else. All numbers are 64-bit words in the host's byte order.
  */
 #ifndef STM_SCORE_LAYOUT_H
 #define STM_SCORE_LAYOUT_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define STM_SCORE_MAGIC      "STMSCORE" /* without its final null */
 #define STM_SCORE_BYTE_ORDER 0x01020304u
-#define STM_SCORE_VERSION    3u
-#define STM_SCORE_PAGE       4096u /* headers and blocks begin at multiples of this */
+#define STM_SCORE_VERSION    4u
+#define STM_SCORE_PAGE       4096u /* headers and blocks are multiples of this long */
 #define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, its final null included */
-#define STM_SCORE_BLOCKS     64    /* most blocks of a file */
+#define STM_SCORE_BLOCKS     64    /* most blocks of a scoreboard: bits of header.taken */
+#define STM_SCORE_NAME       32    /* bytes of a file's name */
 
 /** The histogram: [i] counts what is under 64 us << i; the last bucket the rest; then the sum. */
 #define STM_SCORE_BUCKETS      16
@@ -66,20 +68,19 @@ typedef struct stm_score_row {
 
 /** What a block begins with; its tables follow where the header says. */
 typedef struct stm_score_block {
-    uint64_t in_use;      /**< 0: free */
     uint64_t listeners;   /**< entries used of the listeners' table */
     uint64_t threads;     /**< of the thread slots' */
     uint64_t connections; /**< of the connections': those beyond were never written */
     stm_score_vp_t vp;
 } stm_score_block_t;
 
-/** The start of the file. */
+/** The header. */
 typedef struct stm_score_header {
     char magic[8];
     uint32_t byte_order;
     uint32_t version;
     uint64_t fingerprint; /**< of the table of counters: stm_score_fingerprint() */
-    uint32_t header_size; /**< where block 0 begins */
+    uint32_t header_size;
     uint32_t ordinal;
     uint64_t block_size;
     uint32_t key_size, value_size, pairs_max;
@@ -92,7 +93,8 @@ typedef struct stm_score_header {
 
     /* Below: written while the server runs, by the master, under the sequence lock. */
     uint64_t sequence;
-    uint64_t blocks;       /**< blocks that the file has */
+    uint64_t blocks;       /**< blocks that have been made */
+    uint64_t taken;        /**< bit n: a process has block n */
     uint64_t current;      /**< 1 + the block of the process that holds the place; 0: none */
     uint64_t incarnations; /**< processes that have held the place */
     uint64_t generation;
@@ -103,6 +105,15 @@ typedef struct stm_score_header {
 
 _Static_assert(offsetof(stm_score_header_t, options) % 8 == 0, "words must be aligned");
 _Static_assert(sizeof(stm_score_listener_t) % 8 == 0, "words must be aligned");
+
+/** The name of a scoreboard's header in ScoreboardDir; with block >= 0 of that block. */
+static inline void stm_score_name(char name[STM_SCORE_NAME], int ordinal, int block)
+{
+    if (block < 0)
+        snprintf(name, STM_SCORE_NAME, "%d", ordinal);
+    else
+        snprintf(name, STM_SCORE_NAME, "%d.%d.block", ordinal, block);
+}
 
 /* --- the table of counters (score_fields.c) --- */
 

@@ -198,11 +198,11 @@ static void put_view(const stm_text_t *text, const stm_view_t *view, uint64_t no
         put(text, "}");
         return;
     }
-    stm_text_print(text,
-                   "null,\"torn\":%s,\"running\":%s,\"present\":%s,\"leaving\":%u,\"state\":\"%s\"",
+    stm_text_print(text, "null,\"torn\":%s,\"running\":%s,\"present\":%s,",
                    view->torn ? "true" : "false", view->running ? "true" : "false",
-                   view->present ? "true" : "false", view->leaving,
-                   view->present ? stm_view_state(view->current.state) : "none");
+                   view->present ? "true" : "false");
+    stm_text_print(text, "\"leaving\":%u,\"unread\":%u,\"state\":\"%s\"", view->leaving,
+                   view->unread, view->present ? stm_view_state(view->current.state) : "none");
     stm_text_print(text, ",\"silent\":%s,\n",
                    stm_view_silence(view, now) > STM_VIEW_SILENT ? "true" : "false");
     put_object(text, "counters", &view->total, prefix);

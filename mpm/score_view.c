@@ -8,8 +8,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "score_view.h"
 
@@ -37,42 +35,27 @@ static bool problem(stm_view_t *view, const char *format, ...)
 
 /* --- reading bytes --- */
 
-static bool read_file(int fd, char *to, size_t size, uint64_t offset)
-{
-    while (size > 0) {
-        ssize_t n = pread(fd, to, size, (off_t)offset);
+enum { HEADER = -1 };
 
-        if (n <= 0)
-            return false;
-        to += n;
-        size -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return true;
-}
-
-static bool read_at(const stm_view_source_t *source, void *to, size_t size, uint64_t offset)
+static bool read_part(const stm_view_source_t *source, int part, void *to, size_t size,
+                      uint64_t offset)
 {
-    bool complete = false;
+    bool complete;
 
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (source->fd >= 0) {
-        complete = read_file(source->fd, to, size, offset);
-    } else if (offset <= source->size && size <= source->size - offset) {
-        memcpy(to, (const char *)source->memory + offset, size);
-        complete = true;
-    }
+    complete = source->read(source->baton, part, to, size, offset);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return complete;
 }
 
-static uint64_t size_of(const stm_view_source_t *source)
+/* Names in the table are what people and machines read them by: no byte of them is passed on that
+ * means something to a terminal, a page or a table of values. */
+static void make_plain(char *name)
 {
-    struct stat info;
-
-    if (source->fd < 0)
-        return source->size;
-    return fstat(source->fd, &info) == 0 ? (uint64_t)info.st_size : 0;
+    for (; *name; name++) {
+        if (*name <= ' ' || *name >= 0x7f || strchr("\"\\',;<>&=", *name))
+            *name = '?';
+    }
 }
 
 /* --- the header --- */
@@ -104,9 +87,7 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
     return true;
 }
 
-/* After the header was read: a file grows first, and says so then. */
-static bool check_header(stm_view_t *view, const stm_view_source_t *source,
-                         const stm_score_header_t *header)
+static bool check_header(stm_view_t *view, const stm_score_header_t *header)
 {
     if (memcmp(header->magic, STM_SCORE_MAGIC, sizeof header->magic) != 0)
         return problem(view, "is no scoreboard file of STM");
@@ -122,16 +103,12 @@ static bool check_header(stm_view_t *view, const stm_view_source_t *source,
     if (header->blocks > STM_SCORE_BLOCKS || header->current > header->blocks)
         return problem(view, "is corrupt: it claims %llu blocks",
                        (unsigned long long)header->blocks);
-    if (!check_sizes(view, header))
-        return false;
-    if (header->header_size + header->blocks * header->block_size > size_of(source))
-        return problem(view, "is cut off: shorter than its header says");
-    return true;
+    return check_sizes(view, header);
 }
 
-static uint64_t block_at(const stm_score_header_t *header, unsigned block)
+static bool is_taken(const stm_score_header_t *header, unsigned block)
 {
-    return header->header_size + (uint64_t)block * header->block_size;
+    return (header->taken >> block) & 1;
 }
 
 /* --- adding up --- */
@@ -181,8 +158,12 @@ static void add_listeners(stm_view_t *view, const stm_score_listener_t *from, un
                           bool alive)
 {
     for (unsigned i = 0; i < count && *from[i].address; i++) {
-        stm_score_listener_t *sum = find_listener(view, from[i].address);
+        char address[STM_SCORE_ADDRESS] = "";
+        stm_score_listener_t *sum;
 
+        memcpy(address, from[i].address, sizeof address - 1);
+        make_plain(address);
+        sum = find_listener(view, address);
         if (!sum)
             return;
         stm_score_add(STM_SCORE_OF_LISTENER, sum, &from[i]);
@@ -207,41 +188,56 @@ static void add_block(stm_view_t *view, const stm_score_block_t *block, bool cur
 
 /* --- the sums, consistent with each other --- */
 
+/* A block that cannot be read takes nothing from the others: its writer may have spoiled it. */
+static void read_block(stm_view_t *view, const stm_view_source_t *source,
+                       const stm_score_header_t *header, unsigned index,
+                       stm_score_listener_t *listeners)
+{
+    size_t table = header->listeners_max * sizeof *listeners;
+    bool current = header->current == (uint64_t)index + 1;
+    stm_score_block_t block;
+
+    if (!read_part(source, (int)index, &block, sizeof block, 0) ||
+        !read_part(source, (int)index, listeners, table, header->listeners_at)) {
+        view->unread++;
+        view->blind |= current;
+        view->present |= current;
+        return;
+    }
+    add_block(view, &block, current);
+    add_listeners(view, listeners, header->listeners_max, true);
+}
+
 static bool read_blocks(stm_view_t *view, const stm_view_source_t *source,
                         const stm_score_header_t *header)
 {
     size_t table = header->listeners_max * sizeof(stm_score_listener_t);
     stm_score_listener_t *listeners = malloc(table ? table : 1);
-    stm_score_block_t block;
-    bool complete = listeners != NULL;
 
-    for (unsigned i = 0; complete && i < header->blocks; i++) {
-        uint64_t at = block_at(header, i);
-
-        complete = read_at(source, &block, sizeof block, at);
-        if (!complete || !block.in_use)
-            continue;
-        add_block(view, &block, header->current == (uint64_t)i + 1);
-        complete = read_at(source, listeners, table, at + header->listeners_at);
-        if (complete)
-            add_listeners(view, listeners, header->listeners_max, true);
+    if (!listeners)
+        return problem(view, "needs %zu bytes of memory", table);
+    for (unsigned i = 0; i < header->blocks; i++) {
+        if (is_taken(header, i))
+            read_block(view, source, header, i, listeners);
     }
     free(listeners);
-    return complete || problem(view, "is cut off: shorter than its header says");
+    return true;
 }
 
 /* Everything that the header's sequence guards: read from the start on each try. */
 static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_score_header_t *header,
                       size_t size)
 {
-    if (!read_at(source, header, size, 0))
+    if (!read_part(source, HEADER, header, size, 0))
         return problem(view, "is cut off: shorter than its header says");
-    if (!check_header(view, source, header))
+    if (!check_header(view, header))
         return false;
+    if (header->header_size != size)
+        return problem(view, "is corrupt: its sizes change");
     free(view->listeners);
     view->listeners = NULL;
-    view->listener_count = view->leaving = 0;
-    view->present = false;
+    view->listener_count = view->leaving = view->unread = 0;
+    view->present = view->blind = false;
     memset(&view->current, 0, sizeof view->current);
     memset(&view->total, 0, sizeof view->total);
     memset(&view->prior, 0, sizeof view->prior);
@@ -251,15 +247,20 @@ static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_sco
     return read_blocks(view, source, header);
 }
 
+static bool read_sequence(const stm_view_source_t *source, uint64_t *sequence)
+{
+    return read_part(source, HEADER, sequence, sizeof *sequence,
+                     offsetof(stm_score_header_t, sequence));
+}
+
 static bool read_consistent(stm_view_t *view, const stm_view_source_t *source,
                             stm_score_header_t *header, size_t size)
 {
     for (int i = 0; i < TRIES; i++) {
         uint64_t before, after;
 
-        if (!read_at(source, &before, sizeof before, offsetof(stm_score_header_t, sequence)) ||
-            !read_sums(view, source, header, size) ||
-            !read_at(source, &after, sizeof after, offsetof(stm_score_header_t, sequence)))
+        if (!read_sequence(source, &before) || !read_sums(view, source, header, size) ||
+            !read_sequence(source, &after))
             return *view->problem ? false : problem(view, "has vanished while it was read");
         if (before == after && !(before & 1))
             return true;
@@ -274,17 +275,17 @@ static bool read_consistent(stm_view_t *view, const stm_view_source_t *source,
 static void read_threads(stm_view_t *view, const stm_view_source_t *source,
                          const stm_score_header_t *header)
 {
-    uint64_t at = block_at(header, (unsigned)header->current - 1);
+    int part = (int)header->current - 1;
     stm_score_block_t block;
     size_t size;
 
-    if (!read_at(source, &block, sizeof block, at) || !block.threads)
+    if (!read_part(source, part, &block, sizeof block, 0) || !block.threads)
         return;
     if (block.threads > header->threads_max)
         block.threads = header->threads_max;
     size = block.threads * sizeof *view->threads;
     view->threads = malloc(size);
-    if (view->threads && read_at(source, view->threads, size, at + header->threads_at))
+    if (view->threads && read_part(source, part, view->threads, size, header->threads_at))
         view->thread_count = (unsigned)block.threads;
 }
 
@@ -308,6 +309,7 @@ static bool keep_row(stm_view_t *view, const stm_score_header_t *header, const c
     for (char *at = row->pairs; at < row->pairs + size; at += pair) {
         at[header->key_size - 1] = '\0';
         at[pair - 1] = '\0';
+        make_plain(at);
     }
     rows[count] = row;
     view->row_count = count + 1;
@@ -322,14 +324,14 @@ static uint64_t sequence_of(const char *row)
 /* Sequence, contents, sequence: three reads of many rows instead of three for each. A row that is
  * being changed is left out. */
 static bool read_some_rows(stm_view_t *view, const stm_view_source_t *source,
-                           const stm_score_header_t *header, uint64_t at, size_t count,
+                           const stm_score_header_t *header, int part, uint64_t at, size_t count,
                            char *buffer)
 {
     size_t size = count * header->row_size;
     char *before = buffer, *rows = buffer + size, *after = rows + size;
 
-    if (!read_at(source, before, size, at) || !read_at(source, rows, size, at) ||
-        !read_at(source, after, size, at))
+    if (!read_part(source, part, before, size, at) || !read_part(source, part, rows, size, at) ||
+        !read_part(source, part, after, size, at))
         return false;
     for (size_t i = 0; i < count; i++) {
         size_t offset = i * header->row_size;
@@ -347,21 +349,20 @@ static bool read_some_rows(stm_view_t *view, const stm_view_source_t *source,
 static void read_rows(stm_view_t *view, const stm_view_source_t *source,
                       const stm_score_header_t *header, unsigned index)
 {
-    uint64_t at = block_at(header, index);
+    uint64_t at = header->connections_at;
     stm_score_block_t block;
     char *buffer;
 
-    if (!read_at(source, &block, sizeof block, at) || !block.in_use)
+    if (!is_taken(header, index) || !read_part(source, (int)index, &block, sizeof block, 0))
         return;
     if (block.connections > header->connections_max)
         block.connections = header->connections_max;
-    at += header->connections_at;
     buffer = malloc((block.connections < ROWS_A_READ ? block.connections : ROWS_A_READ) *
                     header->row_size * 3);
     for (uint64_t left = block.connections; buffer && left > 0;) {
         size_t count = left < ROWS_A_READ ? (size_t)left : ROWS_A_READ;
 
-        if (!read_some_rows(view, source, header, at, count, buffer))
+        if (!read_some_rows(view, source, header, (int)index, at, count, buffer))
             break;
         at += count * header->row_size;
         left -= count;
@@ -403,11 +404,11 @@ bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *sourc
     memset(view, 0, sizeof *view);
     memset(&fixed, 0, sizeof fixed);
     view->ordinal = ordinal;
-    if (!read_at(source, &fixed, sizeof fixed, 0))
+    if (!read_part(source, HEADER, &fixed, sizeof fixed, 0))
         return memcmp(fixed.magic, STM_SCORE_MAGIC, sizeof fixed.magic) == 0
                    ? problem(view, "is cut off: shorter than its header")
                    : problem(view, "is no scoreboard file of STM, or was cut off");
-    if (!check_header(view, source, &fixed))
+    if (!check_header(view, &fixed))
         return false;
     header = calloc(1, fixed.header_size);
     if (!header)
@@ -455,7 +456,7 @@ uint64_t stm_view_silence(const stm_view_t *view, uint64_t now)
 {
     uint64_t last = view->current.heartbeat_time_seconds;
 
-    return view->present && now > last ? now - last : 0;
+    return view->present && !view->blind && now > last ? now - last : 0;
 }
 
 const char *stm_view_state(uint64_t state)

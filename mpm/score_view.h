@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading a scoreboard, and its text forms. A view is a copy of one file that was checked and
- * summed up; stmstat makes views from files, the status pages from the mapped memory. Needs the C
- * library only.
+ * summed up; stmstat makes views from files, the status pages from the mapped memory. Text in
+ * a view may hold anything that a client has sent, but addresses and keys are plain ASCII. Needs
+ * the C library only.
  */
 #ifndef STM_SCORE_VIEW_H
 #define STM_SCORE_VIEW_H
@@ -12,11 +13,12 @@
 
 #include "score_layout.h"
 
-/** Where a scoreboard lies: an open file, or memory. */
+/** Where a scoreboard is read from. */
 typedef struct stm_view_source {
-    int fd; /**< -1: memory */
-    const void *memory;
-    size_t size; /**< of the memory */
+    /** Copies from the header (part -1) or a block (0 to STM_SCORE_BLOCKS - 1). False: it is not
+     * there, or not so long. */
+    bool (*read)(void *baton, int part, void *to, size_t size, uint64_t offset);
+    void *baton;
 } stm_view_source_t;
 
 /** A connection. Its keys and values are ended by nulls. */
@@ -37,6 +39,8 @@ typedef struct stm_view {
     bool running;      /**< the server has not said that it stopped */
     bool present;      /**< a process holds the place */
     unsigned leaving;  /**< processes that have left it and still serve */
+    unsigned unread;   /**< processes whose counters could not be read, */
+    bool blind;        /**< that which holds the place among them */
     uint64_t incarnations, master_pid, server_started;
     char options[1024];
     /** Counters of all incarnations, gauges of all living processes, info of the present one. */

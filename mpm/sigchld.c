@@ -2,7 +2,8 @@
 /*
  * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so
  * that a VP that died is replaced at once. The handler lies in this module, which a restart
- * unloads: it is taken back before the run hook ends.
+ * unloads: it is taken back before the run hook ends. The pipe is the master's alone: whoever else
+ * has an end of it could fill it, make it block, and so stop the master in its handler.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,37 +51,40 @@ void stm_sigchld_close(void)
     wake[0] = wake[1] = -1;
 }
 
-/** In a VP: keeps the end that wakes the master, for stm_sigchld_tell_master(). */
+/** In a VP: the master's wake-up is none of its business. */
 void stm_sigchld_in_vp(void)
 {
     STM_ENTER();
-    if (wake[0] < 0)
-        return;
-    sigaction(SIGCHLD, &before, NULL);
-    close(wake[0]);
-    wake[0] = -1;
+    stm_sigchld_close();
 }
 
-/** From a VP: the master is to look at the shared memory. */
-void stm_sigchld_tell_master(void)
+static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout)
 {
-    STM_ENTER();
-    if (wake[1] >= 0 && write(wake[1], "", 1) < 0)
-        ap_log_error(APLOG_MARK, APLOG_DEBUG, errno, ap_server_conf,
-                     "stm: the master cannot be woken");
+    char drain[64];
+
+    if (timeout < 0)
+        timeout = 0;
+    list[0] = (struct pollfd){.fd = wake[0], .events = POLLIN};
+    if (poll(list, (nfds_t)count, (int)((timeout + 999) / 1000)) <= 0 || !list[0].revents)
+        return;
+    while (read(wake[0], drain, sizeof drain) > 0)
+        continue;
 }
 
 /** Waits for a child's death, another signal, or the timeout (us). */
 void stm_sigchld_wait(apr_interval_time_t timeout)
 {
     STM_ENTER();
-    struct pollfd pollfd = {.fd = wake[0], .events = POLLIN};
-    char drain[64];
+    struct pollfd list[1];
 
-    if (timeout < 0)
-        timeout = 0;
-    if (poll(&pollfd, 1, (int)((timeout + 999) / 1000)) > 0) {
-        while (read(wake[0], drain, sizeof drain) > 0)
-            continue;
-    }
+    wait_for(list, 1, timeout);
+}
+
+/** The same, or until a VP that holds a seat says something. */
+void stm_sigchld_wait_or_hear(apr_interval_time_t timeout)
+{
+    STM_ENTER();
+    struct pollfd list[1 + STM_VP_LIMIT];
+
+    wait_for(list, 1 + stm_children_channels(list + 1, STM_VP_LIMIT), timeout);
 }

@@ -8,6 +8,7 @@
 #define STM_H
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -103,7 +104,8 @@ typedef struct stm_child {
     apr_time_t started;
     apr_time_t cutoff;      /**< 0, or when a leaving VP is told to stop at once */
     bool leaving;           /**< was told to leave, or said that it leaves */
-    int score;              /**< its block of the ordinal's scoreboard file, -1: none */
+    int line;               /**< its line of those of the ordinal (share.h), -1: none */
+    int score;              /**< its block of the ordinal's scoreboard, -1: none */
     struct stm_child *next; /**< among the leaving ones */
 } stm_child_t;
 
@@ -113,6 +115,12 @@ typedef struct stm_seat {
     unsigned incarnations;
     unsigned early_deaths; /**< in a row, each soon after its start */
     apr_time_t not_before; /**< when the next VP may be started here */
+    /** Whom httpd's process slot of that number names; the slot itself is not read: VPs may write
+     * there. pid 0: nobody. */
+    struct {
+        pid_t pid;
+        ap_generation_t generation;
+    } noted;
 } stm_seat_t;
 
 typedef struct stm_retained {
@@ -124,28 +132,9 @@ typedef struct stm_retained {
     int threads_limit;    /**< thread slots of a seat, likewise */
     int max_daemon_used;
     bool fatal;                    /**< a VP said that the server cannot run like this */
-    struct stm_share *share;       /**< memory shared by the master and all VPs */
-    struct stm_score_files *score; /**< the scoreboards, shared likewise */
+    struct stm_share *share;       /**< what the VPs say of themselves */
+    struct stm_score_files *score; /**< the scoreboards */
 } stm_retained_t;
-
-/** One VP's line in the memory that the master and all VPs share. A cache line each. */
-typedef struct stm_share_vp {
-    _Alignas(64) volatile pid_t pid;
-    volatile unsigned incarnation;
-    volatile int connections;   /**< open now; what the others compare themselves with */
-    volatile unsigned accepted; /**< so far, modulo 2^32 */
-    volatile int accepting;     /**< 0 while it takes no new connections */
-    volatile int asleep;        /**< it has nothing to do */
-    volatile int cpu;           /**< really bound to, or -1 */
-    volatile pid_t leaving;     /**< the VP's pid once it leaves of its own accord */
-    volatile pid_t
-        overflowed; /**< the VP's pid once a state thread of it has overflowed its stack, */
-    volatile unsigned overflow_size; /**< of so many bytes */
-} stm_share_vp_t;
-
-typedef struct stm_share {
-    stm_share_vp_t vp[STM_VP_LIMIT];
-} stm_share_t;
 
 /* --- inside a VP --- */
 
@@ -303,14 +292,6 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
-/** This VP's line of what the VPs share. NULL: a successor has it. */
-static inline stm_share_vp_t *stm_share_mine(void)
-{
-    stm_share_vp_t *line = &stm.retained->share->vp[stm.vp.ordinal];
-
-    return line->pid == stm.vp.pid ? line : NULL;
-}
-
 /* stm.c */
 void stm_trace(const char *function);
 
@@ -333,7 +314,6 @@ void stm_dump_config(const stm_config_t *config);
 
 /* retained.c */
 stm_retained_t *stm_retained_get(void);
-bool stm_share_create(stm_retained_t *retained);
 
 /* listen.c: sockets in the master */
 int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
@@ -359,26 +339,31 @@ typedef enum { STM_NOT_OURS, STM_REAPED, STM_FATAL } stm_reaped_e;
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status);
 void stm_children_become(void) __attribute__((noreturn));
 void stm_children_release_seats(void);
-void stm_children_forget(int slot, pid_t pid, ap_generation_t generation);
+int stm_children_channels(struct pollfd *list, int room);
 void stm_children_enforce_cutoffs(void);
 apr_time_t stm_children_next_due(void);
 int stm_children_alive(void);
+
+/* reclaim.c */
+void stm_children_reclaim(void);
 
 /* sigchld.c: the master's wake-up on a death */
 bool stm_sigchld_open(void);
 void stm_sigchld_close(void);
 void stm_sigchld_wait(apr_interval_time_t timeout);
+void stm_sigchld_wait_or_hear(apr_interval_time_t timeout);
 void stm_sigchld_in_vp(void);
-void stm_sigchld_tell_master(void);
 
 /* configtest.c */
 bool stm_config_test(server_rec *s);
 
-/* control.c: master to VP */
-#define STM_CONTROL_LEAVE 'G' /* close listeners, finish connections, exit */
-#define STM_CONTROL_STOP  'T' /* the same at once */
+/* control.c: master to VP, and back. LEAVE: close listeners, finish connections, exit; from a VP:
+ * that is what it does. STOP: the same at once. */
+#define STM_CONTROL_LEAVE 'G'
+#define STM_CONTROL_STOP  'T'
 bool stm_control_open(int *master_end, int *vp_end);
-bool stm_control_send(int master_end, char command);
+bool stm_control_send(int end, char message);
+bool stm_control_spoken(int master_end);
 void stm_control_listen(int vp_end);
 
 /* vp.c */

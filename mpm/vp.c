@@ -16,6 +16,7 @@
 
 #include "aprmem.h"
 #include "score.h"
+#include "share.h"
 #include "st_shuffle.h"
 #include "stiol.h"
 #include "stm.h"
@@ -73,28 +74,16 @@ static void die(int code)
     exit(code);
 }
 
-static stm_share_vp_t *my_line(void)
-{
-    return &stm.retained->share->vp[stm.vp.ordinal];
-}
-
 static void take_seat(const stm_child_t *child)
 {
     stm_vp_t *vp = &stm.vp;
-    stm_share_vp_t *line;
 
     memset(vp, 0, sizeof *vp);
     vp->ordinal = child->ordinal;
     vp->incarnation = child->incarnation;
     vp->pid = getpid();
     vp->control = -1;
-    line = my_line();
-    line->pid = vp->pid;
-    line->incarnation = vp->incarnation;
-    line->connections = 0;
-    line->accepting = 0;
-    line->asleep = 0;
-    line->leaving = 0;
+    stm_share_attach(child);
 }
 
 static void make_pchild(void)
@@ -239,7 +228,7 @@ static void start_serving(int control)
         die(APEXIT_CHILDSICK);
     }
     stm_score_start();
-    my_line()->accepting = 1;
+    stm_share->accepting = 1;
     st_set_turn_cb(on_turn);
     st_set_sleep_cb(stm_balance_asleep);
     stm_control_listen(control);
@@ -252,14 +241,12 @@ static void start_serving(int control)
 static void no_more_connections(void)
 {
     stm_vp_t *vp = &stm.vp;
-    stm_share_vp_t *line = stm_share_mine();
 
     stm.retained->mpm->mpm_state =
         AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
-    if (line) {
-        line->accepting = 0;
+    stm_share->accepting = 0;
+    if (stm_share_holds_seat())
         ap_get_scoreboard_process(vp->ordinal)->quiescing = 1;
-    }
     stm_listeners_close();
     for (int i = 0; i < vp->listener_count; i++)
         stm_thread_retire(&vp->listeners[i], vp->threads);
@@ -286,8 +273,7 @@ void stm_vp_retire(void)
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                  "stm: VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
                  stm.config.vp_connections);
-    my_line()->leaving = stm.vp.pid;
-    stm_sigchld_tell_master();
+    stm_control_send(stm.vp.control, STM_CONTROL_LEAVE);
     stm_vp_leave();
 }
 

@@ -35,7 +35,8 @@ static int tell_remarks(const stmstat_scan_t *scan)
         if (grave)
             fprintf(stderr, "stmstat: %s\n", line);
         if (grave == 2)
-            unreadable++, status = 1;
+            status = 1;
+        unreadable += *scan->views[i].problem != '\0';
     }
     return unreadable == scan->count ? TROUBLE : status;
 }

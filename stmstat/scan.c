@@ -68,26 +68,77 @@ static void complain(stm_view_t *view, int ordinal, const char *what)
     snprintf(view->problem, sizeof view->problem, "%s", what);
 }
 
+/* --- a scoreboard: its header's file, and one for each block --- */
+
+typedef struct {
+    int directory, ordinal, header;
+    int block, block_file; /* the block that was read last; -1: none */
+} files_t;
+
+static int open_part(int directory, int ordinal, int block)
+{
+    char name[STM_SCORE_NAME];
+    struct stat info;
+    int fd;
+
+    stm_score_name(name, ordinal, block);
+    fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))) {
+        close(fd);
+        errno = EINVAL;
+        return -1;
+    }
+    return fd;
+}
+
+static int file_of(files_t *files, int part)
+{
+    if (part < 0)
+        return files->header;
+    if (part != files->block) {
+        if (files->block_file >= 0)
+            close(files->block_file);
+        files->block_file = open_part(files->directory, files->ordinal, part);
+        files->block = part;
+    }
+    return files->block_file;
+}
+
+/* Not mapped: a file that is cut off meanwhile is an error, and no signal. */
+static bool read_file(void *baton, int part, void *to, size_t size, uint64_t offset)
+{
+    int fd = file_of(baton, part);
+
+    while (size > 0) {
+        ssize_t n = fd < 0 ? -1 : pread(fd, to, size, (off_t)offset);
+
+        if (n <= 0)
+            return false;
+        to = (char *)to + n;
+        size -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return true;
+}
+
 static void read_one(stm_view_t *view, int directory, int ordinal, unsigned what)
 {
-    stm_view_source_t source = {.fd = -1};
-    struct stat info;
-    char name[16];
+    files_t files = {.directory = directory, .ordinal = ordinal, .block = -1, .block_file = -1};
+    const stm_view_source_t source = {.read = read_file, .baton = &files};
 
-    snprintf(name, sizeof name, "%d", ordinal);
-    source.fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (source.fd < 0) {
+    files.header = open_part(directory, ordinal, -1);
+    if (files.header < 0) {
         complain(view, ordinal,
-                 errno == ENOENT  ? "has vanished"
-                 : errno == ELOOP ? "is a symbolic link, which is refused"
-                                  : strerror(errno));
+                 errno == ENOENT   ? "has vanished"
+                 : errno == ELOOP  ? "is a symbolic link, which is refused"
+                 : errno == EINVAL ? "is no ordinary file"
+                                   : strerror(errno));
         return;
     }
-    if (fstat(source.fd, &info) != 0 || !S_ISREG(info.st_mode))
-        complain(view, ordinal, "is no ordinary file");
-    else
-        stm_view_read(view, ordinal, &source, what);
-    close(source.fd);
+    stm_view_read(view, ordinal, &source, what);
+    if (files.block_file >= 0)
+        close(files.block_file);
+    close(files.header);
 }
 
 void scan_read(stmstat_scan_t *scan, unsigned what)
@@ -129,6 +180,11 @@ int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, 
     *line = '\0';
     if (*view->problem) {
         snprintf(line, size, "%s/%d %s", settings.directory, view->ordinal, view->problem);
+        return 2;
+    }
+    if (view->unread) {
+        snprintf(line, size, "VP %d: the counters of %u of its processes cannot be read",
+                 view->ordinal, view->unread);
         return 2;
     }
     if (!view->running)

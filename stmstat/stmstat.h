@@ -50,7 +50,7 @@ typedef struct stmstat_scan {
 void scan_read(stmstat_scan_t *scan, unsigned what);
 void scan_free(stmstat_scan_t *scan);
 /** What there is to say about a VP that is not well: 0: nothing, 1: it is silent and the like, 2:
- * its file could not be read. */
+ * something of it could not be read. */
 int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size);
 
 /** One value with its name. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sample.h"
 #include "score_view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -42,7 +43,8 @@ static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *copy = with_fingerprint(data, size);
-    const stm_view_source_t source = {.fd = -1, .memory = copy, .size = size};
+    sample_t sample = {(const char *)copy, size};
+    const stm_view_source_t source = {.read = sample_read, .baton = &sample};
     size_t sum = 0;
     const stm_text_t text = {.put = swallow, .baton = &sum};
     stm_view_t view;

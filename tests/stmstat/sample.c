@@ -28,6 +28,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->row_size = SAMPLE_ROW_SIZE;
     header->block_size = STM_SCORE_PAGE;
     header->blocks = SAMPLE_BLOCKS;
+    header->taken = (1u << SAMPLE_BLOCKS) - 1;
     header->current = 2;
     header->incarnations = 5;
     header->running = 1;
@@ -95,14 +96,28 @@ char *sample_make(int ordinal, size_t *size)
     *size = (size_t)(1 + SAMPLE_BLOCKS) * STM_SCORE_PAGE;
     header = (stm_score_header_t *)sample;
     lay_out(header, ordinal);
-    for (int i = 0; i < SAMPLE_BLOCKS; i++)
-        sample_block(sample, i)->in_use = 1;
     sample_block(sample, 0)->vp.connections = SAMPLE_CONNECTIONS_LEAVING;
     sample_block(sample, 0)->vp.conns = 1;
     sample_block(sample, 0)->vp.threads_peak = 9;
     sample_block(sample, 1)->vp.connections = SAMPLE_CONNECTIONS_NOW;
     fill_current(header, sample_block(sample, 1));
     return sample;
+}
+
+bool sample_read(void *baton, int part, void *to, size_t size, uint64_t offset)
+{
+    const sample_t *sample = baton;
+    const stm_score_header_t *header = (const stm_score_header_t *)sample->bytes;
+
+    if (part >= 0) {
+        if (sample->size < sizeof *header)
+            return false;
+        offset += header->header_size + (uint64_t)part * header->block_size;
+    }
+    if (offset > sample->size || size > sample->size - offset)
+        return false;
+    memcpy(to, sample->bytes + offset, size);
+    return true;
 }
 
 #ifdef SAMPLE_MAIN
@@ -124,6 +139,7 @@ static void print_offsets(void)
     OFFSET(row_size);
     OFFSET(sequence);
     OFFSET(blocks);
+    OFFSET(taken);
     OFFSET(current);
     OFFSET(running);
 #undef OFFSET

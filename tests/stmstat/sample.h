@@ -6,6 +6,8 @@
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
+#include <stdbool.h>
+
 #include "score_layout.h"
 
 #define SAMPLE_KEY_SIZE   16
@@ -21,7 +23,16 @@
 #define SAMPLE_CONNECTIONS_LEAVING 30
 #define SAMPLE_CONNECTIONS_NOW     7
 
-/** The whole file in newly allocated memory. */
+/** A scoreboard as one piece: the header, then its blocks. */
+typedef struct sample {
+    const char *bytes;
+    size_t size;
+} sample_t;
+
+/** Reads any bytes as such a piece: a stm_view_source_t's read, its baton is a sample_t. */
+bool sample_read(void *baton, int part, void *to, size_t size, uint64_t offset);
+
+/** The whole of it in newly allocated memory. */
 char *sample_make(int ordinal, size_t *size);
 
 static inline stm_score_block_t *sample_block(char *sample, int block)

@@ -24,11 +24,13 @@ $(STMSTAT_TEST_DIR)/test_view: tests/stmstat/test_view.c tests/stmstat/sample.c 
 	@mkdir -p $(@D)
 	$(CC) $(STMSTAT_TEST_CFLAGS) $(STMSTAT_SANITIZE) -o $@ $(filter %.c,$^) -lcmocka -lpthread
 
-$(STMSTAT_TEST_DIR)/replay: tests/stmstat/fuzz_view.c $(STMSTAT_READER) $(STMSTAT_HEADERS)
+$(STMSTAT_TEST_DIR)/replay: tests/stmstat/fuzz_view.c tests/stmstat/sample.c $(STMSTAT_READER) \
+                            $(STMSTAT_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(STMSTAT_TEST_CFLAGS) $(STMSTAT_SANITIZE) -DREPLAY -o $@ $(filter %.c,$^)
 
-$(STMSTAT_TEST_DIR)/fuzz: tests/stmstat/fuzz_view.c $(STMSTAT_READER) $(STMSTAT_HEADERS)
+$(STMSTAT_TEST_DIR)/fuzz: tests/stmstat/fuzz_view.c tests/stmstat/sample.c $(STMSTAT_READER) \
+                          $(STMSTAT_HEADERS)
 	@mkdir -p $(@D)
 	clang $(STMSTAT_TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    -o $@ $(filter %.c,$^)

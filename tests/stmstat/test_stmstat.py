@@ -29,21 +29,42 @@ def sample(ordinal=0):
 OFFSETS = {}
 
 
-def patched(content, form, **fields):
-    """The content with fields of its header changed."""
+def offsets():
+    """Where the fields of a header lie."""
     if not OFFSETS:
         lines = subprocess.run([SAMPLE, "offsets"], capture_output=True, text=True, check=True)
         OFFSETS.update((name, int(at)) for name, at in
                        (line.split("=") for line in lines.stdout.splitlines()))
+    return OFFSETS
+
+
+def patched(content, form, **fields):
+    """The content with fields of its header changed."""
     content = bytearray(content)
     for name, value in fields.items():
-        struct.pack_into(form, content, OFFSETS[name], value)
+        struct.pack_into(form, content, offsets()[name], value)
     return bytes(content)
+
+
+def offset_in_block(name):
+    """What the header says of the tables in a block."""
+    return struct.unpack_from("<Q", sample(), offsets()[name])[0]
+
+
+PAGE = 4096  # the size of the sample's header, and of each of its blocks
+
+
+def put(directory, ordinal, content):
+    """The files of a scoreboard that is given as one piece."""
+    (directory / str(ordinal)).write_bytes(content[:PAGE])
+    for block in range(2):
+        start = PAGE * (1 + block)
+        (directory / f"{ordinal}.{block}.block").write_bytes(content[start:start + PAGE])
 
 
 @pytest.fixture(name="directory")
 def _directory(tmp_path):
-    (tmp_path / "0").write_bytes(sample())
+    put(tmp_path, 0, sample())
     return tmp_path
 
 
@@ -109,7 +130,7 @@ def test_filters(directory):
 
 def test_several_vps_in_order(directory):
     for ordinal in (10, 2):
-        (directory / str(ordinal)).write_bytes(sample(ordinal))
+        put(directory, ordinal, sample(ordinal))
     for other in ("notes", "1x", "01", "99999"):
         (directory / other).write_text("not a scoreboard")
     got = json.loads(stmstat(directory, "-j").stdout)
@@ -202,7 +223,8 @@ BAD = {
     "empty": (lambda: b"", "is no scoreboard file of STM, or was cut off"),
     "foreign": (lambda: b"#!/bin/sh\n" * 1000, "is no scoreboard file of STM"),
     "cut in the header": (lambda: sample(1)[:100], "is cut off: shorter than its header"),
-    "cut in a block": (lambda: sample(1)[:5000], "is cut off: shorter than its header says"),
+    "cut in its sums": (lambda: patched(sample(1), "<I", header_size=2 * PAGE),
+                        "is cut off: shorter than its header says"),
     "version": (lambda: patched(sample(1), "<I", version=99),
                 "has layout version 99, this program knows version "),
     "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "of different builds"),
@@ -219,7 +241,7 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_file_beside_a_good_one(directory, kind):
     content, message = BAD[kind]
-    (directory / "1").write_bytes(content())
+    put(directory, 1, content())
     run = stmstat(directory, "-1")
     assert run.returncode == SOME
     assert re.search(rf"stmstat: {re.escape(str(directory))}/1 .*{re.escape(message)}", run.stderr)
@@ -228,6 +250,22 @@ def test_bad_file_beside_a_good_one(directory, kind):
     problems = {vp["vp"]: vp["problem"] for vp in got["vps"]}
     assert problems[0] is None and message in problems[1]
     assert 'stm_vp_up{vp="1"} 0' in stmstat(directory, "-o").stdout
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut off", "cut in its tables", "missing"])
+def test_a_spoiled_block_takes_nothing_from_the_others(directory, kind):
+    """A VP may have cut its own file off: what the header and other processes say is shown."""
+    path = directory / "0.1.block"
+    left = {"empty": 0, "cut off": 800, "cut in its tables": offset_in_block("threads_at") - 8}
+    path.write_bytes(path.read_bytes()[:left.get(kind)])
+    if kind == "missing":
+        path.unlink()
+    run = stmstat(directory, "-1")
+    assert run.returncode == SOME
+    assert "VP 0: the counters of 1 of its processes cannot be read" in run.stderr
+    assert re.search(r"^vp\.0\.connections +130 ", run.stdout, re.M)
+    vp = json.loads(stmstat(directory, "-j").stdout)["vps"][0]
+    assert (vp["unread"], vp["present"], vp["silent"]) == (1, True, False)
 
 
 def test_links_and_pipes_are_not_followed(directory):
@@ -241,12 +279,12 @@ def test_links_and_pipes_are_not_followed(directory):
 
 
 def test_dead_writer_and_stopped_server(directory):
-    (directory / "0").write_bytes(patched(sample(), "<Q", sequence=9))
+    put(directory, 0, patched(sample(), "<Q", sequence=9))
     run = stmstat(directory, "-1")
     assert run.returncode == GOOD
     assert "VP 0 (pid 4242): no heartbeat for" in run.stderr
     assert json.loads(stmstat(directory, "-j").stdout)["vps"][0]["torn"] is True
-    (directory / "0").write_bytes(patched(sample(), "<Q", running=0))
+    put(directory, 0, patched(sample(), "<Q", running=0))
     assert "VP 0: the server has stopped" in stmstat(directory, "-1").stderr
-    (directory / "0").write_bytes(patched(sample(), "<Q", current=0))
+    put(directory, 0, patched(sample(), "<Q", current=0))
     assert "VP 0: no process holds its place now" in stmstat(directory, "-1").stderr

@@ -18,7 +18,8 @@ static stm_view_t view;
 
 static bool read_memory(const char *sample, size_t size)
 {
-    const stm_view_source_t source = {.fd = -1, .memory = sample, .size = size};
+    sample_t whole = {sample, size};
+    const stm_view_source_t source = {.read = sample_read, .baton = &whole};
 
     stm_view_free(&view);
     return stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
@@ -115,10 +116,10 @@ static void *write_on(void *data)
         header->prior.connections += block->vp.connections;
         block->vp.connections = 0;
         header->current = i & 1 ? 2 : 0;
-        block->in_use = (uint64_t)(i & 1);
+        header->taken = i & 1 ? 3 : 1;
         block->vp.connections = header->prior.connections / 2;
         header->prior.connections -= block->vp.connections;
-        if (!block->in_use) {
+        if (header->taken == 1) {
             header->prior.connections += block->vp.connections;
             block->vp.connections = 0;
         }
