@@ -16,13 +16,12 @@
 #include "share.h"
 #include "stm.h"
 
-/* A VP that dies this soon after its start is likely to die again: the next one waits, longer each
- * time. */
-#define EARLY           apr_time_from_sec(1)
-#define FIRST_BACKOFF   apr_time_from_msec(100)
-#define LONGEST_BACKOFF apr_time_from_sec(10)
 /* How long a VP may take to stop after it was told to stop at once. */
-#define STOP_GRACE      apr_time_from_sec(3)
+#define STOP_GRACE apr_time_from_sec(3)
+/* How long one that is ended for hanging may take to leave its core, and one that was killed to be
+ * gone: after that nobody waits for it. */
+#define CORE_GRACE apr_time_from_sec(10)
+#define KILL_GRACE apr_time_from_sec(10)
 
 /* --- the core scoreboard's process slots: written for others, never read. Any VP may change them -
  */
@@ -97,9 +96,9 @@ static stm_child_t **leaving_link_of(pid_t pid)
     return link;
 }
 
-/* Takes the record of a dead process away. Its last contents go to *last; false: no child of ours.
- */
-static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
+/* Takes the record of a dead process away. Its last contents go to *last, with a pulse that is
+ * not mapped any more; served: it had accepted connections. False: no child of ours. */
+static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *served)
 {
     stm_seat_t *seat = seat_of(pid);
     stm_child_t **link;
@@ -107,8 +106,11 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
     *had_seat = seat != NULL;
     if (seat) {
         *last = seat->child;
+        *served = last->pulse && last->pulse->served;
         close_control(&seat->child);
+        stm_pulse_unmake(last->pulse);
         seat->child.pid = 0;
+        seat->child.pulse = NULL;
         return true;
     }
     link = leaving_link_of(pid);
@@ -116,8 +118,10 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat)
         stm_child_t *child = *link;
 
         *last = *child;
+        *served = true;
         *link = child->next;
         close_control(child);
+        stm_pulse_unmake(child->pulse);
         free(child);
         return true;
     }
@@ -142,11 +146,18 @@ static void close_masters_ends(void)
         close_control(&stm.retained->seats[i].child);
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
         close_control(child);
+    stm_config_test_in_vp();
 }
 
-static void postpone(stm_seat_t *seat, apr_interval_time_t delay)
+static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
 {
-    seat->not_before = apr_time_now() + delay;
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf, "stm: fork: cannot start VP %d",
+                 child->ordinal);
+    close_control(child);
+    stm_pulse_unmake(child->pulse);
+    stm_score_release(child->ordinal, child->score);
+    stm_share_release(child);
+    stm_backoff_after_failure(seat);
 }
 
 /* What the new process writes, and nobody else. */
@@ -154,6 +165,7 @@ static void inherit(const stm_child_t *child, bool inherited)
 {
     stm_share_inherit(child, inherited);
     stm_score_inherit(child, inherited);
+    stm_pulse_inherit(child->pulse, inherited);
 }
 
 static void become_vp(stm_child_t *child, int vp_end) __attribute__((noreturn));
@@ -177,15 +189,18 @@ static void start_one(int ordinal)
         .generation = stm.retained->mpm->my_generation,
         .incarnation = seat->incarnations + 1,
         .started = apr_time_now(),
+        .born = stm_monotonic(),
+        .cautious = stm_backoff_crash_loop(),
         .control = -1,
     };
     int vp_end, error;
 
     if (!stm_control_open(&child.control, &vp_end)) {
-        postpone(seat, LONGEST_BACKOFF);
+        stm_backoff_after_failure(seat);
         return;
     }
     child.line = stm_share_reserve(ordinal);
+    child.pulse = stm_pulse_make();
     child.score = stm_score_reserve(ordinal, child.incarnation);
     stm_share_seat(ordinal, &child);
     inherit(&child, true);
@@ -196,12 +211,7 @@ static void start_one(int ordinal)
     inherit(&child, false);
     close(vp_end);
     if (child.pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf, "stm: fork: cannot start VP %d",
-                     ordinal);
-        close_control(&child);
-        stm_score_release(ordinal, child.score);
-        stm_share_release(&child);
-        postpone(seat, LONGEST_BACKOFF);
+        start_failed(seat, &child, error);
         return;
     }
     seat->child = child;
@@ -213,7 +223,7 @@ static void start_one(int ordinal)
 void stm_children_start_missing(void)
 {
     STM_ENTER();
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     for (int i = 0; i < stm.config.num_vps; i++) {
         stm_seat_t *seat = &stm.retained->seats[i];
@@ -234,6 +244,7 @@ void stm_children_become(void)
     seat->child.incarnation = ++seat->incarnations;
     seat->child.started = apr_time_now();
     seat->child.line = stm_share_reserve(0);
+    seat->child.born = stm_monotonic();
     seat->child.score = stm_score_reserve(0, seat->child.incarnation);
     stm_share_seat(0, &seat->child);
     note_started(0, getpid());
@@ -242,7 +253,7 @@ void stm_children_become(void)
 
 /* --- leaving --- */
 
-static void move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
+static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
 {
     stm_child_t *child = ap_malloc(sizeof *child);
 
@@ -253,11 +264,13 @@ static void move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
     stm.retained->leaving = child;
     seat->child.pid = 0;
     seat->child.control = -1;
+    seat->child.pulse = NULL;
     seat->not_before = 0;
+    return child;
 }
 
-/** Frees the seats for the next generation. cutoff: when those that held them have to stop; 0:
- * never. */
+/** Frees the seats for the next generation. cutoff (stm_monotonic()): when those that held them
+ * have to stop; 0: never. */
 void stm_children_vacate(apr_time_t cutoff)
 {
     STM_ENTER();
@@ -265,6 +278,27 @@ void stm_children_vacate(apr_time_t cutoff)
         if (stm.retained->seats[i].child.pid)
             move_to_leaving(&stm.retained->seats[i], cutoff);
     }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (child->foreign && !child->cutoff)
+            child->cutoff = cutoff;
+    }
+}
+
+/** The seat is free for the next VP; the one that held it is on its own way out. */
+stm_child_t *stm_children_unseat(stm_seat_t *seat)
+{
+    STM_ENTER();
+    return move_to_leaving(seat, 0);
+}
+
+/** A VP without a seat was sent a signal that ends it: it has time for its core, then it is killed.
+ */
+void stm_children_ended(stm_child_t *child)
+{
+    STM_ENTER();
+    close_control(child);
+    child->ending = STM_ENDING_STOPPED;
+    child->cutoff = stm_monotonic() + CORE_GRACE;
 }
 
 /** Tells the VPs without a seat to leave: their successors are there. */
@@ -316,46 +350,87 @@ void stm_children_tell(char command)
         stm_control_send(child->control, command);
 }
 
+static void tell_to_stop(stm_child_t *child)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                 "stm: VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: "
+                 "stopping it",
+                 child->ordinal, (long)child->pid);
+    stm_control_send(child->control, STM_CONTROL_STOP);
+    close_control(child);
+}
+
+/* The next step towards its end, and how long that may take. */
+static apr_interval_time_t press(stm_child_t *child)
+{
+    switch (child->ending) {
+    case STM_ENDING_NOT:
+        tell_to_stop(child);
+        child->ending = STM_ENDING_STOPPED;
+        return STOP_GRACE;
+    case STM_ENDING_STOPPED:
+        if (stm_hang_dumps_core(child->pid) && child->dumping++ < 6)
+            return CORE_GRACE;
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                     "stm: VP %d (pid %ld) did not stop: killing it", child->ordinal,
+                     (long)child->pid);
+        kill(child->pid, SIGKILL);
+        child->ending = STM_ENDING_KILLED;
+        return KILL_GRACE;
+    case STM_ENDING_KILLED:
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                     "stm: VP %d (pid %ld) was killed and is still there: nobody waits for it",
+                     child->ordinal, (long)child->pid);
+        child->ending = STM_ENDING_GIVEN_UP;
+        break;
+    case STM_ENDING_GIVEN_UP:
+        break;
+    }
+    return 0;
+}
+
 /** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void)
 {
     STM_ENTER();
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
-        if (!child->cutoff || now < child->cutoff)
-            continue;
-        if (child->control >= 0) {
-            ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                         "stm: VP %d of an earlier generation (pid %ld) is past "
-                         "GracefulShutdownTimeout: stopping it",
-                         child->ordinal, (long)child->pid);
-            stm_control_send(child->control, STM_CONTROL_STOP);
-            close_control(child);
-            child->cutoff = now + STOP_GRACE;
-        } else {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                         "stm: VP %d (pid %ld) did not stop: killing it", child->ordinal,
-                         (long)child->pid);
-            kill(child->pid, SIGKILL);
-            child->cutoff = 0;
+        if (child->cutoff && now >= child->cutoff) {
+            apr_interval_time_t grace = press(child);
+
+            child->cutoff = grace ? now + grace : 0;
         }
     }
 }
 
-int stm_children_alive(void)
+static int count_children(bool given_up_too)
 {
-    STM_ENTER();
     int count = 0;
 
     for (int i = 0; i < STM_VP_LIMIT; i++)
         count += stm.retained->seats[i].child.pid != 0;
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
-        count++;
+        count += given_up_too || child->ending != STM_ENDING_GIVEN_UP;
     return count;
 }
 
-/** When something is next to be done here (a start put off, a cutoff); 0: nothing. */
+/** VPs that are there, but for those that not even SIGKILL ends. */
+int stm_children_alive(void)
+{
+    STM_ENTER();
+    return count_children(false);
+}
+
+/** All records of VPs. */
+int stm_children_all(void)
+{
+    STM_ENTER();
+    return count_children(true);
+}
+
+/** When (stm_monotonic()) something is next to be done here (a start put off, a cutoff); 0:
+ * nothing. */
 apr_time_t stm_children_next_due(void)
 {
     STM_ENTER();
@@ -375,30 +450,6 @@ apr_time_t stm_children_next_due(void)
 }
 
 /* --- death --- */
-
-/* The replacement comes at once; a VP that dies over and over at its start is given more and more
- * time. */
-static void plan_replacement(const stm_child_t *last, bool failed)
-{
-    stm_seat_t *seat = &stm.retained->seats[last->ordinal];
-    apr_interval_time_t delay;
-
-    seat->not_before = 0;
-    if (!failed || apr_time_now() - last->started >= EARLY) {
-        seat->early_deaths = 0;
-        return;
-    }
-    if (++seat->early_deaths < 2)
-        return;
-    delay = FIRST_BACKOFF << (seat->early_deaths < 12 ? seat->early_deaths - 2 : 10);
-    if (delay > LONGEST_BACKOFF)
-        delay = LONGEST_BACKOFF;
-    postpone(seat, delay);
-    ap_log_error(
-        APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-        "stm: VP %d has died %u times in a row soon after its start; the next start is in %d ms",
-        last->ordinal, seat->early_deaths, (int)apr_time_as_msec(delay));
-}
 
 static void log_death(const stm_child_t *last, int signal_number)
 {
@@ -433,16 +484,17 @@ stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int statu
 {
     STM_ENTER();
     stm_child_t last;
-    bool had_seat, signaled = APR_PROC_CHECK_SIGNALED(why);
+    bool had_seat, served, signaled = APR_PROC_CHECK_SIGNALED(why);
     int verdict;
 
-    if (!remove_record(proc->pid, &last, &had_seat))
+    if (!remove_record(proc->pid, &last, &had_seat, &served))
         return STM_NOT_OURS;
     verdict = ap_process_child_status(proc, why, status);
     if (signaled)
         log_death(&last, status);
     forget(&last);
     if (had_seat)
-        plan_replacement(&last, signaled || verdict == APEXIT_CHILDSICK);
+        stm_backoff_after_death(&stm.retained->seats[last.ordinal], &last, served,
+                                !signaled || status != SIGKILL);
     return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;
 }

@@ -17,6 +17,8 @@
 #define DEFAULT_MAX_THREADS   64
 #define DEFAULT_STACK_SIZE    65536
 #define DEFAULT_STALL_WARNING 500 /* ms */
+#define DEFAULT_HANG_TIMEOUT  60  /* s */
+#define DEFAULT_CONFIG_TEST   60  /* s */
 
 static void set_defaults(stm_config_t *config)
 {
@@ -31,6 +33,8 @@ static void set_defaults(stm_config_t *config)
     config->threaded_io = 1;
     config->small_pools = 1;
     config->stall_warning = DEFAULT_STALL_WARNING;
+    config->hang_timeout = DEFAULT_HANG_TIMEOUT;
+    config->config_test_timeout = DEFAULT_CONFIG_TEST;
     config->start_servers = STM_UNSET;
     config->server_limit = STM_UNSET;
     config->thread_limit = STM_UNSET;
@@ -287,5 +291,5 @@ int stm_check_config(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
         rc = check_scoreboard_dir(config, ptemp, s);
     if (rc == OK && ap_exists_config_define("DUMP_STM"))
         stm_dump_config(config);
-    return rc;
+    return rc == OK ? stm_config_test_answer(s) : rc;
 }

@@ -47,10 +47,10 @@ void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *
         return;
     }
     memcpy(&conn->client, client, length < sizeof conn->client ? length : sizeof conn->client);
-    if (!listener->client_first || (listener->deferred && has_bytes(conn)))
-        stm_listener_enqueue(conn);
-    else
+    if (listener->client_first && !(listener->deferred && has_bytes(conn)))
         stm_conn_first_byte(conn);
+    else if (!listener->client_first || !stm_caution_delays(conn))
+        stm_listener_enqueue(conn);
 }
 
 /* As other MPMs get it: APR then knows what the socket has inherited (TCP_NODELAY) and

@@ -108,6 +108,24 @@ static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
     return error;
 }
 
+/* A VP that has nothing to do makes a turn each second: a shorter time would be no sign. */
+static const char *set_hang_timeout(cmd_parms *cmd, void *dummy, const char *text)
+{
+    static const range_t range = {0, INT_MAX};
+    const char *error = context_error(cmd);
+    int seconds = 0;
+
+    (void)dummy;
+    if (error || (error = parse_number(cmd, "", text, range, &seconds)))
+        return error;
+    if (seconds > 0 && seconds < 3)
+        return apr_psprintf(cmd->pool,
+                            "%s: %s is out of range: must be 0, or between 3 and %d (seconds)",
+                            cmd->cmd->name, text, INT_MAX);
+    stm.config.hang_timeout = seconds;
+    return NULL;
+}
+
 static const char *set_flag(cmd_parms *cmd, void *dummy, int on)
 {
     const char *error = context_error(cmd);
@@ -234,6 +252,7 @@ static const number_t max_threads = {&stm.config.max_threads, {1, STM_ST_LIMIT}}
 static const number_t thread_connections = {&stm.config.thread_connections, {0, INT_MAX}};
 static const number_t vp_connections = {&stm.config.vp_connections, {0, INT_MAX}};
 static const number_t stall_warning = {&stm.config.stall_warning, {0, INT_MAX}};
+static const number_t config_test_timeout = {&stm.config.config_test_timeout, {0, INT_MAX}};
 
 #define FOREIGN(name, member)                                                                      \
     AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
@@ -276,6 +295,13 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE1(
         "StallWarning", set_number, INFO(stall_warning), RSRC_CONF,
         "between 0 and 2147483647: Milliseconds after which a VP that is held up is logged"),
+    AP_INIT_TAKE1(
+        "HangTimeout", set_hang_timeout, NULL, RSRC_CONF,
+        "0, or between 3 and 2147483647: Seconds after which a VP that hangs is ended and "
+        "replaced; 0: never"),
+    AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
+                  "between 0 and 2147483647: Seconds that the test of the configuration before a "
+                  "restart may take; 0: no limit"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),
     AP_INIT_TAKE1("CoreDir", set_core_dir, NULL, RSRC_CONF, "Existing directory for core dumps"),

@@ -161,6 +161,7 @@ static bool accept_one(stm_listener_t *listener)
     STM_SCORE_INC(listener->score, connections);
     STM_SCORE_INC(stm_score, connections);
     stm.vp.serial++;
+    stm_pulse->served = 1;
     stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
     stm_balance_publish();
     if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections) {

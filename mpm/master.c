@@ -5,6 +5,7 @@
  * restart starts the new VPs before the old ones leave, and a broken configuration leaves
  * everything as it is.
  */
+#include <signal.h>
 #include <unistd.h>
 
 #include <http_main.h>
@@ -17,10 +18,11 @@
 #define TICK            apr_time_from_sec(1)
 #define TICKS_A_MONITOR 10
 
-static bool pending(void)
-{
-    return stm.retained->mpm->restart_pending || stm.retained->mpm->shutdown_pending;
-}
+/* What a restart that was asked for is to be, while its configuration is tested. */
+static struct {
+    bool ungraceful; /* SIGHUP, at least once */
+    sigset_t signals;
+} asked;
 
 /* --- start --- */
 
@@ -79,7 +81,8 @@ static void reap(void)
     while (apr_proc_wait_all_procs(&proc, &status, &why, APR_NOWAIT, stm.pconf) == APR_CHILD_DONE) {
         switch (stm_children_reaped(&proc, why, status)) {
         case STM_NOT_OURS: /* a piped logger, mod_cgid's daemon, ... */
-            apr_proc_other_child_alert(&proc, APR_OC_REASON_DEATH, status);
+            if (!stm_config_test_reaped(&proc, why, status))
+                apr_proc_other_child_alert(&proc, APR_OC_REASON_DEATH, status);
             break;
         case STM_FATAL:
             stm.retained->fatal = true;
@@ -96,7 +99,7 @@ static void tick(server_rec *s)
 {
     static apr_time_t last;
     static int ticks;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     if (now - last < TICK)
         return;
@@ -106,40 +109,105 @@ static void tick(server_rec *s)
         ap_run_monitor(stm.pconf, s);
 }
 
+static apr_time_t sooner(apr_time_t a, apr_time_t b)
+{
+    return a && (!b || a < b) ? a : b;
+}
+
 static apr_interval_time_t until_next(void)
 {
-    apr_time_t due = stm_children_next_due(), now = apr_time_now();
+    apr_time_t due = sooner(stm_children_next_due(), stm_config_test_due()), now = stm_monotonic();
 
     if (!due || due - now > TICK)
         return TICK;
     return due > now ? due - now : 0;
 }
 
-static void look_after_children(server_rec *s)
+static void look_after_children(void)
 {
-    while (!pending()) {
-        reap();
-        if (pending())
-            break;
-        stm_children_release_seats();
-        stm_children_start_missing();
-        stm_children_enforce_cutoffs();
-        tick(s);
-        stm_sigchld_wait_or_hear(until_next());
-    }
+    stm_children_release_seats();
+    stm_children_start_missing();
+    stm_hang_look();
+    stm_children_enforce_cutoffs();
 }
 
-/* A restart is only begun with a configuration that can be read. */
+/* httpd's handlers of these change what we look at. */
+static void hold_signals(bool held)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
+
+    if (!held) {
+        sigprocmask(SIG_SETMASK, &asked.signals, NULL);
+        return;
+    }
+    sigset_t blocked;
+
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        sigaddset(&blocked, ours[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &asked.signals);
+}
+
+/* A restart is asked for: first its configuration is tested. The server runs on. */
+static void test_configuration(server_rec *s)
+{
+    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+
+    hold_signals(true);
+    asked.ungraceful |= mpm->is_ungraceful && !mpm->shutdown_pending;
+    mpm->restart_pending = 0;
+    if (!mpm->shutdown_pending) {
+        mpm->is_ungraceful = 0;
+        mpm->mpm_state = AP_MPMQ_RUNNING;
+    }
+    hold_signals(false);
+    stm_config_test_begin(s);
+}
+
+static void begin_restart(void)
+{
+    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+
+    hold_signals(true);
+    if (!mpm->shutdown_pending)
+        mpm->is_ungraceful = asked.ungraceful;
+    mpm->restart_pending = 1;
+    hold_signals(false);
+}
+
+/* Whether the server is to restart now: it was asked to, with a configuration that can be read. */
+static bool restart_is_due(server_rec *s)
+{
+    if (stm.retained->mpm->restart_pending)
+        test_configuration(s);
+    switch (stm_config_test_look(s)) {
+    case STM_TEST_GOOD:
+        begin_restart();
+        return true;
+    case STM_TEST_BAD:
+        asked.ungraceful = false;
+        return false;
+    case STM_TEST_NONE:
+    case STM_TEST_RUNS:
+        break;
+    }
+    return false;
+}
+
+/* Until the server is to restart or to stop. */
 static void main_loop(server_rec *s)
 {
+    asked.ungraceful = false;
     for (;;) {
-        look_after_children(s);
-        if (stm.retained->mpm->shutdown_pending || stm_config_test(s))
-            return;
-        stm.retained->mpm->restart_pending = 0;
-        stm.retained->mpm->is_ungraceful = 0;
-        stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+        reap();
+        if (stm.retained->mpm->shutdown_pending || restart_is_due(s))
+            break;
+        look_after_children();
+        tick(s);
+        if (!stm.retained->mpm->shutdown_pending && !stm.retained->mpm->restart_pending)
+            stm_sigchld_wait_or_hear(until_next());
     }
+    stm_config_test_cancel();
 }
 
 /* --- stop and restart --- */
@@ -170,7 +238,7 @@ static int stop_now(server_rec *s)
 static apr_time_t graceful_cutoff(void)
 {
     return ap_graceful_shutdown_timeout
-               ? apr_time_now() + apr_time_from_sec(ap_graceful_shutdown_timeout)
+               ? stm_monotonic() + apr_time_from_sec(ap_graceful_shutdown_timeout)
                : 0;
 }
 
@@ -185,10 +253,12 @@ static int stop_gracefully(server_rec *s)
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
 
     /* SIGTERM makes the stop ungraceful whenever it comes, also before we are here. */
-    while (!stm.retained->mpm->is_ungraceful && (!cutoff || apr_time_now() < cutoff)) {
+    while (!stm.retained->mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
         reap();
         if (!stm_children_alive())
             break;
+        stm_hang_look();
+        stm_children_enforce_cutoffs();
         stm_sigchld_wait(TICK);
     }
     stop_children();
@@ -204,6 +274,7 @@ static void restart(server_rec *s)
     ap_scoreboard_image->global->running_generation = retained->mpm->my_generation;
     if (!retained->mpm->is_ungraceful) {
         /* The VPs serve on; the next run replaces them when the new configuration is there. */
+        stm_stamp_hand_over();
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
         return;

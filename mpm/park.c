@@ -55,7 +55,9 @@ void stm_conn_ready(st_watch_t *watch, int ready)
     }
     if (conn->asleep && stm_sleep_interrupted(conn, ready))
         return;
-    conn->timed_out = ready == 0;
+    if (conn->state == STM_CONN_FIRST_BYTE && ready != 0 && stm_caution_delays(conn))
+        return;
+    conn->timed_out = ready == 0 && !stm_caution_is_over(conn);
     stm_listener_enqueue(conn);
 }
 

@@ -15,8 +15,6 @@
 #include "score.h"
 #include "stm.h"
 
-/* A signal that nobody else uses, and that gdb passes on without a stop. */
-#define LOOK_SIGNAL  SIGVTALRM
 #define FRAMES       32
 #define REQUEST_SIZE 256
 /* At most one report in so long. */
@@ -65,11 +63,8 @@ static void note_thread(void)
     stall.caught = 1;
 }
 
-static void on_look(int signal_number)
+static void look(void)
 {
-    int error = errno;
-
-    (void)signal_number;
     if (st_vp_asleep(stm.vp.scheduler)) {
         stall.armed = 0; /* the next turn with work arms it again, */
         stall.woke = 1;  /* not the one that this signal makes */
@@ -82,6 +77,19 @@ static void on_look(int signal_number)
     if (++stall.looks == LOOKS)
         note_thread();
     timer_settime(stall.timer, 0, &stall.look, NULL);
+}
+
+/* Our timer's, or the master's question (hang.c). */
+static void on_look(int signal_number, siginfo_t *info, void *context)
+{
+    int error = errno;
+
+    (void)signal_number;
+    (void)context;
+    if (info->si_code == SI_TIMER && stall.running)
+        look();
+    else if (info->si_code == SI_TKILL)
+        stm_pulse_answer();
     errno = error;
 }
 
@@ -155,16 +163,19 @@ static void set_look(int milliseconds)
 void stm_stall_start(void)
 {
     STM_ENTER();
-    struct sigaction action = {.sa_handler = on_look, .sa_flags = SA_RESTART | SA_ONSTACK};
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LOOK_SIGNAL};
+    struct sigaction action = {.sa_sigaction = on_look,
+                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
 
-    if (!stm.config.stall_warning)
-        return;
     backtrace(stall.frames, FRAMES); /* loads what it needs: not in a handler */
     sigemptyset(&action.sa_mask);
+    if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
+        stm_pulse_answers(true);
+    if (!stm.config.stall_warning)
+        return;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
     set_look(stm.config.stall_warning);
-    if (st_key_create(&stall.key, NULL) != 0 || sigaction(event.sigev_signo, &action, NULL) != 0 ||
+    if (st_key_create(&stall.key, NULL) != 0 ||
         timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: stalls will not be noticed");

@@ -73,6 +73,8 @@ typedef struct stm_config {
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
     int small_pools;            /**< SmallPools: 1 (default) replaces APR's pools in VPs */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
+    int hang_timeout;           /**< s after which a VP that makes no turn is ended; 0: never */
+    int config_test_timeout;    /**< s that the test before a restart may take; 0: no limit */
     const char *scoreboard_dir; /**< as written; NULL: none configured */
     bool one_process;
 
@@ -94,6 +96,34 @@ typedef struct stm_config {
 
 /* --- what outlives a restart (retained.c) --- */
 
+/** What a VP tells the master by, a page for each process that nobody else can write (pulse.c). */
+#define STM_PULSE_REPORT 3840
+typedef struct stm_pulse {
+    uint64_t turns;                /**< of its scheduler */
+    unsigned served;               /**< connections accepted */
+    unsigned can_answer;           /**< it handles STM_LOOK_SIGNAL */
+    unsigned answers;              /**< how often it has written its report */
+    char report[STM_PULSE_REPORT]; /**< its request, then its calls, a line each */
+} stm_pulse_t;
+
+/** What the master knows of a VP that makes no turns (hang.c). */
+typedef struct stm_hang {
+    uint64_t turns;    /**< at the last look */
+    unsigned silent;   /**< looks in a row that found no other number */
+    unsigned long cpu; /**< clock ticks that it had used when it was logged */
+    unsigned answers;  /**< its pulse's when it was asked */
+    unsigned told;     /**< silent when it was logged; 0: it was not */
+    bool asked;        /**< it was sent STM_LOOK_SIGNAL and has not answered yet */
+} stm_hang_t;
+
+/** Steps towards the end of a VP that has to stop. */
+typedef enum {
+    STM_ENDING_NOT,
+    STM_ENDING_STOPPED,  /**< told to, by its control channel or a signal */
+    STM_ENDING_KILLED,   /**< SIGKILL */
+    STM_ENDING_GIVEN_UP, /**< the kernel does not let go of it */
+} stm_ending_e;
+
 /** The master's record of one process that is, or was, a VP. */
 typedef struct stm_child {
     pid_t pid;   /**< 0: none */
@@ -101,9 +131,16 @@ typedef struct stm_child {
     int control; /**< master's end of its control channel, -1: closed */
     ap_generation_t generation;
     unsigned incarnation; /**< of that ordinal, from 1 */
-    apr_time_t started;
-    apr_time_t cutoff;      /**< 0, or when a leaving VP is told to stop at once */
-    bool leaving;           /**< was told to leave, or said that it leaves */
+    apr_time_t started;   /**< time of day */
+    apr_time_t born;      /**< the same moment, stm_monotonic() */
+    apr_time_t cutoff;    /**< 0, or when (stm_monotonic()) the next step to its end is due */
+    bool leaving;         /**< was told to leave, or said that it leaves */
+    bool foreign;         /**< another build of this module made it */
+    bool cautious;        /**< its predecessors were killed by requests */
+    stm_ending_e ending;  /**< how far it was pressed to end */
+    int dumping;          /**< how often it was given time to leave its core */
+    stm_pulse_t *pulse;   /**< NULL: it has none */
+    stm_hang_t hang;
     int line;               /**< its line of those of the ordinal (share.h), -1: none */
     int score;              /**< its block of the ordinal's scoreboard, -1: none */
     struct stm_child *next; /**< among the leaving ones */
@@ -113,8 +150,9 @@ typedef struct stm_child {
 typedef struct stm_seat {
     stm_child_t child;
     unsigned incarnations;
-    unsigned early_deaths; /**< in a row, each soon after its start */
-    apr_time_t not_before; /**< when the next VP may be started here */
+    unsigned early_deaths;  /**< in a row, each before it had accepted a connection */
+    apr_time_t not_before;  /**< when (stm_monotonic()) the next VP may be started here */
+    apr_time_t starts_paid; /**< until when starts are spent (backoff.c) */
     /** Whom httpd's process slot of that number names; the slot itself is not read: VPs may write
      * there. pid 0: nobody. */
     struct {
@@ -123,7 +161,27 @@ typedef struct stm_seat {
     } noted;
 } stm_seat_t;
 
+/** A VP as one build of the module hands it over to another. */
+typedef struct stm_handed {
+    int32_t pid, ordinal;
+    int32_t control; /**< master's end of its control channel, -1: closed */
+    int32_t generation;
+    int64_t cutoff; /**< stm_child_t's */
+} stm_handed_t;
+
+/** What all builds with the same STM_HANDOVER find at the beginning of retained data (stamp.c).
+ * This and the letters on the control channel change with STM_HANDOVER only. */
+typedef struct stm_stamp {
+    char magic[8];
+    uint32_t handover; /**< STM_HANDOVER */
+    uint32_t count;    /**< of vps */
+    uint64_t size;     /**< of all of it */
+    uint64_t layout;   /**< a hash of its layout, and of the memory that VPs share */
+    stm_handed_t *vps; /**< from malloc(); set while a graceful restart is under way */
+} stm_stamp_t;
+
 typedef struct stm_retained {
+    stm_stamp_t stamp; /**< first */
     ap_unixd_mpm_retained_data *mpm;
     apr_pool_t *pool; /**< lives as long as the master */
     stm_seat_t seats[STM_VP_LIMIT];
@@ -131,6 +189,8 @@ typedef struct stm_retained {
     int seats_limit;      /**< seats in the core scoreboard, fixed at the first start; 0: not yet */
     int threads_limit;    /**< thread slots of a seat, likewise */
     int max_daemon_used;
+    unsigned crashes;              /**< VPs that requests killed, one soon after the other */
+    apr_time_t last_crash;         /**< stm_monotonic() */
     bool fatal;                    /**< a VP said that the server cannot run like this */
     struct stm_share *share;       /**< what the VPs say of themselves */
     struct stm_score_files *score; /**< the scoreboards */
@@ -183,6 +243,7 @@ struct stm_conn {
     unsigned char naps;   /**< how often it has slept, up to a limit */
     bool ended : 1;       /**< SERVING: our side of the connection is closed */
     bool looking : 1;     /**< LINGER: nothing is watched yet, the client may have closed by now */
+    bool delayed : 1;     /**< FIRST_BYTE: waits until others have been served (caution.c) */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_listener_t *listener;
     stm_conn_t *next, *prev; /**< all connections of the VP */
@@ -340,9 +401,40 @@ stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int statu
 void stm_children_become(void) __attribute__((noreturn));
 void stm_children_release_seats(void);
 int stm_children_channels(struct pollfd *list, int room);
+stm_child_t *stm_children_unseat(stm_seat_t *seat);
+void stm_children_ended(stm_child_t *child);
 void stm_children_enforce_cutoffs(void);
 apr_time_t stm_children_next_due(void);
 int stm_children_alive(void);
+int stm_children_all(void);
+
+/* backoff.c: when a seat gets its next VP */
+void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed);
+void stm_backoff_after_failure(stm_seat_t *seat);
+bool stm_backoff_crash_loop(void);
+
+/* pulse.c: a VP's side of the watch */
+/* A signal that nobody else uses, and that gdb passes on without a stop. */
+#define STM_LOOK_SIGNAL SIGVTALRM
+extern stm_pulse_t *stm_pulse; /**< of the VP that this process is; never NULL */
+stm_pulse_t *stm_pulse_make(void);
+void stm_pulse_inherit(stm_pulse_t *pulse, bool inherited);
+void stm_pulse_unmake(stm_pulse_t *pulse);
+void stm_pulse_take(stm_pulse_t *pulse);
+void stm_pulse_answer(void);
+void stm_pulse_answers(bool does);
+
+/* hang.c: the master's */
+void stm_hang_look(void);
+bool stm_hang_dumps_core(pid_t pid);
+
+/* caution.c: a VP whose predecessors were killed by requests */
+void stm_caution_begin(void);
+bool stm_caution_delays(stm_conn_t *conn);
+bool stm_caution_is_over(stm_conn_t *conn);
+
+/* clock.c */
+apr_time_t stm_monotonic(void);
 
 /* reclaim.c */
 void stm_children_reclaim(void);
@@ -355,7 +447,21 @@ void stm_sigchld_wait_or_hear(apr_interval_time_t timeout);
 void stm_sigchld_in_vp(void);
 
 /* configtest.c */
-bool stm_config_test(server_rec *s);
+typedef enum { STM_TEST_NONE, STM_TEST_RUNS, STM_TEST_GOOD, STM_TEST_BAD } stm_test_e;
+void stm_config_test_begin(server_rec *s);
+bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int status);
+stm_test_e stm_config_test_look(server_rec *s);
+void stm_config_test_cancel(void);
+void stm_config_test_in_vp(void);
+apr_time_t stm_config_test_due(void);
+int stm_config_test_answer(server_rec *s);
+
+/* stamp.c: another build of this module under the same master */
+void stm_stamp_put(stm_retained_t *retained);
+bool stm_stamp_fits(const stm_stamp_t *stamp);
+void stm_stamp_hand_over(void);
+void stm_stamp_forget(stm_retained_t *retained);
+void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old);
 
 /* control.c: master to VP, and back. LEAVE: close listeners, finish connections, exit; from a VP:
  * that is what it does. STOP: the same at once. */

@@ -37,6 +37,15 @@
 #define STM_SCORE_LIMIT 16
 #endif
 
+/* Not for users. What a build of the module expects of the one that ran before it under the same
+ * master (stamp.c): the meaning of what is retained, and how it is handed over if that differs. */
+#ifndef STM_LAYOUT
+#define STM_LAYOUT 1
+#endif
+#ifndef STM_HANDOVER
+#define STM_HANDOVER 1
+#endif
+
 _Static_assert(STM_LISTENER_LIMIT >= 1, "STM_LISTENER_LIMIT must be at least 1");
 _Static_assert(STM_ST_LIMIT >= 1 && STM_ST_LIMIT <= 1000000,
                "STM_ST_LIMIT must be between 1 and 1000000");

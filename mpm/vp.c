@@ -50,6 +50,7 @@ static void let_go_of_httpd(void)
 
     st_set_turn_cb(NULL);
     st_set_sleep_cb(NULL);
+    stm_pulse_answers(false);
     stm_stall_end();
     stm_crash_restore();
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
@@ -214,6 +215,7 @@ static void start_threaded_io(void)
 
 static void on_turn(st_utime_t held)
 {
+    stm_pulse->turns++;
     stm.vp.last_turn = held;
     stm_score_turn(held);
     stm_stall_turn(held);
@@ -365,6 +367,9 @@ void stm_vp_main(const stm_child_t *child, int control)
     stm_sigchld_in_vp();
     ap_fatal_signal_child_setup(ap_server_conf);
     take_seat(child);
+    stm_pulse_take(child->pulse);
+    if (child->cautious)
+        stm_caution_begin();
     stm_score_attach(child);
     make_pchild();
     ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
