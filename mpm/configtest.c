@@ -263,7 +263,7 @@ int stm_config_test_answer(server_rec *s)
         return OK;
     if (sscanf(value, "%d %d", &fd, &handover) == 2 && handover == STM_HANDOVER)
         return write(fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+    ap_log_error(APLOG_MARK, APLOG_CRIT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
                  "stm: the module was upgraded to a build that cannot take the running server "
                  "over: restart needed (stop and start it)");
     return HTTP_INTERNAL_SERVER_ERROR;

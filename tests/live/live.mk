@@ -7,7 +7,7 @@ PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
-                slow_names.so unbindable.so)
+                slow_names.so unbindable.so upgrade-layout.so upgrade-handover.so)
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
@@ -28,6 +28,19 @@ $(BUILD)/tests/%.so: tests/live/waits/%.c
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 	@mkdir -p $(@D)
 	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
+
+# The module as another build of it, for upgrades: with another layout of what a master retains; with
+# another way of handing over.
+UPGRADE_FLAGS_layout   := -DSTM_LAYOUT=1000
+UPGRADE_FLAGS_handover := -DSTM_LAYOUT=1000 -DSTM_HANDOVER=1000
+UPGRADE_CHANGED := stamp configtest
+
+$(BUILD)/tests/upgrade-%.so: $(MPM_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
+	@mkdir -p $(@D)
+	$(foreach name,$(UPGRADE_CHANGED),$(CC) $(MPM_CFLAGS) $(UPGRADE_FLAGS_$*) -c \
+	    -o $(BUILD)/tests/$*-$(name).o mpm/$(name).c &&) true
+	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $(UPGRADE_CHANGED:%=$(BUILD)/tests/$*-%.o) \
+	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/%.o),$^) -ldl -lpthread
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS)

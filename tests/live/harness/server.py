@@ -165,7 +165,7 @@ class Server:
             self._choose_ports()
         else:
             raise StartError(run.stdout + run.stderr)
-        self.master = wait_for(self._pid_in_file, f"{self.root}/run/httpd.pid")
+        self.master = wait_for(self.pid_in_file, f"{self.root}/run/httpd.pid")
         self.wait_ready()
         self._wait_for_all_vps()
         return self
@@ -187,7 +187,8 @@ class Server:
         """What an attached server printed."""
         return (self.root / "logs/output.log").read_text(errors="replace")
 
-    def _pid_in_file(self):
+    def pid_in_file(self):
+        """The master's pid as the PidFile has it, or None."""
         path = self.root / "run/httpd.pid"
         text = path.read_text().strip() if path.exists() else ""
         return int(text) if text else None
@@ -275,7 +276,7 @@ class Server:
 
     def _left_over(self, master):
         problems = []
-        if self._pid_in_file() and not self.one_process:
+        if self.pid_in_file() and not self.one_process:
             problems.append("the pid file is left over")
         ids = {segment for segment, maker in procs.sysv_shm().items()
                if maker in self._pids | {master} and segment not in self._others_shm}

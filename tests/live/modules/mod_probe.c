@@ -5,6 +5,10 @@
  *
  *   SetHandler probe, then GET ...?pid         process and kernel thread, as two numbers
  *                             ?crash ?abort ?exit ?overflow      the process's end
+ *                             ?die                               the same, without a core
+ *                             ?loop ?wait                        hangs for ever: computes; waits
+ *                                     in a system call that nobody can catch
+ *                             ?deaf                              loops, and only SIGKILL ends it
  *                             ?sleep=MS ?spin=MS                 waits by apr_sleep; uses CPU
  *                             ?depth=KB                          uses so much of the stack
  *                             ?kept=MS ?kept-by-one-of=N         whether a global that it sets is
@@ -15,6 +19,8 @@
  *                             ?threads=N                         N kernel threads use the request's
  *                                     pool while the handler waits: is there a mutex, then: "is"
  *   ProbeCrashFile PATH       a process that finds this file when it starts dies of SIGSEGV
+ *   ProbeRun COMMAND          a shell runs it whenever the configuration is read
+ *   ProbeExitFile PATH        the same, but exits with status 1
  *   ProbeExitLog PATH         one line for each process whose child pool is destroyed in order
  */
 #include <httpd.h>
@@ -37,7 +43,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *crash_file, *exit_log;
+static const char *crash_file, *exit_file, *exit_log;
 static int *volatile nowhere;
 
 static void crash(void)
@@ -69,6 +75,48 @@ static void spin(apr_interval_time_t time)
     apr_interval_time_t end = used() + time;
     while (used() < end)
         continue;
+}
+
+/* Names that a call stack shows. */
+void probe_loops_for_ever(void);
+void probe_waits_for_ever(void);
+
+__attribute__((noinline)) void probe_loops_for_ever(void)
+{
+    for (;;)
+        (void)used();
+}
+
+/* futex(&word, FUTEX_WAIT, 0, no time limit): without a function that could be rebound. */
+__attribute__((noinline)) void probe_waits_for_ever(void)
+{
+    static int word;
+    for (;;) {
+#if defined(__x86_64__)
+        long result = SYS_futex;
+        register long none __asm__("r10") = 0;
+        __asm__ volatile("syscall"
+                         : "+a"(result)
+                         : "D"(&word), "S"(0L), "d"(0L), "r"(none)
+                         : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+        register long number __asm__("x8") = SYS_futex;
+        register void *at __asm__("x0") = &word;
+        register long wait __asm__("x1") = 0, value __asm__("x2") = 0, none __asm__("x3") = 0;
+        __asm__ volatile("svc 0"
+                         : "+r"(at)
+                         : "r"(number), "r"(wait), "r"(value), "r"(none)
+                         : "memory");
+#endif
+    }
+}
+
+static void probe_is_deaf(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    probe_loops_for_ever();
 }
 
 /* What code that is not thread-safe does. */
@@ -146,8 +194,16 @@ static int handler(request_rec *r)
         *nowhere = 1;
     else if (strcmp(args, "abort") == 0)
         abort();
+    else if (strcmp(args, "die") == 0)
+        crash();
     else if (strcmp(args, "exit") == 0)
         _exit(1);
+    else if (strcmp(args, "loop") == 0)
+        probe_loops_for_ever();
+    else if (strcmp(args, "deaf") == 0)
+        probe_is_deaf();
+    else if (strcmp(args, "wait") == 0)
+        probe_waits_for_ever();
     else if (strcmp(args, "overflow") == 0)
         ap_rprintf(r, "%d\n", overflow(64 * 1024));
     if (depth > 0)
@@ -184,6 +240,8 @@ static void child_init(apr_pool_t *pool, server_rec *server)
     (void)server;
     if (crash_file != NULL && access(crash_file, F_OK) == 0)
         crash();
+    if (exit_file != NULL && access(exit_file, F_OK) == 0)
+        _exit(1);
     if (exit_log != NULL)
         apr_pool_cleanup_register(pool, exit_log, log_exit, apr_pool_cleanup_null);
 }
@@ -195,15 +253,23 @@ static const char *set_path(cmd_parms *cmd, void *dummy, const char *path)
     return NULL;
 }
 
+static const char *run_command(cmd_parms *cmd, void *dummy, const char *command)
+{
+    (void)dummy;
+    return system(command) == 0 ? NULL : apr_pstrcat(cmd->pool, "failed: ", command, NULL);
+}
+
 static const command_rec commands[] = {
+    AP_INIT_TAKE1("ProbeRun", run_command, NULL, RSRC_CONF, "a command for a shell"),
     AP_INIT_TAKE1("ProbeCrashFile", set_path, &crash_file, RSRC_CONF, "file that makes us crash"),
+    AP_INIT_TAKE1("ProbeExitFile", set_path, &exit_file, RSRC_CONF, "file that makes us exit"),
     AP_INIT_TAKE1("ProbeExitLog", set_path, &exit_log, RSRC_CONF, "file that notes orderly ends"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
 
 static void register_hooks(apr_pool_t *pool)
 {
     (void)pool;
-    crash_file = exit_log = NULL;
+    crash_file = exit_file = exit_log = NULL;
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HangTimeout: a VP that makes no turns is seen from outside, told of, ended and replaced."""
+
+import ctypes
+import os
+import re
+import signal
+
+import pytest
+from harness import procs, wait_for
+from harness.client import Closed
+from harness.stm import owner, probed
+
+pytestmark = pytest.mark.stm_only
+
+PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
+
+
+@pytest.fixture
+def hanging(serve):
+    """A factory of servers (started) whose VPs are expected to hang and be ended."""
+    def make(timeout=3, directives="", processes=2):
+        server = probed(serve, f"HangTimeout {timeout}\n{directives}", processes=processes)
+        server.allowed.append(r"AH00052|exit signal|AH0005[01]|died of signal")
+        return server.start()
+    return make
+
+
+def hold_up(server, how):
+    """Makes one VP hang; returns its pid, and the connection that did it."""
+    conn = server.connect()
+    pid = owner(conn)
+    if how == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    else:
+        conn.ask(f"/probe?{how}")
+    return pid, conn
+
+
+def is_gone(pid):
+    """Whether a process has ended."""
+    stat = procs.stat(pid)
+    return stat is None or stat.state in "ZX"
+
+
+WORDS = {"loop": "it computes", "deaf": "it computes",
+         "wait": "it waits outside of the scheduler", "stopped": "it was stopped by a signal"}
+
+
+def test_vps_that_hang_are_told_of_and_replaced(hanging):
+    """Each in its own way, at once; that the last one serves on is all that clients see."""
+    server = hanging(processes=len(WORDS) + 1)
+    found = {}
+    for how in WORDS:  # connections come from VPs that do not hang
+        pid, conn = hold_up(server, how)
+        found[how] = pid, conn
+    for how, (pid, conn) in found.items():
+        server.wait_log(rf"\(incarnation 1, pid {pid}\) hangs: no turn for \d+ s, {WORDS[how]}")
+        server.wait_log(rf"\(incarnation 1, pid {pid}\) is ended: no turn for \d+ s "
+                        r"\(HangTimeout 3\)")
+    assert server.get("/").status == 200
+    for how, (pid, conn) in found.items():
+        with pytest.raises((Closed, OSError)):
+            conn.get("/") if how == "stopped" else conn.response()
+        wait_for(lambda pid=pid: is_gone(pid), "the end of a VP that hangs")
+        last_words = "did not stop: killing it" if how == "deaf" else "died of signal 6"
+        server.wait_log(rf"VP \d \((incarnation 1, )?pid {pid}\) {last_words}")
+    wait_for(lambda: len(server.children()) == len(WORDS) + 1, "their replacements")
+    log = server.error_log()
+    for how in ("loop", "wait"):  # they were asked, and have answered
+        assert (f'(pid {found[how][0]}) hangs in the request "GET /probe?{how} HTTP/1.1"; '
+                "its calls:") in log
+        assert re.search(rf"stm:   \S+/mod_probe\.so\(probe_{how}s_for_ever\+0x", log)
+    assert re.search(r"stm:   \S+\(ap_run_handler\+0x", log)
+
+
+def test_other_vps_serve_meanwhile(hanging):
+    server = hanging(timeout=0)
+    pid, _ = hold_up(server, "stopped")
+    server.wait_log(f"pid {pid}\\) hangs")
+    for _ in range(20):
+        with server.connect() as conn:
+            assert owner(conn) != pid
+    os.kill(pid, signal.SIGCONT)
+    server.wait_log(rf"VP \d \(pid {pid}\) goes on after \d+ s without a turn")
+    assert not is_gone(pid)
+    assert "is ended" not in server.error_log()
+
+
+def test_zero_lets_a_request_compute(hanging):
+    """It is told of while it computes, and its client gets its answer."""
+    server = hanging(timeout=0, processes=1)
+    assert server.get("/probe?spin=7000").status == 200
+    server.wait_log(r"hangs: no turn for 5 s, it computes")
+    server.wait_log(r"hangs in the request \"GET /probe\?spin=7000 HTTP/1.1\"")
+    server.wait_log(r"goes on after")
+    assert "is ended" not in server.error_log()
+
+
+def test_time_without_the_master_does_not_count(hanging):
+    """The whole server stands still for longer than HangTimeout, as in a suspended machine."""
+    server = hanging()
+    before = server.children()
+    for pid in [server.master, *before]:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in [server.master, *before]:
+        wait_for(lambda pid=pid: procs.stat(pid).state == "T", "a stopped process")
+    signal.sigtimedwait([], 5)
+    os.kill(server.master, signal.SIGCONT)
+    for pid in before:
+        os.kill(pid, signal.SIGCONT)
+    for _ in range(20):
+        assert server.get("/").status == 200
+    assert server.children() == before
+    assert "is ended" not in server.error_log()
+
+
+@pytest.mark.needs_root
+def test_a_debugger_may_hold_a_vp(hanging):
+    """A VP that is traced stays, while another one that hangs as long is ended."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    server = hanging()
+    traced, other = server.children()
+    assert libc.ptrace(PTRACE_SEIZE, traced, None, None) == 0, os.strerror(ctypes.get_errno())
+    for pid in (traced, other):
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_gone(other), "the end of the other VP")
+    server.wait_log(f"pid {other}\\) is ended")
+    assert not is_gone(traced)
+    assert f"pid {traced}) hangs" not in server.error_log()
+    os.waitpid(traced, os.WUNTRACED)
+    libc.ptrace(PTRACE_DETACH, traced, None, None)
+    os.kill(traced, signal.SIGCONT)
+    wait_for(lambda: procs.stat(traced).state == "S", "the traced VP")
+
+
+def test_a_graceful_restart_does_not_wait_for_ever(hanging):
+    """Not even with HangTimeout 0."""
+    server = hanging(timeout=0)
+    pid, _ = hold_up(server, "wait")
+    server.restart()
+    wait_for(lambda: is_gone(pid), "the end of the VP that hangs")
+    wait_for(lambda: len(server.children()) == 2, "the new generation alone")
+    assert server.get("/").status == 200
+
+
+def test_a_graceful_stop_does_not_wait_for_ever(hanging):
+    server = hanging()
+    hold_up(server, "stopped")
+    server.signal(signal.SIGWINCH)
+    server.wait_gone()
+    assert server.exit_status == 0
