@@ -77,11 +77,11 @@ static void remind_all(int signal_number)
 void stm_children_reclaim(void)
 {
     STM_ENTER();
-    apr_time_t start = apr_time_now();
+    apr_time_t start = stm_monotonic();
     size_t next = 0;
 
     for (;;) {
-        apr_interval_time_t passed = apr_time_now() - start;
+        apr_interval_time_t passed = stm_monotonic() - start;
 
         reap_all_known();
         if (!stm_children_alive())
