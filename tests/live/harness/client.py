@@ -31,8 +31,8 @@ class Response:
     @property
     def keeps(self):
         """Whether the server means to keep the connection."""
-        said = self.headers.get("connection", "").lower()
-        return said != "close" if self.version == "HTTP/1.1" else said == "keep-alive"
+        said = [token.strip() for token in self.headers.get("connection", "").lower().split(",")]
+        return "close" not in said if self.version == "HTTP/1.1" else "keep-alive" in said
 
 
 def request(path="/", method="GET", headers=(), body=b"", version="HTTP/1.1"):

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make soak: hours of mixed load, with something going wrong every few seconds. docs/soak.md.
+
+DURATION ?= 7200
+PAUSE    ?= 3
+
+.PHONY: soak
+soak: live-tools $(BUILD)/mod_mpm_stm.so ## hours of load and faults; DURATION=7200 PAUSE=3 SEED= ONLY=
+	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/soak.py \
+	    --duration $(DURATION) --pause $(PAUSE) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(ONLY),--only $(ONLY)) --each
