@@ -47,6 +47,7 @@ enum {
     APRMEM_FINES = APRMEM_FINE / APRMEM_STEP,
     APRMEM_CLASSES = APRMEM_FINES + 4,
     APRMEM_FIRST = 384, /* what a pool or a bucket allocator begins with */
+    APRMEM_LEAST = 256, /* one that will hold next to nothing */
 };
 
 typedef struct aprmem_arena aprmem_arena_t;
@@ -123,13 +124,19 @@ static inline void *aprmem__take(unsigned class)
     return chunk;
 }
 
+/** The block that a chunk was cut from. */
+static inline aprmem_block_t *aprmem__block_of(const void *chunk)
+{
+    return &aprmem__range.blocks[((uintptr_t)chunk - aprmem__range.low) / APRMEM_BLOCK];
+}
+
 /** Gives one back, on any kernel thread. */
 static inline void aprmem__give(void *chunk)
 {
-    size_t offset = (uintptr_t)chunk - aprmem__range.low;
-    aprmem_block_t *block = &aprmem__range.blocks[offset / APRMEM_BLOCK];
+    aprmem_block_t *block = aprmem__block_of(chunk);
 
-    APRMEM_ASSERT(block->used > 0 && offset % APRMEM_BLOCK % block->size == 0);
+    APRMEM_ASSERT(block->used > 0 &&
+                  ((uintptr_t)chunk - aprmem__range.low) % APRMEM_BLOCK % block->size == 0);
     APRMEM_SCRIBBLE(chunk, block->size);
     if (APRMEM_LIKELY(block->arena == aprmem__mine && block->used > 1 &&
                       block->used < block->room)) {

@@ -163,7 +163,7 @@ static void set_parent(aprmem_pool_t *pool, apr_pool_t *parent, aprmem_anchor_t 
 }
 
 static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_t abort_fn,
-                           apr_allocator_t *allocator, const void *maker)
+                           apr_allocator_t *allocator, size_t first, const void *maker)
 {
     aprmem_anchor_t *anchor = NULL;
     aprmem_pool_t *pool;
@@ -173,7 +173,7 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
             return aprmem__real.apr_pool_create_ex(made, parent, abort_fn, allocator);
     }
     *made = NULL;
-    pool = aprmem__take(aprmem__class_of(APRMEM_FIRST));
+    pool = aprmem__take(aprmem__class_of(first));
     if (!pool) {
         if (!abort_fn)
             abort_fn = aprmem__apr_pool_abort_get(anchor ? aprmem__anchor_parent(anchor) : parent);
@@ -182,8 +182,8 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
         return APR_ENOMEM;
     }
     memset(pool, 0, sizeof *pool);
-    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + APRMEM_FIRST};
-    pool->total = APRMEM_FIRST;
+    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + first};
+    pool->total = first;
     pool->usual = usual_size(maker);
     set_parent(pool, parent, anchor);
     if (abort_fn)
@@ -197,7 +197,12 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
 apr_status_t aprmem__apr_pool_create_ex(apr_pool_t **made, apr_pool_t *parent,
                                         apr_abortfunc_t abort_fn, apr_allocator_t *allocator)
 {
-    return create(made, parent, abort_fn, allocator, __builtin_return_address(0));
+    return create(made, parent, abort_fn, allocator, APRMEM_FIRST, __builtin_return_address(0));
+}
+
+apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent)
+{
+    return create(made, parent, NULL, NULL, APRMEM_LEAST, __builtin_return_address(0));
 }
 
 /* What clearing and destroying have in common, in APR's order. */
@@ -228,9 +233,9 @@ void aprmem__apr_pool_clear(apr_pool_t *handle)
     empty(pool);
     pool->free_cleanups = NULL;
     pool->user_data = NULL;
-    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + APRMEM_FIRST};
+    pool->total = aprmem__block_of(pool)->size;
+    pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + pool->total};
     pool->second = (aprmem_room_t){NULL, NULL};
-    pool->total = APRMEM_FIRST;
     APRMEM_SCRIBBLE(pool->room.at, aprmem__left(pool->room));
 }
 

@@ -7,6 +7,7 @@
  */
 #include <link.h>
 
+#include "aprmem.h"
 #include "stiol.h"
 #include "stm.h"
 
@@ -97,13 +98,19 @@ static void forget_current(void)
 
 #endif
 
+/* Most threads' pools hold no more than the apr_thread_t. */
+static apr_status_t create_pool(apr_pool_t **pool)
+{
+    return stm.config.small_pools ? aprmem_create_least(pool, root) : apr_pool_create(pool, root);
+}
+
 static apr_thread_t *create(void)
 {
     apr_thread_t *thread = NULL;
     apr_os_thread_t *id;
     apr_pool_t *pool;
 
-    if (apr_pool_create(&pool, root) != APR_SUCCESS)
+    if (create_pool(&pool) != APR_SUCCESS)
         return NULL;
     apr_pool_tag(pool, "state thread");
     id = apr_palloc(pool, sizeof *id);

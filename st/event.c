@@ -323,7 +323,6 @@ static int wait_events(struct st_vp *vp, st_utime_t delay)
 
 static void tell_sleep(struct st_vp *vp, int asleep)
 {
-    st__exchange_for_callbacks(vp);
     vp->in_callback = true;
     vp->sleep_cb(asleep);
     vp->in_callback = false;
@@ -385,6 +384,7 @@ void st__event_turn(struct st_vp *vp)
     int count;
 
     st__reap(vp);
+    st__exchange_for_callbacks(vp); /* and for signals, while the VP sleeps */
     if (idle) {
         left = st_utime();
         delay = st__timer_delay(vp, left);
@@ -407,7 +407,6 @@ void st__event_turn(struct st_vp *vp)
     st__clock_tick(now);
     count_turn(vp, held, count);
 
-    st__exchange_for_callbacks(vp);
     vp->in_callback = true;
     if (ST__UNLIKELY(vp->turn_cb != NULL))
         vp->turn_cb(held);

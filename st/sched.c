@@ -80,6 +80,7 @@ static inline void exchange(struct st_vp *vp, struct st_thread *next, int ended)
         return;
     vp->in_place = next;
     vp->exchange(&from->carried, &next->carried, ended);
+    *vp->errno_place = next->saved_errno;
 }
 
 void st__exchange_for_callbacks(struct st_vp *vp)
@@ -100,7 +101,6 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
     find_ready(vp);
     next = start_next(vp);
     exchange(vp, next, 0);
-    *vp->errno_place = next->saved_errno;
     if (next != me) {
         st__asan_leave(next, &fake);
         st__switch(&me->sp, next->sp);
@@ -112,6 +112,22 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
     }
 }
 
+/* With an exchange alone; or slowly. */
+static __attribute__((noinline)) void sched_hooked(struct st_vp *vp, struct st_thread *me)
+{
+    struct st_thread *next;
+
+    if (!ready(vp) || vp->always_slowly) {
+        sched_slowly(vp, me);
+        return;
+    }
+    next = start_next(vp);
+    if (next == me)
+        return;
+    exchange(vp, next, 0);
+    st__switch(&me->sp, next->sp);
+}
+
 /* The fast path has no frame of its own: what belongs to a thread is set before the switch, so that
  * nothing is left to do after it. */
 void st__sched(struct st_vp *vp, struct st_thread *me)
@@ -119,8 +135,8 @@ void st__sched(struct st_vp *vp, struct st_thread *me)
     struct st_thread *next;
 
     me->saved_errno = *vp->errno_place;
-    if (ST__UNLIKELY(!ready(vp) || vp->always_slowly)) {
-        sched_slowly(vp, me);
+    if (ST__UNLIKELY(!ready(vp) || vp->hooked)) {
+        sched_hooked(vp, me);
         return;
     }
     next = start_next(vp);
@@ -138,7 +154,6 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
     find_ready(vp);
     next = start_next(vp);
     exchange(vp, next, 0);
-    *vp->errno_place = next->saved_errno;
     st__asan_leave(next, NULL);
     st__switch(&me->sp, next->sp);
     __builtin_unreachable();
@@ -187,12 +202,6 @@ void st_thread_yield_last(void)
     st__sched(vp, me);
 }
 
-static void choose_path(struct st_vp *vp)
-{
-    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL ||
-                        vp->exchange != NULL;
-}
-
 st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
@@ -203,7 +212,7 @@ st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb)
     previous = vp->exchange;
     vp->exchange = cb;
     vp->in_place = vp->current;
-    choose_path(vp);
+    vp->hooked = vp->always_slowly || cb != NULL;
     return previous;
 }
 
@@ -213,7 +222,8 @@ static st_switch_cb_t replace_cb(struct st_vp *vp, st_switch_cb_t *place, st_swi
     st_switch_cb_t previous = *place;
 
     *place = cb;
-    choose_path(vp);
+    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL;
+    vp->hooked = vp->always_slowly || vp->exchange != NULL;
     return previous;
 }
 

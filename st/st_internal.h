@@ -224,7 +224,8 @@ struct st_vp {
     int budget;             /* switches left before epoll is visited again */
     int budget_given;       /* at the last visit: the difference is not in stats.switches yet */
     int patience;           /* the least budget: grows while visits find nothing */
-    bool always_slowly;     /* callbacks of switches are set, or a sanitizer watches */
+    bool always_slowly;     /* switch callbacks are set, or a sanitizer watches */
+    bool hooked;            /* that, or an exchange callback is set */
     struct st_thread *reap; /* has ended; its stack is freed by a later thread */
     int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;

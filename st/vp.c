@@ -117,7 +117,7 @@ static struct st_vp *vp_new(void)
     memset(vp, 0, sizeof(*vp));
     vp->errno_place = &errno;
     vp->budget = vp->budget_given = vp->patience = ST__MIN_BUDGET;
-    vp->always_slowly = ST__ALWAYS_SLOWLY;
+    vp->always_slowly = vp->hooked = ST__ALWAYS_SLOWLY;
     vp->epfd = vp->eventfd = -1;
     st__thread_init(&vp->primordial);
     vp->primordial.state = ST__RUNNING;

@@ -30,12 +30,14 @@ int stiol__unload(void *handle)
 
 void *stiol__dlopen(const char *path, int flags)
 {
+    stiol__vp_t *vp = STIOL_ENTER(dl, dlopen, path != NULL);
     void *handle;
 
-    (void)STIOL_ENTER(dl, dlopen, path != NULL);
     handle = dlopen(path, flags);
     if (handle != NULL)
         came();
+    else
+        stiol__note_dlerror(vp);
     return handle;
 }
 

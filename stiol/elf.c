@@ -171,8 +171,8 @@ static bool is_own(const struct dl_phdr_info *info)
     return within(range_of(info), (const void *)&stiol__calls);
 }
 
-/* An allocator in the C library's place is its equal: it never waits for a state thread, and what it
- * keeps for each thread is the kernel thread's. */
+/* An allocator in the C library's place is its equal: it never waits for a state thread, and what
+ * it keeps for each thread is the kernel thread's. */
 static bool is_allocator(const struct dl_phdr_info *info)
 {
     return info->dlpi_name[0] != '\0' && within(range_of(info), allocator);

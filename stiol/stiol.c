@@ -57,10 +57,11 @@ static void thread_ended(void *data)
         stiol__unlist(self);
     if (self->primordial) {
         stiol__leave_farewells(self);
-    } else if ((self->tsd != NULL || self->farewells != NULL) && stiol__become(self) == 0) {
+    } else if (stiol__become(self) == 0) {
         stiol__tsd_end(self);
         (void)st_thread_setspecific(key, NULL);
     }
+    stiol__texts_free(self);
     if (!self->primordial)
         stiol__owner_ended(self->vp);
     stiol__host_free(self);

@@ -9,7 +9,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
@@ -68,6 +70,10 @@ extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *t
                        const sigset_t *mask, size_t size);
 extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
 extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+/* <resolv.h> makes macros of p_type and the like. */
+struct __res_state;
+extern struct __res_state *__res_state(void);
+extern int __res_init(void);
 extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
 extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
                               __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
@@ -139,6 +145,8 @@ typedef struct stiol__thread {
     bool primordial, ending;
     struct stiol__host *host;           /* result of gethostbyname(), or NULL */
     struct stiol__farewell *farewells;  /* tls_exit.c: the last one first */
+    struct stiol__texts *texts;         /* texts.c, NULL: none yet */
+    uint64_t mask;                      /* signals that its maker had blocked; 0: the usual ones */
     const stiol_connection_t *accepted; /* what its accept() is to return, NULL: nothing */
     /* made by pthread_create(): */
     bool ours, detached;
@@ -480,7 +488,6 @@ typedef struct stiol__block {
     const char *image; /* what a new thread finds there */
     uint32_t size;
     uint32_t serial; /* of the object, never used again; a list of blocks is in its order */
-    bool dirty;      /* differs from the image; for tls.c, from one look to the next */
     stiol__local_t *local;
 } stiol__block_t;
 
@@ -496,6 +503,11 @@ extern void stiol__locals_closed(void);
 extern int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation);
 extern void stiol__locals_release(stiol__block_t *blocks, int count);
 extern void stiol__locals_forked(void);
+/* What of the C library's is a thread's, and of known place and size: its blocks come first. */
+enum { STIOL_LOCAL_H_ERRNO, STIOL_LOCAL_RESOLVER, STIOL_LOCAL_OBJECTS };
+/** A module knows where it is: from now on it is among the blocks. */
+extern void stiol__locals_add(unsigned serial);
+extern bool stiol__locals_have(unsigned serial);
 
 /* --- dl.c --- */
 
@@ -516,10 +528,16 @@ extern void stiol__leave_farewells(stiol__thread_t *self);
 /** What a state thread has in thread-local variables while others run. NULL: as a new thread. */
 typedef struct stiol__contents stiol__contents_t;
 
+typedef struct stiol__settings stiol__settings_t;
+
 typedef struct stiol__tls {
     stiol__block_t *blocks;
+    stiol__block_t *
+        *dirty; /* those that differ from their images, up to a NULL: at the last look */
     int count;
     unsigned long generation;       /* that the blocks are good for */
+    stiol__settings_t *settings;    /* of whoever is in place; NULL: the usual ones */
+    stiol__settings_t *usual;       /* as the VP has started with */
     stiol__contents_t **primordial; /* where the primordial thread's are kept, once it has waited */
 } stiol__tls_t;
 
@@ -528,8 +546,28 @@ extern void stiol__tls_stop(stiol__vp_t *vp);
 /** What is in place now, for the caller to keep; -1: no memory. */
 extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
 /** Puts contents in place; they are the caller's still. */
-extern void stiol__tls_load(stiol__vp_t *vp, const stiol__contents_t *contents);
+extern void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
 extern void stiol__tls_free(stiol__contents_t *contents);
+
+/* --- settings.c: locale, signal mask and the like --- */
+
+extern int stiol__settings_start(stiol__tls_t *tls);
+/** Goes over from tls->settings. */
+extern void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to);
+extern void stiol__settings_free(stiol__settings_t *settings);
+/** The calling thread's signal mask, for one that it makes; 0: the usual one. */
+extern uint64_t stiol__settings_mask(const stiol__vp_t *vp);
+extern void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask);
+extern void stiol__note_dlerror(stiol__vp_t *vp);
+
+/* --- texts.c: buffers of results --- */
+
+typedef struct stiol__texts stiol__texts_t;
+
+extern void stiol__texts_free(stiol__thread_t *self);
+/** Fills in one of the C library's blocks. */
+extern void stiol__library_block(stiol__block_t *block);
+extern void stiol__resolver_end(void);
 
 /* --- pages.c --- */
 

@@ -38,6 +38,7 @@ static void *thread_main(void *data)
     stiol__thread_t *self = data;
 
     self->thread = st_thread_self();
+    stiol__settings_inherit(self->vp, self->mask);
     if (stiol__become(self) == 0)
         self->result = self->start(self->arg);
     return self->result;
@@ -77,6 +78,7 @@ int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict
     thread->detached = detached == PTHREAD_CREATE_DETACHED;
     thread->start = start;
     thread->arg = arg;
+    thread->mask = stiol__settings_mask(vp);
     *id = (pthread_t)thread;
     if (st_thread_create(thread_main, thread, 0, stack_size(vp, attr)) != NULL) {
         enlist(vp, thread);

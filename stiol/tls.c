@@ -8,7 +8,8 @@
 #include "stiol_int.h"
 
 struct stiol__contents {
-    uint32_t used, room; /* bytes of entries */
+    stiol__settings_t *settings; /* owned while they are not in place; NULL: the usual ones */
+    uint32_t used, room;         /* bytes of entries */
     char entries[];
 };
 
@@ -36,25 +37,25 @@ static inline uint32_t entry_size(const stiol__block_t *block)
     return (uint32_t)sizeof(entry_t) + ((block->size + 7) & ~7u);
 }
 
-static inline uint64_t word_at(const char *place)
-{
-    uint64_t word;
+/* Read at any address; aliases everything. */
+typedef uint32_t word32_t __attribute__((aligned(1), may_alias));
+typedef uint64_t word64_t __attribute__((aligned(1), may_alias));
 
-    memcpy(&word, place, sizeof(word));
-    return word;
-}
+#define WORD64(place) (*(const word64_t *)(place))
+#define WORD32(place) (*(const word32_t *)(place))
 
+/* Most blocks are a pointer or two. */
 static inline bool differs(const stiol__block_t *block)
 {
     const char *address = block->address, *image = block->image;
-    uint32_t size = block->size;
 
-    if (size > 64 || size < 8)
-        return memcmp(address, image, size) != 0;
-    for (uint32_t at = 0; at + 8 < size; at += 8)
-        if (word_at(address + at) != word_at(image + at))
-            return true;
-    return word_at(address + size - 8) != word_at(image + size - 8);
+    if (block->size == 8)
+        return WORD64(address) != WORD64(image);
+    if (block->size == 16)
+        return WORD64(address) != WORD64(image) || WORD64(address + 8) != WORD64(image + 8);
+    if (block->size == 4)
+        return WORD32(address) != WORD32(image);
+    return memcmp(address, image, block->size) != 0;
 }
 
 static inline void copy(char *to, const char *from, uint32_t size)
@@ -65,137 +66,218 @@ static inline void copy(char *to, const char *from, uint32_t size)
         memcpy(to, from, size);
 }
 
-/* Looks which blocks are to be kept; bytes that their entries take. */
-static inline uint32_t look(const stiol__tls_t *tls)
+/* Lists the blocks that differ from what a new thread has; bytes that their entries take. */
+static inline uint32_t look(stiol__tls_t *tls)
 {
+    stiol__block_t *end = tls->blocks + tls->count, **dirty = tls->dirty;
     uint32_t bytes = 0;
 
-    for (int i = 0; i < tls->count; i++) {
-        stiol__block_t *block = &tls->blocks[i];
+    for (stiol__block_t *block = tls->blocks; block != end; block++) {
+        if (!differs(block))
+            continue;
+        *dirty++ = block;
+        bytes += entry_size(block);
+    }
+    *dirty = NULL;
+    return bytes;
+}
 
-        block->dirty = differs(block);
-        if (block->dirty)
-            bytes += entry_size(block);
+/* Room for what is in place, which was looked at. All memory is had before anything is copied: an
+ * allocator may have thread-local variables that are exchanged, too. Bytes, or UINT32_MAX: there is
+ * no memory. */
+static __attribute__((noinline)) uint32_t make_room(stiol__tls_t *tls, stiol__contents_t **place,
+                                                    uint32_t bytes)
+{
+    while (*place == NULL || bytes > (*place)->room) {
+        free(*place);
+        *place = malloc(sizeof(**place) + bytes);
+        if (*place == NULL)
+            return UINT32_MAX;
+        **place = (stiol__contents_t){.room = bytes};
+        bytes = look(tls);
     }
     return bytes;
 }
 
-/* Room for so many bytes of entries. Old entries are lost. */
-static __attribute__((noinline)) stiol__contents_t *make_room(stiol__contents_t *contents,
-                                                              uint32_t bytes)
+/* Copies the listed blocks. */
+static inline void keep(const stiol__tls_t *tls, char *entries)
 {
-    free(contents);
-    contents = malloc(sizeof(*contents) + bytes);
-    if (contents != NULL)
-        *contents = (stiol__contents_t){.room = bytes};
-    return contents;
-}
+    const stiol__block_t *block;
 
-/* Keeps what is in place; the blocks are marked. All memory is had before anything is copied: an
- * allocator has thread-local variables, too. */
-static inline int save(const stiol__tls_t *tls, stiol__contents_t **place)
-{
-    uint32_t bytes;
-    char *at;
+    for (stiol__block_t *const *dirty = tls->dirty; (block = *dirty) != NULL; dirty++) {
+        entry_t *entry = (entry_t *)entries;
 
-    while ((bytes = look(tls)) > (*place != NULL ? (*place)->room : 0))
-        if ((*place = make_room(*place, bytes)) == NULL)
-            return -1;
-    if (*place == NULL)
-        return 0;
-    (*place)->used = bytes;
-    at = (*place)->entries;
-    for (int i = 0; bytes > 0 && i < tls->count; i++) {
-        const stiol__block_t *block = &tls->blocks[i];
-        entry_t *entry = (entry_t *)at;
-
-        if (!block->dirty)
-            continue;
-        *entry = (entry_t){block->serial, entry_size(block) - (uint32_t)sizeof(entry_t)};
+        entry->serial = block->serial;
+        entry->size = entry_size(block) - (uint32_t)sizeof(entry_t);
         copy(entry->data, block->address, block->size);
-        at += entry_size(block);
+        entries += sizeof(entry_t) + entry->size;
     }
-    return 0;
 }
 
-/* Puts contents in place of those whose blocks are marked. Entries of objects that are gone are
- * passed over. */
-static inline void load(const stiol__tls_t *tls, const stiol__contents_t *contents)
+/* An entry of a block that is as new; of no block, if its object has gone. */
+static void put_alone(const stiol__tls_t *tls, const entry_t *entry)
+{
+    for (int i = 0; i < tls->count; i++)
+        if (tls->blocks[i].serial == entry->serial)
+            copy(tls->blocks[i].address, entry->data, tls->blocks[i].size);
+}
+
+/* Puts contents in place. The listed blocks have something else now; both are in the order of
+ * their serials. */
+static inline void put(const stiol__tls_t *tls, const stiol__contents_t *contents)
 {
     const char *at = contents != NULL ? contents->entries : NULL;
     const char *end = contents != NULL ? at + contents->used : NULL;
+    stiol__block_t *const *dirty = tls->dirty;
+    const stiol__block_t *block;
 
-    for (int i = 0; i < tls->count; i++) {
-        const stiol__block_t *block = &tls->blocks[i];
+    while ((block = *dirty) != NULL || at != end) {
         const entry_t *entry = (const entry_t *)at;
 
-        while (at != end && entry->serial < block->serial) {
-            at += sizeof(entry_t) + entry->size;
-            entry = (const entry_t *)at;
-        }
-        if (at != end && entry->serial == block->serial)
-            copy(block->address, entry->data, block->size);
-        else if (block->dirty)
+        if (block == NULL || (at != end && entry->serial < block->serial)) {
+            put_alone(tls, entry);
+        } else if (at == end || entry->serial > block->serial) {
             copy(block->address, block->image, block->size);
+            dirty++;
+            continue;
+        } else {
+            copy(block->address, entry->data, block->size);
+            dirty++;
+        }
+        at += sizeof(entry_t) + entry->size;
     }
 }
 
-/* Objects have come or gone. */
+/* The settings of contents are in place from here on, and those before are the caller's. */
+static inline void go_over(stiol__tls_t *tls, stiol__contents_t *contents)
+{
+    stiol__settings_t *settings = contents != NULL ? contents->settings : NULL;
+
+    if (STIOL_LIKELY(settings == tls->settings))
+        return;
+    stiol__settings_change(tls, settings);
+    if (contents != NULL)
+        contents->settings = NULL;
+}
+
+/* Objects have come or gone, or this is the first time. */
 static __attribute__((noinline)) void renew(stiol__tls_t *tls)
 {
     int count = stiol__locals_here(&tls->blocks, tls->count, &tls->generation);
 
-    if (count < 0)
+    free(tls->dirty);
+    tls->dirty = count < 0 ? NULL : malloc(((size_t)count + 1) * sizeof(stiol__block_t *));
+    if (tls->dirty == NULL)
         fail();
     tls->count = count;
 }
 
-static inline void keep_up(stiol__tls_t *tls)
+static inline bool is_old(const stiol__tls_t *tls)
 {
-    if (STIOL_UNLIKELY(tls->generation !=
-                       atomic_load_explicit(&stiol__locals_generation, memory_order_relaxed)))
-        renew(tls);
+    return STIOL_UNLIKELY(tls->generation !=
+                          atomic_load_explicit(&stiol__locals_generation, memory_order_relaxed));
+}
+
+/* What is in place is nobody's any more. */
+static __attribute__((noinline)) void end(stiol__tls_t *tls, stiol__contents_t **from,
+                                          stiol__contents_t *to)
+{
+    stiol__settings_t *settings = tls->settings;
+
+    if (settings != NULL)
+        stiol__settings_change(tls, NULL);
+    stiol__settings_free(settings);
+    stiol__tls_free(*from);
+    *from = NULL;
+    (void)look(tls);
+    put(tls, to);
+    go_over(tls, to);
+}
+
+static inline bool lacks_room(const stiol__tls_t *tls, const stiol__contents_t *contents,
+                              uint32_t bytes)
+{
+    if (contents == NULL)
+        return bytes != 0 || tls->settings != NULL;
+    return bytes > contents->room;
+}
+
+static inline void exchange_contents(stiol__tls_t *tls, stiol__contents_t **from,
+                                     stiol__contents_t *to)
+{
+    uint32_t bytes = look(tls);
+
+    if (STIOL_UNLIKELY(lacks_room(tls, *from, bytes)))
+        if ((bytes = make_room(tls, from, bytes)) == UINT32_MAX)
+            fail();
+    if (*from != NULL) {
+        (*from)->used = bytes;
+        (*from)->settings = tls->settings;
+        keep(tls, (*from)->entries);
+    }
+    put(tls, to);
+    go_over(tls, to);
 }
 
 static void exchange(void **from, void **to, int ended)
 {
     stiol__tls_t *tls = stiol__vp->tls;
 
-    keep_up(tls);
-    if (STIOL_UNLIKELY(tls->primordial == NULL)) /* the first one: it has set us */
-        tls->primordial = (stiol__contents_t **)from;
-    if (STIOL_UNLIKELY(ended)) {
-        free(*from);
-        *from = NULL;
-        (void)look(tls);
-    } else if (STIOL_UNLIKELY(save(tls, (stiol__contents_t **)from) != 0)) {
-        fail();
+    if (is_old(tls)) {
+        renew(tls);
+        if (tls->primordial == NULL) /* whoever has set us is the first that is exchanged */
+            tls->primordial = (stiol__contents_t **)from;
     }
-    load(tls, *to);
+    if (STIOL_UNLIKELY(ended))
+        end(tls, (stiol__contents_t **)from, *to);
+    else
+        exchange_contents(tls, (stiol__contents_t **)from, *to);
 }
 
 /* --- for stiol.c and tsd.c --- */
 
 int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
 {
+    stiol__tls_t *tls = vp->tls;
+    uint32_t bytes;
+
     *contents = NULL;
-    if (vp->tls == NULL)
+    if (tls == NULL)
         return 0;
-    keep_up(vp->tls);
-    return save(vp->tls, contents);
+    if (is_old(tls))
+        renew(tls);
+    bytes = make_room(tls, contents, look(tls));
+    if (bytes == UINT32_MAX)
+        return -1;
+    (*contents)->used = bytes;
+    keep(tls, (*contents)->entries);
+    (*contents)->settings = tls->settings;
+    if (tls->settings != NULL)
+        stiol__settings_change(tls, NULL);
+    return 0;
 }
 
-void stiol__tls_load(stiol__vp_t *vp, const stiol__contents_t *contents)
+void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents)
 {
-    if (vp->tls == NULL)
+    stiol__tls_t *tls = vp->tls;
+    stiol__settings_t *before;
+
+    if (tls == NULL)
         return;
-    keep_up(vp->tls);
-    (void)look(vp->tls);
-    load(vp->tls, contents);
+    if (is_old(tls))
+        renew(tls);
+    (void)look(tls);
+    put(tls, contents);
+    before = tls->settings;
+    go_over(tls, contents);
+    if (before != tls->settings)
+        stiol__settings_free(before);
 }
 
 void stiol__tls_free(stiol__contents_t *contents)
 {
+    if (contents != NULL)
+        stiol__settings_free(contents->settings);
     free(contents);
 }
 
@@ -206,16 +288,15 @@ int stiol__tls_start(stiol__vp_t *vp)
     if (STIOL_OFF(STIOL_NO_TLS))
         return 0;
     tls = calloc(1, sizeof(*tls));
-    if (tls == NULL || stiol__locals_update() != 0)
-        goto error;
-    tls->count = stiol__locals_here(&tls->blocks, 0, &tls->generation);
-    if (tls->count < 0)
+    if (tls == NULL || stiol__locals_update() != 0 || stiol__settings_start(tls) != 0)
         goto error;
     vp->tls = tls;
     (void)st_set_exchange_cb(exchange);
     return 0;
 
 error:
+    if (tls != NULL)
+        stiol__settings_free(tls->usual);
     free(tls);
     return -1;
 }
@@ -228,7 +309,14 @@ void stiol__tls_stop(stiol__vp_t *vp)
     if (tls == NULL)
         return;
     (void)st_set_exchange_cb(NULL);
+    if (tls->primordial != NULL) {
+        stiol__tls_free(*tls->primordial);
+        *tls->primordial = NULL;
+    }
     vp->tls = NULL;
+    stiol__settings_free(tls->settings);
+    stiol__settings_free(tls->usual);
     stiol__locals_release(tls->blocks, tls->count);
+    free(tls->dirty);
     free(tls);
 }

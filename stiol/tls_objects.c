@@ -8,6 +8,10 @@
 
 #include "stiol_int.h"
 
+/* How often, and for how many us, another kernel thread's dlclose() is waited for. */
+#define PATIENCE 1000
+#define PAUSE    100
+
 struct stiol__local {
     stiol__local_t *next;
     unsigned refs; /* the list's, and one for each block */
@@ -34,8 +38,11 @@ static struct {
     stiol__local_t *first;
     uint32_t serial;
     int closing;                   /* calls of dlclose() in progress */
+    _Atomic unsigned library;      /* what modules know of the C library's: bits */
     unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
 } locals = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static __thread int closing_here __attribute__((tls_model("initial-exec")));
 
 /* --- the list --- */
 
@@ -85,7 +92,7 @@ static stiol__local_t *make(const struct dl_phdr_info *info, const ElfW(Phdr) * 
         return NULL;
     }
     local->refs = 1;
-    local->serial = ++locals.serial;
+    local->serial = STIOL_LOCAL_OBJECTS + locals.serial++;
     local->module = info->dlpi_tls_modid;
     local->base = info->dlpi_addr;
     local->size = segment->p_memsz;
@@ -165,6 +172,7 @@ void stiol__locals_close(void)
 {
     pthread_mutex_lock(&locals.lock);
     locals.closing++;
+    closing_here++;
     atomic_fetch_add(&stiol__locals_generation, 1);
     pthread_mutex_unlock(&locals.lock);
 }
@@ -173,6 +181,7 @@ void stiol__locals_closed(void)
 {
     pthread_mutex_lock(&locals.lock);
     locals.closing--;
+    closing_here--;
     atomic_fetch_add(&stiol__locals_generation, 1);
     (void)update();
     pthread_mutex_unlock(&locals.lock);
@@ -182,38 +191,56 @@ void stiol__locals_closed(void)
 void stiol__locals_forked(void)
 {
     pthread_mutex_init(&locals.lock, NULL);
-    locals.closing = 0;
+    locals.closing = closing_here;
 }
 
 /* --- a kernel thread's blocks --- */
 
-static int find_here(struct dl_phdr_info *info, size_t size, void *data)
+static int see_again(struct dl_phdr_info *info, size_t size, void *data)
 {
     stiol__local_t *local = counts(info) ? find(info) : NULL;
 
     (void)size;
     (void)data;
-    if (local != NULL)
+    if (local == NULL)
+        return 0;
+    local->seen = true;
+    if (local->here == NULL)
         local->here = info->dlpi_tls_data;
     return 0;
 }
 
-/* Normally every object is known to stay, and ld.so is made to give us the blocks that it has not
- * made yet. While objects may go, only those count that ld.so says are there: they stay until this
- * kernel thread next enters ld.so. */
-static int locate(void)
+/* While the calling kernel thread is in the midst of a dlclose(), or another's takes long: a block
+ * that we have is there as long as its object is listed. One that ld.so has not made yet, or not
+ * told of, has to wait. */
+static void locate_what_stays(const stiol__block_t *blocks, int count)
+{
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
+        local->here = NULL;
+        local->seen = false;
+    }
+    for (int i = 0; i < count; i++)
+        if (blocks[i].local != NULL)
+            blocks[i].local->here = blocks[i].address;
+    (void)dl_iterate_phdr(see_again, NULL);
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
+        if (!local->seen)
+            local->here = NULL;
+}
+
+/* Every object stays: ld.so is made to give us the blocks that it has not made yet. */
+static void locate_all(void)
+{
+    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
+        local->here = __tls_get_addr(&(place_t){local->module, 0});
+}
+
+static int count_located(void)
 {
     int count = 0;
 
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
-        local->here = NULL;
-    if (locals.closing > 0)
-        (void)dl_iterate_phdr(find_here, NULL);
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
-        if (locals.closing == 0)
-            local->here = __tls_get_addr(&(place_t){local->module, 0});
+    for (const stiol__local_t *local = locals.first; local != NULL; local = local->next)
         count += local->here != NULL;
-    }
     return count;
 }
 
@@ -225,18 +252,20 @@ static void release(stiol__block_t *blocks, int count)
     free(blocks);
 }
 
-/* h_errno is a thread's, too, and of known size and place. */
-static void first_block(stiol__block_t *block)
+static stiol__block_t *fill_library(stiol__block_t *block)
 {
-    static const int none;
-
-    *block = (stiol__block_t){
-        .address = (char *)&h_errno, .image = (const char *)&none, .size = sizeof(none)};
+    for (unsigned serial = 0; serial < STIOL_LOCAL_OBJECTS; serial++) {
+        if (!stiol__locals_have(serial))
+            continue;
+        *block = (stiol__block_t){.serial = serial};
+        stiol__library_block(block++);
+    }
+    return block;
 }
 
 static void fill(stiol__block_t *block)
 {
-    first_block(block++);
+    block = fill_library(block);
     for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
         if (local->here == NULL)
             continue;
@@ -249,14 +278,29 @@ static void fill(stiol__block_t *block)
     }
 }
 
+/* With the lock. Another kernel thread's dlclose() is soon done, normally. */
+static void wait_for_others(void)
+{
+    for (int i = 0; i < PATIENCE && locals.closing > closing_here; i++) {
+        pthread_mutex_unlock(&locals.lock);
+        (void)usleep(PAUSE);
+        pthread_mutex_lock(&locals.lock);
+    }
+}
+
 int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation)
 {
     stiol__block_t *now;
     int made;
 
     pthread_mutex_lock(&locals.lock);
-    made = 1 + locate();
-    now = calloc((size_t)made, sizeof(*now));
+    wait_for_others();
+    if (locals.closing == 0)
+        locate_all();
+    else
+        locate_what_stays(*blocks, count);
+    made = __builtin_popcount(locals.library) + count_located();
+    now = calloc((size_t)made + 1, sizeof(*now));
     if (now != NULL) {
         fill(now);
         release(*blocks, count);
@@ -272,4 +316,19 @@ void stiol__locals_release(stiol__block_t *blocks, int count)
     pthread_mutex_lock(&locals.lock);
     release(blocks, count);
     pthread_mutex_unlock(&locals.lock);
+}
+
+void stiol__locals_add(unsigned serial)
+{
+    if (stiol__locals_have(serial))
+        return;
+    pthread_mutex_lock(&locals.lock);
+    atomic_fetch_or(&locals.library, 1u << serial);
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    pthread_mutex_unlock(&locals.lock);
+}
+
+bool stiol__locals_have(unsigned serial)
+{
+    return (atomic_load_explicit(&locals.library, memory_order_relaxed) & 1u << serial) != 0;
 }

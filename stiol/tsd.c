@@ -13,7 +13,7 @@
 
 #include "stiol_int.h"
 
-#define INLINE_KEYS 32
+#define KEYS_AT_ONCE 4 /* room grows by so many */
 
 typedef struct slot {
     void *value;
@@ -24,8 +24,8 @@ struct stiol__tsd {
     stiol__tsd_t *next; /* in the VP's cache; there it has the next two as well: */
     stiol__contents_t *contents;
     stiol__farewell_t *farewells;
-    slot_t *more; /* keys from INLINE_KEYS on, or NULL */
-    slot_t slots[INLINE_KEYS];
+    pthread_key_t count; /* keys that there is room for */
+    slot_t slots[];
 };
 
 /* As glibc keeps a key: seq is odd while it is in use. */
@@ -116,16 +116,27 @@ void stiol__tsd_start(void)
 
 static slot_t *slot_of(stiol__tsd_t *tsd, pthread_key_t key)
 {
-    if (key < INLINE_KEYS)
-        return &tsd->slots[key];
-    return tsd->more != NULL ? &tsd->more[key - INLINE_KEYS] : NULL;
+    return tsd != NULL && key < tsd->count ? &tsd->slots[key] : NULL;
 }
 
-static bool make_room(stiol__tsd_t *tsd, pthread_key_t key)
+/* The set may move. */
+static bool make_room(stiol__thread_t *self, pthread_key_t key)
 {
-    if (key >= INLINE_KEYS && tsd->more == NULL)
-        tsd->more = calloc(PTHREAD_KEYS_MAX - INLINE_KEYS, sizeof(slot_t));
-    return key < INLINE_KEYS || tsd->more != NULL;
+    pthread_key_t before = self->tsd != NULL ? self->tsd->count : 0;
+    pthread_key_t count = (key / KEYS_AT_ONCE + 1) * KEYS_AT_ONCE;
+    stiol__tsd_t *tsd;
+
+    if (key < before)
+        return true;
+    tsd = realloc(self->tsd, sizeof(*tsd) + count * sizeof(slot_t));
+    if (tsd == NULL)
+        return false;
+    if (before == 0)
+        memset(tsd, 0, sizeof(*tsd));
+    memset(&tsd->slots[before], 0, (count - before) * sizeof(slot_t));
+    tsd->count = count;
+    self->tsd = tsd;
+    return true;
 }
 
 static bool end_value(slot_t *slot, const key_entry_t *key)
@@ -140,26 +151,22 @@ static bool end_value(slot_t *slot, const key_entry_t *key)
 }
 
 /* A destructor may set values again: as POSIX wants, a few rounds. */
-static void end_values(stiol__tsd_t *tsd)
+static void end_values(stiol__thread_t *self)
 {
     bool again = true;
 
     for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
-        again = false;
-        for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++) {
-            slot_t *slot = slot_of(tsd, key);
+        slot_t *slot;
 
-            if (slot == NULL)
-                break;
+        again = false;
+        for (pthread_key_t key = 0; (slot = slot_of(self->tsd, key)) != NULL; key++)
             again |= end_value(slot, &keys[key]);
-        }
     }
 }
 
 static void free_set(stiol__tsd_t *tsd)
 {
     stiol__tls_free(tsd->contents);
-    free(tsd->more);
     free(tsd);
 }
 
@@ -216,8 +223,8 @@ void stiol_inherit(void)
 static void end_all(stiol__thread_t *self)
 {
     stiol__say_farewells(self);
-    if (self->tsd != NULL)
-        end_values(self->tsd);
+    end_values(self);
+    stiol__resolver_end();
 }
 
 /* On the thread that ends. It may yield: destructors are other people's code. */
@@ -244,6 +251,7 @@ static void end_as(stiol__thread_t *self, stiol__tsd_t *tsd)
     self->primordial = false;
     end_all(self);
     self->primordial = true;
+    free_set(self->tsd);
     self->tsd = NULL;
     self->farewells = farewells;
     stiol__tls_load(self->vp, own);
@@ -260,7 +268,8 @@ void stiol__tsd_stop(stiol__vp_t *vp)
 
         if (keys != own_keys)
             end_as(self, tsd);
-        free_set(tsd);
+        else
+            free_set(tsd);
     }
 }
 
@@ -280,38 +289,27 @@ static stiol__thread_t *holder(stiol__vp_t *vp)
 void *stiol__pthread_getspecific(pthread_key_t key)
 {
     stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_getspecific, key));
-    stiol__tsd_t *tsd;
     slot_t *slot;
 
     if (self == NULL)
         return pthread_getspecific(key);
-    tsd = self->tsd;
-    if (tsd == NULL || key >= PTHREAD_KEYS_MAX)
-        return NULL;
-    slot = slot_of(tsd, key);
+    slot = slot_of(self->tsd, key);
     return slot != NULL && slot->seq == keys[key].seq ? slot->value : NULL;
 }
 
 int stiol__pthread_setspecific(pthread_key_t key, const void *value)
 {
     stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_setspecific, key));
-    stiol__tsd_t *tsd;
 
     if (self == NULL)
         return pthread_setspecific(key, value);
     if (key >= PTHREAD_KEYS_MAX || (keys[key].seq & 1) == 0)
         return EINVAL;
-    tsd = self->tsd;
-    if (tsd == NULL) {
-        if (value == NULL)
-            return 0;
-        tsd = self->tsd = calloc(1, sizeof(*tsd));
-        if (tsd == NULL)
-            return ENOMEM;
-    }
-    if (!make_room(tsd, key))
+    if (value == NULL && slot_of(self->tsd, key) == NULL)
+        return 0;
+    if (!make_room(self, key))
         return ENOMEM;
-    *slot_of(tsd, key) = (slot_t){.value = (void *)(uintptr_t)value, .seq = keys[key].seq};
+    *slot_of(self->tsd, key) = (slot_t){.value = (void *)(uintptr_t)value, .seq = keys[key].seq};
     return 0;
 }
 

@@ -2,7 +2,8 @@
 #
 # The live tests on other builds. debug: with every internal check and USE_ST_TIME, and its threads
 # give way in each rebound call and run in a random order, which follows from STM_SEED; tiny: with
-# the smallest limits that make sense.
+# the smallest limits that make sense; h2-asan: threads that come and go under AddressSanitizer, with
+# what pools give back overwritten.
 #   make test-debug STM_SEED=12345    runs the same lots once more
 
 VARIANT_FLAGS_debug := -DSTM_DEBUG -DSTIOL_DEBUG -DUSE_ST_TIME -DST_SHUFFLE
@@ -25,3 +26,19 @@ test-debug test-tiny: test-%:
 	@$(if $(filter debug,$*),echo "threads run in a random order: STM_SEED=$(STM_SEED)")
 	$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(VARIANT_TESTS_$*)
+
+# Stacks are no leaks, and httpd keeps what it has until it exits. Valgrind sees httpd's own
+# accesses, too, but takes minutes.
+H2_ASAN_OPTIONS := detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
+.PHONY: test-h2-asan
+test-h2-asan:
+	@$(MAKE) --no-print-directory -s BUILD=$(BUILD)/h2-asan \
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Wno-format-truncation' \
+	    CPPFLAGS='$(CPPFLAGS) -DSTM_DEBUG -DSTIOL_DEBUG' \
+	    $(BUILD)/h2-asan/mod_mpm_stm.so $(BUILD)/h2-asan/stmstat/stmstat live-tools
+	ASAN_OPTIONS=$(H2_ASAN_OPTIONS) STM_TEST_BUILD=$(BUILD)/h2-asan PYTHONDONTWRITEBYTECODE=1 \
+	    STM_TEST_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/live/test_thread_locals.py \
+	    -k 'not allocator and not event'
+
+SANITIZE_PARTS += h2-asan

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nanoseconds of the hot calls, real and rebound, in one run: `make bench-stiol`.
+ * Nanoseconds of the hot calls, real and rebound, in one run: `make bench-stiol`. And of a yield,
+ * depending on what the threads have in thread-local variables.
  */
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 
+#include "objects/locals.h"
 #include "objects/table.h"
 
 static const table_t *call = &table_any;
@@ -123,6 +125,60 @@ static void *measure_rebound(void *ns)
     return NULL;
 }
 
+/* --- yields --- */
+
+#define THREADS 10
+#define YIELDS  300000
+
+static void *nothing_of_its_own(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < YIELDS; i++)
+        st_thread_yield();
+    return NULL;
+}
+
+/* As httpd's current thread: a pointer. */
+static void *eight_bytes(void *arg)
+{
+    *pointer_local() = arg;
+    return nothing_of_its_own(arg);
+}
+
+static void *hundreds_of_bytes(void *arg)
+{
+    linked_locals()->number = (long)(intptr_t)arg;
+    return eight_bytes(arg);
+}
+
+/* CPU time: the least of some runs. */
+static void measure_yield(const char *name, void *(*start)(void *))
+{
+    st_thread_t threads[THREADS];
+    struct timespec begin, end;
+    double least = 1e9, ns;
+
+    for (int run = 0; run < 5; run++) {
+        for (intptr_t i = 0; i < THREADS; i++)
+            threads[i] = st_thread_create(start, (void *)(i + 1), 1, 0);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+        for (int i = 0; i < THREADS; i++)
+            if (threads[i] == NULL || st_thread_join(threads[i], NULL) != 0)
+                exit(1);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+        ns = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
+        least = ns < least ? ns : least;
+    }
+    printf("%-47s %10.1f\n", name, least / ((double)THREADS * YIELDS));
+}
+
+static void measure_yields(void)
+{
+    measure_yield("yield, nothing of their own", nothing_of_its_own);
+    measure_yield("yield, 8 bytes of their own", eight_bytes);
+    measure_yield("yield, 8 + 256 bytes of their own", hundreds_of_bytes);
+}
+
 int main(void)
 {
     double real[ROWS], rebound[ROWS];
@@ -132,7 +188,10 @@ int main(void)
         pthread_key_create(&key, NULL) != 0)
         return 1;
     measure(real);
-    if (st_init() != 0 || stiol_start(NULL) != 0) {
+    if (st_init() != 0)
+        return 1;
+    measure_yield("yield, libst alone", nothing_of_its_own);
+    if (stiol_start(NULL) != 0) {
         fprintf(stderr, "%s\n", stiol_error());
         return 1;
     }
@@ -142,6 +201,7 @@ int main(void)
     printf("%-36s %10s %10s\n", "ns a call", "real", "rebound");
     for (size_t i = 0; i < ROWS; i++)
         printf("%-36s %10.1f %10.1f\n", rows[i].name, real[i], rebound[i]);
+    measure_yields();
     stiol_stop();
     return 0;
 }

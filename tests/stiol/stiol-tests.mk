@@ -11,6 +11,9 @@
 STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
 # A cross build has neither the real libraries nor cmocka: UNIT_SHIM takes the unit tests' stand-in.
+ifeq ($(origin CXX),default)
+CXX := $(CC:%gcc=%g++)
+endif
 ifdef UNIT_SHIM
 STIOL_SUBJECTS := $(filter-out apr aprmem aprtable cxx glib openssl,$(STIOL_SUBJECTS))
 endif
@@ -22,6 +25,10 @@ STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
 STIOL_LINKED   := $(addprefix $(STIOL_TESTS)/lib,table.so threads.so now.so lazy.so noplt.so)
 STIOL_LATE     := $(addprefix $(STIOL_TESTS)/lib,late.so own.so unbindable.so)
+# Objects with thread-local variables: linked, and loaded later.
+STIOL_LOCALS      := $(addprefix $(STIOL_TESTS)/lib,linked_tls.so static_tls.so)
+STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so late_tls3.so \
+                       farewells.so)
 
 STIOL_TEST_CFLAGS = $(if $(UNIT_SHIM),-Itests/unit/shim) $(OWN_CFLAGS) -DSTIOL_TESTING \
     -Itests/stiol -DOBJECTS='"$(abspath $(STIOL_TESTS))"' \
@@ -64,12 +71,39 @@ $(STIOL_TESTS)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
+$(STIOL_TESTS)/liblinked_tls.so: tests/stiol/objects/locals.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DWHERE=linked_locals -DNUMBER=1 -DSIZE=1
+$(STIOL_TESTS)/libstatic_tls.so: tests/stiol/objects/locals.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DWHERE=static_locals -DNUMBER=2 -DSIZE=13 -ftls-model=initial-exec
+$(STIOL_TESTS)/libpointer_tls.so: tests/stiol/objects/pointer.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC)
+$(STIOL_TESTS)/liblate_tls.so: tests/stiol/objects/locals.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=3 -DSIZE=77
+# Descriptors, which are what aarch64 has always.
+STIOL_GNU2 := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtls-dialect=gnu2)
+$(STIOL_TESTS)/liblate_tls2.so: tests/stiol/objects/locals.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=4 -DSIZE=3001 $(STIOL_GNU2)
+$(STIOL_TESTS)/liblate_tls3.so: tests/stiol/objects/locals.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=5 -DSIZE=9 -ftls-model=initial-exec
+$(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror -fPIC -shared -o $@ $<
+
 # --- the programs ---
 
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) \
                        $(BUILD)/libst.a $(STIOL_LINKED) | $(STIOL_LATE)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(if $(UNIT_SHIM),,-lcmocka $(STIOL_TEST_LIBS)) -ldl -lpthread
+
+# STIOL in an object of its own, so that the program is one like any other.
+$(STIOL_TESTS)/libsubject.so: $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) $(BUILD)/libst.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
+	    -Wl,--whole-archive $^ -Wl,--no-whole-archive -ldl -lpthread
+$(STIOL_TESTS)/test_tls: $(STIOL_TESTS)/test_tls.o $(STIOL_TESTS)/libsubject.so $(STIOL_LINKED) \
+                         $(STIOL_LOCALS) | $(STIOL_LOCALS_LATE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
+	    $(if $(UNIT_SHIM),,-lcmocka) -ldl -lpthread
 
 # The real libraries, where their headers are.
 $(STIOL_TESTS)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
@@ -93,7 +127,7 @@ $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 
 $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
-                      $(STIOL_TESTS)/libtable.so
+                      $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
 
 .PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o $(STIOL_TESTS)/aprmem/%.o

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An object with one pointer in thread-local variables, as httpd has it.
+ */
+#include "locals.h"
+
+static __thread void *pointer;
+
+void **pointer_local(void)
+{
+    return &pointer;
+}
