@@ -1198,6 +1198,21 @@ extern void st_get_stack_stats(st_stack_stats_t *stats);
 extern size_t st_thread_stack_used(st_thread_t thread);
 
 /**
+ * Says where a thread's stack lies, as pthread_attr_getstack() would. The top of it holds libst's
+ * own record of the thread. Valid as long as the thread is; works on any kernel thread.
+ *
+ * @param thread  a thread that libst has given a stack: not the primordial one
+ * @param base    receives the lowest address that may be used
+ * @param size    receives the bytes from there to the stack's end
+ * @param guard   receives the bytes below base that may not be touched; unless NULL
+ * @return 0, or -1 with errno
+ * @errno EINVAL  the thread is a VP's primordial one, which runs on its kernel thread's stack
+ * @yields no
+ * @since 2.0
+ */
+extern int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard);
+
+/**
  * Turns the census on or off for stacks handed out from now on. On: each is painted before use,
  * which touches all its pages, and measured when its thread ends.
  *

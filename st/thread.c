@@ -154,6 +154,17 @@ st_thread_t st_thread_self(void)
     return st__process.orphan != NULL ? st__process.orphan->current : NULL;
 }
 
+int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard)
+{
+    if (thread->stack == NULL)
+        return st__fail(EINVAL);
+    *base = st__stack_base(thread->stack);
+    *size = st__stack_size(thread->stack);
+    if (guard != NULL)
+        *guard = st__stack_guard(thread->stack);
+    return 0;
+}
+
 int st_thread_park(st_utime_t timeout)
 {
     struct st_vp *vp = st__vp_get();

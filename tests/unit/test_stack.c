@@ -642,6 +642,35 @@ static void the_census_knows_the_depth(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
+/* --- where it lies ---------------------------------------------------------------------------- */
+
+static void *look_where(void *arg)
+{
+    size_t size = 0, guard = 0;
+    char here, *base = NULL;
+    st_thread_t self = st_thread_self();
+
+    assert_ok(st_thread_stack(self, (void **)&base, &size, &guard));
+    assert_true(&here >= base && &here < base + size && (char *)self > &here);
+    assert_true((char *)self < base + size);
+    assert_true(size >= SMALL && guard > 0);
+    assert_true(st_stack_overflow_at(base - 1) != 0);
+    assert_true(st_stack_overflow_at(base - guard) != 0 && st_stack_overflow_at(base) == 0);
+    return arg;
+}
+
+static void a_thread_knows_its_stack(void)
+{
+    st_thread_t thread = st_thread_create(look_where, NULL, 1, SMALL);
+    size_t size;
+    void *base;
+
+    assert_int_equal(st_thread_stack(st_thread_self(), &base, &size, NULL), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_ok(st_thread_stack(thread, &base, &size, NULL));
+    assert_ok(st_thread_join(thread, NULL));
+}
+
 /* Without a census: whole pages, and what was given back before anyone looked. */
 static void the_depth_is_known_to_the_page(void)
 {
@@ -764,6 +793,7 @@ int main(void)
         UNIT(freed_places_are_taken_again),
         UNIT(unused_slabs_are_unmapped),
         UNIT(the_census_knows_the_depth),
+        UNIT(a_thread_knows_its_stack),
         UNIT(the_depth_is_known_to_the_page),
         UNIT(the_depth_is_noted_before_pages_are_given_back),
         UNIT(sampling_goes_round),
