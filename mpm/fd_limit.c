@@ -12,8 +12,9 @@
 
 static struct rlimit before;
 
-/* Between fork and exec. What is open above the limit stays open. */
-static void restore(void)
+/** In a child, before the program: of fork() by itself, of posix_spawn() and its like by STIOL's
+ * help. What is open above the limit stays open. A system call, and nothing else. */
+void stm_fd_limit_restore(void)
 {
     setrlimit(RLIMIT_NOFILE, &before);
 }
@@ -22,7 +23,8 @@ static void restore(void)
 void stm_fd_limit_keep(void)
 {
     STM_ENTER();
-    if (getrlimit(RLIMIT_NOFILE, &before) != 0 || pthread_atfork(NULL, NULL, restore) != 0)
+    if (getrlimit(RLIMIT_NOFILE, &before) != 0 ||
+        pthread_atfork(NULL, NULL, stm_fd_limit_restore) != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: programs will inherit the VP's limit of open files");
 }

@@ -502,6 +502,7 @@ void stm_listener_ask_for_room(const stm_listener_t *needy);
 
 /* fd_limit.c */
 void stm_fd_limit_keep(void);
+void stm_fd_limit_restore(void);
 
 /* balance.c */
 bool stm_balance_above_average(void);

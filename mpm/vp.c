@@ -197,6 +197,7 @@ static void start_threaded_io(void)
         .kernel_thread = stm_pools_share,
         .max_free = ap_max_mem_free != 0 ? (long)ap_max_mem_free : LONG_MAX,
         .lock_report = stm_lock_report(),
+        .in_child = stm_fd_limit_restore,
     };
 
     if (!stm.config.threaded_io)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waiting for processes: for a known one on its pidfd, for any of several by asking at intervals.
- * system() and pclose() wait inside libc and go to a helper. A child of vfork() would run on the
- * VP's memory, so it is a fork.
+ * A child of vfork() would run on the VP's memory, so it is a fork.
  */
 #include <sys/syscall.h>
 
@@ -148,52 +147,6 @@ int stiol__waitid(idtype_t type, id_t id, siginfo_t *info, int options)
         return waitid(type, id, info, options);
     }
     return wait_until(vp, type == P_PID ? (pid_t)id : 0, end_only, ask_waitid, &args) < 0 ? -1 : 0;
-}
-
-/* --- what waits inside libc --- */
-
-typedef struct system_job {
-    stiol__job_t job;
-    const char *command;
-    FILE *stream;
-    int rc;
-} system_job_t;
-
-static void run_system(stiol__job_t *job)
-{
-    system_job_t *call = (system_job_t *)job;
-
-    call->rc = system(call->command);
-}
-
-static void run_pclose(stiol__job_t *job)
-{
-    system_job_t *call = (system_job_t *)job;
-
-    call->rc = pclose(call->stream);
-}
-
-int stiol__system(const char *command)
-{
-    stiol__vp_t *vp = STIOL_ENTER(process, system, 0);
-    system_job_t call = {.job = {.run = run_system}, .command = command};
-
-    if (vp == NULL || command == NULL)
-        return system(command);
-    STIOL_HELP(vp, process, &call.job);
-    return call.rc;
-}
-
-int stiol__pclose(FILE *stream)
-{
-    stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
-    system_job_t call = {.job = {.run = run_pclose}, .stream = stream};
-
-    if (vp == NULL)
-        return pclose(stream);
-    stiol_forget_fd(fileno(stream));
-    STIOL_HELP(vp, process, &call.job);
-    return call.rc;
 }
 
 pid_t stiol__vfork(void)

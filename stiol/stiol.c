@@ -115,6 +115,7 @@ static void forked(void)
     stiol__lot_forked();
     stiol__helpers_forked();
     stiol__locals_forked();
+    stiol__shell_forked();
 }
 
 /* Once per process. */
@@ -135,6 +136,7 @@ static int start_process(const stiol_config_t *config)
         stiol__tsd_start();
         prepared = true;
     }
+    stiol__in_child = config->in_child;
     return stiol__rebind(config->thread_objects);
 }
 

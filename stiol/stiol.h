@@ -43,6 +43,10 @@ typedef struct stiol_config {
     const char *const *thread_objects;
     /** Called, on the state thread, before another object than those makes a kernel thread. */
     void (*kernel_thread)(void);
+    /** Called in the child of posix_spawn(), system() and popen(), on whatever kernel thread, just
+     * before the program: puts back what is the VP's alone, such as limits. The child has the
+     * caller's memory: system calls only. NULL: these are the C library's. One for the process. */
+    void (*in_child)(void);
     /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds
      * only. */
     void (*lock_report)(const stiol_lock_report_t *report);

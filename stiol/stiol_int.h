@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -438,6 +439,11 @@ extern int stiol__fd_start(void);
 extern stiol__fd_class_t stiol__fd_class(int fd);
 extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
 extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
+
+/* --- spawn.c, shell.c --- */
+
+extern void (*stiol__in_child)(void);
+extern void stiol__shell_forked(void);
 
 /* --- helper.c: kernel threads for calls that wait inside libc --- */
 

@@ -75,3 +75,29 @@ def test_programs_get_the_limit_that_httpd_was_started_with(serve):
     program.chmod(0o755)
     server.start()
     assert server.get("/cgi/limit").text.split() == ["900", "3000"]
+
+
+LUA = """
+function handle(r)
+    local file = os.tmpname()
+    local pipe = io.popen("ulimit -Sn; ulimit -Hn")
+    os.execute("ulimit -Sn > " .. file .. "; ulimit -Hn >> " .. file)
+    local seen = io.open(file)
+    r.content_type = "text/plain"
+    r:puts(pipe:read("*a"), seen:read("*a"))
+    seen:close()
+    os.remove(file)
+    r:puts(tostring(pipe:close()))
+    return apache2.OK
+end
+"""
+
+
+def test_so_do_those_of_popen_and_system(serve):
+    """glibc starts these without fork(), so that no handler of pthread_atfork() is called."""
+    server = serve.make(processes=1, modules=("lua",), nofile=(900, 3000),
+                        directives="LuaMapHandler /limits @ROOT@/limits.lua")
+    (server.root / "limits.lua").write_text(LUA)
+    server.start()
+    for _ in range(3):
+        assert server.get("/limits").text.split() == ["900", "3000"] * 2 + ["true"]

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * system(), popen() and pclose(). glibc's start their programs without a way in (see spawn.c), and
+ * wait inside libc, which would take a helper each. So these are made of posix_spawn() and
+ * waitpid(), as glibc's are.
+ */
+#include <stdio_ext.h>
+
+#include "stiol_int.h"
+
+static int start_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attr)
+{
+    char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"--", (char *)(uintptr_t)command,
+                          NULL};
+
+    return stiol__posix_spawn(pid, "/bin/sh", actions, attr, argv, environ);
+}
+
+/* The status, or -1. A state thread parks; it is not to be interrupted, as the program is not. */
+static int wait_for_end(stiol__vp_t *vp, pid_t pid)
+{
+    bool interrupted = false;
+    int status = -1;
+    pid_t rc;
+
+    while ((rc = vp != NULL ? stiol__waitpid(pid, &status, 0) : waitpid(pid, &status, 0)) < 0 &&
+           (errno == EINTR || errno == ECONNABORTED))
+        interrupted = true;
+    if (interrupted && vp != NULL)
+        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+    return rc == pid ? status : -1;
+}
+
+/* --- system() --- */
+
+/* What the keyboard sends is for the program: the process does not hear it meanwhile. */
+static struct {
+    pthread_mutex_t lock;
+    int callers;
+    struct sigaction interrupt, quit; /* before the first of them came */
+} deaf = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void be_deaf(posix_spawnattr_t *attr)
+{
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t defaults;
+
+    pthread_mutex_lock(&deaf.lock);
+    if (deaf.callers++ == 0) {
+        (void)sigaction(SIGINT, &ignore, &deaf.interrupt);
+        (void)sigaction(SIGQUIT, &ignore, &deaf.quit);
+    }
+    sigemptyset(&defaults);
+    if (deaf.interrupt.sa_handler != SIG_IGN)
+        sigaddset(&defaults, SIGINT);
+    if (deaf.quit.sa_handler != SIG_IGN)
+        sigaddset(&defaults, SIGQUIT);
+    pthread_mutex_unlock(&deaf.lock);
+    (void)posix_spawnattr_setsigdefault(attr, &defaults);
+}
+
+static void hear_again(void)
+{
+    pthread_mutex_lock(&deaf.lock);
+    if (--deaf.callers == 0) {
+        (void)sigaction(SIGINT, &deaf.interrupt, NULL);
+        (void)sigaction(SIGQUIT, &deaf.quit, NULL);
+    }
+    pthread_mutex_unlock(&deaf.lock);
+}
+
+/* A state thread does not block SIGCHLD meanwhile: that would be for all of its VP. */
+int stiol__system(const char *command)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, system, 0);
+    posix_spawnattr_t attr;
+    sigset_t child, before;
+    int rc, status = 127 << 8;
+    pid_t pid;
+
+    if (command == NULL)
+        return system(NULL);
+    if (posix_spawnattr_init(&attr) != 0)
+        return -1;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    (void)pthread_sigmask(SIG_BLOCK, vp == NULL ? &child : NULL, &before);
+    be_deaf(&attr);
+    (void)posix_spawnattr_setsigmask(&attr, &before);
+    (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    rc = start_shell(&pid, command, NULL, &attr);
+    if (rc == 0)
+        status = wait_for_end(vp, pid);
+    hear_again();
+    if (vp == NULL)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)posix_spawnattr_destroy(&attr);
+    if (rc != 0)
+        errno = rc;
+    return status;
+}
+
+/* --- popen() and pclose() --- */
+
+typedef struct pipe_stream {
+    struct pipe_stream *next;
+    FILE *stream;
+    int fd; /* the stream's */
+    pid_t pid;
+} pipe_stream_t;
+
+static struct {
+    pthread_mutex_t lock;
+    pipe_stream_t *first;
+} streams = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* With the lock. */
+static pipe_stream_t **place_of(const FILE *stream)
+{
+    pipe_stream_t **place = &streams.first;
+
+    while (*place != NULL && (*place)->stream != stream)
+        place = &(*place)->next;
+    return place;
+}
+
+static pipe_stream_t *take(const FILE *stream)
+{
+    pipe_stream_t **place, *taken;
+
+    pthread_mutex_lock(&streams.lock);
+    place = place_of(stream);
+    taken = *place;
+    if (taken != NULL)
+        *place = taken->next;
+    pthread_mutex_unlock(&streams.lock);
+    return taken;
+}
+
+/* With the lock: starts it with `end` as its standard input or output, and without the ends of
+ * earlier pipes. 0, or an error. */
+static int start_with_pipe(pipe_stream_t *made, const char *command, int end, int as)
+{
+    posix_spawn_file_actions_t actions;
+    int rc = posix_spawn_file_actions_init(&actions);
+
+    if (rc != 0)
+        return rc;
+    rc = posix_spawn_file_actions_adddup2(&actions, end, as);
+    for (const pipe_stream_t *other = streams.first; rc == 0 && other != NULL; other = other->next)
+        if (other->fd != as)
+            rc = posix_spawn_file_actions_addclose(&actions, other->fd);
+    if (rc == 0)
+        rc = start_shell(&made->pid, command, &actions, NULL);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+static int start_and_list(pipe_stream_t *made, const char *command, int end, int as)
+{
+    int rc;
+
+    pthread_mutex_lock(&streams.lock);
+    rc = start_with_pipe(made, command, end, as);
+    if (rc == 0) {
+        made->next = streams.first;
+        streams.first = made;
+    }
+    pthread_mutex_unlock(&streams.lock);
+    return rc;
+}
+
+/* 'r' or 'w', 0: neither or both; "e": not for the programs that are started later. */
+static char direction_of(const char *mode, bool *close_on_exec)
+{
+    char direction = 0;
+
+    *close_on_exec = false;
+    for (; *mode != '\0'; mode++) {
+        if (*mode == 'e')
+            *close_on_exec = true;
+        else if ((*mode == 'r' || *mode == 'w') && direction == 0)
+            direction = *mode;
+        else
+            return 0;
+    }
+    return direction;
+}
+
+/* NULL with errno. */
+static pipe_stream_t *new_stream(int fd, const char *mode)
+{
+    pipe_stream_t *made = calloc(1, sizeof(*made));
+
+    if (made == NULL)
+        return NULL;
+    made->fd = fd;
+    made->stream = fdopen(fd, mode);
+    if (made->stream != NULL)
+        return made;
+    free(made);
+    return NULL;
+}
+
+FILE *stiol__popen(const char *command, const char *mode)
+{
+    bool close_on_exec;
+    char direction = direction_of(mode, &close_on_exec);
+    int own = direction == 'r' ? 0 : 1, ends[2], rc;
+    pipe_stream_t *made;
+
+    (void)STIOL_ENTER(process, popen, 0);
+    if (direction == 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (stiol__pipe2(ends, O_CLOEXEC) != 0)
+        return NULL;
+    made = new_stream(ends[own], own == 0 ? "r" : "w");
+    if (made == NULL) {
+        rc = errno;
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        errno = rc;
+        return NULL;
+    }
+    rc = start_and_list(made, command, ends[1 - own], 1 - own);
+    (void)close(ends[1 - own]);
+    if (rc != 0) {
+        (void)fclose(made->stream);
+        free(made);
+        errno = rc;
+        return NULL;
+    }
+    if (!close_on_exec)
+        (void)fcntl(made->fd, F_SETFD, 0);
+    return made->stream;
+}
+
+typedef struct close_job {
+    stiol__job_t job;
+    FILE *stream;
+    int (*how)(FILE *stream);
+    int rc;
+} close_job_t;
+
+static void run_close(stiol__job_t *job)
+{
+    close_job_t *call = (close_job_t *)job;
+
+    call->rc = call->how(call->stream);
+}
+
+/* On a helper: what is still to be written may find the pipe full. */
+static int close_elsewhere(stiol__vp_t *vp, FILE *stream, int (*how)(FILE *))
+{
+    close_job_t call = {.job = {.run = run_close}, .stream = stream, .how = how};
+
+    STIOL_HELP(vp, process, &call.job);
+    return call.rc;
+}
+
+static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
+{
+    pid_t pid = taken->pid;
+    FILE *stream = taken->stream;
+
+    free(taken);
+    if (vp != NULL)
+        stiol_forget_fd(fileno(stream));
+    if (vp != NULL && __fpending(stream) != 0)
+        (void)close_elsewhere(vp, stream, fclose);
+    else
+        (void)fclose(stream);
+    return wait_for_end(vp, pid);
+}
+
+int stiol__pclose(FILE *stream)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
+    pipe_stream_t *taken = take(stream);
+
+    if (taken != NULL)
+        return end_pipe(vp, taken);
+    if (vp == NULL)
+        return pclose(stream);
+    stiol_forget_fd(fileno(stream)); /* made before STIOL started */
+    return close_elsewhere(vp, stream, pclose);
+}
+
+int stiol__fclose(FILE *stream)
+{
+    stiol__vp_t *vp = STIOL_ENTER(process, fclose, 0);
+    pipe_stream_t *taken = take(stream);
+
+    return taken != NULL ? end_pipe(vp, taken) : fclose(stream);
+}
+
+/** In a child after fork: another thread may have held them. */
+void stiol__shell_forked(void)
+{
+    pthread_mutex_init(&streams.lock, NULL);
+    pthread_mutex_init(&deaf.lock, NULL);
+}
