@@ -23,7 +23,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
 {
     st_utime_t until = deadline;
     stiol__waiter_t waiter;
-    bool interrupted = false, timed_out = false;
+    bool interrupted = false, timed_out = false, signalled;
     int rc, error = errno;
 
     (void)caller;
@@ -43,12 +43,17 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
             break;
         }
         interrupted = true;
+        if (stiol__to_be_cancelled())
+            break;
     }
-    if (!stiol__lot_leave(&waiter))
+    signalled = !stiol__lot_leave(&waiter);
+    if (signalled)
         timed_out = false; /* the signal was first */
     rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
         stiol__took(vp, "mutex", mutex, caller);
+    if (!signalled)
+        stiol__cancellation();
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
     errno = error;

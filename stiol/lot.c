@@ -383,5 +383,7 @@ int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void
     stiol__lot_leave(&waiter);
     stiol__lot_notify(key, false); /* the next one is first now */
     errno = error != 0 ? error : before;
+    if (error == EINTR)
+        stiol__cancellation();
     return error == 0 ? 0 : -1;
 }

@@ -59,6 +59,8 @@ static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void
         (void)close(pidfd);
     }
     errno = rc < 0 ? error : before;
+    if (rc < 0 && error == EINTR)
+        stiol__cancellation();
     return rc;
 }
 

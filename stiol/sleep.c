@@ -22,6 +22,8 @@ static int doze(stiol__vp_t *vp, st_utime_t length)
     deadline = stiol__deadline(length);
     while ((rc = st_usleep(stiol__left(deadline))) == 0 && st_utime() < deadline)
         continue;
+    if (rc != 0)
+        stiol__cancellation();
     return rc;
 }
 

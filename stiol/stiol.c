@@ -67,18 +67,16 @@ static void thread_ended(void *data)
     stiol__host_free(self);
     joiner = self->joiner;
     keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */
-    if (!keep)
-        self->magic = 0;
     atomic_store_explicit(&self->ended, true, memory_order_release);
     if (joiner != NULL)
         st_thread_unpark(joiner);
     if (!keep)
-        free(self);
+        stiol__record_free(self);
 }
 
 static stiol__thread_t *make_self(stiol__vp_t *vp)
 {
-    stiol__thread_t *self = calloc(1, sizeof(*self));
+    stiol__thread_t *self = stiol__record_new();
 
     if (self == NULL)
         return NULL;
@@ -88,7 +86,7 @@ static stiol__thread_t *make_self(stiol__vp_t *vp)
     self->primordial = self->thread == vp->primordial;
     if (stiol__become(self) == 0)
         return self;
-    free(self);
+    stiol__record_free(self);
     return NULL;
 }
 
@@ -110,11 +108,13 @@ static void forked(void)
 {
     if (stiol__vp == NULL)
         return;
+    stiol__identity_forked(stiol__vp);
     stiol__vp = NULL; /* the child is no VP: every call is the real one */
     st_after_fork_child();
     stiol__lot_forked();
     stiol__helpers_forked();
     stiol__locals_forked();
+    stiol__kthreads_forked();
     stiol__shell_forked();
 }
 
@@ -158,6 +158,7 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
         vp->config.thread_objects = stiol__default_thread_objects;
     vp->vp = st_vp_self();
     vp->tid = gettid();
+    vp->id = pthread_self();
     vp->more_for = -1;
     vp->primordial = st_thread_self();
     vp->spared = ULLONG_MAX; /* never so far */
@@ -214,6 +215,7 @@ void stiol_stop(void)
     if (--vps == 0) {
         stiol__restore();
         stiol__helpers_stop();
+        stiol__records_stop();
     }
     stiol__pages_stop(vp);
     pthread_mutex_unlock(&starting);
@@ -230,7 +232,7 @@ void stiol_end_waits(void)
         return;
     vp->ending = true;
     for (const stiol__thread_t *thread = vp->threads; thread != NULL; thread = thread->next)
-        if (thread->thread != NULL) /* else it has not run yet */
+        if (thread->started)
             st_thread_interrupt(thread->thread);
 }
 

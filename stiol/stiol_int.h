@@ -31,6 +31,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -60,9 +61,14 @@
 
 /* glibc has two condition variables on x86-64: the one of 2.2.5 is another type. */
 #ifdef __x86_64__
-#define STIOL_COND_VERSION "GLIBC_2.3.2"
+#define STIOL_COND_VERSION     "GLIBC_2.3.2"
+/* Older ones of these take other arguments. */
+#define STIOL_AFFINITY_VERSION "GLIBC_2.3.4"
+#define STIOL_TIMER_VERSION    "GLIBC_2.3.3"
 #else
-#define STIOL_COND_VERSION NULL
+#define STIOL_COND_VERSION     NULL
+#define STIOL_AFFINITY_VERSION NULL
+#define STIOL_TIMER_VERSION    NULL
 #endif
 
 /* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
@@ -112,6 +118,7 @@ enum {
 
 extern stiol__call_t stiol__calls[STIOL_CALLS];
 extern __typeof__(pthread_create) stiol__elsewhere_pthread_create;
+extern __typeof__(thrd_create) stiol__elsewhere_thrd_create;
 
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) extern __typeof__(symbol) stiol__##symbol;
@@ -135,6 +142,7 @@ typedef struct stiol__held {
 
 #define STIOL_HELD_MAX     16
 #define STIOL_THREAD_MAGIC UINT64_C(0x5354494f4c746872)
+#define STIOL_THREAD_ENDED UINT64_C(0x5354494f4c656e64)
 
 /** What STIOL knows of a state thread; made at its first use, ends with it. */
 typedef struct stiol__thread {
@@ -143,17 +151,27 @@ typedef struct stiol__thread {
     stiol__tsd_t *tsd; /* thread-specific values, NULL: none yet */
     unsigned long parks;
     uint64_t magic; /* STIOL_THREAD_MAGIC: the record's address is its thread's pthread_t */
+    pid_t tid;      /* what gettid() says, 0: nobody has asked yet */
+    char name[16];  /* of pthread_setname_np(), "": the VP's */
     bool primordial, ending;
     struct stiol__host *host;           /* result of gethostbyname(), or NULL */
     struct stiol__farewell *farewells;  /* tls_exit.c: the last one first */
     struct stiol__texts *texts;         /* texts.c, NULL: none yet */
     uint64_t mask;                      /* signals that its maker had blocked; 0: the usual ones */
     const stiol_connection_t *accepted; /* what its accept() is to return, NULL: nothing */
+    /* cancel.c */
+    _Atomic bool cancelled;          /* somebody has asked for its end */
+    bool cancel_off, cancel_at_once; /* not now; without waiting for a wait */
+    void *cleanup;                   /* the innermost handler, a __pthread_unwind_buf_t */
+    struct stiol__unwinding *unwinding;
     /* made by pthread_create(): */
     bool ours, detached;
-    struct stiol__thread *next, **previous; /* the VP's threads that have not ended */
+    bool started; /* has run: `thread` is its own word, no longer its maker's */
+    struct stiol__thread *next, **previous; /* the VP's threads that have not ended; `next` else of
+                                               free records */
     _Atomic bool ended;
     void *(*start)(void *);
+    int (*start11)(void *); /* made by thrd_create(); else NULL */
     void *arg, *result;
     st_thread_t joiner;
 #ifdef STM_DEBUG
@@ -173,6 +191,7 @@ struct stiol__tls;
 typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
+    pthread_t id; /* of the kernel thread */
     st_thread_t primordial;
     bool ending;              /* stiol_end_waits() was called */
     stiol__thread_t *threads; /* made by pthread_create(), and not ended */
@@ -209,6 +228,49 @@ extern int stiol__become(stiol__thread_t *self);
 /** Takes a thread that pthread_create() made off the VP's list. */
 extern void stiol__unlist(stiol__thread_t *self);
 
+/* --- identity.c --- */
+
+/* Records, zeroed. Their memory is never anything else, so that the pthread_t of a thread that has
+ * ended is still known for what it was. */
+extern stiol__thread_t *stiol__record_new(void);
+extern void stiol__record_free(stiol__thread_t *self);
+extern void stiol__records_stop(void);
+/** The calling state thread's record; NULL: it is the kernel thread that is meant. Asked in signal
+ * handlers as well, unlike stiol__here(): whom a signal interrupts is who runs its handler. */
+extern stiol__thread_t *stiol__identified(void);
+extern void stiol__identity_forked(stiol__vp_t *vp);
+/** The kernel thread's id that a tid stands for: another one for a state thread's. */
+extern pid_t stiol__kernel_tid(pid_t tid);
+/** For syscall(): puts kernel threads' ids into the arguments of the system calls that take one;
+ * true: the call was SYS_gettid, and *result is its answer. */
+extern bool stiol__syscall_identity(long number, long *arguments, long *result);
+
+/** The record that a pthread_t means, NULL: a kernel thread's. A kernel thread's pthread_t is the
+ * address of more memory than a record takes. */
+static inline stiol__thread_t *stiol__record_of(pthread_t id)
+{
+    stiol__thread_t *thread = (stiol__thread_t *)id;
+
+    if (thread == NULL)
+        return NULL;
+    return thread->magic == STIOL_THREAD_MAGIC || thread->magic == STIOL_THREAD_ENDED ? thread
+                                                                                      : NULL;
+}
+
+/* --- kthread.c: kernel threads, and state threads that wait for their ends --- */
+
+/** pthread_create() of a kernel thread; start11 instead of start for thrd_create(). */
+extern int stiol__kthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *),
+                                 int (*start11)(void *), void *arg);
+/** pthread_join() of a kernel thread by a state thread; parks. */
+extern int stiol__kthread_join(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t deadline);
+extern void stiol__kthreads_forked(void);
+
+/* --- spawn.c, shell.c --- */
+
+extern void (*stiol__in_child)(void);
+extern void stiol__shell_forked(void);
+
 #ifdef STIOL_DEBUG
 extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
 #define STIOL_TRACE(vp, call, arg)                                                                 \
@@ -237,9 +299,16 @@ extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void
         vp_;                                                                                       \
     })
 
+/** Ends the calling state thread if somebody has asked for it (pthread_cancel()). To be called when
+ * a wait was interrupted, with nothing left that points to the caller's stack. */
+extern void stiol__cancellation(void);
+extern bool stiol__to_be_cancelled(void);
+
 /** A wait has failed with errno. -1; at the VP's end an interrupted caller is not to try again. */
 static inline int stiol__failed(const stiol__vp_t *vp)
 {
+    if (errno == EINTR)
+        stiol__cancellation();
     if (errno == EINTR && vp->ending)
         errno = ECONNABORTED;
     return -1;
@@ -439,11 +508,6 @@ extern int stiol__fd_start(void);
 extern stiol__fd_class_t stiol__fd_class(int fd);
 extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
 extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
-
-/* --- spawn.c, shell.c --- */
-
-extern void (*stiol__in_child)(void);
-extern void stiol__shell_forked(void);
 
 /* --- helper.c: kernel threads for calls that wait inside libc --- */
 

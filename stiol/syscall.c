@@ -33,12 +33,6 @@ static const sigset_t *set_of(const void *raw, long size, sigset_t *set)
 
 /* Each of these returns true if the call is one of its own; the result is in *rc. */
 
-static bool is_identity(long number, const long *args, long *rc)
-{
-    (void)number, (void)args, (void)rc;
-    return false;
-}
-
 static bool is_wait(long number, const long *args, long *rc)
 {
     sigset_t set;
@@ -207,7 +201,7 @@ long stiol__syscall(long number, ...)
     if (number == SYS_futex_waitv)
         return stiol__futex_waitv(args);
 #endif
-    if (is_identity(number, args, &rc) || is_wait(number, args, &rc) ||
+    if (stiol__syscall_identity(number, args, &rc) || is_wait(number, args, &rc) ||
         is_transfer(number, args, &rc) || is_of_sockets(number, args, &rc) ||
         is_lock_or_queue(number, args, &rc))
         return rc;

@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread_create() and its like as libapr calls them: the threads are state threads of the calling
- * VP. The address of a state thread's record is its pthread_t; libapr only passes it on, and
- * compares.
+ * Threads made, joined and ended. pthread_create() and thrd_create() as libapr calls them make
+ * state threads of the calling VP; those of other objects are kernel threads (kthread.c). Who a
+ * state thread is, is identity.c's.
  */
-#include <sys/syscall.h>
-
 #include "stiol_int.h"
-
-/* The state thread that a pthread_t means; NULL: a kernel thread (whose pthread_t is an address
- * too, of more memory than a record takes). */
-static stiol__thread_t *record_of(pthread_t id)
-{
-    stiol__thread_t *thread = (stiol__thread_t *)id;
-
-    return thread != NULL && thread->magic == STIOL_THREAD_MAGIC ? thread : NULL;
-}
 
 static void enlist(stiol__vp_t *vp, stiol__thread_t *self)
 {
@@ -39,8 +28,10 @@ static void *thread_main(void *data)
 
     self->thread = st_thread_self();
     stiol__settings_inherit(self->vp, self->mask);
+    self->started = true;
     if (stiol__become(self) == 0)
-        self->result = self->start(self->arg);
+        self->result = self->start11 != NULL ? (void *)(intptr_t)self->start11(self->arg)
+                                             : self->start(self->arg);
     return self->result;
 }
 
@@ -58,183 +49,257 @@ static int stack_size(const stiol__vp_t *vp, const pthread_attr_t *attr)
     return wanted != usual && wanted > size && wanted <= INT32_MAX ? (int)wanted : (int)size;
 }
 
-int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr,
-                          void *(*start)(void *), void *restrict arg)
+/* Called with what is to be started in the record, and nothing else. */
+static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *attr,
+                        stiol__thread_t *thread)
 {
-    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_create, start);
     int detached = PTHREAD_CREATE_JOINABLE;
-    stiol__thread_t *thread;
 
-    if (vp == NULL)
-        return pthread_create(id, attr, start, arg);
     if (attr != NULL)
         (void)pthread_attr_getdetachstate(attr, &detached);
-    thread = calloc(1, sizeof(*thread));
-    if (thread == NULL)
-        return EAGAIN;
     thread->magic = STIOL_THREAD_MAGIC;
     thread->vp = vp;
     thread->ours = true;
     thread->detached = detached == PTHREAD_CREATE_DETACHED;
-    thread->start = start;
-    thread->arg = arg;
     thread->mask = stiol__settings_mask(vp);
     *id = (pthread_t)thread;
-    if (st_thread_create(thread_main, thread, 0, stack_size(vp, attr)) != NULL) {
-        enlist(vp, thread);
-        return 0;
+    thread->thread = st_thread_create(thread_main, thread, 0, stack_size(vp, attr));
+    if (thread->thread == NULL) {
+        stiol__record_free(thread);
+        return EAGAIN;
     }
-    free(thread);
-    return EAGAIN;
+    enlist(vp, thread);
+    return 0;
 }
 
-/* Other objects get kernel threads (libcurl's resolver). What the VP alone has used without a lock
- * so far may need one from now on. */
+/* What the VP alone has used without a lock so far may need one from now on. */
+static void tell_of_kernel_thread(const stiol__vp_t *vp)
+{
+    if (vp != NULL && vp->config.kernel_thread != NULL && !STIOL_OFF(STIOL_NO_TELLING))
+        vp->config.kernel_thread();
+}
+
+int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr,
+                          void *(*start)(void *), void *restrict arg)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_create, start);
+    stiol__thread_t *thread;
+
+    if (vp == NULL)
+        return stiol__kthread_create(id, attr, start, NULL, arg);
+    thread = stiol__record_new();
+    if (thread == NULL)
+        return EAGAIN;
+    thread->start = start;
+    thread->arg = arg;
+    return start_thread(vp, id, attr, thread);
+}
+
+/* Other objects get kernel threads (libcurl's resolver). */
 int stiol__elsewhere_pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr,
                                     void *(*start)(void *), void *restrict arg)
 {
     stiol__vp_t *vp = STIOL_ENTER(thread, pthread_create, start);
 
-    if (vp != NULL && vp->config.kernel_thread != NULL && !STIOL_OFF(STIOL_NO_TELLING))
-        vp->config.kernel_thread();
-    return pthread_create(id, attr, start, arg);
+    tell_of_kernel_thread(vp);
+    return stiol__kthread_create(id, attr, start, NULL, arg);
 }
 
-/* --- joining a kernel thread: glibc waits for it, so a helper does --- */
-
-typedef struct join_job {
-    stiol__job_t job;
-    pthread_t id;
-    void **result;
-    int rc;
-} join_job_t;
-
-static void run_join(stiol__job_t *job)
-{
-    join_job_t *join = (join_job_t *)job;
-
-    join->rc = pthread_join(join->id, join->result);
-}
-
-static int join_kernel_thread(stiol__vp_t *vp, pthread_t id, void **result)
-{
-    join_job_t join = {.job = {.run = run_join}, .id = id, .result = result};
-
-    if (vp == NULL || pthread_equal(id, pthread_self()))
-        return pthread_join(id, result);
-    STIOL_HELP(vp, thread, &join.job);
-    return join.rc;
-}
+/* --- joining --- */
 
 /* A kernel thread, or another VP's state thread, waits for one of ours: nobody will wake it. */
-static void wait_from_afar(stiol__vp_t *vp, const stiol__thread_t *thread)
+static int wait_from_afar(stiol__vp_t *vp, const stiol__thread_t *thread, st_utime_t deadline)
 {
     while (!atomic_load_explicit(&thread->ended, memory_order_acquire)) {
+        if (stiol__left(deadline) == 0)
+            return ETIMEDOUT;
         if (vp != NULL)
             (void)st_usleep(1000);
         else
             (void)usleep(1000);
     }
+    return 0;
 }
 
-static void wait_for(stiol__vp_t *vp, stiol__thread_t *thread)
+static int wait_for(stiol__vp_t *vp, stiol__thread_t *thread, st_utime_t deadline)
 {
     st_thread_t self = st_thread_self();
     bool interrupted = false;
     int error = errno;
 
     if (thread->ended)
-        return;
+        return 0;
     STIOL_PARKS(vp, thread);
     thread->joiner = self;
-    while (!thread->ended)
-        if (st_thread_park(STIOL_NEVER) != 0)
+    while (!thread->ended && stiol__left(deadline) != 0 && !stiol__to_be_cancelled())
+        if (st_thread_park(stiol__left(deadline)) != 0 && errno == EINTR)
             interrupted = true;
+    thread->joiner = NULL;
+    if (!thread->ended)
+        stiol__cancellation(); /* the other one is not joined, then */
     if (interrupted)
         st_thread_interrupt(self); /* not for us: for its next wait */
     errno = error;
+    return thread->ended ? 0 : ETIMEDOUT;
 }
 
-int stiol__pthread_join(pthread_t id, void **result)
+static int join_state_thread(stiol__vp_t *vp, stiol__thread_t *thread, void **result,
+                             st_utime_t deadline)
 {
-    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_join, id);
-    stiol__thread_t *thread = record_of(id);
+    int rc;
 
-    if (thread == NULL)
-        return join_kernel_thread(vp, id, result);
+    if (thread->magic == STIOL_THREAD_ENDED)
+        return ESRCH;
     if (vp == thread->vp && thread->thread == st_thread_self())
         return EDEADLK;
     if (thread->detached || thread->joiner != NULL || !thread->ours)
         return EINVAL;
     if (vp == thread->vp)
-        wait_for(vp, thread);
+        rc = wait_for(vp, thread, deadline);
     else if (stiol__vp == NULL || vp != NULL)
-        wait_from_afar(vp, thread);
+        rc = wait_from_afar(vp, thread, deadline);
     else
         return EDEADLK; /* in a callback: it cannot end before we return */
+    if (rc != 0)
+        return rc;
     if (result != NULL)
         *result = thread->result;
-    thread->magic = 0;
-    free(thread);
+    stiol__record_free(thread);
     return 0;
+}
+
+int stiol__pthread_join(pthread_t id, void **result)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_join, id);
+    stiol__thread_t *thread = stiol__record_of(id);
+
+    if (thread != NULL)
+        return join_state_thread(vp, thread, result, STIOL_NEVER);
+    return vp != NULL ? stiol__kthread_join(vp, id, result, STIOL_NEVER) : pthread_join(id, result);
+}
+
+int stiol__pthread_tryjoin_np(pthread_t id, void **result)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_tryjoin_np, id);
+    stiol__thread_t *thread = stiol__record_of(id);
+
+    if (thread == NULL) {
+        if (vp != NULL)
+            stiol__yield(); /* who asks in a loop must not keep its VP */
+        return pthread_tryjoin_np(id, result);
+    }
+    if (thread->magic == STIOL_THREAD_MAGIC && !thread->ended) {
+        if (vp != NULL)
+            stiol__yield();
+        return EBUSY;
+    }
+    return join_state_thread(vp, thread, result, STIOL_NEVER);
+}
+
+int stiol__pthread_clockjoin_np(pthread_t id, void **result, clockid_t clock,
+                                const struct timespec *at)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_clockjoin_np, id);
+    stiol__thread_t *thread = stiol__record_of(id);
+    st_utime_t deadline = STIOL_NEVER;
+
+    if (thread == NULL && vp == NULL)
+        return pthread_clockjoin_np(id, result, clock, at);
+    if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+        return EINVAL;
+    if (at != NULL && (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L))
+        return EINVAL;
+    if (at != NULL)
+        deadline = stiol__until(clock, at);
+    return thread != NULL ? join_state_thread(vp, thread, result, deadline)
+                          : stiol__kthread_join(vp, id, result, deadline);
+}
+
+int stiol__pthread_timedjoin_np(pthread_t id, void **result, const struct timespec *at)
+{
+    return stiol__pthread_clockjoin_np(id, result, CLOCK_REALTIME, at);
 }
 
 int stiol__pthread_detach(pthread_t id)
 {
-    stiol__thread_t *thread = record_of(id);
+    stiol__thread_t *thread = stiol__record_of(id);
 
     (void)STIOL_ENTER(thread, pthread_detach, id);
     if (thread == NULL)
         return pthread_detach(id);
+    if (thread->magic == STIOL_THREAD_ENDED)
+        return ESRCH;
     if (thread->detached || !thread->ours)
         return EINVAL;
     thread->detached = true;
-    if (thread->ended) {
-        thread->magic = 0;
-        free(thread);
-    }
+    if (thread->ended)
+        stiol__record_free(thread);
     return 0;
 }
 
-void stiol__pthread_exit(void *result)
+/* --- C11's names for them: int is what a thread returns, and errors have numbers of their own ---
+ */
+
+static int error11(int error)
 {
-    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_exit, result);
-    stiol__thread_t *self;
+    switch (error) {
+    case 0:
+        return thrd_success;
+    case ENOMEM:
+        return thrd_nomem;
+    case ETIMEDOUT:
+        return thrd_timedout;
+    case EBUSY:
+        return thrd_busy;
+    default:
+        return thrd_error;
+    }
+}
+
+int stiol__thrd_create(thrd_t *id, thrd_start_t start, void *arg)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, thrd_create, start);
+    stiol__thread_t *thread;
 
     if (vp == NULL)
-        pthread_exit(result);
-    self = stiol__self(vp);
-    if (self != NULL)
-        self->result = result;
-    st_thread_exit(result);
-}
-
-/* The primordial thread is the kernel thread. */
-pthread_t stiol__pthread_self(void)
-{
-    stiol__vp_t *vp = STIOL_ENTER(thread, pthread_self, 0);
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
-
-    return self != NULL && !self->primordial ? (pthread_t)self : pthread_self();
-}
-
-int stiol__pthread_setname_np(pthread_t id, const char *name)
-{
-    (void)STIOL_ENTER(thread, pthread_setname_np, id);
-    return record_of(id) != NULL ? 0 : pthread_setname_np(id, name);
-}
-
-int stiol__pthread_kill(pthread_t id, int signal)
-{
-    const stiol__thread_t *thread = record_of(id);
-    int error = errno, rc = 0;
-
-    (void)STIOL_ENTER(thread, pthread_kill, id);
+        return error11(stiol__kthread_create(id, NULL, NULL, start, arg));
+    thread = stiol__record_new();
     if (thread == NULL)
-        return pthread_kill(id, signal);
-    if (syscall(SYS_tgkill, getpid(), thread->vp->tid, signal) != 0) {
-        rc = errno;
-        errno = error;
-    }
-    return rc;
+        return thrd_nomem;
+    thread->start11 = start;
+    thread->arg = arg;
+    return error11(start_thread(vp, id, NULL, thread));
+}
+
+int stiol__elsewhere_thrd_create(thrd_t *id, thrd_start_t start, void *arg)
+{
+    stiol__vp_t *vp = STIOL_ENTER(thread, thrd_create, start);
+
+    tell_of_kernel_thread(vp);
+    return error11(stiol__kthread_create(id, NULL, NULL, start, arg));
+}
+
+int stiol__thrd_join(thrd_t id, int *result)
+{
+    void *value = NULL;
+    int rc = stiol__pthread_join(id, &value);
+
+    if (rc == 0 && result != NULL)
+        *result = (int)(intptr_t)value;
+    return error11(rc);
+}
+
+int stiol__thrd_detach(thrd_t id)
+{
+    return error11(stiol__pthread_detach(id));
+}
+
+void stiol__thrd_exit(int result)
+{
+    stiol__pthread_exit((void *)(intptr_t)result);
+}
+
+thrd_t stiol__thrd_current(void)
+{
+    return stiol__pthread_self();
 }

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a state thread ends before its function returns: pthread_exit() and cancellation. As glibc
+ * does it, the stack is unwound, with destructors of C++ objects and cleanup handlers on the way. A
+ * request to cancel a thread ends the wait that it is in, which then ends the thread. Used through
+ * the replacements; files that wait call stiol__cancellation().
+ */
+#include <setjmp.h>
+#include <unwind.h>
+
+#include "stiol_int.h"
+
+/* The glibc way to unwind: a library that is loaded when it is needed. */
+typedef __typeof__(_Unwind_ForcedUnwind) forced_unwind_t;
+
+struct stiol__unwinding {
+    struct _Unwind_Exception exception;
+    forced_unwind_t *unwind;
+};
+
+/* --- cleanup handlers of C code: one list for each thread, innermost first --- */
+
+#define PREVIOUS(buffer) ((buffer)->__pad[0])
+#define TYPE(buffer)     ((buffer)->__pad[2])
+
+void stiol____pthread_register_cancel(__pthread_unwind_buf_t *buffer)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    (void)STIOL_ENTER(thread, __pthread_register_cancel, buffer);
+    if (self == NULL) {
+        __pthread_register_cancel(buffer);
+        return;
+    }
+    PREVIOUS(buffer) = self->cleanup;
+    self->cleanup = buffer;
+}
+
+void stiol____pthread_unregister_cancel(__pthread_unwind_buf_t *buffer)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    (void)STIOL_ENTER(thread, __pthread_unregister_cancel, buffer);
+    if (self == NULL)
+        __pthread_unregister_cancel(buffer);
+    else
+        self->cleanup = PREVIOUS(buffer);
+}
+
+void stiol____pthread_register_cancel_defer(__pthread_unwind_buf_t *buffer)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    if (self == NULL) {
+        __pthread_register_cancel_defer(buffer);
+        return;
+    }
+    stiol____pthread_register_cancel(buffer);
+    TYPE(buffer) = (void *)(uintptr_t)self->cancel_at_once;
+    self->cancel_at_once = false;
+}
+
+void stiol____pthread_unregister_cancel_restore(__pthread_unwind_buf_t *buffer)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    if (self == NULL) {
+        __pthread_unregister_cancel_restore(buffer);
+        return;
+    }
+    stiol____pthread_unregister_cancel(buffer);
+    (void)stiol__pthread_setcanceltype(
+        TYPE(buffer) != NULL ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, NULL);
+}
+
+/* --- unwinding --- */
+
+/* Goes on in the frame that has the innermost handler, as in glibc: it runs the handler, and then
+ * calls __pthread_unwind_next(). */
+static void __attribute__((noreturn)) run_handler(stiol__thread_t *self)
+{
+    void *buffer = self->cleanup; /* what was saved comes first in it */
+
+    self->cleanup = PREVIOUS((__pthread_unwind_buf_t *)buffer);
+    siglongjmp(buffer, 1);
+}
+
+/* Called for each frame, before it goes. A handler's buffer lies in the frame of who set it up: it
+ * is that one's turn when everything below it is gone. */
+static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+                                struct _Unwind_Exception *exception,
+                                struct _Unwind_Context *context, void *data)
+{
+    bool end = (actions & _UA_END_OF_STACK) != 0;
+    stiol__thread_t *self = data;
+
+    (void)version, (void)class, (void)exception;
+    if (self->cleanup != NULL && (end || (uintptr_t)self->cleanup < _Unwind_GetCFA(context)))
+        run_handler(self);
+    if (end)
+        st_thread_exit(self->result);
+    return _URC_NO_REASON;
+}
+
+static void not_thrown_again(_Unwind_Reason_Code reason, struct _Unwind_Exception *exception)
+{
+    static const char message[] = "STIOL: the end of a thread was caught and not thrown again\n";
+
+    (void)reason, (void)exception;
+    (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+    abort();
+}
+
+static struct stiol__unwinding *unwinding_of(stiol__thread_t *self)
+{
+    void *library, *function;
+
+    if (self->unwinding != NULL)
+        return self->unwinding;
+    library = dlopen("libgcc_s.so.1", RTLD_NOW);
+    function = library != NULL ? dlsym(library, "_Unwind_ForcedUnwind") : NULL;
+    if (function == NULL || posix_memalign((void **)&self->unwinding, _Alignof(max_align_t),
+                                           sizeof(*self->unwinding)) != 0)
+        return self->unwinding = NULL;
+    memset(self->unwinding, 0, sizeof(*self->unwinding));
+    self->unwinding->exception.exception_cleanup = not_thrown_again;
+    *(void **)&self->unwinding->unwind = function;
+    return self->unwinding;
+}
+
+/* Without the library, or the memory, there is nobody to tell that the frames go. */
+static void __attribute__((noreturn)) unwind(stiol__thread_t *self)
+{
+    struct stiol__unwinding *unwinding = unwinding_of(self);
+
+    if (unwinding != NULL)
+        (void)unwinding->unwind(&unwinding->exception, stop, self);
+    st_thread_exit(self->result);
+}
+
+void stiol____pthread_unwind_next(__pthread_unwind_buf_t *buffer)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    if (self == NULL)
+        __pthread_unwind_next(buffer);
+    unwind(self);
+}
+
+void stiol__pthread_exit(void *result)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    (void)STIOL_ENTER(thread, pthread_exit, result);
+    if (self == NULL && stiol__here() != NULL)
+        st_thread_exit(result); /* the primordial thread */
+    if (self == NULL || stiol__vp == NULL)
+        pthread_exit(result);
+    self->result = result;
+    self->cancel_off = true;
+    unwind(self);
+}
+
+/* --- cancellation --- */
+
+/* In the midst of ending it is not for a second time. */
+static bool is_due(const stiol__thread_t *self)
+{
+    return STIOL_UNLIKELY(atomic_load_explicit(&self->cancelled, memory_order_relaxed)) &&
+           !self->cancel_off && !self->ending;
+}
+
+bool stiol__to_be_cancelled(void)
+{
+    const stiol__thread_t *self = stiol__identified();
+
+    return self != NULL && is_due(self);
+}
+
+void stiol__cancellation(void)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    if (self != NULL && is_due(self))
+        stiol__pthread_exit(PTHREAD_CANCELED);
+}
+
+void stiol__pthread_testcancel(void)
+{
+    (void)STIOL_ENTER(thread, pthread_testcancel, 0);
+    if (stiol__identified() == NULL)
+        pthread_testcancel();
+    else
+        stiol__cancellation();
+}
+
+/* From another kernel thread: the VP is to interrupt the wait, if the thread is there still. */
+typedef struct request {
+    st_remote_t remote;
+    stiol__thread_t *thread;
+} request_t;
+
+static void interrupt_remotely(st_remote_t *remote)
+{
+    request_t *request = (request_t *)((char *)remote - offsetof(request_t, remote));
+    stiol__thread_t *thread = request->thread;
+
+    if (thread->magic == STIOL_THREAD_MAGIC && !thread->ending && thread->cancelled)
+        st_thread_interrupt(thread->thread);
+    free(request);
+}
+
+static void interrupt(stiol__thread_t *thread)
+{
+    request_t *request;
+
+    if (thread->vp == stiol__vp) {
+        if (!thread->cancel_off)
+            st_thread_interrupt(thread->thread);
+        return;
+    }
+    request = malloc(sizeof(*request));
+    if (request == NULL)
+        return; /* its next wait but this one */
+    *request = (request_t){.remote = {.fn = interrupt_remotely}, .thread = thread};
+    st_vp_post(thread->vp->vp, &request->remote);
+}
+
+int stiol__pthread_cancel(pthread_t id)
+{
+    stiol__thread_t *thread = stiol__record_of(id);
+
+    (void)STIOL_ENTER(thread, pthread_cancel, id);
+    if (thread == NULL)
+        return pthread_cancel(id);
+    if (thread->magic == STIOL_THREAD_ENDED)
+        return ESRCH;
+    if (thread->ending || thread->ended)
+        return 0;
+    atomic_store(&thread->cancelled, true);
+    if (thread != stiol__identified())
+        interrupt(thread);
+    else if (thread->cancel_at_once)
+        stiol__cancellation();
+    return 0;
+}
+
+int stiol__pthread_setcancelstate(int state, int *before)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    (void)STIOL_ENTER(thread, pthread_setcancelstate, state);
+    if (self == NULL)
+        return pthread_setcancelstate(state, before);
+    if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE)
+        return EINVAL;
+    if (before != NULL)
+        *before = self->cancel_off ? PTHREAD_CANCEL_DISABLE : PTHREAD_CANCEL_ENABLE;
+    self->cancel_off = state == PTHREAD_CANCEL_DISABLE;
+    if (!is_due(self))
+        return 0;
+    if (self->cancel_at_once)
+        stiol__cancellation();
+    st_thread_interrupt(self->thread); /* the next wait is the last */
+    return 0;
+}
+
+int stiol__pthread_setcanceltype(int type, int *before)
+{
+    stiol__thread_t *self = stiol__identified();
+
+    (void)STIOL_ENTER(thread, pthread_setcanceltype, type);
+    if (self == NULL)
+        return pthread_setcanceltype(type, before);
+    if (type != PTHREAD_CANCEL_DEFERRED && type != PTHREAD_CANCEL_ASYNCHRONOUS)
+        return EINVAL;
+    if (before != NULL)
+        *before = self->cancel_at_once ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED;
+    self->cancel_at_once = type == PTHREAD_CANCEL_ASYNCHRONOUS;
+    if (self->cancel_at_once)
+        stiol__cancellation();
+    return 0;
+}
