@@ -63,6 +63,16 @@ static void get_specific(void)
     call->pthread_getspecific(key);
 }
 
+static void get_self(void)
+{
+    (void)call->pthread_self();
+}
+
+static void get_number(void)
+{
+    (void)call->gettid();
+}
+
 static void read_nonblocking(void)
 {
     char c;
@@ -97,6 +107,8 @@ static const struct {
     {"getppid by syscall()", call_by_number, 500000},
     {"signal, nobody waits", signal_cond, 2000000},
     {"pthread_getspecific", get_specific, 2000000},
+    {"pthread_self", get_self, 2000000},
+    {"gettid", get_number, 2000000},
     {"read, nonblocking, EAGAIN", read_nonblocking, 300000},
     {"poll, timeout 0", poll_now, 200000},
     {"poll, ready, timeout 1 s", poll_ready, 200000},
