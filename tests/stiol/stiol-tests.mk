@@ -15,7 +15,7 @@ ifeq ($(origin CXX),default)
 CXX := $(CC:%gcc=%g++)
 endif
 ifdef UNIT_SHIM
-STIOL_SUBJECTS := $(filter-out apr aprmem aprtable cxx glib openssl,$(STIOL_SUBJECTS))
+STIOL_SUBJECTS := $(filter-out apr aprmem aprtable curl cxx glib openssl,$(STIOL_SUBJECTS))
 endif
 # Without a C++ compiler, nothing to test.
 ifeq ($(shell command -v $(CXX)),)
@@ -66,6 +66,13 @@ $(STIOL_TESTS)/libcxx.so: tests/stiol/objects/cxx.cc tests/stiol/objects/cxx.h $
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CFLAGS) -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
 	    -Wl,-soname,$(notdir $@) -o $@ $<
+$(STIOL_TESTS)/libcleanup.so: tests/stiol/objects/cleanup.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC)
+# C++'s threads.
+$(STIOL_TESTS)/libcxx_threads.so: tests/stiol/objects/cxx_threads.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -fPIC -pthread -shared \
+	    -Wl,-soname,$(notdir $@) -MMD -o $@ $<
 # Its reference to poll() is in its code.
 $(STIOL_TESTS)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -125,6 +132,13 @@ $(STIOL_TESTS)/test_glib.o: STIOL_TEST_CFLAGS += $(patsubst -I%,-isystem %,\
 $(STIOL_TESTS)/test_glib: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs glib-2.0 2>/dev/null)
 $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
+
+ifneq ($(if $(UNIT_SHIM),,$(shell command -v $(CXX))),)
+CXX_TESTS := $(STIOL_TESTS)/test_join $(STIOL_TESTS)/test_cancel
+$(CXX_TESTS:%=%.o): STIOL_TEST_CFLAGS += -DHAVE_CXX
+$(CXX_TESTS): $(STIOL_TESTS)/libcxx_threads.so
+endif
+$(STIOL_TESTS)/test_cancel: $(STIOL_TESTS)/libcleanup.so
 
 $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
