@@ -46,14 +46,14 @@ static bool is_held_here(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
            (is_robust(mutex) && (mutex->__data.__lock & FUTEX_TID_MASK) == vp->tid);
 }
 
-/* glibc's trylock leaves a robust mutex locked that it finds not recoverable; so it is locked with
- * a time that has passed. */
+/* glibc's trylock leaves a robust mutex locked that it finds not recoverable, unless it inherits
+ * priority; so it is locked with a time that has passed. */
 static int try_really(pthread_mutex_t *mutex)
 {
     static const struct timespec past = {-1, 0};
     int rc;
 
-    if (STIOL_LIKELY(!is_robust(mutex)))
+    if (STIOL_LIKELY(!is_robust(mutex)) || (mutex->__data.__kind & PRIO_INHERIT) != 0)
         return pthread_mutex_trylock(mutex);
     rc = pthread_mutex_timedlock(mutex, &past);
     return rc == ETIMEDOUT ? EBUSY : rc;

@@ -124,7 +124,7 @@ static void a_locked_stream_is_busy_for_all_others(void)
 
 /* --- robust mutexes --- */
 
-static pthread_mutex_t *new_robust(int type)
+static pthread_mutex_t *new_robust_of(int type, int protocol)
 {
     pthread_mutex_t *mutex =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -137,9 +137,15 @@ static pthread_mutex_t *new_robust(int type)
     CHECK(mutex != MAP_FAILED && pthread_mutexattr_init(&attr) == 0);
     pthread_mutexattr_settype(&attr, type);
     pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutexattr_setprotocol(&attr, protocol);
     pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
     CHECK(call->pthread_mutex_init(mutex, &attr) == 0);
     return mutex;
+}
+
+static pthread_mutex_t *new_robust(int type)
+{
+    return new_robust_of(type, PTHREAD_PRIO_NONE);
 }
 
 static void *end_with_it(void *arg)
@@ -168,9 +174,9 @@ static void *expect_to_wait(void *arg)
     return NULL;
 }
 
-static void who_waits_hears_that_its_owner_ended(int type)
+static void who_waits_hears_that_its_owner_ended(int type, int protocol)
 {
-    pthread_mutex_t *mutex = new_robust(type);
+    pthread_mutex_t *mutex = new_robust_of(type, protocol);
 
     forget_notes();
     spawn(end_with_it, mutex);
@@ -184,9 +190,12 @@ static void who_waits_hears_that_its_owner_ended(int type)
 
 static void the_end_of_a_state_thread_is_told(void)
 {
-    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_NORMAL);
-    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_RECURSIVE);
-    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_ERRORCHECK);
+    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_NONE);
+    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_RECURSIVE, PTHREAD_PRIO_NONE);
+    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_ERRORCHECK, PTHREAD_PRIO_NONE);
+    /* As APR makes its mutexes for several processes. */
+    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_NORMAL, PTHREAD_PRIO_INHERIT);
+    who_waits_hears_that_its_owner_ended(PTHREAD_MUTEX_RECURSIVE, PTHREAD_PRIO_INHERIT);
 }
 
 static void *expect_from_afar(void *arg)
@@ -196,9 +205,9 @@ static void *expect_from_afar(void *arg)
     return NULL;
 }
 
-static void kernel_threads_hear_of_it_too(void)
+static void kernel_threads_hear_of_it(int protocol)
 {
-    pthread_mutex_t *mutex = new_robust(PTHREAD_MUTEX_NORMAL);
+    pthread_mutex_t *mutex = new_robust_of(PTHREAD_MUTEX_NORMAL, protocol);
 
     spawn(end_with_it, mutex);
     reap();
@@ -207,6 +216,12 @@ static void kernel_threads_hear_of_it_too(void)
         CHECK(call->pthread_mutex_lock(mutex) == ENOTRECOVERABLE);
     CHECK(call->pthread_mutex_trylock(mutex) == ENOTRECOVERABLE);
     CHECK(call->pthread_mutex_unlock(mutex) == EPERM);
+}
+
+static void kernel_threads_hear_of_it_too(void)
+{
+    kernel_threads_hear_of_it(PTHREAD_PRIO_NONE);
+    kernel_threads_hear_of_it(PTHREAD_PRIO_INHERIT);
 }
 
 static void *end_with_it_again(void *arg)
