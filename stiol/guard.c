@@ -15,10 +15,11 @@
 #define WAITING UINT32_C(0x10000)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a guard's first byte is its lowest");
 
-/* The state thread that runs the initialiser wants its result. libstdc++ throws recursive_init_error
- * while the process has one kernel thread, which ends the process, as compilers take this call for
- * one that cannot throw; else it waits for ever. Here the process ends in both cases: the second
- * exception is another one because the type of the first is the library's own. */
+/* The state thread that runs the initialiser wants its result. libstdc++ throws
+ * recursive_init_error while the process has one kernel thread, which ends the process, as
+ * compilers take this call for one that cannot throw; else it waits for ever. Here the process ends
+ * in both cases: the second exception is another one because the type of the first is the library's
+ * own. */
 static void throw_recursive_init(int64_t *guard)
 {
     static const char message[] =
