@@ -304,6 +304,11 @@ long stiol__futex(const long *raw)
         return is_word(args.word2) ? do_requeue(&args) : failed(EINVAL);
     case FUTEX_WAKE_OP:
         return is_word(args.word2) ? do_wake_op(&args) : failed(EINVAL);
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+    case FUTEX_TRYLOCK_PI:
+    case FUTEX_UNLOCK_PI:
+        return stiol__futex_pi(raw);
     default:
         break;
     }

@@ -473,6 +473,7 @@ extern void stiol__stream_left(FILE *file);
 /** SYS_futex and SYS_futex_waitv with these arguments; -1 with errno. On any kernel thread. */
 extern long stiol__futex(const long *args);
 extern long stiol__futex_waitv(const long *args);
+extern long stiol__futex_pi(const long *args);
 /** FUTEX_WAIT without a time limit and FUTEX_WAKE, of a futex that other processes might share. */
 extern void stiol__futex_wait(uint32_t *word, uint32_t value);
 extern void stiol__futex_wake_all(uint32_t *word);

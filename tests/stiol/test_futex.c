@@ -485,6 +485,98 @@ static void an_interrupt_is_for_the_next_wait(void)
     CHECK(woken == 1);
 }
 
+/* --- with priority inheritance --- */
+
+/* As it is done: only who finds the word taken, or waited for, calls the kernel. */
+static void take_pi(uint32_t *at)
+{
+    uint32_t free = 0, self = (uint32_t)call->syscall(SYS_gettid);
+
+    if (!__atomic_compare_exchange_n(at, &free, self, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        CHECK(futex(at, FUTEX_LOCK_PI | PRIVATE, 0) == 0);
+    CHECK((value_of(at) & FUTEX_TID_MASK) == self);
+}
+
+static void give_pi(uint32_t *at)
+{
+    uint32_t self = (uint32_t)call->syscall(SYS_gettid);
+
+    if (!__atomic_compare_exchange_n(at, &self, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        CHECK(futex(at, FUTEX_UNLOCK_PI | PRIVATE, 0) == 0);
+}
+
+static void *work_pi(void *arg)
+{
+    const worker_t *worker = arg;
+
+    for (int i = 0; i < worker->rounds; i++) {
+        take_pi(&word);
+        CHECK(atomic_fetch_add(&inside, 1) == 0);
+        counter++;
+        if (!worker->kernel && i % 4 == 0)
+            st_thread_yield();
+        CHECK(atomic_fetch_sub(&inside, 1) == 1);
+        give_pi(&word);
+    }
+    return NULL;
+}
+
+static void priority_inheriting_futexes_keep_both_kinds_apart(void)
+{
+    worker_t here = {100, false}, afar = {1000, true};
+    pthread_t ids[2];
+
+    if (syscall(SYS_futex, &word2, FUTEX_TRYLOCK_PI | PRIVATE, 0, NULL, NULL, 0) != 0)
+        skip_test("no futexes that inherit priority here");
+    for (int i = 0; i < 2; i++)
+        ids[i] = kernel_thread(work_pi, &afar);
+    for (int i = 0; i < 6; i++)
+        spawn(work_pi, &here);
+    work_pi(&here); /* the primordial thread has the VP's own number */
+    reap();
+    for (int i = 0; i < 2; i++)
+        join_kernel_thread(ids[i]);
+    CHECK(counter == 7 * 100 + 2 * 1000 && (value_of(&word) & FUTEX_TID_MASK) == 0);
+    CHECK(stiol__lot_waiters() == 0);
+}
+
+static void *fail_to_take(void *arg)
+{
+    struct timespec at = from_now(CLOCK_REALTIME, 2);
+
+    (void)arg;
+    CHECK(futex(&word, FUTEX_TRYLOCK_PI | PRIVATE, 0) == -1 && errno == EAGAIN);
+    CHECK(call->syscall(SYS_futex, &word, FUTEX_LOCK_PI | PRIVATE, 0, &at) == -1);
+    CHECK(errno == ETIMEDOUT);
+    CHECK(futex(&word, FUTEX_UNLOCK_PI | PRIVATE, 0) == -1 && errno == EPERM);
+    woken++;
+    return NULL;
+}
+
+static void *take_and_share(void *arg)
+{
+    (void)arg;
+    CHECK(futex(&word, FUTEX_TRYLOCK_PI | PRIVATE, 0) == 0);
+    CHECK(futex(&word, FUTEX_LOCK_PI | PRIVATE, 0) == -1 && errno == EDEADLK);
+    spawn(fail_to_take, NULL);
+    note('t');
+    while (woken < 2)
+        st_thread_yield();
+    CHECK(futex(&word, FUTEX_UNLOCK_PI | PRIVATE, 0) == 0 && value_of(&word) == 0);
+    return NULL;
+}
+
+static void such_a_futex_is_its_owners(void)
+{
+    if (syscall(SYS_futex, &word2, FUTEX_TRYLOCK_PI | PRIVATE, 0, NULL, NULL, 0) != 0)
+        skip_test("no futexes that inherit priority here");
+    spawn(take_and_share, NULL);
+    while (noted()[0] == '\0')
+        st_thread_yield();
+    join_kernel_thread(kernel_thread(fail_to_take, NULL));
+    reap();
+}
+
 /* --- futex_waitv --- */
 
 #ifdef SYS_futex_waitv
@@ -575,6 +667,8 @@ int main(void)
         VP_TEST(kernel_threads_are_not_starved),
         VP_TEST(parked_threads_are_unparked),
         VP_TEST(an_interrupt_is_for_the_next_wait),
+        VP_TEST(priority_inheriting_futexes_keep_both_kinds_apart),
+        VP_TEST(such_a_futex_is_its_owners),
 #ifdef SYS_futex_waitv
         VP_TEST(one_of_several_futexes_is_enough),
 #endif
