@@ -16,7 +16,7 @@ typedef struct mail {
     bool in;
 } mail_t;
 
-/* A time that has passed: ETIMEDOUT if it would wait. Not in read-only memory: qemu writes to it. */
+/* With a time that has passed: ETIMEDOUT if it would wait. In memory that qemu can write to. */
 static ssize_t try_mail(const mail_t *mail)
 {
     struct timespec past = {0, 0};

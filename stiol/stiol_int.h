@@ -471,7 +471,7 @@ extern void stiol__stream_left(FILE *file);
 /* --- futex.c --- */
 
 /** SYS_futex and SYS_futex_waitv with these arguments; -1 with errno. On any kernel thread. */
-extern long stiol__futex(const long *args);
+extern long stiol__futex(const long *raw);
 extern long stiol__futex_waitv(const long *args);
 extern long stiol__futex_pi(const long *args);
 /** FUTEX_WAIT without a time limit and FUTEX_WAKE, of a futex that other processes might share. */
