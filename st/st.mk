@@ -44,6 +44,8 @@ test-smoke: $(BUILD)/st/smoke
 	$(BUILD)/st/smoke
 footprint: $(BUILD)/st/footprint
 	$(BUILD)/st/footprint
+	$(BUILD)/st/footprint 100000 8388608
+	$(BUILD)/st/footprint 5000 8388608
 test-aarch64:
 ifeq ($(ST_CAN_CROSS),yes)
 	@$(MAKE) --no-print-directory $(BUILD)/aarch64/smoke
