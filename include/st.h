@@ -134,6 +134,19 @@ extern int st_is_vp(void);
 extern void st_after_fork_child(void);
 
 /**
+ * Says what children of fork() get of the calling VP. By default they get copies of all stacks,
+ * which takes the longer the more state threads there are: 20 us each. If they are alone, they get
+ * the stack of the thread that called fork() and none of the others: right for children that will
+ * call exec() soon. They cannot go on as a VP, as after st_after_fork_child().
+ *
+ * @param on  nonzero: children are alone
+ * @return the previous setting, or -1 with EPERM on a kernel thread that is no VP
+ * @yields no
+ * @since 2.0
+ */
+extern int st_set_fork_alone(int on);
+
+/**
  * Says how many descriptors the process may open.
  *
  * @return the limit set by st_init(), -1 before it

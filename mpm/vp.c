@@ -162,6 +162,7 @@ static void start_scheduler(void)
                      "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
+    st_set_fork_alone(1); /* modules fork in order to exec() */
 #ifdef USE_ST_TIME
     st_timecache_set(1);
 #endif

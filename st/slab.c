@@ -342,3 +342,48 @@ void st__slab_give(struct st_vp *vp, struct st__stack *stack)
     if (--slab->busy == 0)
         st__slab_free(vp, slab);
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * fork(): page tables are copied, guards and all, and then each page that is written to
+ * ---------------------------------------------------------------------------------------------- */
+
+static void advise(struct st_vp *vp, int advice)
+{
+    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next)
+            (void)madvise(slab->memory, slab->count * stride(class), advice);
+}
+
+/* Whoever's stack this runs on: the scheduler calls out on the stack of a thread that waits. */
+static void advise_here(struct st_vp *vp, int advice)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next) {
+            size_t offset = here - (uintptr_t)slab->memory;
+
+            if (here < (uintptr_t)slab->memory || offset >= slab->count * stride(class))
+                continue;
+            offset = offset / stride(class) * stride(class) + class->guard;
+            (void)madvise(slab->memory + offset, class->size, advice);
+        }
+}
+
+/* What is refused for want of mappings is copied. */
+void st__stacks_hide(struct st_vp *vp)
+{
+    int error = errno;
+
+    advise(vp, MADV_DONTFORK);
+    advise_here(vp, MADV_DOFORK);
+    errno = error;
+}
+
+void st__stacks_show(struct st_vp *vp)
+{
+    int error = errno;
+
+    advise(vp, MADV_DOFORK);
+    errno = error;
+}

@@ -203,6 +203,7 @@ struct st__stack_pool {
     size_t page;       /* the system's, bytes */
     size_t slab_bytes; /* the most that a slab of several stacks may take */
     bool guard_install;
+    bool fork_alone; /* children of fork() do not get the other threads' stacks */
     bool census;
     bool randomize;
     uint64_t random; /* state of the generator of offsets */
@@ -402,6 +403,9 @@ extern void st__stack_free(struct st_vp *vp, struct st__stack *stack);
 extern char *st__stack_base(const struct st__stack *stack);
 extern size_t st__stack_size(const struct st__stack *stack);
 extern size_t st__stack_guard(const struct st__stack *stack);
+/* Around fork(): the child gets only the stack that this is called on, and back again. */
+extern void st__stacks_hide(struct st_vp *vp);
+extern void st__stacks_show(struct st_vp *vp);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
 extern size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
 

@@ -30,11 +30,39 @@ void st__fatal(const char *what)
  * threads.
  * ---------------------------------------------------------------------------------------------- */
 
+static void before_fork(void)
+{
+    if (st__vp != NULL && st__vp->stacks.fork_alone)
+        st__stacks_hide(st__vp);
+}
+
+static void forked_parent(void)
+{
+    if (st__vp != NULL && st__vp->stacks.fork_alone)
+        st__stacks_show(st__vp);
+}
+
 static void forked_child(void)
 {
-    if (st__vp != NULL)
+    if (st__vp == NULL)
+        return;
+    if (st__vp->stacks.fork_alone)
+        st_after_fork_child();
+    else
         st__process.orphan = st__vp;
     st__vp = NULL;
+}
+
+int st_set_fork_alone(int on)
+{
+    struct st_vp *vp = st__vp;
+    int previous;
+
+    if (vp == NULL)
+        return st__fail(EPERM);
+    previous = vp->stacks.fork_alone;
+    vp->stacks.fork_alone = on != 0;
+    return previous;
 }
 
 void st_after_fork_child(void)
@@ -75,7 +103,9 @@ static int register_atfork(void)
 
     pthread_mutex_lock(&st__process.lock);
     if (!st__process.atfork_registered) {
-        error = st__fault_hit(ST_FAULT_ATFORK) ? errno : pthread_atfork(NULL, NULL, forked_child);
+        error = st__fault_hit(ST_FAULT_ATFORK)
+                    ? errno
+                    : pthread_atfork(before_fork, forked_parent, forked_child);
         st__process.atfork_registered = error == 0;
     }
     pthread_mutex_unlock(&st__process.lock);

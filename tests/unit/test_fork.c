@@ -128,6 +128,72 @@ static void a_state_thread_forks(void)
     assert_ok(st_thread_join(st_thread_create(fork_here, NULL, 1, 0), NULL));
 }
 
+/* --- alone ------------------------------------------------------------------------------------ */
+
+static int on_anothers_stack;
+
+static void *lend(void *arg)
+{
+    volatile int mine = 7;
+
+    *(volatile int *volatile *)arg = &mine;
+    st_usleep(FOREVER);
+    on_anothers_stack = mine;
+    return NULL;
+}
+
+/* Is there a page? It is the kernel that looks. */
+static int is_there(const volatile void *place)
+{
+    int pipes[2], there;
+
+    assert_ok(pipe(pipes));
+    there = write(pipes[1], (const void *)(uintptr_t)place, 1) == 1;
+    close(pipes[0]);
+    close(pipes[1]);
+    return there;
+}
+
+static volatile int *volatile lent;
+
+static void *fork_alone(void *arg)
+{
+    int mine = 5;
+    pid_t pid = fork();
+
+    (void)arg;
+    if (pid == 0) {
+        assert_null(st_vp_self());
+        assert_null(st_thread_self());
+        assert_fails(st_usleep(0), EPERM);
+        _exit(mine == 5 && !is_there(lent) ? 9 : 1);
+    }
+    expect_exit(pid, 9);
+    assert_true(is_there(lent));
+    return NULL;
+}
+
+/* From a state thread and from the primordial one; and by default they are not. */
+static void children_may_be_alone(void)
+{
+    st_thread_t lender = st_thread_create(lend, (void *)(uintptr_t)&lent, 1, 0);
+    pid_t pid;
+
+    unit_settle();
+    assert_int_equal(st_set_fork_alone(1), 0);
+    for (int i = 0; i < 3; i++)
+        assert_ok(st_thread_join(st_thread_create(fork_alone, NULL, 1, 0), NULL));
+    fork_alone(NULL);
+    assert_int_equal(st_set_fork_alone(0), 1);
+    pid = fork();
+    if (pid == 0)
+        _exit(is_there(lent) ? 9 : 1);
+    expect_exit(pid, 9);
+    st_thread_interrupt(lender);
+    assert_ok(st_thread_join(lender, NULL));
+    assert_int_equal(on_anothers_stack, 7);
+}
+
 static void *sleep_and_tell(void *arg)
 {
     assert_ok(st_usleep(1000));
@@ -336,11 +402,17 @@ static void both_have_their_own_events(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(the_child_is_no_vp_at_first),     UNIT(the_child_goes_on_with_its_copies),
-        UNIT(each_first_call_will_do),         UNIT(a_state_thread_forks),
-        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(the_childs_watches_go_on),
-        UNIT(what_the_child_has_closed),       UNIT(children_of_children),
-        UNIT(after_fork_child_drops_the_vp),   UNIT(the_child_cannot_harm_the_parents_epoll),
+        UNIT(the_child_is_no_vp_at_first),
+        UNIT(the_child_goes_on_with_its_copies),
+        UNIT(each_first_call_will_do),
+        UNIT(a_state_thread_forks),
+        UNIT(children_may_be_alone),
+        UNIT_VIRTUAL(the_childs_timers_go_on),
+        UNIT(the_childs_watches_go_on),
+        UNIT(what_the_child_has_closed),
+        UNIT(children_of_children),
+        UNIT(after_fork_child_drops_the_vp),
+        UNIT(the_child_cannot_harm_the_parents_epoll),
         UNIT(both_have_their_own_events),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
