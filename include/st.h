@@ -1241,7 +1241,8 @@ extern int st_stack_census(int on);
  * the next one begins with the first. Stacks that are not under census are measured in pages: the
  * deepest page that the system has given to the stack counts as used (one that was swapped out is
  * not seen). A stack is measured too before its pages are given back. Takes one system call a
- * stack, less than a microsecond.
+ * stack, 1 to 2 us. Of a stack that was used deeper than 256 KB, the pages below that which its
+ * thread does not need go back to the system.
  *
  * @param count  stacks to look at; negative: all
  * @return the deepest use seen so far of any stack of this VP, bytes; 0 on a kernel thread that is
