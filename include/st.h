@@ -5,8 +5,8 @@
  * all.
  *
  * Rules that hold for every call:
- *  - Time is in microseconds (us). A timeout counts from st_utime_last_clock(), the time of the
- *    scheduler's last visit to epoll; ST_UTIME_NO_WAIT and ST_UTIME_NO_TIMEOUT are its two ends.
+ *  - Time is in microseconds (us). A timeout counts from the call: what the thread computed before
+ *    does not count against it. ST_UTIME_NO_WAIT and ST_UTIME_NO_TIMEOUT are its two ends.
  *  - An int or ssize_t call that fails returns -1, a pointer call NULL; errno then says why. errno
  *    is kept per state thread.
  *  - A virtual processor (VP) is a kernel thread on which st_init() was called. Unless said
@@ -354,9 +354,10 @@ extern int st_set_utime_function(st_utime_t (*func)(void));
 extern st_utime_t st_utime(void);
 
 /**
- * Reads the time that all timeouts count from, without a look at the clock.
+ * Gives a recent time without a look at the clock. It may be old: by as long as the running threads
+ * have not let the scheduler visit epoll.
  *
- * @return the time of the scheduler's last visit to epoll, us: the base of all timeouts
+ * @return the time of the scheduler's last visit to epoll, us
  * @yields no
  * @since 1.9
  */
@@ -1023,6 +1024,17 @@ extern int st_fd_rearm(int osfd);
  * @since 2.0
  */
 extern void st_fd_forget(int osfd);
+
+/**
+ * Says that a new descriptor has come under this number, which may have been another's that was
+ * closed without st_fd_forget(): what was known is dropped, and threads that still wait for the
+ * earlier one wake with EBADF. No syscall.
+ *
+ * @param osfd  the descriptor
+ * @yields no
+ * @since 2.0
+ */
+extern void st_fd_renew(int osfd);
 
 /* ------------------------------------------------------------------------------------------------
  * Watches: waiting without a state thread (an idle connection, a listener, a timer)

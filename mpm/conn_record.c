@@ -83,6 +83,8 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
     if (!conn)
         return NULL;
     conn->fd = fd;
+    /* The number may have been another descriptor's that was closed where libst does not see it. */
+    st_fd_renew(fd);
     stiol_note_nonblocking(fd);
     conn->listener = listener;
     conn->server = ap_server_conf;

@@ -171,7 +171,8 @@ static void linger(stm_conn_t *conn, bool gone, int seconds)
         stm_conn_free(conn);
         return;
     }
-    conn->linger_until = st_utime_last_clock() + (st_utime_t)seconds * 1000000;
+    /* The VP's clock may be as old as the handler was long. */
+    conn->linger_until = st_utime() + (st_utime_t)seconds * 1000000;
     if (worth_a_look(conn))
         ready = look_later(conn);
     else

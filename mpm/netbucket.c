@@ -235,6 +235,8 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
     source->client = conn;
     if (apr_os_sock_get(&source->fd, socket) != APR_SUCCESS)
         return AP_DECLINED;
+    if (!conn) /* which may have been made where libst does not see it */
+        st_fd_renew(source->fd);
     APR_BRIGADE_INSERT_TAIL(bb, network_bucket(source, c->bucket_alloc));
     return APR_SUCCESS;
 }

@@ -116,7 +116,7 @@ static void put_to_sleep(stm_conn_t *conn)
 static bool idle_enough(const stm_conn_t *conn)
 {
     return conn->state == STM_CONN_KEEPALIVE &&
-           st_utime_last_clock() - conn->idle_since >= (st_utime_t)IDLE << conn->naps;
+           st_utime_last_clock() >= conn->idle_since + ((st_utime_t)IDLE << conn->naps);
 }
 
 static void look_at(stm_conn_t *conn)

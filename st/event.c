@@ -13,11 +13,19 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &
                "epoll's bits are poll's");
 
 enum { SHORT_TURN = 20 }; /* us */
+/* Full batches of events in one turn at most. */
+enum { MOST_BATCHES = 64 };
+/* Turns with an event that belongs to nobody, after which the instance is replaced: one may be an
+ * event that was fetched with its descriptor's last. */
+enum { PATIENCE_WITH_GHOSTS = 3 };
 
 enum { KEPT_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLERR | POLLHUP };
 
 /* The eventfd's tag: no descriptor has this number. */
 #define EVENTFD_TAG UINT64_MAX
+
+/* In the tag of a level-triggered registration, beside the number, which has 31 bits. */
+#define EXCLUSIVE_TAG (UINT64_C(1) << 31)
 
 static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
 {
@@ -28,7 +36,8 @@ static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
  * The instance
  * ---------------------------------------------------------------------------------------------- */
 
-static int open_instance(struct st_vp *vp)
+/* With the eventfd in it. */
+static int open_epoll(struct st_vp *vp)
 {
     /* Edge-triggered: every write is a new event and nobody has to read. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENTFD_TAG};
@@ -36,21 +45,25 @@ static int open_instance(struct st_vp *vp)
 
     if ((vp->epfd = st__sys_epoll_create()) < 0)
         return -1;
-    if ((vp->eventfd = st__sys_eventfd()) < 0)
-        goto error_epfd;
-    if (st__sys_epoll_ctl(vp->epfd, EPOLL_CTL_ADD, vp->eventfd, &event) < 0)
-        goto error_eventfd;
-    return 0;
-
-error_eventfd:
-    error = errno;
-    close(vp->eventfd);
-    errno = error;
-error_epfd:
+    if (st__sys_epoll_ctl(vp->epfd, EPOLL_CTL_ADD, vp->eventfd, &event) == 0)
+        return 0;
     error = errno;
     close(vp->epfd);
+    return st__fail(error);
+}
+
+static int open_instance(struct st_vp *vp)
+{
+    int error;
+
+    if ((vp->eventfd = st__sys_eventfd()) >= 0) {
+        if (open_epoll(vp) == 0)
+            return 0;
+        error = errno;
+        close(vp->eventfd);
+        errno = error;
+    }
     vp->epfd = vp->eventfd = -1;
-    errno = error;
     return -1;
 }
 
@@ -139,6 +152,8 @@ static int control(struct st_vp *vp, int op, int osfd, const struct st__fd *fd, 
 {
     struct epoll_event event = {.events = events, .data.u64 = tag_of(osfd, fd)};
 
+    if ((events & EPOLLEXCLUSIVE) != 0)
+        event.data.u64 |= EXCLUSIVE_TAG;
     return st__sys_epoll_ctl(vp->epfd, op, osfd, &event);
 }
 
@@ -159,7 +174,7 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
             goto error;
         /* Closed untold and opened again; a duplicate may keep the old one's registration alive. */
         if (known)
-            fd->generation++;
+            st__fd_renewed(vp, fd);
         if (control(vp, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, osfd, fd, events) < 0)
             goto error;
     }
@@ -269,16 +284,28 @@ static void run_watches(struct st_vp *vp, struct st__fd *fd)
         fd->ready = 0; /* level-triggered: no bit outlives its turn */
 }
 
+/* An event of an earlier life of the number, whose open file lives on in a duplicate. If it is
+ * level-triggered it comes again and again. */
+static void ignore(struct st_vp *vp, const struct epoll_event *event, const struct st__fd *fd)
+{
+    uint32_t generation = (uint32_t)(event->data.u64 >> 32);
+
+    if ((event->data.u64 & EXCLUSIVE_TAG) != 0 && (fd == NULL || fd->generation != generation))
+        vp->ghost_seen = true;
+}
+
 static void dispatch(struct st_vp *vp, const struct epoll_event *event)
 {
-    int osfd = (int)(uint32_t)event->data.u64;
+    int osfd = (int)(event->data.u64 & (EXCLUSIVE_TAG - 1));
     struct st__fd *fd;
 
     if (event->data.u64 == EVENTFD_TAG)
         return;
     fd = st__fd_find(vp, osfd);
-    if (fd == NULL || tag_of(osfd, fd) != event->data.u64 || fd->flags == 0)
-        return; /* of an earlier life of this number */
+    if (fd == NULL || tag_of(osfd, fd) != (event->data.u64 & ~EXCLUSIVE_TAG) || fd->flags == 0) {
+        ignore(vp, event, fd);
+        return;
+    }
     fd->ready |= (uint16_t)(event->events & KEPT_BITS);
     if (fd->links == NULL)
         return;
@@ -377,6 +404,44 @@ static void set_budget(struct st_vp *vp, st_utime_t held, int events)
     vp->budget = vp->budget_given;
 }
 
+/* Dispatches what came. After a long turn there may be more than fit, and timers that are due: no
+ * wait is to time out whose event is there, so all of them come first. */
+static void dispatch_all(struct st_vp *vp, int count)
+{
+    for (int rounds = 0;; rounds++) {
+        for (int i = 0; i < count; i++)
+            dispatch(vp, &vp->events[i]);
+        if (ST__LIKELY(count < ST__EVENT_BATCH) || rounds == MOST_BATCHES ||
+            st__timer_delay(vp, vp->clock) != 0)
+            return;
+        count = wait_events(vp, 0);
+        if (count <= 0)
+            return;
+        vp->stats.events += (unsigned long long)count;
+    }
+}
+
+/* A new epoll instance, without what haunts the present one, for all that waits. The eventfd stays:
+ * other kernel threads may be about to write to it. */
+static void exorcise(struct st_vp *vp)
+{
+    int old = vp->epfd;
+
+    if (!vp->ghost_seen || ++vp->haunted < PATIENCE_WITH_GHOSTS) {
+        vp->haunted = vp->ghost_seen ? vp->haunted : 0;
+        vp->ghost_seen = false;
+        return;
+    }
+    vp->ghost_seen = false;
+    if (open_epoll(vp) < 0) { /* no descriptor is free: again at the next turn */
+        vp->epfd = old;
+        return;
+    }
+    close(old);
+    vp->haunted = 0;
+    for_each_fd(vp, revive_fd);
+}
+
 void st__event_turn(struct st_vp *vp)
 {
     bool idle = vp->runq_head == NULL, sleeps = false;
@@ -410,8 +475,9 @@ void st__event_turn(struct st_vp *vp)
     vp->in_callback = true;
     if (ST__UNLIKELY(vp->turn_cb != NULL))
         vp->turn_cb(held);
-    for (int i = 0; i < count; i++)
-        dispatch(vp, &vp->events[i]);
+    dispatch_all(vp, count);
+    if (ST__UNLIKELY(vp->ghost_seen || vp->haunted > 0))
+        exorcise(vp);
     st__remote_run(vp);
     st__timer_fire_due(vp);
     vp->in_callback = false;

@@ -135,6 +135,36 @@ void st__fd_reset(struct st_vp *vp, int osfd)
     fd->ready = 0;
 }
 
+/* Threads that wait for the number's earlier descriptor: nothing would wake them any more. Watches
+ * stay; their owners ask again. */
+static void wake_of_earlier(struct st_vp *vp, struct st__fd *fd)
+{
+    struct st_fd_link *link, *next;
+
+    for (link = fd->links; link != NULL; link = next) {
+        next = link->next;
+        if (link->kind < ST__LINK_WATCH)
+            forget_link(vp, link);
+    }
+}
+
+void st__fd_renewed(struct st_vp *vp, struct st__fd *fd)
+{
+    fd->generation++;
+    fd->flags = 0;
+    fd->ready = 0;
+    wake_of_earlier(vp, fd);
+}
+
+void st_fd_renew(int osfd)
+{
+    struct st_vp *vp = st__vp;
+    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+
+    if (ST__UNLIKELY(fd != NULL && (fd->flags != 0 || fd->links != NULL)))
+        st__fd_renewed(vp, fd);
+}
+
 bool st__fd_busy(struct st_vp *vp, int osfd)
 {
     struct st__fd *fd = st__fd_find(vp, osfd);

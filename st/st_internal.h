@@ -233,7 +233,7 @@ struct st_vp {
     st_exchange_cb_t exchange;
     struct st_thread *in_place; /* whose things they are that the callback has put in place */
 
-    st_utime_t clock;       /* when epoll_wait last returned */
+    st_utime_t clock;       /* when epoll_wait last returned: what is due is due by it */
     st_utime_t timer_floor; /* no deadline before it while timers fire, so that firing ends */
     struct st__heap heap;
 
@@ -243,6 +243,8 @@ struct st_vp {
     st_turn_cb_t turn_cb;
     st_sleep_cb_t sleep_cb;
     bool in_callback; /* the scheduler calls out: nothing may yield */
+    bool ghost_seen;  /* this turn: a level-triggered event that belongs to no descriptor of ours */
+    int haunted;      /* in so many turns in a row */
 
 #ifdef ST_SHUFFLE
     uint64_t shuffle, shuffle_seed; /* state of the generator, and what it was at first */
@@ -381,6 +383,9 @@ extern void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 
 /* A new descriptor came under this number: forget an earlier one that was not given back. */
 extern void st__fd_reset(struct st_vp *vp, int osfd);
+/* The entry's registration was of an earlier descriptor: threads that wait for that wake with
+ * EBADF. */
+extern void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
 /* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
 extern void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Nonzero if state threads wait on the descriptor. */

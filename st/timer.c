@@ -112,9 +112,11 @@ void st__timer_destroy(struct st_vp *vp)
  * Arming
  * ---------------------------------------------------------------------------------------------- */
 
+/* From this moment, not from the last visit to epoll: a thread may have computed for long since
+ * then, and that is not to count against its wait. */
 static st_utime_t deadline_of(const struct st_vp *vp, st_utime_t timeout)
 {
-    st_utime_t deadline = vp->clock + timeout;
+    st_utime_t deadline = (timeout != ST_UTIME_NO_WAIT ? st_utime() : vp->clock) + timeout;
 
     if (deadline < timeout) /* wrapped: as good as never */
         return ST_UTIME_NO_TIMEOUT;

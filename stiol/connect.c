@@ -3,12 +3,9 @@
  * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
  * socket is nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
  */
-#include "stiol_int.h"
+#include "transfer.h"
 
 #define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
-
-extern st_utime_t stiol__socket_timeout(int fd, int option) STIOL_HIDDEN;
-extern ssize_t stiol__passed(int fd, ssize_t n, int events) STIOL_HIDDEN;
 
 static int set_nonblocking(int fd, bool on)
 {
@@ -32,49 +29,68 @@ static int connect_now(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
     return rc;
 }
 
-/* The connection is under way: parks until it is made or refused. */
-static int await_result(int fd, st_utime_t deadline)
+/* The connection is under way: parks until it is made or refused. Then connect() says which, and
+ * only that makes the kernel hold the socket to be connected: the next one is to say EISCONN. */
+static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, socklen_t length,
+                        st_utime_t deadline)
 {
-    socklen_t length = sizeof(int);
-    int rc = stiol__wait_fd(fd, POLLOUT, stiol__left(deadline)), error = 0;
+    int rc;
 
-    if (rc < 0)
-        return -1;
-    if (rc == 0) {
-        errno = EINPROGRESS; /* as connect() says SO_SNDTIMEO */
-        return -1;
+    do {
+        rc = stiol__wait_fd(fd, POLLOUT, stiol__left(deadline));
+        if (rc < 0)
+            return stiol__failed(vp);
+        if (rc == 0) {
+            errno = EINPROGRESS; /* as connect() says SO_SNDTIMEO */
+            return -1;
+        }
+        rc = connect_now(fd, addr, length);
+    } while (rc != 0 && (errno == EALREADY || errno == EINPROGRESS));
+    return rc != 0 && errno == EISCONN ? 0 : rc;
+}
+
+/* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no
+ * longer is. */
+static int connect_at_intervals(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr,
+                                socklen_t length, st_utime_t deadline)
+{
+    stiol__backoff_t backoff = {0};
+    int rc;
+
+    while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN) {
+        st_utime_t interval = stiol__interval(&backoff, FULL_INTERVAL);
+        st_utime_t left = stiol__left(deadline);
+
+        if (left == 0) {
+            errno = EAGAIN;
+            break;
+        }
+        if (interval == 0)
+            st_thread_yield();
+        else if (st_usleep(interval < left ? interval : left) != 0)
+            return stiol__failed(vp);
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-        return -1;
-    errno = error;
-    return error == 0 ? 0 : -1;
+    return rc;
 }
 
 int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
 {
     stiol__vp_t *vp = STIOL_ENTER(io, connect, fd);
-    stiol__backoff_t backoff = {0};
     st_utime_t deadline;
-    int rc;
+    int rc, error = errno;
 
-    if (vp == NULL || stiol__fd_class(fd) != STIOL_FD_SOCKET)
+    if (vp == NULL || (stiol__fd_class(fd) != STIOL_FD_SOCKET &&
+                       !(stiol__fd_kind(fd) == STIOL_FD_ASYNC_SOCKET && stiol__blocks_now(fd))))
         return connect(fd, addr, length);
     deadline = stiol__deadline(stiol__socket_timeout(fd, SO_SNDTIMEO));
     STIOL_PARKS(vp, io);
-    /* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no
-     * longer is. */
-    while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN &&
-           stiol__left(deadline) > 0) {
-        st_utime_t interval = stiol__interval(&backoff, FULL_INTERVAL);
-
-        if (interval == 0)
-            st_thread_yield();
-        else if (st_usleep(interval) != 0)
-            return -1;
-    }
-    if (rc != 0 && errno == EINPROGRESS)
-        return await_result(fd, deadline);
-    stiol__yield();
+    rc = connect_at_intervals(vp, fd, addr, length, deadline);
+    if (rc != 0 && (errno == EINPROGRESS || errno == EALREADY))
+        rc = await_result(vp, fd, addr, length, deadline);
+    else
+        stiol__yield();
+    if (rc == 0)
+        errno = error;
     return rc;
 }
 
@@ -93,7 +109,7 @@ static ssize_t send_now(int out, int in, off64_t *offset, size_t count)
 
 static ssize_t send_all(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
 {
-    st_utime_t limit = stiol__socket_timeout(out, SO_SNDTIMEO);
+    st_utime_t deadline = stiol__deadline(stiol__socket_timeout(out, SO_SNDTIMEO));
     size_t done = 0;
     ssize_t n = 0;
 
@@ -108,10 +124,12 @@ static ssize_t send_all(stiol__vp_t *vp, int out, int in, off64_t *offset, size_
         if (errno != EAGAIN)
             break;
         STIOL_PARKS(vp, io);
-        n = stiol__wait_fd(out, POLLOUT, limit);
+        n = stiol__wait_fd(out, POLLOUT, stiol__left(deadline));
         if (n == 0) {
             errno = EAGAIN;
             n = -1;
+        } else if (n < 0) {
+            n = stiol__failed(vp);
         }
         if (n < 0)
             break;

@@ -2,79 +2,104 @@
 /*
  * What is known of each descriptor: whether a call on it can wait at all. One byte each, for the
  * whole process, made out at the first call and forgotten when the descriptor is closed, made anew
- * or changed. Used by io.c.
+ * or changed. Used by io.c, message.c and all that waits for a descriptor; makers of files and the
+ * like are in made.c.
  */
 #include <stdarg.h>
 #include <sys/stat.h>
 
 #include "stiol_int.h"
 
-#define FDS_MAX (1 << 20) /* descriptors beyond it are made out at each call */
-
-static unsigned char *classes; /* FDS_MAX bytes of address space; only touched pages are memory */
+unsigned char *stiol__fd_bytes;
 
 int stiol__fd_start(void)
 {
-    void *memory = mmap(NULL, FDS_MAX, PROT_READ | PROT_WRITE,
+    void *memory = mmap(NULL, STIOL_FDS_MAX, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (memory == MAP_FAILED)
         return -1;
-    classes = memory;
+    stiol__fd_bytes = memory;
     return 0;
 }
 
 void stiol__fd_set_class(int fd, stiol__fd_class_t class)
 {
-    if (classes != NULL && fd >= 0 && fd < FDS_MAX)
-        __atomic_store_n(&classes[fd], (unsigned char)class, __ATOMIC_RELAXED);
+    unsigned char *byte = stiol__fd_byte(fd);
+
+    if (byte != NULL && *byte != (unsigned char)class)
+        __atomic_store_n(byte, (unsigned char)class, __ATOMIC_RELAXED);
 }
 
-static stiol__fd_class_t make_out(int fd)
+static unsigned byte_at(int fd)
 {
-    stiol__fd_class_t class = STIOL_FD_STREAM;
-    int error = errno, flags;
-    struct stat st;
+    const unsigned char *byte = stiol__fd_byte(fd);
 
-    if (fstat(fd, &st) != 0)
-        class = STIOL_FD_UNKNOWN;
-    else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-        class = STIOL_FD_PASS;
-    else if ((flags = fcntl(fd, F_GETFL)) < 0 || (flags & O_NONBLOCK) != 0)
-        class = STIOL_FD_PASS;
-    else if (S_ISSOCK(st.st_mode))
-        class = STIOL_FD_SOCKET;
-    errno = error;
-    return class;
+    return byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : STIOL_FD_UNKNOWN;
 }
 
 static stiol__fd_class_t noted(int fd)
 {
-    return classes != NULL && fd >= 0 && fd < FDS_MAX
-               ? __atomic_load_n(&classes[fd], __ATOMIC_RELAXED)
-               : STIOL_FD_UNKNOWN;
+    return (stiol__fd_class_t)(byte_at(fd) & ~(unsigned)STIOL_LOW_MARK);
 }
 
-stiol__fd_class_t stiol__fd_class(int fd)
+bool stiol__fd_is_noted(int fd)
 {
-    stiol__fd_class_t class = noted(fd);
+    return byte_at(fd) != STIOL_FD_UNKNOWN;
+}
 
-    if (class == STIOL_FD_NONBLOCKING)
-        return STIOL_FD_PASS;
-    if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN)) {
-        class = make_out(fd);
-        stiol__fd_set_class(fd, class);
+/* The same descriptor, looked at or changed: its mark stays. */
+static void note_class(int fd, stiol__fd_class_t class)
+{
+    unsigned mark = byte_at(fd) & STIOL_LOW_MARK;
+
+    stiol__fd_set_class(fd, (stiol__fd_class_t)(class | mark));
+}
+
+bool stiol__fd_has_low_mark(int fd)
+{
+    return (byte_at(fd) & STIOL_LOW_MARK) != 0;
+}
+
+static stiol__fd_class_t make_out(int fd)
+{
+    int error = errno, flags = -1;
+    bool blocks, socket;
+    struct stat st;
+
+    if (fstat(fd, &st) != 0 || (flags = fcntl(fd, F_GETFL)) < 0) {
+        errno = error;
+        return STIOL_FD_UNKNOWN;
     }
+    errno = error;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+        return STIOL_FD_PASS;
+    blocks = (flags & O_NONBLOCK) == 0;
+    socket = S_ISSOCK(st.st_mode);
+    if (blocks)
+        return socket ? STIOL_FD_SOCKET : STIOL_FD_STREAM;
+    return socket ? STIOL_FD_ASYNC_SOCKET : STIOL_FD_ASYNC_STREAM;
+}
+
+stiol__fd_class_t stiol__fd_look(int fd)
+{
+    stiol__fd_class_t class = make_out(fd);
+
+    note_class(fd, class);
     return class != STIOL_FD_UNKNOWN ? class : STIOL_FD_PASS; /* not open: the real call says so */
 }
 
-/* A descriptor came into being under this number: what was known is of another one. */
-static int made(int fd, stiol__fd_class_t class)
+int stiol__fd_made(int fd, stiol__fd_class_t class)
 {
-    if (fd >= 0)
-        stiol__fd_set_class(fd, class);
+    if (fd < 0 || STIOL_OFF(STIOL_NO_FORGET))
+        return fd;
+    stiol__fd_set_class(fd, class);
+    if (stiol__mine() != NULL)
+        st_fd_renew(fd);
     return fd;
 }
+
+#define made stiol__fd_made
 
 static int made_two(int rc, const int fds[2], stiol__fd_class_t class)
 {
@@ -85,15 +110,30 @@ static int made_two(int rc, const int fds[2], stiol__fd_class_t class)
     return rc;
 }
 
-/* It is about to be closed. On any kernel thread, and in callbacks too. */
-static void forget(int fd)
+void stiol__fd_received(struct msghdr *message)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        int fd;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; CMSG_LEN(at + sizeof(fd)) <= c->cmsg_len; at += sizeof(fd)) {
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+            (void)made(fd, STIOL_FD_UNKNOWN);
+        }
+    }
+}
+
+/* On any kernel thread, in callbacks and in signal handlers too. What libst knows is its VP's: on
+ * other kernel threads it stays, and goes when the number comes again. */
+void stiol__fd_closing(int fd)
 {
     int error = errno;
 
     if (STIOL_OFF(STIOL_NO_FORGET))
         return;
     stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
-    if (stiol__vp != NULL && fd >= 0)
+    if (stiol__mine() != NULL && fd >= 0)
         st_fd_forget(fd);
     errno = error;
 }
@@ -102,13 +142,18 @@ static void forget(int fd)
 
 int stiol__close(int fd)
 {
+    int rc;
+
     (void)STIOL_ENTER(fd, close, fd);
     if (fd == -1) { /* the MPM has taken the socket out of what APR cleans up */
         errno = EBADF;
         return -1;
     }
-    forget(fd);
-    return close(fd);
+    stiol__fd_closing(fd);
+    rc = close(fd);
+    if (stiol__mine() == NULL && !STIOL_OFF(STIOL_NO_FORGET))
+        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN); /* a VP may have looked at it meanwhile */
+    return rc;
 }
 
 int stiol__dup(int fd)
@@ -120,22 +165,24 @@ int stiol__dup(int fd)
 int stiol__dup2(int from, int to)
 {
     (void)STIOL_ENTER(fd, dup2, to);
-    if (from != to)
-        forget(to);
-    return dup2(from, to);
+    if (from == to)
+        return dup2(from, to);
+    stiol__fd_closing(to);
+    return made(dup2(from, to), STIOL_FD_UNKNOWN);
 }
 
 int stiol__dup3(int from, int to, int flags)
 {
     (void)STIOL_ENTER(fd, dup3, to);
-    if (from != to)
-        forget(to);
-    return dup3(from, to, flags);
+    if (from == to)
+        return dup3(from, to, flags);
+    stiol__fd_closing(to);
+    return made(dup3(from, to, flags), STIOL_FD_UNKNOWN);
 }
 
 static stiol__fd_class_t socket_class(int type)
 {
-    return (type & SOCK_NONBLOCK) != 0 ? STIOL_FD_PASS : STIOL_FD_SOCKET;
+    return (type & SOCK_NONBLOCK) != 0 ? STIOL_FD_ASYNC_SOCKET : STIOL_FD_SOCKET;
 }
 
 int stiol__socket(int domain, int type, int protocol)
@@ -150,6 +197,16 @@ int stiol__socketpair(int domain, int type, int protocol, int fds[2])
     return made_two(socketpair(domain, type, protocol, fds), fds, socket_class(type));
 }
 
+int stiol__setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+    unsigned char *byte = stiol__fd_byte(fd);
+
+    (void)STIOL_ENTER(fd, setsockopt, fd);
+    if (STIOL_UNLIKELY(level == SOL_SOCKET && option == SO_RCVLOWAT && byte != NULL))
+        (void)__atomic_fetch_or(byte, STIOL_LOW_MARK, __ATOMIC_RELAXED);
+    return setsockopt(fd, level, option, value, length);
+}
+
 int stiol__pipe(int fds[2])
 {
     (void)STIOL_ENTER(fd, pipe, 0);
@@ -160,66 +217,29 @@ int stiol__pipe2(int fds[2], int flags)
 {
     (void)STIOL_ENTER(fd, pipe2, flags);
     return made_two(pipe2(fds, flags), fds,
-                    (flags & O_NONBLOCK) != 0 ? STIOL_FD_PASS : STIOL_FD_STREAM);
-}
-
-/* The mode is there only if a file may be made. */
-static mode_t mode_in(va_list args, int flags)
-{
-    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
-}
-
-int stiol__open(const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, open, flags);
-    return made(open(path, flags, mode), STIOL_FD_UNKNOWN);
-}
-
-int stiol__open64(const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, open64, flags);
-    return made(open64(path, flags, mode), STIOL_FD_UNKNOWN);
-}
-
-int stiol__openat(int dir, const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, openat, flags);
-    return made(openat(dir, path, flags, mode), STIOL_FD_UNKNOWN);
-}
-
-int stiol__openat64(int dir, const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, openat64, flags);
-    return made(openat64(dir, path, flags, mode), STIOL_FD_UNKNOWN);
+                    (flags & O_NONBLOCK) != 0 ? STIOL_FD_ASYNC_STREAM : STIOL_FD_STREAM);
 }
 
 /* APR makes each client's socket nonblocking, which the MPM did when it accepted it. */
 #define FLAGS    (O_RDWR | O_NONBLOCK)
 #define SETTABLE (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK)
+
+/* What it is now. Others than what is known for a socket or a stream are looked at afresh. */
+static stiol__fd_class_t with_flags(stiol__fd_class_t before, int flags)
+{
+    bool blocks = (flags & O_NONBLOCK) == 0;
+
+    switch (before) {
+    case STIOL_FD_SOCKET:
+    case STIOL_FD_ASYNC_SOCKET:
+        return blocks ? STIOL_FD_SOCKET : STIOL_FD_ASYNC_SOCKET;
+    case STIOL_FD_STREAM:
+    case STIOL_FD_ASYNC_STREAM:
+        return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
+    default:
+        return STIOL_FD_UNKNOWN;
+    }
+}
 
 /* Linux takes the third argument of both as one word, whatever its type. */
 static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
@@ -233,8 +253,7 @@ static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
         if (noted(fd) == STIOL_FD_NONBLOCKING && ((uintptr_t)arg & SETTABLE) == O_NONBLOCK)
             return 0;
         rc = fcntl(fd, command, arg);
-        stiol__fd_set_class(fd, rc == 0 && ((uintptr_t)arg & O_NONBLOCK) != 0 ? STIOL_FD_PASS
-                                                                              : STIOL_FD_UNKNOWN);
+        note_class(fd, rc == 0 ? with_flags(noted(fd), (int)(uintptr_t)arg) : STIOL_FD_UNKNOWN);
         return rc;
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
@@ -281,6 +300,6 @@ int stiol__ioctl(int fd, unsigned long request, ...)
     va_end(args);
     (void)STIOL_ENTER(fd, ioctl, fd);
     if (request == FIONBIO)
-        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+        note_class(fd, STIOL_FD_UNKNOWN);
     return ioctl(fd, request, arg);
 }

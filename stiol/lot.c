@@ -243,6 +243,8 @@ void stiol__lot_wake(uintptr_t key, bool all)
     bucket_t *bucket = bucket_of(key);
     stiol__waiter_t *waiter;
 
+    if (STIOL_UNLIKELY(stiol__wake_later(key)))
+        return;
     acquire(bucket);
     for (waiter = first_of(bucket, key); waiter != NULL; waiter = waiter->next) {
         if (waiter->key != key)
@@ -252,6 +254,17 @@ void stiol__lot_wake(uintptr_t key, bool all)
             break;
     }
     release(bucket);
+}
+
+/** Wakes all that wait for anything; they look whether it is there. */
+void stiol__lot_wake_everyone(void)
+{
+    for (unsigned i = 0; i < STIOL_BUCKETS; i++) {
+        acquire(&buckets[i]);
+        for (stiol__waiter_t *waiter = buckets[i].first; waiter != NULL; waiter = waiter->next)
+            rouse(waiter);
+        release(&buckets[i]);
+    }
 }
 
 /** Takes the first out of the line and wakes it. Whether there was one. */

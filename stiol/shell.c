@@ -294,7 +294,10 @@ int stiol__fclose(FILE *stream)
     stiol__vp_t *vp = STIOL_ENTER(process, fclose, 0);
     pipe_stream_t *taken = take(stream);
 
-    return taken != NULL ? end_pipe(vp, taken) : fclose(stream);
+    if (taken != NULL)
+        return end_pipe(vp, taken);
+    stiol__stream_closing(stream);
+    return fclose(stream);
 }
 
 /** In a child after fork: another thread may have held them. */

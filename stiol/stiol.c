@@ -97,6 +97,13 @@ stiol__thread_t *stiol__self(stiol__vp_t *vp)
     return STIOL_LIKELY(self != NULL) ? self : make_self(vp);
 }
 
+stiol__thread_t *stiol__interrupted_self(void)
+{
+    if (STIOL_LIKELY(stiol__interruption.vp == NULL) || stiol__mine() != NULL || st_in_callback())
+        return NULL;
+    return st_thread_getspecific(key);
+}
+
 int stiol__become(stiol__thread_t *self)
 {
     return st_thread_setspecific(key, self);
@@ -106,9 +113,10 @@ int stiol__become(stiol__thread_t *self)
 
 static void forked(void)
 {
-    if (stiol__vp == NULL)
+    if (stiol__interrupted() == NULL)
         return;
     stiol__identity_forked(stiol__vp);
+    stiol__handlers_forked();
     stiol__vp = NULL; /* the child is no VP: every call is the real one */
     st_after_fork_child();
     stiol__lot_forked();
@@ -170,8 +178,8 @@ int stiol_start(const stiol_config_t *config)
     stiol__vp_t *vp;
     int rc = 0;
 
-    if (st_vp_self() == NULL || stiol__vp != NULL) {
-        stiol__fail(stiol__vp != NULL ? "started already" : "st_init() was not called");
+    if (st_vp_self() == NULL || stiol__mine() != NULL) {
+        stiol__fail(stiol__mine() != NULL ? "started already" : "st_init() was not called");
         return -1;
     }
     vp = new_vp(config);
@@ -192,6 +200,7 @@ int stiol_start(const stiol_config_t *config)
         vps++;
         stiol__vp = vp;
         stiol__pages_start(vp);
+        stiol__handlers_start();
     } else {
         free(vp);
     }
@@ -201,7 +210,7 @@ int stiol_start(const stiol_config_t *config)
 
 void stiol_stop(void)
 {
-    stiol__vp_t *vp = stiol__vp;
+    stiol__vp_t *vp = stiol__mine();
     stiol__thread_t *self;
 
     if (vp == NULL)
@@ -213,6 +222,7 @@ void stiol_stop(void)
     stiol__tls_stop(vp);
     pthread_mutex_lock(&starting);
     if (--vps == 0) {
+        stiol__handlers_stop();
         stiol__restore();
         stiol__helpers_stop();
         stiol__records_stop();
@@ -226,7 +236,7 @@ void stiol_stop(void)
 
 void stiol_end_waits(void)
 {
-    stiol__vp_t *vp = stiol__vp;
+    stiol__vp_t *vp = stiol__mine();
 
     if (vp == NULL)
         return;
@@ -238,7 +248,7 @@ void stiol_end_waits(void)
 
 void stiol_get_counters(stiol_counters_t *counters)
 {
-    if (stiol__vp != NULL)
+    if (stiol__mine() != NULL)
         *counters = stiol__vp->counters;
     else
         memset(counters, 0, sizeof(*counters));
@@ -247,7 +257,7 @@ void stiol_get_counters(stiol_counters_t *counters)
 void stiol_forget_fd(int osfd)
 {
     stiol__fd_set_class(osfd, STIOL_FD_UNKNOWN);
-    if (stiol__vp != NULL)
+    if (stiol__mine() != NULL)
         st_fd_forget(osfd);
 }
 
@@ -269,6 +279,6 @@ int stiol_pass_accepted(const stiol_connection_t *connection)
 
 void stiol_expect_more(int osfd)
 {
-    if (stiol__vp != NULL)
+    if (stiol__mine() != NULL)
         stiol__vp->more_for = osfd;
 }

@@ -7,6 +7,7 @@
 #ifndef STIOL_INT_H
 #define STIOL_INT_H
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <arpa/inet.h>
@@ -16,8 +17,10 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pty.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -27,7 +30,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -36,7 +42,9 @@
 #include <sys/select.h>
 #include <sys/sem.h>
 #include <sys/sendfile.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -71,6 +79,9 @@
 #define STIOL_TIMER_VERSION    NULL
 #endif
 
+/* Calls that nobody should make any more are made all the same. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
 /* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
 extern int __poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size);
 extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
@@ -82,6 +93,13 @@ struct __res_state;
 extern struct __res_state *__res_state(void);
 extern int __res_init(void);
 extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
+extern void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
+extern __sighandler_t bsd_signal(int number, __sighandler_t handler);
+extern __sighandler_t __sysv_signal(int number, __sighandler_t handler);
+extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
+extern int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);
+extern int __openat_2(int dir, const char *path, int flags);
+extern int __openat64_2(int dir, const char *path, int flags);
 extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
                               __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
 
@@ -213,16 +231,53 @@ typedef struct stiol__vp {
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
 
-/** The VP if the caller runs on a state thread, else (kernel thread, scheduler, callback) NULL. */
-static inline stiol__vp_t *stiol__here(void)
+/** A signal handler that has interrupted a VP. Meanwhile stiol__vp is NULL: all calls are the real
+ * ones, and nothing of libst's or STIOL's is touched. */
+typedef struct stiol__interruption {
+    stiol__vp_t *vp;     /* NULL: none runs on this kernel thread */
+    st_thread_t thread;  /* whose stack it runs on, if it has none of its own */
+    uintptr_t low, high; /* where the handler's frames are */
+    unsigned depth; /* handlers that run, on any kernel thread; too many after a siglongjmp() */
+} stiol__interruption_t;
+
+extern __thread stiol__interruption_t stiol__interruption
+    __attribute__((tls_model("initial-exec")));
+
+/** There is an interruption: the VP, if the handler is left by now (siglongjmp()), else NULL. */
+extern stiol__vp_t *stiol__after_handler(void);
+
+/** The calling kernel thread's VP, NULL in a signal handler. */
+static inline stiol__vp_t *stiol__mine(void)
 {
     stiol__vp_t *vp = stiol__vp;
+
+    if (STIOL_UNLIKELY(vp == NULL) && STIOL_UNLIKELY(stiol__interruption.vp != NULL))
+        return stiol__after_handler();
+    return vp;
+}
+
+/** The VP if the caller runs on a state thread, else (kernel thread, scheduler, callback, signal
+ * handler) NULL. */
+static inline stiol__vp_t *stiol__here(void)
+{
+    stiol__vp_t *vp = stiol__mine();
 
     return vp != NULL && STIOL_LIKELY(!st_in_callback()) ? vp : NULL;
 }
 
+/** For what only looks: the VP also in a signal handler that has interrupted it. */
+static inline stiol__vp_t *stiol__interrupted(void)
+{
+    stiol__vp_t *vp = stiol__mine();
+
+    return vp != NULL ? vp : stiol__interruption.vp;
+}
+
 /** The calling state thread's record; NULL: no memory. */
 extern stiol__thread_t *stiol__self(stiol__vp_t *vp);
+/** In a signal handler: the record of the state thread that it has interrupted, NULL: it has none.
+ * Elsewhere NULL. */
+extern stiol__thread_t *stiol__interrupted_self(void);
 /** Makes it the calling state thread's. */
 extern int stiol__become(stiol__thread_t *self);
 /** Takes a thread that pthread_create() made off the VP's list. */
@@ -330,18 +385,19 @@ extern void stiol__gave(stiol__vp_t *vp, const void *lock);
 /* --- remedies that a test switches off, to see that it fails without --- */
 
 enum {
-    STIOL_NO_YIELD = 1,     /* trap 1 */
-    STIOL_NO_ASKING = 2,    /* trap 2 */
-    STIOL_NO_OWNER = 4,     /* trap 3 */
-    STIOL_NO_POST = 8,      /* trap 4 */
-    STIOL_NO_TSD = 16,      /* trap 5: one set of values for all */
-    STIOL_NO_TSD_END = 32,  /* trap 5: values are left behind */
-    STIOL_NO_FORGET = 64,   /* what was known of a closed descriptor is kept */
-    STIOL_NO_NOWAIT = 128,  /* as if the kernel knew no RWF_NOWAIT */
-    STIOL_NO_TELLING = 256, /* trap 7: the MPM does not hear of kernel threads */
-    STIOL_NO_SPARING = 512, /* poll() asks although recv() has just said EAGAIN */
-    STIOL_NO_ROWS = 1024,   /* each writev() at once */
-    STIOL_NO_TLS = 2048     /* all state threads share the thread-local variables */
+    STIOL_NO_YIELD = 1,         /* trap 1 */
+    STIOL_NO_ASKING = 2,        /* trap 2 */
+    STIOL_NO_OWNER = 4,         /* trap 3 */
+    STIOL_NO_POST = 8,          /* trap 4 */
+    STIOL_NO_TSD = 16,          /* trap 5: one set of values for all */
+    STIOL_NO_TSD_END = 32,      /* trap 5: values are left behind */
+    STIOL_NO_FORGET = 64,       /* what was known of a closed descriptor is kept */
+    STIOL_NO_NOWAIT = 128,      /* as if the kernel knew no RWF_NOWAIT */
+    STIOL_NO_TELLING = 256,     /* trap 7: the MPM does not hear of kernel threads */
+    STIOL_NO_SPARING = 512,     /* poll() asks although recv() has just said EAGAIN */
+    STIOL_NO_ROWS = 1024,       /* each writev() at once */
+    STIOL_NO_TLS = 2048,        /* all state threads share the thread-local variables */
+    STIOL_NO_HANDLERS = 1 << 16 /* trap 11: signal handlers run as state threads do */
 };
 
 #ifdef STIOL_TESTING
@@ -416,6 +472,7 @@ extern bool stiol__lot_any(uintptr_t key);
 extern void stiol__lot_wake(uintptr_t key, bool all);
 extern bool stiol__lot_before(const stiol__waiter_t *waiter, int tag);
 extern bool stiol__lot_any_of(uintptr_t key, int tag);
+extern void stiol__lot_wake_everyone(void);
 extern bool stiol__lot_pop(uintptr_t key);
 extern unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask);
 extern unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most);
@@ -499,16 +556,76 @@ extern void stiol__yield(void);
 /** How a call on this fd behaves. */
 typedef enum {
     STIOL_FD_UNKNOWN,
-    STIOL_FD_PASS,       /* nonblocking, or a file: the real call */
-    STIOL_FD_SOCKET,     /* a blocking socket */
-    STIOL_FD_STREAM,     /* blocking: a pipe, a terminal, an eventfd */
-    STIOL_FD_NONBLOCKING /* of it F_GETFL says O_RDWR | O_NONBLOCK; for calls as PASS */
+    STIOL_FD_PASS,   /* nonblocking, or a file: the real call */
+    STIOL_FD_SOCKET, /* a blocking socket */
+    STIOL_FD_STREAM, /* blocking: a pipe, a terminal, an eventfd */
+    /* Kinds that are PASS to all calls but reads and writes: */
+    STIOL_FD_NONBLOCKING,  /* a socket of which F_GETFL says O_RDWR | O_NONBLOCK */
+    STIOL_FD_ASYNC_SOCKET, /* other nonblocking sockets */
+    STIOL_FD_ASYNC_STREAM  /* as STREAM, but nonblocking */
 } stiol__fd_class_t;
 
+#define STIOL_FDS_MAX (1 << 20) /* descriptors beyond it are made out at each call */
+
+/* STIOL_FDS_MAX bytes of address space, NULL before the start; only touched pages are memory. */
+extern unsigned char *stiol__fd_bytes;
+
 extern int stiol__fd_start(void);
-extern stiol__fd_class_t stiol__fd_class(int fd);
+/** A look at the descriptor itself, if nothing is known of it. */
+extern stiol__fd_class_t stiol__fd_look(int fd);
+
+#define STIOL_LOW_MARK 0x80 /* beside the class: SO_RCVLOWAT was set */
+
+static inline unsigned char *stiol__fd_byte(int fd)
+{
+    return STIOL_LIKELY((unsigned)fd < STIOL_FDS_MAX && stiol__fd_bytes != NULL)
+               ? &stiol__fd_bytes[fd]
+               : NULL;
+}
+
+/** With the kinds of what is nonblocking. */
+static inline stiol__fd_class_t stiol__fd_kind(int fd)
+{
+    const unsigned char *byte = stiol__fd_byte(fd);
+    unsigned class = byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
+
+    class &= ~(unsigned)STIOL_LOW_MARK;
+    return STIOL_LIKELY(class != STIOL_FD_UNKNOWN) ? (stiol__fd_class_t) class : stiol__fd_look(fd);
+}
+
+/** SOCKET, STREAM or PASS. */
+static inline stiol__fd_class_t stiol__fd_class(int fd)
+{
+    stiol__fd_class_t class = stiol__fd_kind(fd);
+
+    return class == STIOL_FD_SOCKET || class == STIOL_FD_STREAM ? class : STIOL_FD_PASS;
+}
+
 extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
+/** A descriptor came into being under this number, if it is one: what was known is of another. */
+extern int stiol__fd_made(int fd, stiol__fd_class_t class);
+/** Those that a message brought (SCM_RIGHTS). */
+extern void stiol__fd_received(struct msghdr *message);
+/** The descriptor is about to be closed, or was just now. */
+extern void stiol__fd_closing(int fd);
+extern FILE *stiol__stream_opened(FILE *stream);
+extern void stiol__stream_closing(FILE *stream);
+/** Whether anything is known of it. */
+extern bool stiol__fd_is_noted(int fd);
+/** Whether SO_RCVLOWAT was set. */
+extern bool stiol__fd_has_low_mark(int fd);
+/** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO allows. */
+extern st_utime_t stiol__socket_timeout(int fd, int option);
 extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
+
+/* --- handler.c --- */
+
+extern void stiol__handlers_start(void);
+extern void stiol__handlers_stop(void);
+/** In a child after fork: no handler is to make it a VP again. */
+extern void stiol__handlers_forked(void);
+/** A release by a signal handler: who waits is woken by a VP, later. False: by the caller, now. */
+extern bool stiol__wake_later(uintptr_t key);
 
 /* --- helper.c: kernel threads for calls that wait inside libc --- */
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deadlines and intervals. A deadline is a time of libst's clock in us; libst counts a timeout from
- * the scheduler's last look at that clock, so stiol__left() does the same. Used by everything that
+ * Deadlines and intervals. A deadline is a time of libst's clock, us. Used by everything that
  * waits.
  */
 #include "stiol_int.h"
@@ -25,7 +24,7 @@ st_utime_t stiol__left(st_utime_t deadline)
 
     if (deadline == STIOL_NEVER)
         return STIOL_NEVER;
-    now = st_utime_last_clock();
+    now = st_utime();
     return deadline > now ? deadline - now : 0;
 }
 

@@ -280,9 +280,9 @@ static stiol__thread_t *holder(stiol__vp_t *vp)
 {
     stiol__thread_t *self;
 
-    if (vp == NULL || STIOL_OFF(STIOL_NO_TSD))
+    if (STIOL_OFF(STIOL_NO_TSD))
         return NULL;
-    self = stiol__self(vp);
+    self = vp != NULL ? stiol__self(vp) : stiol__interrupted_self();
     return self != NULL && !self->primordial ? self : NULL;
 }
 

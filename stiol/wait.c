@@ -6,9 +6,10 @@
  */
 #include "stiol_int.h"
 
-#define EVENTS                                                                                     \
-    (POLLIN | POLLOUT | POLLRDHUP | POLLPRI) /* what libst reports, with POLLERR and POLLHUP */
-#define NORMAL   (POLLRDNORM | POLLWRNORM)
+/* What libst reports. POLLERR, POLLHUP and POLLNVAL come whether they are asked for or not. */
+#define EVENTS   (POLLIN | POLLOUT | POLLRDHUP | POLLPRI)
+/* Bits that some descriptors set together with those, and others do not: only the kernel knows. */
+#define BANDS    (POLLRDBAND | POLLWRBAND | POLLMSG)
 #define ON_STACK 16   /* watches of one poll() */
 #define SLICE    5000 /* us; longest between looks at what epoll does not report */
 
@@ -23,11 +24,21 @@ static int asked(int events)
 {
     int known = events & EVENTS;
 
-    if ((events & POLLRDNORM) != 0)
+    if ((events & (POLLRDNORM | POLLMSG)) != 0)
         known |= POLLIN;
-    if ((events & POLLWRNORM) != 0)
+    if ((events & (POLLWRNORM | POLLWRBAND)) != 0)
         known |= POLLOUT;
+    if ((events & POLLRDBAND) != 0)
+        known |= POLLPRI | POLLIN;
     return known;
+}
+
+static bool has_bands(const struct pollfd *fds, nfds_t nfds)
+{
+    for (nfds_t i = 0; i < nfds; i++)
+        if ((fds[i].events & BANDS) != 0)
+            return true;
+    return false;
 }
 
 static int answered(int events, int ready)
@@ -86,6 +97,11 @@ static int poll_one(struct pollfd *fd, st_utime_t deadline)
     if (!STIOL_OFF(STIOL_NO_ASKING) && st_fd_rearm(fd->fd) != 0)
         goto other;
     ready = st_fd_wait(fd->fd, asked(fd->events), stiol__left(deadline));
+    if (ready > 0 && STIOL_UNLIKELY(has_bands(fd, 1))) {
+        int rc = poll(fd, 1, 0);
+
+        return rc != 0 ? rc : poll_in_slices(fd, 1, deadline);
+    }
     if (ready > 0) {
         fd->revents = (short)answered(fd->events, ready);
         return 1;
@@ -133,7 +149,7 @@ static int arm(st_watch_t *watches, gathering_t *gathering, const struct pollfd 
     for (nfds_t i = 0; i < nfds; i++) {
         if (fds[i].fd < 0)
             continue;
-        if ((fds[i].events & ~(EVENTS | NORMAL)) != 0 || st_fd_rearm(fds[i].fd) != 0 ||
+        if (st_fd_rearm(fds[i].fd) != 0 ||
             st_watch_arm(&watches[i], asked(fds[i].events), STIOL_NEVER) != 0)
             return -1;
         armed++;
@@ -176,6 +192,8 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
         error = errno;
         for (nfds_t i = 0; i < nfds; i++)
             st_watch_free(&watches[i]);
+        if (rc == 0 && STIOL_UNLIKELY(has_bands(fds, nfds)))
+            rc = poll_in_slices(fds, nfds, deadline);
     } while (rc == 0 && stiol__left(deadline) > 0);
     if (watches != on_stack)
         free(watches);
@@ -242,7 +260,7 @@ int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t 
     deadline = stiol__deadline(timeout);
     if (nfds == 0 || (nfds == 1 && fds->fd < 0))
         rc = poll_none(fds, nfds, deadline);
-    else if (STIOL_LIKELY(nfds == 1 && (fds->events & ~(EVENTS | NORMAL)) == 0))
+    else if (STIOL_LIKELY(nfds == 1))
         rc = poll_one(fds, deadline);
     else
         rc = poll_many(fds, nfds, deadline);

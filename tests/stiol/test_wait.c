@@ -69,6 +69,103 @@ static void poll_tells_the_events_asked_for_and_the_others(void)
     CHECK(poll_one(fds[0], POLLIN, -1, &revents) == 1 && revents == POLLNVAL);
 }
 
+/* A kernel thread that writes a byte, or closes its end, after a while. */
+typedef struct later {
+    int fd;
+    bool closes;
+} later_t;
+
+static void *act_later(void *arg)
+{
+    later_t *later = arg;
+
+    usleep(20000);
+    if (later->closes)
+        CHECK(close(later->fd) == 0);
+    else
+        CHECK(write(later->fd, "x", 1) == 1);
+    return NULL;
+}
+
+/* What poll() says of those events, parked: without a look at intervals. */
+static short parked_answer(int fd, short events, int nfds)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = events, .revents = -1}, {.fd = -1}}, real;
+    st_stats_t before, after;
+    int other[2];
+
+    if (nfds == 2) {
+        socket_pair(other, true);
+        fds[1] = (struct pollfd){.fd = other[0], .events = POLLIN | POLLERR};
+    }
+    st_get_stats(&before);
+    CHECK(call->poll(fds, (nfds_t)nfds, -1) == 1);
+    st_get_stats(&after);
+    CHECK(after.timers_fired == before.timers_fired);
+    real = (struct pollfd){.fd = fd, .events = events};
+    CHECK(poll(&real, 1, 0) == 1 && real.revents == fds[0].revents);
+    return fds[0].revents;
+}
+
+/* libpq asks for errors at each wait; they come unasked. */
+static void poll_parks_whatever_it_is_asked_for(void)
+{
+    static const short events[] = {POLLIN | POLLERR,     POLLIN | POLLERR | POLLHUP | POLLNVAL,
+                                   POLLRDNORM | POLLERR, POLLIN | POLLRDNORM | POLLRDBAND | POLLPRI,
+                                   POLLIN | POLLRDHUP,   POLLIN | POLLMSG};
+
+    for (size_t i = 0; i < 2 * sizeof(events) / sizeof(*events); i++) {
+        short what = events[i / 2];
+        later_t later = {0};
+        pthread_t id;
+        int fds[2];
+
+        socket_pair(fds, true);
+        later.fd = fds[1];
+        id = kernel_thread(act_later, &later);
+        CHECK((parked_answer(fds[0], what, 1 + (int)(i % 2)) & (POLLIN | POLLRDNORM)) != 0);
+        join_kernel_thread(id);
+        close(fds[0]);
+        close(fds[1]);
+    }
+}
+
+static void poll_for_errors_alone_parks(void)
+{
+    static const short events[] = {0, POLLERR, POLLHUP | POLLERR, POLLNVAL};
+
+    for (size_t i = 0; i < 2 * sizeof(events) / sizeof(*events); i++) {
+        later_t later = {.closes = true};
+        pthread_t id;
+        int fds[2];
+
+        socket_pair(fds, true);
+        CHECK(write(fds[1], "x", 1) == 1); /* which is not asked for */
+        later.fd = fds[1];
+        id = kernel_thread(act_later, &later);
+        CHECK(parked_answer(fds[0], events[i / 2], 1 + (int)(i % 2)) == POLLHUP);
+        join_kernel_thread(id);
+        close(fds[0]);
+    }
+}
+
+/* Some descriptors know priority bands, and others never report them. */
+static void bands_are_as_the_kernel_has_them(void)
+{
+    static const short events[] = {POLLWRBAND, POLLRDBAND, POLLMSG, POLLOUT | POLLWRBAND};
+    struct pollfd fd, real;
+    int fds[2];
+
+    CHECK(pipe(fds) == 0);
+    for (int tries = 0; tries < 2; tries++) {
+        for (size_t i = 0; i < 2 * sizeof(events) / sizeof(*events); i++) {
+            fd = real = (struct pollfd){.fd = fds[i % 2], .events = events[i / 2]};
+            CHECK(call->poll(&fd, 1, 1) == poll(&real, 1, 0) && fd.revents == real.revents);
+        }
+        socket_pair(fds, true);
+    }
+}
+
 static void poll_takes_files_for_ready(void)
 {
     char name[] = "/tmp/stiol-test-XXXXXX";
@@ -629,6 +726,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         VP_TEST(poll_waits_for_another_state_thread),
         VP_TEST(poll_tells_the_events_asked_for_and_the_others),
+        VP_TEST(poll_parks_whatever_it_is_asked_for),
+        VP_TEST(poll_for_errors_alone_parks),
+        VP_TEST(bands_are_as_the_kernel_has_them),
         VP_TEST(poll_takes_files_for_ready),
         VP_TEST(poll_of_nothing_is_a_sleep),
         RAW_TEST(trap_2_poll_asks_the_kernel_before_it_parks),

@@ -203,6 +203,97 @@ static void high_numbers(void)
     close_pair();
 }
 
+/* Closed untold, and without a word libst would wait for the old one's events. */
+static void a_renewed_number_is_another_descriptors(void)
+{
+    unit_socketpair(fds);
+    int number = fds[0], old_peer = fds[1];
+
+    assert_fails(st_fd_wait(number, POLLIN, ST_UTIME_NO_WAIT), ETIME);
+    close(number);
+    open_at(number);
+    st_fd_renew(number);
+    assert_fails(st_fd_wait(number, POLLIN, 1000), ETIME);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    assert_int_equal(st_fd_wait(number, POLLIN, FOREVER), POLLIN);
+    st_fd_renew(number); /* the same once more: asked again */
+    assert_int_equal(st_fd_wait(number, POLLIN, FOREVER), POLLIN);
+    close(old_peer);
+    close_pair();
+    st_fd_renew(number);
+    st_fd_renew(-1);
+    st_fd_renew(1 << 30);
+}
+
+static int result, why;
+
+static void *wait_on_it(void *arg)
+{
+    result = st_fd_wait(*(int *)arg, POLLIN, FOREVER);
+    why = errno;
+    return NULL;
+}
+
+static void who_waits_for_the_earlier_one_is_told(void)
+{
+    for (int i = 0; i < 2; i++) {
+        unit_socketpair(fds);
+        int number = fds[0], old_peer = fds[1];
+        st_thread_t thread = st_thread_create(wait_on_it, &number, 1, 0);
+
+        unit_settle();
+        close(number);
+        open_at(number);
+        if (i == 0)
+            st_fd_renew(number);
+        else
+            assert_ok(st_fd_rearm(number));
+        assert_ok(st_thread_join(thread, NULL));
+        assert_true(result == -1 && why == EBADF);
+        close(old_peer);
+        close_pair();
+    }
+}
+
+static void never_called(st_watch_t *watch, int ready)
+{
+    (void)watch, (void)ready;
+}
+
+/* A listener's registration is level-triggered. Once its number is another's, a duplicate keeps it
+ * alive, and it reports for ever: the visits to epoll must not. */
+static void a_level_triggered_ghost_is_laid(void)
+{
+    struct sockaddr_storage addr;
+    socklen_t length;
+    st_stats_t stats;
+    unsigned long long before;
+    st_watch_t watch;
+    int listener = unit_listen(&addr, &length), duplicate = dup(listener), client;
+
+    st_watch_init(&watch, listener, ST_WATCH_ACCEPT, never_called);
+    assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
+    close(listener);
+    st_fd_renew(listener);
+    client = socket(addr.ss_family, SOCK_STREAM, 0);
+    assert_ok(connect(client, (struct sockaddr *)&addr, length));
+    unit_settle();
+    unit_socketpair(fds);
+    assert_fails(st_fd_wait(fds[0], POLLIN, 1000), ETIME);
+    st_get_stats(&stats);
+    before = stats.events;
+    for (int i = 0; i < 10; i++)
+        unit_settle();
+    st_get_stats(&stats);
+    assert_true(stats.events == before);
+    assert_int_equal(write(fds[1], "x", 1), 1); /* all others are still heard */
+    assert_int_equal(st_fd_wait(fds[0], POLLIN, FOREVER), POLLIN);
+    st_watch_free(&watch);
+    close_pair();
+    close(client);
+    close(duplicate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +303,9 @@ int main(void)
         UNIT(replaced_within_one_turn),
         UNIT(many_generations),
         UNIT(a_descriptor_of_another_kind),
+        UNIT(a_renewed_number_is_another_descriptors),
+        UNIT(who_waits_for_the_earlier_one_is_told),
+        UNIT(a_level_triggered_ghost_is_laid),
         UNIT(high_numbers),
     };
     return cmocka_run_group_tests_name("reuse", tests, NULL, NULL);

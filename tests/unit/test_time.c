@@ -179,8 +179,8 @@ static void a_huge_timeout_does_not_wrap(void)
 }
 #endif
 
-/* "Timeouts are measured since the last context switch": what a thread computed before counts
- * against its timeout. */
+/* State Threads 1.9: "Timeouts are measured since the last context switch". What a thread computed
+ * before may count against its timeout. */
 static void *compute_then_sleep(void *arg)
 {
     unit_settle();
@@ -201,6 +201,43 @@ static void timeouts_count_from_the_last_switch(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
+#ifndef UNIT_ST19
+/* Here it does not: it has all of its time from the call on. */
+static void timeouts_count_from_the_call(void)
+{
+    st_utime_t start = unit_clock, end = 0;
+    st_thread_t thread = st_thread_create(compute_then_sleep, &end, 1, 0);
+
+    while (end == 0)
+        unit_advance(100);
+    assert_true(end >= start + 1700 && end <= start + 1800);
+    assert_ok(st_thread_join(thread, NULL));
+}
+
+static void note_time(st_watch_t *watch, int ready)
+{
+    assert_int_equal(ready, 0);
+    *(st_utime_t *)watch->data = unit_clock;
+}
+
+static void a_watchs_timeout_counts_from_the_call(void)
+{
+    st_utime_t start, end = 0;
+    st_watch_t watch;
+
+    unit_settle();
+    start = unit_clock;
+    unit_clock += 700;
+    st_watch_init(&watch, -1, 0, note_time);
+    watch.data = &end;
+    assert_ok(st_watch_arm(&watch, 0, 1000));
+    while (end == 0)
+        unit_advance(100);
+    assert_true(end >= start + 1700 && end <= start + 1800);
+    st_watch_free(&watch);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +255,10 @@ int main(void)
         UNIT_VIRTUAL(a_huge_timeout_does_not_wrap),
 #endif
         UNIT_VIRTUAL(timeouts_count_from_the_last_switch),
+#ifndef UNIT_ST19
+        UNIT_VIRTUAL(timeouts_count_from_the_call),
+        UNIT_VIRTUAL(a_watchs_timeout_counts_from_the_call),
+#endif
     };
     return cmocka_run_group_tests_name("time", tests, NULL, NULL);
 }

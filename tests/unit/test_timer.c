@@ -196,6 +196,37 @@ static void random_operations_agree_with_a_model(void)
     }
 }
 
+/* --- events and timeouts after a long turn --- */
+
+enum { WAITERS = 600 }; /* more than one visit to epoll brings */
+
+static int pairs[WAITERS][2], in_time;
+
+static void *wait_for_byte(void *arg)
+{
+    if (st_fd_wait(*(int *)arg, POLLIN, 1000) == POLLIN)
+        in_time++;
+    return NULL;
+}
+
+/* All are overdue, and the bytes of all are there: none is to miss its own. */
+static void what_has_come_wins_over_what_is_due(void)
+{
+    st_thread_t threads[WAITERS];
+
+    for (int i = 0; i < WAITERS; i++) {
+        unit_socketpair(pairs[i]);
+        threads[i] = st_thread_create(wait_for_byte, &pairs[i][0], 1, 16384);
+    }
+    unit_settle();
+    for (int i = 0; i < WAITERS; i++)
+        assert_int_equal(write(pairs[i][1], "x", 1), 1);
+    unit_clock += 5000;
+    for (int i = 0; i < WAITERS; i++)
+        assert_ok(st_thread_join(threads[i], NULL));
+    assert_int_equal(in_time, WAITERS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +235,7 @@ int main(void)
         UNIT_VIRTUAL(many_of_the_same_time),
         UNIT_VIRTUAL(two_thirds_are_cancelled),
         UNIT_VIRTUAL(random_operations_agree_with_a_model),
+        UNIT_VIRTUAL(what_has_come_wins_over_what_is_due),
     };
     return cmocka_run_group_tests_name("timer", tests, NULL, NULL);
 }

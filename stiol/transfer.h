@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One call that reads or writes, in the form that fits all of them: io.c and message.c fill it in,
+ * transfer.c carries it out.
+ */
+#ifndef STIOL_TRANSFER_H
+#define STIOL_TRANSFER_H
+
+#include "stiol_int.h"
+
+#pragma GCC visibility push(hidden)
+
+typedef struct stiol__transfer {
+    int fd, flags; /* MSG_*, of the caller */
+    struct iovec *parts;
+    size_t count;
+    struct msghdr *message;  /* NULL: none but the parts */
+    bool in;                 /* reading */
+    bool of_file;            /* read(), write() and their like: also of what is no socket */
+    bool whole;              /* goes on until all is there, if it is a stream */
+    stiol__fd_class_t class; /* SOCKET, STREAM, or PASS: the real call */
+    /* transfer.c's own: */
+    st_utime_t deadline; /* 0: not known yet */
+    bool partly;         /* `first` is what came with the first bytes */
+    struct msghdr first;
+    unsigned fruitless; /* waits in a row that ended at once, and for nothing */
+    stiol__backoff_t backoff;
+} stiol__transfer_t;
+
+extern size_t stiol__length_of(const struct iovec *parts, size_t count);
+
+/** Carries a call out, with waits where it has to wait. The parts are changed if it goes on for
+ * several tries. */
+extern ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer);
+
+/** The same with parts that are the caller's: a copy is changed. */
+extern ssize_t stiol__move_copied(stiol__vp_t *vp, stiol__transfer_t *transfer);
+
+/** A call on what is held to be nonblocking, in a form that does not wait even if it no longer is:
+ * O_NONBLOCK belongs to the open file, which others may share. */
+extern ssize_t stiol__move_now(stiol__vp_t *vp, stiol__transfer_t *transfer);
+
+/** EAGAIN was seen: parks until the call is worth another try. -1: the caller is to get errno. */
+extern int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer);
+
+/** Whether what was held to be nonblocking is blocking now. */
+extern bool stiol__blocks_now(int fd);
+/** A call on it has moved n bytes, or said EAGAIN: whether it is to wait for more for that reason.
+ */
+extern bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n);
+/** Then: waits, and returns all that was moved. */
+extern ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssize_t n);
+
+/** The result of a call that was passed through. Its EAGAIN is news for who waits for the
+ * descriptor next: without it libst still holds it to be ready. */
+extern ssize_t stiol__passed(int fd, ssize_t n, int events);
+
+static inline bool stiol__would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+static inline ssize_t stiol__passed_in(int fd, ssize_t n, int flags)
+{
+    /* Urgent data and errors have a queue of their own. */
+    return (flags & (MSG_OOB | MSG_ERRQUEUE)) == 0 ? stiol__passed(fd, n, POLLIN | POLLRDHUP) : n;
+}
+
+static inline ssize_t stiol__passed_out(int fd, ssize_t n)
+{
+    return stiol__passed(fd, n, POLLOUT);
+}
+
+#pragma GCC visibility pop
+
+#endif /* STIOL_TRANSFER_H */
