@@ -273,7 +273,7 @@ bool stiol__lot_pop(uintptr_t key)
     bucket_t *bucket = bucket_of(key);
     stiol__waiter_t *waiter;
 
-    if (!stiol__lot_crowd(key))
+    if (!stiol__lot_crowd(key) || STIOL_UNLIKELY(stiol__wake_later(key)))
         return false;
     acquire(bucket);
     waiter = first_of(bucket, key);
@@ -293,6 +293,8 @@ unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask)
     stiol__waiter_t *waiter, *next;
     unsigned count = 0;
 
+    if (STIOL_UNLIKELY(stiol__wake_later(key)))
+        return 0;
     acquire(bucket);
     for (waiter = bucket->first; waiter != NULL && count < most; waiter = next) {
         next = waiter->next;
