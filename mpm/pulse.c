@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,12 +21,25 @@
 static stm_pulse_t nobody_looks;
 stm_pulse_t *stm_pulse = &nobody_looks;
 
+static void *map_page(void)
+{
+    int fd = memfd_create("stm-pulse", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *page = MAP_FAILED;
+
+    if (fd < 0)
+        return MAP_FAILED;
+    if (ftruncate(fd, sizeof(stm_pulse_t)) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        page = mmap(NULL, sizeof(stm_pulse_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    return page;
+}
+
 /** In the master, before the fork. NULL: the VP will not be watched. */
 stm_pulse_t *stm_pulse_make(void)
 {
     STM_ENTER();
-    void *page =
-        mmap(NULL, sizeof(stm_pulse_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *page = map_page();
 
     if (page != MAP_FAILED) {
         stm_pulse_inherit(page, false);

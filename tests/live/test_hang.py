@@ -30,11 +30,16 @@ def hold_up(server, how):
     """Makes one VP hang; returns its pid, and the connection that did it."""
     conn = server.connect()
     pid = owner(conn)
+    begin(how, pid, conn)
+    return pid, conn
+
+
+def begin(how, pid, conn):
+    """Makes the VP that serves the connection hang."""
     if how == "stopped":
         os.kill(pid, signal.SIGSTOP)
     else:
         conn.ask(f"/probe?{how}")
-    return pid, conn
 
 
 def is_gone(pid):
@@ -50,10 +55,13 @@ WORDS = {"loop": "it computes", "deaf": "it computes",
 def test_vps_that_hang_are_told_of_and_replaced(hanging):
     """Each in its own way, at once; that the last one serves on is all that clients see."""
     server = hanging(processes=len(WORDS) + 1)
-    found = {}
-    for how in WORDS:  # connections come from VPs that do not hang
-        pid, conn = hold_up(server, how)
-        found[how] = pid, conn
+    conns = {}
+    while len(conns) < len(WORDS):  # all of them before the first VP hangs
+        conn = server.connect()
+        conns.setdefault(owner(conn), conn)
+    found = {how: (pid, conns[pid]) for how, pid in zip(WORDS, conns)}
+    for how, (pid, conn) in found.items():
+        begin(how, pid, conn)
     for how, (pid, conn) in found.items():
         server.wait_log(rf"\(incarnation 1, pid {pid}\) hangs: no turn for \d+ s, {WORDS[how]}")
         server.wait_log(rf"\(incarnation 1, pid {pid}\) is ended: no turn for \d+ s "
@@ -74,26 +82,25 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
     assert re.search(r"stm:   \S+\(ap_run_handler\+0x", log)
 
 
-def test_other_vps_serve_meanwhile(hanging):
-    server = hanging(timeout=0)
-    pid, _ = hold_up(server, "stopped")
-    server.wait_log(f"pid {pid}\\) hangs")
+def test_zero_is_to_tell_and_no_more(hanging):
+    """One VP is stopped, another one's request computes: both are told of, and both go on; the
+    request is answered. Meanwhile the third one serves.
+    """
+    server = hanging(timeout=0, processes=3)
+    stopped, _ = hold_up(server, "stopped")
+    conn = server.connect()
+    computing = owner(conn)
+    conn.ask("/probe?spin=6500")
+    server.wait_log(f"pid {stopped}\\) hangs: no turn for 5 s, it was stopped by a signal")
     for _ in range(20):
-        with server.connect() as conn:
-            assert owner(conn) != pid
-    os.kill(pid, signal.SIGCONT)
-    server.wait_log(rf"VP \d \(pid {pid}\) goes on after \d+ s without a turn")
-    assert not is_gone(pid)
-    assert "is ended" not in server.error_log()
-
-
-def test_zero_lets_a_request_compute(hanging):
-    """It is told of while it computes, and its client gets its answer."""
-    server = hanging(timeout=0, processes=1)
-    assert server.get("/probe?spin=7000").status == 200
-    server.wait_log(r"hangs: no turn for 5 s, it computes")
-    server.wait_log(r"hangs in the request \"GET /probe\?spin=7000 HTTP/1.1\"")
-    server.wait_log(r"goes on after")
+        with server.connect() as other:
+            assert owner(other) != stopped
+    os.kill(stopped, signal.SIGCONT)
+    assert conn.response().status == 200
+    for pid in (stopped, computing):
+        server.wait_log(rf"VP \d \(pid {pid}\) goes on after \d+ s without a turn")
+        assert not is_gone(pid)
+    server.wait_log(rf"pid {computing}\) hangs in the request \"GET /probe\?spin=6500 HTTP/1.1\"")
     assert "is ended" not in server.error_log()
 
 

@@ -11,7 +11,8 @@ VARIANT_FLAGS_tiny  := -DSTM_LISTENER_LIMIT=2 -DSTM_ST_LIMIT=8 -DSTM_VP_LIMIT=2
 
 # What the debug build runs: all but the waits, which take longest and have checks of their own, and
 # the lab, which is about what a user sees.
-VARIANT_TESTS_debug ?= tests/live --ignore tests/live/waits --ignore tests/live/lab
+VARIANT_TESTS_debug ?= tests/live --ignore tests/live/waits --ignore tests/live/lab \
+                        --ignore tests/live/test_soak.py
 VARIANT_TESTS_tiny  := tests/live/test_tiny.py
 
 ifndef STM_SEED

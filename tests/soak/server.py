@@ -25,9 +25,6 @@ SSLSessionCache shmcb:@ROOT@/run/ssl(512000)
 <Location /probe>
 SetHandler probe
 </Location>
-<Location /vandal>
-SetHandler vandal
-</Location>
 <Location /server-status>
 SetHandler server-status
 </Location>
@@ -68,17 +65,14 @@ class Echo(threading.Thread):
 
 
 class Site:
-    """The server under soak. vandal: whether there is a module that overwrites."""
+    """The server under soak."""
 
     def __init__(self, processes):
         self.processes = processes
         self.backend, self.echo = SlowBackend(30), Echo().started()
         self.event_module = places.MODULES / "mod_mpm_event.so"
-        self.vandal = (places.BUILD / "tests/mod_vandal.so").exists()
-        modules = [tool("mod_probe.so"), *MODULES]
-        if self.vandal:
-            modules.append(tool("mod_vandal.so"))
-        self.server = Server("soak", processes=processes, threads=256, tls=True, modules=modules,
+        self.server = Server("soak", processes=processes, threads=256, tls=True,
+                             modules=[tool("mod_probe.so"), *MODULES],
                              directives=DIRECTIVES.format(backend=self.backend.port,
                                                           websocket=self.echo.port,
                                                           vp_connections=4000))
