@@ -25,12 +25,29 @@
 /* Out of descriptors or memory: the first and the longest pause (ms). */
 #define FIRST_PAUSE   10
 #define LONGEST_PAUSE 1000
+/* Between two complaints about MaxThreads (us, libst's clock). */
+#define FULL_QUIET    60000000
 
 static bool may_accept(const stm_listener_t *listener)
 {
     int room = stm.config.max_threads - stm.vp.threads;
 
     return listener->line_length < listener->idle_threads + room;
+}
+
+/* Requests wait from now on: the administrator is to know which limit it is. */
+static void complain_of_full(void)
+{
+    static st_utime_t complained;
+    st_utime_t now = st_utime_last_clock();
+
+    if (complained && now - complained < FULL_QUIET)
+        return;
+    complained = now;
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+        "stm: VP %d has reached MaxThreads (%d): new connections wait, consider raising it",
+        stm.vp.ordinal, stm.config.max_threads);
 }
 
 static void pause_accepting(stm_listener_t *listener)
@@ -147,6 +164,7 @@ static bool accept_one(stm_listener_t *listener)
     int fd;
 
     if (!may_accept(listener)) {
+        complain_of_full();
         pause_accepting(listener);
         return false;
     }

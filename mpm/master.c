@@ -194,6 +194,15 @@ static bool restart_is_due(server_rec *s)
     return false;
 }
 
+/* A signal that comes between the look and the wait ends the wait, too. */
+static void wait_for_work(void)
+{
+    hold_signals(true);
+    if (!stm.retained->mpm->shutdown_pending && !stm.retained->mpm->restart_pending)
+        stm_sigchld_wait_or_hear(until_next(), &asked.signals);
+    hold_signals(false);
+}
+
 /* Until the server is to restart or to stop. */
 static void main_loop(server_rec *s)
 {
@@ -204,8 +213,7 @@ static void main_loop(server_rec *s)
             break;
         look_after_children();
         tick(s);
-        if (!stm.retained->mpm->shutdown_pending && !stm.retained->mpm->restart_pending)
-            stm_sigchld_wait_or_hear(until_next());
+        wait_for_work();
     }
     stm_config_test_cancel();
 }

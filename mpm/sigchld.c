@@ -58,14 +58,19 @@ void stm_sigchld_in_vp(void)
     stm_sigchld_close();
 }
 
-static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout)
+/* signals: those that are let in while it waits; NULL: as they are. */
+static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout,
+                     const sigset_t *signals)
 {
     char drain[64];
+    struct timespec limit = {0};
 
-    if (timeout < 0)
-        timeout = 0;
+    if (timeout > 0) {
+        limit.tv_sec = (time_t)apr_time_sec(timeout);
+        limit.tv_nsec = (long)apr_time_usec(timeout) * 1000;
+    }
     list[0] = (struct pollfd){.fd = wake[0], .events = POLLIN};
-    if (poll(list, (nfds_t)count, (int)((timeout + 999) / 1000)) <= 0 || !list[0].revents)
+    if (ppoll(list, (nfds_t)count, &limit, signals) <= 0 || !list[0].revents)
         return;
     while (read(wake[0], drain, sizeof drain) > 0)
         continue;
@@ -77,14 +82,14 @@ void stm_sigchld_wait(apr_interval_time_t timeout)
     STM_ENTER();
     struct pollfd list[1];
 
-    wait_for(list, 1, timeout);
+    wait_for(list, 1, timeout, NULL);
 }
 
-/** The same, or until a VP that holds a seat says something. */
-void stm_sigchld_wait_or_hear(apr_interval_time_t timeout)
+/** The same, or until a VP that holds a seat says something. signals: the mask while it waits. */
+void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals)
 {
     STM_ENTER();
     struct pollfd list[1 + STM_VP_LIMIT];
 
-    wait_for(list, 1 + stm_children_channels(list + 1, STM_VP_LIMIT), timeout);
+    wait_for(list, 1 + stm_children_channels(list + 1, STM_VP_LIMIT), timeout, signals);
 }

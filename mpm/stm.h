@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -443,7 +444,7 @@ void stm_children_reclaim(void);
 bool stm_sigchld_open(void);
 void stm_sigchld_close(void);
 void stm_sigchld_wait(apr_interval_time_t timeout);
-void stm_sigchld_wait_or_hear(apr_interval_time_t timeout);
+void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals);
 void stm_sigchld_in_vp(void);
 
 /* configtest.c */

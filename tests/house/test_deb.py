@@ -35,6 +35,10 @@ def test_packages(folder):
 
     assert "apache2-api-2012" in field("libapache2-mpm-stm", "Depends")
     assert "apache2," not in field("libapache2-mpm-stm", "Depends").replace(" ", "")
+    script = run(["dpkg-deb", "-I", *(folder / "deb").glob("libapache2-mpm-stm_*.deb"),
+                  "postinst"]).stdout
+    assert "apache2_invoke enmod mpm_stm" in script  # an upgrade restarts the server
+    run(["sh", "-n", "-c", script])
     assert field("libst2-dev", "Conflicts") == "libst-dev"
     conffiles = run(["dpkg-deb", "-I", *(folder / "deb").glob("libapache2-mpm-stm_*.deb"),
                      "conffiles"]).stdout.split()

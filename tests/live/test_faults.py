@@ -116,3 +116,16 @@ def test_what_dies_at_its_start_is_put_off(crashing, how):
     server.wait_ready()
     found = re.findall(rf"died (\d+) times in a row {PUT_OFF} (\d+) ms", server.error_log())
     assert found[:3] == [("2", "100"), ("3", "200"), ("4", "400")]
+
+
+@pytest.mark.stm_only
+def test_the_log_names_the_limit_that_was_reached(crashing):
+    """More requests that wait than MaxThreads: one line, and all are answered."""
+    server = crashing(processes=1, threads=4)
+    conns = [server.connect() for _ in range(12)]
+    for conn in conns:
+        conn.ask("/probe?sleep=300")
+    server.wait_log(r"VP 0 has reached MaxThreads \(4\): new connections wait")
+    for conn in conns:
+        assert conn.response().status == 200
+        conn.close()
