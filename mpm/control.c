@@ -64,7 +64,7 @@ static void on_command(st_watch_t *watch, int ready)
     ssize_t n;
 
     (void)ready;
-    while ((n = read(stm.vp.control, commands, sizeof commands)) > 0) {
+    while ((n = recv(stm.vp.control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
         for (ssize_t i = 0; i < n; i++)
             obey(commands[i]);
     }

@@ -39,12 +39,18 @@ static st_utime_t refreshed;
 
 /* --- start --- */
 
-/* The writable mappings stayed in the master: only our own came along. */
+/* The writable mappings stayed in the master: only our own came along. The directory is none of a
+ * VP's business. */
 static void forget_others(const stm_child_t *child)
 {
+    stm_score_files_t *files = stm.retained->score;
+
     STM_ENTER();
+    if (files->directory >= 0)
+        close(files->directory);
+    files->directory = -1;
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        stm_score_seat_t *seat = &stm.retained->score->vp[i];
+        stm_score_seat_t *seat = &files->vp[i];
 
         seat->shown.writable = NULL;
         for (int n = 0; n < STM_SCORE_BLOCKS; n++) {

@@ -224,6 +224,8 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
     int block;
 
     STM_ENTER();
+    if (!header)
+        return -1;
     begin_change(seat);
     block = take_block(seat);
     if (block < 0)
@@ -406,10 +408,8 @@ static bool prepare_seat(int ordinal)
     STM_ENTER();
     if (!seat->header && !make_header(seat, ordinal))
         return false;
-    if (!make_spares(seat))
-        return false;
     new_generation(seat);
-    return true;
+    return make_spares(seat);
 }
 
 bool stm_score_open(void)
@@ -426,7 +426,8 @@ bool stm_score_open(void)
     else if (!open_directory(files))
         return false;
     for (int i = 0; i < stm.config.num_vps; i++) {
-        if (!prepare_seat(i))
+        /* A server that runs goes on, if need be without them. */
+        if (!prepare_seat(i) && first)
             return false;
     }
     return true;

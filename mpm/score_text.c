@@ -70,21 +70,76 @@ static int utf8_length(const unsigned char *at)
     return length;
 }
 
+/* Ranges of characters that show nothing, or change how others are shown. */
+static const struct {
+    uint32_t first, last;
+} unseen[] = {
+    {0x00, 0x1f},       /* C0 */
+    {0x7f, 0x9f},       /* DEL, C1 */
+    {0xad, 0xad},       /* soft hyphen */
+    {0x61c, 0x61c},     /* Arabic letter mark */
+    {0x180e, 0x180e},   /* Mongolian vowel separator */
+    {0x200b, 0x200f},   /* zero width, left-to-right and right-to-left marks */
+    {0x2028, 0x202e},   /* line and paragraph separators, embeddings and overrides */
+    {0x2060, 0x206f},   /* word joiner, invisible operators, isolates */
+    {0xfe00, 0xfe0f},   /* variation selectors */
+    {0xfeff, 0xfeff},   /* byte order mark */
+    {0xfff0, 0xfffb},   /* interlinear annotations */
+    {0xfffe, 0xffff},   /* no characters */
+    {0xe0000, 0xe0fff}, /* tags, more variation selectors */
+};
+
+bool stm_text_unseen(uint32_t character)
+{
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++) {
+        if (character >= unseen[i].first && character <= unseen[i].last)
+            return true;
+    }
+    return false;
+}
+
+uint32_t stm_text_next(const char **text)
+{
+    const unsigned char *at = (const unsigned char *)*text;
+    int length = *at < 0x80 ? 1 : utf8_length(at);
+    uint32_t character = *at;
+
+    if (length == 0) {
+        (*text)++;
+        return STM_TEXT_INVALID | character;
+    }
+    if (length > 1)
+        character &= 0xffu >> (length + 1);
+    for (int i = 1; i < length; i++)
+        character = character << 6 | (at[i] & 0x3f);
+    *text += length;
+    return character;
+}
+
+/* As JSON writes it with ASCII alone: no byte is left that any terminal obeys. What is no UTF-8 is
+ * taken for Latin-1. */
+static void put_escaped(const stm_text_t *text, uint32_t character)
+{
+    character &= ~STM_TEXT_INVALID;
+    if (character < 0x10000) {
+        stm_text_print(text, "\\u%04x", character);
+        return;
+    }
+    character -= 0x10000;
+    stm_text_print(text, "\\u%04x\\u%04x", 0xd800 | character >> 10, 0xdc00 | (character & 0x3ff));
+}
+
 static void put_string(const stm_text_t *text, const char *string)
 {
-    const unsigned char *at = (const unsigned char *)string;
-
     put(text, "\"");
-    while (*at) {
-        int length = *at >= 0x80 ? utf8_length(at) : 1;
+    while (*string) {
+        const char *plain = string;
 
-        if (!length || *at < 0x20 || *at == 0x7f || *at == '"' || *at == '\\') {
-            stm_text_print(text, "\\u%04x", *at);
-            length = 1;
-        } else {
-            text->put(text->baton, (const char *)at, (size_t)length);
-        }
-        at += length;
+        while (*string >= ' ' && *string < 0x7f && *string != '"' && *string != '\\')
+            string++;
+        text->put(text->baton, plain, (size_t)(string - plain));
+        if (*string)
+            put_escaped(text, stm_text_next(&string));
     }
     put(text, "\"");
 }
@@ -287,33 +342,19 @@ static void vp_metric(const stm_text_t *text, const stm_score_field_t *field,
                        stm_text_number(field, *words, number));
 }
 
-/* An address holds nothing that would have to be escaped; a foreign file might. */
-static const char *label(const char *address, char buffer[STM_SCORE_ADDRESS])
-{
-    size_t i;
-
-    for (i = 0; i < STM_SCORE_ADDRESS - 1 && address[i]; i++) {
-        char c = address[i];
-
-        buffer[i] = c > ' ' && c < 0x7f && c != '"' && c != '\\' ? c : '_';
-    }
-    buffer[i] = '\0';
-    return buffer;
-}
-
 static void listener_metrics(const stm_text_t *text, const stm_score_field_t *field,
                              const stm_view_t *view)
 {
     for (unsigned i = 0; i < view->listener_count; i++) {
         const stm_score_listener_t *listener = &view->listeners[i];
-        char prefix[160], address[STM_SCORE_ADDRESS], number[STM_TEXT_NUMBER];
+        char prefix[160], number[STM_TEXT_NUMBER];
 
-        label(listener->address, address);
-        snprintf(prefix, sizeof prefix, "vp.%d.listener.%s", view->ordinal, address);
+        snprintf(prefix, sizeof prefix, "vp.%d.listener.%s", view->ordinal, listener->address);
         if (wanted(text, field, prefix))
             stm_text_print(text, "stm_listener_%s%s{vp=\"%d\",address=\"%s\"} %s\n", field->name,
                            field->type == STM_SCORE_TYPE_counter ? "_total" : "", view->ordinal,
-                           address, stm_text_number(field, *stm_score_at(field, listener), number));
+                           listener->address,
+                           stm_text_number(field, *stm_score_at(field, listener), number));
     }
 }
 

@@ -63,6 +63,8 @@ static void make_plain(char *name)
 static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
 {
     uint64_t pair = (uint64_t)header->key_size + header->value_size;
+    uint64_t whole =
+        sizeof *header + (uint64_t)header->listeners_max * sizeof(stm_score_listener_t);
 
     if (header->key_size < 2 || header->value_size < 2 || header->pairs_max < 1 ||
         header->listeners_max > MOST_LISTENERS || header->threads_max > MOST_THREADS ||
@@ -71,10 +73,8 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
         header->value_size > MOST_ROW_SIZE || header->row_size % sizeof(uint64_t) != 0 ||
         header->row_size < sizeof(stm_score_row_t) + pair * header->pairs_max)
         return problem(view, "is corrupt: its sizes make no sense");
-    if (header->header_size <
-            sizeof *header + (uint64_t)header->listeners_max * sizeof(stm_score_listener_t) ||
-        header->header_size > INT_MAX || header->block_size > INT_MAX ||
-        header->listeners_at < sizeof(stm_score_block_t) ||
+    if (header->header_size < whole || header->header_size > whole + STM_SCORE_PAGE ||
+        header->block_size > INT_MAX || header->listeners_at < sizeof(stm_score_block_t) ||
         header->threads_at > header->block_size || header->connections_at > header->block_size ||
         header->listeners_at > header->threads_at || header->threads_at > header->connections_at ||
         header->threads_at - header->listeners_at <

@@ -94,6 +94,13 @@ typedef struct stm_text {
     bool (*wanted)(void *baton, const char *name, const stm_score_field_t *field);
 } stm_text_t;
 
+/** The next character of a text that anybody may have written, which is advanced beyond it. A byte
+ * that is no UTF-8 comes as STM_TEXT_INVALID | byte. Not at the text's end. */
+uint32_t stm_text_next(const char **text);
+#define STM_TEXT_INVALID 0x80000000u
+/** Whether it must not be shown: a control character, a bidirectional mark and the like. */
+bool stm_text_unseen(uint32_t character);
+
 void stm_text_print(const stm_text_t *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -31,7 +31,7 @@ static bool taken(int ordinal, int line)
 
 static bool complain(void)
 {
-    ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf,
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
                  "stm: no memory to share with the virtual processors");
     return false;
 }
@@ -68,7 +68,7 @@ bool stm_share_open(void)
         return complain();
     for (int i = 0; i < stm.config.num_vps; i++) {
         if (!make_spares(i))
-            return false;
+            break; /* without a line a VP is alone, but serves */
     }
     return true;
 }

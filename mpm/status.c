@@ -132,16 +132,25 @@ static void put_cells(request_rec *r, stm_score_group_e group, const void *value
     }
 }
 
-/* What a client sent: nothing of it may become markup or control the terminal of who reads it. */
+static int put_character(char *to, size_t size, uint32_t character)
+{
+    if ((character & STM_TEXT_INVALID) || stm_text_unseen(character))
+        return apr_snprintf(to, size, "?");
+    if (character < 0x80 && !strchr("<>&\"'", (int)character))
+        return apr_snprintf(to, size, "%c", (char)character);
+    return apr_snprintf(to, size, "&#%u;", character);
+}
+
+/* What a client sent: nothing of it may become markup, control the terminal of who reads it, or
+ * change the order in which the rest is shown. Plain ASCII, whatever the page's character set. */
 static void put_text(request_rec *r, const char *text)
 {
-    char *clean = apr_pstrdup(r->pool, text);
+    size_t size = strlen(text) * 6 + 16, used = 0; /* "&#34;" for one byte */
+    char *clean = apr_palloc(r->pool, size);
 
-    for (char *at = clean; *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
-            *at = '?';
-    }
-    ap_rputs(ap_escape_html(r->pool, clean), r);
+    while (*text)
+        used += (size_t)put_character(clean + used, size - used, stm_text_next(&text));
+    ap_rwrite(clean, (int)used, r);
 }
 
 static void page_summary(request_rec *r, const stm_view_t *views, int count)

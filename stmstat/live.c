@@ -145,7 +145,7 @@ static void show(void)
 
     strftime(clock, sizeof clock, "%H:%M:%S", localtime(&now));
     erase();
-    mvprintw(0, 0, "stmstat  %s  %s", clock, settings.directory);
+    mvprintw(0, 0, "stmstat  %s  %s", clock, scan_plain(settings.directory));
     if (*live.scan.problem)
         mvprintw(line, 0, "%s", live.scan.problem);
     else

@@ -121,7 +121,8 @@ static void print_version(void)
 
 static int usage(const char *problem, const char *value)
 {
-    fprintf(stderr, "stmstat: %s%s (stmstat --help lists the options)\n", problem, value);
+    fprintf(stderr, "stmstat: %s%s (stmstat --help lists the options)\n", problem,
+            scan_plain(value));
     return TROUBLE;
 }
 

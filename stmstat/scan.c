@@ -141,6 +141,17 @@ static void read_one(stm_view_t *view, int directory, int ordinal, unsigned what
     close(files.header);
 }
 
+const char *scan_plain(const char *text)
+{
+    static char plain[256];
+    size_t i;
+
+    for (i = 0; i < sizeof plain - 1 && text[i]; i++)
+        plain[i] = (char)(text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?');
+    plain[i] = '\0';
+    return plain;
+}
+
 void scan_read(stmstat_scan_t *scan, unsigned what)
 {
     DIR *directory = opendir(settings.directory);
@@ -149,7 +160,7 @@ void scan_read(stmstat_scan_t *scan, unsigned what)
     memset(scan, 0, sizeof *scan);
     scan->now = time_now();
     if (!directory) {
-        snprintf(scan->problem, sizeof scan->problem, "%.200s: %s", settings.directory,
+        snprintf(scan->problem, sizeof scan->problem, "%.200s: %s", scan_plain(settings.directory),
                  strerror(errno));
         return;
     }
@@ -160,7 +171,7 @@ void scan_read(stmstat_scan_t *scan, unsigned what)
     if (!scan->count)
         snprintf(scan->problem, sizeof scan->problem,
                  "%.200s: there are no scoreboards (is it the server's ScoreboardDir?)",
-                 settings.directory);
+                 scan_plain(settings.directory));
     free(ordinals);
     closedir(directory);
 }
@@ -179,7 +190,8 @@ int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, 
 
     *line = '\0';
     if (*view->problem) {
-        snprintf(line, size, "%s/%d %s", settings.directory, view->ordinal, view->problem);
+        snprintf(line, size, "%s/%d %s", scan_plain(settings.directory), view->ordinal,
+                 view->problem);
         return 2;
     }
     if (view->unread) {

@@ -47,6 +47,8 @@ typedef struct stmstat_scan {
     char problem[320]; /**< of the directory; "": none */
 } stmstat_scan_t;
 
+/** The text with ? in place of all but printable ASCII; valid until the next call. */
+const char *scan_plain(const char *text);
 void scan_read(stmstat_scan_t *scan, unsigned what);
 void scan_free(stmstat_scan_t *scan);
 /** What there is to say about a VP that is not well: 0: nothing, 1: it is silent and the like, 2:

@@ -6,9 +6,9 @@
 PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so mod_locals.so \
-                slow_names.so unbindable.so upgrade-layout.so upgrade-handover.so)
-LIVE_TOOLS += $(BUILD)/tests/mod_calls.so
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
+                mod_locals.so mod_calls.so mod_vandal.so slow_names.so unbindable.so \
+                upgrade-layout.so upgrade-handover.so)
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any bytes as a scoreboard: the reader must refuse or read them, and every text form must print
- * what it read. For libFuzzer; without it (REPLAY) a program that takes files and folders' contents
- * as arguments.
+ * what it read as plain ASCII. For libFuzzer; without it (REPLAY) a program that takes files and
+ * folders' contents as arguments.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +17,11 @@ static void swallow(void *baton, const char *data, size_t size)
 {
     size_t *sum = baton;
 
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
+        if ((data[i] < ' ' || data[i] > '~') && data[i] != '\n')
+            abort(); /* a byte that a terminal might obey */
         *sum += (unsigned char)data[i];
+    }
 }
 
 /* The corpus outlives changes of score.def: any version and fingerprint but 0 are made the right

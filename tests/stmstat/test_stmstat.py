@@ -118,6 +118,29 @@ def test_openmetrics(directory):
     assert buckets == [10] * 16
 
 
+@pytest.mark.parametrize("form", ["-1", "-c", "-o", "-j"])
+def test_no_form_passes_control_bytes_on(directory, form):
+    """A VP can write what it likes into its block: names of listeners, keys, values."""
+    path = directory / "0.1.block"
+    content = path.read_bytes()
+    for old, new in [(b"10.0.0.1:443", b"\x1b[2J\x9b1m,\"\n"), (b"Keepalive", b"\xc2\x9b31mabc\r"),
+                     (b"Request", b"\xe2\x80\xae=\x07<a"), (b"GET / HT", b"\xff\x9b\x85\xe2\x81\xa6ab")]:
+        assert old in content
+        content = content.replace(old, new.ljust(len(old))[:len(old)])
+    path.write_bytes(content)
+    run = subprocess.run([STMSTAT, "-d", directory, form], capture_output=True, check=True)
+    assert re.fullmatch(rb"[\x20-\x7e\n]+", run.stdout)
+    if form == "-c":
+        assert {len(row) for row in csv.reader(io.StringIO(run.stdout.decode()))} == {4}
+
+
+def test_messages_pass_none_on_either(tmp_path):
+    run = subprocess.run([STMSTAT, "-d", tmp_path / "\x1b[31m\u009b\u202e", "-1"],
+                         capture_output=True, check=False)
+    assert run.returncode == NONE
+    assert re.fullmatch(rb"[\x20-\x7e\n]+", run.stderr)
+
+
 def test_filters(directory):
     names = [line.split()[0] for line in
              stmstat(directory, "-1", "-f", "vp.0.conn*", "-f", "!*_prior").stdout.splitlines()]
@@ -223,8 +246,8 @@ BAD = {
     "empty": (lambda: b"", "is no scoreboard file of STM, or was cut off"),
     "foreign": (lambda: b"#!/bin/sh\n" * 1000, "is no scoreboard file of STM"),
     "cut in the header": (lambda: sample(1)[:100], "is cut off: shorter than its header"),
-    "cut in its sums": (lambda: patched(sample(1), "<I", header_size=2 * PAGE),
-                        "is cut off: shorter than its header says"),
+    "cut in its sums": (lambda: sample(1)[:PAGE - 8], "is cut off: shorter than its header says"),
+    "header": (lambda: patched(sample(1), "<I", header_size=1 << 30), "its tables overlap"),
     "version": (lambda: patched(sample(1), "<I", version=99),
                 "has layout version 99, this program knows version "),
     "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "of different builds"),

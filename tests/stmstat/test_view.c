@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reader against a writer: sums are exact, a file that changes under it is read whole or said
- * to be torn, and one whose writer died is still shown.
+ * to be torn, and one whose writer died is still shown. What anybody may have written there comes
+ * out as plain text.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -170,6 +171,126 @@ static void test_concurrent_writer(void **state)
     free(shared);
 }
 
+/* --- text that anybody may have written --- */
+
+typedef struct {
+    char bytes[1 << 16];
+    size_t size;
+} output_t;
+
+static void keep(void *baton, const char *data, size_t size)
+{
+    output_t *output = baton;
+
+    assert_true(size < sizeof output->bytes - output->size);
+    memcpy(output->bytes + output->size, data, size);
+    output->size += size;
+}
+
+static size_t encode(char *to, uint32_t character)
+{
+    size_t length = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+
+    for (size_t i = length; i-- > 1; character >>= 6)
+        to[i] = (char)(0x80 | (character & 0x3f));
+    to[0] = (char)(length == 1 ? character : (0xf00u >> length & 0xf0u) | character);
+    to[length] = '\0';
+    return length;
+}
+
+static void test_every_character(void **state)
+{
+    char text[8];
+
+    (void)state;
+    for (uint32_t character = 1; character < 0x110000; character++) {
+        const char *at = text;
+        size_t length = encode(text, character);
+
+        if (character >= 0xd800 && character < 0xe000) { /* surrogates are none */
+            assert_int_equal(stm_text_next(&at), STM_TEXT_INVALID | 0xed);
+            continue;
+        }
+        assert_int_equal(stm_text_next(&at), character);
+        assert_ptr_equal(at, text + length);
+    }
+}
+
+static void test_any_bytes_are_advanced_over(void **state)
+{
+    uint64_t random = 1;
+
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        char text[6] = "";
+        const char *at = text;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        memcpy(text, (const char *)&random + 3, sizeof text - 1);
+        while (*at) {
+            const char *before = at;
+            uint32_t character = stm_text_next(&at);
+
+            assert_true(at > before && at <= before + strlen(before));
+            assert_true(character < 0x110000 || (character & ~STM_TEXT_INVALID) >= 0x80);
+        }
+    }
+}
+
+static void test_what_is_not_shown(void **state)
+{
+    static const uint32_t unseen[] = {0,      0x1b,   0x1f,   0x7f,   0x80,   0x9b,   0x9f,
+                                      0x61c,  0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
+                                      0x202e, 0x2066, 0x2069, 0xfeff, 0xfffe, 0xe0041},
+                          seen[] = {' ',    '~',    0xa0,   0xe9,   0x416,   0x200a, 0x2010,
+                                    0x2027, 0x2030, 0x4e2d, 0xfffd, 0x1f600, 0xe1000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+        assert_true(stm_text_unseen(unseen[i]));
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        assert_false(stm_text_unseen(seen[i]));
+}
+
+/* Whatever stands in a row, a key or an address: plain ASCII comes out of each form. */
+static void check_plain(char *sample, size_t size)
+{
+    static output_t output;
+    const stm_text_t text = {.put = keep, .baton = &output};
+
+    output.size = 0;
+    assert_true(read_memory(sample, size));
+    stm_text_json(&text, &view, 1, 1000000);
+    stm_text_openmetrics(&text, &view, 1);
+    for (size_t i = 0; i < output.size; i++) {
+        char c = output.bytes[i];
+
+        assert_true((c >= ' ' && c < 0x7f) || c == '\n');
+    }
+}
+
+static void test_forms_are_plain(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+    const stm_score_header_t *header = (const stm_score_header_t *)sample;
+    char *block = (char *)sample_block(sample, 1), *row = block + header->connections_at;
+    stm_score_listener_t *listeners = (stm_score_listener_t *)(block + header->listeners_at);
+    char *key = row + sizeof(stm_score_row_t), *value = key + SAMPLE_KEY_SIZE;
+
+    (void)state;
+    for (uint32_t character = 1; character < 0x2100; character++) {
+        encode(value, character);
+        encode(key, character);
+        encode(listeners[1].address, character);
+        check_plain(sample, size);
+    }
+    memset(listeners, 0x9b, sizeof *listeners * 2); /* no null anywhere */
+    memset(key, 0x9b, SAMPLE_KEY_SIZE + SAMPLE_VALUE_SIZE);
+    check_plain(sample, size);
+    free(sample);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +298,10 @@ int main(void)
         cmocka_unit_test(test_every_length),
         cmocka_unit_test(test_dead_writer),
         cmocka_unit_test(test_concurrent_writer),
+        cmocka_unit_test(test_every_character),
+        cmocka_unit_test(test_any_bytes_are_advanced_over),
+        cmocka_unit_test(test_what_is_not_shown),
+        cmocka_unit_test(test_forms_are_plain),
     };
     int failed = cmocka_run_group_tests_name("the reader of scoreboards", tests, NULL, NULL);
 
