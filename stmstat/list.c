@@ -130,12 +130,14 @@ void list_manual(void)
         "ScoreboardDir say who may.");
     manual_options();
     manual_counters();
-    puts(".SH EXIT STATUS\n"
-         "0; 1 if a scoreboard could not be read (the rest is shown); 2 if none could.\n"
-         ".SH FILES\n"
-         ".TP\n"
-         ".I ScoreboardDir/0, 1, ...\n"
-         "The scoreboards, named by the ordinals of the VPs.\n"
-         ".SH SEE ALSO\n"
-         ".BR mod_mpm_stm (8)");
+    puts(
+        ".SH EXIT STATUS\n"
+        "0; 1 if a scoreboard could not be read (the rest is shown); 2 if none could.\n"
+        ".SH FILES\n"
+        ".TP\n"
+        ".I ScoreboardDir/0, 1, ...\n"
+        "The scoreboards, named by the ordinals of the VPs; ORDINAL.N.block has the counters of a\n"
+        "process that holds the VP's place, or has left it and still serves.\n"
+        ".SH SEE ALSO\n"
+        ".BR mod_mpm_stm (8)");
 }
