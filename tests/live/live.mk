@@ -7,8 +7,9 @@ PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
-                mod_locals.so mod_calls.so mod_vandal.so slow_names.so unbindable.so \
+                mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so slow_names.so unbindable.so \
                 upgrade-layout.so upgrade-handover.so)
+LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
@@ -20,6 +21,11 @@ $(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 	@mkdir -p $(@D)
 	$(CC) $(LIVE_CFLAGS) $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+$(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.cpp
+	@mkdir -p $(@D)
+	$(LIVE_CXX) $(CPPFLAGS) -O2 -g -std=gnu++20 -Wall -Wextra -Werror -fPIC -pthread \
+	    $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/%.so: tests/live/waits/%.c
 	@mkdir -p $(@D)

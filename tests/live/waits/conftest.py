@@ -1,40 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of waits: an event loop, and backends, which end with their file."""
+"""Fixtures of the tests of waits."""
 
-import pytest
-from gates import FileGate, Loop
-
-
-@pytest.fixture(scope="session")
-def loop():
-    """The event loop on which all backends live."""
-    made = Loop()
-    yield made
-    made.end()
-
-
-@pytest.fixture(scope="module")
-def backend(loop):
-    """backend(Kind, ...) makes one of backends.py's."""
-    made = []
-
-    def make(kind, *arguments, **more):
-        made.append(kind(loop, *arguments, **more))
-        return made[-1]
-    yield make
-    for each in made:
-        each.gate.open()
-        each.end()
-
-
-@pytest.fixture
-def file_gate():
-    """file_gate(folder) makes a gate for processes, which opens when the test ends."""
-    made = []
-
-    def make(folder):
-        made.append(FileGate(folder))
-        return made[-1]
-    yield make
-    for each in made:
-        each.end()
+from fixtures import backend, file_gate, loop  # noqa: F401 (used by name)

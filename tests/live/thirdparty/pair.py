@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One server twice: one process of event, and one VP. What clients get must be the same."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from harness import MODULES, MPM
+from inflight import prove
+
+APPS = Path(__file__).parent / "apps"
+CLIENTS = 40  # at one time
+
+
+def needs(module):
+    """Skips a whole file where that module of httpd is not installed."""
+    return pytest.mark.skipif(not (MODULES / f"mod_{module}.so").exists(),
+                              reason=f"mod_{module} is not installed")
+
+
+class Pair:
+    """The same server under event and under the MPM of this run."""
+
+    def __init__(self, serve, apps=(), prepare=None, **options):
+        """apps: files of apps/ that each gets in its folder app; prepare(server) is called before
+        it starts; options: as for Server."""
+        self._by_mpm = {}
+        for mpm in dict.fromkeys(["event", MPM]):
+            name = f"{options.get('name', serve.name)}_{mpm}"
+            server = serve.make(**{"processes": 1, "threads": 64, **options, "mpm": mpm,
+                                   "name": name})
+            (server.root / "app").mkdir()
+            for app in apps:
+                shutil.copy(APPS / app, server.root / "app")
+            if prepare:
+                prepare(server)
+            self._by_mpm[mpm] = server.start()
+
+    @property
+    def servers(self):
+        """Both: what a failed test shows the error logs of."""
+        return list(self._by_mpm.values())
+
+    def compare(self, scene):
+        """Plays scene(server) with both. What it returns must be the same; and one process serves
+        from its beginning to its end."""
+        got = {}
+        for mpm, server in self._by_mpm.items():
+            before = server.children()
+            got[mpm] = scene(server)
+            assert server.children() == before, f"{mpm}: its process was replaced"
+            assert server.alarms() == [], mpm
+        assert got[MPM] == got["event"]
+        return got[MPM]
+
+    def held(self, gate, path, **more):
+        """hold() with both: the texts of all, the same under both."""
+        return self.compare(lambda server: hold(server, gate, path, **more))
+
+
+def hold(server, gate, path, count=CLIENTS, **more):
+    """Each client's request (path, with its number for {}) waits at the gate, meanwhile others are
+    served, and then each has its answer: the texts of all."""
+    gate.close()
+    return [got.text for got in prove(server, gate, [path.format(n) for n in range(count)], **more)]

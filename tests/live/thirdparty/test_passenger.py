@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mod_passenger, whose C++ library keeps a spin lock and its log's state in thread-locals."""
+
+import pytest
+from backends import Http
+from inflight import InFlight, quick
+from pair import CLIENTS, Pair, needs
+
+pytestmark = needs("passenger")
+
+PROCESSES = 2  # of the application: the other requests wait in passenger's own queue
+ROUNDS = 15
+
+DIRECTIVES = f"""
+    PassengerRoot /usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini
+    PassengerInstanceRegistryDir @ROOT@/passenger
+    PassengerDataBufferDir @ROOT@/passenger
+    PassengerLogFile @ROOT@/passenger/log
+    PassengerPython /usr/bin/python3
+    PassengerDefaultUser www-data
+    PassengerFriendlyErrorPages off
+    PassengerDisableSecurityUpdateCheck on
+    PassengerDisableAnonymousTelemetry on
+    PassengerMinInstances {PROCESSES}
+    PassengerMaxPoolSize {PROCESSES}
+    PassengerEnabled off
+    Alias /app @ROOT@/app/public
+    <Location /app>
+        PassengerEnabled on
+        PassengerBaseURI /app
+        PassengerAppRoot @ROOT@/app
+        PassengerAppType wsgi
+    </Location>
+    """
+
+
+def prepare(server):
+    """Folders that passenger does not make."""
+    (server.root / "passenger").mkdir()
+    (server.root / "app/public").mkdir()
+
+
+@pytest.fixture(name="pair", scope="module")
+def _pair(serve_module):
+    return Pair(serve_module, ["passenger_wsgi.py"], prepare, modules=("passenger",),
+                directives=DIRECTIVES)
+
+
+def test_slow_applications(pair, backend):
+    """As many wait in the application as it has processes, the others in passenger's queue."""
+    http = backend(Http)
+    got = pair.held(http.gate, f"/app?{{}},{http.port}", held=PROCESSES)
+    assert got == [f"{n} {n} \n" for n in range(CLIENTS)]
+
+
+def test_many_requests(pair):
+    """Hundreds of them, with bodies, on connections that stay."""
+    body = b"0123456789" * 1000
+
+    def scene(server):
+        texts = []
+        with InFlight(server, [f"/app?{n},0" for n in range(CLIENTS)]) as flight:
+            texts += [got.text for got in flight.finish()]
+            for round_ in range(1, ROUNDS):
+                for n, conn in enumerate(flight.conns):
+                    conn.ask(f"/app?{round_}.{n},0", method="POST", body=body)
+                quick(server, 1)
+                texts += [got.text for got in flight.finish()]
+        return texts
+    assert pair.compare(scene) == [f"{n} {n} \n" for n in range(CLIENTS)] + [
+        f"{round_}.{n} {round_}.{n} {body.decode()}\n"
+        for round_ in range(1, ROUNDS) for n in range(CLIENTS)]

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mod_perl with XML::LibXML, XML::Parser and DBI: an interpreter is one request's at a time."""
+
+import pytest
+from backends import Http
+from pair import CLIENTS, Pair, needs
+
+pytestmark = needs("perl")
+
+INTERPRETERS = 20  # the other requests wait for one
+DIRECTIVES = f"""
+    PerlSwitches -I@ROOT@/app
+    PerlInterpStart 4
+    PerlInterpMax {INTERPRETERS}
+    PerlInterpMaxSpare {INTERPRETERS}
+    PerlModule Waits
+    <Location /perl>
+        SetHandler perl-script
+        PerlResponseHandler Waits
+    </Location>
+    """
+
+
+@pytest.fixture(name="pair", scope="module")
+def _pair(serve_module):
+    return Pair(serve_module, ["Waits.pm"], modules=("perl",), directives=DIRECTIVES)
+
+
+def expected(number):
+    """What the handler says if all that it used was its own."""
+    return (f"me {number}\nmine {number}\ntold {number}\ntitle {number}\n"
+            f"elements a{number} b{number} c{number}\nlibxml b{number} c{number}\n"
+            f"thrown by {number}\nrows {number}\nan error\nleft 0\n")
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+def test_interpreters_are_kept_apart(pair, backend, round_):
+    """The second round finds interpreters that were used before, by other threads."""
+    http = backend(Http)
+    got = pair.held(http.gate, f"/perl?{{}},{http.port}", held=INTERPRETERS)
+    assert got == [expected(n) for n in range(CLIENTS)], round_
