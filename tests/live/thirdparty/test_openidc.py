@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mod_auth_openidc, whose libcurl asks a slow provider by name: logins of all clients at one time."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from inflight import InFlight, quick
+from pair import CLIENTS, Pair, needs
+from provider import CLIENT, SECRET, Provider
+
+pytestmark = needs("auth_openidc")
+
+DIRECTIVES = """
+    OIDCProviderMetadataURL {issuer}/description
+    OIDCClientID {client}
+    OIDCClientSecret "{secret}"
+    OIDCProviderTokenEndpointAuth client_secret_post
+    OIDCRedirectURI http://localhost/callback
+    OIDCCryptoPassphrase "a test's"
+    OIDCSessionType client-cookie
+    <LocationMatch "^/(protected|callback)">
+        AuthType openid-connect
+        Require valid-user
+        Header set X-User expr=%{{REMOTE_USER}}
+    </LocationMatch>
+    """
+
+
+@pytest.fixture(name="provider", scope="module")
+def _provider(tmp_path_factory, backend):
+    return backend(Provider, tmp_path_factory.mktemp("provider"))
+
+
+@pytest.fixture(name="pair", scope="module")
+def _pair(serve_module, provider):
+    def prepare(server):
+        for n in range(CLIENTS):
+            server.page(f"protected/{n}.html", f"page {n}\n")
+    return Pair(serve_module, (), prepare, modules=(
+        "authn_core", "authz_user", "headers", "auth_openidc"), directives=DIRECTIVES.format(
+            issuer=provider.issuer, client=CLIENT, secret=SECRET))
+
+
+class Browser:
+    """One user's: keeps cookies."""
+
+    def __init__(self, user):
+        self.user, self.cookies = str(user), {}
+
+    def headers(self):
+        """What it sends with a request."""
+        pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return ["Accept: text/html", "User-Agent: test", *([f"Cookie: {pairs}"] if pairs else [])]
+
+    def take(self, response):
+        """Keeps the cookie that came."""
+        name, value = response.headers["set-cookie"].split(";")[0].split("=", 1)
+        if name.endswith("_session"):
+            self.cookies.clear()
+        self.cookies[name] = value
+
+
+def together(server, browsers, paths, gate=None):
+    """A request of each browser at one time; all are held at the gate while others are served."""
+    with InFlight(server, []) as flight:
+        for browser, path in zip(browsers, paths):
+            flight.conns.append(server.connect())
+            flight.conns[-1].ask(path, headers=browser.headers())
+        if gate:
+            gate.wait_held(len(browsers))
+            quick(server)
+            assert flight.answered() == 0
+            gate.open()
+        return flight.finish()
+
+
+def test_all_log_in_at_one_time(pair, provider):
+    def scene(server):
+        browsers = [Browser(n) for n in range(CLIENTS)]
+        pages = [f"/protected/{n}.html" for n in range(CLIENTS)]
+        provider.gate.close()  # nobody knows the provider yet: each asks for its description
+        back = []
+        for browser, got in zip(browsers, together(server, browsers, pages, provider.gate)):
+            assert got.status == 302 and got.headers["location"].startswith(provider.issuer)
+            query = parse_qs(urlsplit(got.headers["location"]).query)
+            browser.take(got)
+            provider.nonces[browser.user] = query["nonce"][0]
+            back.append(f"/callback?code={browser.user}&state={query['state'][0]}")
+        provider.gate.close()  # now each asks for its token, then for keys and its user
+        for browser, got in zip(browsers, together(server, browsers, back, provider.gate)):
+            assert got.status == 302, got
+            assert urlsplit(got.headers["location"]).path == f"/protected/{browser.user}.html"
+            browser.take(got)
+        seen = together(server, browsers, pages)
+        return [(got.status, got.headers.get("x-user"), got.text) for got in seen]
+    assert pair.compare(scene) == [(200, f"{n}@{provider.issuer}", f"page {n}\n")
+                                   for n in range(CLIENTS)]
