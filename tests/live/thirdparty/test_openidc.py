@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """mod_auth_openidc, whose libcurl asks a slow provider by name: logins of all clients at one time."""
 
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from gates import FileGate
+from harness import tool
 from inflight import InFlight, quick
 from pair import CLIENTS, Pair, needs
 from provider import CLIENT, SECRET, Provider
@@ -95,3 +98,34 @@ def test_all_log_in_at_one_time(pair, provider):
         return [(got.status, got.headers.get("x-user"), got.text) for got in seen]
     assert pair.compare(scene) == [(200, f"{n}@{provider.issuer}", f"page {n}\n")
                                    for n in range(CLIENTS)]
+
+
+def test_a_provider_whose_name_is_not_found(serve):
+    """libcurl asks for the name in a thread of its own, gives up after a second, and joins it."""
+    def prepare(server):
+        server.gate = FileGate(server.private_folder("gate"))
+        server.preload(tool("slow_names.so"), {"SLOW_NAMES_ARRIVALS": str(server.gate.arrivals),
+                                               "SLOW_NAMES_LOCK": str(server.gate.lock)})
+    pair = Pair(serve, (), prepare, modules=(
+        "authn_core", "authz_user", "headers", "auth_openidc"), directives=DIRECTIVES.format(
+            issuer="http://provider.slow:9", client=CLIENT, secret=SECRET) + """
+        OIDCHTTPTimeoutShort 1
+        """)
+
+    def scene(server):
+        server.gate.close()
+        with InFlight(server, [f"/protected/{n}" for n in range(CLIENTS)],
+                      headers=["Accept: text/html"]) as flight:
+            server.gate.wait_held(CLIENTS)
+            end = time.monotonic() + 2.5  # some time after libcurl's
+            while time.monotonic() < end:
+                quick(server, 1)
+            assert flight.answered() == 0
+            server.gate.open()
+            return [got.status for got in flight.finish()]
+    try:
+        assert pair.compare(scene) == [500] * CLIENTS
+    finally:
+        for server in pair.servers:
+            server.gate.open()
+            server.gate.end()
