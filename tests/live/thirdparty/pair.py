@@ -2,6 +2,7 @@
 """One server twice: one process of event, and one VP. What clients get must be the same."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ def needs(module):
     """Skips a whole file where that module of httpd is not installed."""
     return pytest.mark.skipif(not (MODULES / f"mod_{module}.so").exists(),
                               reason=f"mod_{module} is not installed")
+
+
+def needs_that(command, what):
+    """Skips a whole file where a command fails: what runs in the module is not installed."""
+    run = subprocess.run(command, capture_output=True, check=False)
+    return pytest.mark.skipif(run.returncode != 0, reason=f"{what} is not installed")
 
 
 class Pair:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module in C++ (tests/live/modules/mod_cxx.cpp): exceptions, statics, thread_local objects, threads,
-futures and locks of the standard library.
+"""A module in C++ (tests/live/modules/mod_cxx.cpp): exceptions, statics, thread_local objects, and
+threads, futures and locks of the standard library.
 """
 
 import pytest

@@ -9,9 +9,10 @@ from backends import Http
 from daemons import find, postgres, sql, unprivileged
 from harness import wait_for
 from harness.places import new_root
-from pair import CLIENTS, Pair, hold, needs
+from pair import CLIENTS, Pair, hold, needs, needs_that
 
-pytestmark = needs("wsgi")
+pytestmark = [needs("wsgi"), needs_that(["/usr/bin/python3", "-c", "import django, psycopg2"],
+                                        "Django or psycopg2")]
 
 DIRECTIVES = """
     WSGIScriptAlias /django @ROOT@/app/django_wsgi.py

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_lua: an interpreter's state is one request's (or one connection's, or one thread's) at a time."""
+"""mod_lua: a state of the interpreter is one request's (connection's, thread's) at a time."""
 
 import hashlib
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_auth_openidc, whose libcurl asks a slow provider by name: logins of all clients at one time."""
+"""mod_auth_openidc, whose libcurl asks a slow provider by name: all clients log in at one time."""
 
 import time
 from urllib.parse import parse_qs, urlsplit

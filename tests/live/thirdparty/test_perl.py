@@ -3,9 +3,10 @@
 
 import pytest
 from backends import Http
-from pair import CLIENTS, Pair, needs
+from pair import CLIENTS, Pair, needs, needs_that
 
-pytestmark = needs("perl")
+pytestmark = [needs("perl"), needs_that(["perl", "-MXML::LibXML", "-MXML::Parser", "-MDBD::SQLite",
+                                         "-e1"], "XML::LibXML, XML::Parser or DBD::SQLite")]
 
 INTERPRETERS = 20  # the other requests wait for one
 DIRECTIVES = f"""
