@@ -34,7 +34,8 @@ extern "C" {
 extern module AP_MODULE_DECLARE_DATA cxx_module __attribute__((visibility("default")));
 }
 
-namespace {
+namespace
+{
 
 using namespace std::chrono_literals;
 
@@ -128,7 +129,10 @@ std::atomic<int> made;
 struct slow {
     int number;
 
-    slow() : number(++made) { hold(); }
+    slow() : number(++made)
+    {
+        hold();
+    }
 };
 
 std::string static_made_once(const std::string &)
@@ -278,7 +282,8 @@ std::string future_got(const std::string &me)
 }
 
 // Answers come from a thread of the module's own, which all requests ask.
-class server_thread {
+class server_thread
+{
     std::mutex mutex;
     std::condition_variable asked;
     std::vector<std::pair<std::string, std::promise<std::string>>> line;
@@ -302,7 +307,9 @@ class server_thread {
     }
 
   public:
-    server_thread() : thread([this] { serve(); }) {}
+    server_thread() : thread([this] { serve(); })
+    {
+    }
     ~server_thread()
     {
         {
