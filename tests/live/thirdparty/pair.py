@@ -34,8 +34,10 @@ class Pair:
         self._by_mpm = {}
         for mpm in dict.fromkeys(["event", MPM]):
             name = f"{options.get('name', serve.name)}_{mpm}"
+            # A locale of a file, not the C library's own: its tables come and go.
+            env = {"LANG": "C.UTF-8", **options.get("env", {})}
             server = serve.make(**{"processes": 1, "threads": 64, **options, "mpm": mpm,
-                                   "name": name})
+                                   "name": name, "env": env})
             (server.root / "app").mkdir()
             for app in apps:
                 shutil.copy(APPS / app, server.root / "app")

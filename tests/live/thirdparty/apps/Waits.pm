@@ -12,6 +12,7 @@ use Apache2::RequestIO ();
 use Apache2::RequestRec ();
 use DBI ();
 use IO::Socket::INET ();
+use POSIX ();
 use XML::LibXML ();
 use XML::Parser ();
 
@@ -46,23 +47,35 @@ sub error_of_libxml
     return $@ =~ /(b\S+) line 1 and (c\S+)/ ? "$1 $2" : "? $@";
 }
 
-sub title
+# By the thread's locale.
+sub by_locale
 {
-    my ($document) = @_;
-    return $document->findvalue('/doc/title');
+    use locale;
+    my ($me) = @_;
+    my $text = uc("\x{e0} la carte") . sprintf(' %.1f ', 1.5) . POSIX::strtol(" $me", 10) .
+        POSIX::strftime(' %A', gmtime(0)) . POSIX::strcoll('a', 'b');
+    utf8::encode($text);
+    return $text;
+}
+
+sub document
+{
+    my ($me) = @_;
+    return XML::LibXML->load_xml(string => "<doc><title>$me</title></doc>");
 }
 
 sub handler
 {
     my $r = shift;
-    my ($me, $port) = split /,/, $r->args;
+    my ($me, $port, $when) = split /,/, $r->args;
     $mine = $me;
-    my $document = XML::LibXML->load_xml(string => "<doc><title>$me</title></doc>");
-    my $db = DBI->connect('dbi:SQLite:dbname=:memory:', '', '', {RaiseError => 1});
+    my $document = $when eq 'before' ? document($me) : undef;
+    my $db = DBI->connect('dbi:SQLite:dbname=:memory:', '', '', {RaiseError => 1, PrintError => 0});
     $db->do('CREATE TABLE names (name TEXT)');
     $db->begin_work;
     $db->do('INSERT INTO names VALUES (?)', undef, $me);
     my $told = wait_for_backend($me, $port);
+    $document //= document($me);
     my $thrown = eval { die "thrown by $me\n" } // $@;
     my $rows = $db->selectcol_arrayref('SELECT name FROM names');
     eval { $db->do('SELECT no such thing') };
@@ -72,9 +85,9 @@ sub handler
     $db->disconnect;
     chomp $thrown;
     $r->content_type('text/plain');
-    $r->print("me $me\nmine $mine\ntold $told\ntitle ", title($document), "\n",
+    $r->print("me $me\nmine $mine\ntold $told\ntitle ", $document->findvalue('/doc/title'), "\n",
         'elements ', elements($me), "\nlibxml ", error_of_libxml($me), "\n$thrown\n",
-        "rows @$rows\n$wrong\nleft $left\n");
+        "rows @$rows\n$wrong\nleft $left\n", by_locale($me), "\n");
     return Apache2::Const::OK;
 }
 
