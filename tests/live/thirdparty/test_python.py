@@ -12,6 +12,9 @@ DIRECTIVES = """
     WSGIPythonPath @ROOT@/app
     WSGIScriptAlias /wsgi @ROOT@/app/waits_wsgi.py
     WSGIApplicationGroup %{GLOBAL}
+    <IfModule mpm_stm_module>
+        StackSize 8388608
+    </IfModule>
     """
 
 
@@ -44,7 +47,8 @@ def test_threads_have_an_identity_each(pair, backend):
 
 @pytest.mark.parametrize("page, answer", [
     ("recursive", "1 {}"), ("plain", "1"), ("semaphore", "True"), ("meet", "True"),
-    ("imported", "42 1"), ("workers", "[('{0}', 'worker-{0}')] False"), ("handed", "True")])
+    ("imported", "42 1"), ("workers", "[('{0}', 'worker-{0}')] False"), ("handed", "True"),
+    ("recursion", "RecursionError")])
 def test_threads_share(pair, page, answer):
     """Locks of all kinds, an import by all at once, threads of their own, a queue."""
     def scene(server):

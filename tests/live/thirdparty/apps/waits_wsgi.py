@@ -123,8 +123,24 @@ def handed(number, _port):
     return tasks.get(timeout=60) in [str(n) for n in range(40)]
 
 
+class Endless:
+    """Asks itself for what it has not got, until Python's limit or the end of the stack."""
+
+    def __getattr__(self, name):
+        return getattr(self, name + "x")
+
+
+def recursion(_number, _port):
+    """Recursion in C code and Python code by turns ends in an exception."""
+    try:
+        return Endless().x
+    except RecursionError as error:
+        time.sleep(0.001)
+        return type(error).__name__
+
+
 PAGES = {"/" + page.__name__: page for page in (own, ident, recursive, plain, semaphore, meet,
-                                                imported, workers, handed)}
+                                                imported, workers, handed, recursion)}
 
 
 def application(environ, start_response):
