@@ -43,15 +43,24 @@ static void set_mask(uint64_t bits)
 int stiol__settings_start(stiol__tls_t *tls)
 {
     stiol__settings_t *usual = calloc(1, sizeof(*usual));
+    locale_t locale = uselocale((locale_t)0);
     sigset_t set;
 
     if (usual == NULL)
         return -1;
-    usual->locale = uselocale((locale_t)0);
+    usual->locale = LC_GLOBAL_LOCALE;
     (void)pthread_sigmask(SIG_SETMASK, NULL, &set);
     usual->mask = bits_of(&set);
     (void)sigaltstack(NULL, &usual->stack);
     tls->usual = usual;
+    if (locale == LC_GLOBAL_LOCALE)
+        return 0;
+    /* The calling thread's alone: others are not to use, and free, what is its. */
+    tls->settings = malloc(sizeof(*tls->settings));
+    if (tls->settings == NULL)
+        return -1;
+    *tls->settings = *usual;
+    tls->settings->locale = locale;
     return 0;
 }
 
