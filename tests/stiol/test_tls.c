@@ -615,6 +615,22 @@ static void locales(void)
     CHECK(uselocale((locale_t)0) == LC_GLOBAL_LOCALE);
 }
 
+/* What the primordial thread has set is not its children's: they may free what they find. */
+static void a_locale_from_before(void)
+{
+    locale_t own = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+
+    CHECK(uselocale(own) == LC_GLOBAL_LOCALE);
+    CHECK(st_init() == 0 && stiol_start(&test_config) == 0);
+    spawn_all(have_locale);
+    CHECK(uselocale((locale_t)0) == own);
+    reap();
+    CHECK(uselocale((locale_t)0) == own);
+    stiol_stop();
+    CHECK(uselocale(LC_GLOBAL_LOCALE) == own);
+    freelocale(own);
+}
+
 static void *have_texts(void *arg)
 {
     int own = 5000 + (int)*(long *)arg;
@@ -890,6 +906,7 @@ int main(void)
         VP_TEST(an_object_stays_until_its_destructors_have_run),
         RAW_TEST(exit_runs_the_callers_destructors),
         VP_TEST(locales),
+        RAW_TEST(a_locale_from_before),
         VP_TEST(texts),
         VP_TEST(c11_keys),
         VP_TEST(signal_masks),
