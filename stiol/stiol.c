@@ -113,9 +113,11 @@ int stiol__become(stiol__thread_t *self)
 
 static void forked(void)
 {
-    if (stiol__interrupted() == NULL)
+    stiol__vp_t *vp = stiol__interrupted();
+
+    if (vp == NULL)
         return;
-    stiol__identity_forked(stiol__vp);
+    stiol__identity_forked(vp);
     stiol__handlers_forked();
     stiol__vp = NULL; /* the child is no VP: every call is the real one */
     st_after_fork_child();
