@@ -184,8 +184,8 @@ struct st_netfd {
 struct st__stack {
     struct st__slab *slab;
     struct st_thread *thread; /* whose stack it is, or NULL */
-    struct st__stack *next; /* in its slab's list of free ones or its class's of cached ones */
-    struct st__stack *prev; /* cached only */
+    struct st__stack *next;   /* in its slab's list of free ones or its class's of cached ones */
+    struct st__stack *prev;   /* cached only */
     struct st__stack *newer, *older; /* cached only: by age, of all classes */
     bool guarded;                    /* its guard is in place */
     bool painted;                    /* under census */

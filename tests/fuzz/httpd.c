@@ -11,10 +11,12 @@
 #include <apr_strings.h>
 
 #include "score.h"
+#include "share.h"
 #include "stm.h"
 
 stm_globals_t stm;
 module mpm_stm_module;
+stm_share_vp_t *stm_share;
 ap_listen_rec *ap_listeners;
 server_rec *ap_server_conf;
 ap_directive_t *ap_conftree;
@@ -181,6 +183,12 @@ static stm_retained_t retained = {.mpm = &started};
 stm_retained_t *stm_retained_get(void)
 {
     return &retained;
+}
+
+int stm_config_test_answer(server_rec *s)
+{
+    (void)s;
+    return OK;
 }
 
 const char *stm_score_check(const char *folder, int ordinals, apr_pool_t *pool)
