@@ -257,12 +257,14 @@ int stm_config_test_answer(server_rec *s)
     STM_ENTER();
     const char *value = getenv(VARIABLE);
     const char said = CONTENT;
-    int fd = -1, handover = 0;
+    char *rest;
+    long fd;
 
     if (!value || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
         return OK;
-    if (sscanf(value, "%d %d", &fd, &handover) == 2 && handover == STM_HANDOVER)
-        return write(fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    fd = strtol(value, &rest, 10);
+    if (strtol(rest, NULL, 10) == STM_HANDOVER)
+        return write((int)fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     ap_log_error(APLOG_MARK, APLOG_CRIT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
                  "stm: the module was upgraded to a build that cannot take the running server "
                  "over: restart needed (stop and start it)");

@@ -27,6 +27,10 @@
 /* Lines of a VP's own report that are logged. */
 #define REPORT_LINES     48
 
+/* Fields of /proc/PID/stat, from 1: proc(5). */
+#define STAT_USER_TIME   14
+#define STAT_SYSTEM_TIME 15
+
 /** A process, as the kernel tells of it. */
 typedef struct {
     char state;        /* as in /proc/PID/stat */
@@ -60,19 +64,29 @@ static unsigned long status_number(const char *status, const char *name)
     return line ? strtoul(line + strlen(name), NULL, 10) : 0;
 }
 
+/* The fields after the program's name, which may have anything in it. */
+static bool parse_stat(char *text, process_t *process)
+{
+    char *rest = strrchr(text, ')'), *field;
+
+    if (!rest || rest[1] != ' ')
+        return false;
+    rest += 2;
+    process->state = *rest;
+    for (int number = 3; (field = strsep(&rest, " ")) && number <= STAT_SYSTEM_TIME; number++) {
+        if (number >= STAT_USER_TIME)
+            process->cpu += strtoul(field, NULL, 10);
+    }
+    return field != NULL;
+}
+
 static bool look_at_process(pid_t pid, process_t *process)
 {
-    char text[4096], *end;
-    unsigned long user = 0, kernel = 0;
+    char text[4096];
 
     memset(process, 0, sizeof *process);
-    if (!read_proc(pid, "stat", text, sizeof text) || !(end = strrchr(text, ')')))
+    if (!read_proc(pid, "stat", text, sizeof text) || !parse_stat(text, process))
         return false;
-    /* ppid, pgrp, session, tty, tpgid, flags, 4 counts of faults; then the times */
-    if (sscanf(end, ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu", &process->state, &user,
-               &kernel) != 3)
-        return false;
-    process->cpu = user + kernel;
     if (read_proc(pid, "status", text, sizeof text)) {
         process->traced = status_number(text, "\nTracerPid:") != 0;
         process->dumping = status_number(text, "\nCoreDumping:") != 0;

@@ -36,8 +36,8 @@ $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 	@mkdir -p $(@D)
 	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
-# The module as another build of it, for upgrades: with another layout of what a master retains; with
-# another way of handing over.
+# The module as another build of it, for upgrades: with another layout of what a master retains;
+# with another way of handing over.
 UPGRADE_FLAGS_layout   := -DSTM_LAYOUT=1000
 UPGRADE_FLAGS_handover := -DSTM_LAYOUT=1000 -DSTM_HANDOVER=1000
 UPGRADE_CHANGED := stamp configtest

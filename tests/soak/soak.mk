@@ -6,7 +6,15 @@ DURATION ?= 7200
 PAUSE    ?= 3
 
 .PHONY: soak
-soak: live-tools $(BUILD)/mod_mpm_stm.so ## hours of load and faults; DURATION=7200 PAUSE=3 SEED= ONLY=
+soak: live-tools $(BUILD)/mod_mpm_stm.so ## hours of load and faults; DURATION=7200 PAUSE=3
 	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/soak.py \
 	    --duration $(DURATION) --pause $(PAUSE) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(ONLY),--only $(ONLY)) --each
+
+PROCESSES ?= 2
+GAP       ?= 0.2
+
+.PHONY: flood
+flood: live-tools $(BUILD)/mod_mpm_stm.so
+	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/flood.py \
+	    --mpm $(MPM) --processes $(PROCESSES) --gap $(GAP) $(if $(GONE),--gone)
