@@ -7,6 +7,7 @@ import pytest
 from house import TOP
 
 STRUCTS = [("mpm/share.h", "stm_share_vp_t"), ("mpm/share.h", "stm_share_seat_t"),
+           ("mpm/stm.h", "stm_pulse_t"),
            ("mpm/score_layout.h", "stm_score_header_t"),
            ("mpm/score_layout.h", "stm_score_block_t")]
 # What a block's tables consist of; their counters are score.def's.

@@ -132,7 +132,7 @@ def restarts(server):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_what_a_vp_may_write(spoiled, kind):
-    """Its line, its block, httpd's scoreboard, and by no means anything else."""
+    """Its line, its block, its pulse, httpd's scoreboard, and by no means anything else."""
     server = spoiled(kind, processes=3)
     ask(server, "scribble-ours=0")  # a successor has what the first ones have
     os.kill(server.children()[0], signal.SIGKILL)
@@ -144,9 +144,10 @@ def test_what_a_vp_may_write(spoiled, kind):
         assert len([name for name in writable if "httpd's scoreboard" in name]) == 1
         ours = [re.sub(r".*/", "", name) for name in writable if "httpd's" not in name]
         block = r"\d\.\d\.block" if kind == "files" else "memfd:stm-scoreboard"
-        assert len(ours) == 2, text
+        assert len(ours) == 3, text
         assert any(re.fullmatch(block, name) for name in ours), ours
         assert any("memfd:stm-vp" in name for name in ours), ours
+        assert "zero" in ours, ours  # the pulse: anonymous memory
 
 
 def test_descriptors_of_a_vp(spoiled):
