@@ -18,6 +18,9 @@
 /* The handler itself, and the frame that the kernel made for it. */
 #define OWN_FRAMES 3
 
+/* The page stays as large as it is, and no other mapping or descriptor can ever write to it. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
+
 static stm_pulse_t nobody_looks;
 stm_pulse_t *stm_pulse = &nobody_looks;
 
@@ -28,9 +31,12 @@ static void *map_page(void)
 
     if (fd < 0)
         return MAP_FAILED;
-    if (ftruncate(fd, sizeof(stm_pulse_t)) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+    if (ftruncate(fd, sizeof(stm_pulse_t)) == 0)
         page = mmap(NULL, sizeof(stm_pulse_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page != MAP_FAILED && fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
+        munmap(page, sizeof(stm_pulse_t));
+        page = MAP_FAILED;
+    }
     close(fd);
     return page;
 }
