@@ -315,7 +315,7 @@ unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
     stiol__waiter_t *waiter, *next;
     unsigned count = 0;
 
-    if (from == to)
+    if (from == to || STIOL_UNLIKELY(stiol__wake_later(from))) /* which wakes them instead */
         return 0;
     acquire(source < target ? source : target); /* all in this order: no deadlock */
     if (source != target)

@@ -30,12 +30,14 @@ static bool is_robust(const pthread_mutex_t *mutex)
     return (mutex->__data.__kind & ROBUST) != 0;
 }
 
-/* Whether the type needs to know which state thread it is. */
+/* A bit for each kind, but for the bits that do not matter here, that needs to know which state
+ * thread it is: recursive and error-checking ones, and all that are robust. */
+#define OWNED_KINDS                                                                                \
+    (1u << PTHREAD_MUTEX_RECURSIVE | 1u << PTHREAD_MUTEX_ERRORCHECK | UINT32_C(15) << ROBUST)
+
 static bool is_owned_type(const pthread_mutex_t *mutex)
 {
-    int type = TYPE(mutex);
-
-    return type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK || is_robust(mutex);
+    return (OWNED_KINDS >> (mutex->__data.__kind & (3 | ROBUST)) & 1) != 0;
 }
 
 /* Whether this VP has it really locked. Who got a robust mutex of a dead owner has no name in it
@@ -229,18 +231,25 @@ static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
 }
 
 /* A normal mutex that nobody waits for: no matter who calls, trying and unlocking are the real
- * ones. Debug builds want to see every call. */
+ * ones. Debug builds want to see every call, and whose it is. */
+#if defined(STIOL_DEBUG) || defined(STM_DEBUG)
+#define SLOWLY
 static inline stiol__vp_t *quick(const pthread_mutex_t *mutex)
 {
-#if defined(STIOL_DEBUG) || defined(STM_DEBUG)
     (void)mutex;
     return NULL;
-#else
-    return is_owned_type(mutex) || stiol__lot_crowd(key_of(mutex)) ? NULL : stiol__vp;
-#endif
 }
+#else
+#define SLOWLY __attribute__((noinline)) /* so that the quick way needs no stack */
+static inline stiol__vp_t *quick(const pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = stiol__vp;
 
-static int lock_or_wait(pthread_mutex_t *mutex, const void *caller)
+    return vp == NULL || is_owned_type(mutex) || stiol__lot_crowd_here(key_of(mutex)) ? NULL : vp;
+}
+#endif
+
+static int SLOWLY lock_or_wait(pthread_mutex_t *mutex, const void *caller)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_lock, mutex);
     int rc;
@@ -328,19 +337,24 @@ int stiol__pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t cl
     return lock_until(vp, mutex, clock, at, __builtin_return_address(0));
 }
 
-int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
+static int SLOWLY unlock_and_wake(pthread_mutex_t *mutex)
 {
-    stiol__vp_t *vp = quick(mutex);
+    stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
 
-    if (STIOL_LIKELY(vp != NULL)) {
-        vp->counters.mutex.calls++;
-        return pthread_mutex_unlock(mutex);
-    }
-    vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
     if (vp == NULL)
         return really_release(mutex);
     stiol__gave(vp, mutex);
     return stiol__mutex_release(vp, mutex);
+}
+
+int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    stiol__vp_t *vp = quick(mutex);
+
+    if (STIOL_UNLIKELY(vp == NULL))
+        return unlock_and_wake(mutex);
+    vp->counters.mutex.calls++;
+    return pthread_mutex_unlock(mutex);
 }
 
 int stiol__pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attr)

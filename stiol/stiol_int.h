@@ -454,13 +454,19 @@ static inline unsigned stiol__bucket(uintptr_t key)
     return (unsigned)((uint64_t)key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - STIOL_BUCKET_BITS));
 }
 
+/** Whether anyone may wait for key, asked on a VP. */
+static inline bool stiol__lot_crowd_here(uintptr_t key)
+{
+    return atomic_load_explicit(&stiol__crowds[stiol__bucket(key)], memory_order_relaxed) != 0;
+}
+
 /** Whether anyone may wait for key. Who releases asks after it has released, who waits tries again
  * after it has entered; between kernel threads that takes a fence. */
 static inline bool stiol__lot_crowd(uintptr_t key)
 {
     if (stiol__vp == NULL)
         atomic_thread_fence(memory_order_seq_cst);
-    return atomic_load_explicit(&stiol__crowds[stiol__bucket(key)], memory_order_relaxed) != 0;
+    return stiol__lot_crowd_here(key);
 }
 
 extern void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag);
