@@ -30,11 +30,11 @@ extern int aprmem_start(void);
  * Makes a pool that begins with less than others, for one that will hold next to nothing: 256
  * bytes, 160 of them its record.
  *
- * @param pool where its handle goes
+ * @param made where its handle goes
  * @param parent NULL: APR's global pool
  * @return as apr_pool_create(), which makes the pool where small pools are not in place
  */
-extern apr_status_t aprmem_create_least(apr_pool_t **pool, apr_pool_t *parent);
+extern apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
 
 /** What the small pools and bucket allocators of the process have of the kernel, bytes. */
 typedef struct aprmem_stats {
