@@ -101,6 +101,8 @@ stiol__thread_t *stiol__interrupted_self(void)
 {
     if (STIOL_LIKELY(stiol__interruption.vp == NULL) || stiol__mine() != NULL || st_in_callback())
         return NULL;
+    if (stiol__tls_primordial(stiol__interruption.vp)) /* the scheduler waits for events */
+        return NULL;
     return st_thread_getspecific(key);
 }
 

@@ -733,6 +733,7 @@ typedef struct stiol__tls {
     stiol__settings_t *settings;    /* of whoever is in place; NULL: the usual ones */
     stiol__settings_t *usual;       /* as the VP has started with */
     stiol__contents_t **primordial; /* where the primordial thread's are kept, once it has waited */
+    stiol__contents_t **in_place;   /* where those of whoever is in place will be kept */
 } stiol__tls_t;
 
 extern int stiol__tls_start(stiol__vp_t *vp);
@@ -742,6 +743,9 @@ extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
 /** Puts contents in place; they are the caller's still. */
 extern void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
 extern void stiol__tls_free(stiol__contents_t *contents);
+/** Whether the primordial thread's are in place: also while another one's stack runs the scheduler.
+ */
+extern bool stiol__tls_primordial(const stiol__vp_t *vp);
 
 /* --- settings.c: locale, signal mask and the like --- */
 

@@ -219,15 +219,19 @@ static inline void exchange_contents(stiol__tls_t *tls, stiol__contents_t **from
     go_over(tls, to);
 }
 
+/* Not by way of stiol__vp: a signal handler that was left by a jump has taken that away. */
+static __thread stiol__tls_t *tls_here __attribute__((tls_model("initial-exec")));
+
 static void exchange(void **from, void **to, int ended)
 {
-    stiol__tls_t *tls = stiol__vp->tls;
+    stiol__tls_t *tls = tls_here;
 
     if (is_old(tls)) {
         renew(tls);
         if (tls->primordial == NULL) /* whoever has set us is the first that is exchanged */
             tls->primordial = (stiol__contents_t **)from;
     }
+    tls->in_place = (stiol__contents_t **)to;
     if (STIOL_UNLIKELY(ended))
         end(tls, (stiol__contents_t **)from, *to);
     else
@@ -235,6 +239,11 @@ static void exchange(void **from, void **to, int ended)
 }
 
 /* --- for stiol.c and tsd.c --- */
+
+bool stiol__tls_primordial(const stiol__vp_t *vp)
+{
+    return vp->tls != NULL && vp->tls->in_place == vp->tls->primordial;
+}
 
 int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
 {
@@ -290,7 +299,7 @@ int stiol__tls_start(stiol__vp_t *vp)
     tls = calloc(1, sizeof(*tls));
     if (tls == NULL || stiol__locals_update() != 0 || stiol__settings_start(tls) != 0)
         goto error;
-    vp->tls = tls;
+    vp->tls = tls_here = tls;
     (void)st_set_exchange_cb(exchange);
     return 0;
 
@@ -313,7 +322,7 @@ void stiol__tls_stop(stiol__vp_t *vp)
         stiol__tls_free(*tls->primordial);
         *tls->primordial = NULL;
     }
-    vp->tls = NULL;
+    vp->tls = tls_here = NULL;
     stiol__settings_free(tls->settings);
     stiol__settings_free(tls->usual);
     stiol__locals_release(tls->blocks, tls->count);

@@ -424,6 +424,69 @@ static void kernel_threads_have_theirs(void)
     join_kernel_thread(id);
 }
 
+/* --- signal handlers --- */
+
+static volatile long handler_number, handler_value;
+static _Atomic int handled;
+static pthread_t vp_id;
+static int byte_ends[2]; /* what two state threads wait for */
+
+static void on_usr1(int number)
+{
+    (void)number;
+    handler_number = own_locals()->number;
+    handler_value = (long)(intptr_t)pthread_getspecific(key);
+    handled++;
+}
+
+/* Sends a signal while all state threads wait, and the VP sleeps. */
+static void *interrupt_sleep(void *arg)
+{
+    while (!st_vp_asleep(arg))
+        usleep(1000);
+    CHECK(pthread_kill(vp_id, SIGUSR1) == 0);
+    while (handled < 2)
+        usleep(1000);
+    CHECK(write(byte_ends[1], "xx", 2) == 2);
+    return NULL;
+}
+
+static void *wait_for_byte(void *arg)
+{
+    struct pollfd one = {.fd = byte_ends[0], .events = POLLIN};
+    char byte;
+
+    own_locals()->number = *(long *)arg;
+    CHECK(pthread_setspecific(key, (void *)*(long *)arg) == 0);
+    if (*(long *)arg == 55) {
+        CHECK(raise(SIGUSR1) == 0);
+        CHECK(handled == 1 && handler_number == 55 && handler_value == 55);
+    }
+    while (poll(&one, 1, -1) != 1)
+        CHECK(errno == EINTR);
+    CHECK(read(byte_ends[0], &byte, 1) == 1);
+    return NULL;
+}
+
+/* A handler sees what its thread has; of variables and values the same thread's. */
+static void a_handler_sees_one_thread(void)
+{
+    long values_here[] = {55, 66};
+    pthread_t id;
+
+    vp_id = pthread_self();
+    CHECK(pipe(byte_ends) == 0 && signal(SIGUSR1, on_usr1) != SIG_ERR);
+    CHECK(pthread_key_create(&key, NULL) == 0);
+    own_locals()->number = 77;
+    CHECK(pthread_setspecific(key, (void *)77) == 0);
+    for (int i = 0; i < 2; i++)
+        spawn(wait_for_byte, &values_here[i]);
+    id = kernel_thread(interrupt_sleep, st_vp_self());
+    reap();
+    join_kernel_thread(id);
+    CHECK(handled == 2 && handler_number == 77 && handler_value == 77);
+}
+
 /* --- C++ --- */
 
 static void (*farewells_tell)(void (*)(char));
@@ -900,6 +963,7 @@ int main(void)
         RAW_TEST(values_and_variables_are_kept_and_ended_together),
         VP_TEST(a_child_has_the_forking_threads),
         VP_TEST(kernel_threads_have_theirs),
+        VP_TEST(a_handler_sees_one_thread),
         VP_TEST(exceptions_are_a_threads_own),
         VP_TEST(thread_local_objects_are_a_threads_own),
         VP_TEST(destructors_run_when_their_thread_ends),
