@@ -202,6 +202,22 @@ static void on_acceptable(st_watch_t *watch, int ready)
         go_last(listener);
 }
 
+/** Called once a second. A VP that is stopped just when the kernel wakes it for a connection takes
+ * the wake-up with it: the connection would wait until another one comes. To watch the socket anew
+ * is to see it. */
+void stm_listeners_look_again(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        if (!listener->accepting || !listener->shared || !listener->score->accept_queue)
+            continue;
+        pause_accepting(listener);
+        stm_listener_resume(listener);
+    }
+}
+
 /* --- the line of ready connections --- */
 
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)

@@ -89,6 +89,7 @@ static void on_heartbeat(st_watch_t *watch, int ready)
 {
     (void)ready;
     stm_score_refresh();
+    stm_listeners_look_again();
     st_watch_arm(watch, 0, HEARTBEAT);
 }
 

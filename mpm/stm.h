@@ -499,6 +499,7 @@ void stm_listener_enqueue(stm_conn_t *conn);
 void stm_listener_resume(stm_listener_t *listener);
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
 void stm_listeners_feed(void);
+void stm_listeners_look_again(void);
 void stm_listener_ask_for_room(const stm_listener_t *needy);
 
 /* fd_limit.c */

@@ -37,9 +37,15 @@ def hold_up(server, how):
 def begin(how, pid, conn):
     """Makes the VP that serves the connection hang."""
     if how == "stopped":
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
     else:
         conn.ask(f"/probe?{how}")
+
+
+def stop_process(pid):
+    """SIGSTOP; returns when it has come: until then the process may accept a connection."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: procs.stat(pid).state == "T", "a stopped process")
 
 
 def is_gone(pid):
@@ -104,14 +110,22 @@ def test_zero_is_to_tell_and_no_more(hanging):
     assert "is ended" not in server.error_log()
 
 
+def test_a_stopped_vp_keeps_no_connection_to_itself(hanging):
+    """It may be the one that the kernel wakes; another one takes it within a second or so."""
+    server = hanging(timeout=0, processes=3)
+    for stopped in server.children():
+        stop_process(stopped)
+        with server.connect() as conn:
+            assert owner(conn) != stopped
+        os.kill(stopped, signal.SIGCONT)
+
+
 def test_time_without_the_master_does_not_count(hanging):
     """The whole server stands still for longer than HangTimeout, as in a suspended machine."""
     server = hanging()
     before = server.children()
     for pid in [server.master, *before]:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in [server.master, *before]:
-        wait_for(lambda pid=pid: procs.stat(pid).state == "T", "a stopped process")
+        stop_process(pid)
     signal.sigtimedwait([], 5)
     os.kill(server.master, signal.SIGCONT)
     for pid in before:
