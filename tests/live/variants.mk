@@ -2,8 +2,8 @@
 #
 # The live tests on other builds. debug: with every internal check and USE_ST_TIME, and its threads
 # give way in each rebound call and run in a random order, which follows from STM_SEED; tiny: with
-# the smallest limits that make sense; h2-asan: threads that come and go under AddressSanitizer, with
-# what pools give back overwritten.
+# the smallest limits that make sense; h2-asan: threads that come and go under AddressSanitizer,
+# with what pools give back overwritten.
 #   make test-debug STM_SEED=12345    runs the same lots once more
 
 VARIANT_FLAGS_debug := -DSTM_DEBUG -DSTIOL_DEBUG -DUSE_ST_TIME -DST_SHUFFLE

@@ -12,8 +12,8 @@
 UNIT_DIR      := $(BUILD)/tests/unit
 UNIT_SUBJECTS := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
-UNIT_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse shuffle stack \
-                  stats timer watch
+UNIT_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse shuffle \
+                  stack stats timer watch
 UNIT_FAULTS    := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
 # What needs a build with -DST_SHUFFLE, where the others, which know the order, would fail.
 UNIT_SHUFFLE   := shuffle

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of an OpenID provider as mod_auth_openidc asks for: its description, keys, tokens and what
-it knows of a user. All of that waits at the gate.
+"""As much of an OpenID provider as mod_auth_openidc asks for: its description, keys, tokens and
+what it knows of a user. All of that waits at the gate.
 """
 
 import base64

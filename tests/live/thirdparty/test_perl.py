@@ -30,7 +30,8 @@ def expected(number):
     """What the handler says if all that it used was its own."""
     return (f"me {number}\nmine {number}\ntold {number}\ntitle {number}\n"
             f"elements a{number} b{number} c{number}\nlibxml b{number} c{number}\n"
-            f"thrown by {number}\nrows {number}\nan error\nleft 0\nÀ LA CARTE 1.5 {number} Thursday-1\n")
+            f"thrown by {number}\nrows {number}\nan error\nleft 0\n"
+            f"À LA CARTE 1.5 {number} Thursday-1\n")
 
 
 @pytest.mark.parametrize("when", ["after", "before"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of tests with waits: an event loop, and gates and backends, which end with their users."""
+"""Fixtures of tests with waits: an event loop, gates and backends, which end with their users."""
 
 import pytest
 from gates import FileGate, Loop

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Django project in one file for test_django.py: each request is a transaction in PostgreSQL, open
-while it waits for the backend.
+"""A Django project in one file for test_django.py: each request is a transaction in PostgreSQL,
+which is open while it waits for the backend.
 """
 
 import os
@@ -47,7 +47,8 @@ def book(_request, number, port):
     same = query("SELECT txid_current()") == before
     if number % 2:
         transaction.set_rollback(True)
-    return HttpResponse(f"{number} {told} wrote {wrote} {slept} {same}\n", content_type="text/plain")
+    return HttpResponse(f"{number} {told} wrote {wrote} {slept} {same}\n",
+                        content_type="text/plain")
 
 
 urlpatterns = [path("book/<int:number>/<int:port>", book)]
