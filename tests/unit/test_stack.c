@@ -422,6 +422,12 @@ static void free_stacks_give_their_pages_back(void)
 
 enum { LARGE = 8 << 20 };
 
+static void need_real_memory(void)
+{
+    if (ADDRESS_SANITIZER || unit_valgrind() || unit_emulated())
+        unit_skip("memory is the sanitizer's, Valgrind's or the emulator's");
+}
+
 /* A figure of /proc/self/status, bytes. */
 static size_t status_bytes(const char *name)
 {
@@ -445,6 +451,7 @@ static void a_large_stack_costs_one_page_table(void)
     size_t page = (size_t)sysconf(_SC_PAGESIZE), tables, resident_bytes;
 
     need_real_guards();
+    need_real_memory();
     tables = status_bytes("VmPTE:");
     resident_bytes = resident();
     for (int i = 0; i < COUNT; i++)
@@ -483,8 +490,7 @@ static void a_deep_recursion_is_stood_and_given_back(void)
     st_thread_t threads[COUNT];
     size_t levels = 0, before = resident();
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("resident memory is the sanitizer's or Valgrind's");
+    need_real_memory();
     for (int i = 0; i < COUNT; i++)
         threads[i] = st_thread_create(dive, &levels, 1, LARGE);
     unit_settle();
@@ -551,8 +557,7 @@ static void a_limit_of_address_space_is_an_error(void)
     st_thread_t threads[200];
     int n = 0;
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("a sanitizer or Valgrind needs more");
+    need_real_memory();
     assert_ok(setrlimit(RLIMIT_AS, &least));
     assert_ok(st_init());
     assert_non_null(threads[n++] = st_thread_create(nothing, NULL, 1, LARGE));

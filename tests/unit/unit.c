@@ -58,6 +58,13 @@ int unit_valgrind(void)
     return getenv("UNIT_VALGRIND") != NULL;
 }
 
+int unit_emulated(void)
+{
+    const char *wrap = getenv("UNIT_WRAP");
+
+    return wrap != NULL && strstr(wrap, "qemu") != NULL;
+}
+
 static void enter_child(void)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -75,6 +75,9 @@ int unit_scaled(int n);
 /* Nonzero under Valgrind ($UNIT_VALGRIND), which objects to what some tests do on purpose. */
 int unit_valgrind(void);
 
+/* Nonzero under an emulator of another processor, which has mappings and limits of its own. */
+int unit_emulated(void);
+
 /* Makes the compiler believe that others look at this memory: it must be there, whole. */
 static inline void unit_escape(volatile void *memory)
 {
