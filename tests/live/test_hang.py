@@ -89,24 +89,24 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
 
 
 def test_zero_is_to_tell_and_no_more(hanging):
-    """One VP is stopped, another one's request computes: both are told of, and both go on; the
+    """One VP is stopped, another one's request holds it up: both are told of, and both go on; the
     request is answered. Meanwhile the third one serves.
     """
     server = hanging(timeout=0, processes=3)
     stopped, _ = hold_up(server, "stopped")
     conn = server.connect()
-    computing = owner(conn)
-    conn.ask("/probe?spin=6500")
+    held = owner(conn)
+    conn.ask("/probe?stall=8000")
     server.wait_log(f"pid {stopped}\\) hangs: no turn for 5 s, it was stopped by a signal")
     for _ in range(20):
         with server.connect() as other:
             assert owner(other) != stopped
     os.kill(stopped, signal.SIGCONT)
     assert conn.response().status == 200
-    for pid in (stopped, computing):
+    for pid in (stopped, held):
         server.wait_log(rf"VP \d \(pid {pid}\) goes on after \d+ s without a turn")
         assert not is_gone(pid)
-    server.wait_log(rf"pid {computing}\) hangs in the request \"GET /probe\?spin=6500 HTTP/1.1\"")
+    server.wait_log(rf"pid {held}\) hangs in the request \"GET /probe\?stall=8000 HTTP/1.1\"")
     assert "is ended" not in server.error_log()
 
 

@@ -8,6 +8,7 @@
  *                             ?die                               the same, without a core
  *                             ?loop ?wait                        hangs for ever: computes; waits
  *                                     in a system call that nobody can catch
+ *                             ?stall=MS                          waits like that for so long
  *                             ?deaf                              loops, and only SIGKILL ends it
  *                             ?sleep=MS ?spin=MS                 waits by apr_sleep; uses CPU
  *                             ?depth=KB                          uses so much of the stack
@@ -87,28 +88,39 @@ __attribute__((noinline)) void probe_loops_for_ever(void)
         (void)used();
 }
 
-/* futex(&word, FUTEX_WAIT, 0, no time limit): without a function that could be rebound. */
-__attribute__((noinline)) void probe_waits_for_ever(void)
+/* futex(&word, FUTEX_WAIT, 0, limit): without a function that could be rebound. */
+static void wait_in_kernel(const struct timespec *limit)
 {
     static int word;
-    for (;;) {
 #if defined(__x86_64__)
-        long result = SYS_futex;
-        register long none __asm__("r10") = 0;
-        __asm__ volatile("syscall"
-                         : "+a"(result)
-                         : "D"(&word), "S"(0L), "d"(0L), "r"(none)
-                         : "rcx", "r11", "memory");
+    long result = SYS_futex;
+    register const struct timespec *r10 __asm__("r10") = limit;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"(&word), "S"(0L), "d"(0L), "r"(r10)
+                     : "rcx", "r11", "memory");
 #elif defined(__aarch64__)
-        register long number __asm__("x8") = SYS_futex;
-        register void *at __asm__("x0") = &word;
-        register long wait __asm__("x1") = 0, value __asm__("x2") = 0, none __asm__("x3") = 0;
-        __asm__ volatile("svc 0"
-                         : "+r"(at)
-                         : "r"(number), "r"(wait), "r"(value), "r"(none)
-                         : "memory");
+    register long number __asm__("x8") = SYS_futex;
+    register void *at __asm__("x0") = &word;
+    register long wait __asm__("x1") = 0, value __asm__("x2") = 0;
+    register const struct timespec *x3 __asm__("x3") = limit;
+    __asm__ volatile("svc 0" : "+r"(at) : "r"(number), "r"(wait), "r"(value), "r"(x3) : "memory");
 #endif
-    }
+}
+
+__attribute__((noinline)) void probe_waits_for_ever(void)
+{
+    for (;;)
+        wait_in_kernel(NULL);
+}
+
+/* A signal ends such a wait: as often as it takes. */
+static void stall(int milliseconds)
+{
+    struct timespec limit = {0, 100000000};
+    apr_time_t end = apr_time_now() + milliseconds * (apr_time_t)1000;
+    while (apr_time_now() < end)
+        wait_in_kernel(&limit);
 }
 
 static void probe_is_deaf(void)
@@ -187,7 +199,7 @@ static int handler(request_rec *r)
         return DECLINED;
     const char *args = r->args != NULL ? r->args : "";
     int sleep_ms = number(args, "sleep="), spin_ms = number(args, "spin=");
-    int depth = number(args, "depth=");
+    int depth = number(args, "depth="), stall_ms = number(args, "stall=");
     int kept_ms = number(args, "kept="), setters = number(args, "kept-by-one-of=");
     int threads = number(args, "threads="), signal_number = number(args, "signal=");
     if (strcmp(args, "crash") == 0)
@@ -213,6 +225,8 @@ static int handler(request_rec *r)
         apr_sleep(sleep_ms * (apr_interval_time_t)1000);
     if (spin_ms > 0)
         spin(spin_ms * (apr_interval_time_t)1000);
+    if (stall_ms > 0)
+        stall(stall_ms);
     if (kept_ms > 0 || setters > 0)
         ap_rputs(global_kept(r, kept_ms, setters) ? "kept\n" : "lost\n", r);
     if (signal_number > 0)
