@@ -87,10 +87,12 @@ void stiol__records_stop(void)
     pthread_mutex_unlock(&identity.lock);
 }
 
+/** In a child after fork; vp: NULL, if a kernel thread called it that is none. */
 void stiol__identity_forked(stiol__vp_t *vp)
 {
     pthread_mutex_init(&identity.lock, NULL); /* another thread may have held it */
-    survivor = st_in_callback() ? NULL : stiol__self(vp);
+    if (vp != NULL)
+        survivor = st_in_callback() ? NULL : stiol__self(vp);
 }
 
 static inline stiol__thread_t *identified(void)

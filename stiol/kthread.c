@@ -79,10 +79,12 @@ static void leave(kthread_t *self)
 
     pthread_mutex_lock(&running.lock);
     place = place_of(self->id);
-    *place = self->next;
-    if (self->joiner != NULL) {
-        self->joiner->told = true;
-        st_vp_post(self->joiner->vp->vp, &self->joiner->remote);
+    if (*place == self) { /* else it is what a fork has left of it, and nobody waits here */
+        *place = self->next;
+        if (self->joiner != NULL) {
+            self->joiner->told = true;
+            st_vp_post(self->joiner->vp->vp, &self->joiner->remote);
+        }
     }
     pthread_mutex_unlock(&running.lock);
     free(self);

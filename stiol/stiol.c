@@ -113,21 +113,22 @@ int stiol__become(stiol__thread_t *self)
 
 /* --- start and end --- */
 
+/* The first three have locks that another thread may have held, whoever called fork(). */
 static void forked(void)
 {
     stiol__vp_t *vp = stiol__interrupted();
 
+    stiol__identity_forked(vp);
+    stiol__kthreads_forked();
+    stiol__shell_forked();
     if (vp == NULL)
         return;
-    stiol__identity_forked(vp);
     stiol__handlers_forked();
     stiol__vp = NULL; /* the child is no VP: every call is the real one */
     st_after_fork_child();
     stiol__lot_forked();
     stiol__helpers_forked();
     stiol__locals_forked();
-    stiol__kthreads_forked();
-    stiol__shell_forked();
 }
 
 /* Once per process. */

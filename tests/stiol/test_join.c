@@ -272,6 +272,43 @@ static void kernel_threads_join_each_other(void)
     CHECK(call->pthread_join(id, &result) == 0 && result == &value);
 }
 
+/* In the child, when the thread that forked has ended. */
+static void *join_forker(void *arg)
+{
+    _exit(call->pthread_join(*(pthread_t *)arg, NULL));
+}
+
+/* The child's first thread is a copy of one that a state thread waits for: it tells nobody. */
+static void *fork_on_kernel_thread(void *arg)
+{
+    static pthread_t self;
+    pthread_t id;
+    pid_t pid;
+    int status;
+
+    end_when_told(NULL);
+    self = call->pthread_self();
+    pid = fork();
+    if (pid == 0) {
+        if (call->pthread_create(&id, NULL, join_forker, &self) != 0)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    return arg;
+}
+
+static void a_kernel_thread_may_fork(void)
+{
+    pthread_t id;
+    void *result;
+    int value;
+
+    CHECK(call->pthread_create(&id, NULL, fork_on_kernel_thread, &value) == 0);
+    spawn(let_end, NULL);
+    CHECK(call->pthread_join(id, &result) == 0 && result == &value && noted()[0] == 'e');
+}
+
 /* --- C11 --- */
 
 static int end11(void *arg)
@@ -362,6 +399,7 @@ int main(void)
         VP_TEST(the_end_is_behind_the_destructors),
         VP_TEST(thousands_with_the_same_ids),
         VP_TEST(kernel_threads_join_each_other),
+        VP_TEST(a_kernel_thread_may_fork),
         VP_TEST(c11_threads),
 #ifdef HAVE_CXX
         VP_TEST(cxx_threads),
