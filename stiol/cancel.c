@@ -154,7 +154,7 @@ void stiol__pthread_exit(void *result)
     (void)STIOL_ENTER(thread, pthread_exit, result);
     if (self == NULL && stiol__here() != NULL)
         st_thread_exit(result); /* the primordial thread */
-    if (self == NULL || stiol__vp == NULL)
+    if (self == NULL || stiol__is_survivor(self))
         pthread_exit(result);
     self->result = result;
     self->cancel_off = true;

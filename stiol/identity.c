@@ -97,14 +97,19 @@ void stiol__identity_forked(stiol__vp_t *vp)
 
 static inline stiol__thread_t *identified(void)
 {
-    stiol__vp_t *vp = stiol__vp;
-    stiol__thread_t *self;
+    stiol__vp_t *vp = stiol__mine();
+    stiol__thread_t *self = NULL;
 
     if (STIOL_UNLIKELY(vp == NULL))
-        self = survivor;
-    else
-        self = STIOL_UNLIKELY(st_in_callback()) ? NULL : stiol__self(vp);
+        self = stiol__interrupted() != NULL ? stiol__interrupted_self() : survivor;
+    else if (STIOL_LIKELY(!st_in_callback()))
+        self = stiol__self(vp);
     return self != NULL && STIOL_LIKELY(!self->primordial) ? self : NULL;
+}
+
+bool stiol__is_survivor(const stiol__thread_t *self)
+{
+    return STIOL_UNLIKELY(self == survivor) && stiol__interrupted() == NULL;
 }
 
 stiol__thread_t *stiol__identified(void)
@@ -151,9 +156,13 @@ static unsigned take_number(void)
     return i;
 }
 
+/* A handler is not the place to make one: whoever asks later gets it. */
 static pid_t number_of(stiol__thread_t *self)
 {
     unsigned i;
+
+    if (stiol__mine() == NULL)
+        return gettid();
 
     pthread_mutex_lock(&identity.lock);
     i = take_number();
@@ -169,7 +178,7 @@ pid_t stiol__gettid(void)
 {
     stiol__thread_t *self = identified();
 
-    if (self == NULL || STIOL_UNLIKELY(stiol__vp == NULL)) /* a forked child is a process */
+    if (self == NULL || STIOL_UNLIKELY(stiol__is_survivor(self))) /* a forked child is a process */
         return gettid();
     return STIOL_LIKELY(self->tid != 0) ? self->tid : number_of(self);
 }

@@ -293,6 +293,8 @@ extern void stiol__records_stop(void);
 /** The calling state thread's record; NULL: it is the kernel thread that is meant. Asked in signal
  * handlers as well, unlike stiol__here(): whom a signal interrupts is who runs its handler. */
 extern stiol__thread_t *stiol__identified(void);
+/** Whether that is so because the process is the child of a fork: then it is no state thread. */
+extern bool stiol__is_survivor(const stiol__thread_t *self);
 extern void stiol__identity_forked(stiol__vp_t *vp);
 /** The kernel thread's id that a tid stands for: another one for a state thread's. */
 extern pid_t stiol__kernel_tid(pid_t tid);

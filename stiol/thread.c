@@ -156,10 +156,10 @@ static int join_state_thread(stiol__vp_t *vp, stiol__thread_t *thread, void **re
         return EINVAL;
     if (vp == thread->vp)
         rc = wait_for(vp, thread, deadline);
-    else if (stiol__vp == NULL || vp != NULL)
+    else if (stiol__interrupted() == NULL || vp != NULL)
         rc = wait_from_afar(vp, thread, deadline);
     else
-        return EDEADLK; /* in a callback: it cannot end before we return */
+        return EDEADLK; /* in a callback or a handler: it cannot end before we return */
     if (rc != 0)
         return rc;
     if (result != NULL)

@@ -123,6 +123,39 @@ static void exit_on_a_thread_of_libst(void)
     CHECK(call->pthread_join(call->pthread_self(), NULL) == EDEADLK); /* the VP lives */
 }
 
+static void exit_in_handler(int signal_number)
+{
+    (void)signal_number;
+    call->pthread_exit(letters);
+}
+
+static void raise_it(void *arg)
+{
+    (void)arg;
+    raise(SIGUSR1);
+    note('!');
+}
+
+static void *exit_by_handler(void *arg)
+{
+    cleanup_around(raise_it, note_letter, arg);
+    return NULL;
+}
+
+/* Through the frame of the signal; the VP is a VP again. */
+static void exit_from_a_handler(void)
+{
+    int ticks = 0;
+    void *result;
+
+    call->signal(SIGUSR1, exit_in_handler);
+    CHECK(call->pthread_join(start(exit_by_handler, letters), &result) == 0 && result == letters);
+    CHECK(strcmp(noted(), "ba") == 0);
+    spawn(ticker, &ticks);
+    CHECK(call->usleep(1000) == 0 && ticks > 0);
+    stop_ticking = true;
+}
+
 /* --- cancellation --- */
 
 static int fds[2];
@@ -323,6 +356,7 @@ int main(void)
         VP_TEST(exit_runs_destructors),
 #endif
         VP_TEST(exit_on_a_thread_of_libst),
+        VP_TEST(exit_from_a_handler),
         VP_TEST(cancelled_threads_end_in_their_waits),
         VP_TEST(a_condition_is_left_with_the_mutex),
         VP_TEST(cancellation_waits_until_it_may),

@@ -61,18 +61,22 @@ static void all_objects_see_one_id_for_each_thread(void)
 }
 
 static pthread_t seen_in_handler;
+static pid_t number_in_handler;
 
 static void see_in_handler(int signal_number)
 {
     (void)signal_number;
     seen_in_handler = call->pthread_self();
+    number_in_handler = call->gettid();
 }
 
 static void *raise_it(void *arg)
 {
     pthread_t self = call->pthread_self();
+    pid_t number = call->gettid();
 
     CHECK(raise(SIGUSR1) == 0 && pthread_equal(seen_in_handler, self));
+    CHECK(number_in_handler == number);
     seen_in_handler = 0;
     CHECK(call->pthread_kill(self, SIGUSR1) == 0 && pthread_equal(seen_in_handler, self));
     seen_in_handler = 0;
@@ -83,9 +87,11 @@ static void *raise_it(void *arg)
 
 static void a_handler_is_run_by_who_was_interrupted(void)
 {
-    signal(SIGUSR1, see_in_handler);
-    spawn(raise_it, NULL);
-    reap();
+    for (int i = 0; i < 2; i++) { /* a handler that STIOL has not seen, and one that it has */
+        CHECK((i == 0 ? signal : call->signal)(SIGUSR1, see_in_handler) != SIG_ERR);
+        spawn(raise_it, NULL);
+        reap();
+    }
 }
 
 static void *fork_and_look(void *arg)
