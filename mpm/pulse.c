@@ -7,49 +7,29 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shmem.h"
 #include "stm.h"
 
 #define FRAMES     40
 /* The handler itself, and the frame that the kernel made for it. */
 #define OWN_FRAMES 3
 
-/* The page stays as large as it is, and no other mapping or descriptor can ever write to it. */
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
-
 static stm_pulse_t nobody_looks;
 stm_pulse_t *stm_pulse = &nobody_looks;
-
-static void *map_page(void)
-{
-    int fd = memfd_create("stm-pulse", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    void *page = MAP_FAILED;
-
-    if (fd < 0)
-        return MAP_FAILED;
-    if (ftruncate(fd, sizeof(stm_pulse_t)) == 0)
-        page = mmap(NULL, sizeof(stm_pulse_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page != MAP_FAILED && fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
-        munmap(page, sizeof(stm_pulse_t));
-        page = MAP_FAILED;
-    }
-    close(fd);
-    return page;
-}
 
 /** In the master, before the fork. NULL: the VP will not be watched. */
 stm_pulse_t *stm_pulse_make(void)
 {
     STM_ENTER();
-    void *page = map_page();
+    stm_shmem_t memory;
 
-    if (page != MAP_FAILED) {
-        stm_pulse_inherit(page, false);
-        return page;
+    if (stm_shmem_make(&memory, "stm-pulse", sizeof(stm_pulse_t))) {
+        munmap((void *)(uintptr_t)memory.readable, memory.size); /* nobody else looks */
+        return memory.writable;
     }
     ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                  "stm: no memory for a VP's pulse: a hang of it will not be noticed");
