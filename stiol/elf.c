@@ -6,6 +6,8 @@
 #include <elf.h>
 #include <link.h>
 
+#include <sys/single_threaded.h>
+
 #include "stiol_int.h"
 
 #if defined(__x86_64__)
@@ -122,6 +124,20 @@ static const stiol__call_t *call_named(const char *name)
         if (strcmp(call_at(by_name[h] - 1u)->symbol, name) == 0)
             return call_at(by_name[h] - 1u);
     return NULL;
+}
+
+/* What glibc says of the process: that it has one thread, as long as a VP is its only kernel thread.
+ * libstdc++ then initialises without pthread_once(), and counts references without a lock. All
+ * objects but glibc itself, whose own calls are the faster for it, are to see this instead. */
+static char single_threaded = 0;
+static const stiol__call_t datum = {.symbol = "__libc_single_threaded",
+                                    .scope = STIOL_ANY,
+                                    .real = &__libc_single_threaded,
+                                    .replacement = &single_threaded};
+
+static const stiol__call_t *datum_named(const char *name)
+{
+    return strcmp(name, datum.symbol) == 0 ? &datum : NULL;
 }
 
 /* --- objects --- */
@@ -352,14 +368,15 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
     const unsigned long type = ELF64_R_TYPE(rela->r_info);
     const ElfW(Sym) *symbol = &object->symbols[ELF64_R_SYM(rela->r_info)];
     uintptr_t address = object->info->dlpi_addr + rela->r_offset;
+    const char *name = object->strings + symbol->st_name;
     const stiol__call_t *call;
     stiol__found_t found;
     void *replacement;
 
-    if (ELF64_R_SYM(rela->r_info) == 0 || ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ||
-        type == RELOC_COPY || (type == RELOC_POINTER && rela->r_addend != 0))
+    if (ELF64_R_SYM(rela->r_info) == 0 || type == RELOC_COPY ||
+        (type == RELOC_POINTER && rela->r_addend != 0))
         return 0;
-    call = call_named(object->strings + symbol->st_name);
+    call = ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ? datum_named(name) : call_named(name);
     replacement = call != NULL ? replacement_in(walk, object, call) : NULL;
     if (replacement == NULL)
         return 0;

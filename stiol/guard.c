@@ -5,8 +5,6 @@
  * progress when STIOL starts, or which an object with a C++ runtime of its own has, is understood
  * on both sides. Called by compiled code.
  */
-#include <sys/single_threaded.h>
-
 #include "stiol_int.h"
 
 /* In the guard's first four bytes; its first byte says to compiled code that all is done. */
@@ -16,25 +14,20 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a guard's first byte is its lowest");
 
 /* The state thread that runs the initialiser wants its result. libstdc++ throws
- * recursive_init_error while the process has one kernel thread, which ends the process, as
- * compilers take this call for one that cannot throw; else it waits for ever. Here the process ends
- * in both cases: the second exception is another one because the type of the first is the library's
- * own. */
-static void throw_recursive_init(int64_t *guard)
+ * recursive_init_error while the process has one thread, and else waits for ever. Here it is always
+ * an exception, which ends the process: compilers take this call for one that cannot throw. It is
+ * another one because the type of libstdc++'s is its own. */
+static void throw_recursive_init(void)
 {
     static const char message[] =
         "STIOL: the initialiser of a C++ function's static variable needs that variable\n";
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    int (*acquire)(int64_t * guard) = NULL;
     void (*throw_system_error)(int error) = NULL;
 
     if (library != NULL) {
-        *(void **)&acquire = dlsym(library, "__cxa_guard_acquire");
         *(void **)&throw_system_error = dlsym(library, "_ZSt20__throw_system_errori");
         (void)dlclose(library); /* it was loaded before */
     }
-    if (acquire != NULL && __libc_single_threaded)
-        (void)acquire(guard);
     if (throw_system_error != NULL)
         throw_system_error(EDEADLK);
     (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
@@ -56,7 +49,7 @@ static void await(stiol__vp_t *vp, int64_t *guard, uint32_t value)
     uint32_t *word = (uint32_t *)guard;
 
     if (owner != NULL && owner->thread == st_thread_self())
-        throw_recursive_init(guard);
+        throw_recursive_init();
     if ((value & WAITING) == 0 && !__atomic_compare_exchange_n(word, &value, value | WAITING, false,
                                                                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return;

@@ -4,7 +4,6 @@
  * counters. The MPM calls the public functions; everything else here is the other files'.
  */
 #include <limits.h>
-#include <sys/single_threaded.h>
 
 #include "stiol_int.h"
 
@@ -132,13 +131,6 @@ static void forked(void)
     stiol__locals_forked();
 }
 
-/* The VP is the only kernel thread, so glibc says that the process has one thread, and libstdc++
- * initialises without pthread_once() then, or counts references without a lock. */
-static void say_that_there_are_threads(void)
-{
-    __libc_single_threaded = 0;
-}
-
 /* Once per process. */
 static int start_process(const stiol_config_t *config)
 {
@@ -154,7 +146,6 @@ static int start_process(const stiol_config_t *config)
             stiol__fail("cannot start: %s", strerror(errno));
             return -1;
         }
-        say_that_there_are_threads();
         stiol__tsd_start();
         prepared = true;
     }

@@ -3,6 +3,8 @@
  * C++ with its own runtime library, unmodified: statics whose initialisers wait (the guards of the
  * C++ ABI), and the waits of the standard library, most of which are futexes.
  */
+#include <sys/single_threaded.h>
+
 #include "harness.h"
 #include "objects/cxx.h"
 
@@ -98,8 +100,7 @@ static void need_itself_among_others(void)
     need_itself_alone();
 }
 
-/* With one kernel thread libstdc++ throws, and the process ends; with several it would wait for
- * itself for ever. */
+/* libstdc++ would wait for itself for ever where there are several threads. */
 static void an_initialiser_that_comes_to_itself_is_told(void)
 {
     CHECK(without(0, need_itself_alone) == 128 + SIGABRT);
@@ -256,9 +257,17 @@ static void conditions_are_told(void)
     CHECK(done == 4);
 }
 
+/* glibc itself goes on to know better: its own calls are the faster for it. */
+static void the_library_is_told_of_threads(void)
+{
+    CHECK(cxx_single_threaded() == 0);
+    CHECK(__libc_single_threaded == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        VP_TEST(the_library_is_told_of_threads),
         VP_TEST(an_initialiser_that_waits_runs_once),
         VP_TEST(state_and_kernel_threads_share_statics),
         VP_TEST(after_an_exception_the_next_one_tries),

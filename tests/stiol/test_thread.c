@@ -3,8 +3,6 @@
  * Threads as libapr makes them are state threads, and thread-specific data is theirs: kept apart,
  * ended, not leaked.
  */
-#include <sys/single_threaded.h>
-
 #include "harness.h"
 
 static const table_t *call = &table_threads;
@@ -572,16 +570,10 @@ static void waits_end_with_the_vp(void)
     stiol_end_waits(); /* nobody is left */
 }
 
-static void the_process_is_known_to_have_threads(void)
-{
-    CHECK(__libc_single_threaded == 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VP_TEST(threads_are_state_threads),
-        VP_TEST(the_process_is_known_to_have_threads),
         VP_TEST(every_thread_has_its_own_id),
         VP_TEST(threads_exit_and_are_joined_later),
         VP_TEST(joining_waits_and_is_for_one),

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include "cxx.h"
@@ -79,6 +80,11 @@ template <int... N> int all_of(std::integer_sequence<int, N...>)
 } // namespace
 
 extern "C" {
+
+int cxx_single_threaded(void)
+{
+    return __libc_single_threaded;
+}
 
 int cxx_static(void)
 {

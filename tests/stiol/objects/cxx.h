@@ -9,6 +9,8 @@
 extern "C" {
 #endif
 
+/* Whether the process has one thread, as glibc tells libstdc++. */
+int cxx_single_threaded(void);
 /* A static whose initialiser sleeps; 1. */
 int cxx_static(void);
 int cxx_times_made(void);
