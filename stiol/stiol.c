@@ -7,7 +7,7 @@
 
 #include "stiol_int.h"
 
-#define DEFAULT_HELPERS   2
+#define DEFAULT_HELPERS   64
 #define DEFAULT_TSD_CACHE 64
 #define DEFAULT_MAX_FREE  (2L << 20)
 

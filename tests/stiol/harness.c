@@ -12,7 +12,7 @@
 #define HUNG        124
 
 static const char *const thread_objects[] = {"libthreads.so", NULL};
-const stiol_config_t test_config = {.thread_objects = thread_objects};
+const stiol_config_t test_config = {.thread_objects = thread_objects, .max_helpers = 2};
 
 #ifdef SHIM_CMOCKA_H
 jmp_buf shim_test;
