@@ -125,7 +125,7 @@ static apr_interval_time_t until_next(void)
 
 static void look_after_children(void)
 {
-    stm_children_release_seats();
+    stm_children_listen();
     stm_children_start_missing();
     stm_hang_look();
     stm_children_enforce_cutoffs();
@@ -228,6 +228,7 @@ static void remove_pid_file(void)
 
 static void stop_children(void)
 {
+    stm_children_vacate(0); /* who is told to stop has not failed */
     stm_children_tell(STM_CONTROL_STOP);
     stm_children_reclaim();
 }
@@ -255,7 +256,8 @@ static int stop_gracefully(server_rec *s)
     apr_time_t cutoff = graceful_cutoff();
 
     ap_close_listeners();
-    stm_children_tell(STM_CONTROL_LEAVE);
+    stm_children_vacate(0); /* the cutoff is this function's */
+    stm_children_dismiss();
     remove_pid_file();
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");

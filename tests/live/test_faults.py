@@ -2,11 +2,13 @@
 """Requests that kill their VP, one after the other: the others are answered meanwhile."""
 
 import re
+import signal
 import socket
 
 import pytest
 from harness import MPM, tool, wait_for
 from harness.client import Closed
+from harness.stm import owner
 
 CRASH = b"GET /probe?die HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"
@@ -101,6 +103,28 @@ def test_an_exit_in_a_handler_is_a_crash(crashing):
                 conn.response()
         assert server.get("/").status == 200
     assert PUT_OFF not in server.error_log()
+
+
+@pytest.mark.stm_only
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGWINCH])
+def test_who_was_told_to_stop_has_not_crashed(crashing, number):
+    """Restarts, one soon after the other, are no crash loop, and put no start off; no stop is."""
+    server = crashing(processes=2)
+    for _ in range(5):
+        pids = set()
+        while len(pids) < 2:
+            with server.connect() as conn:
+                pids.add(owner(conn))
+        if number == signal.SIGHUP:
+            server.restart(number)
+    for _ in range(4 if number == signal.SIGHUP else 0):
+        server.restart(number)  # they have not accepted a connection
+    server.signal(number)
+    if number != signal.SIGHUP:
+        server.wait_gone()
+    log = server.error_log()
+    assert "requests kill one VP after the other" not in log
+    assert PUT_OFF not in log
 
 
 @pytest.mark.stm_only

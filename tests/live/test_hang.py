@@ -166,8 +166,9 @@ def test_a_graceful_restart_does_not_wait_for_ever(hanging):
     assert server.get("/").status == 200
 
 
-def test_a_graceful_stop_does_not_wait_for_ever(hanging):
-    server = hanging()
+@pytest.mark.parametrize("timeout", [0, 3])
+def test_a_graceful_stop_does_not_wait_for_ever(hanging, timeout):
+    server = hanging(timeout)
     hold_up(server, "stopped")
     server.signal(signal.SIGWINCH)
     server.wait_gone()
