@@ -96,6 +96,16 @@ static stm_child_t **leaving_link_of(pid_t pid)
     return link;
 }
 
+/* The end of a VP's channel; what it had said before is heard. */
+static void end_channel(stm_child_t *child)
+{
+    char said;
+
+    if (!child->ready && stm_control_hear(child->control, &said) == STM_HEARD_BYTE)
+        child->ready = said == STM_CONTROL_READY;
+    close_control(child);
+}
+
 /* Takes the record of a dead process away. Its last contents go to *last, with a pulse that is
  * not mapped any more; served: it had accepted connections. False: no child of ours. */
 static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *served)
@@ -105,9 +115,9 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *se
 
     *had_seat = seat != NULL;
     if (seat) {
+        end_channel(&seat->child);
         *last = seat->child;
         *served = last->pulse && last->pulse->served;
-        close_control(&seat->child);
         stm_pulse_unmake(last->pulse);
         seat->child.pid = 0;
         seat->child.pulse = NULL;
@@ -117,10 +127,10 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *se
     if (*link) {
         stm_child_t *child = *link;
 
+        end_channel(child);
         *last = *child;
         *served = true;
         *link = child->next;
-        close_control(child);
         stm_pulse_unmake(child->pulse);
         free(child);
         return true;
@@ -301,24 +311,52 @@ void stm_children_ended(stm_child_t *child)
     child->cutoff = stm_monotonic() + CORE_GRACE;
 }
 
+/* One that has closed its channel can only be stopped, unless that is under way. */
+static void tell(const stm_child_t *child, char command)
+{
+    if (!stm_control_send(child->control, command) && !child->foreign &&
+        child->ending == STM_ENDING_NOT)
+        kill(child->pid, SIGTERM);
+}
+
 /** Tells the VPs without a seat to leave: their successors are there. */
 void stm_children_dismiss(void)
 {
     STM_ENTER();
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
-        stm_control_send(child->control, STM_CONTROL_LEAVE);
+        tell(child, STM_CONTROL_LEAVE);
 }
 
-/** Seats whose VP has said that it leaves (VPConnections) are free again. Whatever a VP says on its
- * channel means that, and it is heard once: so it can only speak for itself, and keep nobody busy.
- */
-void stm_children_release_seats(void)
+/* Returns whether it says that it leaves. Whatever a VP says means that, but for the first byte if
+ * that is READY; and the channel's end is heard once. So it can only speak for itself, and keep
+ * nobody busy. */
+static bool says_that_it_leaves(stm_child_t *child)
+{
+    char said;
+
+    switch (stm_control_hear(child->control, &said)) {
+    case STM_HEARD_NOTHING:
+        return false;
+    case STM_HEARD_END:
+        close_control(child);
+        return false;
+    case STM_HEARD_BYTE:
+        break;
+    }
+    if (said != STM_CONTROL_READY || child->ready)
+        return true;
+    child->ready = true;
+    return false;
+}
+
+/** Hears what the VPs say. Seats whose VP leaves (VPConnections) are free again. */
+void stm_children_listen(void)
 {
     STM_ENTER();
     for (int i = 0; i < stm.config.num_vps; i++) {
         stm_seat_t *seat = &stm.retained->seats[i];
 
-        if (seat->child.pid && stm_control_spoken(seat->child.control))
+        if (seat->child.pid && says_that_it_leaves(&seat->child))
             move_to_leaving(seat, 0);
     }
 }
@@ -344,10 +382,10 @@ void stm_children_tell(char command)
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (stm.retained->seats[i].child.pid)
-            stm_control_send(stm.retained->seats[i].child.control, command);
+            tell(&stm.retained->seats[i].child, command);
     }
     for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
-        stm_control_send(child->control, command);
+        tell(child, command);
 }
 
 static void tell_to_stop(stm_child_t *child)
@@ -466,16 +504,18 @@ static void log_death(const stm_child_t *last, int signal_number)
             last->ordinal, share->overflow_size);
 }
 
+/* A VP that could be started has no reason to say so: whoever has taken it over would. */
 static bool fatal_for_server(const stm_child_t *last, int verdict)
 {
+    bool current = last->generation == stm.retained->mpm->my_generation;
+
     if (verdict != APEXIT_CHILDFATAL)
         return false;
-    if (last->generation == stm.retained->mpm->my_generation)
+    if (current && !last->ready)
         return true;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                 "stm: ignoring fatal error in a VP of an earlier generation "
-                 "(pid %ld)",
-                 (long)last->pid);
+                 "stm: ignoring fatal error in a VP %s (pid %ld)",
+                 current ? "that has served" : "of an earlier generation", (long)last->pid);
     return false;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control channel: a pair of sockets between the master and each VP. A byte tells the VP to
- * leave or to stop; a byte from it says that it leaves. When the master dies, the channel ends, and
- * the VP leaves too: no orphan keeps the port. The ends are apart: what a VP does to its own
+ * leave or to stop; a byte from it says that it is ready, or that it leaves. When the master dies, the
+ * channel ends, and the VP leaves too: no orphan keeps the port. The ends are apart: what a VP does to its own
  * (fills it, makes it block) changes nothing at the master's.
  */
 #include <errno.h>
@@ -41,13 +41,18 @@ bool stm_control_send(int end, char message)
     return n == 1;
 }
 
-/** In the master: whether the VP has said something. What it was does not matter. */
-bool stm_control_spoken(int master_end)
+/** In the master: what the VP says, one byte at a time. */
+stm_heard_e stm_control_hear(int master_end, char *message)
 {
     STM_ENTER();
-    char message;
+    ssize_t n;
 
-    return master_end >= 0 && recv(master_end, &message, 1, MSG_DONTWAIT) == 1;
+    if (master_end < 0)
+        return STM_HEARD_NOTHING;
+    n = recv(master_end, message, 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return STM_HEARD_NOTHING;
+    return n == 1 ? STM_HEARD_BYTE : STM_HEARD_END;
 }
 
 static void obey(char command)

@@ -114,8 +114,8 @@ static const char *state_words(char state)
         return "it waits in the kernel, for a disk perhaps";
     case 'T':
         return "it was stopped by a signal";
-    case 'Z':
-        return "it has ended";
+    case 'Z': /* one that has ended as a whole is reaped before the next look */
+        return "its main thread has ended, another one has not";
     default:
         return "its state is unknown";
     }
@@ -236,7 +236,7 @@ static bool judge(stm_child_t *child, unsigned notice_after)
 
     if (!look_at_process(child->pid, &process))
         return false;
-    if (process.traced || process.dumping || process.state == 'Z') {
+    if (process.traced || process.dumping) {
         back_again(child, child->hang.turns);
         return false;
     }

@@ -135,6 +135,7 @@ typedef struct stm_child {
     apr_time_t started;   /**< time of day */
     apr_time_t born;      /**< the same moment, stm_monotonic() */
     apr_time_t cutoff;    /**< 0, or when (stm_monotonic()) the next step to its end is due */
+    bool ready;           /**< said that it serves from now on */
     bool leaving;         /**< was told to leave, or said that it leaves */
     bool foreign;         /**< another build of this module made it */
     bool cautious;        /**< its predecessors were killed by requests */
@@ -400,7 +401,7 @@ void stm_children_tell(char command);
 typedef enum { STM_NOT_OURS, STM_REAPED, STM_FATAL } stm_reaped_e;
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status);
 void stm_children_become(void) __attribute__((noreturn));
-void stm_children_release_seats(void);
+void stm_children_listen(void);
 int stm_children_channels(struct pollfd *list, int room);
 stm_child_t *stm_children_unseat(stm_seat_t *seat);
 void stm_children_ended(stm_child_t *child);
@@ -465,12 +466,18 @@ void stm_stamp_forget(stm_retained_t *retained);
 void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old);
 
 /* control.c: master to VP, and back. LEAVE: close listeners, finish connections, exit; from a VP:
- * that is what it does. STOP: the same at once. */
+ * that is what it does. STOP: the same at once. READY, from a VP: from now on it serves. */
 #define STM_CONTROL_LEAVE 'G'
 #define STM_CONTROL_STOP  'T'
+#define STM_CONTROL_READY 'R'
+typedef enum {
+    STM_HEARD_NOTHING,
+    STM_HEARD_BYTE,
+    STM_HEARD_END, /* the VP has closed its end: it has ended, or cannot hear either */
+} stm_heard_e;
 bool stm_control_open(int *master_end, int *vp_end);
 bool stm_control_send(int end, char message);
-bool stm_control_spoken(int master_end);
+stm_heard_e stm_control_hear(int master_end, char *message);
 void stm_control_listen(int vp_end);
 
 /* vp.c */

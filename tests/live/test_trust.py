@@ -272,6 +272,45 @@ def test_a_flood_keeps_nobody_busy(spoiled):
     restarts(server)
 
 
+@pytest.mark.parametrize("how", ["hangup", "halfclose"])
+def test_a_closed_channel_keeps_nobody_busy(spoiled, how):
+    """Its end is heard once as well; and a VP without one leaves at the next restart all the same."""
+    server = spoiled(processes=2)
+    pid, _ = ask(server, how)
+    before = procs.stat(server.master).cpu
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        survives(lambda: server.get("/"))
+        time.sleep(0.02)
+    assert procs.stat(server.master).cpu - before < 0.1 * (time.monotonic() - began) + 0.2
+    restarts(server)
+    wait_for(lambda: pid not in server.children(), "the end of a VP without a channel")
+
+
+def test_a_vps_exit_status_does_not_end_the_server(spoiled):
+    """15 says that the server cannot run like this: nobody who has served connections knows that."""
+    server = spoiled(processes=2)
+    server.allowed.append("AH00050.*returned a Fatal error")  # httpd says it before it is judged
+    for status in (15, 15, 7, 0):
+        before = set(server.children())
+        attack(server, f"exit={status}")
+        wait_for(lambda old=before: old - set(server.children()), "its end")
+        assert "It works!" in survives(lambda: server.get("/"))
+        wait_for(lambda: len(server.children()) == 2, "its successor")
+    assert server.error_log().count("ignoring fatal error in a VP that has served") == 2
+    all_goes_on(server, "files")
+
+
+def test_a_vp_without_its_main_thread_is_replaced(spoiled):
+    """The kernel calls it a zombie, but nobody can wait for it."""
+    server = spoiled(processes=2, directives="HangTimeout 3\n")
+    attack(server, "headless")
+    (pid,) = server.wait_log(r"pid (\d+)\) is ended: no turn")
+    wait_for(lambda: procs.stat(int(pid)) is None, "its end")
+    wait_for(lambda: len(server.children()) == 2, "a successor")
+    all_goes_on(server, "files")
+
+
 def test_what_it_leaves_behind(spoiled):
     """A process that a VP has left behind writes into its line and block on and on, also when a
     successor has them: its figures are wrong then, and nothing else."""

@@ -13,6 +13,10 @@
  * logs ?talk=SEED          fills every pipe and local socket that it has, and makes them block
  *                             ?orphan=SECONDS     leaves a process behind that scribbles and talks
  *                                   on for so long, whatever happens to its parent
+ *                             ?hangup             closes every pipe and local socket that it has
+ *                             ?halfclose          the same by half: it says no more, and listens
+ *                             ?exit=STATUS        ends with that status
+ *                             ?headless           its main kernel thread ends, another one stays
  */
 #include <httpd.h>
 #include <http_config.h>
@@ -20,6 +24,7 @@
 #include <scoreboard.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -251,6 +256,36 @@ static void orphan(int seconds)
     _exit(0);
 }
 
+static void hang_up(bool half)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        if (!may_talk(fd))
+            continue;
+        if (half)
+            shutdown(fd, SHUT_WR);
+        else
+            close(fd);
+    }
+}
+
+static int stay(void *unused)
+{
+    (void)unused;
+    for (;;)
+        syscall(SYS_pause);
+    return 0;
+}
+
+/* A process whose first thread has ended is a zombie that nobody can wait for. */
+static void lose_head(void)
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    if (clone(stay, stack + sizeof stack,
+              CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+              NULL) > 0)
+        syscall(SYS_exit, 0);
+}
+
 static bool asks(const char *args, const char *name, long *number)
 {
     size_t length = strlen(name);
@@ -284,6 +319,14 @@ static int handler(request_rec *r)
         ap_rprintf(r, "talked %d\n", talk((uint64_t)number) > 0);
     else if (asks(args, "orphan=", &number))
         orphan((int)number);
+    else if (asks(args, "hangup", &number))
+        hang_up(false);
+    else if (asks(args, "halfclose", &number))
+        hang_up(true);
+    else if (asks(args, "exit=", &number))
+        _exit((int)number);
+    else if (asks(args, "headless", &number))
+        lose_head();
     return OK;
 }
 
