@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,9 @@
 #define LEAVING_WAITS    10
 /* A VP that leaves and computes, if HangTimeout sets no limit. */
 #define LEAVING_COMPUTES 60
+/* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
+ * who is ended over it never gets ready. */
+#define STARTING         10
 /* Lines of a VP's own report that are logged. */
 #define REPORT_LINES     48
 
@@ -201,6 +205,8 @@ static unsigned limit_of(const stm_child_t *child, const process_t *process)
 {
     unsigned configured = (unsigned)stm.config.hang_timeout;
 
+    if (!child->leaving && !child->ready)
+        return configured < UINT_MAX / STARTING ? configured * STARTING : configured;
     if (!child->leaving)
         return configured;
     if ((process->state == 'S' || process->state == 'T') &&

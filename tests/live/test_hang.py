@@ -120,6 +120,14 @@ def test_a_stopped_vp_keeps_no_connection_to_itself(hanging):
         os.kill(stopped, signal.SIGCONT)
 
 
+def test_a_slow_start_is_no_hang(hanging):
+    """It may take longer than HangTimeout: who is ended over it would never get ready."""
+    server = hanging(directives="ProbeStartFor 7000\n", processes=1)
+    assert server.get("/").status == 200
+    assert "is ended" not in server.error_log()
+    assert f"pid {server.children()[0]}) hangs" in server.error_log()
+
+
 def test_time_without_the_master_does_not_count(hanging):
     """The whole server stands still for longer than HangTimeout, as in a suspended machine."""
     server = hanging()

@@ -22,6 +22,7 @@
  *   ProbeCrashFile PATH       a process that finds this file when it starts dies of SIGSEGV
  *   ProbeRun COMMAND          a shell runs it whenever the configuration is read
  *   ProbeExitFile PATH        the same, but exits with status 1
+ *   ProbeStartFor MS          starting takes a process so long
  *   ProbeExitLog PATH         one line for each process whose child pool is destroyed in order
  */
 #include <httpd.h>
@@ -44,7 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *crash_file, *exit_file, *exit_log;
+static const char *crash_file, *exit_file, *exit_log, *start_time;
 static int *volatile nowhere;
 
 static void crash(void)
@@ -256,6 +257,8 @@ static void child_init(apr_pool_t *pool, server_rec *server)
         crash();
     if (exit_file != NULL && access(exit_file, F_OK) == 0)
         _exit(1);
+    if (start_time != NULL)
+        apr_sleep(strtol(start_time, NULL, 10) * 1000);
     if (exit_log != NULL)
         apr_pool_cleanup_register(pool, exit_log, log_exit, apr_pool_cleanup_null);
 }
@@ -277,13 +280,14 @@ static const command_rec commands[] = {
     AP_INIT_TAKE1("ProbeRun", run_command, NULL, RSRC_CONF, "a command for a shell"),
     AP_INIT_TAKE1("ProbeCrashFile", set_path, &crash_file, RSRC_CONF, "file that makes us crash"),
     AP_INIT_TAKE1("ProbeExitFile", set_path, &exit_file, RSRC_CONF, "file that makes us exit"),
+    AP_INIT_TAKE1("ProbeStartFor", set_path, &start_time, RSRC_CONF, "milliseconds"),
     AP_INIT_TAKE1("ProbeExitLog", set_path, &exit_log, RSRC_CONF, "file that notes orderly ends"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};
 
 static void register_hooks(apr_pool_t *pool)
 {
     (void)pool;
-    crash_file = exit_file = exit_log = NULL;
+    crash_file = exit_file = exit_log = start_time = NULL;
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
 }
