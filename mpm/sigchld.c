@@ -37,6 +37,8 @@ bool stm_sigchld_open(void)
     }
     sigemptyset(&action.sa_mask);
     sigaction(SIGCHLD, &action, &before);
+    if (before.sa_handler == SIG_IGN) /* whoever started us ignored it: the kernel would reap */
+        before.sa_handler = SIG_DFL;
     return true;
 }
 

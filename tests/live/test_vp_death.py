@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from harness import MPM, procs, tool, wait_for
@@ -144,3 +145,18 @@ def test_stop_while_processes_die_at_start(probed):
         os.kill(pid, signal.SIGKILL)
     server.wait_log("exit signal Segmentation fault", count=1 if MPM == "event" else 2)
     server.stop()
+
+
+@pytest.mark.stm_only
+def test_a_starter_that_ignores_sigchld(serve):
+    """The kernel reaps the children of who ignores it, so that pids on record become others'.
+    Neither the master in a restart nor its VPs inherit that."""
+    server = serve.make(processes=1)
+    server.ignored = [signal.SIGCHLD]
+    server.start()
+    for _ in range(2):
+        pid = server.children()[0]
+        ignored = int(re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1], 16)
+        assert not ignored >> (signal.SIGCHLD - 1) & 1
+        server.restart()
+        wait_for(lambda old=pid: old not in server.children(), "a new VP")

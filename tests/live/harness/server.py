@@ -51,6 +51,7 @@ class Server:
         self.root = places.new_root(f"{name}-{next(_serial)}")
         self.name = name
         self.allowed = []   # regular expressions of alarming log lines that the test expects
+        self.ignored = []   # signals that whoever starts it ignores
         self.master = None
         self.exit_status = None  # of the master, as from wait()
         self.one_process = False  # httpd -X: there files stay, with every MPM
@@ -149,6 +150,8 @@ class Server:
                               preexec_fn=self._limit, check=False)
 
     def _limit(self):
+        for number in self.ignored:
+            signal.signal(number, signal.SIG_IGN)
         if self._nofile:
             pair = self._nofile if isinstance(self._nofile, tuple) else (self._nofile,) * 2
             resource.setrlimit(resource.RLIMIT_NOFILE, pair)
