@@ -56,8 +56,9 @@ static void note_started(int slot, pid_t pid)
 
 static void note_stopped(const stm_child_t *last)
 {
-    stm_seat_t *seat = &stm.retained->seats[last->ordinal];
-    bool has_slot = seat->noted.pid == last->pid;
+    /* Another build may have had more seats; whatever it noted is not here. */
+    stm_seat_t *seat = last->foreign ? NULL : &stm.retained->seats[last->ordinal];
+    bool has_slot = seat && seat->noted.pid == last->pid;
 
     if (has_slot) {
         process_score *score = &ap_scoreboard_image->parent[last->ordinal];
@@ -143,6 +144,8 @@ static void forget(const stm_child_t *last)
 {
     note_stopped(last);
     stm_slots_clear_dead(last->ordinal, last->pid);
+    if (last->foreign)
+        return; /* it has neither a block nor a line of ours */
     stm_score_release(last->ordinal, last->score);
     stm_share_release(last);
 }
