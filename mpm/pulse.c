@@ -27,10 +27,12 @@ stm_pulse_t *stm_pulse_make(void)
     STM_ENTER();
     stm_shmem_t memory;
 
-    if (stm_shmem_make(&memory, "stm-pulse", sizeof(stm_pulse_t))) {
+    if (stm_shmem_make(&memory, "stm-pulse", sizeof(stm_pulse_t)) &&
+        stm_shmem_clear(memory.writable, memory.size)) {
         munmap((void *)(uintptr_t)memory.readable, memory.size); /* nobody else looks */
         return memory.writable;
     }
+    stm_shmem_unmake(&memory);
     ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                  "stm: no memory for a VP's pulse: a hang of it will not be noticed");
     return NULL;

@@ -5,7 +5,6 @@
  * those which run already have their successors' lines mapped, too.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "share.h"
 #include "stm.h"
@@ -63,8 +62,9 @@ bool stm_share_open(void)
     if (!stm.retained->share)
         stm.retained->share = ap_calloc(1, sizeof *stm.retained->share);
     if (!stm.retained->share->seats.writable &&
-        !stm_shmem_make(&stm.retained->share->seats, "stm-seats",
-                        sizeof(stm_share_seat_t) * STM_VP_LIMIT))
+        (!stm_shmem_make(&stm.retained->share->seats, "stm-seats",
+                         sizeof(stm_share_seat_t) * STM_VP_LIMIT) ||
+         !stm_shmem_clear(stm.retained->share->seats.writable, stm.retained->share->seats.size)))
         return complain();
     for (int i = 0; i < stm.config.num_vps; i++) {
         if (!make_spares(i))
@@ -79,10 +79,10 @@ int stm_share_reserve(int ordinal)
     stm_share_t *share = stm.retained->share;
 
     for (int line = 0; line < STM_SHARE_LINES; line++) {
-        if (taken(ordinal, line) || !make_line(ordinal, line))
+        if (taken(ordinal, line) || !make_line(ordinal, line) ||
+            !stm_shmem_clear(share->line[ordinal][line].writable, sizeof(stm_share_vp_t)))
             continue;
         share->taken[ordinal] |= UINT64_C(1) << line;
-        memset(share->line[ordinal][line].writable, 0, sizeof(stm_share_vp_t));
         return line;
     }
     return -1;

@@ -21,7 +21,8 @@ typedef struct stm_shmem {
 /** Rounds up to whole pages. */
 size_t stm_shmem_round(size_t size);
 
-/** Memory without a file, zeroed: nobody can cut it off. False: errno says why not. */
+/** Memory without a file, zeroed: nobody can cut it off, but the kernel may have no page for it
+ * when it is first touched (vm.overcommit_memory 2). False: errno says why not. */
 bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size);
 /** The memory is that of a file which is at least so long. The two descriptors must be of one
  * file, opened for reading and writing, and for reading only; the caller closes both. */
