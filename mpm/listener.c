@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <http_core.h>
@@ -202,6 +203,15 @@ static void on_acceptable(st_watch_t *watch, int ready)
         go_last(listener);
 }
 
+/* The sockets are shared with processes that may do with them what they like; a VP that waited in
+ * accept() would serve nobody. */
+static void keep_nonblocking(const stm_listener_t *listener)
+{
+    int on = 1;
+
+    ioctl(listener->fd, FIONBIO, &on);
+}
+
 /** Called once a second. A VP that is stopped just when the kernel wakes it for a connection takes
  * the wake-up with it: the connection would wait until another one comes. To watch the socket anew
  * is to see it. */
@@ -211,7 +221,10 @@ void stm_listeners_look_again(void)
     for (int i = 0; i < stm.vp.listener_count; i++) {
         stm_listener_t *listener = &stm.vp.listeners[i];
 
-        if (!listener->accepting || !listener->shared || !listener->score->accept_queue)
+        if (!listener->accepting)
+            continue;
+        keep_nonblocking(listener);
+        if (!listener->shared || !listener->score->accept_queue)
             continue;
         pause_accepting(listener);
         stm_listener_resume(listener);

@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from harness import MPM, StartError, places, procs, tool, wait_for
@@ -274,7 +275,7 @@ def test_a_flood_keeps_nobody_busy(spoiled):
 
 @pytest.mark.parametrize("how", ["hangup", "halfclose"])
 def test_a_closed_channel_keeps_nobody_busy(spoiled, how):
-    """Its end is heard once as well; and a VP without one leaves at the next restart all the same."""
+    """Its end is heard once as well; a VP without one leaves at the next restart all the same."""
     server = spoiled(processes=2)
     pid, _ = ask(server, how)
     before = procs.stat(server.master).cpu
@@ -287,8 +288,25 @@ def test_a_closed_channel_keeps_nobody_busy(spoiled, how):
     wait_for(lambda: pid not in server.children(), "the end of a VP without a channel")
 
 
+def test_a_listening_socket_that_blocks_is_mended(spoiled):
+    """Its flags are everybody's; a VP that waits in accept() would serve nobody else."""
+    server = spoiled(processes=2)
+
+    def blocks():
+        fd = next(number for number, name in procs.fds(server.master).items()
+                  if name.startswith("socket:") and name in
+                  procs.fds(server.children()[0]).values())
+        info = Path(f"/proc/{server.master}/fdinfo/{fd}").read_text()
+        return not int(re.search(r"flags:\s*(\d+)", info)[1], 8) & os.O_NONBLOCK
+    assert not blocks()
+    pid, _ = ask(server, "block")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not blocks(), "a socket that does not block")
+    all_goes_on(server, "files")
+
+
 def test_a_vps_exit_status_does_not_end_the_server(spoiled):
-    """15 says that the server cannot run like this: nobody who has served connections knows that."""
+    """15 says that the server cannot run like this: who has served connections knows better."""
     server = spoiled(processes=2)
     server.allowed.append("AH00050.*returned a Fatal error")  # httpd says it before it is judged
     for status in (15, 15, 7, 0):

@@ -15,6 +15,7 @@
  *                                   on for so long, whatever happens to its parent
  *                             ?hangup             closes every pipe and local socket that it has
  *                             ?halfclose          the same by half: it says no more, and listens
+ *                             ?block              makes every socket block that it has
  *                             ?exit=STATUS        ends with that status
  *                             ?headless           its main kernel thread ends, another one stays
  */
@@ -268,6 +269,14 @@ static void hang_up(bool half)
     }
 }
 
+static void make_sockets_block(void)
+{
+    struct stat info;
+    for (int fd = 3; fd < 1024; fd++)
+        if (fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode))
+            fcntl(fd, F_SETFL, 0);
+}
+
 static int stay(void *unused)
 {
     (void)unused;
@@ -323,6 +332,8 @@ static int handler(request_rec *r)
         hang_up(false);
     else if (asks(args, "halfclose", &number))
         hang_up(true);
+    else if (asks(args, "block", &number))
+        make_sockets_block();
     else if (asks(args, "exit=", &number))
         _exit((int)number);
     else if (asks(args, "headless", &number))
