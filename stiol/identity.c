@@ -31,6 +31,8 @@ static struct {
 /* In the child of a fork, where there is no VP: the state thread that called fork(), which the
  * child's only thread is a copy of. */
 static __thread stiol__thread_t *survivor __attribute__((tls_model("initial-exec")));
+/* The same before the fork: in the child, libst's handler has run by then and knows no thread. */
+static __thread stiol__thread_t *forking __attribute__((tls_model("initial-exec")));
 
 /* --- records --- */
 
@@ -87,14 +89,6 @@ void stiol__records_stop(void)
     pthread_mutex_unlock(&identity.lock);
 }
 
-/** In a child after fork; vp: NULL, if a kernel thread called it that is none. */
-void stiol__identity_forked(stiol__vp_t *vp)
-{
-    pthread_mutex_init(&identity.lock, NULL); /* another thread may have held it */
-    if (vp != NULL)
-        survivor = st_in_callback() ? NULL : stiol__self(vp);
-}
-
 static inline stiol__thread_t *identified(void)
 {
     stiol__vp_t *vp = stiol__mine();
@@ -105,6 +99,21 @@ static inline stiol__thread_t *identified(void)
     else if (STIOL_LIKELY(!st_in_callback()))
         self = stiol__self(vp);
     return self != NULL && STIOL_LIKELY(!self->primordial) ? self : NULL;
+}
+
+/** Before a fork. */
+void stiol__identity_forking(void)
+{
+    forking = identified();
+}
+
+/** In a child after fork. The process goes by the name of who called it. */
+void stiol__identity_forked(void)
+{
+    pthread_mutex_init(&identity.lock, NULL); /* another thread may have held it */
+    survivor = forking;
+    if (survivor != NULL && survivor->name[0] != '\0')
+        (void)prctl(PR_SET_NAME, survivor->name);
 }
 
 bool stiol__is_survivor(const stiol__thread_t *self)
@@ -348,6 +357,8 @@ int stiol__pthread_setname_np(pthread_t id, const char *name)
         return pthread_setname_np(id, name);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
+    if (stiol__is_survivor(thread))
+        return pthread_setname_np(pthread_self(), name);
     if (strlen(name) >= sizeof(thread->name))
         return ERANGE;
     keep_name(thread, name);
@@ -364,7 +375,7 @@ int stiol__pthread_getname_np(pthread_t id, char *name, size_t size)
         return pthread_getname_np(id, name, size);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
-    if (thread->name[0] == '\0')
+    if (thread->name[0] == '\0' || stiol__is_survivor(thread))
         return pthread_getname_np(thread->vp->id, name, size);
     if (size <= strlen(thread->name))
         return ERANGE;
@@ -385,6 +396,8 @@ int stiol__prctl(int option, ...)
     for (int i = 0; i < 4; i++)
         arguments[i] = va_arg(list, unsigned long);
     va_end(list);
+    if (self != NULL && stiol__is_survivor(self))
+        self = NULL;
     if (self != NULL && option == PR_SET_NAME) {
         keep_name(self, (const char *)arguments[0]); /* longer ones are cut */
         return 0;

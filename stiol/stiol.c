@@ -118,7 +118,7 @@ static void forked(void)
 {
     stiol__vp_t *vp = stiol__interrupted();
 
-    stiol__identity_forked(vp);
+    stiol__identity_forked();
     stiol__kthreads_forked();
     stiol__shell_forked();
     if (vp == NULL)
@@ -142,7 +142,7 @@ static int start_process(const stiol_config_t *config)
     }
     if (!prepared) {
         if (stiol__fd_start() != 0 || st_key_create(&key, thread_ended) != 0 ||
-            pthread_atfork(NULL, NULL, forked) != 0) {
+            pthread_atfork(stiol__identity_forking, NULL, forked) != 0) {
             stiol__fail("cannot start: %s", strerror(errno));
             return -1;
         }

@@ -295,7 +295,8 @@ extern void stiol__records_stop(void);
 extern stiol__thread_t *stiol__identified(void);
 /** Whether that is so because the process is the child of a fork: then it is no state thread. */
 extern bool stiol__is_survivor(const stiol__thread_t *self);
-extern void stiol__identity_forked(stiol__vp_t *vp);
+extern void stiol__identity_forking(void);
+extern void stiol__identity_forked(void);
 /** The kernel thread's id that a tid stands for: another one for a state thread's. */
 extern pid_t stiol__kernel_tid(pid_t tid);
 /** For syscall(): puts kernel threads' ids into the arguments of the system calls that take one;

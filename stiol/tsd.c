@@ -282,7 +282,7 @@ static stiol__thread_t *holder(stiol__vp_t *vp)
 
     if (STIOL_OFF(STIOL_NO_TSD))
         return NULL;
-    self = vp != NULL ? stiol__self(vp) : stiol__interrupted_self();
+    self = vp != NULL ? stiol__self(vp) : stiol__identified(); /* in a handler, or a child */
     return self != NULL && !self->primordial ? self : NULL;
 }
 

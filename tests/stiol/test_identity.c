@@ -94,6 +94,22 @@ static void a_handler_is_run_by_who_was_interrupted(void)
     }
 }
 
+static pthread_key_t fork_key;
+
+/* In the child: who it is, and its values, are the forking thread's; a name is the process's. */
+static bool child_is_right(pthread_t self)
+{
+    char name[16];
+
+    return pthread_equal(self, call->pthread_self()) && call->gettid() == getpid() &&
+           call->pthread_kill(self, 0) == 0 && call->pthread_getspecific(fork_key) == &fork_key &&
+           call->pthread_setspecific(fork_key, name) == 0 &&
+           call->pthread_getspecific(fork_key) == name &&
+           call->pthread_setname_np(self, "child") == 0 && prctl(PR_GET_NAME, name) == 0 &&
+           strcmp(name, "child") == 0 && call->prctl(PR_SET_NAME, "again") == 0 &&
+           prctl(PR_GET_NAME, name) == 0 && strcmp(name, "again") == 0;
+}
+
 static void *fork_and_look(void *arg)
 {
     pthread_t self = call->pthread_self();
@@ -101,10 +117,10 @@ static void *fork_and_look(void *arg)
     pid_t pid;
 
     CHECK(call->gettid() != gettid());
+    CHECK(call->pthread_setspecific(fork_key, &fork_key) == 0);
     pid = fork();
     if (pid == 0) {
-        bool right = pthread_equal(self, call->pthread_self()) && call->gettid() == getpid() &&
-                     call->pthread_kill(self, 0) == 0;
+        bool right = child_is_right(self);
 
         st_after_fork_child();
         _exit(right ? 0 : 1);
@@ -115,8 +131,12 @@ static void *fork_and_look(void *arg)
 
 static void a_forked_child_is_who_forked(void)
 {
-    spawn(fork_and_look, NULL);
-    reap();
+    CHECK(call->pthread_key_create(&fork_key, NULL) == 0);
+    for (int alone = 0; alone < 2; alone++) {
+        CHECK(st_set_fork_alone(alone) == 0);
+        spawn(fork_and_look, NULL);
+        reap();
+    }
 }
 
 /* --- numbers --- */
