@@ -83,11 +83,6 @@ static void on_signal(int number, siginfo_t *info, void *context)
         resume();
 }
 
-void stiol__handlers_forked(void)
-{
-    stiol__interruption.vp = NULL;
-}
-
 /* --- a handler is left by longjmp() --- */
 
 #if defined(__x86_64__)
@@ -256,6 +251,12 @@ SIMPLE_SETTER(sigset)
 /* --- start and end --- */
 
 static _Atomic(stiol__vp_t *) any_vp; /* that wakes for handlers on kernel threads that are none */
+
+void stiol__handlers_forked(void)
+{
+    stiol__interruption.vp = NULL;
+    atomic_store(&any_vp, NULL); /* whose scheduler is the parent's */
+}
 
 /** Handlers that are set already, and have been set by whomever. */
 void stiol__handlers_start(void)

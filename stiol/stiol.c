@@ -113,7 +113,8 @@ int stiol__become(stiol__thread_t *self)
 
 /* --- start and end --- */
 
-/* The first three have locks that another thread may have held, whoever called fork(). */
+/* Whoever called fork(), other kernel threads may have held the locks of all these, and the lines
+ * of those who wait are the parent's. */
 static void forked(void)
 {
     stiol__vp_t *vp = stiol__interrupted();
@@ -121,14 +122,14 @@ static void forked(void)
     stiol__identity_forked();
     stiol__kthreads_forked();
     stiol__shell_forked();
-    if (vp == NULL)
-        return;
-    stiol__handlers_forked();
-    stiol__vp = NULL; /* the child is no VP: every call is the real one */
-    st_after_fork_child();
     stiol__lot_forked();
     stiol__helpers_forked();
     stiol__locals_forked();
+    stiol__handlers_forked();
+    if (vp == NULL)
+        return;
+    stiol__vp = NULL; /* the child is no VP: every call is the real one */
+    st_after_fork_child();
 }
 
 /* Once per process. */

@@ -191,6 +191,62 @@ static void cond_waits_end_in_time(void)
     stop_ticking = true;
 }
 
+static void *end_when_signalled(void *arg)
+{
+    int here = waiting_here;
+
+    pthread_mutex_lock(&mutex);
+    waiting_here++;
+    while (waiting_here > here)
+        call->pthread_cond_wait(&cond, &mutex);
+    pthread_mutex_unlock(&mutex);
+    return arg;
+}
+
+/* In the child: the signal is for its own thread, not for a copy of who waits in the parent. */
+static void signal_in_child(void)
+{
+    int here = waiting_here;
+    pthread_t id;
+
+    (void)alarm(10);
+    if (pthread_create(&id, NULL, end_when_signalled, NULL) != 0)
+        _exit(1);
+    pthread_mutex_lock(&mutex);
+    while (waiting_here == here) {
+        pthread_mutex_unlock(&mutex);
+        (void)usleep(100);
+        pthread_mutex_lock(&mutex);
+    }
+    waiting_here--;
+    pthread_mutex_unlock(&mutex);
+    call->pthread_cond_signal(&cond);
+    _exit(pthread_join(id, NULL));
+}
+
+static void *fork_and_wait(void *arg)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0)
+        signal_in_child();
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    return arg;
+}
+
+static void a_child_has_nobody_in_line(void)
+{
+    spawn(wait_for_token, NULL);
+    settle();
+    CHECK(waiting_here == 1);
+    join_kernel_thread(kernel_thread(fork_and_wait, NULL));
+    (void)fork_and_wait(NULL);
+    tokens = 1;
+    CHECK(call->pthread_cond_signal(&cond) == 0);
+    reap();
+}
+
 static void a_cond_needs_its_mutex(void)
 {
     pthread_mutexattr_t attr;
@@ -565,6 +621,7 @@ int main(void)
         VP_TEST(kernel_threads_are_signalled_too),
         VP_TEST(producers_and_consumers_of_both_kinds),
         VP_TEST(cond_waits_end_in_time),
+        VP_TEST(a_child_has_nobody_in_line),
         VP_TEST(a_cond_needs_its_mutex),
         VP_TEST(a_shared_cond_is_looked_at),
         VP_TEST(readers_and_writers_keep_apart),
