@@ -59,7 +59,15 @@ static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void
         (void)close(pidfd);
     }
     errno = rc < 0 ? error : before;
-    if (rc < 0 && error == EINTR)
+    return rc;
+}
+
+/* The same, as a cancellation point. */
+static int wait_or_end(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void *arg)
+{
+    int rc = wait_until(vp, pid, end_only, ask, arg);
+
+    if (rc < 0 && errno == EINTR)
         stiol__cancellation();
     return rc;
 }
@@ -85,7 +93,15 @@ static pid_t wait_for(stiol__vp_t *vp, pid_t pid, int *status, int options, stru
         stiol__yield();
         return wait4(pid, status, options, usage);
     }
-    return wait_until(vp, pid, (options & (WUNTRACED | WCONTINUED)) == 0, ask_wait4, &args);
+    return wait_or_end(vp, pid, (options & (WUNTRACED | WCONTINUED)) == 0, ask_wait4, &args);
+}
+
+/** waitpid() that fails with EINTR where the other would end the thread. */
+pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status)
+{
+    wait4_args_t args = {pid, status, 0, NULL};
+
+    return wait_until(vp, pid, true, ask_wait4, &args);
 }
 
 pid_t stiol__waitpid(pid_t pid, int *status, int options)
@@ -148,7 +164,7 @@ int stiol__waitid(idtype_t type, id_t id, siginfo_t *info, int options)
         stiol__yield();
         return waitid(type, id, info, options);
     }
-    return wait_until(vp, type == P_PID ? (pid_t)id : 0, end_only, ask_waitid, &args) < 0 ? -1 : 0;
+    return wait_or_end(vp, type == P_PID ? (pid_t)id : 0, end_only, ask_waitid, &args) < 0 ? -1 : 0;
 }
 
 pid_t stiol__vfork(void)

@@ -14,21 +14,37 @@ static int start_shell(pid_t *pid, const char *command, const posix_spawn_file_a
     char *const argv[] = {(char *)"sh", (char *)"-c", (char *)"--", (char *)(uintptr_t)command,
                           NULL};
 
-    return stiol__posix_spawn(pid, "/bin/sh", actions, attr, argv, environ);
+    return stiol__start_program(pid, "/bin/sh", actions, attr, argv, environ);
 }
 
-/* The status, or -1. A state thread parks; it is not to be interrupted, as the program is not. */
-static int wait_for_end(stiol__vp_t *vp, pid_t pid)
+/* The status, or -1. A state thread parks; it is not to be interrupted, as the program is not. If
+ * it is to be cancelled, it ends later, and with `mortal` the program does at once. */
+static int wait_for_end(stiol__vp_t *vp, pid_t pid, bool mortal)
 {
     bool interrupted = false;
     int status = -1;
     pid_t rc;
 
-    while ((rc = vp != NULL ? stiol__waitpid(pid, &status, 0) : waitpid(pid, &status, 0)) < 0 &&
-           (errno == EINTR || errno == ECONNABORTED))
+    while ((rc = stiol__wait_for_child(vp, pid, &status)) < 0 && errno == EINTR) {
         interrupted = true;
-    if (interrupted && vp != NULL)
+        if (mortal && stiol__to_be_cancelled())
+            (void)kill(pid, SIGKILL);
+    }
+    if (interrupted && !(mortal && stiol__to_be_cancelled()))
         st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+    return rc == pid ? status : -1;
+}
+
+/* On a kernel thread. */
+static int wait_really(pid_t pid)
+{
+    int status = -1, state;
+    pid_t rc;
+
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    while ((rc = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+        continue;
+    (void)pthread_setcancelstate(state, NULL);
     return rc == pid ? status : -1;
 }
 
@@ -91,13 +107,15 @@ int stiol__system(const char *command)
     (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     rc = start_shell(&pid, command, NULL, &attr);
     if (rc == 0)
-        status = wait_for_end(vp, pid);
+        status = vp != NULL ? wait_for_end(vp, pid, true) : wait_really(pid);
     hear_again();
     if (vp == NULL)
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)posix_spawnattr_destroy(&attr);
     if (rc != 0)
         errno = rc;
+    else if (vp != NULL)
+        stiol__cancellation();
     return status;
 }
 
@@ -138,8 +156,8 @@ static pipe_stream_t *take(const FILE *stream)
     return taken;
 }
 
-/* With the lock: starts it with `end` as its standard input or output, and without the ends of
- * earlier pipes. 0, or an error. */
+/* With the lock, so nothing here may yield: starts it with `end` as its standard input or output,
+ * and without the ends of earlier pipes. 0, or an error. */
 static int start_with_pipe(pipe_stream_t *made, const char *command, int end, int as)
 {
     posix_spawn_file_actions_t actions;
@@ -273,7 +291,7 @@ static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
         (void)close_elsewhere(vp, stream, fclose);
     else
         (void)fclose(stream);
-    return wait_for_end(vp, pid);
+    return vp != NULL ? wait_for_end(vp, pid, false) : wait_really(pid);
 }
 
 int stiol__pclose(FILE *stream)

@@ -329,6 +329,13 @@ static int spawn(pid_t *pid, const char *file, bool search,
     return run_on_new_stack(pid, &program);
 }
 
+int stiol__start_program(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attr, char *const argv[],
+                         char *const environment[])
+{
+    return spawn(pid, file, false, actions, attr, argv, environment);
+}
+
 int stiol__posix_spawn(pid_t *restrict pid, const char *restrict file,
                        const posix_spawn_file_actions_t *restrict actions,
                        const posix_spawnattr_t *restrict attr, char *const argv[restrict],

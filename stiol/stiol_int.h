@@ -324,9 +324,15 @@ extern int stiol__kthread_create(pthread_t *id, const pthread_attr_t *attr, void
 extern int stiol__kthread_join(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t deadline);
 extern void stiol__kthreads_forked(void);
 
-/* --- spawn.c, shell.c --- */
+/* --- spawn.c, shell.c, process.c --- */
 
 extern void (*stiol__in_child)(void);
+/** posix_spawn(); does not yield. */
+extern int stiol__start_program(pid_t *pid, const char *file,
+                                const posix_spawn_file_actions_t *actions,
+                                const posix_spawnattr_t *attr, char *const argv[],
+                                char *const environment[]);
+extern pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);
 extern void stiol__shell_forked(void);
 
 #ifdef STIOL_DEBUG

@@ -347,6 +347,63 @@ static void a_kernel_thread_may_cancel(void)
     CHECK(call->pthread_join(canceller, NULL) == 0);
 }
 
+/* --- programs --- */
+
+static char in_child_called;
+
+static void in_child(void)
+{
+    in_child_called = 1;
+}
+
+static void *run_for_long(void *arg)
+{
+    int status = call->system("exec sleep 1000");
+
+    note('!');
+    return (void *)(intptr_t)(status + (arg != NULL));
+}
+
+static void *read_and_close(void *arg)
+{
+    FILE *stream = call->popen("read line; exit 3", "w");
+
+    CHECK(stream != NULL);
+    note('p');
+    CHECK(call->pclose(stream) == 3 << 8); /* not a place where threads are cancelled */
+    note('c');
+    call->pthread_testcancel();
+    note('!');
+    return arg;
+}
+
+static void no_handler(int number)
+{
+    (void)number;
+}
+
+/* The program of system() ends, the keyboard's signals are heard again, and no child is left. */
+static void cancelled_with_a_program(void)
+{
+    struct sigaction action;
+    pthread_t ids[2];
+    void *result;
+
+    stiol__in_child = in_child;
+    CHECK(call->signal(SIGINT, no_handler) != SIG_ERR);
+    ids[0] = start(run_for_long, NULL);
+    ids[1] = start(read_and_close, NULL);
+    while (noted()[0] != 'p')
+        settle();
+    for (int i = 0; i < 2; i++)
+        CHECK(call->pthread_cancel(ids[i]) == 0);
+    for (int i = 0; i < 2; i++)
+        CHECK(call->pthread_join(ids[i], &result) == 0 && result == PTHREAD_CANCELED);
+    CHECK(strcmp(noted(), "pc") == 0 && in_child_called);
+    CHECK(call->sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == no_handler);
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +419,7 @@ int main(void)
         VP_TEST(cancellation_waits_until_it_may),
         VP_TEST(one_may_cancel_itself),
         VP_TEST(a_kernel_thread_may_cancel),
+        VP_TEST(cancelled_with_a_program),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
