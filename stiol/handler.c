@@ -43,9 +43,17 @@ static void resume(void)
     stiol__vp = vp;
 }
 
+/* So there is a handler that has not been left: one that has interrupted another. */
+static bool on_signal_stack(void)
+{
+    stack_t own = {.ss_flags = 0};
+
+    return sigaltstack(NULL, &own) == 0 && (own.ss_flags & SS_ONSTACK) != 0;
+}
+
 __attribute__((noinline)) stiol__vp_t *stiol__after_handler(void)
 {
-    if (is_handlers(here()))
+    if (is_handlers(here()) || on_signal_stack())
         return NULL;
     resume();
     return stiol__vp;
@@ -273,6 +281,12 @@ void stiol__handlers_start(void)
     }
 }
 
+/** Nothing is to be posted to it from now on. */
+void stiol__handlers_vp_ends(stiol__vp_t *vp)
+{
+    (void)atomic_compare_exchange_strong(&any_vp, &vp, NULL);
+}
+
 void stiol__handlers_stop(void)
 {
     struct sigaction action;
@@ -283,7 +297,6 @@ void stiol__handlers_stop(void)
         action.sa_sigaction = remembered(number);
         (void)sigaction(number, &action, NULL);
     }
-    atomic_store(&any_vp, NULL);
 }
 
 /* --- what a handler releases: sem_post() may be called in one --- */

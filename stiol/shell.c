@@ -299,6 +299,7 @@ int stiol__pclose(FILE *stream)
     stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
     pipe_stream_t *taken = take(stream);
 
+    stiol__owner_forget(stream);
     if (taken != NULL)
         return end_pipe(vp, taken);
     if (vp == NULL)
@@ -312,6 +313,7 @@ int stiol__fclose(FILE *stream)
     stiol__vp_t *vp = STIOL_ENTER(process, fclose, 0);
     pipe_stream_t *taken = take(stream);
 
+    stiol__owner_forget(stream); /* its lock goes with it */
     if (taken != NULL)
         return end_pipe(vp, taken);
     stiol__stream_closing(stream);

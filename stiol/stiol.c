@@ -227,6 +227,7 @@ void stiol_stop(void)
         (void)st_thread_setspecific(key, NULL); /* which ends it */
     stiol__tls_stop(vp);
     pthread_mutex_lock(&starting);
+    stiol__handlers_vp_ends(vp);
     if (--vps == 0) {
         stiol__handlers_stop();
         stiol__restore();

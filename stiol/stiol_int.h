@@ -637,6 +637,7 @@ extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct fl
 
 extern void stiol__handlers_start(void);
 extern void stiol__handlers_stop(void);
+extern void stiol__handlers_vp_ends(stiol__vp_t *vp);
 /** In a child after fork: no handler is to make it a VP again. */
 extern void stiol__handlers_forked(void);
 /** A release by a signal handler: who waits is woken by a VP, later. False: by the caller, now. */

@@ -282,6 +282,29 @@ static void a_stack_of_their_own_is_used(void)
     CHECK(handled == 1);
 }
 
+static void raise_another(int number)
+{
+    (void)number;
+    CHECK(raise(SIGUSR2) == 0);
+    call_around();
+}
+
+/* Above the interrupted stack, where frames of a handler on the thread's own stack never are. */
+static void a_handler_interrupts_another_from_its_own_stack(void)
+{
+    const size_t size = 65536;
+    char *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t own = {.ss_sp = room, .ss_size = size};
+    st_thread_t thread;
+
+    CHECK(room != MAP_FAILED && pipe(pipe_fds) == 0 && sigaltstack(&own, NULL) == 0);
+    install(SIGUSR1, raise_another, 0);
+    install(SIGUSR2, on_signal, SA_ONSTACK);
+    thread = st_thread_create(raise_one, NULL, 1, 0);
+    CHECK(thread != NULL && (char *)thread < room);
+    CHECK(st_thread_join(thread, NULL) == 0 && handled == 1);
+}
+
 /* --- handlers that do not return --- */
 
 static sigjmp_buf env;
@@ -554,6 +577,7 @@ int main(void)
         VP_TEST(once_only_is_once_only),
         VP_TEST(handlers_nest),
         VP_TEST(a_stack_of_their_own_is_used),
+        VP_TEST(a_handler_interrupts_another_from_its_own_stack),
         VP_TEST(a_handler_may_be_left_by_a_jump),
         VP_TEST(a_jump_within_a_handler_does_not_leave_it),
         VP_TEST(a_child_of_a_handler_is_no_vp),

@@ -366,6 +366,32 @@ static void a_long_wait_for_a_file_ends(void)
     CHECK(counters().filelock.parked == 1);
 }
 
+/* The next one has the same memory, and is nobody's. */
+static void *lock_the_next(void *arg)
+{
+    FILE *next = call->fopen("/dev/null", "r");
+
+    CHECK(next != NULL);
+    if ((uintptr_t)next != *(uintptr_t *)arg)
+        skip_test("the memory was not used again");
+    CHECK(call->ftrylockfile(next) == 0);
+    call->funlockfile(next);
+    CHECK(call->fclose(next) == 0);
+    return NULL;
+}
+
+static void a_closed_streams_lock_is_gone(void)
+{
+    FILE *closed = call->fopen("/dev/null", "r");
+    uintptr_t place = (uintptr_t)closed;
+
+    CHECK(closed != NULL);
+    call->flockfile(closed);
+    CHECK(call->fclose(closed) == 0);
+    spawn(lock_the_next, &place);
+    reap();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +405,7 @@ int main(void)
         VP_TEST(named_semaphores_give_way),
         VP_TEST(a_deadlock_of_processes_is_seen),
         VP_TEST(a_long_wait_for_a_file_ends),
+        VP_TEST(a_closed_streams_lock_is_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
