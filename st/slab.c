@@ -354,11 +354,15 @@ static void advise(struct st_vp *vp, int advice)
             (void)madvise(slab->memory, slab->count * stride(class), advice);
 }
 
-/* Whoever's stack this runs on: the scheduler calls out on the stack of a thread that waits. */
+/* The stack that this runs on: the scheduler calls out on the stack of a thread that waits. And the
+ * current thread's, if that is another: a signal handler's, or a coroutine's. */
 static void advise_here(struct st_vp *vp, int advice)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    const struct st__stack *current = vp->current->stack;
 
+    if (current != NULL)
+        (void)madvise(st__stack_base(current), current->slab->class->size, advice);
     for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
         for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next) {
             size_t offset = here - (uintptr_t)slab->memory;

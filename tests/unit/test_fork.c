@@ -197,6 +197,38 @@ static void children_may_be_alone(void)
     assert_int_equal(on_anothers_stack, 7);
 }
 
+static volatile pid_t forked_in_handler;
+
+static void fork_in_handler(int number)
+{
+    (void)number;
+    forked_in_handler = fork();
+}
+
+static void *raise_it(void *arg)
+{
+    (void)arg;
+    assert_ok(raise(SIGUSR1));
+    if (forked_in_handler == 0)
+        _exit(9);
+    expect_exit(forked_in_handler, 9);
+    return NULL;
+}
+
+/* A handler on another stack: the child has to come back from it. */
+static void a_child_has_the_interrupted_stack(void)
+{
+    static char room[65536];
+    const stack_t own = {.ss_sp = room, .ss_size = sizeof(room)};
+    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_ONSTACK};
+
+    assert_ok(sigaltstack(&own, NULL));
+    assert_ok(sigaction(SIGUSR1, &action, NULL));
+    assert_int_equal(st_set_fork_alone(1), 0);
+    assert_ok(st_thread_join(st_thread_create(raise_it, NULL, 1, 0), NULL));
+    assert_int_equal(st_set_fork_alone(0), 1);
+}
+
 static void *sleep_and_tell(void *arg)
 {
     assert_ok(st_usleep(1000));
@@ -405,17 +437,12 @@ static void both_have_their_own_events(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(the_child_is_no_vp_at_first),
-        UNIT(the_child_goes_on_with_its_copies),
-        UNIT(each_first_call_will_do),
-        UNIT(a_state_thread_forks),
-        UNIT(children_may_be_alone),
-        UNIT_VIRTUAL(the_childs_timers_go_on),
-        UNIT(the_childs_watches_go_on),
-        UNIT(what_the_child_has_closed),
-        UNIT(children_of_children),
-        UNIT(after_fork_child_drops_the_vp),
-        UNIT(the_child_cannot_harm_the_parents_epoll),
+        UNIT(the_child_is_no_vp_at_first),     UNIT(the_child_goes_on_with_its_copies),
+        UNIT(each_first_call_will_do),         UNIT(a_state_thread_forks),
+        UNIT(children_may_be_alone),           UNIT(a_child_has_the_interrupted_stack),
+        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(the_childs_watches_go_on),
+        UNIT(what_the_child_has_closed),       UNIT(children_of_children),
+        UNIT(after_fork_child_drops_the_vp),   UNIT(the_child_cannot_harm_the_parents_epoll),
         UNIT(both_have_their_own_events),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
