@@ -38,6 +38,7 @@ static struct {
     stiol__local_t *first;
     uint32_t serial;
     int closing;                   /* calls of dlclose() in progress */
+    bool slow;                     /* one of them was waited for in vain */
     _Atomic unsigned library;      /* what modules know of the C library's: bits */
     unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
 } locals = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -180,7 +181,8 @@ void stiol__locals_close(void)
 void stiol__locals_closed(void)
 {
     pthread_mutex_lock(&locals.lock);
-    locals.closing--;
+    if (--locals.closing == 0)
+        locals.slow = false;
     closing_here--;
     atomic_fetch_add(&stiol__locals_generation, 1);
     (void)update();
@@ -192,6 +194,7 @@ void stiol__locals_forked(void)
 {
     pthread_mutex_init(&locals.lock, NULL);
     locals.closing = closing_here;
+    locals.slow = false;
 }
 
 /* --- a kernel thread's blocks --- */
@@ -278,14 +281,16 @@ static void fill(stiol__block_t *block)
     }
 }
 
-/* With the lock. Another kernel thread's dlclose() is soon done, normally. */
+/* With the lock. Another kernel thread's dlclose() is soon done, normally. If it is not, that is
+ * found out once, and not at each switch. */
 static void wait_for_others(void)
 {
-    for (int i = 0; i < PATIENCE && locals.closing > closing_here; i++) {
+    for (int i = 0; i < PATIENCE && locals.closing > closing_here && !locals.slow; i++) {
         pthread_mutex_unlock(&locals.lock);
         (void)usleep(PAUSE);
         pthread_mutex_lock(&locals.lock);
     }
+    locals.slow = locals.closing > closing_here;
 }
 
 int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation)
