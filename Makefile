@@ -188,4 +188,5 @@ clean: ## remove what was built
 	@BUILD='$(BUILD)' scripts/run.sh clean
 	rm -rf '$(BUILD)'
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile lab/lab.mk
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
+	    Makefile $(filter-out Makefile,$(wildcard */*.mk */*/*.mk))

@@ -42,7 +42,7 @@ $(BUILD)/aarch64/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include
 .PHONY: test-smoke footprint test-aarch64
 test-smoke: $(BUILD)/st/smoke
 	$(BUILD)/st/smoke
-footprint: $(BUILD)/st/footprint
+footprint: $(BUILD)/st/footprint ## memory, page tables and fork() of many parked threads
 	$(BUILD)/st/footprint
 	$(BUILD)/st/footprint 100000 8388608
 	$(BUILD)/st/footprint 5000 8388608

@@ -8,7 +8,7 @@
 
 FUZZ_DIR   := $(BUILD)/tests/fuzz
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-DURATION   ?= 60
+FUZZ_DURATION := $(or $(DURATION),60)
 
 FUZZ_OF_directives := mpm/directives.c mpm/bind.c mpm/listen.c mpm/first_byte.c mpm/config.c \
                       mpm/migrate.c tests/fuzz/httpd.c
@@ -55,7 +55,7 @@ $(FUZZ_DIR)/replay_$(1): $(call fuzz_objects,plain,$(1)) $(FUZZ_DIR)/plain/tests
 .PHONY: fuzz-$(1) fuzz-$(1)-briefly fuzz-$(1)-replay
 fuzz-$(1): $(FUZZ_DIR)/$(1)
 	@mkdir -p $(FUZZ_DIR)/found/$(1)
-	$(FUZZ_DIR)/$(1) $$(FUZZ_OPTIONS) -max_total_time=$(DURATION) $(FUZZ_DIR)/found/$(1) \
+	$(FUZZ_DIR)/$(1) $$(FUZZ_OPTIONS) -max_total_time=$(FUZZ_DURATION) $(FUZZ_DIR)/found/$(1) \
 	    tests/fuzz/corpus/$(1)
 # The same inputs each time: without what earlier runs have found, and what depends on addresses.
 fuzz-$(1)-briefly: $(FUZZ_DIR)/$(1)
@@ -70,8 +70,8 @@ endef
 $(foreach name,$(FUZZ_NAMES),$(eval $(call fuzz_program,$(name))))
 
 .PHONY: fuzz test-fuzz
-fuzz: $(addprefix fuzz-,$(FUZZ_NAMES))
-	@$(MAKE) --no-print-directory fuzz-stmstat FUZZ_SECONDS=$(DURATION)
+fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## all fuzzers, DURATION=60 seconds each
+	@$(MAKE) --no-print-directory fuzz-stmstat FUZZ_SECONDS=$(FUZZ_DURATION)
 
 # Without libFuzzer the corpora are all there is.
 test-fuzz:

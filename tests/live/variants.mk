@@ -32,7 +32,7 @@ test-debug test-tiny: test-%:
 # accesses, too, but takes minutes.
 H2_ASAN_OPTIONS := detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
 .PHONY: test-h2-asan
-test-h2-asan:
+test-h2-asan: ## HTTP/2 and threads that come and go, under AddressSanitizer
 	@$(MAKE) --no-print-directory -s BUILD=$(BUILD)/h2-asan \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Wno-format-truncation' \
 	    CPPFLAGS='$(CPPFLAGS) -DSTM_DEBUG -DSTIOL_DEBUG' \

@@ -2,19 +2,20 @@
 #
 # make soak: hours of mixed load, with something going wrong every few seconds. docs/soak.md.
 
-DURATION ?= 7200
-PAUSE    ?= 3
+# Other targets have DURATION, too, with another default.
+SOAK_DURATION := $(or $(DURATION),7200)
+PAUSE         ?= 3
 
 .PHONY: soak
 soak: live-tools $(BUILD)/mod_mpm_stm.so ## hours of load and faults; DURATION=7200 PAUSE=3
 	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/soak.py \
-	    --duration $(DURATION) --pause $(PAUSE) $(if $(SEED),--seed $(SEED)) \
+	    --duration $(SOAK_DURATION) --pause $(PAUSE) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(ONLY),--only $(ONLY)) --each
 
 PROCESSES ?= 2
 GAP       ?= 0.2
 
 .PHONY: flood
-flood: live-tools $(BUILD)/mod_mpm_stm.so
+flood: live-tools $(BUILD)/mod_mpm_stm.so ## requests that crash, and good ones; MPM= PROCESSES= GAP= GONE=
 	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/flood.py \
 	    --mpm $(MPM) --processes $(PROCESSES) --gap $(GAP) $(if $(GONE),--gone)
