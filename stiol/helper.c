@@ -3,7 +3,7 @@
  * Helper kernel threads, for calls that wait inside libc where nothing can be rebound. They come on
  * demand and leave when idle, so that normally the VP's kernel thread is the only one. They run
  * libc's code alone: no APR pool, no module, and no signal handler. One pool for the process; used
- * by resolve.c, process.c and thread.c.
+ * by resolve.c, sem.c and shell.c.
  */
 #include "stiol_int.h"
 

@@ -125,8 +125,8 @@ extern int stiol_each(stiol_slot_cb_t cb, void *data);
  * number, or -1 if there is a problem with one of them (its `problem` says which). */
 extern int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
 
-/** Calls of one kind: how many, how many of them parked the state thread, and how many of those a
- * helper kernel thread did. */
+/** Calls of one kind: how many, how many of them parked the state thread, and how many of those
+ * another kernel thread did. */
 typedef struct stiol_counter {
     unsigned long long calls, parked, helped;
 } stiol_counter_t;
