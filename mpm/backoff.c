@@ -33,7 +33,7 @@ static void put_off(stm_seat_t *seat, const stm_child_t *last, apr_time_t now)
                  last->ordinal, seat->early_deaths, (int)apr_time_as_msec(delay));
 }
 
-/* The start may only wait when more of them than BURST were needed in a short time. */
+/* The start has to wait only if more than BURST were needed in a short time. */
 static void spend_start(stm_seat_t *seat, apr_time_t now)
 {
     if (seat->starts_paid < now)
@@ -57,8 +57,8 @@ static void count_crash(const stm_child_t *last, apr_time_t now)
                      last->ordinal, (long)last->pid);
 }
 
-/** The VP that held the seat has ended, unasked. served: it had accepted a connection; crashed: it
- * was not killed from outside. */
+/** The VP that held the seat has ended without being told to. served: it had accepted a connection;
+ * crashed: it was not killed from outside. */
 void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed)
 {
     STM_ENTER();

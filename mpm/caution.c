@@ -16,7 +16,7 @@
 
 static st_utime_t until; /* 0: no reason to be cautious */
 
-/** The VP's predecessors were killed by requests. Before it serves. */
+/** Requests have killed this VP's predecessors. To be called before it serves. */
 void stm_caution_begin(void)
 {
     STM_ENTER();
@@ -30,7 +30,8 @@ static bool client_has_closed(int fd)
     return poll(&pollfd, 1, 0) > 0;
 }
 
-/** Whether the connection, whose first bytes have come, waits for the others; then it is parked. */
+/** Whether the connection, whose first bytes have come, has to let the others go first; if so it is
+ * parked here. */
 bool stm_caution_delays(stm_conn_t *conn)
 {
     if (!until)
@@ -46,7 +47,7 @@ bool stm_caution_delays(stm_conn_t *conn)
     return true;
 }
 
-/** The connection is ready: whether it only was for the others' sake that it waited. */
+/** The connection is ready. Returns whether it had only been waiting to let others go first. */
 bool stm_caution_is_over(stm_conn_t *conn)
 {
     bool was_delayed = conn->delayed;

@@ -18,8 +18,8 @@
 
 /* How long a VP may take to stop after it was told to stop at once. */
 #define STOP_GRACE apr_time_from_sec(3)
-/* How long one that is ended for hanging may take to leave its core, and one that was killed to be
- * gone: after that nobody waits for it. */
+/* How long a VP that is ended for hanging may take to write its core, and one that was killed to go
+ * away; after that nobody waits for it. */
 #define CORE_GRACE apr_time_from_sec(10)
 #define KILL_GRACE apr_time_from_sec(10)
 
@@ -173,7 +173,7 @@ static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
     stm_backoff_after_failure(seat);
 }
 
-/* What the new process writes, and nobody else. */
+/* What the new process alone may write. */
 static void inherit(const stm_child_t *child, bool inherited)
 {
     stm_share_inherit(child, inherited);
@@ -304,8 +304,8 @@ stm_child_t *stm_children_unseat(stm_seat_t *seat)
     return move_to_leaving(seat, 0);
 }
 
-/** A VP without a seat was sent a signal that ends it: it has time for its core, then it is killed.
- */
+/** A VP without a seat was sent a signal that ends it. It has time to write its core, then it is
+ * killed. */
 void stm_children_ended(stm_child_t *child)
 {
     STM_ENTER();

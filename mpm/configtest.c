@@ -19,7 +19,7 @@
 
 #include "stm.h"
 
-/* How the copy knows that it is one, and what this module in it says if it is content. */
+/* How the copy knows that it is one, and what this module says in it if all is well. */
 #define VARIABLE "STM_CONFIG_TEST"
 #define CONTENT  'S'
 
@@ -196,7 +196,7 @@ static bool takes_too_long(void)
     return test.pid && limit && stm_monotonic() - test.started >= limit;
 }
 
-/** What has come of it. GOOD and BAD are told once. */
+/** The result so far. GOOD and BAD are returned once. */
 stm_test_e stm_config_test_look(server_rec *s)
 {
     STM_ENTER();
@@ -240,7 +240,7 @@ void stm_config_test_cancel(void)
     test.outcome = STM_TEST_NONE;
 }
 
-/** In a VP that was forked meanwhile: none of its business. */
+/** In a VP that was forked meanwhile: the test is the master's. */
 void stm_config_test_in_vp(void)
 {
     STM_ENTER();

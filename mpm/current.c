@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * httpd's current thread: every state thread that may run a module's code has an apr_thread_t with
- * a pool of its own, as a worker thread of other MPMs has, and ap_thread_current() returns it. The
- * threads of modules (ap_thread_create()) see to it themselves. Called by thread.c, timed.c and
+ * a pool of its own, as a worker thread of other MPMs has, and ap_thread_current() returns it.
+ * Threads that modules make (ap_thread_create()) set their own. Called by thread.c, timed.c and
  * sleep.c.
  */
 #include <link.h>

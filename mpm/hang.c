@@ -21,9 +21,9 @@
 #define LOOK_EACH        apr_time_from_sec(1)
 /* Looks after which a silent VP is logged. */
 #define NOTICE           5
-/* A VP that leaves, waits and makes no turn will not come back: it is ended after so many looks. */
+/* A leaving VP that waits and makes no turn will not come back: it is ended after so many looks. */
 #define LEAVING_WAITS    10
-/* A VP that leaves and computes, if HangTimeout sets no limit. */
+/* The same for a leaving VP that computes, if HangTimeout sets no limit. */
 #define LEAVING_COMPUTES 60
 /* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
  * who is ended over it never gets ready. */
@@ -68,7 +68,7 @@ static unsigned long status_number(const char *status, const char *name)
     return line ? strtoul(line + strlen(name), NULL, 10) : 0;
 }
 
-/* The fields after the program's name, which may have anything in it. */
+/* The fields after the program's name, which may contain anything. */
 static bool parse_stat(char *text, process_t *process)
 {
     char *rest = strrchr(text, ')'), *field;
@@ -215,7 +215,7 @@ static unsigned limit_of(const stm_child_t *child, const process_t *process)
     return configured ? configured : LEAVING_COMPUTES;
 }
 
-/* It would run if it were let: that is no hang of its own. */
+/* It is ready to run and gets no CPU: then it does not hang. */
 static bool starved(const stm_child_t *child, const process_t *process)
 {
     unsigned long second = (unsigned long)sysconf(_SC_CLK_TCK);
@@ -234,7 +234,7 @@ static void back_again(stm_child_t *child, uint64_t turns)
     child->hang.turns = turns;
 }
 
-/* Silent for a while: tells, and returns whether it is to be ended. */
+/* It has been silent for a while: logs it, and returns whether it is to be ended. */
 static bool judge(stm_child_t *child, unsigned notice_after)
 {
     process_t process;

@@ -36,7 +36,7 @@ static bool may_accept(const stm_listener_t *listener)
     return listener->line_length < listener->idle_threads + room;
 }
 
-/* Requests wait from now on: the administrator is to know which limit it is. */
+/* Requests wait from now on; the administrator should know which limit does it. */
 static void complain_of_full(void)
 {
     static st_utime_t complained;
@@ -213,8 +213,8 @@ static void keep_nonblocking(const stm_listener_t *listener)
 }
 
 /** Called once a second. A VP that is stopped just when the kernel wakes it for a connection takes
- * the wake-up with it: the connection would wait until another one comes. To watch the socket anew
- * is to see it. */
+ * the wake-up with it: the connection would wait until another one comes. Watching the socket anew
+ * shows it. */
 void stm_listeners_look_again(void)
 {
     STM_ENTER();

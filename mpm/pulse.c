@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VP's pulse: a page that the master makes for each VP and that this VP alone can write. The VP
- * counts its turns there; when the master asks by a signal, it writes what it is doing right now.
- * hang.c is the master's side, and believes what stands here of this VP only.
+ * counts its turns there; when the master asks by a signal, it writes what it is doing. hang.c is
+ * the master's side; what it reads here counts for this VP only.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -53,7 +53,7 @@ void stm_pulse_unmake(stm_pulse_t *pulse)
         munmap(pulse, sizeof *pulse);
 }
 
-/** In the VP: this page is mine. */
+/** In the VP: this page is its own. */
 void stm_pulse_take(stm_pulse_t *pulse)
 {
     STM_ENTER();
@@ -115,8 +115,8 @@ static size_t put_request(size_t at)
     return put(at, "\n");
 }
 
-/** The master asks, by a signal: says what this VP is doing. Async-signal-safe as far as a look at
- * a hung process can be: a VP that hangs has nothing to lose. */
+/** The master asks by a signal what this VP is doing: writes the answer. As async-signal-safe as a
+ * backtrace can be: a VP that hangs has nothing to lose. */
 void stm_pulse_answer(void)
 {
     void *frames[FRAMES];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ScoreboardDir, for score_file.c. The directory is opened once and checked as what was opened;
- * files are made new each time, so that who still reads an old one keeps it whole, and no name that
- * somebody else has put there is followed.
+ * files are made anew each time, so that whoever still reads an old one keeps it whole, and no name
+ * that somebody else has put there is followed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 typedef enum { NOBODY, HERE, ABOVE, UNKNOWN } writable_e;
 
 /* Asked of the kernel, as the VPs' user: modes, groups and access lists all count. The owner can
- * change the mode. In a sticky directory nobody can rename what is not his. */
+ * change the mode. In a sticky directory nobody can rename what belongs to others. */
 static bool may_write(int directory, bool parent)
 {
     struct stat info;
@@ -80,7 +80,7 @@ static writable_e look(int directory)
     return NOBODY;
 }
 
-/* A server that does not change its user has nobody to be afraid of. */
+/* A server that does not change its user has nobody to guard against. */
 static writable_e writable_by_vps(int directory)
 {
     int status = 0;

@@ -199,9 +199,8 @@ static bool make_spares(stm_score_seat_t *seat)
     return true;
 }
 
-/* A cleared one. Whoever could not be told to let go of a block (a program that a VP has left
- * behind) may write to it even now, and cut it off if it is a file of his: one that cannot be
- * cleared is given up. */
+/* A cleared one. A program that a VP has left behind still has the block mapped: it may write to it
+ * even now, and cut the file off if it owns it. A block that cannot be cleared is given up. */
 static int take_block(stm_score_seat_t *seat)
 {
     for (int i = 0; i < STM_SCORE_BLOCKS; i++) {

@@ -116,7 +116,7 @@ uint32_t stm_text_next(const char **text)
     return character;
 }
 
-/* As JSON writes it with ASCII alone: no byte is left that any terminal obeys. What is no UTF-8 is
+/* As JSON that is ASCII only: no byte is left that a terminal might obey. What is not UTF-8 is
  * taken for Latin-1. */
 static void put_escaped(const stm_text_t *text, uint32_t character)
 {

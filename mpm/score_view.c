@@ -188,7 +188,8 @@ static void add_block(stm_view_t *view, const stm_score_block_t *block, bool cur
 
 /* --- the sums, consistent with each other --- */
 
-/* A block that cannot be read takes nothing from the others: its writer may have spoiled it. */
+/* A block that cannot be read, perhaps because its writer has spoiled it, does not affect the
+ * others. */
 static void read_block(stm_view_t *view, const stm_view_source_t *source,
                        const stm_score_header_t *header, unsigned index,
                        stm_score_listener_t *listeners)

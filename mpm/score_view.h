@@ -16,7 +16,7 @@
 /** Where a scoreboard is read from. */
 typedef struct stm_view_source {
     /** Copies from the header (part -1) or a block (0 to STM_SCORE_BLOCKS - 1). False: it is not
-     * there, or not so long. */
+     * there, or shorter. */
     bool (*read)(void *baton, int part, void *to, size_t size, uint64_t offset);
     void *baton;
 } stm_view_source_t;

@@ -17,8 +17,8 @@ struct stm_child;
 #define STM_SHARE_LINES 64
 
 /**
- * A process's line. Who reads it expects any value here: docs/internals/trust.md says of each what
- * a lie can do.
+ * A process's line. Readers must expect any value: docs/internals/trust.md says of each what a lie
+ * can do.
  */
 typedef struct stm_share_vp {
     volatile int connections;        /**< open now; what the others compare themselves with */

@@ -18,7 +18,7 @@
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
 #endif
 
-/* What a pipe holds as a rule. */
+/* What a pipe usually holds. */
 #define CHUNK 65536
 
 static size_t at_most(size_t size, size_t limit)
@@ -87,7 +87,7 @@ static int reopen_for_reading(int fd)
 }
 
 /* After the writable mapping was made. The last seal keeps everybody from writing in any other way,
- * and from taking pages out; where the kernel does not know it, the mode has to do. */
+ * and from punching holes; where the kernel does not know it, the file's mode has to do. */
 static bool seal(int fd)
 {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;

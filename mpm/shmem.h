@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that one process writes and the others read. The others hold a mapping that they cannot
- * make writable, and nobody but the writer inherits one that is. Memory that somebody could cut off
- * or whose space may run out is touched through the kernel (put, get, clear): what cannot be
- * reached is an error there and not a signal. docs/internals/trust.md has the rules.
+ * make writable, and nobody but the writer inherits one that is. Memory that somebody could
+ * truncate, or whose space may run out, is touched through the kernel (put, get, clear), where what
+ * cannot be reached is an error and not a signal. docs/internals/trust.md has the rules.
  */
 #ifndef STM_SHMEM_H
 #define STM_SHMEM_H
@@ -35,7 +35,8 @@ void stm_shmem_inherit(const stm_shmem_t *memory, bool inherited);
 /** Copies into such memory, and from it. False: not all of it can be reached (any more). */
 bool stm_shmem_put(void *to, const void *from, size_t size);
 bool stm_shmem_get(void *to, const void *from, size_t size);
-/** Zeroes it. Space is reserved with it: plain stores there cannot fail for want of some then. */
+/** Zeroes it, which also reserves its space: plain stores there cannot fail for want of space
+ * afterwards. */
 bool stm_shmem_clear(void *to, size_t size);
 
 #endif

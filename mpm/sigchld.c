@@ -53,7 +53,7 @@ void stm_sigchld_close(void)
     wake[0] = wake[1] = -1;
 }
 
-/** In a VP: the master's wake-up is none of its business. */
+/** In a VP: the pipe that wakes the master is not for it. */
 void stm_sigchld_in_vp(void)
 {
     STM_ENTER();

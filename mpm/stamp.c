@@ -16,8 +16,8 @@ static const char magic[8] = {'S', 'T', 'M', 's', 't', 'a', 'm', 'p'};
 
 /* --- the layout --- */
 
-/* What two builds must have in common to share retained data and memory. What changes in its
- * meaning alone changes STM_LAYOUT. */
+/* What two builds must have in common to share retained data and memory. If only the meaning of
+ * something changes, STM_LAYOUT has to change. */
 static const size_t layout[] = {
     STM_LAYOUT,
     sizeof(stm_retained_t),

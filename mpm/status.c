@@ -141,8 +141,8 @@ static int put_character(char *to, size_t size, uint32_t character)
     return apr_snprintf(to, size, "&#%u;", character);
 }
 
-/* What a client sent: nothing of it may become markup, control the terminal of who reads it, or
- * change the order in which the rest is shown. Plain ASCII, whatever the page's character set. */
+/* What a client sent: none of it may become markup, control the reader's terminal, or change the
+ * order in which the rest is shown. Plain ASCII, whatever the page's character set. */
 static void put_text(request_rec *r, const char *text)
 {
     size_t size = strlen(text) * 6 + 16, used = 0; /* "&#34;" for one byte */

@@ -97,7 +97,8 @@ typedef struct stm_config {
 
 /* --- what outlives a restart (retained.c) --- */
 
-/** What a VP tells the master by, a page for each process that nobody else can write (pulse.c). */
+/** How a VP tells the master what it does: a page for each process, which no other VP can write
+ * (pulse.c). */
 #define STM_PULSE_REPORT 3840
 typedef struct stm_pulse {
     uint64_t turns;                /**< of its scheduler */

@@ -143,7 +143,7 @@ static void set_signals(void)
         sigaction(masters[i], &none, NULL);
 }
 
-/* What it takes to run the same order of threads once more. */
+/* What it takes to run threads in the same order once more. */
 static void tell_seed(void)
 {
 #ifdef ST_SHUFFLE
