@@ -135,9 +135,9 @@ extern void st_after_fork_child(void);
 
 /**
  * Says what children of fork() get of the calling VP. By default they get copies of all stacks,
- * which takes the longer the more state threads there are: 20 us each. If they are alone, they get
- * the stack of the thread that called fork() and none of the others: right for children that will
- * call exec() soon. They cannot go on as a VP, as after st_after_fork_child().
+ * which takes some 20 us for each state thread. If they are to be alone, they get only the stack of
+ * the thread that called fork(): right for children that will soon call exec(). Such a child cannot
+ * go on as a VP, no more than after st_after_fork_child().
  *
  * @param on  nonzero: children are alone
  * @return the previous setting, or -1 with EPERM on a kernel thread that is no VP
@@ -354,8 +354,8 @@ extern int st_set_utime_function(st_utime_t (*func)(void));
 extern st_utime_t st_utime(void);
 
 /**
- * Gives a recent time without a look at the clock. It may be old: by as long as the running threads
- * have not let the scheduler visit epoll.
+ * Gives a recent time without a look at the clock. It is older the longer threads have run since
+ * the scheduler's last visit to epoll.
  *
  * @return the time of the scheduler's last visit to epoll, us
  * @yields no
@@ -1354,9 +1354,9 @@ extern st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
 
 /**
  * An exchange callback: takes away what one state thread has on the kernel thread and puts in place
- * what the next one has. `from` and `to` are where the two keep one pointer for the callback, NULL
- * at first. `ended` is nonzero when the thread of `from` will not run again: whatever its pointer
- * leads to is to be freed. Must not call libst.
+ * what the next one has. `from` and `to` are where libst keeps a pointer of the callback's for each
+ * of the two, NULL at first. `ended` is nonzero when the thread of `from` will not run again:
+ * whatever its pointer leads to is to be freed. Must not call libst.
  */
 typedef void (*st_exchange_cb_t)(void **from, void **to, int ended);
 

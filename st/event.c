@@ -405,7 +405,7 @@ static void set_budget(struct st_vp *vp, st_utime_t held, int events)
 }
 
 /* Dispatches what came. After a long turn there may be more than fit, and timers that are due: no
- * wait is to time out whose event is there, so all of them come first. */
+ * wait may time out whose event is there, so all events come first. */
 static void dispatch_all(struct st_vp *vp, int count)
 {
     for (int rounds = 0;; rounds++) {
@@ -421,8 +421,8 @@ static void dispatch_all(struct st_vp *vp, int count)
     }
 }
 
-/* A new epoll instance, without what haunts the present one, for all that waits. The eventfd stays:
- * other kernel threads may be about to write to it. */
+/* Moves all that waits to a new epoll instance, without the registration that haunts the present
+ * one. The eventfd stays: other kernel threads may be about to write to it. */
 static void exorcise(struct st_vp *vp)
 {
     int old = vp->epfd;

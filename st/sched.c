@@ -88,7 +88,7 @@ void st__exchange_for_callbacks(struct st_vp *vp)
     exchange(vp, &vp->primordial, 0);
 }
 
-/* With all that is seldom: a visit to epoll, callbacks of the switch, a sanitizer. */
+/* With all that is rare: a visit to epoll, switch callbacks, a sanitizer. */
 static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;

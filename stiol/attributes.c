@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can be asked and set of a thread by its pthread_t: its stack, scheduling, CPU clock, and
- * signals to it. A state thread's stack is its own; the rest is the kernel thread's that runs it.
- * Used through the replacements only.
+ * signals to it. A state thread's stack is its own; the rest belongs to the kernel thread that runs
+ * it. Used through the replacements only.
  */
 #include "stiol_int.h"
 
@@ -21,7 +21,7 @@ static int kernel_id(pthread_t *id)
 
 /* --- the stack --- */
 
-/* As glibc's: what is not the thread's own is how its kernel thread is scheduled. */
+/* As glibc does it. All but the stack is how the kernel thread is scheduled. */
 static int copy_scheduling(pthread_t id, pthread_attr_t *attr)
 {
     struct sched_param param;
@@ -139,7 +139,7 @@ int stiol__pthread_getcpuclockid(pthread_t id, clockid_t *clock)
 
 /* --- signals --- */
 
-/* To who has ended and is not joined yet there is nothing to send. */
+/* A thread that has ended and is not joined yet gets nothing. */
 static bool is_past(pthread_t id)
 {
     const stiol__thread_t *thread = stiol__record_of(id);

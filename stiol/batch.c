@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that are others in a new form: recvmmsg() and sendmmsg() for several messages, preadv2()
- * and pwritev2() without an offset. On what can wait they are made of the replacements in io.c.
+ * Calls that are newer forms of others: recvmmsg() and sendmmsg() for several messages, preadv2()
+ * and pwritev2() without an offset. On descriptors that can wait they are made of the replacements
+ * in io.c and message.c.
  */
 #include <limits.h>
 

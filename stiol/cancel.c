@@ -10,7 +10,7 @@
 
 #include "stiol_int.h"
 
-/* The glibc way to unwind: a library that is loaded when it is needed. */
+/* As in glibc, the library that unwinds is loaded when it is needed. */
 typedef __typeof__(_Unwind_ForcedUnwind) forced_unwind_t;
 
 struct stiol__unwinding {
@@ -85,8 +85,8 @@ static void __attribute__((noreturn)) run_handler(stiol__thread_t *self)
     siglongjmp(buffer, 1);
 }
 
-/* Called for each frame, before it goes. A handler's buffer lies in the frame of who set it up: it
- * is that one's turn when everything below it is gone. */
+/* Called for each frame, before it goes. A handler's buffer lies in the frame of the function that
+ * set it up: the handler's turn comes when all frames below have gone. */
 static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
                                 struct _Unwind_Exception *exception,
                                 struct _Unwind_Context *context, void *data)
@@ -128,7 +128,7 @@ static struct stiol__unwinding *unwinding_of(stiol__thread_t *self)
     return self->unwinding;
 }
 
-/* Without the library, or the memory, there is nobody to tell that the frames go. */
+/* Without the library, or memory, the thread ends without unwinding. */
 static void __attribute__((noreturn)) unwind(stiol__thread_t *self)
 {
     struct stiol__unwinding *unwinding = unwinding_of(self);
@@ -163,7 +163,7 @@ void stiol__pthread_exit(void *result)
 
 /* --- cancellation --- */
 
-/* In the midst of ending it is not for a second time. */
+/* A thread that is ending is not cancelled a second time. */
 static bool is_due(const stiol__thread_t *self)
 {
     return STIOL_UNLIKELY(atomic_load_explicit(&self->cancelled, memory_order_relaxed)) &&

@@ -29,8 +29,9 @@ static int connect_now(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
     return rc;
 }
 
-/* The connection is under way: parks until it is made or refused. Then connect() says which, and
- * only that makes the kernel hold the socket to be connected: the next one is to say EISCONN. */
+/* The connection is under way: parks until it is made or refused. Then connect() is asked which,
+ * since only that call makes the kernel take the socket for connected: the next one has to say
+ * EISCONN. */
 static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, socklen_t length,
                         st_utime_t deadline)
 {

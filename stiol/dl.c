@@ -5,7 +5,7 @@
  */
 #include "stiol_int.h"
 
-/* What came may have thread-local variables, which are each state thread's from now on. */
+/* What was loaded may have thread-local variables; from now on each state thread has its own. */
 static void came(void)
 {
     int error = errno;

@@ -30,8 +30,8 @@
 
 const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
 
-/* Never rebound: what the calls are made of, and what watches over the process. The C library calls
- * its name service's objects with locks held, so they must not park. */
+/* Never rebound: what the replacements themselves call, and tools that watch the process. The C
+ * library calls its name service's objects with locks held, so they must not park. */
 static const char *const system_objects[] = {
     "libc.so.",   "libc-2.",      "ld-linux",   "ld-2.",      "ld.so",
     "libpthread", "librt.so.",    "libdl.so.",  "linux-vdso", "linux-gate",

@@ -145,8 +145,8 @@ static bool crowd(const uint32_t *word)
     return stiol__lot_crowd((uintptr_t)word);
 }
 
-/* At most `most` of those whose bits match, wherever they wait. State threads come first, but not
- * always: they could keep a kernel thread from its turn for ever. */
+/* Wakes at most `most` of those whose bits match, wherever they wait. State threads come first, but
+ * not always, or a kernel thread might never have its turn. */
 static long wake(const futex_args_t *args, uint32_t most, uint32_t bits)
 {
     static _Atomic unsigned turns;
@@ -245,7 +245,7 @@ static bool compares(uint32_t old, uint32_t code)
     }
 }
 
-/* The kernel does not tell the old value, on which it depends whether the second futex is woken. */
+/* The kernel does not return the old value, which decides whether the second futex is woken. */
 static long do_wake_op(const futex_args_t *args)
 {
     futex_args_t first = *args, second = *args;

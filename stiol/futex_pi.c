@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Futexes that inherit priority, by syscall(): FUTEX_LOCK_PI and its companions. The word holds its
- * owner's number, and a state thread's number is none that the kernel knows; so what has to do with
- * a state thread is done here, without the inheritance: all state threads of a VP have one
- * priority. Called by futex.c.
+ * owner's number, and the kernel does not know the numbers of state threads; so whatever involves a
+ * state thread is done here, without the inheritance: all state threads of a VP have one priority.
+ * Called by futex.c.
  */
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -99,8 +99,9 @@ static long result(int rc)
     return -1;
 }
 
-/* In the kernel, unless a state thread is the owner. One may become it in between, then the kernel
- * does not know the owner; but it does not know one that has died either, who is there still. */
+/* In the kernel, unless a state thread is the owner. One may become it in between, and then the
+ * kernel does not know the owner. But it does not know an owner that has died either, whose number
+ * is still in the word. */
 static long lock_on_kernel_thread(const long *args, uint32_t *word, clockid_t clock)
 {
     const struct timespec *at = (const struct timespec *)args[3];

@@ -21,7 +21,7 @@ typedef struct one {
 #define FLAG_32      2u
 #define FLAG_PRIVATE FUTEX_PRIVATE_FLAG
 
-/* The index of one whose word has not the value that it is to have, or -1. */
+/* The index of one whose word does not have the expected value, or -1. */
 static int changed(const one_t *ones, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -31,7 +31,7 @@ static int changed(const one_t *ones, unsigned count)
     return -1;
 }
 
-/* Whether all is as the kernel wants it; what is not goes there, for its error. */
+/* Whether the arguments are valid; if not the kernel gets the call, for its error. */
 static bool are_valid(const one_t *ones, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)

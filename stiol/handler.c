@@ -3,16 +3,16 @@
  * Signal handlers. A signal may come anywhere, in the scheduler too, so what a handler calls must
  * be the real calls. The kernel gets one function for all handlers, on_signal(), which takes the VP
  * away from its kernel thread (stiol__vp) while the handler runs: so the hot path of a call has
- * nothing to ask. Everything that sets handlers is rebound, and goes on to see its own.
+ * nothing to ask. Everything that sets handlers is rebound, so that callers still see their own.
  */
 #include "stiol_int.h"
 
-/* Of how many keys a handler's releases are kept; more wake everyone. */
+/* How many keys are kept that handlers have released; if there are more, everyone is woken. */
 #define LATER_MAX 32
 
 typedef void (*handler_t)(int number, siginfo_t *info, void *context);
 
-/* The handlers of those who set them; of a signal that is ignored or has its default: the last. */
+/* The handlers as they were set; of a signal that is ignored or has its default, the last one. */
 static _Atomic(handler_t) handlers[NSIG];
 
 __thread stiol__interruption_t stiol__interruption;
@@ -75,8 +75,8 @@ static void interrupt(stiol__vp_t *vp, uintptr_t frame)
     errno = error;
 }
 
-/* Every handler's place in the kernel. Handlers of one argument take no harm from three: they come
- * in registers. */
+/* What the kernel calls in place of every handler. Three arguments do not harm a handler that takes
+ * one: they come in registers. */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     handler_t handler = atomic_load_explicit(&handlers[number], memory_order_acquire);
@@ -183,7 +183,7 @@ static bool is_function(handler_t handler)
            handler != on_signal;
 }
 
-/* What the kernel is to have for a handler, which is remembered. */
+/* What the kernel gets in place of a handler, which is remembered. */
 static handler_t for_kernel(int number, handler_t handler)
 {
     if (number <= 0 || number >= NSIG || !is_function(handler))
@@ -333,7 +333,8 @@ static void keep(uintptr_t key)
     atomic_store(&later.everyone, true);
 }
 
-/* The lines are held for moments only, but a handler may have interrupted who holds one. */
+/* The lines are locked for moments only, but the handler may have interrupted the one who has
+ * locked it. */
 bool stiol__wake_later(uintptr_t key)
 {
     stiol__vp_t *vp;

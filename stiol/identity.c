@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who a state thread is: the record whose address is its pthread_t, and the number that gettid()
- * gives it. Owns the memory of all records. The calls that take such a number of somebody else's
- * (kill(), sched_setaffinity(), ...) get the kernel thread's. Used by stiol.c and thread.c, and
+ * gives it. Owns the memory of all records. Calls that take the number of another thread (kill(),
+ * sched_setaffinity(), ...) get that of its kernel thread. Used by stiol.c and thread.c, and
  * through the replacements.
  */
 #include <stdarg.h>
@@ -383,8 +383,8 @@ int stiol__pthread_getname_np(pthread_t id, char *name, size_t size)
     return 0;
 }
 
-/* The other way to the name. Everything else that prctl() does is the process's, or the real call's
- * business. */
+/* The other way to the name. Everything else that prctl() does concerns the process, or is for the
+ * real call. */
 int stiol__prctl(int option, ...)
 {
     stiol__thread_t *self = identified();

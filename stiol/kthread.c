@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kernel threads that modules and libraries make, and state threads that join them. A table has
- * those that run now; the end of each is told to who waits for it, so that joining takes no helper.
+ * those that run now; whoever waits for one is told of its end, so that joining takes no helper.
  * One that is not in it (made before STIOL started, or inside libc) is asked at intervals. Used by
  * thread.c.
  */
@@ -206,8 +206,8 @@ static bool is_detached(pthread_t id)
     return state == PTHREAD_CREATE_DETACHED;
 }
 
-/* glibc's own join never waits here: a thread that is told to be over has some instructions left
- * to run, and the VP has better things to do meanwhile. */
+/* glibc's own join would wait: a thread that has told of its end has some instructions left to run.
+ * The VP has better things to do meanwhile, so it tries. */
 static int ask_until(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t deadline,
                      bool *interrupted)
 {

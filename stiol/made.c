@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that make descriptors, or close them, and neither wait nor say more of them than the
- * number: what STIOL and libst knew of an earlier descriptor of that number is forgotten. Each is a
- * thin wrapper; what is forgotten is fd.c's.
+ * Calls that make or close descriptors, and that neither wait nor tell more than the number: what
+ * STIOL and libst knew of an earlier descriptor of that number is forgotten. Each is a thin
+ * wrapper; fd.c does the forgetting.
  */
 #include <linux/close_range.h>
 #include <limits.h>

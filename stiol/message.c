@@ -4,7 +4,7 @@
  */
 #include "transfer.h"
 
-/* Whether the call may wait. Errors and urgent data are there or not: nobody waits for them. */
+/* Whether the call may wait. Errors and urgent data are there or not; no call waits for them. */
 static bool may_wait(int fd, int flags, bool in)
 {
     if ((flags & (in ? MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB : MSG_DONTWAIT)) != 0)
@@ -12,8 +12,8 @@ static bool may_wait(int fd, int flags, bool in)
     return stiol__fd_class(fd) == STIOL_FD_SOCKET;
 }
 
-/* What is held to be nonblocking is asked not to wait: O_NONBLOCK belongs to the open file, which
- * others may share and change. */
+/* What is believed to be nonblocking is asked not to wait as well: O_NONBLOCK belongs to the open
+ * file, which others may share and change. */
 static int now(const stiol__vp_t *vp, int flags)
 {
     return vp != NULL ? flags | MSG_DONTWAIT : flags;

@@ -40,8 +40,8 @@ static bool is_owned_type(const pthread_mutex_t *mutex)
     return (OWNED_KINDS >> (mutex->__data.__kind & (3 | ROBUST)) & 1) != 0;
 }
 
-/* Whether this VP has it really locked. Who got a robust mutex of a dead owner has no name in it
- * until it is consistent. */
+/* Whether this VP has it really locked. A robust mutex that was taken over from a dead owner does
+ * not name its new one until it is consistent. */
 static bool is_held_here(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
 {
     return mutex->__data.__owner == vp->tid ||

@@ -111,7 +111,7 @@ static stiol__owner_t *left_behind(const stiol__vp_t *vp, st_thread_t thread)
     return NULL;
 }
 
-/** The calling state thread ends: whoever wants its robust mutexes next hears of it, and its
+/** The calling state thread ends: the next to lock one of its robust mutexes is told, and its
  * streams are free. */
 void stiol__owner_ended(stiol__vp_t *vp)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Message queues. POSIX ones are descriptors, and are watched as such; of System V ones nobody
- * tells, so they are tried at intervals, as semaphores are.
+ * Message queues. POSIX ones are descriptors, and are watched as such; System V ones cannot be
+ * watched, so they are tried at intervals, as semaphores are.
  */
 #include "stiol_int.h"
 

@@ -2,7 +2,7 @@
 /*
  * What a thread has set for itself in the kernel and in the C library: its locale (uselocale()),
  * its signal mask, its alternate signal stack, and the reason of its last failed dlopen(). Few
- * threads set any of it: then they have a record here, and tls.c tells when to go over from one to
+ * threads set any of it: those have a record here, and tls.c says when to change from one record to
  * another.
  */
 #include <locale.h>
@@ -55,7 +55,7 @@ int stiol__settings_start(stiol__tls_t *tls)
     tls->usual = usual;
     if (locale == LC_GLOBAL_LOCALE)
         return 0;
-    /* The calling thread's alone: others are not to use, and free, what is its. */
+    /* The calling thread's alone: others must not use, or free, what belongs to it. */
     tls->settings = malloc(sizeof(*tls->settings));
     if (tls->settings == NULL)
         return -1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * system(), popen() and pclose(). glibc's start their programs without a way in (see spawn.c), and
+ * system(), popen() and pclose(). glibc's start their programs without any hook (see spawn.c), and
  * wait inside libc, which would take a helper each. So these are made of posix_spawn() and
  * waitpid(), as glibc's are.
  */
@@ -50,7 +50,7 @@ static int wait_really(pid_t pid)
 
 /* --- system() --- */
 
-/* What the keyboard sends is for the program: the process does not hear it meanwhile. */
+/* Signals from the keyboard are for the program: the process ignores them meanwhile. */
 static struct {
     pthread_mutex_t lock;
     int callers;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * posix_spawn() once more. glibc's runs no pthread_atfork() handlers, so nobody could put back in
- * the child what a VP has of its own: its limit of open files. As glibc's, the child shares the
- * caller's memory until it executes the program, and the caller stands still meanwhile; before the
+ * A posix_spawn() of our own. glibc's runs no pthread_atfork() handlers, so nobody could put back
+ * in the child what a VP has of its own: its limit of open files. As with glibc's, the child shares
+ * the caller's memory until it executes the program, and the caller waits meanwhile; before the
  * program it calls `in_child` (stiol_config_t). Used by shell.c and through the replacements.
  */
 #include <limits.h>
@@ -286,7 +286,7 @@ static void read_attributes(program_t *program, const posix_spawnattr_t *attr)
      POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSCHEDPARAM | POSIX_SPAWN_SETSCHEDULER |               \
      POSIX_SPAWN_USEVFORK | POSIX_SPAWN_SETSID)
 
-/* Nothing of the caller's is left behind: no errno, no cancellation in the midst of it. */
+/* Leaves the caller's errno alone, and cannot be cancelled midway. */
 static int run_on_new_stack(pid_t *pid, program_t *program)
 {
     int error = errno, state, rc;
@@ -305,8 +305,8 @@ static int run_on_new_stack(pid_t *pid, program_t *program)
     return rc;
 }
 
-/** posix_spawn(), or with a path posix_spawnp(). An order of a later glibc's is left to it: then
- * the program starts with the VP's limits. */
+/** posix_spawn(), or with a path posix_spawnp(). What only a later glibc knows (a flag, a
+ * file action) is left to glibc; the program then starts with the VP's limits. */
 static int spawn(pid_t *pid, const char *file, bool search,
                  const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                  char *const argv[], char *const environment[])

@@ -22,7 +22,7 @@ typedef struct entry {
 
 static void fail(void) __attribute__((noreturn, cold));
 
-/* A state thread cannot go on without what is its own, nor with another's. */
+/* A state thread can go on neither without its own variables nor with another's. */
 static void fail(void)
 {
     static const char message[] = "stiol: no memory for a state thread's thread-local variables\n";
@@ -82,9 +82,9 @@ static inline uint32_t look(stiol__tls_t *tls)
     return bytes;
 }
 
-/* Room for what is in place, which was looked at. All memory is had before anything is copied: an
- * allocator may have thread-local variables that are exchanged, too. Bytes, or UINT32_MAX: there is
- * no memory. */
+/* Room for what is in place, which was looked at. All memory is allocated before anything is
+ * copied: an allocator may have thread-local variables that are exchanged, too. Bytes, or
+ * UINT32_MAX: there is no memory. */
 static __attribute__((noinline)) uint32_t make_room(stiol__tls_t *tls, stiol__contents_t **place,
                                                     uint32_t bytes)
 {
@@ -114,7 +114,7 @@ static inline void keep(const stiol__tls_t *tls, char *entries)
     }
 }
 
-/* An entry of a block that is as new; of no block, if its object has gone. */
+/* Puts an entry whose block is as in the image; if its object has gone there is no such block. */
 static void put_alone(const stiol__tls_t *tls, const entry_t *entry)
 {
     for (int i = 0; i < tls->count; i++)
@@ -148,7 +148,7 @@ static inline void put(const stiol__tls_t *tls, const stiol__contents_t *content
     }
 }
 
-/* The settings of contents are in place from here on, and those before are the caller's. */
+/* Puts the settings of contents in place; those that were in place are the caller's. */
 static inline void go_over(stiol__tls_t *tls, stiol__contents_t *contents)
 {
     stiol__settings_t *settings = contents != NULL ? contents->settings : NULL;

@@ -72,7 +72,8 @@ void stiol__leave_farewells(stiol__thread_t *self)
 }
 
 /* exit() runs the destructors of the thread that calls it; glibc calls us as one of the kernel
- * thread's. Those that it runs after us are from before STIOL started: the primordial thread's. */
+ * thread's. Those that it runs after us were registered before STIOL started: they are the
+ * primordial thread's. */
 static void at_exit(void *unused)
 {
     stiol__vp_t *vp = stiol__here();

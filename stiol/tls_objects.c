@@ -231,7 +231,7 @@ static void locate_what_stays(const stiol__block_t *blocks, int count)
             local->here = NULL;
 }
 
-/* Every object stays: ld.so is made to give us the blocks that it has not made yet. */
+/* No object is going: ld.so is made to allocate the blocks that it has not made yet. */
 static void locate_all(void)
 {
     for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
