@@ -40,9 +40,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
               -Iinclude -Ist -Istiol
 
-# What Debian's packages are built with, and a check that no frame steps over a guard. Empty: none of
-# it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks itself. There
-# is no -fcf-protection: the context switch knows no shadow stacks (st/switch_x86_64.S).
+# What Debian's packages are built with, and probes that keep frames from stepping over a guard.
+# Empty: none of it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks
+# itself. There is no -fcf-protection: the context switch knows no shadow stacks
+# (st/switch_x86_64.S).
 OPTIMIZED := $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
 FORTIFY   := $(if $(OPTIMIZED),$(if $(filter -fsanitize=%,$(CFLAGS))$(findstring \
                  _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))

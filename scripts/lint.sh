@@ -44,10 +44,11 @@ none()
     ! grep .
 }
 
-# search REGEX  fails if any file has a line like that
+# search REGEX  fails if any file has a line like that; what fuzzers feed to parsers is no text
 search()
 {
-    files ':!LICENSE' | { xargs -r -d '\n' grep -nIE "$1" /dev/null || true; } | none
+    files ':!LICENSE' ':!tests/*/corpus/*' |
+        { xargs -r -d '\n' grep -nIE "$1" /dev/null || true; } | none
 }
 
 # --- C -------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(OWN_CFLAGS) -Impm -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(OWN_CFLAGS) -Impm -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
+	    -MMD -MP -c -o $@ $<
 
 $(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(STMSTAT_SHARED)
 	$(CC) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo

@@ -16,6 +16,6 @@ PROCESSES ?= 2
 GAP       ?= 0.2
 
 .PHONY: flood
-flood: live-tools $(BUILD)/mod_mpm_stm.so ## requests that crash, and good ones; MPM= PROCESSES= GAP= GONE=
+flood: live-tools $(BUILD)/mod_mpm_stm.so ## requests that crash; MPM= PROCESSES= GAP= GONE=
 	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) tests/soak/flood.py \
 	    --mpm $(MPM) --processes $(PROCESSES) --gap $(GAP) $(if $(GONE),--gone)
