@@ -126,9 +126,9 @@ static const stiol__call_t *call_named(const char *name)
     return NULL;
 }
 
-/* What glibc says of the process: that it has one thread, as long as a VP is its only kernel thread.
- * libstdc++ then initialises without pthread_once(), and counts references without a lock. All
- * objects but glibc itself, whose own calls are the faster for it, are to see this instead. */
+/* glibc says that the process has one thread, as long as a VP is its only kernel thread. libstdc++
+ * then initialises without pthread_once(), and counts references without a lock. All objects but
+ * glibc itself, whose own calls are the faster for it, are to see this instead. */
 static char single_threaded = 0;
 static const stiol__call_t datum = {.symbol = "__libc_single_threaded",
                                     .scope = STIOL_ANY,
