@@ -172,7 +172,6 @@ static pid_t number_of(stiol__thread_t *self)
 
     if (stiol__mine() == NULL)
         return gettid();
-
     pthread_mutex_lock(&identity.lock);
     i = take_number();
     if (i != 0) {
