@@ -17,7 +17,7 @@
 #define DEFAULT_MAX_THREADS   64
 #define DEFAULT_STACK_SIZE    65536
 #define DEFAULT_STALL_WARNING 500 /* ms */
-#define DEFAULT_HANG_TIMEOUT  60  /* s */
+#define DEFAULT_HANG_TIMEOUT  300 /* s */
 #define DEFAULT_CONFIG_TEST   60  /* s */
 
 static void set_defaults(stm_config_t *config)

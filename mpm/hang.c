@@ -28,6 +28,8 @@
 /* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
  * who is ended over it never gets ready. */
 #define STARTING         10
+/* Looks that a VP which was asked what it does is given to answer before it is ended. */
+#define ANSWER           5
 /* Lines of a VP's own report that are logged. */
 #define REPORT_LINES     48
 
@@ -208,8 +210,8 @@ static unsigned limit_of(const stm_child_t *child, const process_t *process)
     if (!child->leaving && !child->ready)
         return configured < UINT_MAX / STARTING ? configured * STARTING : configured;
     if (!child->leaving)
-        return configured;
-    if ((process->state == 'S' || process->state == 'T') &&
+        return stm.config.threaded_io ? configured : 0;
+    if ((process->state == 'T' || (process->state == 'S' && stm.config.threaded_io)) &&
         (!configured || configured > LEAVING_WAITS))
         return LEAVING_WAITS;
     return configured ? configured : LEAVING_COMPUTES;
@@ -252,6 +254,8 @@ static bool judge(stm_child_t *child, unsigned notice_after)
         hear_answer(child);
     limit = limit_of(child, &process);
     if (!limit || child->hang.silent < limit)
+        return false;
+    if (child->hang.asked && child->hang.silent < child->hang.told + ANSWER)
         return false;
     if (!starved(child, &process))
         return true;
