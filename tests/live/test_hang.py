@@ -56,7 +56,8 @@ def is_gone(pid):
 
 WORDS = {"loop": "it computes", "deaf": "it computes",
          # StallWarning's timer wakes it: on a busy machine it may be about to wait again.
-         "wait": "it (?:waits outside of the scheduler|computes)", "stopped": "it was stopped by a signal"}
+         "wait": "it (?:waits outside of the scheduler|computes)",
+         "stopped": "it was stopped by a signal"}
 
 
 def test_vps_that_hang_are_told_of_and_replaced(hanging):

@@ -55,7 +55,7 @@ def test_clients_name_that_resolves_slowly(slow_names):
 
 
 def test_as_many_helpers_as_look_ups(slow_names, backend):
-    """Look-ups do not wait for each other, up to 64 in a VP; the helpers leave when all are done."""
+    """Look-ups do not wait for each other, up to 64 in a VP; then the helpers leave."""
     http = backend(Http)
     server, gate = slow_names(modules=("http2", "proxy", "proxy_http", "rewrite"), directives=f"""
         RewriteEngine On
