@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "score.h"
 #include "share.h"
@@ -68,6 +69,7 @@ void stm_stamp_put(stm_retained_t *retained)
     stamp->handover = STM_HANDOVER;
     stamp->size = sizeof *retained;
     stamp->layout = layout_of_this_build();
+    stamp->directory = -1;
 }
 
 /** Whether the rest of the data behind the stamp is what this build would have made. */
@@ -148,4 +150,7 @@ void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old)
     free(old->vps);
     old->vps = NULL;
     old->count = 0;
+    if (old->directory >= 0)
+        close(old->directory);
+    old->directory = -1;
 }

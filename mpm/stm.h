@@ -181,6 +181,7 @@ typedef struct stm_stamp {
     uint64_t size;     /**< of all of it */
     uint64_t layout;   /**< a hash of its layout, and of the memory that VPs share */
     stm_handed_t *vps; /**< from malloc(); set while a graceful restart is under way */
+    int32_t directory; /**< of the scoreboards, which who takes over opens anew; -1: none */
 } stm_stamp_t;
 
 typedef struct stm_retained {

@@ -55,7 +55,7 @@ def uses(pid, server):
 @pytest.mark.parametrize("build", ["same", "layout"])
 def test_another_build_takes_over(installed, build, number):
     """Nothing is lost in a graceful restart; the VPs of before end with their connections."""
-    server = installed()
+    server = installed("ScoreboardDir scoreboards\n")
     before, fds = server.children(), len(procs.fds(server.master))
     put(server, places.STM_MODULE if build == "same" else tool(f"upgrade-{build}.so"))
     with Load(server.port, connections=4, keep=False) as load, server.connect() as idle:
@@ -76,6 +76,8 @@ def test_another_build_takes_over(installed, build, number):
         server.restart(number)
     wait_for(lambda: len(server.children()) == 2, "the end of the old generations")
     wait_for(lambda: len(procs.fds(server.master)) <= fds + 2, f"about {fds} descriptors")
+    directories = [path for path in procs.fds(server.master).values() if path.endswith("boards")]
+    assert len(directories) == 1
 
 
 def test_a_stop_ends_the_vps_that_were_taken_over(installed):
