@@ -265,11 +265,11 @@ class Server:
             assert not problems, f"{self.root}: " + "\n".join(problems)
 
     def _gone(self):
+        left = procs.stat(self.master)  # before it is reaped: else it may end in between
         if self.exit_status is None:
             self.exit_status = procs.reap(self.master)
         for pid in self._pids - {self.master}:  # orphans, adopted by us
             procs.reap(pid)
-        left = procs.stat(self.master)
         return left is None or left.state in "ZX"
 
     def kill(self):
