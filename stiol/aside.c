@@ -6,9 +6,7 @@
  */
 #include "stiol_int.h"
 
-#define STACK_SIZE (64 * 1024) /* bytes, beside what the C library takes from it */
-
-int stiol__kernel_thread(void *(*main)(void *), void *arg)
+int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
 {
     sigset_t all, before;
     pthread_attr_t attr;
@@ -19,7 +17,7 @@ int stiol__kernel_thread(void *(*main)(void *), void *arg)
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    pthread_attr_setstacksize(&attr, stack_size);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     rc = pthread_create(&id, &attr, main, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -62,7 +60,7 @@ void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job
     job->vp = vp->vp;
     job->thread = st_thread_self();
     job->done = false;
-    if (stiol__kernel_thread(aside_main, job) == 0) {
+    if (stiol__kernel_thread(aside_main, job, STIOL_ASIDE_STACK) == 0) {
         ++*helped;
         while (!job->done)
             if (st_thread_park(STIOL_NEVER) != 0)

@@ -21,22 +21,6 @@ static pthread_cond_t *cond_of(cnd_t *cond)
     return (pthread_cond_t *)cond;
 }
 
-static int result(int error)
-{
-    switch (error) {
-    case 0:
-        return thrd_success;
-    case ENOMEM:
-        return thrd_nomem;
-    case ETIMEDOUT:
-        return thrd_timedout;
-    case EBUSY:
-        return thrd_busy;
-    default:
-        return thrd_error;
-    }
-}
-
 int stiol__mtx_init(mtx_t *mutex, int type)
 {
     (void)STIOL_ENTER(mutex, mtx_init, mutex);
@@ -53,43 +37,43 @@ void stiol__mtx_destroy(mtx_t *mutex)
 
 int stiol__mtx_lock(mtx_t *mutex)
 {
-    return result(stiol__pthread_mutex_lock(mutex_of(mutex)));
+    return stiol__error11(stiol__pthread_mutex_lock(mutex_of(mutex)));
 }
 
 int stiol__mtx_trylock(mtx_t *mutex)
 {
-    return result(stiol__pthread_mutex_trylock(mutex_of(mutex)));
+    return stiol__error11(stiol__pthread_mutex_trylock(mutex_of(mutex)));
 }
 
 int stiol__mtx_timedlock(mtx_t *restrict mutex, const struct timespec *restrict at)
 {
-    return result(stiol__pthread_mutex_timedlock(mutex_of(mutex), at));
+    return stiol__error11(stiol__pthread_mutex_timedlock(mutex_of(mutex), at));
 }
 
 int stiol__mtx_unlock(mtx_t *mutex)
 {
-    return result(stiol__pthread_mutex_unlock(mutex_of(mutex)));
+    return stiol__error11(stiol__pthread_mutex_unlock(mutex_of(mutex)));
 }
 
 int stiol__cnd_wait(cnd_t *cond, mtx_t *mutex)
 {
-    return result(stiol__pthread_cond_wait(cond_of(cond), mutex_of(mutex)));
+    return stiol__error11(stiol__pthread_cond_wait(cond_of(cond), mutex_of(mutex)));
 }
 
 int stiol__cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex,
                          const struct timespec *restrict at)
 {
-    return result(stiol__pthread_cond_timedwait(cond_of(cond), mutex_of(mutex), at));
+    return stiol__error11(stiol__pthread_cond_timedwait(cond_of(cond), mutex_of(mutex), at));
 }
 
 int stiol__cnd_signal(cnd_t *cond)
 {
-    return result(stiol__pthread_cond_signal(cond_of(cond)));
+    return stiol__error11(stiol__pthread_cond_signal(cond_of(cond)));
 }
 
 int stiol__cnd_broadcast(cnd_t *cond)
 {
-    return result(stiol__pthread_cond_broadcast(cond_of(cond)));
+    return stiol__error11(stiol__pthread_cond_broadcast(cond_of(cond)));
 }
 
 void stiol__call_once(once_flag *flag, void (*routine)(void))

@@ -116,7 +116,7 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
                        .remote = {.fn = answered},
                        .vp = vp->vp,
                        .thread = st_thread_self()};
-    if (stiol__kernel_thread(ask_in_earnest, ask) != 0) {
+    if (stiol__kernel_thread(ask_in_earnest, ask, STIOL_ASIDE_STACK) != 0) {
         free(ask);
         return -1;
     }

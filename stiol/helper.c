@@ -94,23 +94,11 @@ void stiol__stay_loaded(void)
         (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
-/* With the lock. Signals are the VP's. */
+/* With the lock. */
 static int add_helper(void)
 {
-    sigset_t all, before;
-    pthread_attr_t attr;
-    pthread_t id;
-    int rc;
+    int rc = stiol__kernel_thread(helper_main, NULL, STACK_SIZE);
 
-    stiol__stay_loaded();
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&id, &attr, helper_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
     if (rc == 0)
         pool.helpers++;
     return rc;

@@ -668,12 +668,17 @@ extern void stiol__helpers_forked(void);
 
 /* --- aside.c: a kernel thread for one call that may take for ever --- */
 
+#define STIOL_ASIDE_STACK (64 * 1024) /* bytes, beside what the C library takes from it */
+
 /** As stiol__help(); how many wait is not bounded. If there is no kernel thread to be had, the job
  * runs here and holds up the VP. */
 extern void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
-/** Runs main(arg) on a detached kernel thread of its own, all signals blocked. 0 or an error
- * number. */
-extern int stiol__kernel_thread(void *(*main)(void *), void *arg);
+/** Runs main(arg) on a detached kernel thread of its own, with a stack of so many bytes and all
+ * signals blocked. 0 or an error number. */
+extern int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size);
+
+/* --- thread.c, for c11.c: what C11 calls an error --- */
+extern int stiol__error11(int error);
 
 /* --- tsd.c --- */
 

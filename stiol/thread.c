@@ -240,7 +240,7 @@ int stiol__pthread_detach(pthread_t id)
 /* --- C11's names for them: int is what a thread returns, and errors have numbers of their own ---
  */
 
-static int error11(int error)
+int stiol__error11(int error)
 {
     switch (error) {
     case 0:
@@ -262,13 +262,13 @@ int stiol__thrd_create(thrd_t *id, thrd_start_t start, void *arg)
     stiol__thread_t *thread;
 
     if (vp == NULL)
-        return error11(stiol__kthread_create(id, NULL, NULL, start, arg));
+        return stiol__error11(stiol__kthread_create(id, NULL, NULL, start, arg));
     thread = stiol__record_new();
     if (thread == NULL)
         return thrd_nomem;
     thread->start11 = start;
     thread->arg = arg;
-    return error11(start_thread(vp, id, NULL, thread));
+    return stiol__error11(start_thread(vp, id, NULL, thread));
 }
 
 int stiol__elsewhere_thrd_create(thrd_t *id, thrd_start_t start, void *arg)
@@ -276,7 +276,7 @@ int stiol__elsewhere_thrd_create(thrd_t *id, thrd_start_t start, void *arg)
     stiol__vp_t *vp = STIOL_ENTER(thread, thrd_create, start);
 
     tell_of_kernel_thread(vp);
-    return error11(stiol__kthread_create(id, NULL, NULL, start, arg));
+    return stiol__error11(stiol__kthread_create(id, NULL, NULL, start, arg));
 }
 
 int stiol__thrd_join(thrd_t id, int *result)
@@ -286,12 +286,12 @@ int stiol__thrd_join(thrd_t id, int *result)
 
     if (rc == 0 && result != NULL)
         *result = (int)(intptr_t)value;
-    return error11(rc);
+    return stiol__error11(rc);
 }
 
 int stiol__thrd_detach(thrd_t id)
 {
-    return error11(stiol__pthread_detach(id));
+    return stiol__error11(stiol__pthread_detach(id));
 }
 
 void stiol__thrd_exit(int result)
