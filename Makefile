@@ -38,7 +38,7 @@ SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 # "_GNU_SOURCE=" and not "_GNU_SOURCE": a file that defines it itself then says the same thing.
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
-              -Iinclude -Ist -Istiol
+              -Iinclude -I. -Ist -Istiol
 
 # What Debian's packages are built with, and probes that keep frames from stepping over a guard.
 # Empty: none of it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks
