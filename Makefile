@@ -38,7 +38,7 @@ SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 # "_GNU_SOURCE=" and not "_GNU_SOURCE": a file that defines it itself then says the same thing.
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
-              -Iinclude -I. -Ist -Istiol
+              -Iinclude -I.
 
 # What Debian's packages are built with, and probes that keep frames from stepping over a guard.
 # Empty: none of it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks
@@ -62,6 +62,7 @@ PRODUCTS :=
 
 -include st/st.mk
 -include stiol/stiol.mk
+-include score/score.mk
 -include mpm/mpm.mk
 -include stmstat/stmstat.mk
 -include lab/lab.mk
@@ -71,8 +72,8 @@ include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
 all: $(PRODUCTS) ## build libst, STIOL and the module
 
 # Objects are made again when the compiler or its flags change.
-SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] \
-             stmstat/*.[cS])
+SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] mpm/*/*.[cS] \
+             score/*.[cS] stmstat/*.[cS])
 OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES))))
 $(OBJECTS): $(BUILD)/flags
 FLAGS := $(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS)
@@ -138,7 +139,7 @@ lint: ## form, static analysis, SPDX lines
 	@$(MAKE) --no-print-directory lint-now
 .PHONY: lint-now
 lint-now:
-	@OWN_CFLAGS='$(OWN_CFLAGS) -Impm -Iaprmem' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
+	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
 format: ## let clang-format write the sources as .clang-format says
 	@scripts/lint.sh --format
 

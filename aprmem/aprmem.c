@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "aprmem_int.h"
-#include "stiol.h"
+#include "aprmem/aprmem_int.h"
+#include "stiol/stiol.h"
 
 #define APR      "libapr-1.so.0"
 #define APR_UTIL "libaprutil-1.so.0"
@@ -19,7 +19,7 @@ struct aprmem_real aprmem__real;
 static stiol_extra_t calls[] = {
 #define APRMEM_CALL(name, library) {#name, NULL, (void *)aprmem__##name},
 #define APRMEM_NEED(name, library)
-#include "calls.def"
+#include "aprmem/calls.def"
 #undef APRMEM_CALL
 #undef APRMEM_NEED
 };
@@ -54,7 +54,7 @@ static bool find_real(void)
 #define APRMEM_CALL(name, library)                                                                 \
     APRMEM_NEED(name, library)                                                                     \
     calls[i++].real = (void *)(uintptr_t)aprmem__real.name;
-#include "calls.def"
+#include "aprmem/calls.def"
 #undef APRMEM_CALL
 #undef APRMEM_NEED
     return found;

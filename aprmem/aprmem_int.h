@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aprmem.h"
+#include "aprmem/aprmem.h"
 
 #ifdef STM_DEBUG
 #include <assert.h>
@@ -157,14 +157,14 @@ extern void aprmem__give_bytes(void *memory);
 extern struct aprmem_real {
 #define APRMEM_CALL(name, library) __typeof__(name) *name;
 #define APRMEM_NEED(name, library) __typeof__(name) *name;
-#include "calls.def"
+#include "aprmem/calls.def"
 #undef APRMEM_CALL
 #undef APRMEM_NEED
 } aprmem__real;
 
 #define APRMEM_CALL(name, library) extern __typeof__(name) aprmem__##name;
 #define APRMEM_NEED(name, library)
-#include "calls.def"
+#include "aprmem/calls.def"
 #undef APRMEM_CALL
 #undef APRMEM_NEED
 

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 #define LARGEST_RANGE ((size_t)64 << 30)
 #define LEAST_RANGE   ((size_t)64 << 20)

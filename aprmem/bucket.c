@@ -4,7 +4,7 @@
  * chunks for what is larger. All cells go with their allocator; a larger piece is whose it was
  * given to, as with APR's.
  */
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 #define LARGEST_GROWTH 8192
 #define GROWTH         4

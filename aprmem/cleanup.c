@@ -3,7 +3,7 @@
  * Cleanups of small pools: last registered, first run; a list of them to be run before the children
  * go, and one after. The records of killed ones are used again.
  */
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 typedef apr_status_t (*cleanup_fn_t)(void *data);
 

@@ -3,7 +3,7 @@
  * The names that objects call which were compiled with APR_POOL_DEBUG, while APR was not: they do
  * what the plain ones do.
  */
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 void *aprmem__apr_palloc_debug(apr_pool_t *pool, apr_size_t size, const char *where)
 {

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 #define PIECE_HEADER sizeof(void *)
 #define LEAST_STEP   256

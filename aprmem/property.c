@@ -5,7 +5,7 @@
  */
 #include <apr_strings.h>
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 void aprmem__apr_pool_abort_set(apr_abortfunc_t abort_fn, apr_pool_t *pool)
 {

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "table_int.h"
+#include "aprmem/table_int.h"
 
 #define KINDS  256 /* of makers */
 #define WINDOW 32  /* tables of a kind after which the largest is looked for anew */

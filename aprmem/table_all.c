@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "table_int.h"
+#include "aprmem/table_int.h"
 
 #define FEW 32 /* entries that are sorted on the stack */
 

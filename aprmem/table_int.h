@@ -8,7 +8,7 @@
 
 #include <strings.h>
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 typedef apr_table_entry_t entry_t;
 

@@ -6,7 +6,7 @@
 #include <apr_lib.h>
 #include <string.h>
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 #define LEAST_ROOM 32 /* bytes; with less left it is not worth beginning */
 

@@ -10,7 +10,7 @@
 #define APRMEM_SINGLE_THREADED
 #endif
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 
 #define HASH_SIZE 64
 

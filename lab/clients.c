@@ -3,7 +3,7 @@
  * make_conn's connections: opens them, watches what the server does with them, and counts. One
  * epoll set, edge-triggered; a connection that the server has closed is closed here at once, too.
  */
-#include "make_conn.h"
+#include "lab/make_conn.h"
 
 #include <errno.h>
 #include <poll.h>

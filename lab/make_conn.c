@@ -3,7 +3,7 @@
  * make_conn: opens many connections to a web server on this machine and keeps them, to see what its
  * processes and threads do then. A tool of the lab (docs/lab.md); lab/make_conn.1 is its manual.
  */
-#include "make_conn.h"
+#include "lab/make_conn.h"
 
 #include <ctype.h>
 #include <getopt.h>

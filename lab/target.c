@@ -4,7 +4,7 @@
  * told otherwise. One address of ours has some 28,000 ports for one server's port; where more are
  * needed, connections to 127.x.x.x leave from 127.0.0.2, 127.0.0.3 and so on, too.
  */
-#include "make_conn.h"
+#include "lab/make_conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

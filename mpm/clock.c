@@ -5,7 +5,7 @@
  */
 #include <time.h>
 
-#include "stm.h"
+#include "mpm/stm.h"
 
 /** Microseconds since some moment in the past. */
 apr_time_t stm_monotonic(void)

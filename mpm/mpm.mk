@@ -2,10 +2,9 @@
 #
 # mod_mpm_stm.so: libst, STIOL and small pools are linked into it. One file is all a user copies.
 
-MPM_SOURCES := $(wildcard mpm/*.c) $(wildcard aprmem/*.c)
+MPM_SOURCES := $(wildcard mpm/*.c mpm/*/*.c aprmem/*.c)
 MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
-MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden -Impm -Iaprmem $(CPPFLAGS) $(APACHE_CFLAGS) \
-               $(HARDENING) $(CFLAGS)
+MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden $(CPPFLAGS) $(APACHE_CFLAGS) $(HARDENING) $(CFLAGS)
 # httpd's symbols are resolved when it loads the module.
 MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,ALL
@@ -14,8 +13,11 @@ $(MPM_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(MPM_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
+$(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread
 
 PRODUCTS += $(BUILD)/mod_mpm_stm.so
 -include $(MPM_OBJECTS:.o=.d)
+
+# The dashboard's page is part of the object.
+$(BUILD)/mpm/pages/dashboard.o: mpm/pages/dashboard.html

@@ -33,12 +33,12 @@
 #include <unixd.h>
 
 #include "st.h"
-#include "stiol.h"
-#include "stm_limits.h"
+#include "stiol/stiol.h"
+#include "score/limits.h"
 
 extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
 
-/* Log lines carry the module's name. stm.c says so by declaring the module. */
+/* Log lines carry the module's name. module.c says so by declaring the module. */
 #ifndef STM_MODULE_RECORD
 APLOG_USE_MODULE(mpm_stm);
 #endif
@@ -357,7 +357,7 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
-/* stm.c */
+/* module.c */
 void stm_trace(const char *function);
 
 /* config.c: defaults, checks, relations between the directives */
@@ -380,7 +380,7 @@ void stm_dump_config(const stm_config_t *config);
 /* retained.c */
 stm_retained_t *stm_retained_get(void);
 
-/* listen.c: sockets in the master */
+/* accept/sockets.c: sockets in the master */
 int stm_open_logs(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 bool stm_listens_here(const ap_listen_rec *lr, int ordinal);
 bool stm_listen_is_shared(const ap_listen_rec *lr);
@@ -493,7 +493,7 @@ void stm_vp_idle_check(void);
 void stm_census_start(void);
 void stm_census_report(void);
 
-/* bind.c */
+/* process/cpu_binding.c */
 void stm_bind_cpu(int ordinal);
 const char *stm_cpu_check(int cpu, apr_pool_t *pool);
 
@@ -531,12 +531,12 @@ void stm_threads_interrupt(void);
 bool stm_thread_can_start(void);
 int stm_thread_retire(stm_listener_t *listener, int count);
 
-/* current.c: httpd's current thread */
+/* accept/current_thread.c: httpd's current thread */
 void stm_current_find(void);
 apr_thread_t *stm_current_begin(void);
 void stm_current_end(apr_thread_t *thread);
 
-/* slot.c: worker slots of the core scoreboard */
+/* accept/worker_slot.c: worker slots of the core scoreboard */
 int stm_slot_take(void);
 void stm_slot_give(int slot);
 void stm_slot_status(int slot, int status);
@@ -553,7 +553,7 @@ int stm_post_read_request(request_rec *r);
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 stm_conn_t *stm_conn_of(const conn_rec *c);
 
-/* conn_record.c: the records themselves */
+/* conn/record.c: the records themselves */
 stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd);
 void stm_conn_free(stm_conn_t *conn);
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
@@ -567,7 +567,7 @@ void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept);
 bool stm_sleep_interrupted(stm_conn_t *conn, int ready);
 void stm_sleep_forget(stm_conn_t *conn);
 
-/* may_sleep.c: which of them may */
+/* conn/known_modules.c: which of them may */
 void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s);
 bool stm_may_sleep_here(void);
 bool stm_may_sleep(const stm_conn_t *conn);
@@ -607,7 +607,7 @@ void stm_stall_thread(stm_thread_t *thread);
 typedef void (*stm_lock_report_fn)(const stiol_lock_report_t *report);
 stm_lock_report_fn stm_lock_report(void);
 
-/* timed.c */
+/* conn/timed_callback.c */
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
                                          void *baton);
 
@@ -619,7 +619,7 @@ apr_interval_time_t stm_first_byte_timeout(void);
 void stm_small_file_register(void);
 void stm_insert_filter(request_rec *r);
 
-/* netbucket.c */
+/* conn/network_bucket.c */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket);
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);

@@ -2,7 +2,7 @@
 /*
  * Time: the high-resolution clock, which the program may replace, the cached seconds, and sleeping.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { CACHE_AGE = 999000 }; /* us after which the cached seconds are renewed */
 

@@ -2,7 +2,7 @@
 /*
  * What AddressSanitizer and Valgrind want to know of stacks and switches. Empty in normal builds.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 #if ST__ASAN
 #include <sanitizer/asan_interface.h>

@@ -6,7 +6,7 @@
  */
 #include <limits.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &&
                    EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == POLLRDHUP,

@@ -3,7 +3,7 @@
  * The counters of fault injection; empty without -DST_FAULTS. Read by the wrappers of st_sys.h, set
  * by the unit tests.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 #ifdef ST_FAULTS
 long st__fault_countdown[ST_FAULT_COUNT];

@@ -2,7 +2,7 @@
 /*
  * Descriptor objects (st_netfd_t): opening, closing, private data.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 /* Sockets take one syscall, everything else the two of POSIX. */
 static int set_nonblocking(int osfd, bool socket)

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 struct st__fd *st__fd_find(const struct st_vp *vp, int osfd)
 {

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { LOCAL_IOV = 16 };
 

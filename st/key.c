@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { KEY_LIMIT = 1024, END_PASSES = 4 };
 

@@ -4,7 +4,7 @@
  * behind libst's back. So the kernel is asked each time: once at the start, and by a registration
  * made afresh before the wait.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { LOCAL_LINKS = 8, POLLABLE = POLLIN | POLLOUT | POLLPRI };
 

@@ -2,7 +2,7 @@
 /*
  * Readiness of bare descriptors: the st_fd_* calls. Used by libst's own blocking I/O and by STIOL.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { ALWAYS = POLLERR | POLLHUP, ALL_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | ALWAYS };
 

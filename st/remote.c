@@ -3,7 +3,7 @@
  * Calls from other kernel threads and from signal handlers: a lock-free stack of posts, and an
  * eventfd that is written only when the VP may be asleep in epoll_wait.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 void st_vp_post(st_vp_t vp, st_remote_t *remote)
 {

@@ -4,7 +4,7 @@
  * a thread that stops runs the scheduler on its own stack until some thread is ready, and if that
  * is itself, it returns without a switch. See docs/internals/scheduler.md.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 /* With thousands of threads each switch misses the cache: fetch what the next two will need. */
 static inline void prefetch(const struct st_thread *next)

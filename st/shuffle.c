@@ -5,7 +5,7 @@
  */
 #include <unistd.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 #ifdef ST_SHUFFLE
 

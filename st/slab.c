@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "slab.h"
+#include "st/slab.h"
 
 enum {
     /* No frame up to this size jumps over it; a thread that allocates more than this on its stack

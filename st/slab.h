@@ -6,7 +6,7 @@
 #ifndef ST_SLAB_H
 #define ST_SLAB_H
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 /* A slab's memory: guard, stack, guard, stack, ... */
 struct st__slab {

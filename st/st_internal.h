@@ -14,8 +14,8 @@
 #include <sys/epoll.h>
 
 #include <st.h>
-#include "st_faults.h"
-#include "st_shuffle.h"
+#include "st/st_faults.h"
+#include "st/st_shuffle.h"
 
 #if defined(STM_DEBUG) && !defined(ST_DEBUG)
 #define ST_DEBUG
@@ -577,6 +577,6 @@ static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
     st__runq_push(vp, thread);
 }
 
-#include "st_sys.h"
+#include "st/st_sys.h"
 
 #endif /* ST_INTERNAL_H */

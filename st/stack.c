@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "slab.h"
+#include "st/slab.h"
 
 enum {
     MIN_SIZE = 16 * 1024,

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "slab.h"
+#include "st/slab.h"
 
 enum {
     PAINT = 0xa5,

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 void st_get_stats(st_stats_t *stats)
 {

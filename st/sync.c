@@ -2,7 +2,7 @@
 /*
  * Condition variables and mutexes among the threads of one VP: lines of waiting threads.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 struct st_cond {
     struct st__queue waiters;

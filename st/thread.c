@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { DEFAULT_STACK_SIZE = 64 * 1024, DESCRIPTOR_ALIGNMENT = 64 };
 

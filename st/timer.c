@@ -6,7 +6,7 @@
  */
 #include <limits.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 enum { ARITY = 4, FIRST_ROOM = 64 };
 

@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 __thread struct st_vp *st__vp __attribute__((tls_model("initial-exec")));
 

@@ -3,7 +3,7 @@
  * Watches: a callback instead of a waiting thread. The scheduler calls st__watch_ready() and
  * st__watch_timeout(); everything else is called by the watches' owners.
  */
-#include "st_internal.h"
+#include "st/st_internal.h"
 
 void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb)
 {

@@ -6,7 +6,7 @@
  */
 #include <sys/syscall.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define MOMENT 1000000 /* ns; a call that lasts as long waits for a connection that is gone */
 

@@ -4,7 +4,7 @@
  * wait for each other, so that no bound on their number is right. They run the C library's code
  * alone, with all signals blocked. Used by barrier.c, filelock.c and robust.c.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
 {

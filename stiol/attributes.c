@@ -4,7 +4,7 @@
  * signals to it. A state thread's stack is its own; the rest belongs to the kernel thread that runs
  * it. Used through the replacements only.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* The id that glibc knows. ESRCH: of a state thread that has ended. */
 static int kernel_id(pthread_t *id)

@@ -4,7 +4,7 @@
  * thread to wait for it. Then it counts as any other, wherever the rest come from: this VP, other
  * kernel threads, or other processes.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 typedef struct barrier_job {
     stiol__job_t job;

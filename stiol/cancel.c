@@ -8,7 +8,7 @@
 #include <setjmp.h>
 #include <unwind.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* As in glibc, the library that unwinds is loaded when it is needed. */
 typedef __typeof__(_Unwind_ForcedUnwind) forced_unwind_t;

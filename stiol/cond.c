@@ -5,7 +5,7 @@
  * that is shared between processes cannot be watched: the wait returns after a while, as it may
  * ("spurious wakeup").
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define SHARED(cond)                                                                               \
     (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */

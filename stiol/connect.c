@@ -3,7 +3,7 @@
  * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
  * socket is nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
  */
-#include "transfer.h"
+#include "stiol/transfer.h"
 
 #define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
 

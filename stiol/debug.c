@@ -4,7 +4,7 @@
  * environment of the server); STM_DEBUG, a report of each lock that a state thread held while it
  * parked.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #ifdef STIOL_DEBUG
 static const char *object_of(const void *address)

@@ -8,7 +8,7 @@
 
 #include <sys/single_threaded.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #if defined(__x86_64__)
 #define RELOC_JUMP_SLOT R_X86_64_JUMP_SLOT

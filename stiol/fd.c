@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 unsigned char *stiol__fd_bytes;
 

@@ -7,7 +7,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define SHARED_SHORT  1000         /* us between looks at a futex that others may share */
 #define SHARED_LONG   10000        /* us, later */

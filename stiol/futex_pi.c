@@ -8,7 +8,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define MOST       1000      /* us between looks at a word that nobody tells of */
 #define LOOKS      8         /* that an owner is found dead */

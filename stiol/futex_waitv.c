@@ -6,7 +6,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define MOST     128   /* futexes in one call, the kernel's limit */
 #define FEW      8     /* without a look for memory */

@@ -5,7 +5,7 @@
  * away from its kernel thread (stiol__vp) while the handler runs: so the hot path of a call has
  * nothing to ask. Everything that sets handlers is rebound, so that callers still see their own.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* How many keys are kept that handlers have released; if there are more, everyone is woken. */
 #define LATER_MAX 32

@@ -5,7 +5,7 @@
  * libc's code alone: no APR pool, no module, and no signal handler. One pool for the process; used
  * by resolve.c, sem.c and shell.c.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
 #define IDLE_SECONDS 5

@@ -3,7 +3,7 @@
  * read() and write() and their like, of sockets, pipes and files alike. What can make them wait is
  * in transfer.c's hands; files are passed through. recv() and send() are in message.c.
  */
-#include "transfer.h"
+#include "stiol/transfer.h"
 
 /* How a call is to be made. Length 0 never waits, but to send an empty datagram. */
 typedef enum { REALLY, NOW, PATIENTLY } manner_t;

@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdarg.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 static int made(int fd)
 {

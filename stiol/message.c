@@ -2,7 +2,7 @@
 /*
  * recv() and send() and their like: sockets only. What can make them wait is in transfer.c's hands.
  */
-#include "transfer.h"
+#include "stiol/transfer.h"
 
 /* Whether the call may wait. Errors and urgent data are there or not; no call waits for them. */
 static bool may_wait(int fd, int flags, bool in)

@@ -7,7 +7,7 @@
  */
 #include <linux/futex.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */
 #define TYPE(mutex)   ((mutex)->__data.__kind & 3)

@@ -5,7 +5,7 @@
  * third of all CPU time. Blocks of the common size come from a space of the process's own here,
  * last freed first, and cost no system call. Called through the replacements and by stiol.c.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define BLOCK  8192                /* bytes; APR's smallest block, and nearly all of them */
 #define SPACE  ((size_t)256 << 20) /* bytes of address space; beyond it: the real calls */

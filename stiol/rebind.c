@@ -7,7 +7,7 @@
 #include <link.h>
 #include <stdarg.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 typedef struct record {
     stiol__found_t found; /* slot.object is ours */

@@ -5,7 +5,7 @@
  */
 #include <arpa/inet.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define HOST_BUFFER 8192 /* bytes; addresses and aliases of one host */
 

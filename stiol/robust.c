@@ -4,7 +4,7 @@
  * ends, but the VP's goes on. So one of its own takes the mutex over, and ends with it. Called by
  * owner.c.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 typedef struct heir {
     pthread_mutex_t *mutex;

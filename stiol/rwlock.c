@@ -5,7 +5,7 @@
  * lock already; not so if the lock was made to prefer writers. Writers pass nobody. Which state
  * thread writes is in the owners' table, so that one that locks again hears of its mistake.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 enum { READER, WRITER };
 

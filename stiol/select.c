@@ -2,7 +2,7 @@
 /*
  * select() and pselect(), by way of poll: what apr_sleep() and older libraries wait with.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define ON_STACK 32 /* descriptors */
 

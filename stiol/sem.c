@@ -4,7 +4,7 @@
  * lot. Who posts in this process wakes the first in line; for what other processes do, the first in
  * line looks at intervals.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define OPS_MAX                                                                                    \
     64 /* of one semop() that is copied; the kernel's usual limit is 500, and APR's use is 1 */

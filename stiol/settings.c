@@ -7,7 +7,7 @@
  */
 #include <locale.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 struct stiol__settings {
     locale_t locale;

@@ -6,7 +6,7 @@
  */
 #include <stdio_ext.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 static int start_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attr)

@@ -5,7 +5,7 @@
  */
 #include <sys/signalfd.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* The signal, or -1: EAGAIN if none is there. */
 static int take(const sigset_t *set, siginfo_t *info)

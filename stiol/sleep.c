@@ -3,7 +3,7 @@
  * sleep(), nanosleep() and their like, and sched_yield(): the state thread parks.
  * st_thread_interrupt() is to them what a signal is to the real ones.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define SET_INTERVAL STIOL_SECOND /* us between looks at a clock that may be set */
 #define CPU_INTERVAL 1000         /* us, least, between looks at a clock that counts CPU time */

@@ -4,7 +4,7 @@
  * for the moment of the call; nothing else runs on the VP in that moment. Whichever end is not
  * ready is then waited for.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 typedef struct splice_call {
     int in, out;

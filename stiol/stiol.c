@@ -5,7 +5,7 @@
  */
 #include <limits.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define DEFAULT_HELPERS   64
 #define DEFAULT_TSD_CACHE 64
@@ -25,7 +25,7 @@ stiol__call_t stiol__calls[STIOL_CALLS] = {
      NULL,                                                                                         \
      (void *)stiol__##symbol,                                                                      \
      ELSEWHERE_##scope(symbol)},
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 };

@@ -135,7 +135,7 @@ typedef struct stiol_counter {
 typedef struct stiol_counters {
 #define STIOL_KIND(name, help) stiol_counter_t name;
 #define STIOL_CALL(symbol, scope, kind, version, help)
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 } stiol_counters_t;

@@ -52,8 +52,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "st_shuffle.h"
-#include "stiol.h"
+#include "st/st_shuffle.h"
+#include "stiol/stiol.h"
 
 #define STIOL_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define STIOL_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -128,7 +128,7 @@ typedef struct stiol__call {
 enum {
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) stiol__call_##symbol,
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
     STIOL_CALLS
@@ -140,7 +140,7 @@ extern __typeof__(thrd_create) stiol__elsewhere_thrd_create;
 
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) extern __typeof__(symbol) stiol__##symbol;
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define POINTER(i) ((void *)args[i])
 #define INT(i)     ((int)args[i])

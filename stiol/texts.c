@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <resolv.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 struct stiol__texts {
     char error[128], signal[128];

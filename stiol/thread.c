@@ -4,7 +4,7 @@
  * state threads of the calling VP; those of other objects are kernel threads (kthread.c). Who a
  * state thread is, is identity.c's.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 static void enlist(stiol__vp_t *vp, stiol__thread_t *self)
 {

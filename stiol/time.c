@@ -3,7 +3,7 @@
  * Deadlines and intervals. A deadline is a time of libst's clock, us. Used by everything that
  * waits.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define FIRST_INTERVAL 10 /* us */
 #define YIELDS         4  /* tries that only yield, before the first interval */

@@ -5,7 +5,7 @@
  * from what a new thread has, and what the other has is put in place. Used by stiol.c and tsd.c.
  * See docs/internals/thread-locals.md.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 struct stiol__contents {
     stiol__settings_t *settings; /* owned while they are not in place; NULL: the usual ones */

@@ -4,7 +4,7 @@
  * first and before those of thread-specific data, as glibc does. tsd.c keeps the lists of threads
  * whose contents it keeps.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 struct stiol__farewell {
     stiol__farewell_t *next;

@@ -6,7 +6,7 @@
  */
 #include <link.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* How often, and for how many us, another kernel thread's dlclose() is waited for. */
 #define PATIENCE 1000

@@ -6,7 +6,7 @@
  */
 #include <limits.h>
 
-#include "transfer.h"
+#include "stiol/transfer.h"
 
 #define AT_ONCE 1000 /* us; a wait that is over sooner may have been none */
 #define NAP     5000 /* us; longest between tries of what poll() calls ready and is not */

@@ -11,7 +11,7 @@
 #include <limits.h>
 #include <link.h>
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 #define KEYS_AT_ONCE 4 /* room grows by so many */
 

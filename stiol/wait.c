@@ -4,7 +4,7 @@
  * ready at once, and asks the kernel before it parks, because the caller may not have seen EAGAIN.
  * select() comes here too.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 /* What libst reports. POLLERR, POLLHUP and POLLNVAL come whether they are asked for or not. */
 #define EVENTS   (POLLIN | POLLOUT | POLLRDHUP | POLLPRI)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stmstat.h"
+#include "stmstat/stmstat.h"
 
 bool items_wanted(const char *name)
 {

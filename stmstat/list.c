@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "stmstat.h"
+#include "stmstat/stmstat.h"
 
 typedef struct {
     int letter;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "stmstat.h"
+#include "stmstat/stmstat.h"
 
 static struct {
     stmstat_scan_t scan, before;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "score_options.h"
-#include "stmstat.h"
+#include "score/options.h"
+#include "stmstat/stmstat.h"
 
 #ifndef STM_VERSION
 #define STM_VERSION "unknown"

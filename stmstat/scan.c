@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stmstat.h"
+#include "stmstat/stmstat.h"
 
 static uint64_t time_now(void)
 {

@@ -7,7 +7,7 @@
 #ifndef STMSTAT_H
 #define STMSTAT_H
 
-#include "score_view.h"
+#include "score/view.h"
 
 #define STMSTAT_DIRECTORY   "/run/apache2/scoreboards"
 #define STMSTAT_ENVIRONMENT "STM_SCOREBOARDS"

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# stmstat: reads the scoreboards. Of the module it shares the layout and the table of counters,
-# which need the C library only. `make stmstat-man` writes the manual page from the tables.
+# stmstat: reads the scoreboards. With the module it shares score/, the format of the
+# scoreboards and the table of counters. `make stmstat-man` writes the manual page from the tables.
 
 BINDIR ?= $(PREFIX)/bin
 
 STMSTAT_SOURCES := $(wildcard stmstat/*.c)
-STMSTAT_SHARED  := $(addprefix $(BUILD)/mpm/,score_fields.o score_view.o score_text.o)
 STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(OWN_CFLAGS) -Impm -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
+	$(CC) $(OWN_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
 	    -MMD -MP -c -o $@ $<
 
-$(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(STMSTAT_SHARED)
+$(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(SCORE_OBJECTS)
 	$(CC) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo
 
 PRODUCTS += $(BUILD)/stmstat/stmstat
@@ -28,9 +27,6 @@ install: install-stmstat
 install-stmstat: $(BUILD)/stmstat/stmstat
 	install -d '$(DESTDIR)$(BINDIR)'
 	install -m 755 $< '$(DESTDIR)$(BINDIR)/stmstat'
-
-# The dashboard's page is part of the object.
-$(BUILD)/mpm/dashboard.o: mpm/dashboard.html
 
 # The live tests read the scoreboards with it, in each build.
 live-tools: $(BUILD)/stmstat/stmstat

@@ -9,7 +9,7 @@ MICRO_NAMES := yield create_join mutex cond timer wake
 MICRO_OURS  := $(addprefix $(MICRO_DIR)/,$(MICRO_NAMES))
 MICRO_ST19  := $(addsuffix .st19,$(MICRO_OURS))
 # 1.9's header must be found before ours.
-MICRO_ST19_CFLAGS = $(filter-out -Iinclude -I. -Ist -Istiol,$(OWN_CFLAGS)) -DMICRO_ST19
+MICRO_ST19_CFLAGS = $(filter-out -Iinclude -I.,$(OWN_CFLAGS)) -DMICRO_ST19
 
 $(MICRO_OURS): $(MICRO_DIR)/%: bench/micro/%.c bench/micro/micro.h $(BUILD)/libst.a
 	@mkdir -p $(@D)

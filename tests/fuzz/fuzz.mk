@@ -10,8 +10,9 @@ FUZZ_DIR   := $(BUILD)/tests/fuzz
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_DURATION := $(or $(DURATION),60)
 
-FUZZ_OF_directives := mpm/directives.c mpm/bind.c mpm/listen.c mpm/first_byte.c mpm/config.c \
-                      mpm/migrate.c tests/fuzz/httpd.c
+FUZZ_OF_directives := mpm/config/directives.c mpm/config/config.c mpm/config/migrate.c \
+                      mpm/process/cpu_binding.c mpm/accept/sockets.c mpm/conn/first_byte.c \
+                      tests/fuzz/httpd.c
 FUZZ_APRMEM        := tests/fuzz/small.c $(wildcard aprmem/*.c stiol/*.c st/*.c st/*.S)
 FUZZ_OF_pools      := $(FUZZ_APRMEM)
 FUZZ_OF_tables     := $(FUZZ_APRMEM)
@@ -22,7 +23,7 @@ FUZZ_RUNS_tables     := 1000
 # aprmem/ looks for APR's libraries itself. What directives do not reach, httpd.c need not have.
 FUZZ_LIBS     := -Wl,--gc-sections -Wl,--no-as-needed \
                  $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null) -ldl -lpthread
-FUZZ_CFLAGS    = $(CPPFLAGS) $(OWN_CFLAGS) -Impm -Iaprmem -Itests/fuzz $(APACHE_CFLAGS) -O1 -g \
+FUZZ_CFLAGS    = $(CPPFLAGS) $(OWN_CFLAGS) -Itests/fuzz $(APACHE_CFLAGS) -O1 -g \
                  -fno-omit-frame-pointer -ffunction-sections
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_OPTIONS   = -max_len=2048 -rss_limit_mb=1024 -timeout=20 -artifact_prefix=$(FUZZ_DIR)/

@@ -13,7 +13,7 @@
 #include <apr_strings.h>
 
 #include "fuzz.h"
-#include "stm.h"
+#include "mpm/stm.h"
 
 extern const command_rec stm_directives[];
 

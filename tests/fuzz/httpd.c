@@ -10,9 +10,9 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
-#include "score.h"
-#include "share.h"
-#include "stm.h"
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
 
 stm_globals_t stm;
 module mpm_stm_module;

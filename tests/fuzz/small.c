@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "small.h"
-#include "stiol.h"
+#include "stiol/stiol.h"
 
 enum { THREADS = 4 };
 

@@ -6,7 +6,7 @@
 #ifndef SMALL_H
 #define SMALL_H
 
-#include "aprmem_int.h"
+#include "aprmem/aprmem_int.h"
 #include "fuzz.h"
 
 enum { FUZZ_OURS, FUZZ_APRS, FUZZ_KINDS };

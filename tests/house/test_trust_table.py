@@ -6,13 +6,13 @@ import re
 import pytest
 from house import TOP
 
-STRUCTS = [("mpm/share.h", "stm_share_vp_t"), ("mpm/share.h", "stm_share_seat_t"),
+STRUCTS = [("mpm/shared/share.h", "stm_share_vp_t"), ("mpm/shared/share.h", "stm_share_seat_t"),
            ("mpm/stm.h", "stm_pulse_t"),
-           ("mpm/score_layout.h", "stm_score_header_t"),
-           ("mpm/score_layout.h", "stm_score_block_t")]
+           ("score/layout.h", "stm_score_header_t"),
+           ("score/layout.h", "stm_score_block_t")]
 # What a block's tables consist of; their counters are score.def's.
-BEHIND_A_BLOCK = [("mpm/score_layout.h", "stm_score_listener_t"),
-                  ("mpm/score_layout.h", "stm_score_row_t")]
+BEHIND_A_BLOCK = [("score/layout.h", "stm_score_listener_t"),
+                  ("score/layout.h", "stm_score_row_t")]
 
 
 def fields(path, struct):
@@ -38,9 +38,9 @@ def documented(struct):
 
 
 def test_fields_are_found():
-    assert fields("mpm/share.h", "stm_share_seat_t") == ["line", "incarnation"]
+    assert fields("mpm/shared/share.h", "stm_share_seat_t") == ["line", "incarnation"]
     assert {"magic", "sequence", "options", "pairs_max", "prior_listeners"} <= set(
-        fields("mpm/score_layout.h", "stm_score_header_t"))
+        fields("score/layout.h", "stm_score_header_t"))
 
 
 @pytest.mark.parametrize("path, struct", STRUCTS)

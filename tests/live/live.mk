@@ -41,13 +41,14 @@ $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 UPGRADE_FLAGS_layout   := -DSTM_LAYOUT=1000
 UPGRADE_FLAGS_handover := -DSTM_LAYOUT=1000 -DSTM_HANDOVER=1000
 UPGRADE_CHANGED := stamp configtest
+UPGRADE_MODULE   = $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
 
-$(BUILD)/tests/upgrade-%.so: $(MPM_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
+$(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 	@mkdir -p $(@D)
 	$(foreach name,$(UPGRADE_CHANGED),$(CC) $(MPM_CFLAGS) $(UPGRADE_FLAGS_$*) -c \
-	    -o $(BUILD)/tests/$*-$(name).o mpm/$(name).c &&) true
+	    -o $(BUILD)/tests/$*-$(name).o mpm/process/$(name).c &&) true
 	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $(UPGRADE_CHANGED:%=$(BUILD)/tests/$*-%.o) \
-	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/%.o),$^) -ldl -lpthread
+	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/process/%.o),$^) -ldl -lpthread
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS)

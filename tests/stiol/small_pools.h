@@ -8,7 +8,7 @@
 #include <apr_buckets.h>
 #include <apr_general.h>
 
-#include "aprmem.h"
+#include "aprmem/aprmem.h"
 #include "harness.h"
 
 /* Made before the switch: APR's. */

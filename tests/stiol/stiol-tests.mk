@@ -121,9 +121,9 @@ APRMEM_TESTED := $(patsubst aprmem/%.c,$(STIOL_TESTS)/aprmem/%.o,$(wildcard aprm
 endif
 $(STIOL_TESTS)/aprmem/%.o: aprmem/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) $(APACHE_CFLAGS) -Iaprmem -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) $(APACHE_CFLAGS) -MMD -MP -c -o $@ $<
 APRMEM_PROGRAMS := $(STIOL_TESTS)/test_aprmem $(STIOL_TESTS)/test_aprtable
-$(APRMEM_PROGRAMS:%=%.o): STIOL_TEST_CFLAGS += $(APACHE_CFLAGS) -Iaprmem
+$(APRMEM_PROGRAMS:%=%.o): STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
 $(APRMEM_PROGRAMS): $(APRMEM_TESTED)
 $(APRMEM_PROGRAMS): STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 $(STIOL_TESTS)/test_cxx: $(STIOL_TESTS)/libcxx.so

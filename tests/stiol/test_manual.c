@@ -13,7 +13,7 @@ typedef struct row {
 static const row_t rows[] = {
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) {#symbol, #kind, #scope, help},
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 };

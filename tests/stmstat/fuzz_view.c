@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "sample.h"
-#include "score_view.h"
+#include "score/view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

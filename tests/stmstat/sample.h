@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "score_layout.h"
+#include "score/layout.h"
 
 #define SAMPLE_KEY_SIZE   16
 #define SAMPLE_VALUE_SIZE 48

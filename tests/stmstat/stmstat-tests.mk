@@ -5,9 +5,9 @@
 # tests tries a few thousand inputs more. `make fuzz-stmstat` searches on (FUZZ_SECONDS).
 
 STMSTAT_TEST_DIR := $(BUILD)/tests/stmstat
-STMSTAT_READER   := mpm/score_fields.c mpm/score_view.c mpm/score_text.c
-STMSTAT_HEADERS  := $(wildcard mpm/score_*.h) mpm/score.def tests/stmstat/sample.h
-STMSTAT_TEST_CFLAGS = $(CPPFLAGS) $(OWN_CFLAGS) -Impm -Itests/stmstat -O1 -g
+STMSTAT_READER   := $(wildcard score/*.c)
+STMSTAT_HEADERS  := $(wildcard score/*.h) score/score.def tests/stmstat/sample.h
+STMSTAT_TEST_CFLAGS = $(CPPFLAGS) $(OWN_CFLAGS) -Itests/stmstat -O1 -g
 STMSTAT_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 STMSTAT_CORPUS   := tests/stmstat/corpus
 FUZZ_SECONDS     ?= 60
@@ -15,9 +15,9 @@ FUZZ_RUNS        := 5000
 FUZZ              = $(STMSTAT_TEST_DIR)/fuzz -max_len=16384 -rss_limit_mb=1024 \
                     -artifact_prefix=$(STMSTAT_TEST_DIR)/
 
-$(STMSTAT_TEST_DIR)/sample: tests/stmstat/sample.c mpm/score_fields.c $(STMSTAT_HEADERS)
+$(STMSTAT_TEST_DIR)/sample: tests/stmstat/sample.c score/fields.c $(STMSTAT_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(STMSTAT_TEST_CFLAGS) -DSAMPLE_MAIN -o $@ tests/stmstat/sample.c mpm/score_fields.c
+	$(CC) $(STMSTAT_TEST_CFLAGS) -DSAMPLE_MAIN -o $@ tests/stmstat/sample.c score/fields.c
 
 $(STMSTAT_TEST_DIR)/test_view: tests/stmstat/test_view.c tests/stmstat/sample.c $(STMSTAT_READER) \
                                $(STMSTAT_HEADERS)

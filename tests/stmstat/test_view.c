@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "sample.h"
-#include "score_view.h"
+#include "score/view.h"
 
 static stm_view_t view;
 

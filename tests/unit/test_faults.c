@@ -15,7 +15,7 @@
 #ifndef ST_FAULTS
 #define ST_FAULTS /* for whoever looks at this file by itself; the library needs it too */
 #endif
-#include "st_faults.h"
+#include "st/st_faults.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
 

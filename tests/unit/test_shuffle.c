@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "st_shuffle.h"
+#include "st/st_shuffle.h"
 
 enum { THREADS = 24, TURNS = 20 };
 

@@ -26,7 +26,7 @@ UNIT_19_PROGRAMS := $(addprefix $(UNIT_DIR)/test19_,\
 
 # State Threads 1.9 as Debian has it. Its header must be found before ours.
 ST19_HEADER := $(wildcard /usr/include/st.h)
-ST19_CFLAGS  = -O2 -g $(filter-out -Iinclude -I. -Ist -Istiol,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
+ST19_CFLAGS  = -O2 -g $(filter-out -Iinclude -I.,$(OWN_CFLAGS)) -DUNIT_ST19 -Itests/unit
 
 UNIT_CFLAGS = $(if $(UNIT_SHIM),-Itests/unit/shim) -Itests/unit $(OWN_CFLAGS)
 UNIT_LIBS   = $(if $(UNIT_SHIM),,-lcmocka) -lm -lpthread

@@ -8,7 +8,7 @@
 const table_t TABLE = {
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) .symbol = symbol,
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 };

@@ -7,12 +7,12 @@
 #ifndef TABLE_H
 #define TABLE_H
 
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
 typedef struct table {
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) __typeof__(symbol) *symbol;
-#include "calls.def"
+#include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL
 } table_t;

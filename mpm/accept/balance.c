@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket,
+ * the first in its queue that sleeps, and that one, or one that is quick to accept, could end up
+ * with most long connections. So each VP publishes how many it has. One above the average goes to
+ * the queue's end; one well above it lets the others accept first, unless they do not. While it has
+ * few, it does so only for a burst, and only if one of the others has nothing to do.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+/* Below this a VP has few connections. */
+#define SMALL     16
+/* After a turn that was so long (us) it accepts one more in the next for each so many us of it, and
+ * so many at most. */
+#define LONG_TURN 2000
+#define TURN_EACH 500
+#define BATCH     64
+
+/** The VP waits for something to do, or has waited. */
+void stm_balance_asleep(int asleep)
+{
+    stm_share->asleep = asleep;
+}
+
+void stm_balance_publish(void)
+{
+    STM_ENTER();
+    stm_share->connections = stm.vp.conn_count;
+    stm_share->accepted = (unsigned)stm.vp.serial;
+}
+
+/* What another VP says of itself; NULL: it is this one, or there is none. */
+static const stm_share_vp_t *another(int ordinal)
+{
+    return ordinal == stm.vp.ordinal ? NULL : stm_share_holder(ordinal);
+}
+
+/* It may say anything: a number that nobody can have is none. */
+static long connections_of(const stm_share_vp_t *vp)
+{
+    int connections = vp->connections;
+
+    return connections > 0 ? connections : 0;
+}
+
+/* Whether this VP has more connections than the average of those that accept, by an eighth of it
+ * and so many more. */
+static bool above_average_by(int margin)
+{
+    long mine = stm.vp.conn_count, sum = mine, count = 1;
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_share_vp_t *other = another(i);
+
+        if (!other || !other->accepting)
+            continue;
+        sum += connections_of(other);
+        count++;
+    }
+    return mine * count > sum + sum / 8 + count * margin;
+}
+
+/** Whether this VP has somewhat more connections than the average of those that accept. Not any
+ * more: to change places for each of many short connections costs more than it levels. */
+bool stm_balance_above_average(void)
+{
+    STM_ENTER();
+    return above_average_by(1);
+}
+
+/** Whether it has well more than that, and not few. */
+bool stm_balance_above_share(void)
+{
+    STM_ENTER();
+    return stm.vp.conn_count >= SMALL && above_average_by(SMALL / 4);
+}
+
+/* Whether another VP has nothing to do now, and fewer connections. */
+static bool another_has_time(void)
+{
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_share_vp_t *other = another(i);
+
+        if (other && other->accepting && other->asleep && connections_of(other) < stm.vp.conn_count)
+            return true;
+    }
+    return false;
+}
+
+/* Connections that wait to be accepted, as Linux tells of a listening socket. */
+static unsigned queue_length(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_unacked : 0;
+}
+
+/** Whether it has few connections, but more than its share of a burst. A single one that waits is
+ * no burst: nobody but us was woken for it. For the second of two the kernel has woken another. */
+bool stm_balance_above_burst_share(const stm_listener_t *listener)
+{
+    STM_ENTER();
+    return stm.vp.conn_count < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
+           queue_length(listener->fd) > 1;
+}
+
+/** How many connections this VP may accept in this turn. One: with a batch it would take the other
+ * VPs' share. But the turns of a VP with much to do are long, and whoever comes as the hundredth
+ * would wait for a hundred of them. */
+int stm_balance_batch(void)
+{
+    STM_ENTER();
+    st_utime_t more = stm.vp.last_turn / TURN_EACH;
+
+    if (stm.vp.conn_count < SMALL || stm.vp.last_turn < LONG_TURN)
+        return 1;
+    return more < BATCH ? 1 + (int)more : BATCH;
+}
+
+/** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what
+ * counts. */
+unsigned stm_balance_others_accepted(void)
+{
+    STM_ENTER();
+    unsigned sum = 0;
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_share_vp_t *other = another(i);
+
+        if (other)
+            sum += other->accepted;
+    }
+    return sum;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets in a VP: accepting, and the line of connections that are ready for a state
+ * thread. Accepting holds no state thread; it pauses while none could serve the connection, so that
+ * others' VPs, or the kernel's queue, have it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <http_core.h>
+#include <http_protocol.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/stm.h"
+
+/* How long a VP above its share lets the others accept (us), and how many it accepts freely after
+ * they did not. */
+#define HOLD          2000
+#define FREE_ACCEPTS  16
+/* The same if it has few connections. */
+#define BURST_ACCEPTS 4
+/* Out of descriptors or memory: the first and the longest pause (ms). */
+#define FIRST_PAUSE   10
+#define LONGEST_PAUSE 1000
+/* Between two complaints about MaxThreads (us, libst's clock). */
+#define FULL_QUIET    60000000
+
+static bool may_accept(const stm_listener_t *listener)
+{
+    int room = stm.config.max_threads - stm.vp.threads;
+
+    return listener->line_length < listener->idle_threads + room;
+}
+
+/* Requests wait from now on; the administrator should know which limit does it. */
+static void complain_of_full(void)
+{
+    static st_utime_t complained;
+    st_utime_t now = st_utime_last_clock();
+
+    if (complained && now - complained < FULL_QUIET)
+        return;
+    complained = now;
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+        "stm: VP %d has reached MaxThreads (%d): new connections wait, consider raising it",
+        stm.vp.ordinal, stm.config.max_threads);
+}
+
+static void pause_accepting(stm_listener_t *listener)
+{
+    if (listener->accepting)
+        st_watch_disarm(&listener->watch);
+    listener->accepting = false;
+}
+
+/* Accepts nothing for so long (us). */
+static void hold(stm_listener_t *listener, st_utime_t delay)
+{
+    pause_accepting(listener);
+    listener->held = true;
+    listener->others_accepted = stm_balance_others_accepted();
+    st_watch_arm(&listener->retry, 0, delay);
+}
+
+/** Goes on accepting, if there is no reason left not to. */
+void stm_listener_resume(stm_listener_t *listener)
+{
+    STM_ENTER();
+    if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
+        !may_accept(listener))
+        return;
+    if (st_watch_arm(&listener->watch, POLLIN, ST_UTIME_NO_TIMEOUT) < 0) {
+        hold(listener, LONGEST_PAUSE * 1000);
+        return;
+    }
+    listener->accepting = true;
+}
+
+static void on_hold_over(st_watch_t *watch, int ready)
+{
+    stm_listener_t *listener = watch->data;
+
+    (void)ready;
+    listener->held = false;
+    /* The others had their chance and did not take it (stopped, or busy): do not wait for them
+     * again soon. */
+    if (listener->others_accepted == stm_balance_others_accepted())
+        listener->free_accepts = listener->in_burst ? BURST_ACCEPTS : FREE_ACCEPTS;
+    stm_listener_resume(listener);
+}
+
+static bool lets_others_first(stm_listener_t *listener)
+{
+    bool above = listener->shared && stm_balance_above_share();
+
+    listener->in_burst = listener->shared && !above && stm_balance_above_burst_share(listener);
+    if (!above && !listener->in_burst)
+        return false;
+    if (listener->free_accepts > 0) {
+        listener->free_accepts--;
+        return false;
+    }
+    hold(listener, HOLD);
+    return true;
+}
+
+/* The kernel wakes the first of those that wait for the socket: the others come before us then. */
+static void go_last(stm_listener_t *listener)
+{
+    if (!listener->shared || !listener->accepting || !stm_balance_above_average())
+        return;
+    pause_accepting(listener);
+    stm_listener_resume(listener);
+}
+
+/* No descriptor, no memory: wait, longer each time, and keep the listener. */
+static void pause_for_resources(stm_listener_t *listener, int error)
+{
+    apr_time_t now = apr_time_now();
+
+    if (now - listener->complained > apr_time_from_sec(10)) {
+        listener->complained = now;
+        ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
+                     "stm: VP %d cannot accept a connection on %pI", stm.vp.ordinal,
+                     listener->lr->bind_addr);
+    }
+    STM_SCORE_INC(listener->score, accept_failures);
+    listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
+    if (listener->backoff_ms > LONGEST_PAUSE)
+        listener->backoff_ms = LONGEST_PAUSE;
+    hold(listener, (st_utime_t)listener->backoff_ms * 1000);
+}
+
+static void accept_failed(stm_listener_t *listener, int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+        break; /* this connection is gone, or another VP has it */
+    default:
+        pause_for_resources(listener, error);
+        break;
+    }
+}
+
+/* Accepts a connection. False: no more of them in this turn. */
+static bool accept_one(stm_listener_t *listener)
+{
+    struct sockaddr_storage client;
+    socklen_t length = sizeof client;
+    int fd;
+
+    if (!may_accept(listener)) {
+        complain_of_full();
+        pause_accepting(listener);
+        return false;
+    }
+    if (lets_others_first(listener))
+        return false;
+    fd = accept4(listener->fd, (struct sockaddr *)&client, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        accept_failed(listener, errno);
+        return false;
+    }
+    listener->backoff_ms = 0;
+    STM_SCORE_INC(listener->score, connections);
+    STM_SCORE_INC(stm_score, connections);
+    stm.vp.serial++;
+    stm_pulse->served = 1;
+    stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
+    stm_balance_publish();
+    if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections) {
+        stm_vp_retire();
+        return false;
+    }
+    return true;
+}
+
+static void on_acceptable(st_watch_t *watch, int ready)
+{
+    stm_listener_t *listener = watch->data;
+    int left = stm_balance_batch();
+    bool accepted = false;
+
+    (void)ready;
+    while (left-- > 0 && accept_one(listener))
+        accepted = true;
+    if (accepted)
+        go_last(listener);
+}
+
+/* The sockets are shared with processes that may do with them what they like; a VP that waited in
+ * accept() would serve nobody. */
+static void keep_nonblocking(const stm_listener_t *listener)
+{
+    int on = 1;
+
+    ioctl(listener->fd, FIONBIO, &on);
+}
+
+/** Called once a second. A VP that is stopped just when the kernel wakes it for a connection takes
+ * the wake-up with it: the connection would wait until another one comes. Watching the socket anew
+ * shows it. */
+void stm_listeners_look_again(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        if (!listener->accepting)
+            continue;
+        keep_nonblocking(listener);
+        if (!listener->shared || !listener->score->accept_queue)
+            continue;
+        pause_accepting(listener);
+        stm_listener_resume(listener);
+    }
+}
+
+/* --- the line of ready connections --- */
+
+stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
+{
+    STM_ENTER();
+    stm_conn_t *conn = listener->ready;
+
+    if (conn) {
+        listener->ready = conn->queued;
+        if (!listener->ready)
+            listener->ready_tail = &listener->ready;
+        conn->queued = NULL;
+        listener->line_length--;
+    }
+    return conn;
+}
+
+static void line_up(stm_listener_t *listener, stm_conn_t *conn)
+{
+    *listener->ready_tail = conn;
+    listener->ready_tail = &conn->queued;
+    listener->line_length++;
+}
+
+/** MaxThreads is reached: a thread that waits at another socket makes room. */
+void stm_listener_ask_for_room(const stm_listener_t *needy)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *other = &stm.vp.listeners[i];
+
+        if (other != needy && other->idle_threads > 0 && other->threads > 1) {
+            stm_thread_retire(other, 1);
+            return;
+        }
+    }
+}
+
+/** The connection is ready for a state thread. */
+void stm_listener_enqueue(stm_conn_t *conn)
+{
+    STM_ENTER();
+    stm_conn_set_state(conn, STM_CONN_QUEUED);
+    line_up(conn->listener, conn);
+    stm_thread_call(conn->listener);
+}
+
+/** A thread has ended: lines that had to wait for MaxThreads may go on. */
+void stm_listeners_feed(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_thread_call(&stm.vp.listeners[i]);
+        stm_listener_resume(&stm.vp.listeners[i]);
+    }
+}
+
+/* --- opening and closing --- */
+
+/* As httpd's listen code decides whether to defer accepting. */
+static bool is_deferred(const char *protocol)
+{
+    core_server_config *core = ap_get_core_module_config(ap_server_conf->module_config);
+    const char *filter = protocol ? apr_table_get(core->accf_map, protocol) : NULL;
+
+    return filter && strcmp(filter, "none") != 0;
+}
+
+static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
+{
+    const char *protocol = lr->protocol ? lr->protocol : ap_get_server_protocol(ap_server_conf);
+    apr_os_sock_t fd;
+
+    apr_os_sock_get(&fd, lr->sd);
+    listener->lr = lr;
+    listener->fd = fd;
+    listener->shared = !stm.one_process && stm_listen_is_shared(lr);
+    listener->deferred = is_deferred(protocol);
+    listener->client_first =
+        protocol && (strcasecmp(protocol, "http") == 0 || strcasecmp(protocol, "https") == 0);
+    listener->ready_tail = &listener->ready;
+    st_watch_init(&listener->watch, fd, ST_WATCH_ACCEPT, on_acceptable);
+    st_watch_init(&listener->retry, -1, 0, on_hold_over);
+    listener->watch.data = listener->retry.data = listener;
+}
+
+/** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started.
+ */
+bool stm_listeners_open(void)
+{
+    STM_ENTER();
+    stm_vp_t *vp = &stm.vp;
+
+    vp->listeners = apr_pcalloc(vp->pchild, sizeof *vp->listeners * (size_t)stm_listen_count());
+    for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (stm_listens_here(lr, vp->ordinal))
+            open_one(&vp->listeners[vp->listener_count++], lr);
+    }
+    for (int i = 0; i < vp->listener_count; i++) {
+        stm_listener_t *listener = &vp->listeners[i];
+
+        for (int n = 0; n < stm.config.start_threads && stm_thread_can_start(); n++) {
+            if (!stm_thread_start(listener, false) && n == 0)
+                return false;
+        }
+        stm_listener_resume(listener);
+    }
+    return true;
+}
+
+/** Takes no more connections. The master's copies of the sockets stay open: nobody is refused. */
+void stm_listeners_close(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        pause_accepting(listener);
+        st_watch_disarm(&listener->retry);
+        st_fd_forget(listener->fd);
+    }
+    ap_close_listeners();
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * State threads of a listener: each takes one ready connection after the other from the line; when
+ * it is empty it waits, last in, first out. A thread that takes one calls the next thread for the
+ * rest: that one runs when the first parks, and most often the line is empty by then. So as many
+ * threads are used as connections really wait in modules, on stacks that are still in the cache. At
+ * least MinSpareThreads and at most MaxSpareThreads of a listener wait; MaxThreads bounds all of a
+ * VP.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/stm.h"
+
+/* Connections that a thread serves in a row at most before the scheduler may look for events. */
+#define LONGEST_ROW 16
+
+/* Waits for a connection. False: the thread is to end. */
+static bool wait_idle(stm_thread_t *thread)
+{
+    stm_listener_t *listener = thread->listener;
+
+    stm_slot_status(thread->slot, SERVER_READY);
+    thread->idle = listener->idle;
+    listener->idle = thread;
+    listener->idle_threads++;
+    stm_listener_resume(listener);
+    while (!thread->called && !thread->retire)
+        st_thread_park(ST_UTIME_NO_TIMEOUT);
+    return !thread->retire;
+}
+
+static bool enough_spares(const stm_listener_t *listener)
+{
+    return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm.config.max_spare;
+}
+
+/* The thread that was called for the line is there. */
+static void arrive(stm_thread_t *thread)
+{
+    if (thread->called)
+        thread->listener->coming = false;
+    thread->called = false;
+}
+
+/* The next connection that this thread is to serve; NULL: the thread is to end. */
+static stm_conn_t *next_job(stm_thread_t *thread)
+{
+    stm_listener_t *listener = thread->listener;
+
+    for (;;) {
+        stm_conn_t *conn;
+
+        arrive(thread);
+        conn = stm_listener_dequeue(listener);
+        if (conn) {
+            stm_thread_call(listener);
+            return conn;
+        }
+        if (enough_spares(listener) || !wait_idle(thread))
+            return NULL;
+    }
+}
+
+/* ThreadConnections: other threads get their turn after so many connections without a wait. */
+static void yield_if_due(stm_thread_t *thread)
+{
+    int row = stm.config.thread_connections;
+
+    if (row == 0 || row > LONGEST_ROW)
+        row = LONGEST_ROW;
+    if (++thread->unyielded >= row) {
+        thread->unyielded = 0;
+        st_thread_yield();
+    }
+}
+
+static void end_thread(stm_thread_t *thread)
+{
+    stm_current_end(thread->current);
+    stm_slot_give(thread->slot);
+    thread->listener->threads--;
+    stm.vp.threads--;
+    if (thread->next)
+        thread->next->previous = thread->previous;
+    *thread->previous = thread->next;
+    stm_score_thread_ended(thread);
+    free(thread);
+    stm_listeners_feed();
+    stm_vp_idle_check();
+}
+
+static void *thread_main(void *data)
+{
+    stm_thread_t *thread = data;
+    stm_conn_t *conn;
+
+    thread->current = stm_current_begin();
+    stm_stall_thread(thread);
+    while ((conn = next_job(thread)) != NULL) {
+        stm_score_thread_serves(thread, !conn->c && !conn->asleep);
+        thread->conn = conn;
+        stm_conn_serve(conn, thread);
+        thread->conn = NULL;
+        stm_score_thread_rests(thread);
+        yield_if_due(thread);
+    }
+    end_thread(thread);
+    return NULL;
+}
+
+static void complain_no_stack(void)
+{
+    static apr_time_t last;
+    apr_time_t now = apr_time_now();
+
+    if (now - last < apr_time_from_sec(10))
+        return;
+    last = now;
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                 "stm: VP %d cannot start another state thread beside its %d (StackSize %lu)",
+                 stm.vp.ordinal, stm.vp.threads, (unsigned long)stm.config.stack_size);
+}
+
+/** Starts a state thread. It takes a connection from the line, or waits for one. */
+bool stm_thread_start(stm_listener_t *listener, bool called)
+{
+    STM_ENTER();
+    stm_thread_t *thread = calloc(1, sizeof *thread);
+    int stack_size = (int)stm.config.stack_size;
+
+    if (!thread)
+        return false;
+    thread->listener = listener;
+    thread->called = called;
+    thread->st = st_thread_create(thread_main, thread, 0, stack_size);
+    if (!thread->st) {
+        complain_no_stack();
+        free(thread);
+        return false;
+    }
+    thread->slot = stm_slot_take();
+    thread->next = stm.vp.thread_list;
+    thread->previous = &stm.vp.thread_list;
+    if (thread->next)
+        thread->next->previous = &thread->next;
+    stm.vp.thread_list = thread;
+    listener->threads++;
+    if (++stm.vp.threads > stm.vp.threads_peak)
+        stm.vp.threads_peak = stm.vp.threads;
+    stm_score_thread_started(thread);
+    return true;
+}
+
+/** Whether MaxThreads allows one more. */
+bool stm_thread_can_start(void)
+{
+    STM_ENTER();
+    return stm.vp.threads < stm.config.max_threads;
+}
+
+static stm_thread_t *pop_idle(stm_listener_t *listener)
+{
+    stm_thread_t *thread = listener->idle;
+
+    if (thread) {
+        listener->idle = thread->idle;
+        listener->idle_threads--;
+    }
+    return thread;
+}
+
+static void keep_spares(stm_listener_t *listener)
+{
+    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm.config.min_spare &&
+        stm_thread_can_start())
+        stm_thread_start(listener, false);
+}
+
+/**
+ * Calls a thread for the listener's line, unless one is coming already: a waiting one, or a new
+ * one. At MaxThreads the line waits until a thread has time.
+ */
+void stm_thread_call(stm_listener_t *listener)
+{
+    STM_ENTER();
+    stm_thread_t *thread;
+
+    if (listener->coming || !listener->ready)
+        return;
+    thread = pop_idle(listener);
+    if (thread) {
+        thread->called = true;
+        st_thread_unpark(thread->st);
+    } else if (!stm_thread_can_start() || !stm_thread_start(listener, true)) {
+        stm_listener_ask_for_room(listener);
+        return;
+    }
+    listener->coming = true;
+    keep_spares(listener);
+}
+
+/** Lets `count` of the listener's waiting threads end. Returns how many there were. */
+int stm_thread_retire(stm_listener_t *listener, int count)
+{
+    STM_ENTER();
+    int retired = 0;
+
+    while (retired < count) {
+        stm_thread_t *thread = pop_idle(listener);
+
+        if (!thread)
+            break;
+        thread->retire = true;
+        st_thread_unpark(thread->st);
+        retired++;
+    }
+    return retired;
+}
+
+/** Ends the waits of all threads that serve a connection: the VP stops. */
+void stm_threads_interrupt(void)
+{
+    STM_ENTER();
+    for (stm_thread_t *thread = stm.vp.thread_list; thread; thread = thread->next)
+        st_thread_interrupt(thread->st);
+}

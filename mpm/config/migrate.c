@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directives of prefork, worker and event, mapped onto the state-threaded meaning, so that their
+ * configurations start unchanged. docs/directives.md has the table. What was mapped is logged at
+ * info: it is no mistake.
+ */
+#include <stdarg.h>
+
+#include "mpm/stm.h"
+
+/* What was mapped, until there is an error log to say it in. */
+static apr_array_header_t *messages;
+
+static void tell(apr_pool_t *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(apr_pool_t *pool, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    APR_ARRAY_PUSH(messages, const char *) = apr_pvsprintf(pool, format, args);
+    va_end(args);
+}
+
+/** Once the error log is open. */
+void stm_migrate_log(server_rec *s)
+{
+    STM_ENTER();
+    for (int i = 0; messages && i < messages->nelts; i++)
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "stm: %s",
+                     APR_ARRAY_IDX(messages, i, const char *));
+}
+
+static int clamp(int value, int least, int most)
+{
+    if (value < least)
+        return least;
+    return value > most ? most : value;
+}
+
+/* All requests that may be in progress at once, shared out over the VPs. */
+static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
+{
+    int each = clamp((config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);
+
+    if (config->max_threads != STM_UNSET) {
+        tell(pool, "MaxRequestWorkers %d has no effect beside MaxThreads %d",
+             config->max_request_workers, config->max_threads);
+        return;
+    }
+    config->max_threads = each;
+    tell(pool, "MaxRequestWorkers %d over %d VPs is taken as MaxThreads %d",
+         config->max_request_workers, vps, each);
+}
+
+/* Without MaxRequestWorkers, event and worker allow 16 processes of ThreadsPerChild threads. */
+static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vps)
+{
+    int servers = config->server_limit > 0 ? config->server_limit : 16;
+    long long all = (long long)config->threads_per_child * servers;
+
+    if (config->max_threads != STM_UNSET)
+        return;
+    config->max_threads = clamp((int)((all + vps - 1) / vps), 1, STM_ST_LIMIT);
+    tell(pool, "ThreadsPerChild %d is taken as MaxThreads %d", config->threads_per_child,
+         config->max_threads);
+}
+
+/** Called after the directives are read, before defaults are filled in. */
+void stm_migrate(stm_config_t *config, apr_pool_t *pool)
+{
+    STM_ENTER();
+    int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);
+
+    messages = apr_array_make(pool, 4, sizeof(const char *));
+    if (config->max_request_workers > 0)
+        map_request_workers(config, pool, vps);
+    else if (config->threads_per_child > 0)
+        map_threads_per_child(config, pool, vps);
+    if (config->start_servers != STM_UNSET)
+        tell(pool, "StartServers %d has no effect: the number of processes is constant (NumVPs)",
+             config->start_servers);
+    if (config->server_limit > 0)
+        config->server_limit = clamp(config->server_limit, 1, STM_VP_LIMIT);
+    if (config->thread_limit > 0)
+        config->thread_limit = clamp(config->thread_limit, 1, STM_ST_LIMIT);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the MPM answers when httpd and modules ask about it. docs/internals/queries.md says who asks
+ * what, and why these are the answers.
+ */
+#include <dlfcn.h>
+#include <execinfo.h>
+
+#include "mpm/stm.h"
+
+/* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
+ * busy, unless H2MaxWorkers says how many. */
+#define HTTP2_WORKERS 128
+
+/* Whether the call in progress comes from that object: some frame above us lies in it. */
+static bool called_from(const char *object)
+{
+    void *frames[8];
+    int count = backtrace(frames, 8);
+
+    for (int i = 0; i < count; i++) {
+        Dl_info info;
+        const char *base;
+
+        if (!dladdr(frames[i], &info) || !info.dli_fname)
+            continue;
+        base = strrchr(info.dli_fname, '/');
+        if (strcmp(base ? base + 1 : info.dli_fname, object) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Modules size their own pools by this. Most only bound them by it (mod_proxy's and the caches'
+ * connections to a backend): the truth is right for those. mod_http2 starts that many workers in
+ * advance: the truth would be thousands of them.
+ */
+static int max_threads(void)
+{
+    int all = stm.config.max_threads;
+
+    return all > HTTP2_WORKERS && called_from("mod_http2.so") ? HTTP2_WORKERS : all;
+}
+
+int stm_query(int query_code, int *result, apr_status_t *rv)
+{
+    STM_ENTER();
+    const stm_config_t *config = &stm.config;
+    const stm_retained_t *retained = stm.retained;
+
+    *rv = APR_SUCCESS;
+    switch (query_code) {
+    case AP_MPMQ_MAX_DAEMON_USED:
+        *result = retained->max_daemon_used;
+        break;
+    case AP_MPMQ_IS_THREADED:
+    case AP_MPMQ_IS_FORKED:
+        *result = AP_MPMQ_STATIC;
+        break;
+    case AP_MPMQ_IS_ASYNC:
+    case AP_MPMQ_CAN_WAITIO:
+        *result = 1;
+        break;
+    case AP_MPMQ_HARD_LIMIT_DAEMONS:
+        *result = retained->seats_limit ? retained->seats_limit : config->num_vps;
+        break;
+    case AP_MPMQ_HARD_LIMIT_THREADS:
+        *result = retained->threads_limit ? retained->threads_limit : config->max_threads;
+        break;
+    case AP_MPMQ_MAX_THREADS:
+        *result = max_threads();
+        break;
+    case AP_MPMQ_MIN_SPARE_DAEMONS:
+    case AP_MPMQ_MAX_SPARE_DAEMONS:
+        *result = 0;
+        break;
+    case AP_MPMQ_MIN_SPARE_THREADS:
+        *result = config->min_spare;
+        break;
+    case AP_MPMQ_MAX_SPARE_THREADS:
+        *result = config->max_spare;
+        break;
+    case AP_MPMQ_MAX_REQUESTS_DAEMON:
+        *result = config->vp_connections;
+        break;
+    case AP_MPMQ_MAX_DAEMONS:
+        *result = config->num_vps;
+        break;
+    case AP_MPMQ_MPM_STATE:
+        *result = retained->mpm->mpm_state;
+        break;
+    case AP_MPMQ_GENERATION:
+        *result = retained->mpm->my_generation;
+        break;
+    default:
+        *rv = APR_ENOTIMPL;
+        break;
+    }
+    return OK;
+}
+
+const char *stm_get_name(void)
+{
+    return "stm";
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client connection on a state thread: born at its first byte, taken through httpd's connection
+ * states, parked where it waits. The states are those that event documents for process_connection
+ * hooks; a park costs no thread.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <apr_portable.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <http_vhost.h>
+
+#include "mpm/stm.h"
+
+stm_conn_t *stm_conn_of(const conn_rec *c)
+{
+    STM_ENTER();
+    return c->conn_config ? ap_get_module_config(c->conn_config, &mpm_stm_module) : NULL;
+}
+
+/* --- birth --- */
+
+/* With TCP_DEFER_ACCEPT there nearly always is something; but the kernel gives up waiting after a
+ * while. Where all modules are known to read through the filters it can be received at once. */
+static bool has_bytes(stm_conn_t *conn)
+{
+    char byte;
+
+    if (stm_may_sleep_here())
+        return stm_network_receive_early(conn);
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+/** A connection was accepted. Called by the scheduler: must not yield. */
+void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *client,
+                       socklen_t length)
+{
+    STM_ENTER();
+    stm_conn_t *conn = stm_conn_new(listener, fd);
+
+    if (!conn) {
+        close(fd);
+        return;
+    }
+    memcpy(&conn->client, client, length < sizeof conn->client ? length : sizeof conn->client);
+    if (listener->client_first && !(listener->deferred && has_bytes(conn)))
+        stm_conn_first_byte(conn);
+    else if (!listener->client_first || !stm_caution_delays(conn))
+        stm_listener_enqueue(conn);
+}
+
+/* As other MPMs get it: APR then knows what the socket has inherited (TCP_NODELAY) and
+ * both addresses, and asks the kernel for neither. */
+static apr_status_t make_socket_of_listener(stm_conn_t *conn)
+{
+    const stiol_connection_t accepted = {
+        .osfd = conn->fd,
+        .address = &conn->client.any,
+        .length =
+            conn->client.any.sa_family == AF_INET ? sizeof conn->client.v4 : sizeof conn->client,
+    };
+    apr_status_t rv;
+
+    if (stiol_pass_accepted(&accepted) != 0)
+        return APR_ENOTIMPL;
+    rv = apr_socket_accept(&conn->socket, conn->listener->lr->sd, conn->pool);
+    stiol_pass_accepted(NULL);
+    return rv;
+}
+
+static apr_status_t make_socket(stm_conn_t *conn)
+{
+    apr_os_sock_info_t info = {
+        .os_sock = &conn->fd,
+        .remote = &conn->client.any,
+        .family = conn->client.any.sa_family,
+        .type = SOCK_STREAM,
+        .protocol = IPPROTO_TCP,
+    };
+
+    if (make_socket_of_listener(conn) == APR_SUCCESS)
+        return APR_SUCCESS;
+    return apr_os_sock_make(&conn->socket, &info, conn->pool);
+}
+
+/* The connection's handle on its thread's slot of httpd's scoreboard. A thread without one (a
+ * predecessor still has them) gets NULL: httpd counts a request in slot -1 if it is told to. */
+static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_thread_t *thread)
+{
+    if (thread->slot < 0)
+        return NULL;
+    if (conn->sbh)
+        ap_update_sb_handle(conn->sbh, stm.vp.ordinal, thread->slot);
+    else
+        ap_create_sb_handle(&conn->sbh, conn->pool, stm.vp.ordinal, thread->slot);
+    return conn->sbh;
+}
+
+/* Without one of its own the thread's pool is the connection's: that is how long the data live that
+ * modules keep for it (apr_thread_data_set()). */
+static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_thread_t *thread)
+{
+    apr_thread_t *handle = thread->current ? thread->current : conn->c->current_thread;
+    apr_os_thread_t *id;
+
+    if (handle)
+        return handle;
+    id = apr_palloc(conn->pool, sizeof *id);
+    *id = apr_os_thread_current();
+    apr_os_thread_put(&handle, id, conn->pool);
+    return handle;
+}
+
+static long next_id(void)
+{
+    static long serial;
+
+    return ((long)stm.vp.ordinal << 40) | (++serial & 0xffffffffffL);
+}
+
+/* Makes httpd's conn_rec. False: refused or out of memory. */
+static bool begin(stm_conn_t *conn, stm_thread_t *thread)
+{
+    stm_sleeper_t kept;
+    bool slept;
+    int rc;
+
+    conn->pool = stm_pool_get();
+    if (!conn->pool)
+        return false;
+    slept = stm_sleep_wake(conn, &kept);
+    if (make_socket(conn) != APR_SUCCESS)
+        return false;
+    conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket,
+                                       slept ? kept.id : next_id(),
+                                       place_on_scoreboard(conn, thread), stm.vp.bucket_alloc);
+    if (!conn->c)
+        return false;
+    stm_sleep_watch(conn);
+    ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
+    conn->c->current_thread = thread_of(conn, thread);
+    conn->c->cs = &conn->cs;
+    conn->cs.state = CONN_STATE_PROCESSING;
+    conn->cs.sense = CONN_SENSE_DEFAULT;
+    ap_update_vhost_given_ip(conn->c);
+    conn->server = conn->c->base_server;
+    rc = ap_pre_connection(conn->c, conn->socket);
+    if (rc != OK && rc != DONE)
+        conn->c->aborted = 1;
+    if (slept)
+        stm_sleep_restore(conn, &kept);
+    return true;
+}
+
+static void resume(stm_conn_t *conn, stm_thread_t *thread)
+{
+    conn->suspended = false;
+    conn->c->sbh = place_on_scoreboard(conn, thread);
+    conn->c->current_thread = thread_of(conn, thread);
+    ap_run_resume_connection(conn->c, conn->request);
+}
+
+/* --- the states --- */
+
+/* What the connection does next. */
+typedef enum { GO_ON, PARKED, CLOSE } step_e;
+
+/* The process_connection hooks' verdict, made one of the states that the MPM knows. */
+static step_e after_processing(stm_conn_t *conn, int rc)
+{
+    conn_state_t *cs = &conn->cs;
+
+    if (rc != OK && rc != DONE)
+        return CLOSE;
+    if (conn->c->aborted || cs->state == CONN_STATE_PROCESSING)
+        return CLOSE;
+    if (cs->state == CONN_STATE_KEEPALIVE)
+        cs->state = CONN_STATE_WRITE_COMPLETION;
+    switch (cs->state) {
+    case CONN_STATE_WRITE_COMPLETION:
+    case CONN_STATE_ASYNC_WAITIO:
+    case CONN_STATE_SUSPENDED:
+        return GO_ON;
+    default:
+        return CLOSE;
+    }
+}
+
+static step_e process(stm_conn_t *conn)
+{
+    conn->cs.state = CONN_STATE_PROCESSING;
+    return after_processing(conn, ap_run_process_connection(conn->c));
+}
+
+static int events_of(const conn_state_t *cs, conn_sense_e usual)
+{
+    conn_sense_e sense = cs->sense == CONN_SENSE_DEFAULT ? usual : cs->sense;
+
+    return sense == CONN_SENSE_WANT_READ ? POLLIN | POLLRDHUP : POLLOUT;
+}
+
+static void park_for_io(stm_conn_t *conn, stm_conn_state_e state, conn_sense_e usual)
+{
+    int events = events_of(&conn->cs, usual);
+
+    conn->cs.sense = CONN_SENSE_DEFAULT;
+    stm_conn_park(conn, state, events, conn->server->timeout);
+}
+
+/* Sends what the output filters still hold. */
+static apr_status_t flush(conn_rec *c)
+{
+    ap_filter_t *filter = c->output_filters;
+
+    while (filter->next)
+        filter = filter->next;
+    return filter->frec->filter_func.out_func(filter, NULL);
+}
+
+static step_e complete_writing(stm_conn_t *conn)
+{
+    conn_rec *c = conn->c;
+
+    if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
+        ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
+        if (stm_last_write(conn, flush) != APR_SUCCESS)
+            return CLOSE;
+        if (c->data_in_output_filters || conn->cs.sense == CONN_SENSE_WANT_READ) {
+            park_for_io(conn, STM_CONN_WRITING, CONN_SENSE_WANT_WRITE);
+            return PARKED;
+        }
+    }
+    if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted)
+        return CLOSE;
+    if (c->data_in_input_filters) {
+        /* A pipelined request: but not before the others' turn. */
+        st_thread_yield();
+        return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
+    }
+    conn->cs.state = CONN_STATE_KEEPALIVE;
+    conn->cs.sense = CONN_SENSE_DEFAULT;
+    conn->idle_since = st_utime_last_clock();
+    stm_conn_park(conn, STM_CONN_KEEPALIVE, POLLIN | POLLRDHUP, conn->server->keep_alive_timeout);
+    return PARKED;
+}
+
+static step_e next_step(stm_conn_t *conn)
+{
+    switch (conn->cs.state) {
+    case CONN_STATE_ASYNC_WAITIO:
+        park_for_io(conn, STM_CONN_WAITIO, CONN_SENSE_WANT_READ);
+        return PARKED;
+    case CONN_STATE_WRITE_COMPLETION:
+        return complete_writing(conn);
+    case CONN_STATE_SUSPENDED:
+        stm_conn_park(conn, STM_CONN_SUSPENDED, 0, 0);
+        return PARKED;
+    default:
+        return CLOSE;
+    }
+}
+
+/* Where a connection goes on that has waited. */
+static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
+{
+    if (stm.vp.state == STM_VP_STOPPING || conn->timed_out)
+        return CLOSE;
+    if (waited == STM_CONN_WRITING && !conn->c->clogging_input_filters)
+        return GO_ON; /* still in write completion */
+    if (waited == STM_CONN_SUSPENDED)
+        return conn->cs.state == CONN_STATE_PROCESSING ? process(conn) : GO_ON;
+    return process(conn);
+}
+
+/** Serves the connection on the calling state thread until it parks or ends. */
+void stm_conn_serve(stm_conn_t *conn, stm_thread_t *thread)
+{
+    STM_ENTER();
+    stm_conn_state_e waited = conn->waited;
+    step_e step;
+
+    conn->thread = thread;
+    stm_conn_set_state(conn, STM_CONN_SERVING);
+    if (conn->c) {
+        resume(conn, thread);
+        step = wake_step(conn, waited);
+    } else if (stm.vp.state == STM_VP_STOPPING || !begin(conn, thread)) {
+        stm_conn_abandon(conn);
+        return;
+    } else {
+        step = conn->c->aborted ? CLOSE : process(conn);
+    }
+    while (step == GO_ON)
+        step = next_step(conn);
+    if (step == CLOSE)
+        stm_linger_start(conn);
+}
+
+/* --- hooks --- */
+
+/* Secondary connections (HTTP/2 streams) get a connection state of their own. */
+int stm_pre_connection(conn_rec *c, void *csd)
+{
+    STM_ENTER();
+    (void)csd;
+    if (c->master && (!c->cs || c->cs == c->master->cs)) {
+        c->cs = apr_pcalloc(c->pool, sizeof *c->cs);
+        c->cs->state = CONN_STATE_PROCESSING;
+        c->cs->sense = CONN_SENSE_DEFAULT;
+    }
+    return OK;
+}
+
+static apr_status_t request_gone(void *data)
+{
+    stm_conn_t *conn = stm_conn_of(data);
+
+    if (conn)
+        conn->request = NULL;
+    return APR_SUCCESS;
+}
+
+void stm_pre_read_request(request_rec *r, conn_rec *c)
+{
+    STM_ENTER();
+    stm_conn_t *conn = stm_conn_of(c);
+
+    if (!conn)
+        return;
+    conn->request = r;
+    conn->server = ap_server_conf;
+    apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
+}
+
+/* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
+ * address, as with other MPMs. */
+int stm_post_read_request(request_rec *r)
+{
+    STM_ENTER();
+    stm_conn_t *conn = stm_conn_of(r->connection);
+
+    if (conn)
+        conn->server = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
+#ifdef USE_ST_TIME
+    r->request_time = apr_time_from_sec(st_time());
+#endif
+    return OK;
+}
+
+int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
+{
+    STM_ENTER();
+    stm_conn_t *conn = stm_conn_of(c);
+
+    (void)protocol;
+    if (!r && s && conn)
+        conn->server = s;
+    return DECLINED;
+}
+
+/* --- the VP stops --- */
+
+/** Ends all connections: idle ones at once, those in progress as soon as their state threads
+ * notice. Does not yield. */
+void stm_conns_shutdown(void)
+{
+    STM_ENTER();
+    stm_conn_t *conn, *next;
+
+    for (conn = stm.vp.conns; conn; conn = next) {
+        next = conn->next;
+        switch ((stm_conn_state_e)conn->state) {
+        case STM_CONN_FIRST_BYTE:
+        case STM_CONN_LINGER:
+            stm_conn_free(conn);
+            break;
+        case STM_CONN_KEEPALIVE:
+            if (conn->asleep) {
+                stm_conn_free(conn);
+                break;
+            }
+            /* fall through */
+        case STM_CONN_WRITING:
+        case STM_CONN_WAITIO:
+        case STM_CONN_SUSPENDED:
+            st_watch_disarm(&conn->watch);
+            stm_listener_enqueue(conn);
+            break;
+        case STM_CONN_SERVING:
+            if (conn->c)
+                conn->c->aborted = 1;
+            shutdown(conn->fd, SHUT_RDWR);
+            break;
+        case STM_CONN_QUEUED:
+            break;
+        }
+    }
+}

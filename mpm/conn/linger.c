@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Closing a connection: our side first, then what the client still sends is read and dropped until
+ * its FIN, or for a while. httpd's part of the connection (its pool, TLS, filters) goes before that
+ * wait: only the record and the socket stay.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <apr_tables.h>
+
+#include "mpm/stm.h"
+
+/* httpd's own numbers (server/connection.c). */
+#define LINGER_SECONDS       30
+#define SHORT_LINGER_SECONDS 2
+/* Reads of one turn, so that a client that sends on and on does not hold the VP. */
+#define READS_A_TURN         16
+#define PAUSE                1000 /* us */
+
+/* The socket leaves httpd's hands; what httpd closes with the pool is no socket any more. */
+static void take_socket_back(stm_conn_t *conn)
+{
+    apr_os_sock_t none = -1;
+
+    apr_os_sock_put(&conn->socket, &none, conn->pool);
+    conn->socket = NULL;
+}
+
+/** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
+apr_pool_t *stm_conn_detach(stm_conn_t *conn)
+{
+    STM_ENTER();
+    apr_pool_t *pool = conn->pool;
+
+    take_socket_back(conn);
+    stm_sleep_unwatch(conn);
+    conn->c = NULL;
+    conn->pool = NULL;
+    conn->sbh = NULL;
+    return pool;
+}
+
+static void drop_httpd_part(stm_conn_t *conn)
+{
+    stm_pool_put(stm_conn_detach(conn));
+}
+
+static bool still_lingering(stm_conn_t *conn)
+{
+    return stm.vp.state != STM_VP_STOPPING && st_utime_last_clock() < conn->linger_until;
+}
+
+/* Reads and drops. True: the client may send more. */
+static bool drain(stm_conn_t *conn, bool *more)
+{
+    *more = false;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        /* For TCP, MSG_TRUNC drops the data without copying it. */
+        ssize_t n = recv(conn->fd, NULL, 1 << 20, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return false;
+        if (n < 0 && errno == EAGAIN) {
+            st_fd_again(conn->fd, POLLIN);
+            return true;
+        }
+    }
+    *more = true;
+    return true;
+}
+
+/* --- a first look --- */
+
+/* Clients on this machine or network close as soon as they have the response. So it pays to look
+ * once, a little later, before epoll is asked to watch the socket, as long as that works out for
+ * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
+#define LOOK_AFTER 10000 /* us; clients under load take some ms */
+#define LOOK_EVERY 32
+#define LUCK_MOST  8
+
+static int luck = 1, not_looked;
+
+/* Of a descriptor that it does not watch yet libst says that all may be ready. */
+static bool is_watched(const stm_conn_t *conn)
+{
+    return (st_fd_ready(conn->fd) & POLLERR) == 0;
+}
+
+static bool worth_a_look(const stm_conn_t *conn)
+{
+    if (is_watched(conn))
+        return false;
+    if (luck > 0)
+        return true;
+    if (++not_looked < LOOK_EVERY)
+        return false;
+    not_looked = 0;
+    return true;
+}
+
+/* -1: the time alone. */
+static void set_watch(stm_conn_t *conn, int fd)
+{
+    st_watch_free(&conn->watch);
+    st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
+    conn->watch.data = conn;
+}
+
+static int look_later(stm_conn_t *conn)
+{
+    conn->looking = true;
+    set_watch(conn, -1);
+    return st_watch_arm(&conn->watch, 0, LOOK_AFTER);
+}
+
+/* Whether the client has closed. */
+static bool look(stm_conn_t *conn)
+{
+    bool more, closed = !drain(conn, &more);
+
+    conn->looking = false;
+    set_watch(conn, conn->fd);
+    if (closed && luck < LUCK_MOST)
+        luck++;
+    else if (!closed && luck > -LUCK_MOST)
+        luck--;
+    return closed;
+}
+
+/* --- waiting --- */
+
+/** The lingering connection's socket is ready, or (0) its time is over. */
+void stm_linger_continue(stm_conn_t *conn, int ready)
+{
+    STM_ENTER();
+    bool more = true;
+
+    if (conn->looking && look(conn)) {
+        stm_conn_free(conn);
+        return;
+    }
+    for (;;) {
+        st_utime_t now;
+
+        if (!still_lingering(conn) || (ready && !drain(conn, &more))) {
+            stm_conn_free(conn);
+            return;
+        }
+        now = st_utime_last_clock();
+        if (more && ready)
+            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
+        else
+            ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
+        if (ready <= 0)
+            break;
+    }
+    if (ready < 0)
+        stm_conn_free(conn);
+}
+
+/* Our side is closed, unless `gone` says that there is nobody to wait for. */
+static void linger(stm_conn_t *conn, bool gone, int seconds)
+{
+    int ready;
+
+    stm_network_forget_early(conn);
+    stm_conn_set_state(conn, STM_CONN_LINGER);
+    if (gone || stm.vp.state == STM_VP_STOPPING) {
+        stm_conn_free(conn);
+        return;
+    }
+    /* The VP's clock may be as old as the handler was long. */
+    conn->linger_until = st_utime() + (st_utime_t)seconds * 1000000;
+    if (worth_a_look(conn))
+        ready = look_later(conn);
+    else
+        ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, (st_utime_t)seconds * 1000000);
+    if (ready < 0)
+        stm_conn_free(conn);
+    else if (ready > 0)
+        stm_linger_continue(conn, ready);
+}
+
+/* The client is told that nothing more comes, if it has not been yet. True: there is nobody to wait
+ * for. */
+static bool say_goodbye(stm_conn_t *conn)
+{
+    if (ap_prep_lingering_close(conn->c))
+        return true;
+    ap_flush_conn(conn->c);
+    return conn->c->aborted ||
+           (!conn->ended && apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
+}
+
+/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
+ * without one. */
+void stm_linger_start(stm_conn_t *conn)
+{
+    STM_ENTER();
+    int seconds = LINGER_SECONDS;
+    bool gone;
+
+    apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
+    gone = say_goodbye(conn);
+    if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
+        seconds = SHORT_LINGER_SECONDS;
+    ap_run_suspend_connection(conn->c, conn->request);
+    drop_httpd_part(conn);
+
+    conn->thread = NULL;
+    linger(conn, gone, seconds);
+}
+
+/** The same for a connection that has no conn_rec, so that no hook is run. Does not yield. */
+void stm_linger_asleep(stm_conn_t *conn)
+{
+    STM_ENTER();
+    bool gone = shutdown(conn->fd, SHUT_WR) != 0;
+
+    linger(conn, gone, stm.vp.state == STM_VP_RUNNING ? LINGER_SECONDS : SHORT_LINGER_SECONDS);
+}
+
+/** The connection never came to life in httpd: what there is of it goes, without lingering. */
+void stm_conn_abandon(stm_conn_t *conn)
+{
+    STM_ENTER();
+    if (conn->pool)
+        drop_httpd_part(conn);
+    conn->thread = NULL;
+    stm_conn_free(conn);
+}

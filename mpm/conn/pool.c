@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools of client connections. One allocator serves a VP. It has no mutex as long as one kernel
+ * thread uses it: until a module makes one of its own, which may use a request's pool while the
+ * handler waits for it. Some cleared pools are kept for the next connections.
+ */
+#include <apr_allocator.h>
+#include <apr_thread_mutex.h>
+
+#include "mpm/stm.h"
+
+#define MOST_KEPT 128
+
+static apr_pool_t *kept[MOST_KEPT];
+static int kept_count;
+static bool shared; /* there may be another kernel thread */
+
+apr_pool_t *stm_pool_get(void)
+{
+    STM_ENTER();
+    apr_pool_t *pool;
+
+    if (kept_count > 0)
+        return kept[--kept_count];
+    if (apr_pool_create_ex(&pool, stm.vp.pchild, NULL, stm.vp.allocator) != APR_SUCCESS)
+        return NULL;
+    apr_pool_tag(pool, "transaction");
+    return pool;
+}
+
+/** Runs the pool's cleanups: call it on a state thread, it may yield. */
+void stm_pool_put(apr_pool_t *pool)
+{
+    STM_ENTER();
+    if (kept_count == MOST_KEPT || stm.vp.state != STM_VP_RUNNING) {
+        apr_pool_destroy(pool);
+        return;
+    }
+    apr_pool_clear(pool);
+    if (kept_count < MOST_KEPT) /* it was when we asked; the cleanups may have yielded */
+        kept[kept_count++] = pool;
+    else
+        apr_pool_destroy(pool);
+}
+
+static bool lock_allocator(void)
+{
+    apr_thread_mutex_t *mutex;
+
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, stm.vp.pchild) != APR_SUCCESS)
+        return false;
+    apr_allocator_mutex_set(stm.vp.allocator, mutex);
+    return true;
+}
+
+/** A module is about to make a kernel thread. STIOL tells us. */
+void stm_pools_share(void)
+{
+    STM_ENTER();
+    if (shared)
+        return;
+    shared = true;
+    if (stm.vp.allocator && !lock_allocator())
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+                     "stm: no mutex for the pools that a module's thread may use");
+}
+
+bool stm_pools_open(void)
+{
+    STM_ENTER();
+    stm_vp_t *vp = &stm.vp;
+
+    if (!stm.config.threaded_io) /* then nobody tells us */
+        shared = true;
+    if (apr_allocator_create(&vp->allocator) != APR_SUCCESS || (shared && !lock_allocator()))
+        return false;
+    apr_allocator_max_free_set(vp->allocator, ap_max_mem_free);
+    vp->bucket_alloc = apr_bucket_alloc_create(vp->pchild);
+    return vp->bucket_alloc != NULL;
+}

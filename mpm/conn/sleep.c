@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Idle keep-alive connections fall asleep: httpd's conn_rec and its pool go, the record and the
+ * armed watch stay. At the next request the conn_rec is made again. Once a second a state thread
+ * looks for those that have been idle for long enough; docs/internals/idle.md has the reasons.
+ */
+#include <malloc.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/stm.h"
+
+/* How long a connection is idle before it first falls asleep, and how often we look (us). Each time
+ * that it has slept doubles the wait, up to MOST_NAPS times: a client that asks every few seconds
+ * soon costs no more than one that never pauses. */
+#define IDLE         1000000
+#define MOST_NAPS    4
+#define SWEEP_EVERY  1000000
+/* How long a sweep holds the VP, and leaves it to the others then (us); and after how many
+ * connections it looks at the clock. */
+#define LONGEST_HOLD 500
+#define PAUSE        2000
+#define A_LOOK       8
+/* Where pools come from malloc, it keeps what is freed in its midst. After so many pools it gives
+ * its free pages back, and that may take one part in TRIM_SHARE of the time. */
+#define POOLS_OWED   128
+#define TRIM_SHARE   50
+
+/* Connections with a conn_rec; in a sweep, those of them that it has not come to. */
+static stm_conn_t *awake, *unseen;
+static st_watch_t timer;
+static bool armed, sweeping;
+static int pools_owed;
+static st_utime_t next_trim;
+
+static void on_time(st_watch_t *watch, int ready);
+
+static void arm(void)
+{
+    if (armed || sweeping || (!awake && pools_owed < POOLS_OWED))
+        return;
+    st_watch_init(&timer, -1, 0, on_time);
+    armed = st_watch_arm(&timer, 0, SWEEP_EVERY) == 0;
+}
+
+static void link_to(stm_conn_t **list, stm_conn_t *conn)
+{
+    conn->awake = *list;
+    conn->awake_back = list;
+    if (conn->awake)
+        conn->awake->awake_back = &conn->awake;
+    *list = conn;
+}
+
+/** The connection has a conn_rec: it is looked after until it sleeps, or is found not to. */
+void stm_sleep_watch(stm_conn_t *conn)
+{
+    STM_ENTER();
+    if (!stm_may_sleep_here())
+        return;
+    link_to(&awake, conn);
+    arm();
+}
+
+/** Its conn_rec goes. Harmless if it is not looked after. */
+void stm_sleep_unwatch(stm_conn_t *conn)
+{
+    STM_ENTER();
+    STM_ASSERT(!conn->asleep);
+    if (!conn->awake_back)
+        return;
+    *conn->awake_back = conn->awake;
+    if (conn->awake)
+        conn->awake->awake_back = conn->awake_back;
+    conn->awake = NULL;
+    conn->awake_back = NULL;
+}
+
+/* --- falling asleep --- */
+
+/* What the conn_rec's successor must have of it. False: no memory. */
+static bool keep(const stm_conn_t *conn, stm_sleeper_t *kept)
+{
+    const conn_rec *c = conn->c;
+
+    *kept = (stm_sleeper_t){.id = c->id, .keepalives = c->keepalives};
+    apr_socket_timeout_get(conn->socket, &kept->timeout);
+    if (c->log_id)
+        kept->log_id = strdup(c->log_id);
+    return !c->log_id || kept->log_id;
+}
+
+/* The watch stays armed: KeepAliveTimeout goes on. The pool's cleanups may yield: it goes last. */
+static void put_to_sleep(stm_conn_t *conn)
+{
+    stm_sleeper_t kept;
+    apr_pool_t *pool;
+
+    if (!keep(conn, &kept))
+        return;
+    pool = stm_conn_detach(conn);
+    conn->kept = kept;
+    conn->asleep = true;
+    conn->suspended = false;
+    conn->naps = (unsigned char)(conn->naps < MOST_NAPS ? conn->naps + 1 : MOST_NAPS);
+    STM_SCORE_INC(stm_score, conns_asleep);
+    STM_SCORE_INC(stm_score, sleeps);
+    stm_pool_put(pool);
+    pools_owed++;
+}
+
+/* --- the sweep --- */
+
+static bool idle_enough(const stm_conn_t *conn)
+{
+    return conn->state == STM_CONN_KEEPALIVE &&
+           st_utime_last_clock() >= conn->idle_since + ((st_utime_t)IDLE << conn->naps);
+}
+
+static void look_at(stm_conn_t *conn)
+{
+    stm_sleep_unwatch(conn);
+    if (!idle_enough(conn))
+        link_to(&awake, conn);
+    else if (stm_may_sleep(conn))
+        put_to_sleep(conn);
+}
+
+static void give_memory_back(void)
+{
+    st_utime_t begun = st_utime();
+
+    if (pools_owed < POOLS_OWED || begun < next_trim)
+        return;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+    pools_owed = 0;
+    next_trim = begun + (st_utime() - begun) * TRIM_SHARE;
+}
+
+static void *sweep(void *nothing)
+{
+    apr_thread_t *current = stm_current_begin();
+    st_utime_t begun = st_utime();
+
+    for (int n = 1; unseen && stm.vp.state != STM_VP_STOPPING; n++) {
+        look_at(unseen);
+        if (n % A_LOOK != 0 || st_utime() - begun < LONGEST_HOLD)
+            continue;
+        give_memory_back();
+        st_usleep(PAUSE); /* a mere yield need not let epoll be asked */
+        begun = st_utime();
+    }
+    give_memory_back();
+    stm_current_end(current);
+    sweeping = false;
+    arm();
+    return nothing;
+}
+
+static void on_time(st_watch_t *watch, int ready)
+{
+    (void)watch;
+    (void)ready;
+    armed = false;
+    if (stm.vp.state == STM_VP_STOPPING)
+        return;
+    if (st_thread_create(sweep, NULL, 0, (int)stm.config.stack_size)) {
+        sweeping = true;
+        unseen = awake;
+        awake = NULL;
+        if (unseen)
+            unseen->awake_back = &unseen;
+    } else {
+        arm();
+    }
+}
+
+/* --- waking --- */
+
+/** What ends its sleep. True: its end, and it needs no conn_rec for that. Does not yield. */
+bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
+{
+    STM_ENTER();
+    char byte;
+    ssize_t n;
+
+    if (ready == 0) {
+        stm_sleep_forget(conn);
+        stm_linger_asleep(conn);
+        return true;
+    }
+    if (!(ready & (POLLRDHUP | POLLHUP | POLLERR)))
+        return false;
+    n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+        return false;
+    stm_conn_free(conn);
+    return true;
+}
+
+/** The connection has a new pool and is to get a conn_rec. False: it has had none before. */
+bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept)
+{
+    STM_ENTER();
+    if (!conn->asleep)
+        return false;
+    *kept = conn->kept;
+    if (kept->log_id)
+        kept->log_id = apr_pstrdup(conn->pool, kept->log_id);
+    stm_sleep_forget(conn);
+    return true;
+}
+
+/** The new conn_rec goes on where the old one ended. */
+void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept)
+{
+    STM_ENTER();
+    conn_rec *c = conn->c;
+
+    c->keepalive = AP_CONN_KEEPALIVE;
+    c->keepalives = kept->keepalives;
+    c->log_id = kept->log_id;
+    apr_socket_timeout_set(conn->socket, kept->timeout);
+}
+
+/** What is kept of a sleeping connection goes. Harmless if it does not sleep. */
+void stm_sleep_forget(stm_conn_t *conn)
+{
+    STM_ENTER();
+    if (!conn->asleep)
+        return;
+    free(conn->kept.log_id);
+    conn->asleep = false;
+    conn->socket = NULL;
+    conn->sbh = NULL;
+    conn->awake = NULL;
+    conn->awake_back = NULL;
+    conn->idle_since = 0;
+    STM_SCORE_ADD(stm_score, conns_asleep, -1);
+}

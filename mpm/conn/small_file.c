@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Small files are read, not mapped: one read into the buffer that goes out beside the header costs
+ * less than mapping a page, faulting it in and unmapping it. EnableMMAP keeps its meaning for
+ * larger files. A filter next to the handler sees the file first, puts what it holds in its place,
+ * and is gone.
+ */
+#include <unistd.h>
+
+#include <apr_buckets.h>
+#include <apr_portable.h>
+#include <util_filter.h>
+
+#include "mpm/stm.h"
+
+/* Up to here one read is cheaper (bytes); no more is read ahead of what the client takes. */
+#define SMALL 32768
+
+static ap_filter_rec_t *handle;
+
+/* The file's own descriptor, or -1 where its position or the system's sendfile is to be used. */
+static int plain_descriptor(apr_file_t *file)
+{
+    apr_os_file_t fd;
+
+    if (apr_file_flags_get(file) & (APR_FOPEN_SENDFILE_ENABLED | APR_FOPEN_BUFFERED))
+        return -1;
+    return apr_os_file_get(&fd, file) == APR_SUCCESS ? fd : -1;
+}
+
+/* The bucket's part of its file in a buffer of the bucket's allocator; NULL: it cannot be had in
+ * one read (the file is shorter by now, or fails), and whoever reads the bucket will see why. */
+static char *contents(const apr_bucket *bucket)
+{
+    apr_bucket_file *file = bucket->data;
+    int fd = plain_descriptor(file->fd);
+    char *buffer;
+
+    if (fd < 0)
+        return NULL;
+    buffer = apr_bucket_alloc(bucket->length, bucket->list);
+    if (!buffer)
+        return NULL;
+    if (pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length)
+        return buffer;
+    apr_bucket_free(buffer);
+    return NULL;
+}
+
+/* Returns the bucket that stands there now; takes what is read from the room that is left. */
+static apr_bucket *read_not_map(apr_bucket *bucket, apr_size_t *room)
+{
+    apr_bucket *filled;
+    char *buffer;
+
+    if (!APR_BUCKET_IS_FILE(bucket) || !bucket->length || bucket->length > SMALL)
+        return bucket;
+    buffer = bucket->length <= *room ? contents(bucket) : NULL;
+    if (!buffer) {
+        apr_bucket_file_enable_mmap(bucket, 0);
+        return bucket;
+    }
+    *room -= bucket->length;
+    filled = apr_bucket_heap_create(buffer, bucket->length, apr_bucket_free, bucket->list);
+    APR_BUCKET_INSERT_BEFORE(bucket, filled);
+    apr_bucket_delete(bucket);
+    return filled;
+}
+
+static apr_status_t small_file_filter(ap_filter_t *filter, apr_bucket_brigade *brigade)
+{
+    ap_filter_t *next = filter->next;
+    apr_size_t room = SMALL;
+
+    for (apr_bucket *bucket = APR_BRIGADE_FIRST(brigade); bucket != APR_BRIGADE_SENTINEL(brigade);
+         bucket = APR_BUCKET_NEXT(bucket))
+        bucket = read_not_map(bucket, &room);
+    ap_remove_output_filter(filter);
+    return ap_pass_brigade(next, brigade);
+}
+
+/** Hook: before the handler runs. What has no body, or another server's, needs no filter. */
+void stm_insert_filter(request_rec *r)
+{
+    if (!r->header_only && !r->proxyreq)
+        ap_add_output_filter_handle(handle, NULL, r, r->connection);
+}
+
+void stm_small_file_register(void)
+{
+    handle =
+        ap_register_output_filter("STM_SMALL_FILE", small_file_filter, NULL, AP_FTYPE_RESOURCE);
+}

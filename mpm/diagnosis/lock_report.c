@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Debug builds: who parked while it held a lock. No fault by itself, since locks are owned by state
+ * threads; but all others that want the lock wait as long. STIOL tells at the unlock.
+ */
+#include "mpm/stm.h"
+
+#ifdef STM_DEBUG
+#include <dlfcn.h>
+
+static const char *place(const void *address, Dl_info *info)
+{
+    return dladdr(address, info) && info->dli_sname ? info->dli_sname : "?";
+}
+
+static const char *object(const Dl_info *info)
+{
+    const char *slash = info->dli_fname ? strrchr(info->dli_fname, '/') : NULL;
+
+    return slash ? slash + 1 : "?";
+}
+
+static void report(const stiol_lock_report_t *lock)
+{
+    Dl_info info = {0};
+    const char *function = place(lock->caller, &info);
+
+    ap_log_error(
+        APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
+        "stm: state thread %pp parked %lu times while it held the %s %pp for %lu us, taken "
+        "in %s (%s)",
+        (void *)lock->thread, lock->parks, lock->kind, lock->lock, (unsigned long)lock->held,
+        function, object(&info));
+}
+
+stm_lock_report_fn stm_lock_report(void)
+{
+    return report;
+}
+
+#else
+
+stm_lock_report_fn stm_lock_report(void)
+{
+    return NULL;
+}
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stalls: a state thread that computes, or waits where STIOL cannot help (a file, the kernel),
+ * holds up its VP. A timer that runs only while the VP is busy notices, and notes who it is; when
+ * the turn is over it is logged (StallWarning).
+ */
+#include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/stm.h"
+
+#define FRAMES       32
+#define REQUEST_SIZE 256
+/* At most one report in so long. */
+#define QUIET        apr_time_from_sec(10)
+/* Looks in the time of one warning. */
+#define LOOKS        3
+
+static struct {
+    bool running; /* there is a timer */
+    timer_t timer;
+    struct itimerspec look;       /* until the next look */
+    int key;                      /* a state thread's stm_thread_t */
+    volatile sig_atomic_t armed;  /* the timer will look again */
+    volatile sig_atomic_t woke;   /* it did, and found the VP asleep */
+    volatile unsigned turn;       /* counts turns */
+    unsigned looked_at;           /* the turn of the last look, */
+    int looks;                    /* and how many looks found it */
+    volatile sig_atomic_t caught; /* the rest describes this turn's thread */
+    void *frames[FRAMES];
+    int frame_count;
+    char request[REQUEST_SIZE];
+    apr_time_t reported;
+    unsigned long unreported;
+} stall;
+
+/* --- in the signal handler --- */
+
+static void note_request(void)
+{
+    const stm_thread_t *thread = st_thread_getspecific(stall.key);
+    const request_rec *r = thread && thread->conn ? thread->conn->request : NULL;
+    const char *line = r ? r->the_request : NULL;
+    size_t length = 0;
+
+    while (line && line[length] && length < REQUEST_SIZE - 1) {
+        stall.request[length] = line[length];
+        length++;
+    }
+    stall.request[length] = '\0';
+}
+
+static void note_thread(void)
+{
+    stall.frame_count = backtrace(stall.frames, FRAMES);
+    note_request();
+    stall.caught = 1;
+}
+
+static void look(void)
+{
+    if (st_vp_asleep(stm.vp.scheduler)) {
+        stall.armed = 0; /* the next turn with work arms it again, */
+        stall.woke = 1;  /* not the one that this signal makes */
+        return;
+    }
+    if (stall.looked_at != stall.turn) {
+        stall.looked_at = stall.turn;
+        stall.looks = 0;
+    }
+    if (++stall.looks == LOOKS)
+        note_thread();
+    timer_settime(stall.timer, 0, &stall.look, NULL);
+}
+
+/* Our timer's, or the master's question (hang.c). */
+static void on_look(int signal_number, siginfo_t *info, void *context)
+{
+    int error = errno;
+
+    (void)signal_number;
+    (void)context;
+    if (info->si_code == SI_TIMER && stall.running)
+        look();
+    else if (info->si_code == SI_TKILL)
+        stm_pulse_answer();
+    errno = error;
+}
+
+/* --- at the end of a turn --- */
+
+static void log_frames(void)
+{
+    char **names = backtrace_symbols(stall.frames, stall.frame_count);
+
+    /* The first ones are this file's and the signal's. */
+    for (int i = 3; names && i < stall.frame_count; i++)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf, "stm:   %s", names[i]);
+    free(names);
+}
+
+static void report(st_utime_t held)
+{
+    apr_time_t now = apr_time_now();
+
+    if (now - stall.reported < QUIET) {
+        stall.unreported++;
+        return;
+    }
+    ap_log_error(
+        APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+        "stm: VP %d was held up for %lu ms (StallWarning %d)%s%s%s; %lu more since the last report",
+        stm.vp.ordinal, (unsigned long)(held / 1000), stm.config.stall_warning,
+        stall.caught && *stall.request ? " in the request \"" : "",
+        stall.caught ? stall.request : "", stall.caught && *stall.request ? "\"" : "",
+        stall.unreported);
+    if (stall.caught)
+        log_frames();
+    stall.reported = now;
+    stall.unreported = 0;
+}
+
+/** A turn of the scheduler has ended after so long (us). Called by the scheduler. */
+void stm_stall_turn(st_utime_t held)
+{
+    stall.turn++;
+    if (!stall.running)
+        return;
+    if (held >= (st_utime_t)stm.config.stall_warning * 1000) {
+        STM_SCORE_INC(stm_score, stalls);
+        report(held);
+    }
+    stall.caught = 0;
+    if (!stall.armed && !stall.woke) {
+        stall.armed = 1;
+        timer_settime(stall.timer, 0, &stall.look, NULL);
+    }
+    stall.woke = 0;
+}
+
+/** The calling state thread is that one: a stall is then told with its request. */
+void stm_stall_thread(stm_thread_t *thread)
+{
+    if (stall.running)
+        st_thread_setspecific(stall.key, thread);
+}
+
+static void set_look(int milliseconds)
+{
+    long long look = (long long)milliseconds * 1000000 / LOOKS;
+
+    stall.look.it_value.tv_sec = look / 1000000000;
+    stall.look.it_value.tv_nsec = look % 1000000000;
+}
+
+/** Once per VP, before its first state thread starts. */
+void stm_stall_start(void)
+{
+    STM_ENTER();
+    struct sigaction action = {.sa_sigaction = on_look,
+                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
+
+    backtrace(stall.frames, FRAMES); /* loads what it needs: not in a handler */
+    sigemptyset(&action.sa_mask);
+    if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
+        stm_pulse_answers(true);
+    if (!stm.config.stall_warning)
+        return;
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
+    set_look(stm.config.stall_warning);
+    if (st_key_create(&stall.key, NULL) != 0 ||
+        timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: stalls will not be noticed");
+        return;
+    }
+    stall.running = true;
+}
+
+/** The VP ends: no signal may come any more. */
+void stm_stall_end(void)
+{
+    STM_ENTER();
+    if (stall.running)
+        timer_delete(stall.timer);
+    stall.running = false;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this
+ * MPM is named here.
+ */
+#include <stdio.h>
+
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#define STM_MODULE_RECORD
+#include "mpm/scoreboard/score.h"
+#include "mpm/stm.h"
+
+stm_globals_t stm;
+
+/** STM_TRACE: one line on stderr at the beginning of each procedure. */
+void stm_trace(const char *function)
+{
+    fprintf(stderr, "STM %d %s\n", (int)getpid(), function);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    /* Listening sockets must be open before core.c's open_logs redirects stderr. */
+    static const char *const before_core[] = {"core.c", NULL};
+
+    (void)p;
+    stm_small_file_register();
+    ap_hook_open_logs(stm_open_logs, NULL, before_core, APR_HOOK_REALLY_FIRST);
+    /* The daemon detaches in pre_config: before any other module has opened anything. */
+    ap_hook_pre_config(stm_pre_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_check_config(stm_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm(stm_run, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_query(stm_query, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_get_name(stm_get_name, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_mpm_register_timed_callback(stm_register_timed_callback, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_insert_network_bucket(stm_insert_network_bucket, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_connection(stm_pre_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(stm_last_write_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    stm_score_register_hooks(p);
+    ap_hook_insert_filter(stm_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}
+
+AP_DECLARE_MODULE(mpm_stm) = {
+    /* MPM20_MODULE_STUFF, but with the name that <IfModule stm.c> of the guide asks for. */
+    MODULE_MAGIC_NUMBER_MAJOR,
+    MODULE_MAGIC_NUMBER_MINOR,
+    -1,
+    "stm.c",
+    NULL,
+    NULL,
+    MODULE_MAGIC_COOKIE,
+    NULL, /* arguments are rewritten before any module can be loaded */
+    NULL, /* per-directory configuration */
+    NULL,
+    NULL, /* per-server configuration */
+    NULL,
+    stm_directives,
+    register_hooks,
+    AP_MODULE_FLAG_NONE,
+};

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SetHandler stm-dashboard: one page, dashboard.html, which is part of this object, and the figures
+ * that it asks for at the same address with ?json. Nothing else is loaded: the browser is told so.
+ */
+#include <http_protocol.h>
+#include <util_script.h>
+
+#include "mpm/scoreboard/score.h"
+#include "score/view.h"
+
+#define NONCE_MARK "@NONCE@"
+
+/* clang-format off */
+__asm__(".pushsection .rodata\n"
+        ".balign 16\n"
+        "stm_dashboard_page: .incbin \"mpm/pages/dashboard.html\"\n"
+        ".byte 0\n"
+        ".popsection\n");
+/* clang-format on */
+extern const char stm_dashboard_page[] __attribute__((visibility("hidden")));
+
+/* Only scripts and styles that carry this response's nonce are run. */
+static const char *make_nonce(request_rec *r)
+{
+    unsigned char bytes[16];
+    char *text = apr_palloc(r->pool, sizeof bytes * 2 + 1);
+
+    STM_ENTER();
+    ap_random_insecure_bytes(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        apr_snprintf(text + i * 2, 3, "%02x", bytes[i]);
+    return text;
+}
+
+static void put_page(request_rec *r, const char *nonce)
+{
+    const char *at = stm_dashboard_page, *mark;
+
+    STM_ENTER();
+    while ((mark = strstr(at, NONCE_MARK)) != NULL) {
+        ap_rwrite(at, (int)(mark - at), r);
+        ap_rputs(nonce, r);
+        at = mark + sizeof NONCE_MARK - 1;
+    }
+    ap_rputs(at, r);
+}
+
+static int page(request_rec *r)
+{
+    const char *nonce = make_nonce(r);
+    int status;
+
+    STM_ENTER();
+    apr_table_setn(r->headers_out, "Content-Security-Policy",
+                   apr_psprintf(r->pool,
+                                "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; "
+                                "img-src data:; connect-src 'self'; base-uri 'none'; "
+                                "form-action 'none'; frame-ancestors 'none'",
+                                nonce, nonce));
+    apr_table_setn(r->headers_out, "Referrer-Policy", "no-referrer");
+    if (stm_page_begin(r, "text/html; charset=utf-8", &status))
+        put_page(r, nonce);
+    return status;
+}
+
+static int figures(request_rec *r)
+{
+    const stm_view_t *views;
+    stm_text_t text;
+    int count, status;
+
+    STM_ENTER();
+    if (stm_page_begin(r, "application/json", &status)) {
+        stm_page_text(r, &text);
+        views = stm_score_views(r, 0, &count);
+        stm_text_json(&text, views, count, (uint64_t)apr_time_now());
+    }
+    return status;
+}
+
+static int dashboard_handler(request_rec *r)
+{
+    STM_ENTER();
+    if (!r->handler || strcmp(r->handler, "stm-dashboard") != 0)
+        return DECLINED;
+    return r->args && strcmp(r->args, "json") == 0 ? figures(r) : page(r);
+}
+
+void stm_dashboard_register_hooks(apr_pool_t *pool)
+{
+    STM_ENTER();
+    (void)pool;
+    ap_hook_handler(dashboard_handler, NULL, NULL, APR_HOOK_MIDDLE);
+}

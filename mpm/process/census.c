@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * With STM_CENSUS in the environment a VP measures how deep its state threads' stacks are used, and
+ * logs the deepest use when it ends: how StackSize is chosen. Called by vp.c; read by bench/census.
+ */
+#include <stdlib.h>
+
+#include "mpm/stm.h"
+
+static bool is_on;
+
+/** Before the first state thread is made: each stack is painted from now on. */
+void stm_census_start(void)
+{
+    is_on = getenv("STM_CENSUS") != NULL && st_stack_census(1) >= 0;
+}
+
+/** At the VP's end; the state threads that are left are measured as they are. */
+void stm_census_report(void)
+{
+    st_stack_stats_t stats;
+
+    if (!is_on)
+        return;
+    for (const stm_thread_t *thread = stm.vp.thread_list; thread; thread = thread->next)
+        st_thread_stack_used(thread->st);
+    st_get_stack_stats(&stats);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: VP %d: the deepest stack had %lu bytes in use", stm.vp.ordinal,
+                 (unsigned long)stats.deepest);
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's side of its VPs: starting, replacing, asking to leave, reaping. A seat is one
+ * ordinal; a VP that leaves gives up its seat to its successor at once, and is kept in a list until
+ * its last connection has ended.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_signal.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+/* How long a VP may take to stop after it was told to stop at once. */
+#define STOP_GRACE apr_time_from_sec(3)
+/* How long a VP that is ended for hanging may take to write its core, and one that was killed to go
+ * away; after that nobody waits for it. */
+#define CORE_GRACE apr_time_from_sec(10)
+#define KILL_GRACE apr_time_from_sec(10)
+
+/* --- the core scoreboard's process slots: written for others, never read. Any VP may change them -
+ */
+
+static void note_lost_slot(int slot)
+{
+    stm_seat_t *seat = &stm.retained->seats[slot];
+
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
+                 "stm: a new VP takes slot %d over from pid %ld", slot, (long)seat->noted.pid);
+    ap_run_child_status(ap_server_conf, seat->noted.pid, seat->noted.generation, slot,
+                        MPM_CHILD_LOST_SLOT);
+}
+
+static void note_started(int slot, pid_t pid)
+{
+    process_score *score = &ap_scoreboard_image->parent[slot];
+    stm_seat_t *seat = &stm.retained->seats[slot];
+
+    if (seat->noted.pid != 0)
+        note_lost_slot(slot);
+    seat->noted.pid = score->pid = pid;
+    seat->noted.generation = score->generation = stm.retained->mpm->my_generation;
+    score->quiescing = 0;
+    score->not_accepting = 0;
+    score->connections = score->write_completion = score->lingering_close = 0;
+    score->keep_alive = score->suspended = score->wait_io = 0;
+    if (slot + 1 > stm.retained->max_daemon_used)
+        stm.retained->max_daemon_used = slot + 1;
+    ap_run_child_status(ap_server_conf, pid, seat->noted.generation, slot, MPM_CHILD_STARTED);
+}
+
+static void note_stopped(const stm_child_t *last)
+{
+    /* Another build may have had more seats; whatever it noted is not here. */
+    stm_seat_t *seat = last->foreign ? NULL : &stm.retained->seats[last->ordinal];
+    bool has_slot = seat && seat->noted.pid == last->pid;
+
+    if (has_slot) {
+        process_score *score = &ap_scoreboard_image->parent[last->ordinal];
+
+        seat->noted.pid = score->pid = 0;
+        score->quiescing = 0;
+    }
+    ap_run_child_status(ap_server_conf, last->pid, last->generation, has_slot ? last->ordinal : -1,
+                        MPM_CHILD_EXITED);
+}
+
+/* --- our own records --- */
+
+static void close_control(stm_child_t *child)
+{
+    if (child->control >= 0)
+        close(child->control);
+    child->control = -1;
+}
+
+static stm_seat_t *seat_of(pid_t pid)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid == pid)
+            return &stm.retained->seats[i];
+    }
+    return NULL;
+}
+
+static stm_child_t **leaving_link_of(pid_t pid)
+{
+    stm_child_t **link = &stm.retained->leaving;
+
+    while (*link && (*link)->pid != pid)
+        link = &(*link)->next;
+    return link;
+}
+
+/* The end of a VP's channel; what it had said before is heard. */
+static void end_channel(stm_child_t *child)
+{
+    char said;
+
+    if (!child->ready && stm_control_hear(child->control, &said) == STM_HEARD_BYTE)
+        child->ready = said == STM_CONTROL_READY;
+    close_control(child);
+}
+
+/* Takes the record of a dead process away. Its last contents go to *last, with a pulse that is
+ * not mapped any more; served: it had accepted connections. False: no child of ours. */
+static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *served)
+{
+    stm_seat_t *seat = seat_of(pid);
+    stm_child_t **link;
+
+    *had_seat = seat != NULL;
+    if (seat) {
+        end_channel(&seat->child);
+        *last = seat->child;
+        *served = last->pulse && last->pulse->served;
+        stm_pulse_unmake(last->pulse);
+        seat->child.pid = 0;
+        seat->child.pulse = NULL;
+        return true;
+    }
+    link = leaving_link_of(pid);
+    if (*link) {
+        stm_child_t *child = *link;
+
+        end_channel(child);
+        *last = *child;
+        *served = true;
+        *link = child->next;
+        stm_pulse_unmake(child->pulse);
+        free(child);
+        return true;
+    }
+    return false;
+}
+
+/* Everything that was kept for a process that has ended. */
+static void forget(const stm_child_t *last)
+{
+    note_stopped(last);
+    stm_slots_clear_dead(last->ordinal, last->pid);
+    if (last->foreign)
+        return; /* it has neither a block nor a line of ours */
+    stm_score_release(last->ordinal, last->score);
+    stm_share_release(last);
+}
+
+/* --- starting --- */
+
+/* In the new process: what belongs to the master alone. */
+static void close_masters_ends(void)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        close_control(&stm.retained->seats[i].child);
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        close_control(child);
+    stm_config_test_in_vp();
+}
+
+static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf, "stm: fork: cannot start VP %d",
+                 child->ordinal);
+    close_control(child);
+    stm_pulse_unmake(child->pulse);
+    stm_score_release(child->ordinal, child->score);
+    stm_share_release(child);
+    stm_backoff_after_failure(seat);
+}
+
+/* What the new process alone may write. */
+static void inherit(const stm_child_t *child, bool inherited)
+{
+    stm_share_inherit(child, inherited);
+    stm_score_inherit(child, inherited);
+    stm_pulse_inherit(child->pulse, inherited);
+}
+
+static void become_vp(stm_child_t *child, int vp_end) __attribute__((noreturn));
+
+static void become_vp(stm_child_t *child, int vp_end)
+{
+#if AP_HAS_THREAD_LOCAL
+    ap_thread_current_after_fork();
+#endif
+    close_masters_ends();
+    close(child->control);
+    child->pid = getpid();
+    stm_vp_main(child, vp_end);
+}
+
+static void start_one(int ordinal)
+{
+    stm_seat_t *seat = &stm.retained->seats[ordinal];
+    stm_child_t child = {
+        .ordinal = ordinal,
+        .generation = stm.retained->mpm->my_generation,
+        .incarnation = seat->incarnations + 1,
+        .started = apr_time_now(),
+        .born = stm_monotonic(),
+        .cautious = stm_backoff_crash_loop(),
+        .control = -1,
+    };
+    int vp_end, error;
+
+    if (!stm_control_open(&child.control, &vp_end)) {
+        stm_backoff_after_failure(seat);
+        return;
+    }
+    child.line = stm_share_reserve(ordinal);
+    child.pulse = stm_pulse_make();
+    child.score = stm_score_reserve(ordinal, child.incarnation);
+    stm_share_seat(ordinal, &child);
+    inherit(&child, true);
+    child.pid = fork();
+    if (child.pid == 0)
+        become_vp(&child, vp_end);
+    error = errno;
+    inherit(&child, false);
+    close(vp_end);
+    if (child.pid < 0) {
+        start_failed(seat, &child, error);
+        return;
+    }
+    seat->child = child;
+    seat->incarnations = child.incarnation;
+    note_started(ordinal, child.pid);
+}
+
+/** Starts a VP in each empty seat whose time has come. */
+void stm_children_start_missing(void)
+{
+    STM_ENTER();
+    apr_time_t now = stm_monotonic();
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (!seat->child.pid && seat->not_before <= now)
+            start_one(i);
+    }
+}
+
+/** -X: this process is the VP. Does not return. */
+void stm_children_become(void)
+{
+    STM_ENTER();
+    stm_seat_t *seat = &stm.retained->seats[0];
+
+    seat->child.pid = getpid();
+    seat->child.generation = stm.retained->mpm->my_generation;
+    seat->child.incarnation = ++seat->incarnations;
+    seat->child.started = apr_time_now();
+    seat->child.line = stm_share_reserve(0);
+    seat->child.born = stm_monotonic();
+    seat->child.score = stm_score_reserve(0, seat->child.incarnation);
+    stm_share_seat(0, &seat->child);
+    note_started(0, getpid());
+    stm_vp_main(&seat->child, -1);
+}
+
+/* --- leaving --- */
+
+static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
+{
+    stm_child_t *child = ap_malloc(sizeof *child);
+
+    *child = seat->child;
+    child->leaving = true;
+    child->cutoff = cutoff;
+    child->next = stm.retained->leaving;
+    stm.retained->leaving = child;
+    seat->child.pid = 0;
+    seat->child.control = -1;
+    seat->child.pulse = NULL;
+    seat->not_before = 0;
+    return child;
+}
+
+/** Frees the seats for the next generation. cutoff (stm_monotonic()): when those that held them
+ * have to stop; 0: never. */
+void stm_children_vacate(apr_time_t cutoff)
+{
+    STM_ENTER();
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            move_to_leaving(&stm.retained->seats[i], cutoff);
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (child->foreign && !child->cutoff)
+            child->cutoff = cutoff;
+    }
+}
+
+/** The seat is free for the next VP; the one that held it is on its own way out. */
+stm_child_t *stm_children_unseat(stm_seat_t *seat)
+{
+    STM_ENTER();
+    return move_to_leaving(seat, 0);
+}
+
+/** A VP without a seat was sent a signal that ends it. It has time to write its core, then it is
+ * killed. */
+void stm_children_ended(stm_child_t *child)
+{
+    STM_ENTER();
+    close_control(child);
+    child->ending = STM_ENDING_STOPPED;
+    child->cutoff = stm_monotonic() + CORE_GRACE;
+}
+
+/* One that has closed its channel can only be stopped, unless that is under way. */
+static void tell(const stm_child_t *child, char command)
+{
+    if (!stm_control_send(child->control, command) && !child->foreign &&
+        child->ending == STM_ENDING_NOT)
+        kill(child->pid, SIGTERM);
+}
+
+/** Tells the VPs without a seat to leave: their successors are there. */
+void stm_children_dismiss(void)
+{
+    STM_ENTER();
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        tell(child, STM_CONTROL_LEAVE);
+}
+
+/* Returns whether it says that it leaves. Whatever a VP says means that, but for the first byte if
+ * that is READY; and the channel's end is heard once. So it can only speak for itself, and keep
+ * nobody busy. */
+static bool says_that_it_leaves(stm_child_t *child)
+{
+    char said;
+
+    switch (stm_control_hear(child->control, &said)) {
+    case STM_HEARD_NOTHING:
+        return false;
+    case STM_HEARD_END:
+        close_control(child);
+        return false;
+    case STM_HEARD_BYTE:
+        break;
+    }
+    if (said != STM_CONTROL_READY || child->ready)
+        return true;
+    child->ready = true;
+    return false;
+}
+
+/** Hears what the VPs say. Seats whose VP leaves (VPConnections) are free again. */
+void stm_children_listen(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (seat->child.pid && says_that_it_leaves(&seat->child))
+            move_to_leaving(seat, 0);
+    }
+}
+
+/** What the master waits for: the channels of those that hold a seat. Returns their number. */
+int stm_children_channels(struct pollfd *list, int room)
+{
+    STM_ENTER();
+    int count = 0;
+
+    for (int i = 0; i < stm.config.num_vps && count < room; i++) {
+        const stm_child_t *child = &stm.retained->seats[i].child;
+
+        if (child->pid && child->control >= 0)
+            list[count++] = (struct pollfd){.fd = child->control, .events = POLLIN};
+    }
+    return count;
+}
+
+/** Sends a command to every VP. */
+void stm_children_tell(char command)
+{
+    STM_ENTER();
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            tell(&stm.retained->seats[i].child, command);
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        tell(child, command);
+}
+
+static void tell_to_stop(stm_child_t *child)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                 "stm: VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: "
+                 "stopping it",
+                 child->ordinal, (long)child->pid);
+    stm_control_send(child->control, STM_CONTROL_STOP);
+    close_control(child);
+}
+
+/* The next step towards its end, and how long that may take. */
+static apr_interval_time_t press(stm_child_t *child)
+{
+    switch (child->ending) {
+    case STM_ENDING_NOT:
+        tell_to_stop(child);
+        child->ending = STM_ENDING_STOPPED;
+        return STOP_GRACE;
+    case STM_ENDING_STOPPED:
+        if (stm_hang_dumps_core(child->pid) && child->dumping++ < 6)
+            return CORE_GRACE;
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                     "stm: VP %d (pid %ld) did not stop: killing it", child->ordinal,
+                     (long)child->pid);
+        kill(child->pid, SIGKILL);
+        child->ending = STM_ENDING_KILLED;
+        return KILL_GRACE;
+    case STM_ENDING_KILLED:
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                     "stm: VP %d (pid %ld) was killed and is still there: nobody waits for it",
+                     child->ordinal, (long)child->pid);
+        child->ending = STM_ENDING_GIVEN_UP;
+        break;
+    case STM_ENDING_GIVEN_UP:
+        break;
+    }
+    return 0;
+}
+
+/** VPs that are past their time are told to stop, and killed if they do not. */
+void stm_children_enforce_cutoffs(void)
+{
+    STM_ENTER();
+    apr_time_t now = stm_monotonic();
+
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (child->cutoff && now >= child->cutoff) {
+            apr_interval_time_t grace = press(child);
+
+            child->cutoff = grace ? now + grace : 0;
+        }
+    }
+}
+
+static int count_children(bool given_up_too)
+{
+    int count = 0;
+
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        count += stm.retained->seats[i].child.pid != 0;
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        count += given_up_too || child->ending != STM_ENDING_GIVEN_UP;
+    return count;
+}
+
+/** VPs that are there, but for those that not even SIGKILL ends. */
+int stm_children_alive(void)
+{
+    STM_ENTER();
+    return count_children(false);
+}
+
+/** All records of VPs. */
+int stm_children_all(void)
+{
+    STM_ENTER();
+    return count_children(true);
+}
+
+/** When (stm_monotonic()) something is next to be done here (a start put off, a cutoff); 0:
+ * nothing. */
+apr_time_t stm_children_next_due(void)
+{
+    STM_ENTER();
+    apr_time_t due = 0;
+
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        const stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (!seat->child.pid && (!due || seat->not_before < due))
+            due = seat->not_before ? seat->not_before : 1;
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (child->cutoff && (!due || child->cutoff < due))
+            due = child->cutoff;
+    }
+    return due;
+}
+
+/* --- death --- */
+
+static void log_death(const stm_child_t *last, int signal_number)
+{
+    const stm_share_vp_t *share = stm_share_of(last);
+
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,
+                 last->incarnation, (long)last->pid, signal_number, strsignal(signal_number),
+                 last->leaving ? " while it was leaving" : "");
+    if (share && share->overflowed)
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+            "stm: a state thread of VP %d overflowed its stack of %u bytes: raise StackSize",
+            last->ordinal, share->overflow_size);
+}
+
+/* A VP that could be started has no reason to say so: whoever has taken it over would. */
+static bool fatal_for_server(const stm_child_t *last, int verdict)
+{
+    bool current = last->generation == stm.retained->mpm->my_generation;
+
+    if (verdict != APEXIT_CHILDFATAL)
+        return false;
+    if (current && !last->ready)
+        return true;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                 "stm: ignoring fatal error in a VP %s (pid %ld)",
+                 current ? "that has served" : "of an earlier generation", (long)last->pid);
+    return false;
+}
+
+/** A process has ended. STM_NOT_OURS, STM_REAPED, or STM_FATAL: the server cannot run like this. */
+stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
+{
+    STM_ENTER();
+    stm_child_t last;
+    bool had_seat, served, signaled = APR_PROC_CHECK_SIGNALED(why);
+    int verdict;
+
+    if (!remove_record(proc->pid, &last, &had_seat, &served))
+        return STM_NOT_OURS;
+    verdict = ap_process_child_status(proc, why, status);
+    if (signaled)
+        log_death(&last, status);
+    forget(&last);
+    if (had_seat)
+        stm_backoff_after_death(&stm.retained->seats[last.ordinal], &last, served,
+                                !signaled || status != SIGKILL);
+    return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;
+}

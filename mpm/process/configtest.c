@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Before a restart the new configuration is read by a copy of httpd that only tests it. httpd
+ * itself reads it after the old one is gone, and exits when it is broken; with this test, a broken
+ * configuration keeps the old server running. The master goes on with its work meanwhile: it is
+ * told when the copy has ended, and looks whether it takes too long (ConfigTestTimeout).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <apr_strings.h>
+
+#include "mpm/stm.h"
+
+/* How the copy knows that it is one, and what this module says in it if all is well. */
+#define VARIABLE "STM_CONFIG_TEST"
+#define CONTENT  'S'
+
+static struct {
+    pid_t pid;          /* of the copy, and of its process group; 0: none runs */
+    int output;         /* what it prints: memory, so that nobody has to read along */
+    int answer;         /* a pipe on which this module in the copy says that it could take over */
+    apr_time_t started; /* stm_monotonic() */
+    bool again;         /* a restart was asked for meanwhile: the configuration may have changed */
+    stm_test_e outcome;
+} test = {.output = -1, .answer = -1};
+
+/* --- the copy --- */
+
+/* The arguments that this server was started with, and -t. */
+static const char **test_arguments(const process_rec *process)
+{
+    const char **argv = apr_pcalloc(stm.pconf, sizeof(char *) * (size_t)(process->argc + 2));
+
+    for (int i = 0; i < process->argc; i++)
+        argv[i] = process->argv[i];
+    argv[process->argc] = "-t";
+    return argv;
+}
+
+static void exec_test(const char **argv, int output, int answer)
+{
+    char program[4096], value[64];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+
+    setpgid(0, 0);
+    snprintf(value, sizeof value, "%d %d", answer, STM_HANDOVER);
+    if (n <= 0 || setenv(VARIABLE, value, 1) != 0 || fcntl(answer, F_SETFD, 0) != 0)
+        _exit(127);
+    program[n] = '\0';
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    /* The master's own pipes and sockets close on exec. */
+    execv(program, (char *const *)argv);
+    execv("/proc/self/exe", (char *const *)argv); /* the file was replaced */
+    _exit(127);
+}
+
+static void close_files(void)
+{
+    if (test.output >= 0)
+        close(test.output);
+    if (test.answer >= 0)
+        close(test.answer);
+    test.output = test.answer = -1;
+}
+
+static bool start(const char **argv)
+{
+    int answer[2];
+
+    if (pipe2(answer, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    test.answer = answer[0];
+    test.output = memfd_create("stm-config-test", MFD_CLOEXEC);
+    test.pid = test.output < 0 ? -1 : fork();
+    if (test.pid == 0)
+        exec_test(argv, test.output, answer[1]);
+    close(answer[1]);
+    if (test.pid > 0) {
+        setpgid(test.pid, test.pid); /* whoever of us is first */
+        return true;
+    }
+    test.pid = 0;
+    close_files();
+    return false;
+}
+
+/* --- its end --- */
+
+/* What the copy said, on one line for the log. */
+static void read_output(char *text, size_t size)
+{
+    ssize_t n = pread(test.output, text, size - 1, 0);
+    size_t length = n > 0 ? (size_t)n : 0;
+
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\n' || text[i] == '\0')
+            text[i] = ' ';
+    }
+    while (length > 0 && text[length - 1] == ' ')
+        length--;
+    text[length] = '\0';
+}
+
+static bool module_is_content(void)
+{
+    char said = 0;
+
+    return read(test.answer, &said, 1) == 1 && said == CONTENT;
+}
+
+/* Programs that the tested configuration has started go with it. */
+static void end_group(int signal_number)
+{
+    kill(-test.pid, signal_number);
+    test.pid = 0;
+    close_files();
+}
+
+static void refuse(server_rec *s, const char *reason, const char *text)
+{
+    test.outcome = STM_TEST_BAD;
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                 "stm: %s; the server keeps running with the old one%s%s", reason,
+                 *text ? ": " : "", text);
+}
+
+static void judge(bool exited, int status)
+{
+    char text[2048];
+    bool content = module_is_content();
+
+    read_output(text, sizeof text);
+    if (exited && status == 127 && !content) {
+        test.outcome = STM_TEST_GOOD; /* no test is no failure */
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "stm: the new configuration could not be tested before the restart");
+    } else if (exited && status != 0) {
+        refuse(ap_server_conf, "the new configuration has an error", text);
+    } else if (content) {
+        test.outcome = STM_TEST_GOOD;
+    } else if (exited) {
+        refuse(
+            ap_server_conf,
+            "the new configuration loads another MPM than stm (or a build of it that cannot take "
+            "this server over): restart needed, that is a stop and a start",
+            "");
+    } else {
+        refuse(ap_server_conf, "the test of the new configuration died of a signal", text);
+    }
+}
+
+/** A child has ended. False: it was not the copy. */
+bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int status)
+{
+    STM_ENTER();
+    if (!test.pid || proc->pid != test.pid)
+        return false;
+    judge(!APR_PROC_CHECK_SIGNALED(why), status);
+    end_group(SIGTERM);
+    return true;
+}
+
+/* --- what the master calls --- */
+
+/** Tests the configuration as it is now. One that is being tested is tested once more afterwards:
+ * it may have changed since it was read. */
+void stm_config_test_begin(server_rec *s)
+{
+    STM_ENTER();
+    if (test.pid) {
+        test.again = true;
+        return;
+    }
+    test.started = stm_monotonic();
+    test.outcome = STM_TEST_RUNS;
+    if (start(test_arguments(s->process)))
+        return;
+    test.outcome = STM_TEST_GOOD; /* no test is no failure */
+    ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                 "stm: the new configuration cannot be tested before the restart");
+}
+
+static bool takes_too_long(void)
+{
+    apr_interval_time_t limit = apr_time_from_sec(stm.config.config_test_timeout);
+
+    return test.pid && limit && stm_monotonic() - test.started >= limit;
+}
+
+/** The result so far. GOOD and BAD are returned once. */
+stm_test_e stm_config_test_look(server_rec *s)
+{
+    STM_ENTER();
+    stm_test_e outcome;
+
+    if (takes_too_long()) {
+        refuse(s,
+               apr_psprintf(stm.pconf,
+                            "the new configuration was not read within %d s (ConfigTestTimeout)",
+                            stm.config.config_test_timeout),
+               "");
+        end_group(SIGKILL);
+    }
+    outcome = test.outcome;
+    if (outcome == STM_TEST_RUNS || outcome == STM_TEST_NONE)
+        return outcome;
+    test.outcome = STM_TEST_NONE;
+    if (!test.again)
+        return outcome;
+    test.again = false;
+    stm_config_test_begin(s);
+    return stm_config_test_look(s);
+}
+
+/** When the time limit is over (stm_monotonic()); 0: none. */
+apr_time_t stm_config_test_due(void)
+{
+    STM_ENTER();
+    if (!test.pid || !stm.config.config_test_timeout)
+        return 0;
+    return test.started + apr_time_from_sec(stm.config.config_test_timeout);
+}
+
+/** There will be no restart. */
+void stm_config_test_cancel(void)
+{
+    STM_ENTER();
+    if (test.pid)
+        end_group(SIGKILL);
+    test.again = false;
+    test.outcome = STM_TEST_NONE;
+}
+
+/** In a VP that was forked meanwhile: the test is the master's. */
+void stm_config_test_in_vp(void)
+{
+    STM_ENTER();
+    test.pid = 0;
+    close_files();
+}
+
+/* --- in the copy --- */
+
+/** This module has read its configuration: if the process is such a copy, says whether this build
+ * can take the running server over. */
+int stm_config_test_answer(server_rec *s)
+{
+    STM_ENTER();
+    const char *value = getenv(VARIABLE);
+    const char said = CONTENT;
+    char *rest;
+    long fd;
+
+    if (!value || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
+        return OK;
+    fd = strtol(value, &rest, 10);
+    if (strtol(rest, NULL, 10) == STM_HANDOVER)
+        return write((int)fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    ap_log_error(APLOG_MARK, APLOG_CRIT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
+                 "stm: the module was upgraded to a build that cannot take the running server "
+                 "over: restart needed (stop and start it)");
+    return HTTP_INTERNAL_SERVER_ERROR;
+}

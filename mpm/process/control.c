@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control channel: a pair of sockets between the master and each VP. A byte tells the VP to
+ * leave or to stop; a byte from it says that it is ready, or that it leaves. When the master dies,
+ * the channel ends, and the VP leaves too: no orphan keeps the port. The ends are apart: what a VP
+ * does to its own (fills it, makes it block) changes nothing at the master's.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mpm/stm.h"
+
+bool stm_control_open(int *master_end, int *vp_end)
+{
+    STM_ENTER();
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                     "stm: no control channel for a virtual processor");
+        return false;
+    }
+    *vp_end = ends[0];
+    *master_end = ends[1];
+    return true;
+}
+
+/** One byte to the other end. False: it cannot be sent now. */
+bool stm_control_send(int end, char message)
+{
+    STM_ENTER();
+    ssize_t n;
+
+    if (end < 0)
+        return false;
+    do
+        n = send(end, &message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
+/** In the master: what the VP says, one byte at a time. */
+stm_heard_e stm_control_hear(int master_end, char *message)
+{
+    STM_ENTER();
+    ssize_t n;
+
+    if (master_end < 0)
+        return STM_HEARD_NOTHING;
+    n = recv(master_end, message, 1, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return STM_HEARD_NOTHING;
+    return n == 1 ? STM_HEARD_BYTE : STM_HEARD_END;
+}
+
+static void obey(char command)
+{
+    if (command == STM_CONTROL_STOP)
+        stm_vp_stop();
+    else
+        stm_vp_leave();
+}
+
+static void on_command(st_watch_t *watch, int ready)
+{
+    char commands[16];
+    ssize_t n;
+
+    (void)ready;
+    while ((n = recv(stm.vp.control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            obey(commands[i]);
+    }
+    if (n == 0) { /* the master is gone */
+        stm_vp_leave();
+        return;
+    }
+    st_fd_again(stm.vp.control, POLLIN);
+    st_watch_arm(watch, POLLIN, ST_UTIME_NO_TIMEOUT);
+}
+
+/** In the VP: obey what comes from now on. */
+void stm_control_listen(int vp_end)
+{
+    STM_ENTER();
+    static st_watch_t watch;
+    int ready;
+
+    stm.vp.control = vp_end;
+    if (vp_end < 0)
+        return;
+    st_watch_init(&watch, vp_end, 0, on_command);
+    ready = st_watch_arm(&watch, POLLIN, ST_UTIME_NO_TIMEOUT);
+    if (ready > 0)
+        on_command(&watch, ready);
+}

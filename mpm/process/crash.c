@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VP's fatal signals: handled on a stack of their own, since the state thread's may be what
+ * overflowed. Says in the shared memory that it did; then httpd's own handler leaves the core in
+ * CoreDir.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+/* httpd's handler may log a line, which takes some 30 KB. */
+#define ALTERNATE_STACK (256 * 1024)
+
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
+#define FATAL_SIGNALS (sizeof fatal_signals / sizeof *fatal_signals)
+
+static struct sigaction before[FATAL_SIGNALS];
+static bool installed;
+
+/* The request that the current state thread serves, or NULL. */
+static const char *current_request(void)
+{
+    st_thread_t self = st_thread_self();
+    const stm_thread_t *thread = stm.vp.thread_list;
+
+    while (thread && thread->st != self)
+        thread = thread->next;
+    return thread && thread->conn && thread->conn->request ? thread->conn->request->the_request
+                                                           : NULL;
+}
+
+/* As httpd's own handler, this logs from a signal handler. The fault was in the guard: what the
+ * log needs is whole. */
+static void log_overflow(size_t size)
+{
+    const char *request = current_request();
+
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
+                 "stm: a state thread of VP %d overflows its stack of %lu bytes (StackSize)%s%s%s",
+                 stm.vp.ordinal, (unsigned long)size, request ? " in the request \"" : "",
+                 request ? request : "", request ? "\"" : "");
+}
+
+static void note_overflow(const void *address)
+{
+    size_t size = st_stack_overflow_at(address);
+
+    if (!size)
+        return;
+    stm_share->overflow_size = (unsigned)size;
+    stm_share->overflowed = 1;
+    log_overflow(size);
+}
+
+static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (signal_number == SIGSEGV || signal_number == SIGBUS)
+        note_overflow(info->si_addr);
+    for (size_t i = 0; i < FATAL_SIGNALS; i++) {
+        if (fatal_signals[i] != signal_number)
+            continue;
+        sigaction(signal_number, &before[i], NULL);
+        if (before[i].sa_handler != SIG_DFL && before[i].sa_handler != SIG_IGN &&
+            !(before[i].sa_flags & SA_SIGINFO))
+            before[i].sa_handler(signal_number);
+    }
+    /* Returning repeats the fault under the handler that was there before; a signal that was sent
+     * is sent again. */
+    if (info->si_code <= 0)
+        raise(signal_number);
+}
+
+/** Once per VP, before it serves anything. */
+void stm_crash_setup(void)
+{
+    STM_ENTER();
+    struct sigaction action = {.sa_sigaction = on_fatal_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    stack_t stack = {.ss_size = ALTERNATE_STACK};
+
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: no stack for signal handlers");
+        return;
+    }
+    sigemptyset(&action.sa_mask);
+    installed = true;
+    for (size_t i = 0; i < FATAL_SIGNALS; i++)
+        sigaction(fatal_signals[i], &action, &before[i]);
+}
+
+/** The module is about to be unloaded: whoever handled these signals before does so again. */
+void stm_crash_restore(void)
+{
+    STM_ENTER();
+    if (!installed)
+        return;
+    for (size_t i = 0; i < FATAL_SIGNALS; i++)
+        sigaction(fatal_signals[i], &before[i], NULL);
+    installed = false;
+}

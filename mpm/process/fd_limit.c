@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The limit of open files. libst raises a VP's soft limit as far as it may; the programs that a VP
+ * starts (CGI, filters) get the one that httpd was started with, as with other MPMs. Called by vp.c
+ * at a VP's start.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include "mpm/stm.h"
+
+static struct rlimit before;
+
+/** In a child, before the program: of fork() by itself, of posix_spawn() and its like by STIOL's
+ * help. What is open above the limit stays open. A system call, and nothing else. */
+void stm_fd_limit_restore(void)
+{
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
+/** Before libst starts: what is the limit now is our children's. */
+void stm_fd_limit_keep(void)
+{
+    STM_ENTER();
+    if (getrlimit(RLIMIT_NOFILE, &before) != 0 ||
+        pthread_atfork(NULL, NULL, stm_fd_limit_restore) != 0)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: programs will inherit the VP's limit of open files");
+}

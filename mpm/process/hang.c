@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The watch over VPs that hang: one that waits for itself, computes without an end or was stopped
+ * cannot say so. A VP makes a turn at least every second; the master counts its own looks at a
+ * VP that makes none, so that time in which the master did not run either does not count. It logs
+ * what the VP does, and after HangTimeout ends it with a core. Called by master.c.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "mpm/stm.h"
+
+#define LOOK_EACH        apr_time_from_sec(1)
+/* Looks after which a silent VP is logged. */
+#define NOTICE           5
+/* A leaving VP that waits and makes no turn will not come back: it is ended after so many looks. */
+#define LEAVING_WAITS    10
+/* The same for a leaving VP that computes, if HangTimeout sets no limit. */
+#define LEAVING_COMPUTES 60
+/* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
+ * who is ended over it never gets ready. */
+#define STARTING         10
+/* Looks that a VP which was asked what it does is given to answer before it is ended. */
+#define ANSWER           5
+/* Lines of a VP's own report that are logged. */
+#define REPORT_LINES     48
+
+/* Fields of /proc/PID/stat, from 1: proc(5). */
+#define STAT_USER_TIME   14
+#define STAT_SYSTEM_TIME 15
+
+/** A process, as the kernel tells of it. */
+typedef struct {
+    char state;        /* as in /proc/PID/stat */
+    unsigned long cpu; /* clock ticks used */
+    bool traced;       /* by a debugger */
+    bool dumping;      /* its core */
+} process_t;
+
+/* --- /proc --- */
+
+static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+static unsigned long status_number(const char *status, const char *name)
+{
+    const char *line = strstr(status, name);
+
+    return line ? strtoul(line + strlen(name), NULL, 10) : 0;
+}
+
+/* The fields after the program's name, which may contain anything. */
+static bool parse_stat(char *text, process_t *process)
+{
+    char *rest = strrchr(text, ')'), *field;
+
+    if (!rest || rest[1] != ' ')
+        return false;
+    rest += 2;
+    process->state = *rest;
+    for (int number = 3; (field = strsep(&rest, " ")) && number <= STAT_SYSTEM_TIME; number++) {
+        if (number >= STAT_USER_TIME)
+            process->cpu += strtoul(field, NULL, 10);
+    }
+    return field != NULL;
+}
+
+static bool look_at_process(pid_t pid, process_t *process)
+{
+    char text[4096];
+
+    memset(process, 0, sizeof *process);
+    if (!read_proc(pid, "stat", text, sizeof text) || !parse_stat(text, process))
+        return false;
+    if (read_proc(pid, "status", text, sizeof text)) {
+        process->traced = status_number(text, "\nTracerPid:") != 0;
+        process->dumping = status_number(text, "\nCoreDumping:") != 0;
+    }
+    return true;
+}
+
+/** Whether the process is writing its core: that takes its time. */
+bool stm_hang_dumps_core(pid_t pid)
+{
+    STM_ENTER();
+    process_t process;
+
+    return look_at_process(pid, &process) && process.dumping;
+}
+
+static const char *state_words(char state)
+{
+    switch (state) {
+    case 'R':
+        return "it computes";
+    case 'S':
+        return "it waits outside of the scheduler";
+    case 'D':
+        return "it waits in the kernel, for a disk perhaps";
+    case 'T':
+        return "it was stopped by a signal";
+    case 'Z': /* one that has ended as a whole is reaped before the next look */
+        return "its main thread has ended, another one has not";
+    default:
+        return "its state is unknown";
+    }
+}
+
+/* --- what is logged --- */
+
+/* Nothing but plain characters comes into the log, whatever the VP wrote. */
+static void clean(char *text)
+{
+    for (; *text; text++) {
+        if (!isascii((unsigned char)*text) || !isprint((unsigned char)*text))
+            *text = '?';
+    }
+}
+
+static void log_notice(const stm_child_t *child, const process_t *process)
+{
+    char where[128] = "";
+
+    if (process->state != 'R')
+        read_proc(child->pid, "wchan", where, sizeof where);
+    clean(where);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                 "stm: VP %d (incarnation %u, pid %ld) hangs: no turn for %u s, %s%s%s%s",
+                 child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
+                 state_words(process->state), *where && strcmp(where, "0") != 0 ? " (" : "",
+                 strcmp(where, "0") != 0 ? where : "",
+                 *where && strcmp(where, "0") != 0 ? ")" : "");
+}
+
+static void log_report(const stm_child_t *child)
+{
+    char text[STM_PULSE_REPORT], *rest = text, *line;
+
+    memcpy(text, child->pulse->report, sizeof text);
+    text[sizeof text - 1] = '\0';
+    line = strsep(&rest, "\n");
+    clean(line);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: VP %d (pid %ld) hangs %s%s%s",
+                 child->ordinal, (long)child->pid, *line ? "in the request \"" : "in no request",
+                 line, *line ? "\"; its calls:" : "; its calls:");
+    for (int i = 0; i < REPORT_LINES && (line = strsep(&rest, "\n")) && *line; i++) {
+        clean(line);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm:   %s", line);
+    }
+}
+
+/* --- one VP --- */
+
+static uint64_t turns_of(const stm_child_t *child)
+{
+    return __atomic_load_n(&child->pulse->turns, __ATOMIC_RELAXED);
+}
+
+static void ask(stm_child_t *child)
+{
+    if (!__atomic_load_n(&child->pulse->can_answer, __ATOMIC_ACQUIRE))
+        return;
+    child->hang.answers = __atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE);
+    child->hang.asked = syscall(SYS_tgkill, child->pid, child->pid, STM_LOOK_SIGNAL) == 0;
+}
+
+static void notice(stm_child_t *child, const process_t *process)
+{
+    child->hang.told = child->hang.silent;
+    child->hang.cpu = process->cpu;
+    log_notice(child, process);
+    if (process->state != 'T')
+        ask(child);
+}
+
+static void hear_answer(stm_child_t *child)
+{
+    if (__atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE) == child->hang.answers)
+        return;
+    child->hang.asked = false;
+    log_report(child);
+}
+
+/* Looks after which it is ended; 0: never. */
+static unsigned limit_of(const stm_child_t *child, const process_t *process)
+{
+    unsigned configured = (unsigned)stm.config.hang_timeout;
+
+    if (!child->leaving && !child->ready)
+        return configured < UINT_MAX / STARTING ? configured * STARTING : configured;
+    if (!child->leaving)
+        return stm.config.threaded_io ? configured : 0;
+    if ((process->state == 'T' || (process->state == 'S' && stm.config.threaded_io)) &&
+        (!configured || configured > LEAVING_WAITS))
+        return LEAVING_WAITS;
+    return configured ? configured : LEAVING_COMPUTES;
+}
+
+/* It is ready to run and gets no CPU: then it does not hang. */
+static bool starved(const stm_child_t *child, const process_t *process)
+{
+    unsigned long second = (unsigned long)sysconf(_SC_CLK_TCK);
+
+    return process->state == 'R' &&
+           process->cpu - child->hang.cpu < (child->hang.silent - child->hang.told) * second / 20;
+}
+
+static void back_again(stm_child_t *child, uint64_t turns)
+{
+    if (child->hang.told)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                     "stm: VP %d (pid %ld) goes on after %u s without a turn", child->ordinal,
+                     (long)child->pid, child->hang.silent);
+    memset(&child->hang, 0, sizeof child->hang);
+    child->hang.turns = turns;
+}
+
+/* It has been silent for a while: logs it, and returns whether it is to be ended. */
+static bool judge(stm_child_t *child, unsigned notice_after)
+{
+    process_t process;
+    unsigned limit;
+
+    if (!look_at_process(child->pid, &process))
+        return false;
+    if (process.traced || process.dumping) {
+        back_again(child, child->hang.turns);
+        return false;
+    }
+    if (!child->hang.told)
+        notice(child, &process);
+    else if (child->hang.asked)
+        hear_answer(child);
+    limit = limit_of(child, &process);
+    if (!limit || child->hang.silent < limit)
+        return false;
+    if (child->hang.asked && child->hang.silent < child->hang.told + ANSWER)
+        return false;
+    if (!starved(child, &process))
+        return true;
+    child->hang.silent = child->hang.told = notice_after;
+    child->hang.cpu = process.cpu;
+    return false;
+}
+
+/* Whether the VP is to be ended: it makes no turns. */
+static bool hangs(stm_child_t *child)
+{
+    unsigned limit = (unsigned)stm.config.hang_timeout;
+    unsigned notice_after = limit && limit <= NOTICE ? limit - 1 : NOTICE;
+    uint64_t turns;
+
+    if (!child->pid || !child->pulse || child->ending)
+        return false;
+    turns = turns_of(child);
+    if (turns != child->hang.turns) {
+        back_again(child, turns);
+        return false;
+    }
+    child->hang.silent++;
+    return child->hang.silent >= notice_after && judge(child, notice_after);
+}
+
+static void end(stm_child_t *child)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                 "stm: VP %d (incarnation %u, pid %ld) is ended: no turn for %u s (HangTimeout %d)",
+                 child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
+                 stm.config.hang_timeout);
+    kill(child->pid, SIGABRT); /* its handler leaves the core */
+    kill(child->pid, SIGCONT); /* a stopped process gets no signal before */
+}
+
+/* --- all of them --- */
+
+/** Looks at each VP once a second. */
+void stm_hang_look(void)
+{
+    STM_ENTER();
+    static apr_time_t last;
+    apr_time_t now = stm_monotonic();
+
+    if (now - last < LOOK_EACH)
+        return;
+    last = now;
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        stm_seat_t *seat = &stm.retained->seats[i];
+
+        if (hangs(&seat->child)) {
+            end(&seat->child);
+            stm_children_ended(stm_children_unseat(seat));
+        }
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+        if (hangs(child)) {
+            end(child);
+            stm_children_ended(child);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master: httpd's run hook. It starts the VPs, replaces those that die, and carries out restart
+ * and stop. The order of things is prefork's; what differs: a death wakes the master at once, a
+ * restart starts the new VPs before the old ones leave, and a broken configuration leaves
+ * everything as it is.
+ */
+#include <signal.h>
+#include <unistd.h>
+
+#include <http_main.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+/* httpd's modules expect their monitor hook about every ten seconds. */
+#define TICK            apr_time_from_sec(1)
+#define TICKS_A_MONITOR 10
+
+/* What a restart that was asked for is to be, while its configuration is tested. */
+static struct {
+    bool ungraceful; /* SIGHUP, at least once */
+    sigset_t signals;
+} asked;
+
+/* --- start --- */
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* The core scoreboard is made once: room for more VPs and threads after a restart must be there
+ * from the start. */
+static void size_scoreboard(void)
+{
+    stm_retained_t *retained = stm.retained;
+    const stm_config_t *config = &stm.config;
+
+    if (retained->seats_limit)
+        return;
+    retained->seats_limit = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
+    if (retained->seats_limit > STM_VP_LIMIT)
+        retained->seats_limit = at_least(config->num_vps, STM_VP_LIMIT);
+    retained->threads_limit = at_least(config->max_threads, config->thread_limit);
+}
+
+static bool open_scoreboard(server_rec *s)
+{
+    size_scoreboard();
+    if (stm.retained->mpm->was_graceful)
+        return true;
+    if (ap_run_pre_mpm(s->process->pool, SB_SHARED) != OK)
+        return false;
+    ap_scoreboard_image->global->running_generation = stm.retained->mpm->my_generation;
+    return true;
+}
+
+static void log_start(apr_pool_t *plog, server_rec *s)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "%s configured -- resuming normal operations",
+                 ap_get_server_description());
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "Server built: %s", ap_get_server_built());
+    ap_log_command_line(plog, s);
+    ap_log_mpm_common(s);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
+                 "stm: %d VPs of at most %d state threads with %lu bytes of stack",
+                 stm.config.num_vps, stm.config.max_threads, (unsigned long)stm.config.stack_size);
+    stm_migrate_log(s);
+}
+
+/* --- the loop --- */
+
+static void reap(void)
+{
+    apr_proc_t proc;
+    apr_exit_why_e why;
+    int status;
+
+    while (apr_proc_wait_all_procs(&proc, &status, &why, APR_NOWAIT, stm.pconf) == APR_CHILD_DONE) {
+        switch (stm_children_reaped(&proc, why, status)) {
+        case STM_NOT_OURS: /* a piped logger, mod_cgid's daemon, ... */
+            if (!stm_config_test_reaped(&proc, why, status))
+                apr_proc_other_child_alert(&proc, APR_OC_REASON_DEATH, status);
+            break;
+        case STM_FATAL:
+            stm.retained->fatal = true;
+            stm.retained->mpm->shutdown_pending = 1;
+            stm.retained->mpm->is_ungraceful = 1;
+            break;
+        case STM_REAPED:
+            break;
+        }
+    }
+}
+
+static void tick(server_rec *s)
+{
+    static apr_time_t last;
+    static int ticks;
+    apr_time_t now = stm_monotonic();
+
+    if (now - last < TICK)
+        return;
+    last = now;
+    ap_update_global_status();
+    if (++ticks % TICKS_A_MONITOR == 0)
+        ap_run_monitor(stm.pconf, s);
+}
+
+static apr_time_t sooner(apr_time_t a, apr_time_t b)
+{
+    return a && (!b || a < b) ? a : b;
+}
+
+static apr_interval_time_t until_next(void)
+{
+    apr_time_t due = sooner(stm_children_next_due(), stm_config_test_due()), now = stm_monotonic();
+
+    if (!due || due - now > TICK)
+        return TICK;
+    return due > now ? due - now : 0;
+}
+
+static void look_after_children(void)
+{
+    stm_children_listen();
+    stm_children_start_missing();
+    stm_hang_look();
+    stm_children_enforce_cutoffs();
+}
+
+/* httpd's handlers of these change what we look at. */
+static void hold_signals(bool held)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
+
+    if (!held) {
+        sigprocmask(SIG_SETMASK, &asked.signals, NULL);
+        return;
+    }
+    sigset_t blocked;
+
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        sigaddset(&blocked, ours[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &asked.signals);
+}
+
+/* A restart is asked for: first its configuration is tested. The server runs on. */
+static void test_configuration(server_rec *s)
+{
+    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+
+    hold_signals(true);
+    asked.ungraceful |= mpm->is_ungraceful && !mpm->shutdown_pending;
+    mpm->restart_pending = 0;
+    if (!mpm->shutdown_pending) {
+        mpm->is_ungraceful = 0;
+        mpm->mpm_state = AP_MPMQ_RUNNING;
+    }
+    hold_signals(false);
+    stm_config_test_begin(s);
+}
+
+static void begin_restart(void)
+{
+    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+
+    hold_signals(true);
+    if (!mpm->shutdown_pending)
+        mpm->is_ungraceful = asked.ungraceful;
+    mpm->restart_pending = 1;
+    hold_signals(false);
+}
+
+/* Whether the server is to restart now: it was asked to, with a configuration that can be read. */
+static bool restart_is_due(server_rec *s)
+{
+    if (stm.retained->mpm->restart_pending)
+        test_configuration(s);
+    switch (stm_config_test_look(s)) {
+    case STM_TEST_GOOD:
+        begin_restart();
+        return true;
+    case STM_TEST_BAD:
+        asked.ungraceful = false;
+        return false;
+    case STM_TEST_NONE:
+    case STM_TEST_RUNS:
+        break;
+    }
+    return false;
+}
+
+/* A signal that comes between the look and the wait ends the wait, too. */
+static void wait_for_work(void)
+{
+    hold_signals(true);
+    if (!stm.retained->mpm->shutdown_pending && !stm.retained->mpm->restart_pending)
+        stm_sigchld_wait_or_hear(until_next(), &asked.signals);
+    hold_signals(false);
+}
+
+/* Until the server is to restart or to stop. */
+static void main_loop(server_rec *s)
+{
+    asked.ungraceful = false;
+    for (;;) {
+        reap();
+        if (stm.retained->mpm->shutdown_pending || restart_is_due(s))
+            break;
+        look_after_children();
+        tick(s);
+        wait_for_work();
+    }
+    stm_config_test_cancel();
+}
+
+/* --- stop and restart --- */
+
+static void remove_pid_file(void)
+{
+    if (!stm.retained->fatal)
+        ap_remove_pid(stm.pconf, ap_pid_fname);
+}
+
+static void stop_children(void)
+{
+    stm_children_vacate(0); /* who is told to stop has not failed */
+    stm_children_tell(STM_CONTROL_STOP);
+    stm_children_reclaim();
+}
+
+static int stop_now(server_rec *s)
+{
+    stop_children();
+    stm_score_stopped();
+    remove_pid_file();
+    if (!stm.retained->fatal)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "caught SIGTERM, shutting down");
+    return DONE;
+}
+
+/* When those that leave have to stop; 0: whenever their last connection ends. */
+static apr_time_t graceful_cutoff(void)
+{
+    return ap_graceful_shutdown_timeout
+               ? stm_monotonic() + apr_time_from_sec(ap_graceful_shutdown_timeout)
+               : 0;
+}
+
+static int stop_gracefully(server_rec *s)
+{
+    apr_time_t cutoff = graceful_cutoff();
+
+    ap_close_listeners();
+    stm_children_vacate(0); /* the cutoff is this function's */
+    stm_children_dismiss();
+    remove_pid_file();
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
+
+    /* SIGTERM makes the stop ungraceful whenever it comes, also before we are here. */
+    while (!stm.retained->mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
+        reap();
+        if (!stm_children_alive())
+            break;
+        stm_hang_look();
+        stm_children_enforce_cutoffs();
+        stm_sigchld_wait(TICK);
+    }
+    stop_children();
+    stm_score_stopped();
+    return DONE;
+}
+
+static void restart(server_rec *s)
+{
+    stm_retained_t *retained = stm.retained;
+
+    ++retained->mpm->my_generation;
+    ap_scoreboard_image->global->running_generation = retained->mpm->my_generation;
+    if (!retained->mpm->is_ungraceful) {
+        /* The VPs serve on; the next run replaces them when the new configuration is there. */
+        stm_stamp_hand_over();
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SIGHUP received.  Attempting to restart");
+    stop_children();
+}
+
+static int run_many(apr_pool_t *plog, server_rec *s)
+{
+    /* VPs of the generation before this one serve until their successors are there. */
+    stm_children_vacate(graceful_cutoff());
+    stm_children_start_missing();
+    stm_children_dismiss();
+    log_start(plog, s);
+    stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+    main_loop(s);
+    stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+
+    if (!stm.retained->mpm->shutdown_pending)
+        restart(s);
+    if (!stm.retained->mpm->shutdown_pending) /* it may have come during the restart */
+        return OK;
+    return stm.retained->mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
+}
+
+int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
+{
+    STM_ENTER();
+    int rc;
+
+    stm.pconf = pconf;
+    stm.retained->fatal = false;
+    ap_log_pid(pconf, ap_pid_fname);
+    stm_first_byte_configure(s);
+    stm_may_sleep_configure(pconf, s);
+    if (!open_scoreboard(s) || !stm_share_open() || !stm_score_open() || !stm_sigchld_open()) {
+        stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+        return !OK;
+    }
+    ap_unixd_mpm_set_signals(pconf, stm.one_process);
+    if (stm.one_process) {
+        log_start(plog, s);
+        stm_children_become();
+    }
+    rc = run_many(plog, s);
+    stm_sigchld_close();
+    return rc;
+}

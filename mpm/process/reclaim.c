@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of all VPs, at a stop or a restart that is not graceful: waits for those that the
+ * master's own records name. httpd's ap_reclaim_child_processes() takes the pids from its
+ * scoreboard, where any VP may have changed them.
+ */
+#include <signal.h>
+
+#include "mpm/stm.h"
+
+/* How often those that stop are looked at, at least. */
+#define STEP apr_time_from_msec(250)
+
+/* When those that have been told to stop are told again, and killed (us). */
+static const struct {
+    apr_interval_time_t after;
+    int signal;
+} reminders[] = {
+    {apr_time_from_sec(3), SIGTERM},
+    {apr_time_from_sec(5), SIGTERM},
+    {apr_time_from_sec(7), SIGTERM},
+    {apr_time_from_sec(9), SIGKILL},
+};
+#define REMINDERS (sizeof reminders / sizeof *reminders)
+#define GIVE_UP   apr_time_from_sec(10)
+
+static void reap_known(pid_t pid)
+{
+    apr_proc_t proc = {.pid = pid};
+    apr_exit_why_e why;
+    apr_status_t rv;
+    int status;
+
+    rv = apr_proc_wait(&proc, &status, &why, APR_NOWAIT);
+    if (rv == APR_CHILD_NOTDONE)
+        return;
+    if (rv != APR_CHILD_DONE) { /* somebody else has waited for it */
+        why = APR_PROC_EXIT;
+        status = 0;
+    }
+    stm_children_reaped(&proc, why, status);
+}
+
+/* Of no other process than our own records name; each record may be gone afterwards. */
+static void reap_all_known(void)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            reap_known(stm.retained->seats[i].child.pid);
+    }
+    for (stm_child_t *child = stm.retained->leaving, *next; child; child = next) {
+        next = child->next;
+        reap_known(child->pid);
+    }
+}
+
+static void remind(pid_t pid, int signal_number)
+{
+    ap_log_error(APLOG_MARK, signal_number == SIGKILL ? APLOG_ERR : APLOG_WARNING, 0,
+                 ap_server_conf, "stm: VP process %ld still did not exit, sending a %s", (long)pid,
+                 signal_number == SIGKILL ? "SIGKILL" : "SIGTERM");
+    kill(pid, signal_number);
+}
+
+static void remind_all(int signal_number)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            remind(stm.retained->seats[i].child.pid, signal_number);
+    }
+    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        remind(child->pid, signal_number);
+}
+
+/** Waits for the end of all VPs, which have been told to stop; reminds, and in the end kills
+ * them. */
+void stm_children_reclaim(void)
+{
+    STM_ENTER();
+    apr_time_t start = stm_monotonic();
+    size_t next = 0;
+
+    for (;;) {
+        apr_interval_time_t passed = stm_monotonic() - start;
+
+        reap_all_known();
+        if (!stm_children_alive())
+            break;
+        if (passed >= GIVE_UP) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                         "stm: %d VP processes do not exit, going on without them",
+                         stm_children_alive());
+            break;
+        }
+        if (next < REMINDERS && passed >= reminders[next].after)
+            remind_all(reminders[next++].signal);
+        stm_sigchld_wait(STEP);
+    }
+    apr_proc_other_child_refresh_all(APR_OC_REASON_RESTART);
+}

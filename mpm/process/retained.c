@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What outlives a restart. httpd unloads and reloads modules on each restart, and with them every
+ * static variable, so the master's records of its VPs live in httpd's retained data.
+ */
+#include "mpm/stm.h"
+
+#define RETAINED_KEY "mpm_stm_module"
+
+/* httpd's scoreboard is made once, perhaps by another MPM or another build of this one: what it has
+ * room for then is all that there will be. */
+static void measure_scoreboard(stm_retained_t *retained)
+{
+    if (!ap_scoreboard_image)
+        return;
+    while (ap_get_scoreboard_process(retained->seats_limit) && retained->seats_limit < STM_VP_LIMIT)
+        retained->seats_limit++;
+    while (ap_get_scoreboard_worker_from_indexes(0, retained->threads_limit))
+        retained->threads_limit++;
+}
+
+static stm_retained_t *make_retained(void)
+{
+    stm_retained_t *retained = ap_retained_data_create(RETAINED_KEY, sizeof *retained);
+
+    stm_stamp_put(retained);
+    retained->mpm = ap_unixd_mpm_get_retained_data();
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        retained->seats[i].child.control = -1;
+    measure_scoreboard(retained);
+    return retained;
+}
+
+stm_retained_t *stm_retained_get(void)
+{
+    STM_ENTER();
+    stm_stamp_t *stamp = ap_retained_data_get(RETAINED_KEY);
+    stm_retained_t *retained;
+
+    if (stamp && stm_stamp_fits(stamp)) {
+        retained = (stm_retained_t *)stamp;
+        stm_stamp_forget(retained);
+    } else {
+        retained = make_retained();
+        if (stamp)
+            stm_stamp_take_over(retained, stamp);
+    }
+    /* Another MPM, or another build, ran before this restart: its memory is not ours. */
+    if (retained->mpm->baton != retained) {
+        retained->mpm->was_graceful = 0;
+        retained->mpm->baton = retained;
+    }
+    return retained;
+}

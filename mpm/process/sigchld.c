@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so
+ * that a VP that died is replaced at once. The handler lies in this module, which a restart
+ * unloads: it is taken back before the run hook ends. The pipe is the master's alone: whoever else
+ * has an end of it could fill it, make it block, and so stop the master in its handler.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "mpm/stm.h"
+
+static int wake[2] = {-1, -1};
+static struct sigaction before;
+
+static void on_sigchld(int signal_number)
+{
+    int saved = errno;
+    ssize_t n = write(wake[1], "", 1);
+
+    (void)signal_number;
+    (void)n; /* a full pipe wakes as well */
+    errno = saved;
+}
+
+bool stm_sigchld_open(void)
+{
+    STM_ENTER();
+    struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+
+    if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf, "stm: no pipe for the master");
+        return false;
+    }
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, &before);
+    if (before.sa_handler == SIG_IGN) /* whoever started us ignored it: the kernel would reap */
+        before.sa_handler = SIG_DFL;
+    return true;
+}
+
+void stm_sigchld_close(void)
+{
+    STM_ENTER();
+    if (wake[0] < 0)
+        return;
+    sigaction(SIGCHLD, &before, NULL);
+    close(wake[0]);
+    close(wake[1]);
+    wake[0] = wake[1] = -1;
+}
+
+/** In a VP: the pipe that wakes the master is not for it. */
+void stm_sigchld_in_vp(void)
+{
+    STM_ENTER();
+    stm_sigchld_close();
+}
+
+/* signals: those that are let in while it waits; NULL: as they are. */
+static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout,
+                     const sigset_t *signals)
+{
+    char drain[64];
+    struct timespec limit = {0};
+
+    if (timeout > 0) {
+        limit.tv_sec = (time_t)apr_time_sec(timeout);
+        limit.tv_nsec = (long)apr_time_usec(timeout) * 1000;
+    }
+    list[0] = (struct pollfd){.fd = wake[0], .events = POLLIN};
+    if (ppoll(list, (nfds_t)count, &limit, signals) <= 0 || !list[0].revents)
+        return;
+    while (read(wake[0], drain, sizeof drain) > 0)
+        continue;
+}
+
+/** Waits for a child's death, another signal, or the timeout (us). */
+void stm_sigchld_wait(apr_interval_time_t timeout)
+{
+    STM_ENTER();
+    struct pollfd list[1];
+
+    wait_for(list, 1, timeout, NULL);
+}
+
+/** The same, or until a VP that holds a seat says something. signals: the mask while it waits. */
+void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals)
+{
+    STM_ENTER();
+    struct pollfd list[1 + STM_VP_LIMIT];
+
+    wait_for(list, 1 + stm_children_channels(list + 1, STM_VP_LIMIT), timeout, signals);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Another build of this module under a running master, after an upgrade: what the master has
+ * retained carries a stamp, and data of another layout is not read. The stamp is the one part that
+ * all builds with the same STM_HANDOVER understand: through it the old build hands its VPs over, so
+ * that the new one can tell them to leave and start its own. Called by retained.c and master.c.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+static const char magic[8] = {'S', 'T', 'M', 's', 't', 'a', 'm', 'p'};
+
+/* --- the layout --- */
+
+/* What two builds must have in common to share retained data and memory. If only the meaning of
+ * something changes, STM_LAYOUT has to change. */
+static const size_t layout[] = {
+    STM_LAYOUT,
+    sizeof(stm_retained_t),
+    offsetof(stm_retained_t, seats),
+    offsetof(stm_retained_t, leaving),
+    offsetof(stm_retained_t, seats_limit),
+    offsetof(stm_retained_t, share),
+    offsetof(stm_retained_t, score),
+    sizeof(stm_seat_t),
+    sizeof(stm_child_t),
+    offsetof(stm_child_t, control),
+    offsetof(stm_child_t, cutoff),
+    offsetof(stm_child_t, pulse),
+    offsetof(stm_child_t, score),
+    offsetof(stm_child_t, next),
+    sizeof(stm_share_t),
+    sizeof(stm_share_vp_t),
+    sizeof(stm_score_files_t),
+    sizeof(stm_share_seat_t),
+    STM_SHARE_LINES,
+    sizeof(stm_score_seat_t),
+    sizeof(stm_score_header_t),
+    sizeof(stm_score_block_t),
+    STM_SCORE_VERSION,
+    STM_SCORE_KEY_SIZE,
+    STM_SCORE_VALUE_SIZE,
+    STM_SCORE_LIMIT,
+    STM_LISTENER_LIMIT,
+    STM_VP_LIMIT,
+};
+
+static uint64_t layout_of_this_build(void)
+{
+    uint64_t hash = 14695981039346656037u ^ stm_score_fingerprint(); /* FNV-1a */
+
+    for (size_t i = 0; i < sizeof layout / sizeof *layout; i++)
+        hash = (hash ^ layout[i]) * 1099511628211u;
+    return hash;
+}
+
+/** Marks retained data as this build's. */
+void stm_stamp_put(stm_retained_t *retained)
+{
+    STM_ENTER();
+    stm_stamp_t *stamp = &retained->stamp;
+
+    memcpy(stamp->magic, magic, sizeof stamp->magic);
+    stamp->handover = STM_HANDOVER;
+    stamp->size = sizeof *retained;
+    stamp->layout = layout_of_this_build();
+    stamp->directory = -1;
+}
+
+/** Whether the rest of the data behind the stamp is what this build would have made. */
+bool stm_stamp_fits(const stm_stamp_t *stamp)
+{
+    STM_ENTER();
+    return memcmp(stamp->magic, magic, sizeof stamp->magic) == 0 &&
+           stamp->size == sizeof(stm_retained_t) && stamp->layout == layout_of_this_build();
+}
+
+/* --- handing over --- */
+
+static void hand(stm_handed_t *to, const stm_child_t *child)
+{
+    to->pid = child->pid;
+    to->ordinal = child->ordinal;
+    to->control = child->control;
+    to->generation = child->generation;
+    to->cutoff = child->cutoff;
+}
+
+/** A graceful restart begins: whichever build comes next finds the VPs that are there. */
+void stm_stamp_hand_over(void)
+{
+    STM_ENTER();
+    stm_stamp_t *stamp = &stm.retained->stamp;
+    uint32_t count = 0;
+
+    stamp->vps = calloc((size_t)stm_children_all() + 1, sizeof *stamp->vps);
+    for (int i = 0; stamp->vps && i < STM_VP_LIMIT; i++) {
+        if (stm.retained->seats[i].child.pid)
+            hand(&stamp->vps[count++], &stm.retained->seats[i].child);
+    }
+    for (stm_child_t *child = stm.retained->leaving; stamp->vps && child; child = child->next)
+        hand(&stamp->vps[count++], child);
+    stamp->count = count;
+}
+
+/** The same build goes on: it has its own records. */
+void stm_stamp_forget(stm_retained_t *retained)
+{
+    STM_ENTER();
+    free(retained->stamp.vps);
+    retained->stamp.vps = NULL;
+    retained->stamp.count = 0;
+}
+
+static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
+{
+    stm_child_t *child = ap_calloc(1, sizeof *child);
+
+    child->pid = vp->pid;
+    child->ordinal = vp->ordinal;
+    child->control = vp->control;
+    child->generation = vp->generation;
+    child->cutoff = vp->cutoff;
+    child->score = child->line = -1;
+    child->leaving = child->foreign = true;
+    child->next = retained->leaving;
+    retained->leaving = child;
+}
+
+/** The data behind `old` is another build's: its VPs become leaving ones of ours. */
+void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old)
+{
+    STM_ENTER();
+    if (memcmp(old->magic, magic, sizeof old->magic) != 0 || old->handover != STM_HANDOVER) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, NULL,
+                     "stm: this build of the module cannot take over from the one that ran: its "
+                     "VPs serve on with the old configuration; stop and start the server");
+        return;
+    }
+    for (uint32_t i = 0; i < old->count; i++)
+        adopt(retained, &old->vps[i]);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, NULL,
+                 "stm: another build of the module takes over from the one that ran: %u VPs leave",
+                 old->count);
+    free(old->vps);
+    old->vps = NULL;
+    old->count = 0;
+    if (old->directory >= 0)
+        close(old->directory);
+    old->directory = -1;
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual processor: one process, one kernel thread, a scheduler. From fork to exit: privileges
+ * dropped, state threads and STIOL started, listeners opened; then the primordial state thread
+ * waits to be told to leave or to stop, and cleans up.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <http_main.h>
+
+#include "aprmem/aprmem.h"
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "st/st_shuffle.h"
+#include "stiol/stiol.h"
+#include "mpm/stm.h"
+
+/* A stop: how long connections in progress have to notice, and how often they are told (us). */
+#define STOP_PATIENCE 2000000
+#define STOP_NUDGE    50000
+
+/* --- start --- */
+
+static void die(int code) __attribute__((noreturn));
+
+/*
+ * exit() ends APR: it destroys the configuration, and with it unloads this module, while cleanups
+ * there may still wait for state threads (mod_proxy_hcheck's pool of workers). So the module stays,
+ * and the scheduler goes on to the end.
+ */
+static void pin_module(void)
+{
+    Dl_info info;
+
+    if (dladdr(&stm, &info) && info.dli_fname)
+        dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/* What httpd keeps for us is gone before the last cleanup has run: nothing here may look at it any
+ * more. */
+static void let_go_of_httpd(void)
+{
+    static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
+
+    st_set_turn_cb(NULL);
+    st_set_sleep_cb(NULL);
+    stm_pulse_answers(false);
+    stm_stall_end();
+    stm_crash_restore();
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        signal(handled[i], SIG_IGN);
+}
+
+static void remove_pid_file(void)
+{
+    /* Quietly: the process may have dropped the privilege to do so. */
+    if (stm.one_process)
+        apr_file_remove(ap_server_root_relative(stm.pconf, ap_pid_fname), stm.pconf);
+}
+
+static void die(int code)
+{
+    stm_score_end();
+    if (stm.vp.pchild)
+        apr_pool_destroy(stm.vp.pchild);
+    stm_census_report();
+    remove_pid_file();
+    let_go_of_httpd();
+    exit(code);
+}
+
+static void take_seat(const stm_child_t *child)
+{
+    stm_vp_t *vp = &stm.vp;
+
+    memset(vp, 0, sizeof *vp);
+    vp->ordinal = child->ordinal;
+    vp->incarnation = child->incarnation;
+    vp->pid = getpid();
+    vp->control = -1;
+    stm_share_attach(child);
+}
+
+static void make_pchild(void)
+{
+    apr_pool_create(&stm.vp.pchild, stm.pconf);
+    apr_pool_tag(stm.vp.pchild, "pchild");
+#if AP_HAS_THREAD_LOCAL
+    if (!stm.one_process) {
+        apr_thread_t *thread;
+        apr_status_t rv = ap_thread_main_create(&thread, stm.vp.pchild);
+
+        if (rv != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_EMERG, rv, ap_server_conf,
+                         "stm: cannot set up the VP's main thread");
+            die(APEXIT_CHILDFATAL);
+        }
+    }
+#endif
+}
+
+static void on_remote_stop(st_remote_t *remote)
+{
+    (void)remote;
+    stm_vp_stop();
+}
+
+static void on_stop_signal(int signal_number)
+{
+    static st_remote_t remote = {.fn = on_remote_stop};
+    static volatile sig_atomic_t posted;
+
+    (void)signal_number;
+    if (!posted) {
+        posted = 1;
+        st_vp_post(stm.vp.scheduler, &remote);
+    }
+}
+
+static void on_masters_signal(int signal_number)
+{
+    (void)signal_number; /* meant for the master, which tells us what to do */
+}
+
+/* Handlers and not SIG_IGN: a CGI program would inherit that. */
+static void set_signals(void)
+{
+    static const int masters[] = {SIGHUP, SIGUSR1, SIGWINCH};
+    struct sigaction stop = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct sigaction none = {.sa_handler = on_masters_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+    sigemptyset(&stop.sa_mask);
+    sigemptyset(&none.sa_mask);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, stm.one_process ? &stop : &none, NULL);
+    for (size_t i = 0; i < sizeof masters / sizeof *masters; i++)
+        sigaction(masters[i], &none, NULL);
+}
+
+/* What it takes to run threads in the same order once more. */
+static void tell_seed(void)
+{
+#ifdef ST_SHUFFLE
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: VP %d runs its threads in a random order: " ST_SHUFFLE_SEED_VARIABLE
+                 "=%" PRIu64,
+                 stm.vp.ordinal, st_shuffle_seed());
+#endif
+}
+
+static void start_scheduler(void)
+{
+    stm_fd_limit_keep();
+    if (st_init() != 0) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, errno, ap_server_conf,
+                     "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);
+        die(APEXIT_CHILDSICK);
+    }
+    st_set_fork_alone(1); /* modules fork in order to exec() */
+#ifdef USE_ST_TIME
+    st_timecache_set(1);
+#endif
+    tell_seed();
+    stm.vp.scheduler = st_vp_self();
+    stm.vp.main = st_thread_self();
+    stm_crash_setup();
+    set_signals();
+}
+
+static void complain(const char *message)
+{
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: state-threaded I/O: %s", message);
+}
+
+/* Without them it works too; it takes more memory. */
+static void prepare_small_pools(void)
+{
+    const char *why = stm.config.small_pools ? aprmem_prepare() : NULL;
+
+    if (!why)
+        return;
+    stm.config.small_pools = 0;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, "stm: VP %d uses APR's own pools: %s",
+                 stm.vp.ordinal, why);
+}
+
+static void start_threaded_io(void)
+{
+    const stiol_config_t config = {
+        .trace = getenv("STIOL_TRACE") != NULL,
+        .stack_size = (int)stm.config.stack_size,
+        .kernel_thread = stm_pools_share,
+        .max_free = ap_max_mem_free != 0 ? (long)ap_max_mem_free : LONG_MAX,
+        .lock_report = stm_lock_report(),
+        .in_child = stm_fd_limit_restore,
+    };
+
+    if (!stm.config.threaded_io)
+        return;
+    stiol_set_complaint(complain);
+    prepare_small_pools();
+    if (stiol_start(&config) != 0) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
+                     "stm: state-threaded I/O cannot be started: %s", stiol_error());
+        die(APEXIT_CHILDFATAL);
+    }
+    if (stm.config.small_pools && aprmem_start() != 0)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "stm: VP %d uses APR's own pools", stm.vp.ordinal);
+}
+
+static void on_turn(st_utime_t held)
+{
+    stm_pulse->turns++;
+    stm.vp.last_turn = held;
+    stm_score_turn(held);
+    stm_stall_turn(held);
+}
+
+static void start_serving(int control)
+{
+    stm_stall_start();
+    stm_control_send(control, STM_CONTROL_READY);
+    if (!stm_pools_open() || !stm_listeners_open()) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
+                     "stm: VP %d cannot start a state thread", stm.vp.ordinal);
+        die(APEXIT_CHILDSICK);
+    }
+    stm_score_start();
+    stm_share->accepting = 1;
+    st_set_turn_cb(on_turn);
+    st_set_sleep_cb(stm_balance_asleep);
+    stm_control_listen(control);
+    if (stm.vp.state == STM_VP_RUNNING)
+        stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+}
+
+/* --- leaving and stopping: called by the scheduler, must not yield --- */
+
+static void no_more_connections(void)
+{
+    stm_vp_t *vp = &stm.vp;
+
+    stm.retained->mpm->mpm_state =
+        AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
+    stm_share->accepting = 0;
+    if (stm_share_holds_seat())
+        ap_get_scoreboard_process(vp->ordinal)->quiescing = 1;
+    stm_listeners_close();
+    for (int i = 0; i < vp->listener_count; i++)
+        stm_thread_retire(&vp->listeners[i], vp->threads);
+}
+
+/** Takes no more connections; serves those that it has until their end. */
+void stm_vp_leave(void)
+{
+    STM_ENTER();
+    if (stm.vp.state != STM_VP_RUNNING)
+        return;
+    stm.vp.state = STM_VP_LEAVING;
+    stm_score_state(STM_VP_LEAVING);
+    no_more_connections();
+    stm_vp_idle_check();
+}
+
+/** VPConnections is reached: leaves, and tells the master, which starts the successor. */
+void stm_vp_retire(void)
+{
+    STM_ENTER();
+    if (stm.vp.state != STM_VP_RUNNING)
+        return;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                 "stm: VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
+                 stm.config.vp_connections);
+    stm_control_send(stm.vp.control, STM_CONTROL_LEAVE);
+    stm_vp_leave();
+}
+
+/* Of connections, of the state threads that serve them, and of modules' own state threads. */
+static void end_waits(void)
+{
+    stm_conns_shutdown();
+    stiol_end_waits();
+    stm_threads_interrupt();
+}
+
+/** Ends all connections and exits. */
+void stm_vp_stop(void)
+{
+    STM_ENTER();
+    stm_vp_state_e before = stm.vp.state;
+
+    if (before == STM_VP_STOPPING)
+        return;
+    stm.vp.state = STM_VP_STOPPING;
+    stm_score_state(STM_VP_STOPPING);
+    if (before == STM_VP_RUNNING)
+        no_more_connections();
+    end_waits();
+    st_thread_unpark(stm.vp.main);
+}
+
+static bool idle(void)
+{
+    return stm.vp.conn_count == 0 && stm.vp.threads == 0;
+}
+
+/** A connection or a state thread has ended: perhaps it was the last one that the VP waits for. */
+void stm_vp_idle_check(void)
+{
+    STM_ENTER();
+    if (stm.vp.state != STM_VP_RUNNING && idle())
+        st_thread_unpark(stm.vp.main);
+}
+
+/* --- end --- */
+
+static void wait_until_told(void)
+{
+    while (stm.vp.state == STM_VP_RUNNING)
+        st_thread_park(ST_UTIME_NO_TIMEOUT);
+    while (stm.vp.state == STM_VP_LEAVING && !idle())
+        st_thread_park(ST_UTIME_NO_TIMEOUT);
+}
+
+/* Interrupts again and again: a module may have begun another wait. False: some do not end. */
+static bool wait_for_the_last(void)
+{
+    st_utime_t until = st_utime() + STOP_PATIENCE;
+
+    while (!idle() && st_utime() < until) {
+        st_thread_park(STOP_NUDGE);
+        end_waits();
+    }
+    return idle();
+}
+
+static void leave_process(bool clean) __attribute__((noreturn));
+
+static void leave_process(bool clean)
+{
+    bool graceful = stm.vp.state == STM_VP_LEAVING;
+
+    /* On a state thread, with the scheduler still going: modules join their workers in these hooks.
+     */
+    ap_run_child_stopping(stm.vp.pchild, graceful);
+    if (!clean) {
+        /* Pools in use must not be taken from under the state threads that use them. */
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                     "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
+                     stm.vp.conn_count);
+        stm_census_report();
+        stm_score_end();
+        _exit(0);
+    }
+    die(0);
+}
+
+void stm_vp_main(const stm_child_t *child, int control)
+{
+    STM_ENTER();
+    stm.retained->mpm->mpm_state = AP_MPMQ_STARTING;
+    pin_module();
+    stm_sigchld_in_vp();
+    ap_fatal_signal_child_setup(ap_server_conf);
+    take_seat(child);
+    stm_pulse_take(child->pulse);
+    if (child->cautious)
+        stm_caution_begin();
+    stm_score_attach(child);
+    make_pchild();
+    ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
+    stm_listen_close_foreign(child->ordinal);
+    stm_bind_cpu(child->ordinal);
+    if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
+        die(APEXIT_CHILDFATAL);
+    start_scheduler();
+    stm_census_start();
+    start_threaded_io();
+    stm_current_find();
+    ap_run_child_init(stm.vp.pchild, ap_server_conf);
+    start_serving(control);
+
+    wait_until_told();
+    leave_process(wait_for_the_last());
+}

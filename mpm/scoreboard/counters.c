@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VP's counters. What happens often is counted where it happens, in the VP's block itself: a
+ * shared page costs what any other memory costs. What libst and STIOL count is copied over ten
+ * times a second while the VP works, and once a second, with the heartbeat, while it idles.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <http_protocol.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "stiol/stiol.h"
+
+#define HEARTBEAT 1000000 /* us */
+#define REFRESH   100000
+/* Stacks looked at with each refresh: 10 us of work, if they are of 256 KB. */
+#define STACKS    16
+
+/* Where a process counts that has no block. */
+static stm_score_block_t nowhere;
+static stm_score_listener_t no_listener;
+static stm_score_thread_t no_thread;
+
+stm_score_vp_t *stm_score = &nowhere.vp;
+
+static const stm_score_header_t *header; /* this process's own: for the layout */
+static int own_block = -1;
+static stm_score_block_t *block = &nowhere;
+static stm_score_thread_t *thread_slots;
+static int *free_slots, free_count;
+static st_watch_t heart;
+static bool beating;
+static st_utime_t refreshed;
+
+/* --- start --- */
+
+/* The writable mappings stayed in the master: only our own came along. The directory is none of a
+ * VP's business. */
+static void forget_others(const stm_child_t *child)
+{
+    stm_score_files_t *files = stm.retained->score;
+
+    STM_ENTER();
+    if (files->directory >= 0)
+        close(files->directory);
+    files->directory = -1;
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        stm_score_seat_t *seat = &files->vp[i];
+
+        seat->shown.writable = NULL;
+        for (int n = 0; n < STM_SCORE_BLOCKS; n++) {
+            if (i != child->ordinal || n != child->score)
+                seat->block[n].writable = NULL;
+        }
+    }
+}
+
+void stm_score_attach(const stm_child_t *child)
+{
+    stm_score_seat_t *seat = &stm.retained->score->vp[child->ordinal];
+
+    STM_ENTER();
+    if (!stm.one_process)
+        forget_others(child);
+    if (child->score >= 0) {
+        own_block = child->score;
+        header = seat->header;
+        block = seat->block[child->score].writable;
+        stm_score = &block->vp;
+        thread_slots = (stm_score_thread_t *)((char *)block + header->threads_at);
+        free_slots = ap_malloc(sizeof *free_slots * header->threads_max);
+        stm_score_rows_open(header, block);
+    }
+    STM_SCORE_SET(stm_score, pid, child->pid);
+    STM_SCORE_SET(stm_score, start_time_seconds, child->started);
+    STM_SCORE_SET(stm_score, heartbeat_time_seconds, apr_time_now());
+    STM_SCORE_SET(stm_score, incarnation, child->incarnation);
+    STM_SCORE_SET(stm_score, generation, child->generation);
+    STM_SCORE_SET(stm_score, cpu, (int64_t)-1);
+    STM_SCORE_SET(stm_score, threads_limit, stm.config.max_threads);
+}
+
+static void on_heartbeat(st_watch_t *watch, int ready)
+{
+    (void)ready;
+    stm_score_refresh();
+    stm_listeners_look_again();
+    st_watch_arm(watch, 0, HEARTBEAT);
+}
+
+static void name_listeners(void)
+{
+    stm_score_listener_t *listeners =
+        (stm_score_listener_t *)((char *)block + header->listeners_at);
+
+    STM_ENTER();
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        stm_listener_t *listener = &stm.vp.listeners[i];
+
+        listener->score = &listeners[i];
+        apr_snprintf(listener->score->address, STM_SCORE_ADDRESS, "%pI", listener->lr->bind_addr);
+    }
+    block->listeners = (uint64_t)stm.vp.listener_count;
+}
+
+void stm_score_start(void)
+{
+    STM_ENTER();
+    STM_SCORE_SET(stm_score, cpu, (int64_t)stm_share->cpu);
+    if (header)
+        name_listeners();
+    else
+        for (int i = 0; i < stm.vp.listener_count; i++)
+            stm.vp.listeners[i].score = &no_listener;
+    st_watch_init(&heart, -1, 0, on_heartbeat);
+    stm_score_state(stm.vp.state);
+    beating = true;
+    on_heartbeat(&heart, 0);
+}
+
+/* Starting is a state only as long as nothing else has been said. */
+void stm_score_state(stm_vp_state_e state)
+{
+    static const unsigned shown[] = {
+        [STM_VP_RUNNING] = 1, [STM_VP_LEAVING] = 2, [STM_VP_STOPPING] = 3};
+
+    STM_SCORE_SET(stm_score, state, shown[state]);
+}
+
+/* --- what others count --- */
+
+static void copy_scheduler(void)
+{
+    st_stats_t stats;
+    st_stack_stats_t stacks;
+
+    st_sample_stacks(STACKS);
+    st_get_stats(&stats);
+    st_get_stack_stats(&stacks);
+    STM_SCORE_SET(stm_score, run_queue, stats.runq);
+    STM_SCORE_SET(stm_score, switches, stats.switches);
+    STM_SCORE_SET(stm_score, events, stats.events);
+    STM_SCORE_SET(stm_score, timers_fired, stats.timers_fired);
+    STM_SCORE_SET(stm_score, remote_posts, stats.remote_posts);
+    STM_SCORE_SET(stm_score, fd_waiters, stats.waiting_fds);
+    STM_SCORE_SET(stm_score, stacks, stacks.in_use);
+    STM_SCORE_SET(stm_score, stacks_cached, stacks.cached);
+    STM_SCORE_SET(stm_score, stacks_peak, stacks.peak);
+    STM_SCORE_SET(stm_score, stack_high_water_bytes, stacks.deepest);
+    STM_SCORE_SET(stm_score, stack_reserved_bytes, stacks.bytes_reserved);
+}
+
+static void copy_rebound(void)
+{
+    unsigned long long calls = 0, helped = 0;
+    stiol_counters_t counters;
+
+    stiol_get_counters(&counters);
+#define STIOL_KIND(name, help) calls += counters.name.calls, helped += counters.name.helped;
+#define STIOL_CALL(symbol, scope, kind, version, help)
+#include "stiol/calls.def"
+#undef STIOL_KIND
+#undef STIOL_CALL
+    STM_SCORE_SET(stm_score, rebound_calls, calls);
+    STM_SCORE_SET(stm_score, parked_wait, counters.wait.parked);
+    STM_SCORE_SET(stm_score, parked_io, counters.io.parked);
+    STM_SCORE_SET(stm_score, parked_sleep, counters.sleep.parked);
+    STM_SCORE_SET(stm_score, parked_mutex, counters.mutex.parked);
+    STM_SCORE_SET(stm_score, parked_rwlock, counters.rwlock.parked);
+    STM_SCORE_SET(stm_score, parked_cond, counters.cond.parked);
+    STM_SCORE_SET(stm_score, parked_sem, counters.sem.parked);
+    STM_SCORE_SET(stm_score, parked_filelock, counters.filelock.parked);
+    STM_SCORE_SET(stm_score, parked_process, counters.process.parked);
+    STM_SCORE_SET(stm_score, parked_thread, counters.thread.parked);
+    STM_SCORE_SET(stm_score, helper_calls, helped);
+    STM_SCORE_SET(stm_score, helped_resolve, counters.resolve.helped);
+    STM_SCORE_SET(stm_score, helped_process, counters.process.helped);
+    STM_SCORE_SET(stm_score, helped_sem, counters.sem.helped);
+    STM_SCORE_SET(stm_score, helped_thread, counters.thread.helped);
+}
+
+/* For a listening socket the kernel gives the queue's length and its limit in these two. */
+static void copy_accept_queue(const stm_listener_t *listener)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+
+    if (getsockopt(listener->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return;
+    STM_SCORE_SET(listener->score, accept_queue, info.tcpi_unacked);
+    STM_SCORE_SET(listener->score, accept_queue_limit, info.tcpi_sacked);
+}
+
+static void copy_listeners(void)
+{
+    for (int i = 0; i < stm.vp.listener_count; i++) {
+        const stm_listener_t *listener = &stm.vp.listeners[i];
+
+        STM_SCORE_SET(listener->score, threads, listener->threads);
+        STM_SCORE_SET(listener->score, threads_spare, listener->idle_threads);
+        STM_SCORE_SET(listener->score, queued, listener->line_length);
+        STM_SCORE_SET(listener->score, accepting, listener->accepting);
+        if (stm.vp.state == STM_VP_RUNNING)
+            copy_accept_queue(listener);
+    }
+}
+
+void stm_score_refresh(void)
+{
+    refreshed = st_utime_last_clock();
+    STM_SCORE_SET(stm_score, heartbeat_time_seconds, apr_time_now());
+    if (header)
+        STM_SCORE_SET(stm_score, score_bytes,
+                      header->connections_at + block->connections * header->row_size);
+    copy_scheduler();
+    copy_rebound();
+    copy_listeners();
+}
+
+void stm_score_turn(st_utime_t held)
+{
+    int bucket = held < STM_SCORE_BUCKET_FIRST ? 0 : 63 - __builtin_clzll(held) - 5;
+
+    if (bucket > STM_SCORE_BUCKETS - 1)
+        bucket = STM_SCORE_BUCKETS - 1;
+    STM_SCORE_INC(stm_score, turns);
+    STM_SCORE_INC(stm_score, turn_seconds[bucket]);
+    STM_SCORE_ADD(stm_score, turn_seconds[STM_SCORE_BUCKETS], held);
+    if (held > stm_score->longest_turn_seconds)
+        STM_SCORE_SET(stm_score, longest_turn_seconds, held);
+    if (st_utime_last_clock() - refreshed >= REFRESH)
+        stm_score_refresh();
+}
+
+void stm_score_end(void)
+{
+    STM_ENTER();
+    if (beating) {
+        st_sample_stacks(-1);
+        stm_score_refresh();
+        st_watch_disarm(&heart);
+        beating = false;
+    }
+    if (stm.one_process) {
+        stm_score_release(stm.vp.ordinal, own_block);
+        stm_score_stopped();
+    }
+}
+
+/* --- state threads --- */
+
+static void count_threads(void)
+{
+    STM_SCORE_SET(stm_score, threads, stm.vp.threads);
+    STM_SCORE_SET(stm_score, threads_peak, stm.vp.threads_peak);
+}
+
+static stm_score_thread_t *take_slot(void)
+{
+    if (free_count > 0)
+        return &thread_slots[free_slots[--free_count]];
+    if (!header || block->threads >= header->threads_max)
+        return &no_thread;
+    return &thread_slots[block->threads++];
+}
+
+void stm_score_thread_started(stm_thread_t *thread)
+{
+    STM_ENTER();
+    thread->score = take_slot();
+    STM_SCORE_INC(stm_score, thread_starts);
+    count_threads();
+}
+
+void stm_score_thread_ended(stm_thread_t *thread)
+{
+    STM_ENTER();
+    if (thread->score != &no_thread)
+        free_slots[free_count++] = (int)(thread->score - thread_slots);
+    STM_SCORE_INC(stm_score, thread_exits);
+    count_threads();
+}
+
+void stm_score_thread_serves(stm_thread_t *thread, bool new_connection)
+{
+    STM_SCORE_INC(stm_score, threads_busy);
+    STM_SCORE_INC(thread->score, wakeups);
+    STM_SCORE_ADD(thread->score, connections, new_connection);
+    STM_SCORE_SET(thread->score, busy, 1);
+}
+
+void stm_score_thread_rests(stm_thread_t *thread)
+{
+    STM_SCORE_ADD(stm_score, threads_busy, -1);
+    STM_SCORE_SET(thread->score, busy, 0);
+}
+
+/* --- requests --- */
+
+/* HTTP/2's requests come on secondary connections. */
+static stm_conn_t *client_of(const conn_rec *c)
+{
+    return stm_conn_of(c->master ? c->master : c);
+}
+
+static int connection_made(conn_rec *c, void *csd)
+{
+    stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
+
+    STM_ENTER();
+    (void)csd;
+    if (conn)
+        stm_score_row_born(conn);
+    return OK;
+}
+
+static void request_begins(request_rec *r, conn_rec *c)
+{
+    stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
+
+    STM_ENTER();
+    (void)r;
+    if (conn)
+        stm_conn_set_answering(conn, false);
+}
+
+static int request_read(request_rec *r)
+{
+    stm_conn_t *conn = client_of(r->connection);
+
+    STM_ENTER();
+    if (conn) {
+        stm_conn_set_answering(conn, true);
+        stm_score_row_request(conn, r);
+    }
+    return DECLINED;
+}
+
+static void count_status(int status)
+{
+    if (status < 200)
+        return;
+    if (status < 300)
+        STM_SCORE_INC(stm_score, responses_2xx);
+    else if (status < 400)
+        STM_SCORE_INC(stm_score, responses_3xx);
+    else if (status < 500)
+        STM_SCORE_INC(stm_score, responses_4xx);
+    else
+        STM_SCORE_INC(stm_score, responses_5xx);
+}
+
+static int request_done(request_rec *r)
+{
+    stm_conn_t *conn = client_of(r->connection);
+    const request_rec *last = r;
+
+    STM_ENTER();
+    while (last->next) /* internal redirects */
+        last = last->next;
+    STM_SCORE_INC(stm_score, requests);
+    STM_SCORE_ADD(stm_score, sent_bytes, last->bytes_sent);
+    count_status(last->status);
+    if (conn)
+        stm_score_row_sent(conn, last->bytes_sent);
+    return OK;
+}
+
+void stm_score_register_hooks(apr_pool_t *pool)
+{
+    STM_ENTER();
+    stm_status_register_hooks(pool);
+    stm_metrics_register_hooks(pool);
+    stm_dashboard_register_hooks(pool);
+    ap_hook_pre_connection(connection_made, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_read_request(request_begins, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(request_read, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_log_transaction(request_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The master's side of the scoreboards: it makes their memory, before privileges are dropped; gives
+ * a block to each process that becomes a VP, and adds up what those have counted that have ended.
+ * What it knows it keeps for itself; the shared memory is only written to, through the kernel, and
+ * the counters of the dead are the only thing that is read from there.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/scoreboard/directory.h"
+#include "score/options.h"
+
+/* Blocks of a VP that nobody uses when VPs are started: those that run see their successors' in
+ * them. */
+#define SPARE 3
+
+static uint64_t round_up(uint64_t size, uint64_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+static bool complain(const char *what, const char *path, int error)
+{
+    STM_ENTER();
+    ap_log_error(APLOG_MARK, APLOG_CRIT, error, ap_server_conf, "ScoreboardDir: %s: %s", path,
+                 what);
+    return false;
+}
+
+/* --- the layout --- */
+
+static uint64_t row_size(void)
+{
+    uint64_t pair = STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE;
+
+    return round_up(sizeof(stm_score_row_t) + pair * STM_SCORE_LIMIT, 64);
+}
+
+static void lay_out(stm_score_header_t *header, int ordinal)
+{
+    STM_ENTER();
+    memcpy(header->magic, STM_SCORE_MAGIC, sizeof header->magic);
+    header->byte_order = STM_SCORE_BYTE_ORDER;
+    header->version = STM_SCORE_VERSION;
+    header->fingerprint = stm_score_fingerprint();
+    header->ordinal = (uint32_t)ordinal;
+    header->key_size = STM_SCORE_KEY_SIZE;
+    header->value_size = STM_SCORE_VALUE_SIZE;
+    header->pairs_max = STM_SCORE_LIMIT;
+    header->listeners_max = STM_LISTENER_LIMIT;
+    header->threads_max = (uint32_t)stm.retained->threads_limit;
+    header->connections_max = header->threads_max;
+    header->row_size = row_size();
+    header->header_size = (uint32_t)round_up(sizeof *header + sizeof(stm_score_listener_t) *
+                                                                  (uint64_t)header->listeners_max,
+                                             STM_SCORE_PAGE);
+    header->listeners_at = round_up(sizeof(stm_score_block_t), 64);
+    header->threads_at =
+        header->listeners_at + sizeof(stm_score_listener_t) * (uint64_t)header->listeners_max;
+    header->connections_at =
+        round_up(header->threads_at + sizeof(stm_score_thread_t) * (uint64_t)header->threads_max,
+                 STM_SCORE_PAGE);
+    header->block_size = round_up(
+        header->connections_at + header->row_size * header->connections_max, STM_SCORE_PAGE);
+    header->master_pid = (uint64_t)getpid();
+    header->server_started = (uint64_t)apr_time_now();
+    apr_cpystrn(header->options, stm_score_options, sizeof header->options);
+}
+
+static stm_score_header_t *new_header(int ordinal)
+{
+    stm_score_header_t start = {0}, *header;
+
+    lay_out(&start, ordinal);
+    header = ap_calloc(1, start.header_size);
+    *header = start;
+    header->running = 1;
+    return header;
+}
+
+/* --- showing it --- */
+
+static bool show_sequence(const stm_score_seat_t *seat)
+{
+    char *shown = seat->shown.writable;
+    bool done;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    done = stm_shmem_put(shown + offsetof(stm_score_header_t, sequence), &seat->header->sequence,
+                         sizeof seat->header->sequence);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return done;
+}
+
+/* A change of the header is done in two steps, with an odd sequence between them: begin_change(),
+ * the change, show(). */
+static void begin_change(stm_score_seat_t *seat)
+{
+    seat->header->sequence |= 1;
+    show_sequence(seat);
+}
+
+static bool show(stm_score_seat_t *seat)
+{
+    bool done = stm_shmem_put(seat->shown.writable, seat->header, seat->header->header_size);
+
+    seat->header->sequence++;
+    return show_sequence(seat) && done;
+}
+
+/* --- memory, with a name or without --- */
+
+static bool map_named(stm_shmem_t *memory, const char *name, size_t size)
+{
+    const stm_score_files_t *files = stm.retained->score;
+    stm_score_new_file_t file;
+    const char *reason = stm_score_dir_create(files->directory, name, (long long)size, &file);
+    char path[sizeof files->path + STM_SCORE_NAME];
+    bool mapped;
+
+    apr_snprintf(path, sizeof path, "%s/%s", files->path, name);
+    if (reason)
+        return complain(reason, path, errno);
+    mapped = stm_shmem_map(memory, file.writable, file.readable, size);
+    if (!mapped)
+        complain("cannot be mapped", path, errno);
+    close(file.writable);
+    close(file.readable);
+    return mapped;
+}
+
+static bool make_memory(stm_shmem_t *memory, int ordinal, int block, size_t size)
+{
+    char name[STM_SCORE_NAME];
+
+    STM_ENTER();
+    stm_score_name(name, ordinal, block);
+    if (stm.retained->score->directory >= 0)
+        return map_named(memory, name, size);
+    return stm_shmem_make(memory, "stm-scoreboard", size) ||
+           complain("no memory for a scoreboard", "(none)", errno);
+}
+
+static bool make_header(stm_score_seat_t *seat, int ordinal)
+{
+    stm_score_header_t *header = new_header(ordinal);
+
+    STM_ENTER();
+    if (!make_memory(&seat->shown, ordinal, -1, header->header_size)) {
+        free(header);
+        return false;
+    }
+    seat->header = header;
+    begin_change(seat);
+    if (show(seat))
+        return true;
+    return complain("a scoreboard cannot be written", stm.retained->score->path, errno);
+}
+
+/* --- blocks --- */
+
+static uint64_t bit(int block)
+{
+    return UINT64_C(1) << block;
+}
+
+static bool is_free(const stm_score_seat_t *seat, int block)
+{
+    return !((seat->header->taken | seat->broken) & bit(block));
+}
+
+/* The header says how many there are once the next change is shown. */
+static bool make_block(stm_score_seat_t *seat, int block)
+{
+    stm_score_header_t *header = seat->header;
+
+    if (!seat->block[block].writable &&
+        !make_memory(&seat->block[block], (int)header->ordinal, block, (size_t)header->block_size))
+        return false;
+    if (header->blocks <= (uint64_t)block)
+        header->blocks = (uint64_t)block + 1;
+    return true;
+}
+
+static bool make_spares(stm_score_seat_t *seat)
+{
+    int spare = 0;
+
+    for (int i = 0; i < STM_SCORE_BLOCKS && spare < SPARE; i++) {
+        if (!is_free(seat, i))
+            continue;
+        if (!make_block(seat, i))
+            return false;
+        spare++;
+    }
+    return true;
+}
+
+/* A cleared one. A program that a VP has left behind still has the block mapped: it may write to it
+ * even now, and cut the file off if it owns it. A block that cannot be cleared is given up. */
+static int take_block(stm_score_seat_t *seat)
+{
+    for (int i = 0; i < STM_SCORE_BLOCKS; i++) {
+        if (!is_free(seat, i))
+            continue;
+        if (!make_block(seat, i))
+            return -1;
+        if (stm_shmem_clear(seat->block[i].writable, (size_t)seat->header->connections_at))
+            return i;
+        seat->broken |= bit(i);
+    }
+    errno = 0;
+    return -1;
+}
+
+int stm_score_reserve(int ordinal, unsigned incarnation)
+{
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_header_t *header = seat->header;
+    int block;
+
+    STM_ENTER();
+    if (!header)
+        return -1;
+    begin_change(seat);
+    block = take_block(seat);
+    if (block < 0)
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                     "stm: no room in the scoreboard of VP %d (at most %d blocks): this process's "
+                     "counters are not shown",
+                     ordinal, STM_SCORE_BLOCKS);
+    else
+        header->taken |= bit(block);
+    header->current = block < 0 ? 0 : (uint64_t)block + 1;
+    header->incarnations = incarnation;
+    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    show(seat);
+    return block;
+}
+
+void stm_score_inherit(const stm_child_t *child, bool inherited)
+{
+    STM_ENTER();
+    if (child->score >= 0)
+        stm_shmem_inherit(&stm.retained->score->vp[child->ordinal].block[child->score], inherited);
+}
+
+/* --- sums --- */
+
+static stm_score_listener_t *prior_listener(stm_score_header_t *header, const char *address)
+{
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT && *header->prior_listeners[i].address; i++) {
+        if (strncmp(header->prior_listeners[i].address, address, STM_SCORE_ADDRESS) == 0)
+            return &header->prior_listeners[i];
+    }
+    return NULL;
+}
+
+/* The sums are of addresses that the master knows: a VP could fill the table with others. */
+static void name_listener(stm_score_header_t *header, const ap_listen_rec *lr)
+{
+    char address[STM_SCORE_ADDRESS];
+
+    apr_snprintf(address, sizeof address, "%pI", lr->bind_addr);
+    if (prior_listener(header, address))
+        return;
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
+        if (!*header->prior_listeners[i].address) {
+            memcpy(header->prior_listeners[i].address, address, sizeof address);
+            return;
+        }
+    }
+}
+
+static void add_listeners(stm_score_header_t *header, const stm_score_listener_t *listeners)
+{
+    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
+        stm_score_listener_t *prior = prior_listener(header, listeners[i].address);
+
+        if (prior && *listeners[i].address)
+            stm_score_add(STM_SCORE_OF_LISTENER, prior, &listeners[i]);
+    }
+}
+
+/* What a dead process has counted. It may have written anything there, and cut it off. */
+static void add_block(stm_score_header_t *header, const char *block)
+{
+    stm_score_block_t counted;
+    size_t size = sizeof(stm_score_listener_t) * STM_LISTENER_LIMIT;
+    stm_score_listener_t *listeners = ap_malloc(size);
+
+    if (stm_shmem_get(&counted, block, sizeof counted))
+        stm_score_add(STM_SCORE_OF_VP, &header->prior, &counted.vp);
+    if (stm_shmem_get(listeners, block + header->listeners_at, size))
+        add_listeners(header, listeners);
+    free(listeners);
+}
+
+void stm_score_release(int ordinal, int index)
+{
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_header_t *header = seat->header;
+
+    STM_ENTER();
+    if (index < 0 || !header)
+        return;
+    begin_change(seat);
+    add_block(header, seat->block[index].readable);
+    header->taken &= ~bit(index);
+    if (header->current == (uint64_t)index + 1)
+        header->current = 0;
+    show(seat);
+}
+
+void stm_score_stopped(void)
+{
+    STM_ENTER();
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        stm_score_seat_t *seat = &stm.retained->score->vp[i];
+
+        if (!seat->header)
+            continue;
+        begin_change(seat);
+        seat->header->running = 0;
+        show(seat);
+    }
+}
+
+/* --- start and restart --- */
+
+const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
+{
+    int directory;
+    const char *reason = stm_score_dir_open(path, &directory), *message = NULL;
+    char name[STM_SCORE_NAME];
+
+    STM_ENTER();
+    if (reason)
+        return apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
+    for (int i = 0; !message && i < vps; i++) {
+        stm_score_name(name, i, -1);
+        reason = stm_score_dir_refuses(directory, name);
+        if (reason)
+            message = apr_psprintf(pool, "ScoreboardDir: %s/%s: %s", path, name, reason);
+    }
+    close(directory);
+    return message;
+}
+
+static const char *configured_path(void)
+{
+    const char *path = stm.config.scoreboard_dir
+                           ? ap_server_root_relative(stm.pconf, stm.config.scoreboard_dir)
+                           : NULL;
+
+    return path ? path : "";
+}
+
+/* The directory stays what it was at the first start: running VPs write there. */
+static void tell_of_change(const stm_score_files_t *files)
+{
+    STM_ENTER();
+    if (strcmp(files->path, configured_path()) != 0)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "ScoreboardDir: a change takes a stop and a start; the scoreboards stay in %s",
+                     *files->path ? files->path : "memory");
+}
+
+/* Scoreboards of an earlier server that had more VPs would be taken for this one's. */
+static bool open_directory(stm_score_files_t *files)
+{
+    const char *reason;
+
+    STM_ENTER();
+    files->directory = -1;
+    apr_cpystrn(files->path, configured_path(), sizeof files->path);
+    if (!*files->path)
+        return true;
+    reason = stm_score_dir_open(files->path, &files->directory);
+    if (reason)
+        return complain(reason, files->path, 0);
+    stm.retained->stamp.directory = files->directory;
+    stm_score_dir_tidy(files->directory, stm.config.num_vps);
+    return true;
+}
+
+static void new_generation(stm_score_seat_t *seat)
+{
+    stm_score_header_t *header = seat->header;
+
+    begin_change(seat);
+    for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (stm_listens_here(lr, (int)header->ordinal))
+            name_listener(header, lr);
+    }
+    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    header->running = 1;
+    show(seat);
+}
+
+static bool prepare_seat(int ordinal)
+{
+    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+
+    STM_ENTER();
+    if (!seat->header && !make_header(seat, ordinal))
+        return false;
+    new_generation(seat);
+    return make_spares(seat);
+}
+
+bool stm_score_open(void)
+{
+    bool first = stm.retained->score == NULL;
+    stm_score_files_t *files;
+
+    STM_ENTER();
+    if (first)
+        stm.retained->score = ap_calloc(1, sizeof *files);
+    files = stm.retained->score;
+    if (!first)
+        tell_of_change(files);
+    else if (!open_directory(files))
+        return false;
+    for (int i = 0; i < stm.config.num_vps; i++) {
+        /* A server that runs goes on, if need be without them. */
+        if (!prepare_seat(i) && first)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows of connections in the scoreboard (ConnectionStatus): keys and values, in fixed places. A VP
+ * has as many rows as it may have state threads. A busy connection always has one; an idle one
+ * keeps its row until a busy one needs it, the longest idle first.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "mpm/scoreboard/score.h"
+
+/* Rows for which space is reserved at once. */
+#define ROWS_A_TIME 64
+
+enum { STATUS, METHOD, PROTOCOL, CLIENT, HOST, REQUEST, BYTES, SINCE, PAIRS };
+static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client",
+                                        "Host",   "Request", "Bytes",    "Since"};
+
+#define USED_PAIRS (PAIRS < STM_SCORE_LIMIT ? PAIRS : STM_SCORE_LIMIT)
+
+/** What this process knows of a row. Rows are numbered from 1; 0 is none. */
+typedef struct {
+    stm_conn_t *conn;
+    uint64_t bytes;
+    int next, previous; /* among the idle ones; next also among the free ones */
+    bool idle;
+} place_t;
+
+static const stm_score_header_t *header;
+static stm_score_block_t *block;
+static int free_rows, reserved;
+static place_t *places; /* NULL: no rows are kept */
+
+void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine)
+{
+    STM_ENTER();
+    header = layout;
+    block = mine;
+    if (stm.config.connection_status)
+        places = calloc(header->connections_max + 1u, sizeof *places);
+}
+
+/* --- a row --- */
+
+static stm_score_row_t *row_at(int row)
+{
+    return (stm_score_row_t *)((char *)block + header->connections_at +
+                               (uint64_t)(row - 1) * header->row_size);
+}
+
+static char *value_at(stm_score_row_t *row, int pair)
+{
+    return (char *)(row + 1) + (size_t)pair * (STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE) +
+           STM_SCORE_KEY_SIZE;
+}
+
+static void begin_change(stm_score_row_t *row)
+{
+    __atomic_store_n(&row->sequence, row->sequence | 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void end_change(stm_score_row_t *row)
+{
+    __atomic_store_n(&row->sequence, (row->sequence | 1) + 1, __ATOMIC_RELEASE);
+}
+
+static void copy(char *to, const char *from, size_t size)
+{
+    if (!memccpy(to, from, 0, size))
+        to[size - 1] = '\0';
+}
+
+/* Pairs beyond STM_SCORE_LIMIT are ignored. */
+static void set(stm_score_row_t *row, int pair, const char *value)
+{
+    if (pair < USED_PAIRS)
+        copy(value_at(row, pair), value ? value : "", STM_SCORE_VALUE_SIZE);
+}
+
+/* --- the idle ones, in the order in which they came to rest; places[0] is the ring's head --- */
+
+static void unlink_idle(int row)
+{
+    place_t *place = &places[row];
+
+    if (!place->idle)
+        return;
+    places[place->previous].next = place->next;
+    places[place->next].previous = place->previous;
+    place->idle = false;
+}
+
+static void link_idle(int row)
+{
+    place_t *place = &places[row];
+
+    if (place->idle)
+        return;
+    place->previous = places[0].previous;
+    place->next = 0;
+    places[place->previous].next = row;
+    places[0].previous = row;
+    place->idle = true;
+}
+
+/* --- taking and giving --- */
+
+/* On a full file system a plain store into a page that is not there yet would be a fatal signal. */
+static bool reserve_space(int row)
+{
+    int count = ROWS_A_TIME, left = (int)header->connections_max - reserved;
+
+    if (row <= reserved)
+        return true;
+    if (count > left)
+        count = left;
+    if (!stm_shmem_clear(row_at(reserved + 1), (size_t)count * (size_t)header->row_size))
+        return false;
+    reserved += count;
+    return true;
+}
+
+static int fresh_row(void)
+{
+    int row = (int)block->connections + 1;
+
+    if (block->connections >= header->connections_max || !reserve_space(row))
+        return 0;
+    memset(row_at(row), 0, (size_t)header->row_size);
+    for (int i = 0; i < USED_PAIRS; i++)
+        copy(value_at(row_at(row), i) - STM_SCORE_KEY_SIZE, keys[i], STM_SCORE_KEY_SIZE);
+    __atomic_store_n(&block->connections, (uint64_t)row, __ATOMIC_RELEASE);
+    return row;
+}
+
+static int take_row(void)
+{
+    int row = free_rows;
+
+    if (row) {
+        free_rows = places[row].next;
+        return row;
+    }
+    row = fresh_row();
+    if (row)
+        return row;
+    row = places[0].next; /* the longest idle one */
+    if (row) {
+        unlink_idle(row);
+        places[row].conn->row = 0;
+        STM_SCORE_ADD(stm_score, score_rows, -1);
+        STM_SCORE_INC(stm_score, score_rows_lost);
+    }
+    return row;
+}
+
+/* Times of one second are written the same. */
+static const char *time_text(apr_time_t when)
+{
+    static time_t second;
+    static char text[24];
+    time_t now = (time_t)apr_time_sec(when);
+    struct tm tm;
+
+    if (now != second) {
+        second = now;
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    }
+    return text;
+}
+
+static void give_row(stm_conn_t *conn)
+{
+    stm_score_row_t *row;
+    int number = take_row();
+
+    if (!number)
+        return;
+    conn->row = number;
+    places[number].conn = conn;
+    places[number].bytes = 0;
+    STM_SCORE_INC(stm_score, score_rows);
+    row = row_at(number);
+    begin_change(row);
+    row->serial = conn->serial;
+    row->busy = 1;
+    for (int i = 0; i < PAIRS; i++)
+        set(row, i, "");
+    set(row, STATUS, "Reading");
+    set(row, CLIENT, conn->c->client_ip);
+    set(row, BYTES, "0");
+    set(row, SINCE, time_text(apr_time_now() - (apr_time_t)(st_utime() - conn->accepted)));
+    row->pairs = USED_PAIRS;
+    end_change(row);
+}
+
+void stm_score_row_gone(stm_conn_t *conn)
+{
+    int number = conn->row;
+    stm_score_row_t *row;
+
+    if (!number)
+        return;
+    unlink_idle(number);
+    row = row_at(number);
+    begin_change(row);
+    row->pairs = 0;
+    end_change(row);
+    places[number].conn = NULL;
+    places[number].next = free_rows;
+    free_rows = number;
+    conn->row = 0;
+    STM_SCORE_ADD(stm_score, score_rows, -1);
+}
+
+/* --- what happens to a connection --- */
+
+static const char *label(const stm_conn_t *conn)
+{
+    switch ((stm_conn_state_e)conn->state) {
+    case STM_CONN_FIRST_BYTE:
+        return "Waiting";
+    case STM_CONN_QUEUED:
+        return "Queued";
+    case STM_CONN_SERVING:
+        return conn->answering ? "Writing" : "Reading";
+    case STM_CONN_KEEPALIVE:
+        return "Keepalive";
+    case STM_CONN_WRITING:
+        return "Writing";
+    case STM_CONN_WAITIO:
+        return "Waiting";
+    case STM_CONN_SUSPENDED:
+        return "Suspended";
+    case STM_CONN_LINGER:
+        return "Closing";
+    }
+    return "";
+}
+
+void stm_score_row_state(stm_conn_t *conn)
+{
+    bool busy = conn->state == STM_CONN_SERVING;
+    stm_score_row_t *row;
+
+    if (!places)
+        return;
+    if (!conn->row && busy && conn->c)
+        give_row(conn); /* it had to give its row away */
+    if (!conn->row)
+        return;
+    if (busy)
+        unlink_idle(conn->row);
+    else
+        link_idle(conn->row);
+    row = row_at(conn->row);
+    begin_change(row);
+    row->busy = busy;
+    set(row, STATUS, label(conn));
+    end_change(row);
+}
+
+void stm_score_row_born(stm_conn_t *conn)
+{
+    STM_ENTER();
+    if (places && !conn->row)
+        give_row(conn);
+}
+
+void stm_score_row_request(stm_conn_t *conn, const request_rec *r)
+{
+    stm_score_row_t *row;
+
+    if (!conn->row)
+        return;
+    row = row_at(conn->row);
+    begin_change(row);
+    set(row, METHOD, r->method);
+    set(row, PROTOCOL, r->protocol);
+    set(row, CLIENT, r->useragent_ip);
+    set(row, HOST, r->hostname);
+    set(row, REQUEST, r->the_request);
+    end_change(row);
+}
+
+void stm_score_row_sent(stm_conn_t *conn, apr_off_t bytes)
+{
+    char text[24], *digit = text + sizeof text - 1;
+    stm_score_row_t *row;
+    uint64_t rest;
+
+    if (!conn->row)
+        return;
+    rest = places[conn->row].bytes += (uint64_t)bytes;
+    *digit = '\0';
+    do
+        *--digit = (char)('0' + rest % 10);
+    while (rest /= 10);
+    row = row_at(conn->row);
+    begin_change(row);
+    set(row, BYTES, digit);
+    end_change(row);
+}

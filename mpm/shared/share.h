@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the VPs publish for each other and for the master while they run (share.c): a line for each
+ * process, which it alone writes, and the table of the seats, which the master alone writes.
+ */
+#ifndef STM_SHARE_H
+#define STM_SHARE_H
+
+#include <stdint.h>
+
+#include "mpm/shared/shmem.h"
+#include "score/limits.h"
+
+struct stm_child;
+
+/** Most lines of one seat: its holder's, and those of the processes that leave. */
+#define STM_SHARE_LINES 64
+
+/**
+ * A process's line. Readers must expect any value: docs/internals/trust.md says of each what a lie
+ * can do.
+ */
+typedef struct stm_share_vp {
+    volatile int connections;        /**< open now; what the others compare themselves with */
+    volatile unsigned accepted;      /**< so far, modulo 2^32 */
+    volatile int accepting;          /**< 0 while it takes no new connections */
+    volatile int asleep;             /**< it has nothing to do */
+    volatile int cpu;                /**< really bound to, or -1 */
+    volatile int overflowed;         /**< 1 once a state thread of it has overflowed its stack, */
+    volatile unsigned overflow_size; /**< of so many bytes */
+} stm_share_vp_t;
+
+/** A seat, as the master tells the VPs of it. */
+typedef struct stm_share_seat {
+    volatile uint32_t line;        /**< 1 + its holder's line; 0: nobody's, or it has none */
+    volatile unsigned incarnation; /**< of its holder, or of the last one */
+} stm_share_seat_t;
+
+/** The mappings; private to each process, kept over restarts (stm_retained_t). */
+typedef struct stm_share {
+    stm_shmem_t seats;                               /**< of stm_share_seat_t [STM_VP_LIMIT] */
+    stm_shmem_t line[STM_VP_LIMIT][STM_SHARE_LINES]; /**< of stm_share_vp_t each */
+    uint64_t taken[STM_VP_LIMIT];                    /**< in the master: bit n: line n */
+} stm_share_t;
+
+/** The line of the process that this is; never NULL. */
+extern stm_share_vp_t *stm_share;
+
+/* --- in the master --- */
+
+/** Before VPs are started: makes what is missing, so that each VP can see the next ones' lines.
+ * False: said in the log. */
+bool stm_share_open(void);
+/** A cleared line for the process that is to hold the seat; -1: there is none. */
+int stm_share_reserve(int ordinal);
+/** Whether the next fork gives its line to the child. */
+void stm_share_inherit(const struct stm_child *child, bool inherited);
+/** The process has ended. */
+void stm_share_release(const struct stm_child *child);
+/** The seat has a new holder; NULL: nobody holds it. */
+void stm_share_seat(int ordinal, const struct stm_child *holder);
+/** What a process says; NULL: it has no line. */
+const stm_share_vp_t *stm_share_of(const struct stm_child *child);
+
+/* --- in a VP --- */
+
+void stm_share_attach(const struct stm_child *child);
+/** The line of the seat's holder; NULL: nobody holds it, or its line is not visible here. */
+const stm_share_vp_t *stm_share_holder(int ordinal);
+/** Whether no successor has this process's seat. */
+bool stm_share_holds_seat(void);
+
+#endif
