@@ -6,6 +6,7 @@
  */
 #include <sys/syscall.h>
 
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 #define MOMENT 1000000 /* ns; a call that lasts as long waits for a connection that is gone */

@@ -5,6 +5,7 @@
  * alone, with all signals blocked. Used by barrier.c, filelock.c and robust.c.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
 {

@@ -5,6 +5,7 @@
  * it. Used through the replacements only.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 /* The id that glibc knows. ESRCH: of a state thread that has ended. */
 static int kernel_id(pthread_t *id)

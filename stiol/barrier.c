@@ -5,6 +5,7 @@
  * kernel threads, or other processes.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 typedef struct barrier_job {
     stiol__job_t job;

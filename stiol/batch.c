@@ -6,6 +6,7 @@
  */
 #include <limits.h>
 
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 extern ssize_t stiol__passed(int fd, ssize_t n, int events) STIOL_HIDDEN; /* io.c */

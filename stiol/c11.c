@@ -4,7 +4,9 @@
  * under other names, with other results; so they are here. Called by code that includes
  * <threads.h>.
  */
+#include "stiol/lock.h"
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 /* The standard says nothing of what is in them; glibc casts, and so do we. */
 _Static_assert(sizeof(mtx_t) == sizeof(pthread_mutex_t), "a mtx_t is a pthread_mutex_t");

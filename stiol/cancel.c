@@ -9,6 +9,7 @@
 #include <unwind.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 /* As in glibc, the library that unwinds is loaded when it is needed. */
 typedef __typeof__(_Unwind_ForcedUnwind) forced_unwind_t;

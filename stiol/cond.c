@@ -5,6 +5,8 @@
  * that is shared between processes cannot be watched: the wait returns after a while, as it may
  * ("spurious wakeup").
  */
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define SHARED(cond)                                                                               \

@@ -8,6 +8,7 @@
 
 #include <sys/single_threaded.h>
 
+#include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 
 #if defined(__x86_64__)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 unsigned char *stiol__fd_bytes;

@@ -5,7 +5,10 @@
  * telling us. A lock of the process (F_SETLKW) that takes longer is asked for in earnest, on a
  * kernel thread: only of one that waits does the kernel see that two processes wait for each other.
  */
+#include "stiol/fd.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 #define PATIENCE 50000 /* us of tries, before a lock is asked for in earnest */
 

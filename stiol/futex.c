@@ -7,6 +7,8 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define SHARED_SHORT  1000         /* us between looks at a futex that others may share */

@@ -8,6 +8,8 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define MOST       1000      /* us between looks at a word that nobody tells of */

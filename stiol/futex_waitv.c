@@ -6,6 +6,8 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define MOST     128   /* futexes in one call, the kernel's limit */

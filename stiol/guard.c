@@ -5,6 +5,7 @@
  * progress when STIOL starts, or which an object with a C++ runtime of its own has, is understood
  * on both sides. Called by compiled code.
  */
+#include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 
 /* In the guard's first four bytes; its first byte says to compiled code that all is done. */

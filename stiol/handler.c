@@ -5,6 +5,8 @@
  * away from its kernel thread (stiol__vp) while the handler runs: so the hot path of a call has
  * nothing to ask. Everything that sets handlers is rebound, so that callers still see their own.
  */
+#include "stiol/handler.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 /* How many keys are kept that handlers have released; if there are more, everyone is woken. */

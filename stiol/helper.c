@@ -6,6 +6,7 @@
  * by resolve.c, sem.c and shell.c.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 #define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
 #define IDLE_SECONDS 5

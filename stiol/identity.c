@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 /* Above every number that the kernel gives (pid_max is at most 2^22), and with the two highest bits
  * clear, which futexes of the priority-inheriting kind use for themselves. */

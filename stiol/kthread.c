@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 #define BUCKETS  64   /* a power of 2 */
 #define INTERVAL 1000 /* us; longest between two looks at one that is not known, or nearly over */

@@ -3,6 +3,7 @@
  * Sees at start that glibc's mutexes and condition variables are laid out as the lock files read
  * them, so that another C library is refused and not misread.
  */
+#include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 
 static bool mutex_kind_is(int type, int expected)

@@ -5,6 +5,8 @@
  * no VP, which wake through st_vp_post(). The locks' own memory is never touched, so they stay what
  * glibc says they are. Used by all lock files.
  */
+#include "stiol/handler.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 /* Held for a few instructions at a time and never across a park. */

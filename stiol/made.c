@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdarg.h>
 
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 static int made(int fd)

@@ -7,6 +7,8 @@
  */
 #include <linux/futex.h>
 
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 /* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */

@@ -4,6 +4,7 @@
  * thread that comes while another one of the same VP runs the routine parks; a spin lock yields
  * between tries, and sleeps when there are many.
  */
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define DONE      2 /* bits of glibc's pthread_once_t */

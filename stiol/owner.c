@@ -5,6 +5,7 @@
  * for writing, stdio streams and C++ guards. A hash table per VP, by the lock's address. Used by
  * mutex.c, rwlock.c, stdio.c and guard.c.
  */
+#include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 
 #define FIRST_SIZE 64 /* a power of 2 */

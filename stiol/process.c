@@ -5,6 +5,7 @@
  */
 #include <sys/syscall.h>
 
+#include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
 #define INTERVAL 10000 /* us; longest between two looks for any child */

@@ -3,6 +3,7 @@
  * Message queues. POSIX ones are descriptors, and are watched as such; System V ones cannot be
  * watched, so they are tried at intervals, as semaphores are.
  */
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 /* --- POSIX --- */

@@ -7,6 +7,7 @@
 #include <link.h>
 #include <stdarg.h>
 
+#include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 
 typedef struct record {

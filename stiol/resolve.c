@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 #define HOST_BUFFER 8192 /* bytes; addresses and aliases of one host */
 

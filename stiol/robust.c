@@ -4,6 +4,8 @@
  * ends, but the VP's goes on. So one of its own takes the mutex over, and ends with it. Called by
  * owner.c.
  */
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 typedef struct heir {

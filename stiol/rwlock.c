@@ -5,6 +5,8 @@
  * lock already; not so if the lock was made to prefer writers. Writers pass nobody. Which state
  * thread writes is in the owners' table, so that one that locks again hears of its mistake.
  */
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 enum { READER, WRITER };

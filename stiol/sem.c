@@ -4,6 +4,7 @@
  * lot. Who posts in this process wakes the first in line; for what other processes do, the first in
  * line looks at intervals.
  */
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 #define OPS_MAX                                                                                    \

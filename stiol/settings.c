@@ -8,6 +8,7 @@
 #include <locale.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 struct stiol__settings {
     locale_t locale;

@@ -6,6 +6,9 @@
  */
 #include <stdio_ext.h>
 
+#include "stiol/fd.h"
+#include "stiol/lock.h"
+#include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
 static int start_shell(pid_t *pid, const char *command, const posix_spawn_file_actions_t *actions,

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <sys/syscall.h>
 
+#include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* bytes; a path is the largest thing on it */

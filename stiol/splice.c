@@ -4,6 +4,7 @@
  * for the moment of the call; nothing else runs on the VP in that moment. Whichever end is not
  * ready is then waited for.
  */
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 typedef struct splice_call {

@@ -4,6 +4,8 @@
  * It is really locked too, by the VP's kernel thread, so that other kernel threads are kept out.
  * The lock that each call of stdio takes by itself is the C library's.
  */
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
 static uintptr_t key_of(const FILE *file)

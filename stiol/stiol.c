@@ -5,7 +5,15 @@
  */
 #include <limits.h>
 
+#include "stiol/fd.h"
+#include "stiol/handler.h"
+#include "stiol/lock.h"
+#include "stiol/lot.h"
+#include "stiol/program.h"
+#include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
+#include "stiol/tls.h"
 
 #define DEFAULT_HELPERS   64
 #define DEFAULT_TSD_CACHE 64

@@ -148,46 +148,6 @@ extern void stiol_get_counters(stiol_counters_t *counters);
  * unless libst has it registered. */
 extern void stiol_forget_fd(int osfd);
 
-/** Tells STIOL that an fd which it did not see come into being is a nonblocking socket without
- * further flags (O_RDWR | O_NONBLOCK), so that it need not ask. No syscall. */
-extern void stiol_note_nonblocking(int osfd);
-
-/**
- * To be called after a recv() that STIOL does not see has said EAGAIN: tells libst, as
- * st_fd_again() does, and lets the caller's next call say it without asking again if that is a
- * poll() of osfd for POLLIN with timeout 0.
- *
- * @param osfd a stream socket
- */
-extern void stiol_saw_empty(int osfd);
-
-/** A connection that was accepted already. */
-typedef struct stiol_connection {
-    int osfd;                       /**< nonblocking */
-    const struct sockaddr *address; /**< the client's */
-    socklen_t length;               /**< of address, bytes */
-} stiol_connection_t;
-
-/**
- * The calling state thread's next accept() or accept4(), of whatever descriptor, does not wait but
- * returns this connection: so that apr_socket_accept() makes its object of a socket that the MPM
- * has accepted itself, with all that APR knows of a listener's clients.
- *
- * @param connection is looked at in that call; NULL: takes an earlier one back
- * @return 0, or -1: the caller is on no state thread, or STIOL was not started
- */
-extern int stiol_pass_accepted(const stiol_connection_t *connection);
-
-/**
- * From now on what writev() on the calling VP writes to this nonblocking stream socket waits in the
- * kernel for what the caller does to it next (MSG_MORE): a full segment, or shutdown(), whose FIN
- * then goes out with the last bytes. For a short while: the kernel waits 200 ms at most. One socket
- * at a time.
- *
- * @param osfd the socket, -1: none any more
- */
-extern void stiol_expect_more(int osfd);
-
 #ifdef __cplusplus
 }
 #endif

@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "stiol/lock.h"
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 #define POINTER(i) ((void *)args[i])
 #define INT(i)     ((int)args[i])

@@ -9,6 +9,7 @@
 #include <resolv.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 struct stiol__texts {
     char error[128], signal[128];

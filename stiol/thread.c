@@ -5,6 +5,8 @@
  * state thread is, is identity.c's.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
+#include "stiol/tls.h"
 
 static void enlist(stiol__vp_t *vp, stiol__thread_t *self)
 {

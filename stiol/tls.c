@@ -6,6 +6,7 @@
  * See docs/internals/thread-locals.md.
  */
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 struct stiol__contents {
     stiol__settings_t *settings; /* owned while they are not in place; NULL: the usual ones */

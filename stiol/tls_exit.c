@@ -4,7 +4,9 @@
  * first and before those of thread-specific data, as glibc does. tsd.c keeps the lists of threads
  * whose contents it keeps.
  */
+#include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 struct stiol__farewell {
     stiol__farewell_t *next;

@@ -6,7 +6,9 @@
  */
 #include <link.h>
 
+#include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
+#include "stiol/tls.h"
 
 /* How often, and for how many us, another kernel thread's dlclose() is waited for. */
 #define PATIENCE 1000

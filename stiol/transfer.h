@@ -6,6 +6,7 @@
 #ifndef STIOL_TRANSFER_H
 #define STIOL_TRANSFER_H
 
+#include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
 #pragma GCC visibility push(hidden)

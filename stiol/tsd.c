@@ -12,6 +12,8 @@
 #include <link.h>
 
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
+#include "stiol/tls.h"
 
 #define KEYS_AT_ONCE 4 /* room grows by so many */
 

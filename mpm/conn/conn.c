@@ -15,6 +15,7 @@
 #include <http_vhost.h>
 
 #include "mpm/stm.h"
+#include "stiol/server.h"
 
 stm_conn_t *stm_conn_of(const conn_rec *c)
 {

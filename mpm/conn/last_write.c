@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "mpm/stm.h"
+#include "stiol/server.h"
 
 /* Whose last bytes are on their way, NULL: nobody's. Should another one come in between (a state
  * thread may wait inside of the core's filter), the first ends as any other connection does. */

@@ -15,6 +15,7 @@
 
 #include "mpm/scoreboard/score.h"
 #include "mpm/stm.h"
+#include "stiol/server.h"
 
 /* Reads of up to so many bytes are copied into a buffer of their size. */
 #define SMALL_READ 2048

@@ -9,6 +9,7 @@
 #include "mpm/scoreboard/score.h"
 #include "mpm/shared/share.h"
 #include "mpm/stm.h"
+#include "stiol/server.h"
 
 /* Records are made so many at once, and stay. One by one they would lie between the pools of
  * connections, and no page there could be given back. */

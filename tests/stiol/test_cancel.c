@@ -3,6 +3,7 @@
  * State threads that end before their function returns: by pthread_exit(), or because another one
  * cancels them. Their stacks are unwound as kernel threads' are.
  */
+#include "stiol/program.h"
 #include "harness.h"
 
 static const table_t *call = &table_any, *apr = &table_threads;

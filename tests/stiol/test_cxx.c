@@ -5,6 +5,7 @@
  */
 #include <sys/single_threaded.h>
 
+#include "stiol/lot.h"
 #include "harness.h"
 #include "objects/cxx.h"
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_any;

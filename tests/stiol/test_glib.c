@@ -3,6 +3,7 @@
  * The real GLib, unmodified: its mutexes and condition variables are futexes, the others pthread
  * ones; state threads and kernel threads use them together.
  */
+#include "stiol/lot.h"
 #include "harness.h"
 
 #if __has_include(<glib.h>)

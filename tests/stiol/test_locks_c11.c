@@ -3,6 +3,7 @@
  * C11's locks: mutexes of all types, condition variables, call_once() and sleeps, among state
  * threads and kernel threads.
  */
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_any;

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "stiol/lock.h"
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_any;

@@ -3,6 +3,7 @@
  * Read-write locks beyond the plain case (test_sync.c has that): who writes is a state thread,
  * locks that prefer writers, recursion of readers, any clock, and kernel threads beside.
  */
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_any;

@@ -6,6 +6,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_any;

@@ -3,6 +3,7 @@
  * Threads as libapr makes them are state threads, and thread-specific data is theirs: kept apart,
  * ended, not leaked.
  */
+#include "stiol/lot.h"
 #include "harness.h"
 
 static const table_t *call = &table_threads;

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known of descriptors, so that a call on one need not ask whether it may wait (fd.c), and
+ * record locks (filelock.c). Nothing here yields but stiol__filelock_fcntl().
+ */
+#ifndef STIOL_FD_H
+#define STIOL_FD_H
+
+#include "stiol/stiol_int.h"
+
+#pragma GCC visibility push(hidden)
+
+/** How a call on this fd behaves. */
+typedef enum {
+    STIOL_FD_UNKNOWN,
+    STIOL_FD_PASS,   /* nonblocking, or a file: the real call */
+    STIOL_FD_SOCKET, /* a blocking socket */
+    STIOL_FD_STREAM, /* blocking: a pipe, a terminal, an eventfd */
+    /* Kinds that are PASS to all calls but reads and writes: */
+    STIOL_FD_NONBLOCKING,  /* a socket of which F_GETFL says O_RDWR | O_NONBLOCK */
+    STIOL_FD_ASYNC_SOCKET, /* other nonblocking sockets */
+    STIOL_FD_ASYNC_STREAM  /* as STREAM, but nonblocking */
+} stiol__fd_class_t;
+
+#define STIOL_FDS_MAX (1 << 20) /* descriptors beyond it are examined at each call */
+
+/* STIOL_FDS_MAX bytes of address space, NULL before the start; only touched pages are memory. */
+extern unsigned char *stiol__fd_bytes;
+
+/** Before the first VP: the table. 0, or -1 with errno: no address space. */
+extern int stiol__fd_start(void);
+/** Examines the descriptor itself, because nothing is known of it, and notes what it is. */
+extern stiol__fd_class_t stiol__fd_look(int fd);
+
+#define STIOL_LOW_MARK 0x80 /* beside the class: SO_RCVLOWAT was set */
+
+static inline unsigned char *stiol__fd_byte(int fd)
+{
+    return STIOL_LIKELY((unsigned)fd < STIOL_FDS_MAX && stiol__fd_bytes != NULL)
+               ? &stiol__fd_bytes[fd]
+               : NULL;
+}
+
+/** With the kinds of what is nonblocking. */
+static inline stiol__fd_class_t stiol__fd_kind(int fd)
+{
+    const unsigned char *byte = stiol__fd_byte(fd);
+    unsigned class = byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
+
+    class &= ~(unsigned)STIOL_LOW_MARK;
+    return STIOL_LIKELY(class != STIOL_FD_UNKNOWN) ? (stiol__fd_class_t) class : stiol__fd_look(fd);
+}
+
+/** SOCKET, STREAM or PASS. */
+static inline stiol__fd_class_t stiol__fd_class(int fd)
+{
+    stiol__fd_class_t class = stiol__fd_kind(fd);
+
+    return class == STIOL_FD_SOCKET || class == STIOL_FD_STREAM ? class : STIOL_FD_PASS;
+}
+
+/** Notes what it is. */
+extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
+/** A descriptor came into being under this number, if it is one (not negative): what was known is
+ * of another. Returns fd, errno kept. */
+extern int stiol__fd_made(int fd, stiol__fd_class_t class);
+/** The same for those that a message brought (SCM_RIGHTS). */
+extern void stiol__fd_received(struct msghdr *message);
+/** The descriptor is about to be closed, or was just now. On any kernel thread, in callbacks and
+ * signal handlers too. */
+extern void stiol__fd_closing(int fd);
+/** The same two for a stream's descriptor; stiol__stream_opened() returns the stream, which may be
+ * NULL. */
+extern FILE *stiol__stream_opened(FILE *stream);
+extern void stiol__stream_closing(FILE *stream);
+/** Whether anything is known of it. */
+extern bool stiol__fd_is_noted(int fd);
+/** Whether SO_RCVLOWAT was set. */
+extern bool stiol__fd_has_low_mark(int fd);
+/** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO (option) allows; STIOL_NEVER: no limit.
+ */
+extern st_utime_t stiol__socket_timeout(int fd, int option);
+
+/** filelock.c: fcntl() with F_SETLKW or F_OFD_SETLKW; parks. -1 with errno. Called by fd.c. */
+extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
+
+#pragma GCC visibility pop
+
+#endif /* STIOL_FD_H */

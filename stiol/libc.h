@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The C library as STIOL sees it: the headers that declare the calls of calls.def, the entry points
+ * that none of them declares, and the versions of symbols that have several.
+ */
+#ifndef STIOL_LIBC_H
+#define STIOL_LIBC_H
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <mqueue.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pty.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <threads.h>
+#include <time.h>
+#include <unistd.h>
+
+/* glibc has two condition variables on x86-64: the one of 2.2.5 is another type. */
+#ifdef __x86_64__
+#define STIOL_COND_VERSION     "GLIBC_2.3.2"
+/* Older ones of these take other arguments. */
+#define STIOL_AFFINITY_VERSION "GLIBC_2.3.4"
+#define STIOL_TIMER_VERSION    "GLIBC_2.3.3"
+#else
+#define STIOL_COND_VERSION     NULL
+#define STIOL_AFFINITY_VERSION NULL
+#define STIOL_TIMER_VERSION    NULL
+#endif
+
+/* Calls that nobody should make any more are made all the same. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+/* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
+extern int __poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                       const sigset_t *mask, size_t size);
+extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+/* <resolv.h> makes macros of p_type and the like. */
+struct __res_state;
+extern struct __res_state *__res_state(void);
+extern int __res_init(void);
+extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
+extern void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
+extern __sighandler_t bsd_signal(int number, __sighandler_t handler);
+extern __sighandler_t __sysv_signal(int number, __sighandler_t handler);
+extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
+extern int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);
+extern int __openat_2(int dir, const char *path, int flags);
+extern int __openat64_2(int dir, const char *path, int flags);
+extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
+                              __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
+
+/* The C++ runtime's; weak: the object that holds STIOL is linked without it. */
+extern int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
+extern void __cxa_guard_release(int64_t *guard) __attribute__((weak));
+extern void __cxa_guard_abort(int64_t *guard) __attribute__((weak));
+
+#endif /* STIOL_LIBC_H */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Other programs: spawn.c starts them, shell.c runs commands, process.c waits for them.
+ */
+#ifndef STIOL_PROGRAM_H
+#define STIOL_PROGRAM_H
+
+#include "stiol/stiol_int.h"
+
+#pragma GCC visibility push(hidden)
+
+/** stiol_config_t.in_child. */
+extern void (*stiol__in_child)(void);
+/** As posix_spawnp(): 0 or an error number. Does not yield; holds up the VP until the child has
+ * executed the program. */
+extern int stiol__start_program(pid_t *pid, const char *file,
+                                const posix_spawn_file_actions_t *actions,
+                                const posix_spawnattr_t *attr, char *const argv[],
+                                char *const environment[]);
+/** waitpid() without options; parks. -1 with errno, EINTR among them where the real one would be
+ * cancelled. Called by shell.c. */
+extern pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);
+/** In a child after fork: another thread may have held shell.c's lock. */
+extern void stiol__shell_forked(void);
+
+#pragma GCC visibility pop
+
+#endif /* STIOL_PROGRAM_H */
