@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment
-# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/unit/unit.mk, ...), which says what the part is made
+# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/st/st-tests.mk, ...), which says what the part is made
 # of and adds to PRODUCTS what `make` builds. A variant is built into another folder:
 #   make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
 
@@ -66,7 +66,10 @@ PRODUCTS :=
 -include mpm/mpm.mk
 -include stmstat/stmstat.mk
 -include lab/lab.mk
-include $(sort $(wildcard tests/*/*.mk bench/*/*.mk))
+include tests/tests.mk
+# STIOL's come first: those of small pools build on them.
+include tests/stiol/stiol-tests.mk
+include $(filter-out tests/stiol/%,$(sort $(wildcard tests/*/*.mk bench/*/*.mk)))
 
 .PHONY: all
 all: $(PRODUCTS) ## build libst, STIOL and the module
@@ -118,7 +121,7 @@ status: ## what runs
 # --- test, bench, lint ---------------------------------------------------------------------------
 # The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
 # the rest from running.
-TEST_PARTS ?= unit stiol stmstat fuzz sanitize house live debug tiny
+TEST_PARTS ?= st stiol aprmem score stmstat fuzz sanitize house live debug tiny
 
 .PHONY: test
 test: ## install what is missing, build, run all tests

@@ -3,7 +3,7 @@
  * Feeds files to a fuzzer's entry, where there is no libFuzzer: a program that takes files as
  * arguments. So the corpora are tests everywhere.
  */
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 extern int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 

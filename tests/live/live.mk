@@ -3,14 +3,13 @@
 # Live tests: pytest against the stock httpd, and the small programs they use. `make test-live`;
 # PYTEST_ARGS chooses tests, STM_TEST_MPM=event runs them against another MPM.
 
-PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so slow_names.so unbindable.so \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++
-LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Itests/live/tools
+LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
 	@mkdir -p $(@D)
@@ -54,5 +53,4 @@ $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 live-tools: $(LIVE_TOOLS)
 
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
-	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 \
-	    $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)

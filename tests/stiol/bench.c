@@ -7,8 +7,8 @@
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 
-#include "objects/locals.h"
-#include "objects/table.h"
+#include "tests/stiol/objects/locals.h"
+#include "tests/stiol/objects/table.h"
 
 static const table_t *call = &table_any;
 static pthread_mutex_t normal = PTHREAD_MUTEX_INITIALIZER;

@@ -4,7 +4,7 @@
  */
 #include <dirent.h>
 
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 #define SECONDS     60 /* after which a test is taken to hang; ends the run, decides no test */
 #define SPAWNED_MAX 20000

@@ -9,7 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 
-#include "objects/table.h"
+#include "tests/stiol/objects/table.h"
 
 #include <cmocka.h>
 #ifdef SHIM_CMOCKA_H

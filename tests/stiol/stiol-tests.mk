@@ -10,12 +10,12 @@
 
 STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
-# A cross build has neither the real libraries nor cmocka: UNIT_SHIM takes the unit tests' stand-in.
+# A cross build has neither the real libraries nor cmocka: TEST_SHIM takes the unit tests' stand-in.
 ifeq ($(origin CXX),default)
 CXX := $(CC:%gcc=%g++)
 endif
-ifdef UNIT_SHIM
-STIOL_SUBJECTS := $(filter-out apr aprmem aprtable curl cxx glib openssl,$(STIOL_SUBJECTS))
+ifdef TEST_SHIM
+STIOL_SUBJECTS := $(filter-out apr curl cxx glib openssl,$(STIOL_SUBJECTS))
 endif
 # Without a C++ compiler, nothing to test.
 ifeq ($(shell command -v $(CXX)),)
@@ -30,8 +30,7 @@ STIOL_LOCALS      := $(addprefix $(STIOL_TESTS)/lib,linked_tls.so static_tls.so)
 STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so late_tls3.so \
                        farewells.so)
 
-STIOL_TEST_CFLAGS = $(if $(UNIT_SHIM),-Itests/unit/shim) $(OWN_CFLAGS) -DSTIOL_TESTING \
-    -Itests/stiol -DOBJECTS='"$(abspath $(STIOL_TESTS))"' \
+STIOL_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) -DSTIOL_TESTING -DOBJECTS='"$(abspath $(STIOL_TESTS))"' \
     -DMANUAL='"$(abspath docs/internals/stiol.md)"'
 
 $(STIOL_TESTS)/lib/%.o: stiol/%.c $(BUILD)/flags
@@ -64,7 +63,7 @@ $(STIOL_TESTS)/libown.so: tests/stiol/objects/plain.c $(BUILD)/flags
 # C++ with its own runtime.
 $(STIOL_TESTS)/libcxx.so: tests/stiol/objects/cxx.cc tests/stiol/objects/cxx.h $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CFLAGS) -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
+	$(CXX) $(CPPFLAGS) $(CFLAGS) -I. -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
 	    -Wl,-soname,$(notdir $@) -o $@ $<
 $(STIOL_TESTS)/libcleanup.so: tests/stiol/objects/cleanup.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC)
@@ -101,7 +100,7 @@ $(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) \
                        $(BUILD)/libst.a $(STIOL_LINKED) | $(STIOL_LATE)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
-	    $(if $(UNIT_SHIM),,-lcmocka $(STIOL_TEST_LIBS)) -ldl -lpthread
+	    $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
 
 # STIOL in an object of its own, so that the program is one like any other.
 $(STIOL_TESTS)/libsubject.so: $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) $(BUILD)/libst.a
@@ -110,22 +109,11 @@ $(STIOL_TESTS)/libsubject.so: $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) $(BUILD)
 $(STIOL_TESTS)/test_tls: $(STIOL_TESTS)/test_tls.o $(STIOL_TESTS)/libsubject.so $(STIOL_LINKED) \
                          $(STIOL_LOCALS) | $(STIOL_LOCALS_LATE)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
-	    $(if $(UNIT_SHIM),,-lcmocka) -ldl -lpthread
+	    $(TEST_CMOCKA) -ldl -lpthread
 
 # The real libraries, where their headers are.
 $(STIOL_TESTS)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
 $(STIOL_TESTS)/test_apr: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 2>/dev/null)
-# Small pools, where APR's headers are.
-ifneq ($(filter -isystem,$(APACHE_CFLAGS)),)
-APRMEM_TESTED := $(patsubst aprmem/%.c,$(STIOL_TESTS)/aprmem/%.o,$(wildcard aprmem/*.c))
-endif
-$(STIOL_TESTS)/aprmem/%.o: aprmem/%.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) $(APACHE_CFLAGS) -MMD -MP -c -o $@ $<
-APRMEM_PROGRAMS := $(STIOL_TESTS)/test_aprmem $(STIOL_TESTS)/test_aprtable
-$(APRMEM_PROGRAMS:%=%.o): STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
-$(APRMEM_PROGRAMS): $(APRMEM_TESTED)
-$(APRMEM_PROGRAMS): STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 $(STIOL_TESTS)/test_cxx: $(STIOL_TESTS)/libcxx.so
 $(STIOL_TESTS)/test_glib.o: STIOL_TEST_CFLAGS += $(patsubst -I%,-isystem %,\
     $(shell $(PKG_CONFIG) --cflags glib-2.0 2>/dev/null))
@@ -133,7 +121,7 @@ $(STIOL_TESTS)/test_glib: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs glib-2.
 $(STIOL_TESTS)/test_openssl: STIOL_TEST_LIBS = \
     $(shell $(PKG_CONFIG) --libs libssl libcrypto 2>/dev/null)
 
-ifneq ($(if $(UNIT_SHIM),,$(shell command -v $(CXX))),)
+ifneq ($(if $(TEST_SHIM),,$(shell command -v $(CXX))),)
 CXX_TESTS := $(STIOL_TESTS)/test_join $(STIOL_TESTS)/test_cancel
 $(CXX_TESTS:%=%.o): STIOL_TEST_CFLAGS += -DHAVE_CXX
 $(CXX_TESTS): $(STIOL_TESTS)/libcxx_threads.so
@@ -144,46 +132,37 @@ $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
 
-.PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o $(STIOL_TESTS)/aprmem/%.o
--include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d $(STIOL_TESTS)/aprmem/*.d)
+.PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o
+-include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d)
 
 # --- the variants ---
 
 STIOL_DEBUG_BUILD := -DSTIOL_DEBUG -DSTM_DEBUG
-STIOL_SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-STIOL_MAKE        := $(MAKE) --no-print-directory -s
-STIOL_CROSS       := aarch64-linux-gnu-
-STIOL_QEMU        := qemu-aarch64
-STIOL_CAN_CROSS   := $(and $(shell command -v $(STIOL_CROSS)gcc),\
-                       $(shell command -v $(STIOL_QEMU)),yes)
 
 .PHONY: stiol-programs stiol-run test-stiol test-stiol-asan test-stiol-aarch64 bench-stiol
 stiol-programs: $(STIOL_PROGRAMS)
 stiol-run: stiol-programs
-	@UNIT_TIMEOUT=$${UNIT_TIMEOUT:-120} tests/unit/run.sh $(STIOL_PROGRAMS)
+	@TEST_TIMEOUT=$${TEST_TIMEOUT:-120} tests/run.sh $(STIOL_PROGRAMS)
 
 test-stiol: need-cmocka
-	@$(STIOL_MAKE) stiol-programs
-	@$(STIOL_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-programs
-	@UNIT_TIMEOUT=120 tests/unit/run.sh $(STIOL_PROGRAMS) \
+	@$(TEST_MAKE) stiol-programs
+	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-programs
+	@TEST_TIMEOUT=120 tests/run.sh $(STIOL_PROGRAMS) \
 	    $(STIOL_SUBJECTS:%=$(BUILD)/debug/tests/stiol/test_%)
 
 test-stiol-asan: need-cmocka
 	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 \
-	    UBSAN_OPTIONS=print_stacktrace=1 $(STIOL_MAKE) BUILD=$(BUILD)/asan \
-	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(STIOL_SANITIZE)' stiol-run
+	    UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
+	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(SANITIZE)' stiol-run
 
 test-stiol-aarch64:
-ifeq ($(STIOL_CAN_CROSS),yes)
-	@UNIT_WRAP='$(STIOL_QEMU) -L /usr/aarch64-linux-gnu' UNIT_TIMEOUT=300 \
-	    $(STIOL_MAKE) BUILD=$(BUILD)/aarch64 CC=$(STIOL_CROSS)gcc AR=$(STIOL_CROSS)ar \
-	    UNIT_SHIM=1 CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-run
+ifeq ($(CAN_CROSS),yes)
+	@TEST_TIMEOUT=300 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-run
 else
-	@echo "skipped: aarch64 needs $(STIOL_CROSS)gcc and $(STIOL_QEMU)"
+	@echo "$(CROSS_MISSING)"
 endif
 
 bench-stiol: $(STIOL_TESTS)/bench
 	$<
 
-UNIT_TESTS += test-stiol
-SANITIZE_PARTS += stiol-asan $(if $(STIOL_CAN_CROSS),stiol-aarch64)
+SANITIZE_PARTS += stiol-asan $(if $(CAN_CROSS),stiol-aarch64)

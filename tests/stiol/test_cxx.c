@@ -6,8 +6,8 @@
 #include <sys/single_threaded.h>
 
 #include "stiol/lot.h"
-#include "harness.h"
-#include "objects/cxx.h"
+#include "tests/stiol/harness.h"
+#include "tests/stiol/objects/cxx.h"
 
 static const table_t *call = &table_any;
 

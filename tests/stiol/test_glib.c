@@ -4,7 +4,7 @@
  * ones; state threads and kernel threads use them together.
  */
 #include "stiol/lot.h"
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 #if __has_include(<glib.h>)
 #include <glib.h>

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/un.h>
 
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 static const table_t *call = &table_any;
 

@@ -4,7 +4,7 @@
  * the argument
  * --table it prints what the manual should say.
  */
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 typedef struct row {
     const char *symbol, *kind, *scope, *help;

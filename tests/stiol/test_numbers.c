@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "stiol/fd.h"
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 static const table_t *call = &table_any;
 

@@ -4,7 +4,7 @@
  */
 #include <arpa/inet.h>
 
-#include "harness.h"
+#include "tests/stiol/harness.h"
 
 static const table_t *call = &table_any;
 

@@ -6,8 +6,8 @@
  */
 #include <resolv.h>
 
-#include "harness.h"
-#include "objects/locals.h"
+#include "tests/stiol/harness.h"
+#include "tests/stiol/objects/locals.h"
 
 #define THREADS 20
 

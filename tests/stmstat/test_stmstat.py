@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
 STMSTAT = BUILD / "stmstat/stmstat"
-SAMPLE = BUILD / "tests/stmstat/sample"
+SAMPLE = BUILD / "tests/score/sample"
 GOOD, SOME, NONE = 0, 1, 2  # exit status
 
 

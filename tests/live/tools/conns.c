@@ -21,8 +21,8 @@
  *   times    how long the responses with status 200 took that came since the last such command
  * At the end of the input it closes all and ends.
  */
-#include "common.h"
-#include "response.h"
+#include "tests/live/tools/common.h"
+#include "tests/live/tools/response.h"
 
 #include <stdbool.h>
 

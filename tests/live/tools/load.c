@@ -10,8 +10,8 @@
  * connection. A line on the input is answered by one line of counts. At the end of the input it
  * finishes what is in flight, prints the counts a last time, and ends.
  */
-#include "common.h"
-#include "response.h"
+#include "tests/live/tools/common.h"
+#include "tests/live/tools/response.h"
 
 #include <poll.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 /*
  * The response reader of response.h. One response at a time: whoever pipelines must not use it.
  */
-#include "response.h"
+#include "tests/live/tools/response.h"
 
 #include <errno.h>
 #include <stdlib.h>

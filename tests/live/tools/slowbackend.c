@@ -7,7 +7,7 @@
  *
  *   slowbackend [-p PORT] [-d DELAY_MS]        GET /delay/MS chooses another delay
  */
-#include "common.h"
+#include "tests/live/tools/common.h"
 
 #include <stdbool.h>
 

@@ -17,7 +17,7 @@
 #include <sys/single_threaded.h>
 #include <unistd.h>
 
-#include "cxx.h"
+#include "tests/stiol/objects/cxx.h"
 
 namespace
 {

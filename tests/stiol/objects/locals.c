@@ -3,7 +3,7 @@
  * An object with thread-local variables. Built with -DWHERE (the function's name), -DNUMBER, and
  * -DSIZE: bytes of further ones, so that objects differ; in several TLS models.
  */
-#include "locals.h"
+#include "tests/stiol/objects/locals.h"
 
 extern where_t WHERE;
 

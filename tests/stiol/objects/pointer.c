@@ -2,7 +2,7 @@
 /*
  * An object with one pointer in thread-local variables, as httpd has it.
  */
-#include "locals.h"
+#include "tests/stiol/objects/locals.h"
 
 static __thread void *pointer;
 

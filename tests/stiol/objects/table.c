@@ -3,7 +3,7 @@
  * Unmodified code, as the tests' stand-in for libapr and the modules. Built twice: TABLE is the
  * name of the table.
  */
-#include "table.h"
+#include "tests/stiol/objects/table.h"
 
 const table_t TABLE = {
 #define STIOL_KIND(name, help)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The tests of the scoreboards' reader, under the sanitizers: `make test-score`. Its fuzzer,
+# fuzz_view.c, is tests/fuzz/fuzz.mk's.
+
+SCORE_TESTS       := $(BUILD)/tests/score
+SCORE_TEST_CFLAGS  = $(CPPFLAGS) $(OWN_CFLAGS) -O1 -g $(SANITIZE)
+SCORE_TESTED      := $(SCORE_SOURCES:score/%.c=$(SCORE_TESTS)/lib/%.o)
+
+$(SCORE_TESTS)/lib/%.o: score/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SCORE_TESTS)/%.o: tests/score/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
+	$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
+
+# Writes the sample, for the tests of stmstat.
+$(SCORE_TESTS)/sample: $(SCORE_TESTS)/print_sample.o $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
+	$(CC) $(SANITIZE) -o $@ $^
+
+.PRECIOUS: $(SCORE_TESTS)/%.o $(SCORE_TESTS)/lib/%.o
+-include $(wildcard $(SCORE_TESTS)/*.d $(SCORE_TESTS)/lib/*.d)
+
+.PHONY: test-score
+test-score: need-cmocka $(SCORE_TESTS)/test_view
+	@tests/run.sh $(SCORE_TESTS)/test_view

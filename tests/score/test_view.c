@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader against a writer: sums are exact, a file that changes under it is read whole or said
+ * to be torn, and one whose writer died is still shown. What anybody may have written there comes
+ * out as plain text.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/score/sample.h"
+#include "score/view.h"
+
+static stm_view_t view;
+
+static bool read_memory(const char *sample, size_t size)
+{
+    sample_t whole = {sample, size};
+    const stm_view_source_t source = {.read = sample_read, .baton = &whole};
+
+    stm_view_free(&view);
+    return stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
+}
+
+static void test_sums(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    assert_true(read_memory(sample, size));
+    assert_int_equal(view.total.connections, SAMPLE_CONNECTIONS_PRIOR + SAMPLE_CONNECTIONS_LEAVING +
+                                                 SAMPLE_CONNECTIONS_NOW);
+    assert_int_equal(view.prior.connections, SAMPLE_CONNECTIONS_PRIOR + SAMPLE_CONNECTIONS_LEAVING);
+    assert_int_equal(view.current.connections, SAMPLE_CONNECTIONS_NOW);
+    assert_int_equal(view.total.conns, 3);
+    assert_int_equal(view.total.threads_peak, 9);
+    assert_int_equal(view.total.pid, 4242);
+    assert_int_equal(view.leaving, 1);
+    assert_int_equal(view.listener_count, 2);
+    assert_int_equal(view.listeners[0].connections, SAMPLE_CONNECTIONS_PRIOR + 3);
+    assert_int_equal(view.thread_count, 3);
+    assert_int_equal(view.row_count, 2);
+    assert_int_equal(view.rows[0]->row.serial, 2); /* the busy one first */
+    assert_string_equal(stm_view_value(&view, view.rows[1], 0), "Keepalive");
+    assert_false(view.torn);
+    free(sample);
+}
+
+static void test_every_length(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    for (size_t cut = 0; cut < size; cut += 8) {
+        char *part = malloc(cut ? cut : 1);
+        bool readable;
+
+        memcpy(part, sample, cut);
+        readable = read_memory(part, cut);
+        assert_int_equal(readable, *view.problem == '\0');
+        if (cut < STM_SCORE_PAGE)
+            assert_false(readable);
+        free(part);
+    }
+    free(sample);
+}
+
+static void test_dead_writer(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    (void)state;
+    ((stm_score_header_t *)sample)->sequence |= 1;
+    assert_true(read_memory(sample, size));
+    assert_true(view.torn);
+    assert_int_equal(view.current.connections, SAMPLE_CONNECTIONS_NOW);
+    free(sample);
+}
+
+/* --- a writer at work --- */
+
+#define CHANGES 300000
+
+static char *shared;
+static int finished;
+
+static void begin(uint64_t *sequence)
+{
+    __atomic_store_n(sequence, *sequence | 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void end(uint64_t *sequence)
+{
+    __atomic_store_n(sequence, (*sequence | 1) + 1, __ATOMIC_RELEASE);
+}
+
+/* Moves what a block has counted to the sums and back, as the master does when a VP ends; and
+ * rewrites a row with one character all over, as a VP does. */
+static void *write_on(void *data)
+{
+    stm_score_header_t *header = (stm_score_header_t *)shared;
+    stm_score_block_t *block = sample_block(shared, 1);
+    stm_score_row_t *row = (stm_score_row_t *)((char *)block + header->connections_at);
+    char *value = (char *)(row + 1) + SAMPLE_KEY_SIZE;
+
+    (void)data;
+    for (int i = 0; i < CHANGES; i++) {
+        begin(&header->sequence);
+        header->prior.connections += block->vp.connections;
+        block->vp.connections = 0;
+        header->current = i & 1 ? 2 : 0;
+        header->taken = i & 1 ? 3 : 1;
+        block->vp.connections = header->prior.connections / 2;
+        header->prior.connections -= block->vp.connections;
+        if (header->taken == 1) {
+            header->prior.connections += block->vp.connections;
+            block->vp.connections = 0;
+        }
+        end(&header->sequence);
+        begin(&row->sequence);
+        memset(value, 'a' + i % 26, SAMPLE_VALUE_SIZE - 1);
+        end(&row->sequence);
+    }
+    __atomic_store_n(&finished, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void check_row(void)
+{
+    for (unsigned i = 0; i < view.row_count; i++) {
+        const char *value = stm_view_value(&view, view.rows[i], 0);
+
+        if (view.rows[i]->row.serial != 1)
+            continue;
+        if (strcmp(value, "Keepalive") != 0)
+            assert_int_equal(strspn(value, (char[]){*value, '\0'}), SAMPLE_VALUE_SIZE - 1);
+    }
+}
+
+static void test_concurrent_writer(void **state)
+{
+    unsigned consistent = 0;
+    pthread_t writer;
+    size_t size;
+
+    (void)state;
+    shared = sample_make(0, &size);
+    assert_int_equal(pthread_create(&writer, NULL, write_on, NULL), 0);
+    while (!__atomic_load_n(&finished, __ATOMIC_ACQUIRE)) {
+        assert_true(read_memory(shared, size));
+        check_row();
+        if (view.torn)
+            continue;
+        consistent++;
+        assert_int_equal(view.total.connections, SAMPLE_CONNECTIONS_PRIOR +
+                                                     SAMPLE_CONNECTIONS_LEAVING +
+                                                     SAMPLE_CONNECTIONS_NOW);
+    }
+    pthread_join(writer, NULL);
+    assert_true(read_memory(shared, size));
+    assert_false(view.torn);
+    assert_true(consistent > 0);
+    free(shared);
+}
+
+/* --- text that anybody may have written --- */
+
+typedef struct {
+    char bytes[1 << 16];
+    size_t size;
+} output_t;
+
+static void keep(void *baton, const char *data, size_t size)
+{
+    output_t *output = baton;
+
+    assert_true(size < sizeof output->bytes - output->size);
+    memcpy(output->bytes + output->size, data, size);
+    output->size += size;
+}
+
+static size_t encode(char *to, uint32_t character)
+{
+    size_t length = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+
+    for (size_t i = length; i-- > 1; character >>= 6)
+        to[i] = (char)(0x80 | (character & 0x3f));
+    to[0] = (char)(length == 1 ? character : (0xf00u >> length & 0xf0u) | character);
+    to[length] = '\0';
+    return length;
+}
+
+static void test_every_character(void **state)
+{
+    char text[8];
+
+    (void)state;
+    for (uint32_t character = 1; character < 0x110000; character++) {
+        const char *at = text;
+        size_t length = encode(text, character);
+
+        if (character >= 0xd800 && character < 0xe000) { /* surrogates are none */
+            assert_int_equal(stm_text_next(&at), STM_TEXT_INVALID | 0xed);
+            continue;
+        }
+        assert_int_equal(stm_text_next(&at), character);
+        assert_ptr_equal(at, text + length);
+    }
+}
+
+static void test_any_bytes_are_advanced_over(void **state)
+{
+    uint64_t random = 1;
+
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        char text[6] = "";
+        const char *at = text;
+
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        memcpy(text, (const char *)&random + 3, sizeof text - 1);
+        while (*at) {
+            const char *before = at;
+            uint32_t character = stm_text_next(&at);
+
+            assert_true(at > before && at <= before + strlen(before));
+            assert_true(character < 0x110000 || (character & ~STM_TEXT_INVALID) >= 0x80);
+        }
+    }
+}
+
+static void test_what_is_not_shown(void **state)
+{
+    static const uint32_t unseen[] = {0,      0x1b,   0x1f,   0x7f,   0x80,   0x9b,   0x9f,
+                                      0x61c,  0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
+                                      0x202e, 0x2066, 0x2069, 0xfeff, 0xfffe, 0xe0041},
+                          seen[] = {' ',    '~',    0xa0,   0xe9,   0x416,   0x200a, 0x2010,
+                                    0x2027, 0x2030, 0x4e2d, 0xfffd, 0x1f600, 0xe1000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+        assert_true(stm_text_unseen(unseen[i]));
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        assert_false(stm_text_unseen(seen[i]));
+}
+
+/* Whatever stands in a row, a key or an address: plain ASCII comes out of each form. */
+static void check_plain(char *sample, size_t size)
+{
+    static output_t output;
+    const stm_text_t text = {.put = keep, .baton = &output};
+
+    output.size = 0;
+    assert_true(read_memory(sample, size));
+    stm_text_json(&text, &view, 1, 1000000);
+    stm_text_openmetrics(&text, &view, 1);
+    for (size_t i = 0; i < output.size; i++) {
+        char c = output.bytes[i];
+
+        assert_true((c >= ' ' && c < 0x7f) || c == '\n');
+    }
+}
+
+static void test_forms_are_plain(void **state)
+{
+    size_t size;
+    char *sample = sample_make(0, &size);
+    const stm_score_header_t *header = (const stm_score_header_t *)sample;
+    char *block = (char *)sample_block(sample, 1), *row = block + header->connections_at;
+    stm_score_listener_t *listeners = (stm_score_listener_t *)(block + header->listeners_at);
+    char *key = row + sizeof(stm_score_row_t), *value = key + SAMPLE_KEY_SIZE;
+
+    (void)state;
+    for (uint32_t character = 1; character < 0x2100; character++) {
+        encode(value, character);
+        encode(key, character);
+        encode(listeners[1].address, character);
+        check_plain(sample, size);
+    }
+    memset(listeners, 0x9b, sizeof *listeners * 2); /* no null anywhere */
+    memset(key, 0x9b, SAMPLE_KEY_SIZE + SAMPLE_VALUE_SIZE);
+    check_plain(sample, size);
+    free(sample);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_dead_writer),
+        cmocka_unit_test(test_concurrent_writer),
+        cmocka_unit_test(test_every_character),
+        cmocka_unit_test(test_any_bytes_are_advanced_over),
+        cmocka_unit_test(test_what_is_not_shown),
+        cmocka_unit_test(test_forms_are_plain),
+    };
+    int failed = cmocka_run_group_tests_name("the reader of scoreboards", tests, NULL, NULL);
+
+    stm_view_free(&view);
+    return failed;
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* st_vp_post: calls from other kernel threads and signal handlers, into a VP that runs, polls or
+ * sleeps. */
+#include "tests/st/unit.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/time.h>
+
+#define FOREVER ST_UTIME_NO_TIMEOUT
+
+static st_vp_t vp;
+
+struct wakeup {
+    st_remote_t remote; /* first: fn casts back */
+    st_thread_t thread;
+    int calls;
+};
+
+static void unpark(st_remote_t *remote)
+{
+    struct wakeup *wakeup = (struct wakeup *)remote;
+
+    assert_true(st_is_vp());
+    wakeup->calls++;
+    st_thread_unpark(wakeup->thread);
+}
+
+static void *post(void *arg)
+{
+    assert_false(st_is_vp());
+    assert_null(st_vp_self());
+    st_vp_post(vp, arg);
+    return NULL;
+}
+
+/* The VP sleeps in epoll with nothing else to wait for. */
+static void a_post_wakes_the_sleeping_vp(void)
+{
+    vp = st_vp_self();
+    for (int i = 0; i < unit_scaled(500); i++) {
+        struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+        pthread_t kernel_thread;
+
+        assert_ok(pthread_create(&kernel_thread, NULL, post, &wakeup.remote));
+        assert_ok(st_thread_park(FOREVER));
+        assert_int_equal(wakeup.calls, 1);
+        assert_ok(pthread_join(kernel_thread, NULL));
+    }
+}
+
+/* So does one while the nearest timeout is further away than epoll can be told. */
+static void a_post_ends_a_very_long_sleep(void)
+{
+    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+    pthread_t kernel_thread;
+
+    vp = st_vp_self();
+    assert_ok(pthread_create(&kernel_thread, NULL, post, &wakeup.remote));
+    assert_ok(st_thread_park(1ULL << 62));
+    assert_ok(pthread_join(kernel_thread, NULL));
+}
+
+static char order[16];
+
+struct named {
+    st_remote_t remote;
+    char name;
+};
+
+static void note(st_remote_t *remote)
+{
+    order[strlen(order)] = ((struct named *)remote)->name;
+}
+
+static void posts_run_in_order_and_not_at_once(void)
+{
+    struct named named[5];
+
+    for (int i = 0; i < 5; i++) {
+        named[i] = (struct named){.remote.fn = note, .name = (char)('a' + i)};
+        st_vp_post(st_vp_self(), &named[i].remote); /* from the VP itself too */
+    }
+    assert_string_equal(order, "");
+    unit_settle();
+    assert_string_equal(order, "abcde");
+}
+
+static st_remote_t again;
+static int laps;
+
+static void post_itself(st_remote_t *remote)
+{
+    if (++laps < 10)
+        st_vp_post(st_vp_self(), remote); /* the node is ours again when fn is called */
+}
+
+static void a_post_may_post_itself_again(void)
+{
+    again.fn = post_itself;
+    st_vp_post(st_vp_self(), &again);
+    for (int i = 0; i < 10; i++)
+        unit_settle();
+    assert_int_equal(laps, 10);
+}
+
+/* --- several kernel threads post as fast as they can, while the VP runs, waits for I/O and sleeps
+ * ------------------- */
+
+enum { POSTERS = 4, MOST = 5000 };
+static int per_poster, received, expected_next[POSTERS];
+static st_thread_t receiver;
+
+struct numbered {
+    st_remote_t remote;
+    int poster, number;
+};
+
+static void receive(st_remote_t *remote)
+{
+    struct numbered *numbered = (struct numbered *)remote;
+
+    assert_int_equal(numbered->number, expected_next[numbered->poster]++);
+    if (++received == POSTERS * per_poster)
+        st_thread_unpark(receiver);
+    free(numbered);
+}
+
+static void *post_many(void *arg)
+{
+    for (int i = 0; i < per_poster; i++) {
+        struct numbered *numbered = malloc(sizeof(*numbered));
+
+        *numbered = (struct numbered){{.fn = receive}, (int)(intptr_t)arg, i};
+        st_vp_post(vp, &numbered->remote);
+        if (i % 64 == 0)
+            sched_yield();
+    }
+    return NULL;
+}
+
+static void *spin(void *arg)
+{
+    while (received < POSTERS * per_poster)
+        st_usleep(received % 3 ? ST_UTIME_NO_WAIT : 50);
+    return arg;
+}
+
+static void flood(int with_spinner)
+{
+    pthread_t posters[POSTERS];
+
+    vp = st_vp_self();
+    receiver = st_thread_self();
+    per_poster = unit_scaled(MOST);
+    if (with_spinner)
+        st_thread_create(spin, NULL, 0, 0);
+    for (intptr_t i = 0; i < POSTERS; i++)
+        assert_ok(pthread_create(&posters[i], NULL, post_many, (void *)i));
+    assert_ok(st_thread_park(FOREVER));
+    for (int i = 0; i < POSTERS; i++) {
+        assert_ok(pthread_join(posters[i], NULL));
+        assert_int_equal(expected_next[i], per_poster);
+    }
+    unit_settle();
+    assert_int_equal(received, POSTERS * per_poster);
+}
+
+static void many_posters_to_a_sleeping_vp(void)
+{
+    flood(0);
+}
+
+static void many_posters_to_a_busy_vp(void)
+{
+    flood(1);
+    unit_settle();
+}
+
+/* --- two VPs that post to each other ---------------------------------------------------------- */
+
+struct player {
+    struct wakeup ball;
+    st_vp_t vp;
+    sem_t ready;
+    struct player *other;
+    int rounds;
+};
+
+/* One ball: who has it posts it to the other and parks until it comes back. */
+static void throw(struct player * me)
+{
+    st_vp_post(me->other->vp, &me->other->ball.remote);
+}
+
+static void *second_vp(void *arg)
+{
+    struct player *me = arg;
+
+    assert_ok(st_init());
+    me->vp = st_vp_self();
+    me->ball.thread = st_thread_self();
+    sem_post(&me->ready);
+    for (int i = 0; i < me->rounds; i++) {
+        assert_ok(st_thread_park(FOREVER));
+        throw(me);
+    }
+    assert_ok(st_destroy());
+    return NULL;
+}
+
+static void two_vps_ping_pong(void)
+{
+    struct player one = {.ball.remote.fn = unpark}, two = {.ball.remote.fn = unpark};
+    pthread_t kernel_thread;
+
+    one.rounds = two.rounds = unit_scaled(2000);
+    one.other = &two;
+    two.other = &one;
+    one.vp = st_vp_self();
+    one.ball.thread = st_thread_self();
+    sem_init(&two.ready, 0, 0);
+    assert_ok(pthread_create(&kernel_thread, NULL, second_vp, &two));
+    sem_wait(&two.ready);
+    for (int i = 0; i < one.rounds; i++) {
+        throw(&one);
+        assert_ok(st_thread_park(FOREVER));
+    }
+    assert_ok(pthread_join(kernel_thread, NULL));
+    assert_int_equal(one.ball.calls, one.rounds);
+    assert_int_equal(two.ball.calls, two.rounds);
+}
+
+/* --- who asks whether it sleeps ------------------------------------------------------------------
+ */
+
+static void *post_when_it_sleeps(void *arg)
+{
+    while (!st_vp_asleep(vp))
+        sched_yield();
+    st_vp_post(vp, arg);
+    return NULL;
+}
+
+static void others_see_whether_it_sleeps(void)
+{
+    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+    pthread_t kernel_thread;
+
+    vp = st_vp_self();
+    assert_false(st_vp_asleep(vp));
+    assert_ok(pthread_create(&kernel_thread, NULL, post_when_it_sleeps, &wakeup.remote));
+    assert_ok(st_thread_park(FOREVER)); /* it comes only because this is seen as sleep */
+    assert_false(st_vp_asleep(vp));
+    assert_ok(pthread_join(kernel_thread, NULL));
+}
+
+/* --- from a signal handler -------------------------------------------------------------------- */
+
+static struct wakeup from_signal;
+
+static void on_signal(int signo)
+{
+    int kept = errno;
+
+    (void)signo;
+    errno = 12345;
+    st_vp_post(vp, &from_signal.remote);
+    if (errno != 12345)
+        abort();
+    errno = kept;
+}
+
+static void a_signal_handler_posts(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct itimerval soon = {.it_value.tv_usec = 500};
+    stack_t alternative = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
+
+    vp = st_vp_self();
+    from_signal = (struct wakeup){.remote.fn = unpark, .thread = st_thread_self()};
+    assert_ok(sigaltstack(&alternative, NULL));
+    action.sa_flags = SA_ONSTACK;
+    assert_ok(sigaction(SIGVTALRM, &action, NULL));
+    assert_ok(sigaction(SIGUSR1, &action, NULL));
+    raise(SIGUSR1);
+    assert_ok(st_thread_park(FOREVER));
+    for (int i = 0; i < 20; i++) {
+        /* Of its CPU time: it comes while the VP spins. */
+        assert_ok(setitimer(ITIMER_VIRTUAL, &soon, NULL));
+        while (from_signal.calls < 2 + i)
+            st_thread_yield();
+        assert_ok(st_thread_park(FOREVER));
+    }
+    alternative.ss_flags = SS_DISABLE;
+    assert_ok(sigaltstack(&alternative, NULL));
+    free(alternative.ss_sp);
+}
+
+static void it_is_counted(void)
+{
+    st_stats_t stats;
+    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+
+    st_vp_post(st_vp_self(), &wakeup.remote);
+    assert_ok(st_thread_park(FOREVER));
+    st_get_stats(&stats);
+    assert_int_equal(stats.remote_posts, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        UNIT(a_post_wakes_the_sleeping_vp),
+        UNIT(a_post_ends_a_very_long_sleep),
+        UNIT(posts_run_in_order_and_not_at_once),
+        UNIT(a_post_may_post_itself_again),
+        UNIT(many_posters_to_a_sleeping_vp),
+        UNIT(many_posters_to_a_busy_vp),
+        UNIT(two_vps_ping_pong),
+        UNIT(others_see_whether_it_sleeps),
+        UNIT(a_signal_handler_posts),
+        UNIT(it_is_counted),
+    };
+    return cmocka_run_group_tests_name("remote", tests, NULL, NULL);
+}

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the tests of all parts share; the root Makefile includes it before the parts' own fragments
+# (tests/PART/PART-tests.mk). A unit test is a cmocka program that tests/run.sh runs; on a target
+# for which there is no cmocka (TEST_SHIM), tests/shim stands in for it.
+#   test-sanitize   the variants that the parts name in SANITIZE_PARTS
+
+TEST_INCLUDE = $(if $(TEST_SHIM),-Itests/shim)
+TEST_CMOCKA  = $(if $(TEST_SHIM),,-lcmocka)
+TEST_MAKE    = $(MAKE) --no-print-directory -s
+SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# The same tests on another processor, emulated.
+CROSS_PREFIX := aarch64-linux-gnu-
+CROSS_QEMU   := qemu-aarch64
+CAN_CROSS    := $(and $(shell command -v $(CROSS_PREFIX)gcc),$(shell command -v $(CROSS_QEMU)),yes)
+CROSS_MAKE    = TEST_WRAP='$(CROSS_QEMU) -L /usr/aarch64-linux-gnu' \
+                $(TEST_MAKE) BUILD=$(BUILD)/aarch64 CC=$(CROSS_PREFIX)gcc AR=$(CROSS_PREFIX)ar \
+                TEST_SHIM=1
+CROSS_MISSING = skipped: aarch64 needs $(CROSS_PREFIX)gcc and $(CROSS_QEMU) (packages \
+                gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
+
+PYTEST = STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 \
+         $(PYTHON) -m pytest -q -p no:cacheprovider
+
+.PHONY: need-cmocka test-sanitize
+need-cmocka:
+	@printf '#include <%s.h>\n' setjmp stdarg stddef stdint cmocka | \
+	    $(CC) -E -x c -o /dev/null - 2>/dev/null || { echo "cmocka is missing: install the" \
+	        "package libcmocka-dev (or run make test, which does)" >&2; exit 1; }
+
+test-sanitize:
+ifneq ($(CAN_CROSS),yes)
+	@echo "$(CROSS_MISSING)"
+endif
+	@BUILD='$(BUILD)' scripts/test.sh $(SANITIZE_PARTS)
