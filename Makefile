@@ -121,7 +121,7 @@ status: ## what runs
 # --- test, bench, lint ---------------------------------------------------------------------------
 # The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
 # the rest from running.
-TEST_PARTS ?= st stiol aprmem score stmstat fuzz sanitize house live debug tiny
+TEST_PARTS ?= st stiol aprmem score stmstat fuzz sanitize scripts live debug tiny
 
 .PHONY: test
 test: ## install what is missing, build, run all tests

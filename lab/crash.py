@@ -9,11 +9,12 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-import mpms
-from clients import Kept
 from harness import wait_for
 from harness.client import Closed
 from harness.drive import Load
+
+from . import mpms
+from .clients import Kept
 
 VISITORS = 8         # clients that come and go after the crash
 VISITORS_GAP_MS = 5

@@ -22,11 +22,11 @@ deps-lab:
 lab: deps-lab ## a tour of prefork, worker, event and stm, with pictures; LAB_MPMS=...
 	@$(MAKE) --no-print-directory lab-tour
 lab-tour: $(PRODUCTS) $(BUILD)/tests/load
-	@STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) lab/tour.py --mpms '$(LAB_MPMS)'
+	@STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m lab.tour --mpms '$(LAB_MPMS)'
 
 # The table of docs/which-mpm.md, from what `make bench` has measured.
 WHICH_MPM_RESULTS ?= docs/bench/results.json
 
 .PHONY: which-mpm
 which-mpm: ## write the figures of make bench into docs/which-mpm.md
-	$(PYTHON) lab/figures.py $(WHICH_MPM_RESULTS) docs/which-mpm.md
+	$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) docs/which-mpm.md

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's servers: one httpd under each MPM with the settings of lab/mpm.conf.
 
-Used by tour.py and by tests/live/lab. The servers are the live tests' (tests/live/harness).
+Used by tour.py and by tests/live/lab. The servers are the harness's.
 """
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+from harness import Server, procs, wait_for
+from harness.scoreboard import scores
+
 LAB = Path(__file__).resolve().parent
-sys.path.append(str(LAB.parent / "tests/live"))
-
-from harness import Server, procs, wait_for  # noqa: E402 (the path comes first)
-from harness.scoreboard import scores  # noqa: E402
-
 MPMS = ("prefork", "worker", "event", "stm")
 SETTINGS = (LAB / "mpm.conf").read_text()
 

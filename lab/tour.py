@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The lab's tour, unattended: what processes and threads do under each MPM. See docs/lab.md.
 
@@ -14,15 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-import crash
-import docroot
-import picture
-import mpms
-from clients import Kept
 from harness import BUILD, places, procs, wait_for
 from harness.scoreboard import STMSTAT
 from harness.strace import NotPermitted
-from watch import Watch
+
+from . import crash, docroot, mpms, picture
+from .clients import Kept
+from .watch import Watch
 
 CONNECTIONS = 100
 FRAGILE = 40        # connections when a process is killed

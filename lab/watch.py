@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import mpms
 from harness import procs
+
+from . import mpms
 
 HELD = {"01", "08"}  # states of /proc/net/tcp: ESTABLISHED, CLOSE_WAIT
 

@@ -5,4 +5,4 @@
 .PHONY: bench-census
 bench-census: live-tools $(BUILD)/mod_mpm_stm.so
 	@scripts/deps.sh run test
-	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) bench/census/census.py $(CENSUS)
+	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m bench.census.census $(CENSUS)

@@ -5,21 +5,16 @@ Each scenario runs in a server of its own, once with a quiet error log and once 
 (ap_log_error() is among the deepest of httpd's functions). STM_CENSUS makes the VP measure. Prints
 a table; --markdown as docs/internals/stacks-census.md has it.
 
-  census.py [--markdown] [SCENARIO...]
+  python3 -m bench.census.census [--markdown] [SCENARIO...]
 """
 
 import argparse
 import re
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/live"), str(ROOT / "tests/live/waits")]
+from harness import Server, procs
+from tests.live.waits.gates import Loop
 
-# pylint: disable=wrong-import-position
-import scenarios  # noqa: E402  (this folder's)
-from gates import Loop  # noqa: E402
-from harness import Server, procs  # noqa: E402
+from . import scenarios
 
 STACK = 1 << 20  # bytes: more than any scenario uses
 MARK = re.compile(r"the deepest stack had (\d+) bytes")

@@ -6,10 +6,10 @@ import contextlib
 import ssl
 from dataclasses import dataclass, field
 
-from backends import Ajp, Echo, Http, Scgi, Uwsgi, WebSockets
-from daemons import memcached, postgres, redis, slapd, sql
-from h2client import H2
-from test_wait_programs import end, script, start_fpm
+from tests.live.waits.backends import Ajp, Echo, Http, Scgi, Uwsgi, WebSockets
+from tests.live.waits.daemons import memcached, postgres, redis, slapd, sql
+from tests.live.waits.h2client import H2
+from tests.live.waits.test_wait_programs import end, script, start_fpm
 
 ROUNDS = 3
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Compares stm with httpd's other MPMs and with nginx on this machine: alternating rounds, medians.
 
@@ -18,15 +17,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/live"))
+from harness import BUILD, procs
+from harness.drive import SlowBackend
 
-# pylint: disable=wrong-import-position
-import report  # noqa: E402
-from harness import BUILD, procs  # noqa: E402
-from harness.drive import SlowBackend  # noqa: E402
-from machine import describe  # noqa: E402
-from scenarios import SCENARIOS, Run, prepare  # noqa: E402
-from servers import KINDS, make  # noqa: E402
+from . import report
+from .machine import describe
+from .scenarios import SCENARIOS, Run, prepare
+from .servers import KINDS, make
 
 STEP_BOUND = 75  # seconds: ends what hangs
 QUICK = Run(seconds=1)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # httpd under load: stm beside the other MPMs and nginx. `make bench-httpd` measures everything,
-# QUICK=1 one short round of it; HTTPD_BENCH passes options on (bench/httpd/compare.py --help):
+# QUICK=1 one short round of it; HTTPD_BENCH passes options on (--help):
 #   make bench-httpd HTTPD_BENCH='--scenarios small,idle --servers stm,event --rounds 3'
 # Results go to BENCH_OUT; `make bench-publish` puts them into docs/bench.
 
 BENCH_OUT ?= $(BUILD)/bench
 HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) \
-    bench/httpd/compare.py --out $(BENCH_OUT)
+    -m bench.httpd.compare --out $(BENCH_OUT)
 
 .PHONY: bench-httpd bench-publish
 bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so

@@ -7,9 +7,9 @@ Its input is what compare.py writes as results.json. Nothing here measures.
 import statistics
 from dataclasses import dataclass
 
-import plots
-from scenarios import SCENARIOS
-from servers import KINDS
+from . import plots
+from .scenarios import SCENARIOS
+from .servers import KINDS
 
 SUBJECT = "stm"
 PEERS = ("event", "nginx")  # whom ratios are given to

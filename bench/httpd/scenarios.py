@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from harness import wait_for
 from harness.drive import Conns, Load
-from measure import h2load, kernel_threads, memory, server_cpu, under_load, wrk
-from servers import PROCESSES, Need
+
+from .measure import h2load, kernel_threads, memory, server_cpu, under_load, wrk
+from .servers import PROCESSES, Need
 
 IDLE = 10_000
 SLOW = 5_000

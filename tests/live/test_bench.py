@@ -1,14 +1,8 @@
-# SPDX-License-Identifier: Apache-2.0
-"""bench/httpd measures what it says: one of its scenarios, smaller, against a real server."""
-
-import sys
+# SPDX-License-Identifier: Apache-2.0"""bench/httpd measures what it says: one of its scenarios, smaller, against a real server."""
 
 import pytest
-from harness import ROOT
 
-sys.path.append(str(ROOT / "bench/httpd"))
-import compare  # noqa: E402 (the path comes first)
-import scenarios  # noqa: E402
+from bench.httpd import compare, scenarios
 
 
 @pytest.mark.stm_only

@@ -10,11 +10,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from harness import MPM, Conn, tool, wait_for
+
+from harness import MPM, tool, wait_for
 from harness.client import request
 from harness.drive import Load
 from harness.scoreboard import rows, scores, total
-from waits.h2client import H2
+
+from .waits.h2client import H2
 
 pytestmark = pytest.mark.skipif(MPM != "stm", reason="STM's own connection records")
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.stm_only, pytest.mark.needs_root]
 def test_short_soak():
     """Nothing is lost without a VP that was ended on purpose; nothing else ends, nothing leaks."""
     run = subprocess.run(
-        [sys.executable, ROOT / "tests/soak/soak.py", "--duration", "12", "--pause", "0.5",
+        [sys.executable, "-m", "tests.soak.soak", "--duration", "12", "--pause", "0.5",
          "--each"], env={**os.environ, "STM_TEST_BUILD": str(BUILD)}, timeout=300, check=False,
         capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -11,19 +11,16 @@ import os
 import random
 import ssl
 import struct
-import sys
 import threading
 import time
 from collections import Counter, namedtuple
-from pathlib import Path
+
+import h2.connection
+import h2.events
+import h2.exceptions
 
 from harness.client import Closed, Conn
-
-sys.path.append(str(Path(__file__).parents[1] / "live/waits"))
-import h2.connection  # noqa: E402
-import h2.events  # noqa: E402
-import h2.exceptions  # noqa: E402
-from h2client import H2, PATIENCE  # noqa: E402
+from tests.live.waits.h2client import H2, PATIENCE
 
 # kind of client; pid: that served it, None if that is not known; times: time.monotonic()
 Loss = namedtuple("Loss", "kind pid begun failed what")

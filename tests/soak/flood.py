@@ -9,13 +9,10 @@ of 40 good requests were answered within a second, and for how long nobody was a
 
 import argparse
 import socket
-import sys
 import threading
 import time
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "live"))
-from harness import Server, procs, tool  # noqa: E402
+from harness import Server, procs, tool
 
 GOOD = 40
 PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"

@@ -18,15 +18,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "live"))
-from harness import procs, wait_for  # noqa: E402
-from harness.places import BUILD  # noqa: E402
-from harness.server import ALARMS  # noqa: E402
+from harness import procs, wait_for
+from harness.places import BUILD
+from harness.server import ALARMS
 
-from clients import MIX, Tally  # noqa: E402
-from faults import Chaos, Faults  # noqa: E402
-from leaks import MB, Leaks  # noqa: E402
-from server import Site  # noqa: E402
+from .clients import MIX, Tally
+from .faults import Chaos, Faults
+from .leaks import MB, Leaks
+from .server import Site
 
 # A client may see the end of its connection so long after (or before) the VP's end was seen, s.
 # Wide enough for a machine that is busy: what is not to be excused is lost in calm phases, too.

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's parts (lab/*.py) can be imported; a server for each MPM, which ends with its file."""
-
-import sys
+"""A server for each MPM, which ends with its file."""
 
 import pytest
-from harness import ROOT
 
-sys.path.append(str(ROOT / "lab"))
-
-import mpms  # noqa: E402 (the path comes first)
-from harness import wait_for  # noqa: E402
+from harness import wait_for
+from lab import mpms
 
 # So many processes at rest that no more may be: they stay the same, and each is replaced.
 PREFORK = "StartServers 8\nMinSpareServers 8\nMaxSpareServers 9\n"

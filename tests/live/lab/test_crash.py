@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One process crashes, under each MPM: who is hurt, and that another one serves in its place."""
 
-import crash
+from lab import crash
 
 
 def test_a_crash_is_contained(each_mpm, monkeypatch):

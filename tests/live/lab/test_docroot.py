@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The document root is found with strace from outside, under each MPM."""
 
-import docroot
 import pytest
+
 from harness.strace import NotPermitted, Trace
+from lab import docroot
 
 
 def test_document_root(each_mpm):

@@ -3,9 +3,10 @@
 
 import re
 
-import figures
 import pytest
+
 from harness import ROOT
+from lab import figures
 
 DATA = {
     "machine": {"cpu": "Some CPU", "cpus": 2, "system": "Some Linux"},

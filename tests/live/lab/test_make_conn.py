@@ -11,10 +11,10 @@ import sys
 import threading
 
 import pytest
-from clients import MAKE_CONN, Kept, counts
+
 from harness import wait_for
 from harness.net import free_ports
-
+from lab.clients import MAKE_CONN, Kept, counts
 
 
 def make_conn(*arguments, **options):

@@ -7,10 +7,11 @@ The four servers run side by side, because prefork, worker and event take second
 from dataclasses import dataclass, field
 
 import pytest
-import mpms
-from clients import Kept
+
 from harness import wait_for
-from watch import Sample, Watch
+from lab import mpms
+from lab.clients import Kept
+from lab.watch import Sample, Watch
 
 # Connections: more than are served at rest, and so many that some VP must end spare state threads.
 COUNT = {"prefork": 10, "worker": 24, "event": 24, "stm": 40}

@@ -5,12 +5,11 @@ import re
 import subprocess
 from xml.etree import ElementTree
 
-import picture
 import pytest
-import mpms
-import tour
+
 from harness import wait_for
-from watch import Sample
+from lab import mpms, picture, tour
+from lab.watch import Sample
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from harness import MODULES, MPM
-from inflight import prove
+from tests.live.waits.inflight import prove
 
 APPS = Path(__file__).parent / "apps"
 CLIENTS = 40  # at one time

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.parse
 
-from backends import Backend
+from tests.live.waits.backends import Backend
 
 CLIENT, SECRET = "stm", "a test's"
 

@@ -4,10 +4,12 @@ threads, futures and locks of the standard library.
 """
 
 import pytest
-from gates import FileGate
+
 from harness import tool
-from inflight import InFlight, quick
-from pair import CLIENTS, Pair, hold
+from tests.live.waits.gates import FileGate
+from tests.live.waits.inflight import InFlight, quick
+
+from .pair import CLIENTS, Pair, hold
 
 HELD = {
     "caught": "{0} inner {0} {0} 0 none",

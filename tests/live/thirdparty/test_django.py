@@ -5,11 +5,13 @@ import shutil
 import subprocess
 
 import pytest
-from backends import Http
-from daemons import find, postgres, sql, unprivileged
+
 from harness import wait_for
 from harness.places import new_root
-from pair import CLIENTS, Pair, hold, needs, needs_that
+from tests.live.waits.backends import Http
+from tests.live.waits.daemons import find, postgres, sql, unprivileged
+
+from .pair import CLIENTS, Pair, hold, needs, needs_that
 
 pytestmark = [needs("wsgi"), needs_that(["/usr/bin/python3", "-c", "import django, psycopg2"],
                                         "Django or psycopg2")]

@@ -4,8 +4,10 @@
 import hashlib
 
 import pytest
-from inflight import InFlight, quick
-from pair import CLIENTS, Pair, needs
+
+from tests.live.waits.inflight import InFlight, quick
+
+from .pair import CLIENTS, Pair, needs
 
 pytestmark = needs("lua")
 

@@ -5,11 +5,13 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from gates import FileGate
+
 from harness import tool
-from inflight import InFlight, quick
-from pair import CLIENTS, Pair, needs
-from provider import CLIENT, SECRET, Provider
+from tests.live.waits.gates import FileGate
+from tests.live.waits.inflight import InFlight, quick
+
+from .pair import CLIENTS, Pair, needs
+from .provider import CLIENT, SECRET, Provider
 
 pytestmark = needs("auth_openidc")
 

@@ -2,9 +2,11 @@
 """mod_passenger, whose C++ library keeps a spin lock and its log's state in thread-locals."""
 
 import pytest
-from backends import Http
-from inflight import InFlight, quick
-from pair import CLIENTS, Pair, needs
+
+from tests.live.waits.backends import Http
+from tests.live.waits.inflight import InFlight, quick
+
+from .pair import CLIENTS, Pair, needs
 
 pytestmark = needs("passenger")
 

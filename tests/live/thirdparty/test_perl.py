@@ -2,8 +2,10 @@
 """mod_perl with XML::LibXML, XML::Parser and DBI: an interpreter is one request's at a time."""
 
 import pytest
-from backends import Http
-from pair import CLIENTS, Pair, needs, needs_that
+
+from tests.live.waits.backends import Http
+
+from .pair import CLIENTS, Pair, needs, needs_that
 
 pytestmark = [needs("perl"), needs_that(["perl", "-MXML::LibXML", "-MXML::Parser", "-MDBD::SQLite",
                                          "-e1"], "XML::LibXML, XML::Parser or DBD::SQLite")]

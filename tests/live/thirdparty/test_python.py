@@ -2,9 +2,11 @@
 """mod_wsgi in embedded mode: Python's threads, locks and imports."""
 
 import pytest
-from backends import Http
-from inflight import InFlight, quick
-from pair import CLIENTS, Pair, needs
+
+from tests.live.waits.backends import Http
+from tests.live.waits.inflight import InFlight, quick
+
+from .pair import CLIENTS, Pair, needs
 
 pytestmark = needs("wsgi")
 

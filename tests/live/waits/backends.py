@@ -9,7 +9,8 @@ import contextlib
 import struct
 
 import websockets
-from gates import Gate
+
+from .gates import Gate
 
 BACKLOG = 4096
 

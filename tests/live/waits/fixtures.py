@@ -2,7 +2,8 @@
 """Fixtures of tests with waits: an event loop, gates and backends, which end with their users."""
 
 import pytest
-from gates import FileGate, Loop
+
+from .gates import FileGate, Loop
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,12 @@ import sqlite3
 import time
 
 import pytest
-from backends import Http, Valve
-from daemons import memcached, postgres, redis, slapd, sql
+
 from harness.client import request
-from inflight import InFlight, in_threads, prove, quick
+
+from .backends import Http, Valve
+from .daemons import memcached, postgres, redis, slapd, sql
+from .inflight import InFlight, in_threads, prove, quick
 
 FRESH = "Cache-Control: max-age=600\r\n"
 SHORT = "Cache-Control: max-age=1\r\n"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waits inside httpd's own filters: includes of slow parts, and the limit of a response's rate."""
 
-from backends import Http
-from inflight import InFlight, prove, quick
+from .backends import Http
+from .inflight import InFlight, prove, quick
 
 
 def test_include_of_slow_parts(serve, backend):

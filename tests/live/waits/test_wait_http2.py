@@ -7,10 +7,12 @@ mod_http2 begins with few streams of a connection at once, so there are several 
 import contextlib
 
 import pytest
-from backends import Events, Http
-from h2client import H2
+
 from harness import wait_for
-from inflight import prove, quick
+
+from .backends import Events, Http
+from .h2client import H2
+from .inflight import prove, quick
 
 CONNECTIONS, STREAMS = 20, 5
 BIG = b"0123456789abcdef" * 64 * 1024  # 1 MB

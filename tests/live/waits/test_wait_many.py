@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What 5,000 proxied requests in progress cost: memory, and kernel threads."""
 
-from backends import Http
 from harness import procs
-from inflight import InFlight, prove, quick
+
+from .backends import Http
+from .inflight import InFlight, prove, quick
 
 COUNT = 5000
 # Of PSS for each, bytes: pools 12 KB, two pages of stack 8, records and scoreboards 2

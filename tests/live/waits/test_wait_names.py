@@ -2,10 +2,12 @@
 """Name look-ups, which wait inside of libc and so go to helper kernel threads; health checks."""
 
 import pytest
-from backends import Http
+
 from harness import procs, tool, wait_for
 from harness.net import free_ports
-from inflight import InFlight, prove, quick
+
+from .backends import Http
+from .inflight import InFlight, prove, quick
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ import signal
 import subprocess
 
 import pytest
+
 from harness import wait_for
 from harness.places import CHILD_USER
-from inflight import MUTEXES, InFlight, mutex_name, prove, quick
+
+from .inflight import MUTEXES, InFlight, mutex_name, prove, quick
 
 
 def script(path, text):

@@ -6,9 +6,11 @@ import time
 
 import pytest
 import websockets
-from backends import Ajp, Echo, Http, Scgi, Uwsgi, WebSockets
+
 from harness.drive import Conns, SlowBackend
-from inflight import InFlight, prove, quick
+
+from .backends import Ajp, Echo, Http, Scgi, Uwsgi, WebSockets
+from .inflight import prove, quick
 
 MODULES = ("proxy", "proxy_http", "proxy_scgi", "proxy_uwsgi", "proxy_ajp", "proxy_connect",
            "proxy_wstunnel", "slotmem_shm")

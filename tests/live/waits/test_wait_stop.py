@@ -2,19 +2,19 @@
 """Stopping while all kinds of waits are in progress, at once and gracefully."""
 
 import contextlib
-import os
 import signal
-import subprocess
 import time
 from collections import Counter
 
 import pytest
-from backends import Echo, Http, Scgi
-from h2client import H2
+
 from harness import procs, wait_for
-from inflight import InFlight
-from test_wait_programs import script
-from test_wait_tls import CACHE, HalfWay
+
+from .backends import Echo, Http, Scgi
+from .h2client import H2
+from .inflight import InFlight
+from .test_wait_programs import script
+from .test_wait_tls import CACHE, HalfWay
 
 MODULES = ("proxy", "proxy_http", "proxy_scgi", "proxy_connect", "http2", "cgid", "cgi",
            "rewrite", "ext_filter", "include", "ratelimit", "env", "socache_shmcb", "status")

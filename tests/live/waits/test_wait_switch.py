@@ -2,10 +2,12 @@
 """STIOL's switch, its dump, and its refusal to start."""
 
 import pytest
-from backends import Http
+
 from harness import StartError, tool
 from harness.stm import dump
-from inflight import InFlight, quick
+
+from .backends import Http
+from .inflight import InFlight, quick
 
 pytestmark = pytest.mark.stm_only
 

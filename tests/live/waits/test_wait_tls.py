@@ -9,10 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from backends import Valve
+
 from harness import net, procs, wait_for
 from harness.client import Conn, request
-from inflight import MUTEXES, in_threads, mutex_name, quick
+
+from .backends import Valve
+from .inflight import MUTEXES, in_threads, mutex_name, quick
 
 CACHE = "SSLSessionCache shmcb:@ROOT@/run/sessions(512000)\n"
 

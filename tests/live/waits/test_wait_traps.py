@@ -4,8 +4,10 @@
 import signal
 
 import pytest
+
 from harness import stm
-from inflight import InFlight, quick
+
+from .inflight import InFlight, quick
 
 pytestmark = pytest.mark.stm_only
 

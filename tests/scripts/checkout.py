@@ -8,19 +8,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
+
+from harness.net import free_ports
+from harness.waiting import wait_for
 
 TOP = Path(__file__).resolve().parents[2]
 BUILD = TOP / os.environ.get("STM_TEST_BUILD", "build")
 MODULE = BUILD / "mod_mpm_stm.so"
 PAGE = "<html><body><h1>It works!</h1></body></html>\n"
 IS_ROOT = os.geteuid() == 0
-
-sys.path.append(str(TOP / "tests/live"))
-from harness.net import free_ports  # noqa: E402 (the path comes first)
-from harness.waiting import wait_for  # noqa: E402
 
 __all__ = ["free_ports", "wait_for"]
 

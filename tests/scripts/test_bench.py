@@ -3,20 +3,15 @@
 
 import json
 import signal
-import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 import pytest
-from house import TOP
 
-sys.path.append(str(TOP / "bench/httpd"))
-import compare  # noqa: E402 (the path comes first)
-import plots  # noqa: E402
-import report  # noqa: E402
-from scenarios import CURVE, SCENARIOS, Run, Target  # noqa: E402
-from servers import KINDS, PREFORK_LIMIT, Need, sizes  # noqa: E402
+from bench.httpd import compare, plots, report
+from bench.httpd.scenarios import CURVE, SCENARIOS, Run, Target
+from bench.httpd.servers import KINDS, PREFORK_LIMIT, Need, sizes
 
 MACHINE = {"cpu": "A <CPU> & more", "cpus": 2, "memory": "4 GB", "kernel": "Linux 6.1 x86_64",
            "system": "Debian", "versions": {"wrk": "4.1"}}

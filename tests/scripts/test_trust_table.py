@@ -4,7 +4,8 @@
 import re
 
 import pytest
-from house import TOP
+
+from .checkout import TOP
 
 STRUCTS = [("mpm/shared/share.h", "stm_share_vp_t"), ("mpm/shared/share.h", "stm_share_seat_t"),
            ("mpm/stm.h", "stm_pulse_t"),

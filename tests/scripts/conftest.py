@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from house import BUILD, IS_ROOT, Checkout
+
+from .checkout import BUILD, IS_ROOT, Checkout
 
 
 def pytest_configure(config):
@@ -26,7 +27,7 @@ def pytest_collection_modifyitems(items):
 def _folder():
     """An empty folder under the build folder that every user can enter, if the checkout can be."""
     (BUILD / "test").mkdir(parents=True, exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix="house-", dir=BUILD / "test"))
+    path = Path(tempfile.mkdtemp(prefix="scripts-", dir=BUILD / "test"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -44,7 +45,7 @@ def _checkout(folder):
 @pytest.fixture(name="foreign")
 def _foreign():
     """A checkout of an ordinary user's, while the tests run as root."""
-    path = Path(tempfile.mkdtemp(prefix="stm-house-", dir="/var/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="stm-scripts-", dir="/var/tmp"))
     path.chmod(0o755)
     checkout = Checkout(path, owner=pwd.getpwnam("nobody"))
     yield checkout

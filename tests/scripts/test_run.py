@@ -10,7 +10,8 @@ import subprocess
 import urllib.request
 
 import pytest
-from house import MODULE, PAGE, TOP, Checkout, free_ports, run, wait_for
+
+from .checkout import MODULE, PAGE, TOP, Checkout, free_ports, run, wait_for
 
 MPMS = ["event", "worker", "prefork",
         pytest.param("stm", marks=pytest.mark.skipif(not MODULE.exists(), reason="not built"))]

@@ -5,7 +5,8 @@ import platform
 import re
 
 import pytest
-from house import BUILD, MODULE, run
+
+from .checkout import BUILD, MODULE, run
 
 PRODUCTS = [MODULE, BUILD / "libst.so.2", BUILD / "stmstat" / "stmstat", BUILD / "make_conn"]
 # Those that hand buffers of known sizes to functions of the C library that may be fortified.

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
 MPM = os.environ.get("STM_TEST_MPM", "stm")
 HTTPD = os.environ.get("STM_TEST_HTTPD") or shutil.which("apache2", path="/usr/sbin:/usr/bin")

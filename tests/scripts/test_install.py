@@ -6,7 +6,8 @@ import re
 import shlex
 
 import pytest
-from house import BUILD, MODULE, TOP, run
+
+from .checkout import BUILD, MODULE, TOP, run
 
 PREFIX = "/opt/stm"
 PROGRAM = r"""

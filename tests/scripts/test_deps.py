@@ -7,7 +7,8 @@ apt, dpkg, sudo and id are stand-ins that the test writes; nothing is installed.
 import os
 
 import pytest
-from house import TOP, run
+
+from .checkout import TOP, run
 
 TOOLS = "bash sh env dirname sed sort grep cat mktemp rm chmod tail xargs echo".split()
 DEPS = TOP / "scripts/deps.sh"

@@ -2,7 +2,8 @@
 """scripts/test.sh: every part runs, and the last line counts the tests of all."""
 
 import pytest
-from house import TOP, run
+
+from .checkout import TOP, run
 
 
 def outcome(folder, **parts):

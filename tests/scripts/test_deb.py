@@ -2,8 +2,9 @@
 """make deb: a set of packages that holds what make install would put in place."""
 
 import pytest
-from house import MODULE, TOP, run
-from test_install import make
+
+from .checkout import MODULE, TOP, run
+from .test_install import make
 
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="not built")
 

@@ -11,7 +11,6 @@ import re
 import resource
 import signal
 import subprocess
-from pathlib import Path
 
 from . import config, net, places, procs
 from .client import Closed, Conn

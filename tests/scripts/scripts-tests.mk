@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests of the scripts that build, start, stop, install and count: `make test-scripts`. SCRIPTS_ARGS
+# choose among them.
+
+.PHONY: test-scripts
+test-scripts: $(PRODUCTS)
+	$(PYTEST) tests/scripts $(SCRIPTS_ARGS)
