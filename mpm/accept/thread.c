@@ -142,6 +142,8 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
         return false;
     }
     thread->slot = stm_slot_take();
+    /* It may run only after the thread that starts it has written a status page. */
+    stm_slot_status(thread->slot, SERVER_READY);
     thread->next = stm.vp.thread_list;
     thread->previous = &stm.vp.thread_list;
     if (thread->next)

@@ -27,11 +27,9 @@ def _scored(serve):
 
 
 def settled(server, connections=0):
-    """Waits until no more than `connections` are open; returns the scores."""
-    def look():
-        found = scores(server)
-        return found if found["all"]["conns"] <= connections else None
-    return wait_for(look, "connections to end")
+    """Waits until no more than `connections` are open; returns the scores as they are then."""
+    wait_for(lambda: total(server, "conns") <= connections, "connections to end")
+    return scores(server)  # counters that were read before `conns` may have been older than it
 
 
 def kill_one(server, ordinal):
@@ -242,9 +240,12 @@ def test_rows_are_for_the_busy_ones_first(scored):
     limit = scores(server)["all"]["threads_limit"]
     with Conns(server.port) as idle:
         assert idle.open(limit + 20).failed == 0
-        now = scores(server)["all"]
-        assert (now["score_rows"], now["conns"]) == (limit, limit + 20)
-        assert now["score_rows_lost"] >= 20
+
+        def as_expected():
+            now = scores(server)["all"]
+            return ((now["score_rows"], now["conns"]) == (limit, limit + 20) and
+                    now["score_rows_lost"] >= 20)
+        wait_for(as_expected, "rows taken away")
         with server.connect() as conn:
             conn.get("/", headers=["Host: latest"])
             wait_for(lambda: any(row["Host"] in ("latest", "localhost") for row in rows(server)),

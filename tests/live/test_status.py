@@ -44,21 +44,54 @@ def quiet(server):
                     "a quiet server")
 
 
+def workers_agree(found, busy=1):
+    """Whether httpd's slots and STM's counters tell of the same threads, so many of them busy."""
+    board, idle = found["Scoreboard"], int(found["IdleWorkers"])
+    return (found["BusyWorkers"] == found["StmThreadsBusy"] == str(busy) and
+            busy + idle == int(found["StmThreads"]) and
+            (board.count("W"), board.count("_")) == (busy, idle))
+
+
+COUNTS = ("StmConnections", "StmRequests", "Total Accesses")
+
+
+def settled(server):
+    """COUNTS of a page that nothing but its own request came before or changed as it was made.
+
+    Each look is a request too, which is counted after it was made.
+    """
+    def look():
+        first, second = quiet(server), auto(server)
+        grown = {int(second[name]) - int(first[name]) for name in COUNTS}
+        return second if grown == {1} and second["ConnsTotal"] == "1" else None
+    found = wait_for(look, "settled counts")
+    return [int(found[name]) for name in COUNTS]
+
+
 def test_old_keys_stay_true(server):
-    before = quiet(server)
+    before = settled(server)
     for _ in range(20):
         server.get("/")
-    after = quiet(server)
-    # Each look at the page is a request too, and is counted after it was made.
-    asked = int(after["StmConnections"]) - int(before["StmConnections"])
-    assert asked >= 21
-    assert int(after["Total Accesses"]) - int(before["Total Accesses"]) == asked
-    assert int(after["StmRequests"]) - int(before["StmRequests"]) == asked
-    assert after["Processes"] == "2"
-    assert (after["BusyWorkers"], after["StmThreadsBusy"]) == ("1", "1")
-    assert int(after["BusyWorkers"]) + int(after["IdleWorkers"]) == int(after["StmThreads"])
-    board = after["Scoreboard"]
-    assert (board.count("W"), board.count("_")) == (1, int(after["IdleWorkers"]))
+    asked = [after - then for after, then in zip(settled(server), before)]
+    assert asked[0] >= 22 and asked == asked[:1] * 3
+    assert auto(server)["Processes"] == "2"
+    # The VP that does not write the page may just be starting, calling or resting a thread.
+    wait_for(lambda: workers_agree(auto(server)), "slots and counters that agree")
+
+
+def test_thread_that_has_not_run(serve):
+    """The page's own request may start a spare thread, which runs later: it counts as idle."""
+    server = serve(modules=("status", tool("mod_probe.so")), processes=1, directives=STATUS)
+    quiet(server)
+    conns = [server.connect() for _ in range(4)]
+    for busy, conn in enumerate(conns, 1):
+        conn.ask("/probe?sleep=20000")
+        wait_for(lambda n=busy: (lambda of: of["threads_busy"] == of["conns_writing"] == n)(
+            scores(server)["all"]), f"{busy} busy threads")
+        found = auto(server)
+        assert workers_agree(found, busy + 1), found
+    for conn in conns:
+        conn.close()
 
 
 def test_idle_connections_hold_no_slot(server):
@@ -68,12 +101,11 @@ def test_idle_connections_hold_no_slot(server):
 
         def look():
             found = auto(server)
-            return found if found["ConnsAsyncKeepAlive"] == "500" else None
-        found = wait_for(look, "500 idle connections")
-        assert found["ConnsTotal"] == "501"
-        assert (found["StmConns"], found["StmConnsKeepalive"]) == ("501", "500")
-        assert found["BusyWorkers"] == "1"
-        assert found["Scoreboard"].count("K") == 0
+            return [found[name] for name in (
+                "ConnsAsyncKeepAlive", "ConnsTotal", "StmConns", "StmConnsKeepalive",
+                "BusyWorkers")] == ["500", "501", "501", "500", "1"] and \
+                found["Scoreboard"].count("K") == 0
+        wait_for(look, "500 idle connections that hold no slot")
 
 
 def test_busy_threads_hold_slots(server):
