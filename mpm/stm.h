@@ -172,22 +172,31 @@ typedef struct stm_handed {
     int64_t cutoff; /**< stm_child_t's */
 } stm_handed_t;
 
-/** What all builds with the same STM_HANDOVER find at the beginning of retained data (stamp.c).
- * This and the letters on the control channel change with STM_HANDOVER only. */
+/** Memory of the master that another build of the module can do nothing with but give it back. */
+typedef struct stm_leftover {
+    void *at;
+    uint64_t size; /**< bytes of a mapping; 0: from malloc() */
+} stm_leftover_t;
+
+/** What all builds with the same STM_HANDOVER find in httpd's retained data (stamp.c). This and the
+ * letters on the control channel change with STM_HANDOVER only. */
 typedef struct stm_stamp {
     char magic[8];
-    uint32_t handover; /**< STM_HANDOVER */
-    uint32_t count;    /**< of vps */
-    uint64_t size;     /**< of all of it */
-    uint64_t layout;   /**< a hash of its layout, and of the memory that VPs share */
-    stm_handed_t *vps; /**< from malloc(); set while a graceful restart is under way */
+    uint32_t handover;         /**< STM_HANDOVER */
+    uint32_t count;            /**< of vps */
+    uint64_t size;             /**< of data */
+    uint64_t layout;           /**< a hash of its layout, and of the memory that VPs share */
+    void *data;                /**< stm_retained_t of the build that wrote this */
+    stm_handed_t *vps;         /**< from malloc(); set while a graceful restart is under way */
+    stm_leftover_t *leftovers; /**< from malloc(); set while a restart is under way */
+    uint32_t leftover_count;
     int32_t directory; /**< of the scoreboards, which who takes over opens anew; -1: none */
 } stm_stamp_t;
 
+/** What outlives a restart, from malloc(). */
 typedef struct stm_retained {
-    stm_stamp_t stamp; /**< first */
+    stm_stamp_t *stamp;
     ap_unixd_mpm_retained_data *mpm;
-    apr_pool_t *pool; /**< lives as long as the master */
     stm_seat_t seats[STM_VP_LIMIT];
     stm_child_t *leaving; /**< VPs without a seat that finish their connections */
     int seats_limit;      /**< seats in the core scoreboard, fixed at the first start; 0: not yet */
@@ -461,11 +470,16 @@ apr_time_t stm_config_test_due(void);
 int stm_config_test_answer(server_rec *s);
 
 /* stamp.c: another build of this module under the same master */
-void stm_stamp_put(stm_retained_t *retained);
 bool stm_stamp_fits(const stm_stamp_t *stamp);
 void stm_stamp_hand_over(void);
-void stm_stamp_forget(stm_retained_t *retained);
-void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old);
+void stm_stamp_forget(stm_stamp_t *stamp);
+bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp);
+void stm_stamp_put(stm_retained_t *retained, stm_stamp_t *stamp);
+
+/* leftovers.c: what the build that took over gives back */
+void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained);
+void stm_leftovers_forget(stm_stamp_t *stamp);
+void stm_leftovers_free(stm_stamp_t *stamp);
 
 /* control.c: master to VP, and back. LEAVE: close listeners, finish connections, exit; from a VP:
  * that is what it does. STOP: the same at once. READY, from a VP: from now on it serves. */

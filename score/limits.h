@@ -43,7 +43,7 @@
 #define STM_LAYOUT 1
 #endif
 #ifndef STM_HANDOVER
-#define STM_HANDOVER 1
+#define STM_HANDOVER 2
 #endif
 
 _Static_assert(STM_LISTENER_LIMIT >= 1, "STM_LISTENER_LIMIT must be at least 1");

@@ -291,6 +291,7 @@ static void restart(server_rec *s)
     }
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SIGHUP received.  Attempting to restart");
     stop_children();
+    stm_stamp_hand_over();
 }
 
 static int run_many(apr_pool_t *plog, server_rec *s)

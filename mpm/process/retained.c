@@ -21,13 +21,23 @@ static void measure_scoreboard(stm_retained_t *retained)
 
 static stm_retained_t *make_retained(void)
 {
-    stm_retained_t *retained = ap_retained_data_create(RETAINED_KEY, sizeof *retained);
+    stm_retained_t *retained = ap_calloc(1, sizeof *retained);
 
-    stm_stamp_put(retained);
     retained->mpm = ap_unixd_mpm_get_retained_data();
     for (int i = 0; i < STM_VP_LIMIT; i++)
         retained->seats[i].child.control = -1;
     measure_scoreboard(retained);
+    return retained;
+}
+
+/* httpd keeps no more than the stamp: what it keeps once it never gives back. */
+static stm_retained_t *replace(stm_stamp_t *stamp)
+{
+    stm_retained_t *retained = make_retained();
+
+    if (!stamp || !stm_stamp_take_over(retained, stamp))
+        stamp = ap_retained_data_create(RETAINED_KEY, sizeof *stamp);
+    stm_stamp_put(retained, stamp);
     return retained;
 }
 
@@ -38,12 +48,10 @@ stm_retained_t *stm_retained_get(void)
     stm_retained_t *retained;
 
     if (stamp && stm_stamp_fits(stamp)) {
-        retained = (stm_retained_t *)stamp;
-        stm_stamp_forget(retained);
+        retained = stamp->data;
+        stm_stamp_forget(stamp);
     } else {
-        retained = make_retained();
-        if (stamp)
-            stm_stamp_take_over(retained, stamp);
+        retained = replace(stamp);
     }
     /* Another MPM, or another build, ran before this restart: its memory is not ours. */
     if (retained->mpm->baton != retained) {

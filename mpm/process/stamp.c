@@ -60,24 +60,29 @@ static uint64_t layout_of_this_build(void)
 }
 
 /** Marks retained data as this build's. */
-void stm_stamp_put(stm_retained_t *retained)
+void stm_stamp_put(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     STM_ENTER();
-    stm_stamp_t *stamp = &retained->stamp;
-
+    *stamp = (stm_stamp_t){.handover = STM_HANDOVER,
+                           .size = sizeof *retained,
+                           .layout = layout_of_this_build(),
+                           .data = retained,
+                           .directory = -1};
     memcpy(stamp->magic, magic, sizeof stamp->magic);
-    stamp->handover = STM_HANDOVER;
-    stamp->size = sizeof *retained;
-    stamp->layout = layout_of_this_build();
-    stamp->directory = -1;
+    retained->stamp = stamp;
 }
 
-/** Whether the rest of the data behind the stamp is what this build would have made. */
+static bool is_known(const stm_stamp_t *stamp)
+{
+    return memcmp(stamp->magic, magic, sizeof stamp->magic) == 0 && stamp->handover == STM_HANDOVER;
+}
+
+/** Whether the data that the stamp leads to is what this build would have made. */
 bool stm_stamp_fits(const stm_stamp_t *stamp)
 {
     STM_ENTER();
-    return memcmp(stamp->magic, magic, sizeof stamp->magic) == 0 &&
-           stamp->size == sizeof(stm_retained_t) && stamp->layout == layout_of_this_build();
+    return is_known(stamp) && stamp->size == sizeof(stm_retained_t) &&
+           stamp->layout == layout_of_this_build();
 }
 
 /* --- handing over --- */
@@ -91,11 +96,8 @@ static void hand(stm_handed_t *to, const stm_child_t *child)
     to->cutoff = child->cutoff;
 }
 
-/** A graceful restart begins: whichever build comes next finds the VPs that are there. */
-void stm_stamp_hand_over(void)
+static void hand_vps(stm_stamp_t *stamp)
 {
-    STM_ENTER();
-    stm_stamp_t *stamp = &stm.retained->stamp;
     uint32_t count = 0;
 
     stamp->vps = calloc((size_t)stm_children_all() + 1, sizeof *stamp->vps);
@@ -108,13 +110,22 @@ void stm_stamp_hand_over(void)
     stamp->count = count;
 }
 
-/** The same build goes on: it has its own records. */
-void stm_stamp_forget(stm_retained_t *retained)
+/** A restart begins: whichever build comes next finds the VPs that are there. */
+void stm_stamp_hand_over(void)
 {
     STM_ENTER();
-    free(retained->stamp.vps);
-    retained->stamp.vps = NULL;
-    retained->stamp.count = 0;
+    hand_vps(stm.retained->stamp);
+    stm_leftovers_list(stm.retained->stamp, stm.retained);
+}
+
+/** The same build goes on: it has its own records. */
+void stm_stamp_forget(stm_stamp_t *stamp)
+{
+    STM_ENTER();
+    free(stamp->vps);
+    stamp->vps = NULL;
+    stamp->count = 0;
+    stm_leftovers_forget(stamp);
 }
 
 static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
@@ -132,25 +143,25 @@ static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
     retained->leaving = child;
 }
 
-/** The data behind `old` is another build's: its VPs become leaving ones of ours. */
-void stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *old)
+/** The data that the stamp leads to is another build's: its VPs become leaving ones of ours, the
+ * rest is given back, and the stamp is free for our own. False: it has to stay as it is. */
+bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     STM_ENTER();
-    if (memcmp(old->magic, magic, sizeof old->magic) != 0 || old->handover != STM_HANDOVER) {
+    if (!is_known(stamp)) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, 0, NULL,
                      "stm: this build of the module cannot take over from the one that ran: its "
                      "VPs serve on with the old configuration; stop and start the server");
-        return;
+        return false;
     }
-    for (uint32_t i = 0; i < old->count; i++)
-        adopt(retained, &old->vps[i]);
+    for (uint32_t i = 0; i < stamp->count; i++)
+        adopt(retained, &stamp->vps[i]);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, NULL,
                  "stm: another build of the module takes over from the one that ran: %u VPs leave",
-                 old->count);
-    free(old->vps);
-    old->vps = NULL;
-    old->count = 0;
-    if (old->directory >= 0)
-        close(old->directory);
-    old->directory = -1;
+                 stamp->count);
+    if (stamp->directory >= 0)
+        close(stamp->directory);
+    stm_leftovers_free(stamp);
+    stm_stamp_forget(stamp);
+    return true;
 }

@@ -382,7 +382,7 @@ static bool open_directory(stm_score_files_t *files)
     reason = stm_score_dir_open(files->path, &files->directory);
     if (reason)
         return complain(reason, files->path, 0);
-    stm.retained->stamp.directory = files->directory;
+    stm.retained->stamp->directory = files->directory;
     stm_score_dir_tidy(files->directory, stm.config.num_vps);
     return true;
 }

@@ -5,6 +5,7 @@ Other builds: upgrade-layout.so retains other data, upgrade-handover.so cannot t
 """
 
 import os
+import pathlib
 import shutil
 import signal
 
@@ -78,6 +79,29 @@ def test_another_build_takes_over(installed, build, number):
     wait_for(lambda: len(procs.fds(server.master)) <= fds + 2, f"about {fds} descriptors")
     directories = [path for path in procs.fds(server.master).values() if path.endswith("boards")]
     assert len(directories) == 1
+
+
+def memory(server):
+    """(mappings, PSS in bytes) of the master, when the earlier generations' processes are gone."""
+    wait_for(lambda: len(server.children()) == 2, "the end of the old generation")
+    maps = pathlib.Path(f"/proc/{server.master}/maps").read_text()
+    return maps.count("\n"), procs.pss(server.master)
+
+
+@BOTH
+@pytest.mark.parametrize("files", ["", "ScoreboardDir scoreboards\n"], ids=["memory", "files"])
+def test_the_master_keeps_nothing_of_earlier_builds(installed, files, number):
+    server = installed(files)
+    builds = [tool("upgrade-layout.so"), places.STM_MODULE] * 3
+    for count, build in enumerate(builds):
+        put(server, build)
+        server.restart(number)
+        if count == 1:
+            maps, pss = memory(server)
+    assert server.error_log().count("another build of the module takes over") == len(builds)
+    more_maps, more_pss = (after - before for after, before in zip(memory(server), (maps, pss)))
+    assert more_maps < 16  # one build's are about 50
+    assert more_pss < 300 << 10  # one build's are 200 KB
 
 
 def test_a_stop_ends_the_vps_that_were_taken_over(installed):

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this build of the module has in the master and another build cannot use: shared memory's
+ * mappings and the master's records. Listed for the stamp (stamp.c) when a restart begins; whoever
+ * takes over gives it all back without knowing what it was.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "mpm/scoreboard/score.h"
+#include "mpm/shared/share.h"
+#include "mpm/stm.h"
+
+/* A list that grows; a piece for which there is no room stays in the master for good. */
+static void add(stm_stamp_t *stamp, void *at, size_t size)
+{
+    const uint32_t step = 64;
+    stm_leftover_t *list = stamp->leftovers;
+
+    if (!at)
+        return;
+    if (stamp->leftover_count % step == 0) {
+        list = realloc(list, (stamp->leftover_count + step) * sizeof *list);
+        if (!list)
+            return;
+        stamp->leftovers = list;
+    }
+    list[stamp->leftover_count++] = (stm_leftover_t){at, size};
+}
+
+static void add_record(stm_stamp_t *stamp, void *record)
+{
+    add(stamp, record, 0);
+}
+
+static void add_memory(stm_stamp_t *stamp, const stm_shmem_t *memory)
+{
+    add(stamp, memory->writable, memory->size);
+    add(stamp, (void *)(uintptr_t)memory->readable, memory->size);
+}
+
+static void add_child(stm_stamp_t *stamp, const stm_child_t *child)
+{
+    add(stamp, child->pulse, stm_shmem_round(sizeof *child->pulse));
+}
+
+static void add_share(stm_stamp_t *stamp, stm_share_t *share)
+{
+    add_memory(stamp, &share->seats);
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        for (int n = 0; n < STM_SHARE_LINES; n++)
+            add_memory(stamp, &share->line[i][n]);
+    }
+    add_record(stamp, share);
+}
+
+static void add_scoreboards(stm_stamp_t *stamp, stm_score_files_t *files)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        add_memory(stamp, &files->vp[i].shown);
+        for (int n = 0; n < STM_SCORE_BLOCKS; n++)
+            add_memory(stamp, &files->vp[i].block[n]);
+        add_record(stamp, files->vp[i].header);
+    }
+    add_record(stamp, files);
+}
+
+/** A restart begins: lists what the next build of the module would have no use for. */
+void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained)
+{
+    STM_ENTER();
+    for (int i = 0; i < STM_VP_LIMIT; i++)
+        add_child(stamp, &retained->seats[i].child);
+    for (stm_child_t *child = retained->leaving; child; child = child->next) {
+        add_child(stamp, child);
+        add_record(stamp, child);
+    }
+    if (retained->share)
+        add_share(stamp, retained->share);
+    if (retained->score)
+        add_scoreboards(stamp, retained->score);
+    add_record(stamp, retained);
+}
+
+/** The same build goes on: it has use for all of it. */
+void stm_leftovers_forget(stm_stamp_t *stamp)
+{
+    STM_ENTER();
+    free(stamp->leftovers);
+    stamp->leftovers = NULL;
+    stamp->leftover_count = 0;
+}
+
+/** The list is another build's. The VPs that it hands over have mappings of their own. */
+void stm_leftovers_free(stm_stamp_t *stamp)
+{
+    STM_ENTER();
+    for (uint32_t i = 0; i < stamp->leftover_count; i++) {
+        const stm_leftover_t *piece = &stamp->leftovers[i];
+
+        if (piece->size)
+            munmap(piece->at, piece->size);
+        else
+            free(piece->at);
+    }
+    stm_leftovers_forget(stamp);
+}
