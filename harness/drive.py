@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drives the C helpers of tests/live/tools: commands in, lines of counts out."""
+"""Drives the tests' C helpers: commands in, lines of counts out."""
 
 import re
 import subprocess
@@ -12,18 +12,19 @@ Times = namedtuple("Times", "count p50 p99 max")  # microseconds
 Tally = namedtuple("Tally", "ok refused reset empty partial bad idle busy")
 
 
-def _counts(kind, line):
+def counts(kind, line):
+    """A named tuple of numbers from a line "name=1 other=2"."""
     pairs = re.findall(r"(\w+)=(\d+)", line)
     assert [name for name, _ in pairs] == list(kind._fields), f"unexpected line {line!r}"
     return kind(*(int(value) for _, value in pairs))
 
 
-class _Program:
+class Program:
     """A helper that ends when its standard input does."""
 
-    def __init__(self, name, *arguments):
+    def __init__(self, name, *arguments, stderr=None):
         self._run = subprocess.Popen([tool(name), *map(str, arguments)], text=True, bufsize=1,
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
 
     def __enter__(self):
         return self
@@ -51,7 +52,7 @@ class _Program:
             self._run.stdout.close()
 
 
-class Conns(_Program):
+class Conns(Program):
     """Many connections at once; see tools/conns.c for modes and commands."""
 
     def __init__(self, port, mode="keep", path="/", sources=1, batch=500, limit=0):
@@ -60,7 +61,7 @@ class Conns(_Program):
 
     def _command(self, line):
         self._say(line)
-        return _counts(Counts, self._line())
+        return counts(Counts, self._line())
 
     def open(self, count):
         """Opens `count` more and waits until each is where its mode takes it."""
@@ -85,7 +86,7 @@ class Conns(_Program):
     def times(self):
         """How long the good answers took that came since the last such question."""
         self._say("times")
-        return _counts(Times, self._line())
+        return counts(Times, self._line())
 
     def wait(self):
         """Waits until no answer is due."""
@@ -96,7 +97,7 @@ class Conns(_Program):
         return self._command("report")
 
 
-class Load(_Program):
+class Load(Program):
     """Steady load in the background; see tools/load.c."""
 
     def __init__(self, port, connections=8, path="/", keep=True, gap_ms=0):
@@ -106,18 +107,18 @@ class Load(_Program):
     def tally(self):
         """The counts so far."""
         self._say("")
-        return _counts(Tally, self._line())
+        return counts(Tally, self._line())
 
     def finish(self):
         """Lets what is in flight finish, and gives the last counts."""
         self._run.stdin.close()
-        tally = _counts(Tally, self._line())
+        tally = counts(Tally, self._line())
         self.close()
         assert tally.busy == 0, f"requests without an end: {tally}"
         return tally
 
 
-class SlowBackend(_Program):
+class SlowBackend(Program):
     """An HTTP backend that answers after `delay_ms`; `port` is where."""
 
     def __init__(self, delay_ms=0):

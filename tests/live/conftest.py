@@ -5,12 +5,13 @@ Marks: stm_only (a behaviour that only this MPM has; skipped with STM_TEST_MPM=e
 and tiny (for a build with the smallest limits: run alone, with STM_TEST_TINY=1).
 """
 
+import contextlib
 import os
 import resource
 import signal
 
 import pytest
-from harness import MPM, Server, places, procs
+from harness import MPM, Server, places, procs, slowfs
 
 
 def pytest_configure(config):
@@ -101,3 +102,19 @@ def serve_module(request):
     factory = _Factory(request.module.__name__.removeprefix("test_"))
     yield factory
     factory.end()
+
+
+@pytest.fixture
+def slow_fs(serve):
+    """A factory of slow file systems; skips the test where there can be none.
+
+    They end before the test's servers do, so that a server that waits for one can end as well.
+    """
+    del serve
+    with contextlib.ExitStack() as mounted:
+        def mount(*files, **options):
+            try:
+                return mounted.enter_context(slowfs.SlowFS(*files, **options))
+            except slowfs.Unavailable as reason:
+                return pytest.skip(str(reason))
+        yield mount

@@ -50,7 +50,7 @@ $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/process/%.o),$^) -ldl -lpthread
 
 .PHONY: test-live live-tools
-live-tools: $(LIVE_TOOLS)
+live-tools: $(LIVE_TOOLS) slowfs
 
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	$(PYTEST) $(PYTEST_ARGS)
