@@ -15,7 +15,7 @@ from .drive import Program, counts
 from .places import BUILD
 from .waiting import wait_for
 
-Calls = namedtuple("Calls", "in_flight peak total held")
+Calls = namedtuple("Calls", "in_flight peak total held files")
 
 CANNOT = 77  # the program's exit status where nothing can be mounted
 LIFETIME = 600  # seconds, after which it ends whatever happens
@@ -87,7 +87,8 @@ class SlowFS(Program):
         self._order(f"set {name} {int(value)}")
 
     def calls(self, kind="all"):
-        """How many there are in flight, were at most, were at all, and are held."""
+        """How many there are in flight, were at most, were at all, are held, and of how many
+        files these are."""
         self._say(f"counts {kind}")
         return counts(Calls, self._line())
 

@@ -84,13 +84,14 @@ def test_any_number_of_reads_waits_at_once(slow_fs, direct):
     with slow.holding("read", "cold*"):
         reads = Calling(lambda i: (slow.path / f"cold{i}").read_bytes(), range(64))
         slow.wait_held("read", 64)
+        assert slow.calls("read").files == slow.calls("all").files == 64
         assert (slow.path / "other").read_bytes() == slowfs.content(10)  # not of that name
         assert not reads.done
     assert reads.join() == [slowfs.content(65536)] * 64
     calls = slow.calls("read")
     assert (calls.in_flight, calls.held) == (0, 0) and calls.peak >= 64
     slow.reset()
-    assert slow.calls("read") == (0, 0, 0, 0)
+    assert slow.calls("read") == (0, 0, 0, 0, 0)
 
 
 HELD = {

@@ -45,6 +45,18 @@ static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, 
     return call;
 }
 
+/* False: there is no memory, which is answered, and the call is gone. */
+static bool note_text(struct call *call, const char *text)
+{
+    call->text = strdup(text);
+    if (call->text != NULL)
+        return true;
+    fuse_reply_err(call->request, ENOMEM);
+    free(call->name);
+    free(call);
+    return false;
+}
+
 static void note_file(struct call *call, const struct fuse_file_info *file)
 {
     call->has_file = file != NULL;
@@ -195,10 +207,9 @@ static void make(fuse_req_t request, enum kind kind, fuse_ino_t folder, const ch
                  mode_t mode, const struct fuse_file_info *file, const char *target)
 {
     struct call *call = noted(request, kind, folder, name, answer_make);
-    if (call == NULL)
+    if (call == NULL || (target != NULL && !note_text(call, target)))
         return;
     call->mode = mode;
-    call->text = target != NULL ? strdup(target) : NULL;
     note_file(call, file);
     gate_enter(call);
 }
@@ -267,10 +278,9 @@ static void call_rename(fuse_req_t request, fuse_ino_t folder, const char *name,
         return;
     }
     struct call *call = noted(request, CALL_rename, folder, name, answer_rename);
-    if (call == NULL)
+    if (call == NULL || !note_text(call, new_name))
         return;
     call->folder = node_of(new_folder);
-    call->text = strdup(new_name);
     gate_enter(call);
 }
 
@@ -332,7 +342,9 @@ static void call_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
 
 static void answer_write(struct call *call)
 {
-    int error = tree_write(call->node, call->text, call->size, (size_t)call->offset);
+    int error = call->text == NULL
+                    ? ENOMEM
+                    : tree_write(call->node, call->text, call->size, (size_t)call->offset);
     if (error != 0)
         fuse_reply_err(call->request, error);
     else
@@ -351,8 +363,6 @@ static void call_write(fuse_req_t request, fuse_ino_t inode, const char *data, s
     call->text = malloc(size + 1);
     if (call->text != NULL)
         memcpy(call->text, data, size);
-    else
-        call->size = 0;
     gate_enter(call);
 }
 

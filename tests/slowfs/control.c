@@ -75,8 +75,8 @@ static bool print_counts(const char *name)
     if (kind == CALL_COUNT && strcmp(name, "all") != 0)
         return false;
     const struct counts *counts = &settings.counts[kind];
-    printf("in_flight=%u peak=%u total=%u held=%u\n", counts->in_flight, counts->peak,
-           counts->total, counts->held);
+    printf("in_flight=%u peak=%u total=%u held=%u files=%u\n", counts->in_flight, counts->peak,
+           counts->total, counts->held, counts->files);
     return true;
 }
 

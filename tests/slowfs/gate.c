@@ -21,18 +21,31 @@ int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static void enter_counts(struct counts *counts, bool held)
+/* `step`: 1 or -1. `kind`: the call's own, or CALL_COUNT for all together. */
+static void count_held(struct node *node, int kind, int step)
 {
-    counts->total++;
-    counts->held += held;
-    if (++counts->in_flight > counts->peak)
-        counts->peak = counts->in_flight;
+    struct counts *counts = &settings.counts[kind];
+    unsigned before = node->held[kind];
+    node->held[kind] += (unsigned)step;
+    counts->held += (unsigned)step;
+    if (before == 0 || node->held[kind] == 0)
+        counts->files += (unsigned)step;
 }
 
-static void leave_counts(struct counts *counts, bool held)
+static void hold(struct call *call, bool held)
 {
-    counts->in_flight--;
-    counts->held -= held;
+    if (call->held == held)
+        return;
+    call->held = held;
+    count_held(call->node, (int)call->kind, held ? 1 : -1);
+    count_held(call->node, CALL_COUNT, held ? 1 : -1);
+}
+
+static void count_entry(struct counts *counts)
+{
+    counts->total++;
+    if (++counts->in_flight > counts->peak)
+        counts->peak = counts->in_flight;
 }
 
 static bool is_held(const struct call *call)
@@ -44,8 +57,9 @@ static bool is_held(const struct call *call)
 
 static void leave(struct call *call)
 {
-    leave_counts(&settings.counts[call->kind], call->held);
-    leave_counts(&settings.counts[CALL_COUNT], call->held);
+    hold(call, false);
+    settings.counts[call->kind].in_flight--;
+    settings.counts[CALL_COUNT].in_flight--;
     if (call->interrupted)
         fuse_reply_err(call->request, EINTR);
     else
@@ -66,9 +80,9 @@ static void on_interrupt(fuse_req_t request, void *data)
 void gate_enter(struct call *call)
 {
     int64_t delay = settings.delay[call->kind];
-    call->held = is_held(call);
-    enter_counts(&settings.counts[call->kind], call->held);
-    enter_counts(&settings.counts[CALL_COUNT], call->held);
+    count_entry(&settings.counts[call->kind]);
+    count_entry(&settings.counts[CALL_COUNT]);
+    hold(call, is_held(call));
     if (delay == 0 && !call->held) {
         leave(call);
         return;
@@ -78,23 +92,14 @@ void gate_enter(struct call *call)
     fuse_req_interrupt_func(call->request, on_interrupt, call);
 }
 
-/* Calls that were let go by a command. */
-static void unhold(struct call *call)
-{
-    if (!call->held || is_held(call))
-        return;
-    settings.counts[call->kind].held--;
-    settings.counts[CALL_COUNT].held--;
-    call->held = false;
-}
-
 int gate_turn(void)
 {
     int64_t now = now_us(), next = INT64_MAX;
     struct call *call = TAILQ_FIRST(&waiting), *after;
     for (; call != NULL; call = after) {
         after = TAILQ_NEXT(call, link);
-        unhold(call);
+        if (call->held)
+            hold(call, is_held(call)); /* a command may have let it go */
         if (call->interrupted || (!call->held && call->due <= now)) {
             TAILQ_REMOVE(&waiting, call, link);
             leave(call);
@@ -115,7 +120,6 @@ void gate_open(void)
     struct call *call;
     while ((call = TAILQ_FIRST(&waiting)) != NULL) {
         TAILQ_REMOVE(&waiting, call, link);
-        unhold(call);
         leave(call);
     }
 }

@@ -10,7 +10,7 @@
  *   delay KINDS MS          calls of these kinds ("read,open", "all") take that long
  *   hold KINDS [PATTERN]    they wait until released; PATTERN: only for files of such a name
  *   release KINDS           those that were held go on, later ones are not held
- *   counts KIND             prints in_flight= peak= total= held=
+ *   counts KIND             prints in_flight= peak= total= held= files= (see slowfs.h)
  *   reset                   totals become 0, peaks what is in flight
  *   set OPTION VALUE        direct, keep, interruptible (0, 1), timeout (seconds); see slowfs.h
  *

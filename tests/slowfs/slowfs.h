@@ -16,39 +16,7 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-/* --- files (tree.c) ---------------------------------------------------------------------------*/
-
-struct node {
-    struct node *parent, *next, *children;
-    char *name;
-    mode_t mode;
-    ino_t number; /* st_ino */
-    size_t size;
-    char *data;   /* NULL: `size` bytes of the pattern */
-    char *target; /* of a symbolic link */
-    struct timespec changed;
-};
-
-/* Byte `i` of a generated file is i modulo this. */
-#define PATTERN_PERIOD 251
-
-extern struct node tree_root;
-
-struct node *tree_child(const struct node *folder, const char *name);
-/* A new child; NULL without memory. */
-struct node *tree_add(struct node *folder, const char *name, mode_t mode);
-/* Generated files: "NAME:SIZE[:COUNT]". COUNT files get a number, from 0, in place of '#' in NAME;
- * folders in NAME are made. False if `text` is no such thing. */
-bool tree_generate(const char *text);
-/* Takes `node` out of its folder. It is not freed: the kernel may still ask for it. */
-void tree_remove(struct node *node);
-void tree_move(struct node *node, struct node *folder, const char *name);
-/* 0 or an errno. */
-int tree_resize(struct node *node, size_t size);
-int tree_write(struct node *node, const char *data, size_t length, size_t offset);
-void tree_stat(const struct node *node, struct stat *into);
-
-/* --- what the kernel asks (calls.c), and when it is answered (gate.c) --------------------------*/
+/* --- kinds of calls ----------------------------------------------------------------------------*/
 
 /* X(name): the kinds of calls that can be delayed, held and counted. */
 #define CALL_KINDS(X)                                                                              \
@@ -79,6 +47,41 @@ enum kind {
 
 extern const char *const kind_names[CALL_COUNT];
 
+/* --- files (tree.c) ---------------------------------------------------------------------------*/
+
+struct node {
+    struct node *parent, *next, *children;
+    char *name;
+    mode_t mode;
+    ino_t number; /* st_ino */
+    size_t size;
+    char *data;   /* NULL: `size` bytes of the pattern */
+    char *target; /* of a symbolic link */
+    struct timespec changed;
+    unsigned held[CALL_COUNT + 1]; /* calls, as counted by the gate */
+};
+
+/* Byte `i` of a generated file is i modulo this. */
+#define PATTERN_PERIOD 251
+
+extern struct node tree_root;
+
+struct node *tree_child(const struct node *folder, const char *name);
+/* A new child; NULL without memory. */
+struct node *tree_add(struct node *folder, const char *name, mode_t mode);
+/* Generated files: "NAME:SIZE[:COUNT]". COUNT files get a number, from 0, in place of '#' in NAME;
+ * folders in NAME are made. False if `text` is no such thing. */
+bool tree_generate(const char *text);
+/* Takes `node` out of its folder. It is not freed: the kernel may still ask for it. */
+void tree_remove(struct node *node);
+void tree_move(struct node *node, struct node *folder, const char *name);
+/* 0 or an errno. */
+int tree_resize(struct node *node, size_t size);
+int tree_write(struct node *node, const char *data, size_t length, size_t offset);
+void tree_stat(const struct node *node, struct stat *into);
+
+/* --- what the kernel asks (calls.c), and when it is answered (gate.c) --------------------------*/
+
 struct call {
     TAILQ_ENTRY(call) link;
     fuse_req_t request;
@@ -107,8 +110,9 @@ int gate_turn(void);
 /* Answers all there is. */
 void gate_open(void);
 
+/* files: how many of them (for a name in a folder, the folder) have calls that are held. */
 struct counts {
-    unsigned in_flight, peak, total, held;
+    unsigned in_flight, peak, total, held, files;
 };
 
 /* How the file system behaves; changed by commands at any time. */
