@@ -19,13 +19,15 @@ def mutex_name(mutex):
 class InFlight:
     """Many requests, each on a connection of its own, sent and not answered yet."""
 
-    def __init__(self, server, paths, port=None, **more):
-        """paths: one request each; more: as for client.request()."""
+    def __init__(self, server, paths, port=None, each=None, **more):
+        """paths: one request each; more: as for client.request(), as is what `each` has for each
+        path."""
         self.conns = []
         try:
-            for path in paths:
+            for number, path in enumerate(paths):
                 self.conns.append(server.connect(port=port))
-                self.conns[-1].send(request(path, **more))
+                own = {**more, **each[number]} if each else more
+                self.conns[-1].send(request(path, **own))
         except BaseException:
             self.close()
             raise
