@@ -1,36 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Helper kernel threads, for calls that wait inside libc where nothing can be rebound. They come on
- * demand and leave when idle, so that normally the VP's kernel thread is the only one. They run
- * libc's code alone: no APR pool, no module, and no signal handler. One pool for the process; used
- * by resolve.c, sem.c and shell.c.
+ * Helper kernel threads, for calls that wait inside libc or the kernel where nothing can be
+ * rebound. They come on demand and leave when idle, so that normally the VP's kernel thread is the
+ * only one. They run libc's code alone: no APR pool, no module, and no signal handler. One pool for
+ * the process; helper_line.c says whose turn it is.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
+#include "helper_line.h"
+
 #define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
 #define IDLE_SECONDS 5
+#define PATIENCE     1000000 /* us: how long a job waits for the first kernel thread to be had */
+#define RETRY        50000   /* us between two tries */
+
+/* A kernel thread, known to the pool while it is idle. */
+typedef struct helper {
+    struct helper *next;
+    pthread_cond_t wake;
+    stiol__job_t *job; /* given to it, NULL: none yet */
+    bool idle;
+} helper_t;
 
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t work, left; /* a job came; a helper left */
-    stiol__job_t *first, **last;
-    int helpers, idle, busy, queued;
+    pthread_cond_t left; /* a helper has left */
+    helper_t *idle;      /* the one that was busy last comes first: the others may leave */
+    int helpers, idlers;
     bool stopping;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
-          .work = PTHREAD_COND_INITIALIZER,
-          .left = PTHREAD_COND_INITIALIZER,
-          .last = &pool.first};
+    stiol__line_t line;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
-/* On the VP, in its scheduler. */
-static void job_done(st_remote_t *remote)
-{
-    stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
-    st_thread_t thread = job->thread;
-
-    job->done = true;
-    st_thread_unpark(thread);
-}
+/* --- on a helper --- */
 
 static void run(stiol__job_t *job)
 {
@@ -41,48 +43,91 @@ static void run(stiol__job_t *job)
     job->herror = h_errno;
 }
 
-/* With the lock: the next job, or NULL: none came for a while, or the pool stops. */
-static stiol__job_t *next_job(void)
+/* On the VP, in its scheduler. */
+static void job_done(st_remote_t *remote)
+{
+    stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
+    st_thread_t thread = job->thread;
+
+    if (job->finished != NULL) {
+        job->finished(job);
+        return;
+    }
+    job->done = true;
+    st_thread_unpark(thread);
+}
+
+/* With the lock. */
+static void leave_idle(helper_t *self)
+{
+    helper_t **place = &pool.idle;
+
+    while (*place != self)
+        place = &(*place)->next;
+    *place = self->next;
+    self->idle = false;
+    pool.idlers--;
+}
+
+/* With the lock: until it is given a job; false: none came for a while, or the pool stops. */
+static bool idle_for_a_while(helper_t *self)
 {
     struct timespec until;
-    stiol__job_t *job;
     int rc = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_SECONDS;
-    pool.idle++;
-    while (pool.first == NULL && !pool.stopping && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&pool.work, &pool.lock, &until);
-    pool.idle--;
-    job = pool.first;
-    if (job == NULL)
-        return NULL;
-    pool.first = job->next;
-    if (pool.first == NULL)
-        pool.last = &pool.first;
-    pool.queued--;
-    return job;
+    self->next = pool.idle;
+    pool.idle = self;
+    self->idle = true;
+    pool.idlers++;
+    while (self->job == NULL && !pool.stopping && rc != ETIMEDOUT)
+        rc = pthread_cond_clockwait(&self->wake, &pool.lock, CLOCK_MONOTONIC, &until);
+    if (self->idle)
+        leave_idle(self);
+    return self->job != NULL;
+}
+
+static void place_jobs(void);
+
+/* With the lock, which it gives back meanwhile. */
+static void do_job(stiol__job_t *job)
+{
+    void (*release)(stiol__job_t *);
+    st_vp_t vp = job->vp;
+
+    pthread_mutex_unlock(&pool.lock);
+    run(job);
+    pthread_mutex_lock(&pool.lock);
+    stiol__line_leave(&pool.line, job);
+    job->state = STIOL_JOB_DONE;
+    release = job->release;
+    pthread_mutex_unlock(&pool.lock);
+    if (release != NULL)
+        release(job);
+    else
+        st_vp_post(vp, &job->remote);
+    pthread_mutex_lock(&pool.lock);
 }
 
 static void *helper_main(void *arg)
 {
-    stiol__job_t *job;
+    helper_t self = {.job = arg};
 
-    (void)arg;
+    pthread_cond_init(&self.wake, NULL);
     pthread_mutex_lock(&pool.lock);
-    while ((job = next_job()) != NULL) {
-        st_vp_t vp = job->vp;
+    do {
+        stiol__job_t *job = self.job;
 
-        pool.busy++;
-        pthread_mutex_unlock(&pool.lock);
-        run(job);
-        st_vp_post(vp, &job->remote);
-        pthread_mutex_lock(&pool.lock);
-        pool.busy--;
-    }
+        self.job = NULL;
+        do_job(job);
+        self.job = stiol__line_next(&pool.line);
+        place_jobs(); /* what has waited for its share may have it now */
+    } while (self.job != NULL || idle_for_a_while(&self));
     pool.helpers--;
     pthread_cond_broadcast(&pool.left);
     pthread_mutex_unlock(&pool.lock);
+    pthread_cond_destroy(&self.wake);
     return NULL;
 }
 
@@ -95,52 +140,118 @@ void stiol__stay_loaded(void)
         (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
-/* With the lock. */
-static int add_helper(void)
-{
-    int rc = stiol__kernel_thread(helper_main, NULL, STACK_SIZE);
+/* --- jobs find helpers --- */
 
-    if (rc == 0)
+/* With the lock. */
+static bool give(stiol__job_t *job)
+{
+    helper_t *helper = pool.idle;
+
+    if (helper == NULL) {
+        if (stiol__kernel_thread(helper_main, job, STACK_SIZE) != 0)
+            return false;
         pool.helpers++;
-    return rc;
+        return true;
+    }
+    helper->job = job;
+    leave_idle(helper);
+    pthread_cond_signal(&helper->wake);
+    return true;
 }
 
-/* Whether a helper will take the job. */
-static bool hand_in(stiol__job_t *job, int max_helpers)
+/* With the lock: as many as may run now. */
+static void place_jobs(void)
+{
+    stiol__job_t *job;
+
+    while ((pool.idle != NULL || pool.helpers < pool.line.limit) &&
+           (job = stiol__line_next(&pool.line)) != NULL) {
+        if (!give(job)) {
+            stiol__line_return(&pool.line, job);
+            return;
+        }
+    }
+}
+
+bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
 {
     bool taken;
 
+    job->remote.fn = job_done;
+    job->class = class;
+    job->vp = vp->vp;
+    job->release = NULL;
     pthread_mutex_lock(&pool.lock);
-    if (pool.queued >= pool.idle && pool.helpers < max_helpers)
-        (void)add_helper();
-    taken = pool.helpers > 0;
+    pool.line.limit = vp->config.max_helpers;
+    taken = stiol__line_enter(&pool.line, job);
     if (taken) {
-        *pool.last = job;
-        pool.last = &job->next;
-        pool.queued++;
-        pthread_cond_signal(&pool.work);
+        place_jobs();
+        taken = pool.helpers > 0;
+        if (!taken)
+            stiol__line_cancel(&pool.line, job);
     }
     pthread_mutex_unlock(&pool.lock);
     return taken;
 }
 
-void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
+bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job))
+{
+    bool waits, done;
+
+    pthread_mutex_lock(&pool.lock);
+    waits = job->state == STIOL_JOB_WAITS;
+    done = job->state == STIOL_JOB_DONE;
+    if (waits)
+        stiol__line_cancel(&pool.line, job);
+    else if (!done)
+        job->release = release;
+    pthread_mutex_unlock(&pool.lock);
+    if (waits)
+        release(job);
+    return !done;
+}
+
+/* A job waits although more helpers might run, since there was no kernel thread to be had. */
+static void try_again(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    place_jobs();
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* Parks until a helper has taken it; false: there is none to be had. */
+static bool start_patiently(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job,
+                            bool *interrupted)
+{
+    st_utime_t deadline = stiol__deadline(PATIENCE);
+
+    while (!stiol__help_start(vp, class, job)) {
+        if (stiol__left(deadline) == 0)
+            return false;
+        if (st_usleep(RETRY) != 0)
+            *interrupted = true;
+    }
+    return true;
+}
+
+void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
 {
     bool interrupted = false;
     int error = errno;
 
-    job->remote.fn = job_done;
-    job->next = NULL;
-    job->vp = vp->vp;
+    job->finished = NULL;
     job->thread = st_thread_self();
     job->done = false;
-    if (hand_in(job, vp->config.max_helpers)) {
-        ++*helped;
+    if (start_patiently(vp, class, job, &interrupted)) {
         while (!job->done)
-            if (st_thread_park(STIOL_NEVER) != 0)
+            if (st_thread_park(PATIENCE) == 0)
+                continue;
+            else if (errno == ETIME)
+                try_again();
+            else
                 interrupted = true;
     } else {
-        run(job); /* no kernel thread to be had: late is better than never */
+        run(job); /* late is better than never */
     }
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
@@ -148,26 +259,26 @@ void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
     h_errno = job->herror;
 }
 
-/* Sends the idle ones away. One that is in the middle of a job is not waited for: a name server may
- * take its time. */
+/* --- the end --- */
+
 void stiol__helpers_stop(void)
 {
     pthread_mutex_lock(&pool.lock);
     pool.stopping = true;
-    pthread_cond_broadcast(&pool.work);
-    while (pool.helpers > pool.busy)
+    for (helper_t *helper = pool.idle; helper != NULL; helper = helper->next)
+        pthread_cond_signal(&helper->wake);
+    while (pool.idlers > 0)
         pthread_cond_wait(&pool.left, &pool.lock);
     pool.stopping = false;
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* In a child after fork: they are the parent's. */
+/* They are the parent's. */
 void stiol__helpers_forked(void)
 {
     pthread_mutex_init(&pool.lock, NULL);
-    pthread_cond_init(&pool.work, NULL);
     pthread_cond_init(&pool.left, NULL);
-    pool.first = NULL;
-    pool.last = &pool.first;
-    pool.helpers = pool.idle = pool.busy = pool.queued = 0;
+    pool.idle = NULL;
+    pool.helpers = pool.idlers = 0;
+    stiol__line_forked(&pool.line);
 }

@@ -59,7 +59,7 @@ int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
     if (vp == NULL || name == NULL || is_numeric(name) ||
         (hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0))
         return getaddrinfo(name, service, hints, result);
-    STIOL_HELP(vp, resolve, &forward.job);
+    STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &forward.job);
     return forward.rc;
 }
 
@@ -95,7 +95,7 @@ int stiol__getnameinfo(const struct sockaddr *restrict address, socklen_t length
 
     if (vp == NULL || host == NULL || (flags & NI_NUMERICHOST) != 0)
         return getnameinfo(address, length, host, host_size, service, service_size, flags);
-    STIOL_HELP(vp, resolve, &reverse.job);
+    STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &reverse.job);
     return reverse.rc;
 }
 
@@ -145,7 +145,7 @@ static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, c
     host->size = size;
     host->result = result;
     host->herror = herror;
-    STIOL_HELP(vp, resolve, &host->job);
+    STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &host->job);
     return host->rc;
 }
 

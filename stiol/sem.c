@@ -131,7 +131,7 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
     if (now == count)
         return semtimedop(id, ops, count, timeout);
     if (now != 0 || count > OPS_MAX) { /* which one has to wait, only the kernel can say */
-        STIOL_HELP(vp, sem, &job.job);
+        STIOL_HELP(vp, sem, STIOL_HELP_OTHER, &job.job);
         return job.rc;
     }
     for (size_t i = 0; i < count; i++) {

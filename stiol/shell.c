@@ -278,7 +278,7 @@ static int close_elsewhere(stiol__vp_t *vp, FILE *stream, int (*how)(FILE *))
 {
     close_job_t call = {.job = {.run = run_close}, .stream = stream, .how = how};
 
-    STIOL_HELP(vp, process, &call.job);
+    STIOL_HELP(vp, process, STIOL_HELP_OTHER, &call.job);
     return call.rc;
 }
 

@@ -15,7 +15,7 @@
 #include "stiol/thread.h"
 #include "stiol/tls.h"
 
-#define DEFAULT_HELPERS   64
+#define DEFAULT_HELPERS   256
 #define DEFAULT_TSD_CACHE 64
 #define DEFAULT_MAX_FREE  (2L << 20)
 

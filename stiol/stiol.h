@@ -33,7 +33,7 @@ typedef struct stiol_config {
                 */
     int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's default
                       */
-    int max_helpers; /**< most helper kernel threads (name look-ups); 0: the default, 64 */
+    int max_helpers; /**< most helper kernel threads, of all kinds of calls; 0: the default, 256 */
     int tsd_cache;   /**< sets of thread-specific values kept for stiol_inherit(); 0: the default,
                         64;   -1: none, destructors run whenever a state thread ends */
     long max_free;   /**< bytes of free pool memory that a VP keeps for libapr; 0: the default,

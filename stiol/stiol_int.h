@@ -10,6 +10,7 @@
 #include "st/st_shuffle.h"
 #include "stiol/libc.h"
 #include "stiol/server.h"
+#include "stiol/helper.h"
 #include "stiol/stiol.h"
 
 #define STIOL_LIKELY(x)   __builtin_expect(!!(x), 1)
@@ -303,29 +304,6 @@ extern int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_u
 extern int stiol__wait_fd(int fd, int events, st_utime_t timeout);
 /** Gives way, errno kept. */
 extern void stiol__yield(void);
-
-/* --- helper.c: kernel threads for calls that wait inside libc --- */
-
-typedef struct stiol__job {
-    void (*run)(struct stiol__job
-                    *job); /* on a helper kernel thread, or on the caller's if there is none */
-    st_remote_t remote;
-    struct stiol__job *next;
-    st_vp_t vp;
-    st_thread_t thread;
-    bool done;
-    int error;  /* errno after run */
-    int herror; /* h_errno after run */
-} stiol__job_t;
-
-/** Runs job->run elsewhere and parks until it is done; errno is the job's. *helped counts it. */
-extern void stiol__help(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
-/** The same for a call of that kind. */
-#define STIOL_HELP(vp, kind, job)                                                                  \
-    (STIOL_PARKS(vp, kind), stiol__help(vp, &(vp)->counters.kind.helped, job))
-extern void stiol__stay_loaded(void);
-extern void stiol__helpers_stop(void);
-extern void stiol__helpers_forked(void);
 
 /* --- pages.c --- */
 
