@@ -8,7 +8,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-#include "helper_line.h"
+#include "stiol/helper_line.h"
 
 #define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
 #define IDLE_SECONDS 5

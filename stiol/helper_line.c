@@ -4,9 +4,9 @@
  * group (a device, a domain) that takes long gets many of the helpers that are free but never the
  * last ones, and groups that wait take turns. Used by helper.c, with the pool's lock.
  */
-#include "stiol_int.h"
+#include "stiol/stiol_int.h"
 
-#include "helper_line.h"
+#include "stiol/helper_line.h"
 
 #define RESERVED    16 /* each class has a 16th of the limit to itself, */
 #define SMALL_LIMIT 8  /* from this limit on; below there is too little to divide */
