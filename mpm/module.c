@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_mpm_stm: the module record, its hooks and its globals. Everything that httpd calls in this
- * MPM is named here.
+ * mod_mpm_stm: the module record, and its hooks. Everything that httpd calls in this MPM is named
+ * here.
  */
-#include <stdio.h>
-
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
 
 #define STM_MODULE_RECORD
-#include "mpm/scoreboard/score.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/pages/pages.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/stm.h"
 
-stm_globals_t stm;
-
-/** STM_TRACE: one line on stderr at the beginning of each procedure. */
-void stm_trace(const char *function)
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    fprintf(stderr, "STM %d %s\n", (int)getpid(), function);
+    int rc = stm_config_check(pconf, ptemp, s);
+
+    (void)plog;
+    if (rc == OK)
+        rc = stm_score_check(ptemp, s);
+    if (rc == OK && ap_exists_config_define("DUMP_STM"))
+        stm_dump_config(&stm_config);
+    return rc == OK ? stm_config_test_answer(s) : rc;
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -28,10 +35,10 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     stm_small_file_register();
-    ap_hook_open_logs(stm_open_logs, NULL, before_core, APR_HOOK_REALLY_FIRST);
+    ap_hook_open_logs(stm_sockets_open, NULL, before_core, APR_HOOK_REALLY_FIRST);
     /* The daemon detaches in pre_config: before any other module has opened anything. */
-    ap_hook_pre_config(stm_pre_config, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    ap_hook_check_config(stm_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(stm_startup, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm(stm_run, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm_query(stm_query, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm_get_name(stm_get_name, NULL, NULL, APR_HOOK_MIDDLE);
@@ -41,7 +48,10 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(stm_last_write_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
-    stm_score_register_hooks(p);
+    stm_status_register_hooks(p);
+    stm_metrics_register_hooks(p);
+    stm_dashboard_register_hooks(p);
+    stm_publish_register_hooks(p);
     ap_hook_insert_filter(stm_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }

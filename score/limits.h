@@ -40,7 +40,7 @@
 /* Not for users. What a build of the module expects of the one that ran before it under the same
  * master (stamp.c): the meaning of what is retained, and how it is handed over if that differs. */
 #ifndef STM_LAYOUT
-#define STM_LAYOUT 1
+#define STM_LAYOUT 2
 #endif
 #ifndef STM_HANDOVER
 #define STM_HANDOVER 2

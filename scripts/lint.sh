@@ -101,6 +101,12 @@ for path in sys.argv[1:]:
     ast.parse(open(path, encoding="utf-8").read(), path)'
 }
 
+# Calls and includes go one way: see there.
+rooms()
+{
+    python3 scripts/rooms.py
+}
+
 # Prose, and what has a form of its own without comments, goes without.
 spdx()
 {
@@ -140,6 +146,7 @@ check clang-tidy tidy
 check cppcheck static
 check shellcheck scripts
 check python python
+check rooms rooms
 check SPDX spdx
 check columns width
 check places places

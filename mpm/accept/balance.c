@@ -10,8 +10,10 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 /* Below this a VP has few connections. */
 #define SMALL     16
@@ -30,8 +32,8 @@ void stm_balance_asleep(int asleep)
 void stm_balance_publish(void)
 {
     STM_ENTER();
-    stm_share->connections = stm.vp.conn_count;
-    stm_share->accepted = (unsigned)stm.vp.serial;
+    stm_share->connections = stm.vp.connections;
+    stm_share->accepted = (unsigned)stm_conns.accepted;
 }
 
 /* What another VP says of itself; NULL: it is this one, or there is none. */
@@ -52,9 +54,9 @@ static long connections_of(const stm_share_vp_t *vp)
  * and so many more. */
 static bool above_average_by(int margin)
 {
-    long mine = stm.vp.conn_count, sum = mine, count = 1;
+    long mine = stm.vp.connections, sum = mine, count = 1;
 
-    for (int i = 0; i < stm.config.num_vps; i++) {
+    for (int i = 0; i < stm_config.num_vps; i++) {
         const stm_share_vp_t *other = another(i);
 
         if (!other || !other->accepting)
@@ -77,28 +79,27 @@ bool stm_balance_above_average(void)
 bool stm_balance_above_share(void)
 {
     STM_ENTER();
-    return stm.vp.conn_count >= SMALL && above_average_by(SMALL / 4);
+    return stm.vp.connections >= SMALL && above_average_by(SMALL / 4);
 }
 
 /* Whether another VP has nothing to do now, and fewer connections. */
 static bool another_has_time(void)
 {
-    for (int i = 0; i < stm.config.num_vps; i++) {
+    for (int i = 0; i < stm_config.num_vps; i++) {
         const stm_share_vp_t *other = another(i);
 
-        if (other && other->accepting && other->asleep && connections_of(other) < stm.vp.conn_count)
+        if (other && other->accepting && other->asleep &&
+            connections_of(other) < stm.vp.connections)
             return true;
     }
     return false;
 }
 
-/* Connections that wait to be accepted, as Linux tells of a listening socket. */
-static unsigned queue_length(int fd)
+static bool is_burst(const stm_listener_t *listener)
 {
-    struct tcp_info info = {0};
-    socklen_t length = sizeof info;
+    unsigned length, limit;
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 ? info.tcpi_unacked : 0;
+    return stm_sockets_queue(listener->fd, &length, &limit) && length > 1;
 }
 
 /** Whether it has few connections, but more than its share of a burst. A single one that waits is
@@ -106,8 +107,8 @@ static unsigned queue_length(int fd)
 bool stm_balance_above_burst_share(const stm_listener_t *listener)
 {
     STM_ENTER();
-    return stm.vp.conn_count < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
-           queue_length(listener->fd) > 1;
+    return stm.vp.connections < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
+           is_burst(listener);
 }
 
 /** How many connections this VP may accept in this turn. One: with a batch it would take the other
@@ -118,7 +119,7 @@ int stm_balance_batch(void)
     STM_ENTER();
     st_utime_t more = stm.vp.last_turn / TURN_EACH;
 
-    if (stm.vp.conn_count < SMALL || stm.vp.last_turn < LONG_TURN)
+    if (stm.vp.connections < SMALL || stm.vp.last_turn < LONG_TURN)
         return 1;
     return more < BATCH ? 1 + (int)more : BATCH;
 }
@@ -130,7 +131,7 @@ unsigned stm_balance_others_accepted(void)
     STM_ENTER();
     unsigned sum = 0;
 
-    for (int i = 0; i < stm.config.num_vps; i++) {
+    for (int i = 0; i < stm_config.num_vps; i++) {
         const stm_share_vp_t *other = another(i);
 
         if (other)

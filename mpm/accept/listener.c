@@ -14,8 +14,13 @@
 #include <http_core.h>
 #include <http_protocol.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/stm.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/pulse.h"
+
+stm_accept_t stm_accept;
 
 /* How long a VP above its share lets the others accept (us), and how many it accepts freely after
  * they did not. */
@@ -31,9 +36,9 @@
 
 static bool may_accept(const stm_listener_t *listener)
 {
-    int room = stm.config.max_threads - stm.vp.threads;
+    int room = stm_config.max_threads - stm.vp.threads;
 
-    return listener->line_length < listener->idle_threads + room;
+    return listener->queue_length < listener->idle_threads + room;
 }
 
 /* Requests wait from now on; the administrator should know which limit does it. */
@@ -48,7 +53,7 @@ static void complain_of_full(void)
     ap_log_error(
         APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
         "stm: VP %d has reached MaxThreads (%d): new connections wait, consider raising it",
-        stm.vp.ordinal, stm.config.max_threads);
+        stm.vp.ordinal, stm_config.max_threads);
 }
 
 static void pause_accepting(stm_listener_t *listener)
@@ -127,7 +132,7 @@ static void pause_for_resources(stm_listener_t *listener, int error)
         listener->complained = now;
         ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
                      "stm: VP %d cannot accept a connection on %pI", stm.vp.ordinal,
-                     listener->lr->bind_addr);
+                     listener->origin.lr->bind_addr);
     }
     STM_SCORE_INC(listener->score, accept_failures);
     listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
@@ -179,12 +184,11 @@ static bool accept_one(stm_listener_t *listener)
     listener->backoff_ms = 0;
     STM_SCORE_INC(listener->score, connections);
     STM_SCORE_INC(stm_score, connections);
-    stm.vp.serial++;
     stm_pulse->served = 1;
-    stm_conn_accepted(listener, fd, (struct sockaddr *)&client, length);
+    stm_conn_accepted(&listener->origin, fd, (struct sockaddr *)&client, length);
     stm_balance_publish();
-    if (stm.config.vp_connections && stm.vp.serial >= (unsigned)stm.config.vp_connections) {
-        stm_vp_retire();
+    if (stm_config.vp_connections && stm_conns.accepted >= (unsigned)stm_config.vp_connections) {
+        stm_accept.limit_reached();
         return false;
     }
     return true;
@@ -218,8 +222,8 @@ static void keep_nonblocking(const stm_listener_t *listener)
 void stm_listeners_look_again(void)
 {
     STM_ENTER();
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_listener_t *listener = &stm.vp.listeners[i];
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_listener_t *listener = &stm_accept.listeners[i];
 
         if (!listener->accepting)
             continue;
@@ -243,24 +247,17 @@ stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
         if (!listener->ready)
             listener->ready_tail = &listener->ready;
         conn->queued = NULL;
-        listener->line_length--;
+        listener->queue_length--;
     }
     return conn;
-}
-
-static void line_up(stm_listener_t *listener, stm_conn_t *conn)
-{
-    *listener->ready_tail = conn;
-    listener->ready_tail = &conn->queued;
-    listener->line_length++;
 }
 
 /** MaxThreads is reached: a thread that waits at another socket makes room. */
 void stm_listener_ask_for_room(const stm_listener_t *needy)
 {
     STM_ENTER();
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_listener_t *other = &stm.vp.listeners[i];
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_listener_t *other = &stm_accept.listeners[i];
 
         if (other != needy && other->idle_threads > 0 && other->threads > 1) {
             stm_thread_retire(other, 1);
@@ -269,22 +266,44 @@ void stm_listener_ask_for_room(const stm_listener_t *needy)
     }
 }
 
-/** The connection is ready for a state thread. */
-void stm_listener_enqueue(stm_conn_t *conn)
+/* The connection is ready for a state thread. */
+static void enqueue(stm_conn_t *conn)
 {
-    STM_ENTER();
+    stm_listener_t *listener = (stm_listener_t *)conn->origin;
+
     stm_conn_set_state(conn, STM_CONN_QUEUED);
-    line_up(conn->listener, conn);
-    stm_thread_call(conn->listener);
+    *listener->ready_tail = conn;
+    listener->ready_tail = &conn->queued;
+    listener->queue_length++;
+    stm_thread_call(listener);
 }
 
 /** A thread has ended: lines that had to wait for MaxThreads may go on. */
 void stm_listeners_feed(void)
 {
     STM_ENTER();
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_thread_call(&stm.vp.listeners[i]);
-        stm_listener_resume(&stm.vp.listeners[i]);
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_thread_call(&stm_accept.listeners[i]);
+        stm_listener_resume(&stm_accept.listeners[i]);
+    }
+}
+
+/* --- counters --- */
+
+void stm_listeners_publish(void)
+{
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        const stm_listener_t *listener = &stm_accept.listeners[i];
+        unsigned length, limit;
+
+        STM_SCORE_SET(listener->score, threads, listener->threads);
+        STM_SCORE_SET(listener->score, threads_spare, listener->idle_threads);
+        STM_SCORE_SET(listener->score, queued, listener->queue_length);
+        STM_SCORE_SET(listener->score, accepting, listener->accepting);
+        if (stm.vp.state == STM_VP_RUNNING && stm_sockets_queue(listener->fd, &length, &limit)) {
+            STM_SCORE_SET(listener->score, accept_queue, length);
+            STM_SCORE_SET(listener->score, accept_queue_limit, limit);
+        }
     }
 }
 
@@ -305,11 +324,13 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
     apr_os_sock_t fd;
 
     apr_os_sock_get(&fd, lr->sd);
-    listener->lr = lr;
+    listener->origin.lr = lr;
+    listener->origin.enqueue = enqueue;
     listener->fd = fd;
-    listener->shared = !stm.one_process && stm_listen_is_shared(lr);
-    listener->deferred = is_deferred(protocol);
-    listener->client_first =
+    listener->score = stm_score_listener_new(lr->bind_addr);
+    listener->shared = !stm.one_process && stm_listens_shared(lr);
+    listener->origin.deferred = is_deferred(protocol);
+    listener->origin.client_first =
         protocol && (strcasecmp(protocol, "http") == 0 || strcasecmp(protocol, "https") == 0);
     listener->ready_tail = &listener->ready;
     st_watch_init(&listener->watch, fd, ST_WATCH_ACCEPT, on_acceptable);
@@ -322,17 +343,16 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 bool stm_listeners_open(void)
 {
     STM_ENTER();
-    stm_vp_t *vp = &stm.vp;
-
-    vp->listeners = apr_pcalloc(vp->pchild, sizeof *vp->listeners * (size_t)stm_listen_count());
+    stm_accept.listeners =
+        apr_pcalloc(stm.vp.pchild, sizeof *stm_accept.listeners * (size_t)stm_listens_count());
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
-        if (stm_listens_here(lr, vp->ordinal))
-            open_one(&vp->listeners[vp->listener_count++], lr);
+        if (stm_listens_to(lr, stm.vp.ordinal))
+            open_one(&stm_accept.listeners[stm_accept.listener_count++], lr);
     }
-    for (int i = 0; i < vp->listener_count; i++) {
-        stm_listener_t *listener = &vp->listeners[i];
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_listener_t *listener = &stm_accept.listeners[i];
 
-        for (int n = 0; n < stm.config.start_threads && stm_thread_can_start(); n++) {
+        for (int n = 0; n < stm_config.start_threads && stm_thread_can_start(); n++) {
             if (!stm_thread_start(listener, false) && n == 0)
                 return false;
         }
@@ -345,8 +365,8 @@ bool stm_listeners_open(void)
 void stm_listeners_close(void)
 {
     STM_ENTER();
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_listener_t *listener = &stm.vp.listeners[i];
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_listener_t *listener = &stm_accept.listeners[i];
 
         pause_accepting(listener);
         st_watch_disarm(&listener->retry);

@@ -11,8 +11,10 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/stm.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/scoreboard/scoreboard.h"
 
 /* Connections that a thread serves in a row at most before the scheduler may look for events. */
 #define LONGEST_ROW 16
@@ -22,7 +24,7 @@ static bool wait_idle(stm_thread_t *thread)
 {
     stm_listener_t *listener = thread->listener;
 
-    stm_slot_status(thread->slot, SERVER_READY);
+    stm_slot_status(thread->worker.slot, SERVER_READY);
     thread->idle = listener->idle;
     listener->idle = thread;
     listener->idle_threads++;
@@ -34,7 +36,7 @@ static bool wait_idle(stm_thread_t *thread)
 
 static bool enough_spares(const stm_listener_t *listener)
 {
-    return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm.config.max_spare;
+    return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm_config.max_spare;
 }
 
 /* The thread that was called for the line is there. */
@@ -67,7 +69,7 @@ static stm_conn_t *next_job(stm_thread_t *thread)
 /* ThreadConnections: other threads get their turn after so many connections without a wait. */
 static void yield_if_due(stm_thread_t *thread)
 {
-    int row = stm.config.thread_connections;
+    int row = stm_config.thread_connections;
 
     if (row == 0 || row > LONGEST_ROW)
         row = LONGEST_ROW;
@@ -79,14 +81,14 @@ static void yield_if_due(stm_thread_t *thread)
 
 static void end_thread(stm_thread_t *thread)
 {
-    stm_current_end(thread->current);
-    stm_slot_give(thread->slot);
+    stm_current_end(thread->worker.current);
+    stm_slot_give(thread->worker.slot);
     thread->listener->threads--;
     stm.vp.threads--;
     if (thread->next)
         thread->next->previous = thread->previous;
     *thread->previous = thread->next;
-    stm_score_thread_ended(thread);
+    stm_score_thread_ended(thread->score);
     free(thread);
     stm_listeners_feed();
     stm_vp_idle_check();
@@ -97,14 +99,13 @@ static void *thread_main(void *data)
     stm_thread_t *thread = data;
     stm_conn_t *conn;
 
-    thread->current = stm_current_begin();
-    stm_stall_thread(thread);
+    thread->worker.current = stm_current_begin();
     while ((conn = next_job(thread)) != NULL) {
-        stm_score_thread_serves(thread, !conn->c && !conn->asleep);
-        thread->conn = conn;
-        stm_conn_serve(conn, thread);
-        thread->conn = NULL;
-        stm_score_thread_rests(thread);
+        stm_score_thread_serves(thread->score, !conn->c && !conn->asleep);
+        thread->worker.conn = conn;
+        stm_conn_serve(conn, &thread->worker);
+        thread->worker.conn = NULL;
+        stm_score_thread_rests(thread->score);
         yield_if_due(thread);
     }
     end_thread(thread);
@@ -121,7 +122,7 @@ static void complain_no_stack(void)
     last = now;
     ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
                  "stm: VP %d cannot start another state thread beside its %d (StackSize %lu)",
-                 stm.vp.ordinal, stm.vp.threads, (unsigned long)stm.config.stack_size);
+                 stm.vp.ordinal, stm.vp.threads, (unsigned long)stm_config.stack_size);
 }
 
 /** Starts a state thread. It takes a connection from the line, or waits for one. */
@@ -129,30 +130,29 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
 {
     STM_ENTER();
     stm_thread_t *thread = calloc(1, sizeof *thread);
-    int stack_size = (int)stm.config.stack_size;
+    int stack_size = (int)stm_config.stack_size;
 
     if (!thread)
         return false;
     thread->listener = listener;
     thread->called = called;
-    thread->st = st_thread_create(thread_main, thread, 0, stack_size);
-    if (!thread->st) {
+    thread->worker.st = st_thread_create(thread_main, thread, 0, stack_size);
+    if (!thread->worker.st) {
         complain_no_stack();
         free(thread);
         return false;
     }
-    thread->slot = stm_slot_take();
+    thread->worker.slot = stm_slot_take();
     /* It may run only after the thread that starts it has written a status page. */
-    stm_slot_status(thread->slot, SERVER_READY);
-    thread->next = stm.vp.thread_list;
-    thread->previous = &stm.vp.thread_list;
+    stm_slot_status(thread->worker.slot, SERVER_READY);
+    thread->next = stm_accept.threads;
+    thread->previous = &stm_accept.threads;
     if (thread->next)
         thread->next->previous = &thread->next;
-    stm.vp.thread_list = thread;
+    stm_accept.threads = thread;
     listener->threads++;
-    if (++stm.vp.threads > stm.vp.threads_peak)
-        stm.vp.threads_peak = stm.vp.threads;
-    stm_score_thread_started(thread);
+    stm.vp.threads++;
+    thread->score = stm_score_thread_started();
     return true;
 }
 
@@ -160,7 +160,7 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
 bool stm_thread_can_start(void)
 {
     STM_ENTER();
-    return stm.vp.threads < stm.config.max_threads;
+    return stm.vp.threads < stm_config.max_threads;
 }
 
 static stm_thread_t *pop_idle(stm_listener_t *listener)
@@ -176,7 +176,7 @@ static stm_thread_t *pop_idle(stm_listener_t *listener)
 
 static void keep_spares(stm_listener_t *listener)
 {
-    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm.config.min_spare &&
+    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm_config.min_spare &&
         stm_thread_can_start())
         stm_thread_start(listener, false);
 }
@@ -195,7 +195,7 @@ void stm_thread_call(stm_listener_t *listener)
     thread = pop_idle(listener);
     if (thread) {
         thread->called = true;
-        st_thread_unpark(thread->st);
+        st_thread_unpark(thread->worker.st);
     } else if (!stm_thread_can_start() || !stm_thread_start(listener, true)) {
         stm_listener_ask_for_room(listener);
         return;
@@ -216,7 +216,7 @@ int stm_thread_retire(stm_listener_t *listener, int count)
         if (!thread)
             break;
         thread->retire = true;
-        st_thread_unpark(thread->st);
+        st_thread_unpark(thread->worker.st);
         retired++;
     }
     return retired;
@@ -226,6 +226,15 @@ int stm_thread_retire(stm_listener_t *listener, int count)
 void stm_threads_interrupt(void)
 {
     STM_ENTER();
-    for (stm_thread_t *thread = stm.vp.thread_list; thread; thread = thread->next)
-        st_thread_interrupt(thread->st);
+    for (stm_thread_t *thread = stm_accept.threads; thread; thread = thread->next)
+        st_thread_interrupt(thread->worker.st);
+}
+
+const request_rec *stm_thread_request(void)
+{
+    const stm_thread_t *thread = stm_accept.threads;
+
+    while (thread && thread->worker.st != st_thread_self())
+        thread = thread->next;
+    return thread && thread->worker.conn ? thread->worker.conn->request : NULL;
 }

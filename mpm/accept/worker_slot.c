@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "mpm/stm.h"
+#include "mpm/accept/accept.h"
 
 /* Slots that are ours but not in use, and the first one that we have not looked at. */
 static int *spare, spare_count, fresh;
@@ -19,8 +19,8 @@ static bool claim(int slot)
     if (!score || !__atomic_compare_exchange_n(&score->pid, &nobody, stm.vp.pid, false,
                                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
-    score->generation = stm.retained->mpm->my_generation;
-    score->thread_num = stm.vp.ordinal * stm.retained->threads_limit + slot;
+    score->generation = stm.mpm->my_generation;
+    score->thread_num = stm.vp.ordinal * stm.limits->threads + slot;
     return true;
 }
 
@@ -28,7 +28,7 @@ static bool claim(int slot)
  * taken. */
 static int claim_fresh(void)
 {
-    int limit = stm.retained->threads_limit;
+    int limit = stm.limits->threads;
 
     for (int tried = 0; tried < limit; tried++) {
         int slot = fresh;
@@ -44,7 +44,7 @@ int stm_slot_take(void)
 {
     STM_ENTER();
     if (!spare) {
-        spare = ap_malloc(sizeof *spare * (size_t)stm.retained->threads_limit);
+        spare = ap_malloc(sizeof *spare * (size_t)stm.limits->threads);
         fresh = 0;
     }
     return spare_count > 0 ? spare[--spare_count] : claim_fresh();
@@ -70,7 +70,7 @@ void stm_slot_give(int slot)
 void stm_slots_clear_dead(int ordinal, pid_t pid)
 {
     STM_ENTER();
-    for (int slot = 0; slot < stm.retained->threads_limit; slot++) {
+    for (int slot = 0; slot < stm.limits->threads; slot++) {
         worker_score *score = ap_get_scoreboard_worker_from_indexes(ordinal, slot);
 
         if (!score || score->pid != pid)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
 
 typedef struct {
     int least, most;
@@ -77,6 +77,19 @@ static int online_cpus(void)
     return online > 0 ? (int)online : 1;
 }
 
+/* NULL if the server may run on that CPU, else why not. */
+static const char *cpu_refuses(int cpu, apr_pool_t *pool)
+{
+    int cpus = (int)sysconf(_SC_NPROCESSORS_CONF);
+    cpu_set_t allowed;
+
+    if (cpu >= cpus)
+        return apr_psprintf(pool, "no such CPU: must be between 0 and %d", cpus - 1);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
+        return "this CPU is offline, or the server is not allowed to run on it";
+    return NULL;
+}
+
 static const char *set_num_vps(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {1, STM_VP_LIMIT};
@@ -88,10 +101,10 @@ static const char *set_num_vps(cmd_parms *cmd, void *dummy, const char *text)
     if (strcasecmp(text, "auto") == 0) {
         int cpus = online_cpus();
 
-        stm.config.num_vps = cpus < STM_VP_LIMIT ? cpus : STM_VP_LIMIT;
+        stm_config.num_vps = cpus < STM_VP_LIMIT ? cpus : STM_VP_LIMIT;
         return NULL;
     }
-    return parse_number(cmd, "", text, range, &stm.config.num_vps);
+    return parse_number(cmd, "", text, range, &stm_config.num_vps);
 }
 
 static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
@@ -104,7 +117,7 @@ static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
     if (!error)
         error = parse_number(cmd, "", text, range, &size);
     if (!error)
-        stm.config.stack_size = (apr_size_t)size;
+        stm_config.stack_size = (apr_size_t)size;
     return error;
 }
 
@@ -122,7 +135,7 @@ static const char *set_hang_timeout(cmd_parms *cmd, void *dummy, const char *tex
         return apr_psprintf(cmd->pool,
                             "%s: %s is out of range: must be 0, or between 3 and %d (seconds)",
                             cmd->cmd->name, text, INT_MAX);
-    stm.config.hang_timeout = seconds;
+    stm_config.hang_timeout = seconds;
     return NULL;
 }
 
@@ -142,7 +155,7 @@ static const char *set_scoreboard_dir(cmd_parms *cmd, void *dummy, const char *p
 
     (void)dummy;
     if (!error)
-        stm.config.scoreboard_dir = path;
+        stm_config.scoreboard_dir = path;
     return error;
 }
 
@@ -179,12 +192,12 @@ static const char *set_vp_bind(cmd_parms *cmd, void *dummy, const char *vp_text,
     if (error || (error = parse_vp(cmd, vp_text, &vp)) ||
         (error = parse_number(cmd, ": CPU-ID", cpu_text, cpus, &cpu)))
         return error;
-    error = stm_cpu_check(cpu, cmd->pool);
+    error = cpu_refuses(cpu, cmd->pool);
     if (error)
         return apr_psprintf(cmd->pool, "VPBind: CPU-ID %d: %s", cpu, error);
-    stm.config.cpu[vp] = (short)cpu;
-    if (vp >= stm.config.binds)
-        stm.config.binds = vp + 1;
+    stm_config.cpu[vp] = (short)cpu;
+    if (vp >= stm_config.binds)
+        stm_config.binds = vp + 1;
     return NULL;
 }
 
@@ -200,21 +213,21 @@ static const char *set_vp_listen(cmd_parms *cmd, void *dummy, int argc, char *co
         return "VPListen takes a VP-ID and one or more addresses (IP-address:port)";
     if ((error = parse_vp(cmd, argv[0], &vp)))
         return error;
-    if (stm.config.listens)
+    if (stm_config.listens)
         return "VPListen and Listen cannot be mixed: bind every listener with VPListen, or none";
     for (int i = 1; i < argc && !error; i++)
-        error = stm_vp_listen_add(cmd, vp, argv[i]);
-    if (vp >= stm.config.vp_listen_max)
-        stm.config.vp_listen_max = vp + 1;
-    stm.config.vp_listens++;
+        error = stm_listens_add(cmd, vp, argv[i]);
+    if (vp >= stm_config.vp_listen_max)
+        stm_config.vp_listen_max = vp + 1;
+    stm_config.vp_listens++;
     return error;
 }
 
 static const char *set_listen(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
 {
-    if (stm.config.vp_listens)
+    if (stm_config.vp_listens)
         return "Listen and VPListen cannot be mixed: bind every listener with VPListen, or none";
-    stm.config.listens++;
+    stm_config.listens++;
     return ap_set_listener(cmd, dummy, argc, argv);
 }
 
@@ -245,17 +258,17 @@ static const char *set_worker_factor(cmd_parms *cmd, void *dummy, const char *te
     return NULL; /* a waiting connection holds no state thread: there is nothing to weigh */
 }
 
-static const number_t start_threads = {&stm.config.start_threads, {1, STM_ST_LIMIT}};
-static const number_t min_spare = {&stm.config.min_spare, {1, STM_ST_LIMIT}};
-static const number_t max_spare = {&stm.config.max_spare, {1, STM_ST_LIMIT}};
-static const number_t max_threads = {&stm.config.max_threads, {1, STM_ST_LIMIT}};
-static const number_t thread_connections = {&stm.config.thread_connections, {0, INT_MAX}};
-static const number_t vp_connections = {&stm.config.vp_connections, {0, INT_MAX}};
-static const number_t stall_warning = {&stm.config.stall_warning, {0, INT_MAX}};
-static const number_t config_test_timeout = {&stm.config.config_test_timeout, {0, INT_MAX}};
+static const number_t start_threads = {&stm_config.start_threads, {1, STM_ST_LIMIT}};
+static const number_t min_spare = {&stm_config.min_spare, {1, STM_ST_LIMIT}};
+static const number_t max_spare = {&stm_config.max_spare, {1, STM_ST_LIMIT}};
+static const number_t max_threads = {&stm_config.max_threads, {1, STM_ST_LIMIT}};
+static const number_t thread_connections = {&stm_config.thread_connections, {0, INT_MAX}};
+static const number_t vp_connections = {&stm_config.vp_connections, {0, INT_MAX}};
+static const number_t stall_warning = {&stm_config.stall_warning, {0, INT_MAX}};
+static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0, INT_MAX}};
 
 #define FOREIGN(name, member)                                                                      \
-    AP_INIT_TAKE1(name, set_foreign, &stm.config.member, RSRC_CONF,                                \
+    AP_INIT_TAKE1(name, set_foreign, &stm_config.member, RSRC_CONF,                                \
                   "accepted from configurations of other MPMs; see docs/directives.md")
 
 /* The help of a directive is also what httpd says when its value is missing or empty: it has the
@@ -286,11 +299,11 @@ const command_rec stm_directives[] = {
                   "Connections that a state thread serves before it yields the VP; 0: unlimited"),
     AP_INIT_TAKE1("VPConnections", set_number, INFO(vp_connections), RSRC_CONF,
                   "Connections that a VP serves before it is replaced; 0: unlimited"),
-    AP_INIT_FLAG("ConnectionStatus", set_flag, &stm.config.connection_status, RSRC_CONF,
+    AP_INIT_FLAG("ConnectionStatus", set_flag, &stm_config.connection_status, RSRC_CONF,
                  "Status of each connection in the scoreboards: On or Off"),
-    AP_INIT_FLAG("StateThreadedIO", set_flag, &stm.config.threaded_io, RSRC_CONF,
+    AP_INIT_FLAG("StateThreadedIO", set_flag, &stm_config.threaded_io, RSRC_CONF,
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
-    AP_INIT_FLAG("SmallPools", set_flag, &stm.config.small_pools, RSRC_CONF,
+    AP_INIT_FLAG("SmallPools", set_flag, &stm_config.small_pools, RSRC_CONF,
                  "Whether VPs keep APR's pools in small pieces: On or Off"),
     AP_INIT_TAKE1(
         "StallWarning", set_number, INFO(stall_warning), RSRC_CONF,

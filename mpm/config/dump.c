@@ -5,7 +5,7 @@
  */
 #include <stdio.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
 #include "stiol/stiol.h"
 
 static void dump_option(const char *name, bool defined)

@@ -6,7 +6,7 @@
  */
 #include <stdarg.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
 
 /* What was mapped, until there is an error log to say it in. */
 static apr_array_header_t *messages;

@@ -14,7 +14,7 @@
 #include <http_request.h>
 #include <http_vhost.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 #include "stiol/server.h"
 
 stm_conn_t *stm_conn_of(const conn_rec *c)
@@ -31,27 +31,28 @@ static bool has_bytes(stm_conn_t *conn)
 {
     char byte;
 
-    if (stm_may_sleep_here())
+    if (stm_modules_are_known())
         return stm_network_receive_early(conn);
     return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
-/** A connection was accepted. Called by the scheduler: must not yield. */
-void stm_conn_accepted(stm_listener_t *listener, int fd, const struct sockaddr *client,
+void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *client,
                        socklen_t length)
 {
     STM_ENTER();
-    stm_conn_t *conn = stm_conn_new(listener, fd);
+    stm_conn_t *conn;
 
+    stm_conns.accepted++;
+    conn = stm_conn_new(origin, fd);
     if (!conn) {
         close(fd);
         return;
     }
     memcpy(&conn->client, client, length < sizeof conn->client ? length : sizeof conn->client);
-    if (listener->client_first && !(listener->deferred && has_bytes(conn)))
+    if (origin->client_first && !(origin->deferred && has_bytes(conn)))
         stm_conn_first_byte(conn);
-    else if (!listener->client_first || !stm_caution_delays(conn))
-        stm_listener_enqueue(conn);
+    else if (!origin->client_first || !stm_caution_delays(conn))
+        origin->enqueue(conn);
 }
 
 /* As other MPMs get it: APR then knows what the socket has inherited (TCP_NODELAY) and
@@ -68,7 +69,7 @@ static apr_status_t make_socket_of_listener(stm_conn_t *conn)
 
     if (stiol_pass_accepted(&accepted) != 0)
         return APR_ENOTIMPL;
-    rv = apr_socket_accept(&conn->socket, conn->listener->lr->sd, conn->pool);
+    rv = apr_socket_accept(&conn->socket, conn->origin->lr->sd, conn->pool);
     stiol_pass_accepted(NULL);
     return rv;
 }
@@ -90,22 +91,22 @@ static apr_status_t make_socket(stm_conn_t *conn)
 
 /* The connection's handle on its thread's slot of httpd's scoreboard. A thread without one (a
  * predecessor still has them) gets NULL: httpd counts a request in slot -1 if it is told to. */
-static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_thread_t *thread)
+static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_worker_t *worker)
 {
-    if (thread->slot < 0)
+    if (worker->slot < 0)
         return NULL;
     if (conn->sbh)
-        ap_update_sb_handle(conn->sbh, stm.vp.ordinal, thread->slot);
+        ap_update_sb_handle(conn->sbh, stm.vp.ordinal, worker->slot);
     else
-        ap_create_sb_handle(&conn->sbh, conn->pool, stm.vp.ordinal, thread->slot);
+        ap_create_sb_handle(&conn->sbh, conn->pool, stm.vp.ordinal, worker->slot);
     return conn->sbh;
 }
 
 /* Without one of its own the thread's pool is the connection's: that is how long the data live that
  * modules keep for it (apr_thread_data_set()). */
-static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_thread_t *thread)
+static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_worker_t *worker)
 {
-    apr_thread_t *handle = thread->current ? thread->current : conn->c->current_thread;
+    apr_thread_t *handle = worker->current ? worker->current : conn->c->current_thread;
     apr_os_thread_t *id;
 
     if (handle)
@@ -124,7 +125,7 @@ static long next_id(void)
 }
 
 /* Makes httpd's conn_rec. False: refused or out of memory. */
-static bool begin(stm_conn_t *conn, stm_thread_t *thread)
+static bool begin(stm_conn_t *conn, stm_worker_t *worker)
 {
     stm_sleeper_t kept;
     bool slept;
@@ -138,12 +139,12 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
         return false;
     conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket,
                                        slept ? kept.id : next_id(),
-                                       place_on_scoreboard(conn, thread), stm.vp.bucket_alloc);
+                                       place_on_scoreboard(conn, worker), stm_conns.bucket_alloc);
     if (!conn->c)
         return false;
     stm_sleep_watch(conn);
     ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
-    conn->c->current_thread = thread_of(conn, thread);
+    conn->c->current_thread = thread_of(conn, worker);
     conn->c->cs = &conn->cs;
     conn->cs.state = CONN_STATE_PROCESSING;
     conn->cs.sense = CONN_SENSE_DEFAULT;
@@ -157,11 +158,11 @@ static bool begin(stm_conn_t *conn, stm_thread_t *thread)
     return true;
 }
 
-static void resume(stm_conn_t *conn, stm_thread_t *thread)
+static void resume(stm_conn_t *conn, stm_worker_t *worker)
 {
     conn->suspended = false;
-    conn->c->sbh = place_on_scoreboard(conn, thread);
-    conn->c->current_thread = thread_of(conn, thread);
+    conn->c->sbh = place_on_scoreboard(conn, worker);
+    conn->c->current_thread = thread_of(conn, worker);
     ap_run_resume_connection(conn->c, conn->request);
 }
 
@@ -277,19 +278,18 @@ static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
     return process(conn);
 }
 
-/** Serves the connection on the calling state thread until it parks or ends. */
-void stm_conn_serve(stm_conn_t *conn, stm_thread_t *thread)
+void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
 {
     STM_ENTER();
     stm_conn_state_e waited = conn->waited;
     step_e step;
 
-    conn->thread = thread;
+    conn->worker = worker;
     stm_conn_set_state(conn, STM_CONN_SERVING);
     if (conn->c) {
-        resume(conn, thread);
+        resume(conn, worker);
         step = wake_step(conn, waited);
-    } else if (stm.vp.state == STM_VP_STOPPING || !begin(conn, thread)) {
+    } else if (stm.vp.state == STM_VP_STOPPING || !begin(conn, worker)) {
         stm_conn_abandon(conn);
         return;
     } else {
@@ -365,14 +365,12 @@ int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *
 
 /* --- the VP stops --- */
 
-/** Ends all connections: idle ones at once, those in progress as soon as their state threads
- * notice. Does not yield. */
 void stm_conns_shutdown(void)
 {
     STM_ENTER();
     stm_conn_t *conn, *next;
 
-    for (conn = stm.vp.conns; conn; conn = next) {
+    for (conn = stm_conns.first; conn; conn = next) {
         next = conn->next;
         switch ((stm_conn_state_e)conn->state) {
         case STM_CONN_FIRST_BYTE:
@@ -389,7 +387,7 @@ void stm_conns_shutdown(void)
         case STM_CONN_WAITIO:
         case STM_CONN_SUSPENDED:
             st_watch_disarm(&conn->watch);
-            stm_listener_enqueue(conn);
+            conn->origin->enqueue(conn);
             break;
         case STM_CONN_SERVING:
             if (conn->c)

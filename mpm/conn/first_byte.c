@@ -9,7 +9,7 @@
 
 #include <apr_lib.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 /* mod_reqtimeout's default, where the module is loaded and no directive says otherwise. */
 #define REQTIMEOUT_HEADER apr_time_from_sec(20)

@@ -8,7 +8,7 @@
 #include <apr_tables.h>
 #include <util_filter.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 /*
  * Modules of httpd whose source was read for what they keep of a connection between two requests.
@@ -198,7 +198,7 @@ static void list_forgetful(apr_pool_t *pool)
 }
 
 /** In the master. */
-void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s)
+void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
 {
     STM_ENTER();
     const module *unknown = stranger();
@@ -219,7 +219,7 @@ void stm_may_sleep_configure(apr_pool_t *pconf, server_rec *s)
 }
 
 /** Whether any connection of this server may. */
-bool stm_may_sleep_here(void)
+bool stm_modules_are_known(void)
 {
     STM_ENTER();
     return possible;

@@ -7,7 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 #include "stiol/server.h"
 
 /* Whose last bytes are on their way, NULL: nobody's. Should another one come in between (a state

@@ -10,7 +10,7 @@
 
 #include <apr_tables.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 /* httpd's own numbers (server/connection.c). */
 #define LINGER_SECONDS       30
@@ -209,7 +209,7 @@ void stm_linger_start(stm_conn_t *conn)
     ap_run_suspend_connection(conn->c, conn->request);
     drop_httpd_part(conn);
 
-    conn->thread = NULL;
+    conn->worker = NULL;
     linger(conn, gone, seconds);
 }
 
@@ -228,6 +228,6 @@ void stm_conn_abandon(stm_conn_t *conn)
     STM_ENTER();
     if (conn->pool)
         drop_httpd_part(conn);
-    conn->thread = NULL;
+    conn->worker = NULL;
     stm_conn_free(conn);
 }

@@ -13,8 +13,9 @@
 
 #include <apr_portable.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "stiol/server.h"
 
 /* Reads of up to so many bytes are copied into a buffer of their size. */
@@ -219,7 +220,7 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
 /* Of a socket that a module has opened: only where closing it is seen, and a state thread reads. */
 static bool may_be_ours(void)
 {
-    return stm.config.threaded_io && stm.vp.scheduler && st_vp_self() == stm.vp.scheduler;
+    return stm_config.threaded_io && stm.vp.scheduler && st_vp_self() == stm.vp.scheduler;
 }
 
 /** Hook: our clients' sockets, and those of connections to backends. */

@@ -5,7 +5,7 @@
  */
 #include <poll.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 static st_utime_t microseconds(apr_interval_time_t timeout)
 {
@@ -32,7 +32,7 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
     int ready;
 
     suspend(conn);
-    conn->thread = NULL;
+    conn->worker = NULL;
     conn->timed_out = false;
     stm_conn_set_state(conn, state);
     if (state == STM_CONN_SUSPENDED)
@@ -58,7 +58,7 @@ void stm_conn_ready(st_watch_t *watch, int ready)
     if (conn->state == STM_CONN_FIRST_BYTE && ready != 0 && stm_caution_delays(conn))
         return;
     conn->timed_out = ready == 0 && !stm_caution_is_over(conn);
-    stm_listener_enqueue(conn);
+    conn->origin->enqueue(conn);
 }
 
 /** Waits for the first byte of a new connection. */
@@ -74,11 +74,11 @@ void stm_suspended_resume(void)
     STM_ENTER();
     stm_conn_t *conn, *next;
 
-    if (!stm.vp.state_count[STM_CONN_SUSPENDED])
+    if (!stm_conns.in_state[STM_CONN_SUSPENDED])
         return;
-    for (conn = stm.vp.conns; conn; conn = next) {
+    for (conn = stm_conns.first; conn; conn = next) {
         next = conn->next;
         if (conn->state == STM_CONN_SUSPENDED && conn->cs.state != CONN_STATE_SUSPENDED)
-            stm_listener_enqueue(conn);
+            conn->origin->enqueue(conn);
     }
 }

@@ -7,7 +7,8 @@
 #include <apr_allocator.h>
 #include <apr_thread_mutex.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 
 #define MOST_KEPT 128
 
@@ -22,7 +23,7 @@ apr_pool_t *stm_pool_get(void)
 
     if (kept_count > 0)
         return kept[--kept_count];
-    if (apr_pool_create_ex(&pool, stm.vp.pchild, NULL, stm.vp.allocator) != APR_SUCCESS)
+    if (apr_pool_create_ex(&pool, stm.vp.pchild, NULL, stm_conns.allocator) != APR_SUCCESS)
         return NULL;
     apr_pool_tag(pool, "transaction");
     return pool;
@@ -49,7 +50,7 @@ static bool lock_allocator(void)
 
     if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, stm.vp.pchild) != APR_SUCCESS)
         return false;
-    apr_allocator_mutex_set(stm.vp.allocator, mutex);
+    apr_allocator_mutex_set(stm_conns.allocator, mutex);
     return true;
 }
 
@@ -60,7 +61,7 @@ void stm_pools_share(void)
     if (shared)
         return;
     shared = true;
-    if (stm.vp.allocator && !lock_allocator())
+    if (stm_conns.allocator && !lock_allocator())
         ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
                      "stm: no mutex for the pools that a module's thread may use");
 }
@@ -68,13 +69,11 @@ void stm_pools_share(void)
 bool stm_pools_open(void)
 {
     STM_ENTER();
-    stm_vp_t *vp = &stm.vp;
-
-    if (!stm.config.threaded_io) /* then nobody tells us */
+    if (!stm_config.threaded_io) /* then nobody tells us */
         shared = true;
-    if (apr_allocator_create(&vp->allocator) != APR_SUCCESS || (shared && !lock_allocator()))
+    if (apr_allocator_create(&stm_conns.allocator) != APR_SUCCESS || (shared && !lock_allocator()))
         return false;
-    apr_allocator_max_free_set(vp->allocator, ap_max_mem_free);
-    vp->bucket_alloc = apr_bucket_alloc_create(vp->pchild);
-    return vp->bucket_alloc != NULL;
+    apr_allocator_max_free_set(stm_conns.allocator, ap_max_mem_free);
+    stm_conns.bucket_alloc = apr_bucket_alloc_create(stm.vp.pchild);
+    return stm_conns.bucket_alloc != NULL;
 }

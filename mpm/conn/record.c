@@ -6,55 +6,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/conn/conn.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 #include "stiol/server.h"
+#include "stiol/stiol.h"
 
 /* Records are made so many at once, and stay. One by one they would lie between the pools of
  * connections, and no page there could be given back. */
 #define RECORDS_AT_ONCE 64
 
+stm_conns_t stm_conns;
+
 static stm_conn_t *free_records;
-
-/* --- counts by state, for mod_status and the scoreboard --- */
-
-static void publish_to_httpd(void)
-{
-    const int *count = stm.vp.state_count;
-    process_score *score;
-
-    if (!stm_share_holds_seat())
-        return; /* a successor has our place */
-    score = ap_get_scoreboard_process(stm.vp.ordinal);
-    score->connections = (apr_uint32_t)stm.vp.conn_count;
-    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
-    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
-    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
-    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
-    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
-}
-
-/* At each change, not each turn: a VP may sleep for long after its last one. */
-static void publish(void)
-{
-    const int *count = stm.vp.state_count;
-    int answering = stm.vp.answering_count;
-
-    STM_SCORE_SET(stm_score, conns, stm.vp.conn_count);
-    STM_SCORE_SET(stm_score, conns_first_byte, count[STM_CONN_FIRST_BYTE]);
-    STM_SCORE_SET(stm_score, conns_queued, count[STM_CONN_QUEUED]);
-    STM_SCORE_SET(stm_score, conns_reading, count[STM_CONN_SERVING] - answering);
-    STM_SCORE_SET(stm_score, conns_writing, answering);
-    STM_SCORE_SET(stm_score, conns_flushing, count[STM_CONN_WRITING]);
-    STM_SCORE_SET(stm_score, conns_keepalive, count[STM_CONN_KEEPALIVE]);
-    STM_SCORE_SET(stm_score, conns_waiting, count[STM_CONN_WAITIO]);
-    STM_SCORE_SET(stm_score, conns_suspended, count[STM_CONN_SUSPENDED]);
-    STM_SCORE_SET(stm_score, conns_closing, count[STM_CONN_LINGER]);
-    publish_to_httpd();
-}
-
-/* --- records --- */
 
 static stm_conn_t *take_record(void)
 {
@@ -75,10 +39,9 @@ static stm_conn_t *take_record(void)
     return conn;
 }
 
-stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
+stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
 {
     STM_ENTER();
-    stm_vp_t *vp = &stm.vp;
     stm_conn_t *conn = take_record();
 
     if (!conn)
@@ -87,28 +50,26 @@ stm_conn_t *stm_conn_new(stm_listener_t *listener, int fd)
     /* The number may have been another descriptor's that was closed where libst does not see it. */
     st_fd_renew(fd);
     stiol_note_nonblocking(fd);
-    conn->listener = listener;
+    conn->origin = origin;
     conn->server = ap_server_conf;
     conn->accepted = st_utime_last_clock();
-    conn->serial = vp->serial;
+    conn->serial = stm_conns.accepted;
     conn->state = STM_CONN_QUEUED;
     st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
     conn->watch.data = conn;
-    conn->next = vp->conns;
+    conn->next = stm_conns.first;
     if (conn->next)
         conn->next->prev = conn;
-    vp->conns = conn;
-    vp->conn_count++;
-    vp->state_count[conn->state]++;
-    publish();
+    stm_conns.first = conn;
+    stm.vp.connections++;
+    stm_conns.in_state[conn->state]++;
+    stm_publish_counts();
     return conn;
 }
 
-/** Closes the socket, if the record still has it, and forgets the connection. Does not yield. */
 void stm_conn_free(stm_conn_t *conn)
 {
     STM_ENTER();
-    stm_vp_t *vp = &stm.vp;
 
     STM_ASSERT(!conn->c && !conn->pool);
     stm_sleep_forget(conn);
@@ -120,47 +81,44 @@ void stm_conn_free(stm_conn_t *conn)
         stiol_forget_fd(conn->fd); /* which does not see this module's calls */
         close(conn->fd);
     }
-    stm_score_row_gone(conn);
+    stm_score_row_give(&conn->row);
     stm_conn_set_answering(conn, false);
-    vp->state_count[conn->state]--;
-    vp->conn_count--;
-    publish();
+    stm_conns.in_state[conn->state]--;
+    stm.vp.connections--;
+    stm_publish_counts();
     if (conn->next)
         conn->next->prev = conn->prev;
     if (conn->prev)
         conn->prev->next = conn->next;
     else
-        vp->conns = conn->next;
+        stm_conns.first = conn->next;
     conn->next = free_records;
     free_records = conn;
-    stm_balance_publish();
+    stm_share->connections = stm.vp.connections;
     stm_vp_idle_check();
 }
 
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 {
     STM_ENTER();
-    stm.vp.state_count[conn->state]--;
-    stm.vp.state_count[state]++;
+    stm_conns.in_state[conn->state]--;
+    stm_conns.in_state[state]++;
     if (state == STM_CONN_QUEUED)
         conn->waited = conn->state;
     conn->state = (unsigned char)state;
     if (state != STM_CONN_SERVING && conn->answering) {
         conn->answering = false;
-        stm.vp.answering_count--;
+        stm_conns.answering--;
     }
-    stm_score_row_state(conn);
-    publish();
+    stm_publish_state(conn);
 }
 
-/** Whether the connection's request has been read and is being answered. */
 void stm_conn_set_answering(stm_conn_t *conn, bool answering)
 {
     STM_ENTER();
     if (conn->answering == answering || (answering && conn->state != STM_CONN_SERVING))
         return;
     conn->answering = answering;
-    stm.vp.answering_count += answering ? 1 : -1;
-    stm_score_row_state(conn);
-    publish();
+    stm_conns.answering += answering ? 1 : -1;
+    stm_publish_state(conn);
 }

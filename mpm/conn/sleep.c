@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/scoreboard/scoreboard.h"
 
 /* How long a connection is idle before it first falls asleep, and how often we look (us). Each time
  * that it has slept doubles the wait, up to MOST_NAPS times: a client that asks every few seconds
@@ -58,7 +59,7 @@ static void link_to(stm_conn_t **list, stm_conn_t *conn)
 void stm_sleep_watch(stm_conn_t *conn)
 {
     STM_ENTER();
-    if (!stm_may_sleep_here())
+    if (!stm_modules_are_known())
         return;
     link_to(&awake, conn);
     arm();
@@ -168,7 +169,7 @@ static void on_time(st_watch_t *watch, int ready)
     armed = false;
     if (stm.vp.state == STM_VP_STOPPING)
         return;
-    if (st_thread_create(sweep, NULL, 0, (int)stm.config.stack_size)) {
+    if (st_thread_create(sweep, NULL, 0, (int)stm_config.stack_size)) {
         sweeping = true;
         unseen = awake;
         awake = NULL;

@@ -11,7 +11,7 @@
 #include <apr_portable.h>
 #include <util_filter.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 /* Up to here one read is cheaper (bytes); no more is read ahead of what the client takes. */
 #define SMALL 32768

@@ -5,7 +5,8 @@
  */
 #include <stdlib.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 
 #define RETRY 100000 /* us, when no state thread can be had */
 
@@ -35,7 +36,7 @@ static void on_time(st_watch_t *timer, int ready)
     timed_t *timed = timer->data;
 
     (void)ready;
-    if (!st_thread_create(run, timed, 0, (int)stm.config.stack_size))
+    if (!st_thread_create(run, timed, 0, (int)stm_config.stack_size))
         st_watch_arm(timer, 0, RETRY);
 }
 

@@ -3,10 +3,11 @@
  * Debug builds: who parked while it held a lock. No fault by itself, since locks are owned by state
  * threads; but all others that want the lock wait as long. STIOL tells at the unlock.
  */
-#include "mpm/stm.h"
+#include <dlfcn.h>
+
+#include "mpm/diagnosis/diagnosis.h"
 
 #ifdef STM_DEBUG
-#include <dlfcn.h>
 
 static const char *place(const void *address, Dl_info *info)
 {

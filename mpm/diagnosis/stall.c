@@ -12,8 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/stm.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/diagnosis/diagnosis.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/pulse.h"
 
 #define FRAMES       32
 #define REQUEST_SIZE 256
@@ -26,7 +29,6 @@ static struct {
     bool running; /* there is a timer */
     timer_t timer;
     struct itimerspec look;       /* until the next look */
-    int key;                      /* a state thread's stm_thread_t */
     volatile sig_atomic_t armed;  /* the timer will look again */
     volatile sig_atomic_t woke;   /* it did, and found the VP asleep */
     volatile unsigned turn;       /* counts turns */
@@ -44,8 +46,7 @@ static struct {
 
 static void note_request(void)
 {
-    const stm_thread_t *thread = st_thread_getspecific(stall.key);
-    const request_rec *r = thread && thread->conn ? thread->conn->request : NULL;
+    const request_rec *r = stm_thread_request();
     const char *line = r ? r->the_request : NULL;
     size_t length = 0;
 
@@ -89,7 +90,7 @@ static void on_look(int signal_number, siginfo_t *info, void *context)
     if (info->si_code == SI_TIMER && stall.running)
         look();
     else if (info->si_code == SI_TKILL)
-        stm_pulse_answer();
+        stm_answer_write();
     errno = error;
 }
 
@@ -116,7 +117,7 @@ static void report(st_utime_t held)
     ap_log_error(
         APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
         "stm: VP %d was held up for %lu ms (StallWarning %d)%s%s%s; %lu more since the last report",
-        stm.vp.ordinal, (unsigned long)(held / 1000), stm.config.stall_warning,
+        stm.vp.ordinal, (unsigned long)(held / 1000), stm_config.stall_warning,
         stall.caught && *stall.request ? " in the request \"" : "",
         stall.caught ? stall.request : "", stall.caught && *stall.request ? "\"" : "",
         stall.unreported);
@@ -132,7 +133,7 @@ void stm_stall_turn(st_utime_t held)
     stall.turn++;
     if (!stall.running)
         return;
-    if (held >= (st_utime_t)stm.config.stall_warning * 1000) {
+    if (held >= (st_utime_t)stm_config.stall_warning * 1000) {
         STM_SCORE_INC(stm_score, stalls);
         report(held);
     }
@@ -142,13 +143,6 @@ void stm_stall_turn(st_utime_t held)
         timer_settime(stall.timer, 0, &stall.look, NULL);
     }
     stall.woke = 0;
-}
-
-/** The calling state thread is that one: a stall is then told with its request. */
-void stm_stall_thread(stm_thread_t *thread)
-{
-    if (stall.running)
-        st_thread_setspecific(stall.key, thread);
 }
 
 static void set_look(int milliseconds)
@@ -171,12 +165,11 @@ void stm_stall_start(void)
     sigemptyset(&action.sa_mask);
     if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
         stm_pulse_answers(true);
-    if (!stm.config.stall_warning)
+    if (!stm_config.stall_warning)
         return;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
-    set_look(stm.config.stall_warning);
-    if (st_key_create(&stall.key, NULL) != 0 ||
-        timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
+    set_look(stm_config.stall_warning);
+    if (timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: stalls will not be noticed");
         return;

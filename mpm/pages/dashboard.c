@@ -6,7 +6,7 @@
 #include <http_protocol.h>
 #include <util_script.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/pages/pages.h"
 #include "score/view.h"
 
 #define NONCE_MARK "@NONCE@"
@@ -73,7 +73,7 @@ static int figures(request_rec *r)
     STM_ENTER();
     if (stm_page_begin(r, "application/json", &status)) {
         stm_page_text(r, &text);
-        views = stm_score_views(r, 0, &count);
+        views = stm_page_views(r, 0, &count);
         stm_text_json(&text, views, count, (uint64_t)apr_time_now());
     }
     return status;

@@ -4,7 +4,9 @@
  */
 #include <http_protocol.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/pages/pages.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/shmem.h"
 #include "score/view.h"
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -39,7 +41,7 @@ static bool read_memory(void *baton, int part, void *to, size_t size, uint64_t o
 
 static bool read_view(stm_view_t *view, int ordinal, unsigned what)
 {
-    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
     const stm_view_source_t source = {.read = read_memory, .baton = seat};
 
     STM_ENTER();
@@ -49,7 +51,7 @@ static bool read_view(stm_view_t *view, int ordinal, unsigned what)
     return true;
 }
 
-stm_view_t *stm_score_views(request_rec *r, unsigned what, int *count)
+stm_view_t *stm_page_views(request_rec *r, unsigned what, int *count)
 {
     views_t *views =
         apr_pcalloc(r->pool, sizeof *views + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
@@ -106,7 +108,7 @@ static int metrics_handler(request_rec *r)
         return DECLINED;
     if (stm_page_begin(r, OPENMETRICS, &status)) {
         stm_page_text(r, &text);
-        views = stm_score_views(r, 0, &count);
+        views = stm_page_views(r, 0, &count);
         stm_text_openmetrics(&text, views, count);
     }
     return status;

@@ -9,7 +9,7 @@
 #include <http_protocol.h>
 #include <mod_status.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/pages/pages.h"
 #include "score/view.h"
 
 /* Rows of connections on a page, and thread slots of a VP: beyond, only their number is told. */
@@ -301,7 +301,7 @@ static int status_hook(request_rec *r, int flags)
     bool brief = flags & AP_STATUS_SHORT;
     int count;
     const stm_view_t *views =
-        stm_score_views(r, brief ? 0 : STM_VIEW_THREADS | STM_VIEW_CONNECTIONS, &count);
+        stm_page_views(r, brief ? 0 : STM_VIEW_THREADS | STM_VIEW_CONNECTIONS, &count);
 
     STM_ENTER();
     if (brief) {

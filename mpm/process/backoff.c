@@ -5,7 +5,7 @@
  * request has killed is replaced at once, since the next request may be a good one. Called by
  * children.c.
  */
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 /* A VP that lived longer than this has not failed at its start. */
 #define EARLY           apr_time_from_sec(1)
@@ -45,7 +45,7 @@ static void spend_start(stm_seat_t *seat, apr_time_t now)
 
 static void count_crash(const stm_child_t *last, apr_time_t now)
 {
-    stm_retained_t *retained = stm.retained;
+    stm_retained_t *retained = stm_retained;
 
     if (!retained->crashes || now - retained->last_crash > CRASH_LOOP)
         retained->crashes = 0;
@@ -86,6 +86,6 @@ void stm_backoff_after_failure(stm_seat_t *seat)
 bool stm_backoff_crash_loop(void)
 {
     STM_ENTER();
-    return stm.retained->crashes >= LOOP_DEATHS &&
-           stm_monotonic() - stm.retained->last_crash <= CRASH_LOOP;
+    return stm_retained->crashes >= LOOP_DEATHS &&
+           stm_monotonic() - stm_retained->last_crash <= CRASH_LOOP;
 }

@@ -5,7 +5,8 @@
  */
 #include <stdlib.h>
 
-#include "mpm/stm.h"
+#include "mpm/accept/accept.h"
+#include "mpm/process/process.h"
 
 static bool is_on;
 
@@ -22,8 +23,8 @@ void stm_census_report(void)
 
     if (!is_on)
         return;
-    for (const stm_thread_t *thread = stm.vp.thread_list; thread; thread = thread->next)
-        st_thread_stack_used(thread->st);
+    for (const stm_thread_t *thread = stm_accept.threads; thread; thread = thread->next)
+        st_thread_stack_used(thread->worker.st);
     st_get_stack_stats(&stats);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                  "stm: VP %d: the deepest stack had %lu bytes in use", stm.vp.ordinal,

@@ -12,9 +12,12 @@
 
 #include <apr_signal.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/pulse.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 /* How long a VP may take to stop after it was told to stop at once. */
 #define STOP_GRACE apr_time_from_sec(3)
@@ -28,7 +31,7 @@
 
 static void note_lost_slot(int slot)
 {
-    stm_seat_t *seat = &stm.retained->seats[slot];
+    stm_seat_t *seat = &stm_retained->seats[slot];
 
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
                  "stm: a new VP takes slot %d over from pid %ld", slot, (long)seat->noted.pid);
@@ -39,25 +42,25 @@ static void note_lost_slot(int slot)
 static void note_started(int slot, pid_t pid)
 {
     process_score *score = &ap_scoreboard_image->parent[slot];
-    stm_seat_t *seat = &stm.retained->seats[slot];
+    stm_seat_t *seat = &stm_retained->seats[slot];
 
     if (seat->noted.pid != 0)
         note_lost_slot(slot);
     seat->noted.pid = score->pid = pid;
-    seat->noted.generation = score->generation = stm.retained->mpm->my_generation;
+    seat->noted.generation = score->generation = stm.mpm->my_generation;
     score->quiescing = 0;
     score->not_accepting = 0;
     score->connections = score->write_completion = score->lingering_close = 0;
     score->keep_alive = score->suspended = score->wait_io = 0;
-    if (slot + 1 > stm.retained->max_daemon_used)
-        stm.retained->max_daemon_used = slot + 1;
+    if (slot + 1 > stm_retained->max_daemon_used)
+        stm_retained->max_daemon_used = slot + 1;
     ap_run_child_status(ap_server_conf, pid, seat->noted.generation, slot, MPM_CHILD_STARTED);
 }
 
 static void note_stopped(const stm_child_t *last)
 {
     /* Another build may have had more seats; whatever it noted is not here. */
-    stm_seat_t *seat = last->foreign ? NULL : &stm.retained->seats[last->ordinal];
+    stm_seat_t *seat = last->foreign ? NULL : &stm_retained->seats[last->ordinal];
     bool has_slot = seat && seat->noted.pid == last->pid;
 
     if (has_slot) {
@@ -82,15 +85,15 @@ static void close_control(stm_child_t *child)
 static stm_seat_t *seat_of(pid_t pid)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid == pid)
-            return &stm.retained->seats[i];
+        if (stm_retained->seats[i].child.pid == pid)
+            return &stm_retained->seats[i];
     }
     return NULL;
 }
 
 static stm_child_t **leaving_link_of(pid_t pid)
 {
-    stm_child_t **link = &stm.retained->leaving;
+    stm_child_t **link = &stm_retained->leaving;
 
     while (*link && (*link)->pid != pid)
         link = &(*link)->next;
@@ -147,7 +150,7 @@ static void forget(const stm_child_t *last)
     if (last->foreign)
         return; /* it has neither a block nor a line of ours */
     stm_score_release(last->ordinal, last->score);
-    stm_share_release(last);
+    stm_share_release(last->ordinal, last->line);
 }
 
 /* --- starting --- */
@@ -156,8 +159,8 @@ static void forget(const stm_child_t *last)
 static void close_masters_ends(void)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++)
-        close_control(&stm.retained->seats[i].child);
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        close_control(&stm_retained->seats[i].child);
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         close_control(child);
     stm_config_test_in_vp();
 }
@@ -169,15 +172,15 @@ static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
     close_control(child);
     stm_pulse_unmake(child->pulse);
     stm_score_release(child->ordinal, child->score);
-    stm_share_release(child);
+    stm_share_release(child->ordinal, child->line);
     stm_backoff_after_failure(seat);
 }
 
 /* What the new process alone may write. */
 static void inherit(const stm_child_t *child, bool inherited)
 {
-    stm_share_inherit(child, inherited);
-    stm_score_inherit(child, inherited);
+    stm_share_inherit(child->ordinal, child->line, inherited);
+    stm_score_inherit(child->ordinal, child->score, inherited);
     stm_pulse_inherit(child->pulse, inherited);
 }
 
@@ -196,10 +199,10 @@ static void become_vp(stm_child_t *child, int vp_end)
 
 static void start_one(int ordinal)
 {
-    stm_seat_t *seat = &stm.retained->seats[ordinal];
+    stm_seat_t *seat = &stm_retained->seats[ordinal];
     stm_child_t child = {
         .ordinal = ordinal,
-        .generation = stm.retained->mpm->my_generation,
+        .generation = stm.mpm->my_generation,
         .incarnation = seat->incarnations + 1,
         .started = apr_time_now(),
         .born = stm_monotonic(),
@@ -215,7 +218,7 @@ static void start_one(int ordinal)
     child.line = stm_share_reserve(ordinal);
     child.pulse = stm_pulse_make();
     child.score = stm_score_reserve(ordinal, child.incarnation);
-    stm_share_seat(ordinal, &child);
+    stm_share_seat(ordinal, child.line, child.incarnation);
     inherit(&child, true);
     child.pid = fork();
     if (child.pid == 0)
@@ -238,8 +241,8 @@ void stm_children_start_missing(void)
     STM_ENTER();
     apr_time_t now = stm_monotonic();
 
-    for (int i = 0; i < stm.config.num_vps; i++) {
-        stm_seat_t *seat = &stm.retained->seats[i];
+    for (int i = 0; i < stm_config.num_vps; i++) {
+        stm_seat_t *seat = &stm_retained->seats[i];
 
         if (!seat->child.pid && seat->not_before <= now)
             start_one(i);
@@ -250,16 +253,16 @@ void stm_children_start_missing(void)
 void stm_children_become(void)
 {
     STM_ENTER();
-    stm_seat_t *seat = &stm.retained->seats[0];
+    stm_seat_t *seat = &stm_retained->seats[0];
 
     seat->child.pid = getpid();
-    seat->child.generation = stm.retained->mpm->my_generation;
+    seat->child.generation = stm.mpm->my_generation;
     seat->child.incarnation = ++seat->incarnations;
     seat->child.started = apr_time_now();
     seat->child.line = stm_share_reserve(0);
     seat->child.born = stm_monotonic();
     seat->child.score = stm_score_reserve(0, seat->child.incarnation);
-    stm_share_seat(0, &seat->child);
+    stm_share_seat(0, seat->child.line, seat->child.incarnation);
     note_started(0, getpid());
     stm_vp_main(&seat->child, -1);
 }
@@ -273,8 +276,8 @@ static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
     *child = seat->child;
     child->leaving = true;
     child->cutoff = cutoff;
-    child->next = stm.retained->leaving;
-    stm.retained->leaving = child;
+    child->next = stm_retained->leaving;
+    stm_retained->leaving = child;
     seat->child.pid = 0;
     seat->child.control = -1;
     seat->child.pulse = NULL;
@@ -288,10 +291,10 @@ void stm_children_vacate(apr_time_t cutoff)
 {
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid)
-            move_to_leaving(&stm.retained->seats[i], cutoff);
+        if (stm_retained->seats[i].child.pid)
+            move_to_leaving(&stm_retained->seats[i], cutoff);
     }
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next) {
         if (child->foreign && !child->cutoff)
             child->cutoff = cutoff;
     }
@@ -326,7 +329,7 @@ static void tell(const stm_child_t *child, char command)
 void stm_children_dismiss(void)
 {
     STM_ENTER();
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         tell(child, STM_CONTROL_LEAVE);
 }
 
@@ -356,8 +359,8 @@ static bool says_that_it_leaves(stm_child_t *child)
 void stm_children_listen(void)
 {
     STM_ENTER();
-    for (int i = 0; i < stm.config.num_vps; i++) {
-        stm_seat_t *seat = &stm.retained->seats[i];
+    for (int i = 0; i < stm_config.num_vps; i++) {
+        stm_seat_t *seat = &stm_retained->seats[i];
 
         if (seat->child.pid && says_that_it_leaves(&seat->child))
             move_to_leaving(seat, 0);
@@ -370,8 +373,8 @@ int stm_children_channels(struct pollfd *list, int room)
     STM_ENTER();
     int count = 0;
 
-    for (int i = 0; i < stm.config.num_vps && count < room; i++) {
-        const stm_child_t *child = &stm.retained->seats[i].child;
+    for (int i = 0; i < stm_config.num_vps && count < room; i++) {
+        const stm_child_t *child = &stm_retained->seats[i].child;
 
         if (child->pid && child->control >= 0)
             list[count++] = (struct pollfd){.fd = child->control, .events = POLLIN};
@@ -384,10 +387,10 @@ void stm_children_tell(char command)
 {
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid)
-            tell(&stm.retained->seats[i].child, command);
+        if (stm_retained->seats[i].child.pid)
+            tell(&stm_retained->seats[i].child, command);
     }
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         tell(child, command);
 }
 
@@ -436,7 +439,7 @@ void stm_children_enforce_cutoffs(void)
     STM_ENTER();
     apr_time_t now = stm_monotonic();
 
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next) {
         if (child->cutoff && now >= child->cutoff) {
             apr_interval_time_t grace = press(child);
 
@@ -450,8 +453,8 @@ static int count_children(bool given_up_too)
     int count = 0;
 
     for (int i = 0; i < STM_VP_LIMIT; i++)
-        count += stm.retained->seats[i].child.pid != 0;
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+        count += stm_retained->seats[i].child.pid != 0;
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         count += given_up_too || child->ending != STM_ENDING_GIVEN_UP;
     return count;
 }
@@ -477,13 +480,13 @@ apr_time_t stm_children_next_due(void)
     STM_ENTER();
     apr_time_t due = 0;
 
-    for (int i = 0; i < stm.config.num_vps; i++) {
-        const stm_seat_t *seat = &stm.retained->seats[i];
+    for (int i = 0; i < stm_config.num_vps; i++) {
+        const stm_seat_t *seat = &stm_retained->seats[i];
 
         if (!seat->child.pid && (!due || seat->not_before < due))
             due = seat->not_before ? seat->not_before : 1;
     }
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next) {
         if (child->cutoff && (!due || child->cutoff < due))
             due = child->cutoff;
     }
@@ -494,7 +497,7 @@ apr_time_t stm_children_next_due(void)
 
 static void log_death(const stm_child_t *last, int signal_number)
 {
-    const stm_share_vp_t *share = stm_share_of(last);
+    const stm_share_vp_t *share = stm_share_of(last->ordinal, last->line);
 
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                  "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,
@@ -510,7 +513,7 @@ static void log_death(const stm_child_t *last, int signal_number)
 /* A VP that could be started has no reason to say so: whoever has taken it over would. */
 static bool fatal_for_server(const stm_child_t *last, int verdict)
 {
-    bool current = last->generation == stm.retained->mpm->my_generation;
+    bool current = last->generation == stm.mpm->my_generation;
 
     if (verdict != APEXIT_CHILDFATAL)
         return false;
@@ -537,7 +540,7 @@ stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int statu
         log_death(&last, status);
     forget(&last);
     if (had_seat)
-        stm_backoff_after_death(&stm.retained->seats[last.ordinal], &last, served,
+        stm_backoff_after_death(&stm_retained->seats[last.ordinal], &last, served,
                                 !signaled || status != SIGKILL);
     return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;
 }

@@ -17,7 +17,8 @@
 
 #include <apr_strings.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/process/process.h"
 
 /* How the copy knows that it is one, and what this module says in it if all is well. */
 #define VARIABLE "STM_CONFIG_TEST"
@@ -191,7 +192,7 @@ void stm_config_test_begin(server_rec *s)
 
 static bool takes_too_long(void)
 {
-    apr_interval_time_t limit = apr_time_from_sec(stm.config.config_test_timeout);
+    apr_interval_time_t limit = apr_time_from_sec(stm_config.config_test_timeout);
 
     return test.pid && limit && stm_monotonic() - test.started >= limit;
 }
@@ -206,7 +207,7 @@ stm_test_e stm_config_test_look(server_rec *s)
         refuse(s,
                apr_psprintf(stm.pconf,
                             "the new configuration was not read within %d s (ConfigTestTimeout)",
-                            stm.config.config_test_timeout),
+                            stm_config.config_test_timeout),
                "");
         end_group(SIGKILL);
     }
@@ -225,9 +226,9 @@ stm_test_e stm_config_test_look(server_rec *s)
 apr_time_t stm_config_test_due(void)
 {
     STM_ENTER();
-    if (!test.pid || !stm.config.config_test_timeout)
+    if (!test.pid || !stm_config.config_test_timeout)
         return 0;
-    return test.started + apr_time_from_sec(stm.config.config_test_timeout);
+    return test.started + apr_time_from_sec(stm_config.config_test_timeout);
 }
 
 /** There will be no restart. */
@@ -265,7 +266,7 @@ int stm_config_test_answer(server_rec *s)
     fd = strtol(value, &rest, 10);
     if (strtol(rest, NULL, 10) == STM_HANDOVER)
         return write((int)fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
-    ap_log_error(APLOG_MARK, APLOG_CRIT | stm_startup_flag(), 0, stm_startup_flag() ? NULL : s,
+    ap_log_error(APLOG_MARK, APLOG_CRIT | stm.startup, 0, stm.startup ? NULL : s,
                  "stm: the module was upgraded to a build that cannot take the running server "
                  "over: restart needed (stop and start it)");
     return HTTP_INTERNAL_SERVER_ERROR;

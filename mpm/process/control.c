@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 bool stm_control_open(int *master_end, int *vp_end)
 {
@@ -55,6 +55,13 @@ stm_heard_e stm_control_hear(int master_end, char *message)
     return n == 1 ? STM_HEARD_BYTE : STM_HEARD_END;
 }
 
+static int control = -1; /* the VP's end; -1: none */
+
+bool stm_control_tell_master(char message)
+{
+    return stm_control_send(control, message);
+}
+
 static void obey(char command)
 {
     if (command == STM_CONTROL_STOP)
@@ -69,7 +76,7 @@ static void on_command(st_watch_t *watch, int ready)
     ssize_t n;
 
     (void)ready;
-    while ((n = recv(stm.vp.control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
+    while ((n = recv(control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
         for (ssize_t i = 0; i < n; i++)
             obey(commands[i]);
     }
@@ -77,7 +84,7 @@ static void on_command(st_watch_t *watch, int ready)
         stm_vp_leave();
         return;
     }
-    st_fd_again(stm.vp.control, POLLIN);
+    st_fd_again(control, POLLIN);
     st_watch_arm(watch, POLLIN, ST_UTIME_NO_TIMEOUT);
 }
 
@@ -88,7 +95,7 @@ void stm_control_listen(int vp_end)
     static st_watch_t watch;
     int ready;
 
-    stm.vp.control = vp_end;
+    control = vp_end;
     if (vp_end < 0)
         return;
     st_watch_init(&watch, vp_end, 0, on_command);

@@ -5,29 +5,16 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "mpm/config/config.h"
+#include "mpm/process/process.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
-
-/** NULL if the server may run on that CPU, else why not. */
-const char *stm_cpu_check(int cpu, apr_pool_t *pool)
-{
-    STM_ENTER();
-    int cpus = (int)sysconf(_SC_NPROCESSORS_CONF);
-    cpu_set_t allowed;
-
-    if (cpu >= cpus)
-        return apr_psprintf(pool, "no such CPU: must be between 0 and %d", cpus - 1);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
-        return "this CPU is offline, or the server is not allowed to run on it";
-    return NULL;
-}
 
 /** Binds the calling VP as VPBind says, and records the CPU that it is really bound to (-1: none).
  */
-void stm_bind_cpu(int ordinal)
+void stm_cpu_bind(int ordinal)
 {
     STM_ENTER();
-    int cpu = stm.config.cpu[ordinal];
+    int cpu = stm_config.cpu[ordinal];
     cpu_set_t set;
 
     stm_share->cpu = -1;

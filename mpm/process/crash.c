@@ -10,8 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mpm/accept/accept.h"
+#include "mpm/process/process.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 /* httpd's handler may log a line, which takes some 30 KB. */
 #define ALTERNATE_STACK (256 * 1024)
@@ -22,23 +23,12 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 static struct sigaction before[FATAL_SIGNALS];
 static bool installed;
 
-/* The request that the current state thread serves, or NULL. */
-static const char *current_request(void)
-{
-    st_thread_t self = st_thread_self();
-    const stm_thread_t *thread = stm.vp.thread_list;
-
-    while (thread && thread->st != self)
-        thread = thread->next;
-    return thread && thread->conn && thread->conn->request ? thread->conn->request->the_request
-                                                           : NULL;
-}
-
 /* As httpd's own handler, this logs from a signal handler. The fault was in the guard: what the
  * log needs is whole. */
 static void log_overflow(size_t size)
 {
-    const char *request = current_request();
+    const request_rec *r = stm_thread_request();
+    const char *request = r ? r->the_request : NULL;
 
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
                  "stm: a state thread of VP %d overflows its stack of %lu bytes (StackSize)%s%s%s",

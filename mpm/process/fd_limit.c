@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 static struct rlimit before;
 

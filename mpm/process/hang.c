@@ -16,7 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/process/process.h"
+#include "mpm/shared/pulse.h"
 
 #define LOOK_EACH        apr_time_from_sec(1)
 /* Looks after which a silent VP is logged. */
@@ -205,13 +207,13 @@ static void hear_answer(stm_child_t *child)
 /* Looks after which it is ended; 0: never. */
 static unsigned limit_of(const stm_child_t *child, const process_t *process)
 {
-    unsigned configured = (unsigned)stm.config.hang_timeout;
+    unsigned configured = (unsigned)stm_config.hang_timeout;
 
     if (!child->leaving && !child->ready)
         return configured < UINT_MAX / STARTING ? configured * STARTING : configured;
     if (!child->leaving)
-        return stm.config.threaded_io ? configured : 0;
-    if ((process->state == 'T' || (process->state == 'S' && stm.config.threaded_io)) &&
+        return stm_config.threaded_io ? configured : 0;
+    if ((process->state == 'T' || (process->state == 'S' && stm_config.threaded_io)) &&
         (!configured || configured > LEAVING_WAITS))
         return LEAVING_WAITS;
     return configured ? configured : LEAVING_COMPUTES;
@@ -267,7 +269,7 @@ static bool judge(stm_child_t *child, unsigned notice_after)
 /* Whether the VP is to be ended: it makes no turns. */
 static bool hangs(stm_child_t *child)
 {
-    unsigned limit = (unsigned)stm.config.hang_timeout;
+    unsigned limit = (unsigned)stm_config.hang_timeout;
     unsigned notice_after = limit && limit <= NOTICE ? limit - 1 : NOTICE;
     uint64_t turns;
 
@@ -287,7 +289,7 @@ static void end(stm_child_t *child)
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
                  "stm: VP %d (incarnation %u, pid %ld) is ended: no turn for %u s (HangTimeout %d)",
                  child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
-                 stm.config.hang_timeout);
+                 stm_config.hang_timeout);
     kill(child->pid, SIGABRT); /* its handler leaves the core */
     kill(child->pid, SIGCONT); /* a stopped process gets no signal before */
 }
@@ -305,14 +307,14 @@ void stm_hang_look(void)
         return;
     last = now;
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        stm_seat_t *seat = &stm.retained->seats[i];
+        stm_seat_t *seat = &stm_retained->seats[i];
 
         if (hangs(&seat->child)) {
             end(&seat->child);
             stm_children_ended(stm_children_unseat(seat));
         }
     }
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next) {
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next) {
         if (hangs(child)) {
             end(child);
             stm_children_ended(child);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 /* A list that grows; a piece for which there is no room stays in the master for good. */
 static void add(stm_stamp_t *stamp, void *at, size_t size)

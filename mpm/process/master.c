@@ -10,9 +10,11 @@
 
 #include <http_main.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 /* httpd's modules expect their monitor hook about every ten seconds. */
 #define TICK            apr_time_from_sec(1)
@@ -35,25 +37,35 @@ static int at_least(int a, int b)
  * from the start. */
 static void size_scoreboard(void)
 {
-    stm_retained_t *retained = stm.retained;
-    const stm_config_t *config = &stm.config;
+    stm_retained_t *retained = stm_retained;
+    const stm_config_t *config = &stm_config;
 
-    if (retained->seats_limit)
+    if (retained->limits.seats)
         return;
-    retained->seats_limit = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
-    if (retained->seats_limit > STM_VP_LIMIT)
-        retained->seats_limit = at_least(config->num_vps, STM_VP_LIMIT);
-    retained->threads_limit = at_least(config->max_threads, config->thread_limit);
+    retained->limits.seats = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
+    if (retained->limits.seats > STM_VP_LIMIT)
+        retained->limits.seats = at_least(config->num_vps, STM_VP_LIMIT);
+    retained->limits.threads = at_least(config->max_threads, config->thread_limit);
 }
 
 static bool open_scoreboard(server_rec *s)
 {
     size_scoreboard();
-    if (stm.retained->mpm->was_graceful)
+    if (stm.mpm->was_graceful)
         return true;
     if (ap_run_pre_mpm(s->process->pool, SB_SHARED) != OK)
         return false;
-    ap_scoreboard_image->global->running_generation = stm.retained->mpm->my_generation;
+    ap_scoreboard_image->global->running_generation = stm.mpm->my_generation;
+    return true;
+}
+
+/* What the VPs will show: made before they are. */
+static bool open_shared(void)
+{
+    if (!stm_share_open(&stm_retained->share, stm_config.num_vps) ||
+        !stm_score_open(&stm_retained->score))
+        return false;
+    stm_retained->stamp->directory = stm_retained->score->directory;
     return true;
 }
 
@@ -66,7 +78,7 @@ static void log_start(apr_pool_t *plog, server_rec *s)
     ap_log_mpm_common(s);
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                  "stm: %d VPs of at most %d state threads with %lu bytes of stack",
-                 stm.config.num_vps, stm.config.max_threads, (unsigned long)stm.config.stack_size);
+                 stm_config.num_vps, stm_config.max_threads, (unsigned long)stm_config.stack_size);
     stm_migrate_log(s);
 }
 
@@ -85,9 +97,9 @@ static void reap(void)
                 apr_proc_other_child_alert(&proc, APR_OC_REASON_DEATH, status);
             break;
         case STM_FATAL:
-            stm.retained->fatal = true;
-            stm.retained->mpm->shutdown_pending = 1;
-            stm.retained->mpm->is_ungraceful = 1;
+            stm_retained->fatal = true;
+            stm.mpm->shutdown_pending = 1;
+            stm.mpm->is_ungraceful = 1;
             break;
         case STM_REAPED:
             break;
@@ -151,7 +163,7 @@ static void hold_signals(bool held)
 /* A restart is asked for: first its configuration is tested. The server runs on. */
 static void test_configuration(server_rec *s)
 {
-    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+    ap_unixd_mpm_retained_data *mpm = stm.mpm;
 
     hold_signals(true);
     asked.ungraceful |= mpm->is_ungraceful && !mpm->shutdown_pending;
@@ -166,7 +178,7 @@ static void test_configuration(server_rec *s)
 
 static void begin_restart(void)
 {
-    ap_unixd_mpm_retained_data *mpm = stm.retained->mpm;
+    ap_unixd_mpm_retained_data *mpm = stm.mpm;
 
     hold_signals(true);
     if (!mpm->shutdown_pending)
@@ -178,7 +190,7 @@ static void begin_restart(void)
 /* Whether the server is to restart now: it was asked to, with a configuration that can be read. */
 static bool restart_is_due(server_rec *s)
 {
-    if (stm.retained->mpm->restart_pending)
+    if (stm.mpm->restart_pending)
         test_configuration(s);
     switch (stm_config_test_look(s)) {
     case STM_TEST_GOOD:
@@ -198,7 +210,7 @@ static bool restart_is_due(server_rec *s)
 static void wait_for_work(void)
 {
     hold_signals(true);
-    if (!stm.retained->mpm->shutdown_pending && !stm.retained->mpm->restart_pending)
+    if (!stm.mpm->shutdown_pending && !stm.mpm->restart_pending)
         stm_sigchld_wait_or_hear(until_next(), &asked.signals);
     hold_signals(false);
 }
@@ -209,7 +221,7 @@ static void main_loop(server_rec *s)
     asked.ungraceful = false;
     for (;;) {
         reap();
-        if (stm.retained->mpm->shutdown_pending || restart_is_due(s))
+        if (stm.mpm->shutdown_pending || restart_is_due(s))
             break;
         look_after_children();
         tick(s);
@@ -222,7 +234,7 @@ static void main_loop(server_rec *s)
 
 static void remove_pid_file(void)
 {
-    if (!stm.retained->fatal)
+    if (!stm_retained->fatal)
         ap_remove_pid(stm.pconf, ap_pid_fname);
 }
 
@@ -238,7 +250,7 @@ static int stop_now(server_rec *s)
     stop_children();
     stm_score_stopped();
     remove_pid_file();
-    if (!stm.retained->fatal)
+    if (!stm_retained->fatal)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "caught SIGTERM, shutting down");
     return DONE;
 }
@@ -263,7 +275,7 @@ static int stop_gracefully(server_rec *s)
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
 
     /* SIGTERM makes the stop ungraceful whenever it comes, also before we are here. */
-    while (!stm.retained->mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
+    while (!stm.mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
         reap();
         if (!stm_children_alive())
             break;
@@ -278,11 +290,9 @@ static int stop_gracefully(server_rec *s)
 
 static void restart(server_rec *s)
 {
-    stm_retained_t *retained = stm.retained;
-
-    ++retained->mpm->my_generation;
-    ap_scoreboard_image->global->running_generation = retained->mpm->my_generation;
-    if (!retained->mpm->is_ungraceful) {
+    ++stm.mpm->my_generation;
+    ap_scoreboard_image->global->running_generation = stm.mpm->my_generation;
+    if (!stm.mpm->is_ungraceful) {
         /* The VPs serve on; the next run replaces them when the new configuration is there. */
         stm_stamp_hand_over();
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
@@ -301,15 +311,15 @@ static int run_many(apr_pool_t *plog, server_rec *s)
     stm_children_start_missing();
     stm_children_dismiss();
     log_start(plog, s);
-    stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
+    stm.mpm->mpm_state = AP_MPMQ_RUNNING;
     main_loop(s);
-    stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+    stm.mpm->mpm_state = AP_MPMQ_STOPPING;
 
-    if (!stm.retained->mpm->shutdown_pending)
+    if (!stm.mpm->shutdown_pending)
         restart(s);
-    if (!stm.retained->mpm->shutdown_pending) /* it may have come during the restart */
+    if (!stm.mpm->shutdown_pending) /* it may have come during the restart */
         return OK;
-    return stm.retained->mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
+    return stm.mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
 }
 
 int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
@@ -318,12 +328,12 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     int rc;
 
     stm.pconf = pconf;
-    stm.retained->fatal = false;
+    stm_retained->fatal = false;
     ap_log_pid(pconf, ap_pid_fname);
     stm_first_byte_configure(s);
-    stm_may_sleep_configure(pconf, s);
-    if (!open_scoreboard(s) || !stm_share_open() || !stm_score_open() || !stm_sigchld_open()) {
-        stm.retained->mpm->mpm_state = AP_MPMQ_STOPPING;
+    stm_modules_configure(pconf, s);
+    if (!open_scoreboard(s) || !open_shared() || !stm_sigchld_open()) {
+        stm.mpm->mpm_state = AP_MPMQ_STOPPING;
         return !OK;
     }
     ap_unixd_mpm_set_signals(pconf, stm.one_process);

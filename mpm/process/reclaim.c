@@ -6,7 +6,7 @@
  */
 #include <signal.h>
 
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 /* How often those that stop are looked at, at least. */
 #define STEP apr_time_from_msec(250)
@@ -45,10 +45,10 @@ static void reap_known(pid_t pid)
 static void reap_all_known(void)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid)
-            reap_known(stm.retained->seats[i].child.pid);
+        if (stm_retained->seats[i].child.pid)
+            reap_known(stm_retained->seats[i].child.pid);
     }
-    for (stm_child_t *child = stm.retained->leaving, *next; child; child = next) {
+    for (stm_child_t *child = stm_retained->leaving, *next; child; child = next) {
         next = child->next;
         reap_known(child->pid);
     }
@@ -65,10 +65,10 @@ static void remind(pid_t pid, int signal_number)
 static void remind_all(int signal_number)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid)
-            remind(stm.retained->seats[i].child.pid, signal_number);
+        if (stm_retained->seats[i].child.pid)
+            remind(stm_retained->seats[i].child.pid, signal_number);
     }
-    for (stm_child_t *child = stm.retained->leaving; child; child = child->next)
+    for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         remind(child->pid, signal_number);
 }
 

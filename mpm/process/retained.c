@@ -3,7 +3,7 @@
  * What outlives a restart. httpd unloads and reloads modules on each restart, and with them every
  * static variable, so the master's records of its VPs live in httpd's retained data.
  */
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 #define RETAINED_KEY "mpm_stm_module"
 
@@ -13,17 +13,17 @@ static void measure_scoreboard(stm_retained_t *retained)
 {
     if (!ap_scoreboard_image)
         return;
-    while (ap_get_scoreboard_process(retained->seats_limit) && retained->seats_limit < STM_VP_LIMIT)
-        retained->seats_limit++;
-    while (ap_get_scoreboard_worker_from_indexes(0, retained->threads_limit))
-        retained->threads_limit++;
+    while (ap_get_scoreboard_process(retained->limits.seats) &&
+           retained->limits.seats < STM_VP_LIMIT)
+        retained->limits.seats++;
+    while (ap_get_scoreboard_worker_from_indexes(0, retained->limits.threads))
+        retained->limits.threads++;
 }
 
 static stm_retained_t *make_retained(void)
 {
     stm_retained_t *retained = ap_calloc(1, sizeof *retained);
 
-    retained->mpm = ap_unixd_mpm_get_retained_data();
     for (int i = 0; i < STM_VP_LIMIT; i++)
         retained->seats[i].child.control = -1;
     measure_scoreboard(retained);
@@ -45,6 +45,7 @@ stm_retained_t *stm_retained_get(void)
 {
     STM_ENTER();
     stm_stamp_t *stamp = ap_retained_data_get(RETAINED_KEY);
+    ap_unixd_mpm_retained_data *mpm;
     stm_retained_t *retained;
 
     if (stamp && stm_stamp_fits(stamp)) {
@@ -54,9 +55,10 @@ stm_retained_t *stm_retained_get(void)
         retained = replace(stamp);
     }
     /* Another MPM, or another build, ran before this restart: its memory is not ours. */
-    if (retained->mpm->baton != retained) {
-        retained->mpm->was_graceful = 0;
-        retained->mpm->baton = retained;
+    mpm = ap_unixd_mpm_get_retained_data();
+    if (mpm->baton != retained) {
+        mpm->was_graceful = 0;
+        mpm->baton = retained;
     }
     return retained;
 }

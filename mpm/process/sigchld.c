@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "mpm/stm.h"
+#include "mpm/process/process.h"
 
 static int wake[2] = {-1, -1};
 static struct sigaction before;

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
-#include "mpm/stm.h"
 
 static const char magic[8] = {'S', 'T', 'M', 's', 't', 'a', 'm', 'p'};
 
@@ -24,7 +24,7 @@ static const size_t layout[] = {
     sizeof(stm_retained_t),
     offsetof(stm_retained_t, seats),
     offsetof(stm_retained_t, leaving),
-    offsetof(stm_retained_t, seats_limit),
+    offsetof(stm_retained_t, limits),
     offsetof(stm_retained_t, share),
     offsetof(stm_retained_t, score),
     sizeof(stm_seat_t),
@@ -102,10 +102,10 @@ static void hand_vps(stm_stamp_t *stamp)
 
     stamp->vps = calloc((size_t)stm_children_all() + 1, sizeof *stamp->vps);
     for (int i = 0; stamp->vps && i < STM_VP_LIMIT; i++) {
-        if (stm.retained->seats[i].child.pid)
-            hand(&stamp->vps[count++], &stm.retained->seats[i].child);
+        if (stm_retained->seats[i].child.pid)
+            hand(&stamp->vps[count++], &stm_retained->seats[i].child);
     }
-    for (stm_child_t *child = stm.retained->leaving; stamp->vps && child; child = child->next)
+    for (stm_child_t *child = stm_retained->leaving; stamp->vps && child; child = child->next)
         hand(&stamp->vps[count++], child);
     stamp->count = count;
 }
@@ -114,8 +114,8 @@ static void hand_vps(stm_stamp_t *stamp)
 void stm_stamp_hand_over(void)
 {
     STM_ENTER();
-    hand_vps(stm.retained->stamp);
-    stm_leftovers_list(stm.retained->stamp, stm.retained);
+    hand_vps(stm_retained->stamp);
+    stm_leftovers_list(stm_retained->stamp, stm_retained);
 }
 
 /** The same build goes on: it has its own records. */

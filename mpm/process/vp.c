@@ -14,12 +14,17 @@
 
 #include <http_main.h>
 
-#include "aprmem/aprmem.h"
-#include "mpm/scoreboard/score.h"
+#include "mpm/accept/accept.h"
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
+#include "mpm/diagnosis/diagnosis.h"
+#include "mpm/process/process.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/pulse.h"
 #include "mpm/shared/share.h"
+#include "aprmem/aprmem.h"
 #include "st/st_shuffle.h"
 #include "stiol/stiol.h"
-#include "mpm/stm.h"
 
 /* A stop: how long connections in progress have to notice, and how often they are told (us). */
 #define STOP_PATIENCE 2000000
@@ -83,8 +88,7 @@ static void take_seat(const stm_child_t *child)
     vp->ordinal = child->ordinal;
     vp->incarnation = child->incarnation;
     vp->pid = getpid();
-    vp->control = -1;
-    stm_share_attach(child);
+    stm_share_attach(child->ordinal, child->line, child->incarnation);
 }
 
 static void make_pchild(void)
@@ -181,11 +185,11 @@ static void complain(const char *message)
 /* Without them it works too; it takes more memory. */
 static void prepare_small_pools(void)
 {
-    const char *why = stm.config.small_pools ? aprmem_prepare() : NULL;
+    const char *why = stm_config.small_pools ? aprmem_prepare() : NULL;
 
     if (!why)
         return;
-    stm.config.small_pools = 0;
+    stm_config.small_pools = 0;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, "stm: VP %d uses APR's own pools: %s",
                  stm.vp.ordinal, why);
 }
@@ -194,14 +198,14 @@ static void start_threaded_io(void)
 {
     const stiol_config_t config = {
         .trace = getenv("STIOL_TRACE") != NULL,
-        .stack_size = (int)stm.config.stack_size,
+        .stack_size = (int)stm_config.stack_size,
         .kernel_thread = stm_pools_share,
         .max_free = ap_max_mem_free != 0 ? (long)ap_max_mem_free : LONG_MAX,
         .lock_report = stm_lock_report(),
         .in_child = stm_fd_limit_restore,
     };
 
-    if (!stm.config.threaded_io)
+    if (!stm_config.threaded_io)
         return;
     stiol_set_complaint(complain);
     prepare_small_pools();
@@ -210,35 +214,9 @@ static void start_threaded_io(void)
                      "stm: state-threaded I/O cannot be started: %s", stiol_error());
         die(APEXIT_CHILDFATAL);
     }
-    if (stm.config.small_pools && aprmem_start() != 0)
+    if (stm_config.small_pools && aprmem_start() != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: VP %d uses APR's own pools", stm.vp.ordinal);
-}
-
-static void on_turn(st_utime_t held)
-{
-    stm_pulse->turns++;
-    stm.vp.last_turn = held;
-    stm_score_turn(held);
-    stm_stall_turn(held);
-}
-
-static void start_serving(int control)
-{
-    stm_stall_start();
-    stm_control_send(control, STM_CONTROL_READY);
-    if (!stm_pools_open() || !stm_listeners_open()) {
-        ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
-                     "stm: VP %d cannot start a state thread", stm.vp.ordinal);
-        die(APEXIT_CHILDSICK);
-    }
-    stm_score_start();
-    stm_share->accepting = 1;
-    st_set_turn_cb(on_turn);
-    st_set_sleep_cb(stm_balance_asleep);
-    stm_control_listen(control);
-    if (stm.vp.state == STM_VP_RUNNING)
-        stm.retained->mpm->mpm_state = AP_MPMQ_RUNNING;
 }
 
 /* --- leaving and stopping: called by the scheduler, must not yield --- */
@@ -247,14 +225,13 @@ static void no_more_connections(void)
 {
     stm_vp_t *vp = &stm.vp;
 
-    stm.retained->mpm->mpm_state =
-        AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
+    stm.mpm->mpm_state = AP_MPMQ_STOPPING; /* httpd answers with Connection: close from now on */
     stm_share->accepting = 0;
     if (stm_share_holds_seat())
         ap_get_scoreboard_process(vp->ordinal)->quiescing = 1;
     stm_listeners_close();
-    for (int i = 0; i < vp->listener_count; i++)
-        stm_thread_retire(&vp->listeners[i], vp->threads);
+    for (int i = 0; i < stm_accept.listener_count; i++)
+        stm_thread_retire(&stm_accept.listeners[i], vp->threads);
 }
 
 /** Takes no more connections; serves those that it has until their end. */
@@ -269,16 +246,15 @@ void stm_vp_leave(void)
     stm_vp_idle_check();
 }
 
-/** VPConnections is reached: leaves, and tells the master, which starts the successor. */
-void stm_vp_retire(void)
+/* VPConnections is reached: leaves, and tells the master, which starts the successor. */
+static void retire(void)
 {
-    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                  "stm: VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
-                 stm.config.vp_connections);
-    stm_control_send(stm.vp.control, STM_CONTROL_LEAVE);
+                 stm_config.vp_connections);
+    stm_control_tell_master(STM_CONTROL_LEAVE);
     stm_vp_leave();
 }
 
@@ -306,17 +282,33 @@ void stm_vp_stop(void)
     st_thread_unpark(stm.vp.main);
 }
 
-static bool idle(void)
+/* --- serving --- */
+
+static void on_turn(st_utime_t held)
 {
-    return stm.vp.conn_count == 0 && stm.vp.threads == 0;
+    stm_pulse->turns++;
+    stm.vp.last_turn = held;
+    stm_score_turn(held);
+    stm_stall_turn(held);
 }
 
-/** A connection or a state thread has ended: perhaps it was the last one that the VP waits for. */
-void stm_vp_idle_check(void)
+static void start_serving(int control)
 {
-    STM_ENTER();
-    if (stm.vp.state != STM_VP_RUNNING && idle())
-        st_thread_unpark(stm.vp.main);
+    stm_stall_start();
+    stm_control_send(control, STM_CONTROL_READY);
+    stm_accept.limit_reached = retire;
+    if (!stm_pools_open() || !stm_listeners_open()) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
+                     "stm: VP %d cannot start a state thread", stm.vp.ordinal);
+        die(APEXIT_CHILDSICK);
+    }
+    stm_score_start(stm_listeners_publish, stm_listeners_look_again);
+    stm_share->accepting = 1;
+    st_set_turn_cb(on_turn);
+    st_set_sleep_cb(stm_balance_asleep);
+    stm_control_listen(control);
+    if (stm.vp.state == STM_VP_RUNNING)
+        stm.mpm->mpm_state = AP_MPMQ_RUNNING;
 }
 
 /* --- end --- */
@@ -325,7 +317,7 @@ static void wait_until_told(void)
 {
     while (stm.vp.state == STM_VP_RUNNING)
         st_thread_park(ST_UTIME_NO_TIMEOUT);
-    while (stm.vp.state == STM_VP_LEAVING && !idle())
+    while (stm.vp.state == STM_VP_LEAVING && !stm_vp_is_idle())
         st_thread_park(ST_UTIME_NO_TIMEOUT);
 }
 
@@ -334,11 +326,11 @@ static bool wait_for_the_last(void)
 {
     st_utime_t until = st_utime() + STOP_PATIENCE;
 
-    while (!idle() && st_utime() < until) {
+    while (!stm_vp_is_idle() && st_utime() < until) {
         st_thread_park(STOP_NUDGE);
         end_waits();
     }
-    return idle();
+    return stm_vp_is_idle();
 }
 
 static void leave_process(bool clean) __attribute__((noreturn));
@@ -354,7 +346,7 @@ static void leave_process(bool clean)
         /* Pools in use must not be taken from under the state threads that use them. */
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
-                     stm.vp.conn_count);
+                     stm.vp.connections);
         stm_census_report();
         stm_score_end();
         _exit(0);
@@ -365,7 +357,7 @@ static void leave_process(bool clean)
 void stm_vp_main(const stm_child_t *child, int control)
 {
     STM_ENTER();
-    stm.retained->mpm->mpm_state = AP_MPMQ_STARTING;
+    stm.mpm->mpm_state = AP_MPMQ_STARTING;
     pin_module();
     stm_sigchld_in_vp();
     ap_fatal_signal_child_setup(ap_server_conf);
@@ -373,11 +365,11 @@ void stm_vp_main(const stm_child_t *child, int control)
     stm_pulse_take(child->pulse);
     if (child->cautious)
         stm_caution_begin();
-    stm_score_attach(child);
+    stm_score_attach(child->score, child->started);
     make_pchild();
     ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
-    stm_listen_close_foreign(child->ordinal);
-    stm_bind_cpu(child->ordinal);
+    stm_sockets_close_others(child->ordinal);
+    stm_cpu_bind(child->ordinal);
     if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
         die(APEXIT_CHILDFATAL);
     start_scheduler();

@@ -12,7 +12,8 @@
 
 #include <http_protocol.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/config/config.h"
+#include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
 #include "stiol/stiol.h"
 
@@ -36,14 +37,15 @@ static int *free_slots, free_count;
 static st_watch_t heart;
 static bool beating;
 static st_utime_t refreshed;
+static void (*on_refresh)(void), (*on_beat)(void); /* NULL: not started */
 
 /* --- start --- */
 
 /* The writable mappings stayed in the master: only our own came along. The directory is none of a
  * VP's business. */
-static void forget_others(const stm_child_t *child)
+static void forget_others(int own)
 {
-    stm_score_files_t *files = stm.retained->score;
+    stm_score_files_t *files = stm_score_files;
 
     STM_ENTER();
     if (files->directory >= 0)
@@ -54,69 +56,63 @@ static void forget_others(const stm_child_t *child)
 
         seat->shown.writable = NULL;
         for (int n = 0; n < STM_SCORE_BLOCKS; n++) {
-            if (i != child->ordinal || n != child->score)
+            if (i != stm.vp.ordinal || n != own)
                 seat->block[n].writable = NULL;
         }
     }
 }
 
-void stm_score_attach(const stm_child_t *child)
+void stm_score_attach(int index, apr_time_t started)
 {
-    stm_score_seat_t *seat = &stm.retained->score->vp[child->ordinal];
+    stm_score_seat_t *seat = &stm_score_files->vp[stm.vp.ordinal];
 
     STM_ENTER();
     if (!stm.one_process)
-        forget_others(child);
-    if (child->score >= 0) {
-        own_block = child->score;
+        forget_others(index);
+    if (index >= 0) {
+        own_block = index;
         header = seat->header;
-        block = seat->block[child->score].writable;
+        block = seat->block[index].writable;
         stm_score = &block->vp;
         thread_slots = (stm_score_thread_t *)((char *)block + header->threads_at);
         free_slots = ap_malloc(sizeof *free_slots * header->threads_max);
         stm_score_rows_open(header, block);
     }
-    STM_SCORE_SET(stm_score, pid, child->pid);
-    STM_SCORE_SET(stm_score, start_time_seconds, child->started);
+    STM_SCORE_SET(stm_score, pid, stm.vp.pid);
+    STM_SCORE_SET(stm_score, start_time_seconds, started);
     STM_SCORE_SET(stm_score, heartbeat_time_seconds, apr_time_now());
-    STM_SCORE_SET(stm_score, incarnation, child->incarnation);
-    STM_SCORE_SET(stm_score, generation, child->generation);
+    STM_SCORE_SET(stm_score, incarnation, stm.vp.incarnation);
+    STM_SCORE_SET(stm_score, generation, stm.mpm->my_generation);
     STM_SCORE_SET(stm_score, cpu, (int64_t)-1);
-    STM_SCORE_SET(stm_score, threads_limit, stm.config.max_threads);
+    STM_SCORE_SET(stm_score, threads_limit, stm_config.max_threads);
+}
+
+stm_score_listener_t *stm_score_listener_new(const apr_sockaddr_t *address)
+{
+    STM_ENTER();
+    stm_score_listener_t *listener;
+
+    if (!header)
+        return &no_listener;
+    listener = (stm_score_listener_t *)((char *)block + header->listeners_at) + block->listeners++;
+    apr_snprintf(listener->address, STM_SCORE_ADDRESS, "%pI", address);
+    return listener;
 }
 
 static void on_heartbeat(st_watch_t *watch, int ready)
 {
     (void)ready;
     stm_score_refresh();
-    stm_listeners_look_again();
+    on_beat();
     st_watch_arm(watch, 0, HEARTBEAT);
 }
 
-static void name_listeners(void)
-{
-    stm_score_listener_t *listeners =
-        (stm_score_listener_t *)((char *)block + header->listeners_at);
-
-    STM_ENTER();
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        stm_listener_t *listener = &stm.vp.listeners[i];
-
-        listener->score = &listeners[i];
-        apr_snprintf(listener->score->address, STM_SCORE_ADDRESS, "%pI", listener->lr->bind_addr);
-    }
-    block->listeners = (uint64_t)stm.vp.listener_count;
-}
-
-void stm_score_start(void)
+void stm_score_start(void (*refresh)(void), void (*beat)(void))
 {
     STM_ENTER();
     STM_SCORE_SET(stm_score, cpu, (int64_t)stm_share->cpu);
-    if (header)
-        name_listeners();
-    else
-        for (int i = 0; i < stm.vp.listener_count; i++)
-            stm.vp.listeners[i].score = &no_listener;
+    on_refresh = refresh;
+    on_beat = beat;
     st_watch_init(&heart, -1, 0, on_heartbeat);
     stm_score_state(stm.vp.state);
     beating = true;
@@ -184,32 +180,6 @@ static void copy_rebound(void)
     STM_SCORE_SET(stm_score, helped_thread, counters.thread.helped);
 }
 
-/* For a listening socket the kernel gives the queue's length and its limit in these two. */
-static void copy_accept_queue(const stm_listener_t *listener)
-{
-    struct tcp_info info;
-    socklen_t size = sizeof info;
-
-    if (getsockopt(listener->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
-        return;
-    STM_SCORE_SET(listener->score, accept_queue, info.tcpi_unacked);
-    STM_SCORE_SET(listener->score, accept_queue_limit, info.tcpi_sacked);
-}
-
-static void copy_listeners(void)
-{
-    for (int i = 0; i < stm.vp.listener_count; i++) {
-        const stm_listener_t *listener = &stm.vp.listeners[i];
-
-        STM_SCORE_SET(listener->score, threads, listener->threads);
-        STM_SCORE_SET(listener->score, threads_spare, listener->idle_threads);
-        STM_SCORE_SET(listener->score, queued, listener->line_length);
-        STM_SCORE_SET(listener->score, accepting, listener->accepting);
-        if (stm.vp.state == STM_VP_RUNNING)
-            copy_accept_queue(listener);
-    }
-}
-
 void stm_score_refresh(void)
 {
     refreshed = st_utime_last_clock();
@@ -219,7 +189,8 @@ void stm_score_refresh(void)
                       header->connections_at + block->connections * header->row_size);
     copy_scheduler();
     copy_rebound();
-    copy_listeners();
+    if (on_refresh)
+        on_refresh();
 }
 
 void stm_score_turn(st_utime_t held)
@@ -257,7 +228,8 @@ void stm_score_end(void)
 static void count_threads(void)
 {
     STM_SCORE_SET(stm_score, threads, stm.vp.threads);
-    STM_SCORE_SET(stm_score, threads_peak, stm.vp.threads_peak);
+    if ((uint64_t)stm.vp.threads > stm_score->threads_peak)
+        STM_SCORE_SET(stm_score, threads_peak, stm.vp.threads);
 }
 
 static stm_score_thread_t *take_slot(void)
@@ -269,80 +241,41 @@ static stm_score_thread_t *take_slot(void)
     return &thread_slots[block->threads++];
 }
 
-void stm_score_thread_started(stm_thread_t *thread)
+stm_score_thread_t *stm_score_thread_started(void)
 {
     STM_ENTER();
-    thread->score = take_slot();
     STM_SCORE_INC(stm_score, thread_starts);
     count_threads();
+    return take_slot();
 }
 
-void stm_score_thread_ended(stm_thread_t *thread)
+void stm_score_thread_ended(stm_score_thread_t *thread)
 {
     STM_ENTER();
-    if (thread->score != &no_thread)
-        free_slots[free_count++] = (int)(thread->score - thread_slots);
+    if (thread != &no_thread)
+        free_slots[free_count++] = (int)(thread - thread_slots);
     STM_SCORE_INC(stm_score, thread_exits);
     count_threads();
 }
 
-void stm_score_thread_serves(stm_thread_t *thread, bool new_connection)
+void stm_score_thread_serves(stm_score_thread_t *thread, bool new_connection)
 {
     STM_SCORE_INC(stm_score, threads_busy);
-    STM_SCORE_INC(thread->score, wakeups);
-    STM_SCORE_ADD(thread->score, connections, new_connection);
-    STM_SCORE_SET(thread->score, busy, 1);
+    STM_SCORE_INC(thread, wakeups);
+    STM_SCORE_ADD(thread, connections, new_connection);
+    STM_SCORE_SET(thread, busy, 1);
 }
 
-void stm_score_thread_rests(stm_thread_t *thread)
+void stm_score_thread_rests(stm_score_thread_t *thread)
 {
     STM_SCORE_ADD(stm_score, threads_busy, -1);
-    STM_SCORE_SET(thread->score, busy, 0);
+    STM_SCORE_SET(thread, busy, 0);
 }
 
-/* --- requests --- */
-
-/* HTTP/2's requests come on secondary connections. */
-static stm_conn_t *client_of(const conn_rec *c)
+void stm_score_request(int status, apr_off_t sent)
 {
-    return stm_conn_of(c->master ? c->master : c);
-}
-
-static int connection_made(conn_rec *c, void *csd)
-{
-    stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
-
-    STM_ENTER();
-    (void)csd;
-    if (conn)
-        stm_score_row_born(conn);
-    return OK;
-}
-
-static void request_begins(request_rec *r, conn_rec *c)
-{
-    stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
-
-    STM_ENTER();
-    (void)r;
-    if (conn)
-        stm_conn_set_answering(conn, false);
-}
-
-static int request_read(request_rec *r)
-{
-    stm_conn_t *conn = client_of(r->connection);
-
-    STM_ENTER();
-    if (conn) {
-        stm_conn_set_answering(conn, true);
-        stm_score_row_request(conn, r);
-    }
-    return DECLINED;
-}
-
-static void count_status(int status)
-{
+    STM_SCORE_INC(stm_score, requests);
+    STM_SCORE_ADD(stm_score, sent_bytes, sent);
     if (status < 200)
         return;
     if (status < 300)
@@ -353,32 +286,4 @@ static void count_status(int status)
         STM_SCORE_INC(stm_score, responses_4xx);
     else
         STM_SCORE_INC(stm_score, responses_5xx);
-}
-
-static int request_done(request_rec *r)
-{
-    stm_conn_t *conn = client_of(r->connection);
-    const request_rec *last = r;
-
-    STM_ENTER();
-    while (last->next) /* internal redirects */
-        last = last->next;
-    STM_SCORE_INC(stm_score, requests);
-    STM_SCORE_ADD(stm_score, sent_bytes, last->bytes_sent);
-    count_status(last->status);
-    if (conn)
-        stm_score_row_sent(conn, last->bytes_sent);
-    return OK;
-}
-
-void stm_score_register_hooks(apr_pool_t *pool)
-{
-    STM_ENTER();
-    stm_status_register_hooks(pool);
-    stm_metrics_register_hooks(pool);
-    stm_dashboard_register_hooks(pool);
-    ap_hook_pre_connection(connection_made, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_pre_read_request(request_begins, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_read_request(request_read, NULL, NULL, APR_HOOK_LAST);
-    ap_hook_log_transaction(request_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }

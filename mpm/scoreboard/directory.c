@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "mpm/scoreboard/directory.h"
-#include "score/layout.h"
 #include "mpm/stm.h"
+#include "score/layout.h"
 
 /* Directories on the way to the root that are looked at. */
 #define MOST_PARENTS 100

@@ -9,9 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/config/config.h"
 #include "mpm/scoreboard/directory.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/shmem.h"
 #include "score/options.h"
+
+stm_score_files_t *stm_score_files;
 
 /* Blocks of a VP that nobody uses when VPs are started: those that run see their successors' in
  * them. */
@@ -51,7 +55,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->value_size = STM_SCORE_VALUE_SIZE;
     header->pairs_max = STM_SCORE_LIMIT;
     header->listeners_max = STM_LISTENER_LIMIT;
-    header->threads_max = (uint32_t)stm.retained->threads_limit;
+    header->threads_max = (uint32_t)stm.limits->threads;
     header->connections_max = header->threads_max;
     header->row_size = row_size();
     header->header_size = (uint32_t)round_up(sizeof *header + sizeof(stm_score_listener_t) *
@@ -115,7 +119,7 @@ static bool show(stm_score_seat_t *seat)
 
 static bool map_named(stm_shmem_t *memory, const char *name, size_t size)
 {
-    const stm_score_files_t *files = stm.retained->score;
+    const stm_score_files_t *files = stm_score_files;
     stm_score_new_file_t file;
     const char *reason = stm_score_dir_create(files->directory, name, (long long)size, &file);
     char path[sizeof files->path + STM_SCORE_NAME];
@@ -138,7 +142,7 @@ static bool make_memory(stm_shmem_t *memory, int ordinal, int block, size_t size
 
     STM_ENTER();
     stm_score_name(name, ordinal, block);
-    if (stm.retained->score->directory >= 0)
+    if (stm_score_files->directory >= 0)
         return map_named(memory, name, size);
     return stm_shmem_make(memory, "stm-scoreboard", size) ||
            complain("no memory for a scoreboard", "(none)", errno);
@@ -157,7 +161,7 @@ static bool make_header(stm_score_seat_t *seat, int ordinal)
     begin_change(seat);
     if (show(seat))
         return true;
-    return complain("a scoreboard cannot be written", stm.retained->score->path, errno);
+    return complain("a scoreboard cannot be written", stm_score_files->path, errno);
 }
 
 /* --- blocks --- */
@@ -218,7 +222,7 @@ static int take_block(stm_score_seat_t *seat)
 
 int stm_score_reserve(int ordinal, unsigned incarnation)
 {
-    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
     stm_score_header_t *header = seat->header;
     int block;
 
@@ -236,16 +240,16 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
         header->taken |= bit(block);
     header->current = block < 0 ? 0 : (uint64_t)block + 1;
     header->incarnations = incarnation;
-    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    header->generation = (uint64_t)stm.mpm->my_generation;
     show(seat);
     return block;
 }
 
-void stm_score_inherit(const stm_child_t *child, bool inherited)
+void stm_score_inherit(int ordinal, int index, bool inherited)
 {
     STM_ENTER();
-    if (child->score >= 0)
-        stm_shmem_inherit(&stm.retained->score->vp[child->ordinal].block[child->score], inherited);
+    if (index >= 0)
+        stm_shmem_inherit(&stm_score_files->vp[ordinal].block[index], inherited);
 }
 
 /* --- sums --- */
@@ -301,7 +305,7 @@ static void add_block(stm_score_header_t *header, const char *block)
 
 void stm_score_release(int ordinal, int index)
 {
-    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
     stm_score_header_t *header = seat->header;
 
     STM_ENTER();
@@ -319,7 +323,7 @@ void stm_score_stopped(void)
 {
     STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        stm_score_seat_t *seat = &stm.retained->score->vp[i];
+        stm_score_seat_t *seat = &stm_score_files->vp[i];
 
         if (!seat->header)
             continue;
@@ -331,13 +335,13 @@ void stm_score_stopped(void)
 
 /* --- start and restart --- */
 
-const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
+/* Why the directory cannot have the scoreboards of so many VPs; NULL: it can. */
+static const char *refuses(const char *path, int vps, apr_pool_t *pool)
 {
     int directory;
     const char *reason = stm_score_dir_open(path, &directory), *message = NULL;
     char name[STM_SCORE_NAME];
 
-    STM_ENTER();
     if (reason)
         return apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
     for (int i = 0; !message && i < vps; i++) {
@@ -350,10 +354,29 @@ const char *stm_score_check(const char *path, int vps, apr_pool_t *pool)
     return message;
 }
 
+int stm_score_check(apr_pool_t *pool, server_rec *s)
+{
+    STM_ENTER();
+    const char *path, *message;
+    apr_finfo_t info;
+
+    if (!stm_config.scoreboard_dir)
+        return OK;
+    path = ap_server_root_relative(pool, stm_config.scoreboard_dir);
+    if (path && apr_stat(&info, path, APR_FINFO_TYPE, pool) == APR_SUCCESS &&
+        info.filetype == APR_DIR)
+        message = refuses(path, stm_config.num_vps, pool);
+    else
+        message = apr_psprintf(
+            pool, "ScoreboardDir: %s is not an existing directory; create it before httpd starts",
+            path ? path : stm_config.scoreboard_dir);
+    return message ? stm_config_refuse(s, message) : OK;
+}
+
 static const char *configured_path(void)
 {
-    const char *path = stm.config.scoreboard_dir
-                           ? ap_server_root_relative(stm.pconf, stm.config.scoreboard_dir)
+    const char *path = stm_config.scoreboard_dir
+                           ? ap_server_root_relative(stm.pconf, stm_config.scoreboard_dir)
                            : NULL;
 
     return path ? path : "";
@@ -382,8 +405,7 @@ static bool open_directory(stm_score_files_t *files)
     reason = stm_score_dir_open(files->path, &files->directory);
     if (reason)
         return complain(reason, files->path, 0);
-    stm.retained->stamp->directory = files->directory;
-    stm_score_dir_tidy(files->directory, stm.config.num_vps);
+    stm_score_dir_tidy(files->directory, stm_config.num_vps);
     return true;
 }
 
@@ -393,17 +415,17 @@ static void new_generation(stm_score_seat_t *seat)
 
     begin_change(seat);
     for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
-        if (stm_listens_here(lr, (int)header->ordinal))
+        if (stm_listens_to(lr, (int)header->ordinal))
             name_listener(header, lr);
     }
-    header->generation = (uint64_t)stm.retained->mpm->my_generation;
+    header->generation = (uint64_t)stm.mpm->my_generation;
     header->running = 1;
     show(seat);
 }
 
 static bool prepare_seat(int ordinal)
 {
-    stm_score_seat_t *seat = &stm.retained->score->vp[ordinal];
+    stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
 
     STM_ENTER();
     if (!seat->header && !make_header(seat, ordinal))
@@ -412,20 +434,19 @@ static bool prepare_seat(int ordinal)
     return make_spares(seat);
 }
 
-bool stm_score_open(void)
+bool stm_score_open(stm_score_files_t **kept)
 {
-    bool first = stm.retained->score == NULL;
-    stm_score_files_t *files;
+    bool first = *kept == NULL;
 
     STM_ENTER();
     if (first)
-        stm.retained->score = ap_calloc(1, sizeof *files);
-    files = stm.retained->score;
+        *kept = ap_calloc(1, sizeof **kept);
+    stm_score_files = *kept;
     if (!first)
-        tell_of_change(files);
-    else if (!open_directory(files))
+        tell_of_change(stm_score_files);
+    else if (!open_directory(stm_score_files))
         return false;
-    for (int i = 0; i < stm.config.num_vps; i++) {
+    for (int i = 0; i < stm_config.num_vps; i++) {
         /* A server that runs goes on, if need be without them. */
         if (!prepare_seat(i) && first)
             return false;

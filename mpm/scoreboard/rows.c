@@ -8,7 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "mpm/scoreboard/score.h"
+#include "mpm/config/config.h"
+#include "mpm/scoreboard/scoreboard.h"
+#include "mpm/shared/shmem.h"
 
 /* Rows for which space is reserved at once. */
 #define ROWS_A_TIME 64
@@ -21,7 +23,7 @@ static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client
 
 /** What this process knows of a row. Rows are numbered from 1; 0 is none. */
 typedef struct {
-    stm_conn_t *conn;
+    int *owner; /* where its connection notes it */
     uint64_t bytes;
     int next, previous; /* among the idle ones; next also among the free ones */
     bool idle;
@@ -37,7 +39,7 @@ void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mi
     STM_ENTER();
     header = layout;
     block = mine;
-    if (stm.config.connection_status)
+    if (stm_config.connection_status)
         places = calloc(header->connections_max + 1u, sizeof *places);
 }
 
@@ -149,7 +151,7 @@ static int take_row(void)
     row = places[0].next; /* the longest idle one */
     if (row) {
         unlink_idle(row);
-        places[row].conn->row = 0;
+        *places[row].owner = 0;
         STM_SCORE_ADD(stm_score, score_rows, -1);
         STM_SCORE_INC(stm_score, score_rows_lost);
     }
@@ -171,34 +173,39 @@ static const char *time_text(apr_time_t when)
     return text;
 }
 
-static void give_row(stm_conn_t *conn)
+bool stm_score_keeps_rows(void)
+{
+    return places != NULL;
+}
+
+void stm_score_row_take(int *owner, unsigned long serial, const char *client, st_utime_t age)
 {
     stm_score_row_t *row;
     int number = take_row();
 
     if (!number)
         return;
-    conn->row = number;
-    places[number].conn = conn;
+    *owner = number;
+    places[number].owner = owner;
     places[number].bytes = 0;
     STM_SCORE_INC(stm_score, score_rows);
     row = row_at(number);
     begin_change(row);
-    row->serial = conn->serial;
+    row->serial = serial;
     row->busy = 1;
     for (int i = 0; i < PAIRS; i++)
         set(row, i, "");
     set(row, STATUS, "Reading");
-    set(row, CLIENT, conn->c->client_ip);
+    set(row, CLIENT, client);
     set(row, BYTES, "0");
-    set(row, SINCE, time_text(apr_time_now() - (apr_time_t)(st_utime() - conn->accepted)));
+    set(row, SINCE, time_text(apr_time_now() - (apr_time_t)age));
     row->pairs = USED_PAIRS;
     end_change(row);
 }
 
-void stm_score_row_gone(stm_conn_t *conn)
+void stm_score_row_give(int *owner)
 {
-    int number = conn->row;
+    int number = *owner;
     stm_score_row_t *row;
 
     if (!number)
@@ -208,74 +215,36 @@ void stm_score_row_gone(stm_conn_t *conn)
     begin_change(row);
     row->pairs = 0;
     end_change(row);
-    places[number].conn = NULL;
+    places[number].owner = NULL;
     places[number].next = free_rows;
     free_rows = number;
-    conn->row = 0;
+    *owner = 0;
     STM_SCORE_ADD(stm_score, score_rows, -1);
 }
 
 /* --- what happens to a connection --- */
 
-static const char *label(const stm_conn_t *conn)
+void stm_score_row_status(int number, bool busy, const char *status)
 {
-    switch ((stm_conn_state_e)conn->state) {
-    case STM_CONN_FIRST_BYTE:
-        return "Waiting";
-    case STM_CONN_QUEUED:
-        return "Queued";
-    case STM_CONN_SERVING:
-        return conn->answering ? "Writing" : "Reading";
-    case STM_CONN_KEEPALIVE:
-        return "Keepalive";
-    case STM_CONN_WRITING:
-        return "Writing";
-    case STM_CONN_WAITIO:
-        return "Waiting";
-    case STM_CONN_SUSPENDED:
-        return "Suspended";
-    case STM_CONN_LINGER:
-        return "Closing";
-    }
-    return "";
-}
+    stm_score_row_t *row = row_at(number);
 
-void stm_score_row_state(stm_conn_t *conn)
-{
-    bool busy = conn->state == STM_CONN_SERVING;
-    stm_score_row_t *row;
-
-    if (!places)
-        return;
-    if (!conn->row && busy && conn->c)
-        give_row(conn); /* it had to give its row away */
-    if (!conn->row)
-        return;
     if (busy)
-        unlink_idle(conn->row);
+        unlink_idle(number);
     else
-        link_idle(conn->row);
-    row = row_at(conn->row);
+        link_idle(number);
     begin_change(row);
     row->busy = busy;
-    set(row, STATUS, label(conn));
+    set(row, STATUS, status);
     end_change(row);
 }
 
-void stm_score_row_born(stm_conn_t *conn)
-{
-    STM_ENTER();
-    if (places && !conn->row)
-        give_row(conn);
-}
-
-void stm_score_row_request(stm_conn_t *conn, const request_rec *r)
+void stm_score_row_request(int number, const request_rec *r)
 {
     stm_score_row_t *row;
 
-    if (!conn->row)
+    if (!number)
         return;
-    row = row_at(conn->row);
+    row = row_at(number);
     begin_change(row);
     set(row, METHOD, r->method);
     set(row, PROTOCOL, r->protocol);
@@ -285,20 +254,20 @@ void stm_score_row_request(stm_conn_t *conn, const request_rec *r)
     end_change(row);
 }
 
-void stm_score_row_sent(stm_conn_t *conn, apr_off_t bytes)
+void stm_score_row_sent(int number, apr_off_t bytes)
 {
     char text[24], *digit = text + sizeof text - 1;
     stm_score_row_t *row;
     uint64_t rest;
 
-    if (!conn->row)
+    if (!number)
         return;
-    rest = places[conn->row].bytes += (uint64_t)bytes;
+    rest = places[number].bytes += (uint64_t)bytes;
     *digit = '\0';
     do
         *--digit = (char)('0' + rest % 10);
     while (rest /= 10);
-    row = row_at(conn->row);
+    row = row_at(number);
     begin_change(row);
     set(row, BYTES, digit);
     end_change(row);

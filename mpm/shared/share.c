@@ -7,10 +7,16 @@
 #include <errno.h>
 
 #include "mpm/shared/share.h"
+#include "mpm/shared/shmem.h"
 #include "mpm/stm.h"
 
 /* Lines of a seat that nobody uses when VPs are started. */
 #define SPARE 3
+
+static stm_share_t *table; /* kept over restarts */
+/* In a VP: whose line is its own. */
+static int own_ordinal;
+static unsigned own_incarnation;
 
 /* The line of a process that has none. */
 static stm_share_vp_t alone;
@@ -18,12 +24,12 @@ stm_share_vp_t *stm_share = &alone;
 
 static stm_share_seat_t *seats(void)
 {
-    return stm.retained->share->seats.writable;
+    return table->seats.writable;
 }
 
 static bool taken(int ordinal, int line)
 {
-    return (stm.retained->share->taken[ordinal] >> line) & 1;
+    return (table->taken[ordinal] >> line) & 1;
 }
 
 /* --- in the master --- */
@@ -37,7 +43,7 @@ static bool complain(void)
 
 static bool make_line(int ordinal, int line)
 {
-    stm_shmem_t *memory = &stm.retained->share->line[ordinal][line];
+    stm_shmem_t *memory = &table->line[ordinal][line];
 
     return memory->writable || stm_shmem_make(memory, "stm-vp", sizeof(stm_share_vp_t));
 }
@@ -56,17 +62,17 @@ static bool make_spares(int ordinal)
     return true;
 }
 
-bool stm_share_open(void)
+bool stm_share_open(stm_share_t **kept, int vps)
 {
     STM_ENTER();
-    if (!stm.retained->share)
-        stm.retained->share = ap_calloc(1, sizeof *stm.retained->share);
-    if (!stm.retained->share->seats.writable &&
-        (!stm_shmem_make(&stm.retained->share->seats, "stm-seats",
-                         sizeof(stm_share_seat_t) * STM_VP_LIMIT) ||
-         !stm_shmem_clear(stm.retained->share->seats.writable, stm.retained->share->seats.size)))
+    if (!*kept)
+        *kept = ap_calloc(1, sizeof **kept);
+    table = *kept;
+    if (!table->seats.writable &&
+        (!stm_shmem_make(&table->seats, "stm-seats", sizeof(stm_share_seat_t) * STM_VP_LIMIT) ||
+         !stm_shmem_clear(table->seats.writable, table->seats.size)))
         return complain();
-    for (int i = 0; i < stm.config.num_vps; i++) {
+    for (int i = 0; i < vps; i++) {
         if (!make_spares(i))
             break; /* without a line a VP is alone, but serves */
     }
@@ -76,70 +82,68 @@ bool stm_share_open(void)
 int stm_share_reserve(int ordinal)
 {
     STM_ENTER();
-    stm_share_t *share = stm.retained->share;
-
     for (int line = 0; line < STM_SHARE_LINES; line++) {
         if (taken(ordinal, line) || !make_line(ordinal, line) ||
-            !stm_shmem_clear(share->line[ordinal][line].writable, sizeof(stm_share_vp_t)))
+            !stm_shmem_clear(table->line[ordinal][line].writable, sizeof(stm_share_vp_t)))
             continue;
-        share->taken[ordinal] |= UINT64_C(1) << line;
+        table->taken[ordinal] |= UINT64_C(1) << line;
         return line;
     }
     return -1;
 }
 
-void stm_share_inherit(const stm_child_t *child, bool inherited)
+void stm_share_inherit(int ordinal, int line, bool inherited)
 {
     STM_ENTER();
-    if (child->line >= 0)
-        stm_shmem_inherit(&stm.retained->share->line[child->ordinal][child->line], inherited);
+    if (line >= 0)
+        stm_shmem_inherit(&table->line[ordinal][line], inherited);
 }
 
-void stm_share_release(const stm_child_t *child)
+void stm_share_release(int ordinal, int line)
 {
     STM_ENTER();
-    if (child->line < 0)
+    if (line < 0)
         return;
-    stm.retained->share->taken[child->ordinal] &= ~(UINT64_C(1) << child->line);
-    if (seats()[child->ordinal].line == (uint32_t)child->line + 1)
-        stm_share_seat(child->ordinal, NULL);
+    table->taken[ordinal] &= ~(UINT64_C(1) << line);
+    if (seats()[ordinal].line == (uint32_t)line + 1)
+        seats()[ordinal].line = 0;
 }
 
-void stm_share_seat(int ordinal, const stm_child_t *holder)
+void stm_share_seat(int ordinal, int line, unsigned incarnation)
 {
     STM_ENTER();
     stm_share_seat_t *seat = &seats()[ordinal];
 
-    if (holder)
-        seat->incarnation = holder->incarnation;
-    seat->line = holder ? (uint32_t)(holder->line + 1) : 0;
+    seat->incarnation = incarnation;
+    seat->line = (uint32_t)(line + 1);
 }
 
-const stm_share_vp_t *stm_share_of(const stm_child_t *child)
+const stm_share_vp_t *stm_share_of(int ordinal, int line)
 {
-    return child->line < 0 ? NULL : stm.retained->share->line[child->ordinal][child->line].readable;
+    return line < 0 ? NULL : table->line[ordinal][line].readable;
 }
 
 /* --- in a VP --- */
 
-void stm_share_attach(const stm_child_t *child)
+void stm_share_attach(int ordinal, int line, unsigned incarnation)
 {
     STM_ENTER();
-    if (child->line >= 0)
-        stm_share = stm.retained->share->line[child->ordinal][child->line].writable;
+    own_ordinal = ordinal;
+    own_incarnation = incarnation;
+    if (line >= 0)
+        stm_share = table->line[ordinal][line].writable;
 }
 
 const stm_share_vp_t *stm_share_holder(int ordinal)
 {
-    const stm_share_t *share = stm.retained->share;
-    uint32_t line = ((const stm_share_seat_t *)share->seats.readable)[ordinal].line;
+    uint32_t line = ((const stm_share_seat_t *)table->seats.readable)[ordinal].line;
 
-    return line - 1 < STM_SHARE_LINES ? share->line[ordinal][line - 1].readable : NULL;
+    return line - 1 < STM_SHARE_LINES ? table->line[ordinal][line - 1].readable : NULL;
 }
 
 bool stm_share_holds_seat(void)
 {
-    const stm_share_seat_t *table = stm.retained->share->seats.readable;
+    const stm_share_seat_t *all = table->seats.readable;
 
-    return table[stm.vp.ordinal].incarnation == stm.vp.incarnation;
+    return all[own_ordinal].incarnation == own_incarnation;
 }

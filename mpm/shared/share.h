@@ -11,8 +11,6 @@
 #include "mpm/shared/shmem.h"
 #include "score/limits.h"
 
-struct stm_child;
-
 /** Most lines of one seat: its holder's, and those of the processes that leave. */
 #define STM_SHARE_LINES 64
 
@@ -48,23 +46,25 @@ extern stm_share_vp_t *stm_share;
 
 /* --- in the master --- */
 
-/** Before VPs are started: makes what is missing, so that each VP can see the next ones' lines.
- * False: said in the log. */
-bool stm_share_open(void);
+/** Before VPs are started: makes what is missing for so many, so that each VP can see the next
+ * ones' lines. *kept is what an earlier call has made; NULL: there was none. False: said in the
+ * log. */
+bool stm_share_open(stm_share_t **kept, int vps);
 /** A cleared line for the process that is to hold the seat; -1: there is none. */
 int stm_share_reserve(int ordinal);
-/** Whether the next fork gives its line to the child. */
-void stm_share_inherit(const struct stm_child *child, bool inherited);
-/** The process has ended. */
-void stm_share_release(const struct stm_child *child);
-/** The seat has a new holder; NULL: nobody holds it. */
-void stm_share_seat(int ordinal, const struct stm_child *holder);
+/** Whether the next fork gives that line (-1: none, as below) to the child. */
+void stm_share_inherit(int ordinal, int line, bool inherited);
+/** The line's process has ended. */
+void stm_share_release(int ordinal, int line);
+/** The seat has a new holder. */
+void stm_share_seat(int ordinal, int line, unsigned incarnation);
 /** What a process says; NULL: it has no line. */
-const stm_share_vp_t *stm_share_of(const struct stm_child *child);
+const stm_share_vp_t *stm_share_of(int ordinal, int line);
 
 /* --- in a VP --- */
 
-void stm_share_attach(const struct stm_child *child);
+/** Which of the lines is its own. */
+void stm_share_attach(int ordinal, int line, unsigned incarnation);
 /** The line of the seat's holder; NULL: nobody holds it, or its line is not visible here. */
 const stm_share_vp_t *stm_share_holder(int ordinal);
 /** Whether no successor has this process's seat. */

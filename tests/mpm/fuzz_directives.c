@@ -12,10 +12,9 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 #include "tests/fuzz/fuzz.h"
-#include "mpm/stm.h"
-
-extern const command_rec stm_directives[];
 
 enum { WORDS = 40, LONGEST = 2000 };
 
@@ -76,13 +75,13 @@ static void directive(char **words, int count)
 
     if (!command)
         return;
-    before = stm.config;
+    before = stm_config;
     cmd.info = command->cmd_data;
     error = call(command, &cmd, words, count);
     if (error) {
         FUZZ_CHECK(*error && strlen(error) < LONGEST + 400);
         FUZZ_CHECK(!all_or_nothing(command) || strstr(error, command->name));
-        FUZZ_CHECK(!all_or_nothing(command) || memcmp(&before, &stm.config, sizeof before) == 0);
+        FUZZ_CHECK(!all_or_nothing(command) || memcmp(&before, &stm_config, sizeof before) == 0);
     }
 }
 
@@ -166,7 +165,8 @@ static void run(char *text)
 {
     char *words[WORDS], *next;
 
-    stm_pre_config(pool, pool, pool);
+    ap_listen_pre_config();
+    stm_config_begin();
     ap_conftree = tree_end = NULL;
     ap_thread_stacksize = 0;
     ap_max_requests_per_child = 0;
@@ -180,11 +180,11 @@ static void run(char *text)
         int count = split(line, words);
         if (count > 0)
             directive(words, count);
-        check_values(&stm.config);
+        check_values(&stm_config);
     }
     check_first_byte();
-    if (stm_check_config(pool, pool, pool, &server) == OK)
-        check_in_effect(&stm.config);
+    if (stm_config_check(pool, pool, &server) == OK)
+        check_in_effect(&stm_config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -10,13 +10,12 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
-#include "mpm/scoreboard/score.h"
-#include "mpm/shared/share.h"
 #include "mpm/stm.h"
 
-stm_globals_t stm;
+static const stm_limits_t limits;
+
+stm_globals_t stm = {.limits = &limits};
 module mpm_stm_module;
-stm_share_vp_t *stm_share;
 ap_listen_rec *ap_listeners;
 server_rec *ap_server_conf;
 ap_directive_t *ap_conftree;
@@ -125,28 +124,9 @@ void ap_listen_pre_config(void)
 
 /* --- the rest --- */
 
-int ap_setup_listeners(server_rec *s)
-{
-    (void)s;
-    return 0;
-}
-
-apr_status_t ap_fatal_signal_setup(server_rec *s, apr_pool_t *pool)
-{
-    (void)s;
-    (void)pool;
-    return APR_SUCCESS;
-}
-
 char *ap_strcasestr(const char *text, const char *part)
 {
     return (char *)(uintptr_t)strcasestr(text, part);
-}
-
-int ap_exists_config_define(const char *name)
-{
-    (void)name;
-    return 0;
 }
 
 module *ap_find_linked_module(const char *name)
@@ -173,33 +153,4 @@ void ap_log_error_(const char *file, int line, int module_index, int level, apr_
     va_start(args, format);
     apr_vsnprintf(text, sizeof text, format, args);
     va_end(args);
-}
-
-/* --- the MPM's own that only look at a running server --- */
-
-static ap_unixd_mpm_retained_data started = {.module_loads = 3};
-static stm_retained_t retained = {.mpm = &started};
-
-stm_retained_t *stm_retained_get(void)
-{
-    return &retained;
-}
-
-int stm_config_test_answer(server_rec *s)
-{
-    (void)s;
-    return OK;
-}
-
-const char *stm_score_check(const char *folder, int ordinals, apr_pool_t *pool)
-{
-    (void)folder;
-    (void)ordinals;
-    (void)pool;
-    return NULL;
-}
-
-void stm_dump_config(const stm_config_t *config)
-{
-    (void)config;
 }

@@ -8,7 +8,7 @@ import pytest
 from .checkout import TOP
 
 STRUCTS = [("mpm/shared/share.h", "stm_share_vp_t"), ("mpm/shared/share.h", "stm_share_seat_t"),
-           ("mpm/stm.h", "stm_pulse_t"),
+           ("mpm/shared/pulse.h", "stm_pulse_t"),
            ("score/layout.h", "stm_score_header_t"),
            ("score/layout.h", "stm_score_block_t")]
 # What a block's tables consist of; their counters are score.def's.

@@ -6,7 +6,8 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 
-#include "mpm/stm.h"
+#include "mpm/config/config.h"
+#include "mpm/process/process.h"
 
 /* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
  * busy, unless H2MaxWorkers says how many. */
@@ -38,7 +39,7 @@ static bool called_from(const char *object)
  */
 static int max_threads(void)
 {
-    int all = stm.config.max_threads;
+    int all = stm_config.max_threads;
 
     return all > HTTP2_WORKERS && called_from("mod_http2.so") ? HTTP2_WORKERS : all;
 }
@@ -46,13 +47,13 @@ static int max_threads(void)
 int stm_query(int query_code, int *result, apr_status_t *rv)
 {
     STM_ENTER();
-    const stm_config_t *config = &stm.config;
-    const stm_retained_t *retained = stm.retained;
+    const stm_config_t *config = &stm_config;
+    const stm_limits_t *limits = stm.limits;
 
     *rv = APR_SUCCESS;
     switch (query_code) {
     case AP_MPMQ_MAX_DAEMON_USED:
-        *result = retained->max_daemon_used;
+        *result = stm_retained->max_daemon_used;
         break;
     case AP_MPMQ_IS_THREADED:
     case AP_MPMQ_IS_FORKED:
@@ -63,10 +64,10 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = 1;
         break;
     case AP_MPMQ_HARD_LIMIT_DAEMONS:
-        *result = retained->seats_limit ? retained->seats_limit : config->num_vps;
+        *result = limits->seats ? limits->seats : config->num_vps;
         break;
     case AP_MPMQ_HARD_LIMIT_THREADS:
-        *result = retained->threads_limit ? retained->threads_limit : config->max_threads;
+        *result = limits->threads ? limits->threads : config->max_threads;
         break;
     case AP_MPMQ_MAX_THREADS:
         *result = max_threads();
@@ -88,10 +89,10 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = config->num_vps;
         break;
     case AP_MPMQ_MPM_STATE:
-        *result = retained->mpm->mpm_state;
+        *result = stm.mpm->mpm_state;
         break;
     case AP_MPMQ_GENERATION:
-        *result = retained->mpm->my_generation;
+        *result = stm.mpm->my_generation;
         break;
     default:
         *rv = APR_ENOTIMPL;

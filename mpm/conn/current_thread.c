@@ -7,9 +7,10 @@
  */
 #include <link.h>
 
+#include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 #include "aprmem/aprmem.h"
 #include "stiol/stiol.h"
-#include "mpm/stm.h"
 
 static apr_pool_t *root; /* of the threads' pools; it stays, as a thread may outlive pchild */
 
@@ -101,7 +102,7 @@ static void forget_current(void)
 /* Most threads' pools hold no more than the apr_thread_t. */
 static apr_status_t create_pool(apr_pool_t **pool)
 {
-    return stm.config.small_pools ? aprmem_create_least(pool, root) : apr_pool_create(pool, root);
+    return stm_config.small_pools ? aprmem_create_least(pool, root) : apr_pool_create(pool, root);
 }
 
 static apr_thread_t *create(void)
@@ -137,7 +138,7 @@ apr_thread_t *stm_current_begin(void)
     apr_thread_t *thread;
 
     stiol_inherit();
-    if (!stm.config.threaded_io || !have_root())
+    if (!stm_config.threaded_io || !have_root())
         return NULL;
     if (AP_HAS_THREAD_LOCAL && !place)
         return create_with_httpd();

@@ -8,7 +8,7 @@
  */
 #include <poll.h>
 
-#include "mpm/stm.h"
+#include "mpm/conn/conn.h"
 
 /* How long a VP is cautious (us, libst's clock), and how long it lets the others go first. */
 #define CAUTIOUS 10000000

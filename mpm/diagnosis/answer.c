@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a VP answers when the master asks, by a signal, what it is doing: its request and its calls,
+ * written into its pulse. Called by stall.c, whose handler the signal has.
+ */
+#include <dlfcn.h>
+#include <execinfo.h>
+
+#include "mpm/accept/accept.h"
+#include "mpm/diagnosis/diagnosis.h"
+#include "mpm/shared/pulse.h"
+
+#define FRAMES     40
+/* The handler itself, and the frame that the kernel made for it. */
+#define OWN_FRAMES 3
+
+static size_t put(size_t at, const char *text)
+{
+    while (*text && at < STM_PULSE_REPORT - 1)
+        stm_pulse->report[at++] = *text++;
+    return at;
+}
+
+static size_t put_hex(size_t at, uintptr_t number)
+{
+    char digits[2 + 2 * sizeof number + 1], *digit = digits + sizeof digits - 1;
+
+    *digit = '\0';
+    do
+        *--digit = "0123456789abcdef"[number % 16];
+    while (number /= 16);
+    *--digit = 'x';
+    *--digit = '0';
+    return put(at, digit);
+}
+
+static size_t put_frame(size_t at, void *address)
+{
+    Dl_info info;
+    bool known = dladdr(address, &info) && info.dli_fname;
+
+    at = put(at, known ? info.dli_fname : "?");
+    at = put(at, "(");
+    if (known) {
+        const void *base = info.dli_sname ? info.dli_saddr : info.dli_fbase;
+
+        at = put(at, info.dli_sname ? info.dli_sname : "");
+        at = put(at, "+");
+        at = put_hex(at, (uintptr_t)address - (uintptr_t)base);
+    }
+    at = put(at, ") [");
+    at = put_hex(at, (uintptr_t)address);
+    return put(at, "]\n");
+}
+
+/* The request of the state thread that runs: one line, empty if it serves none. */
+static size_t put_request(size_t at)
+{
+    const request_rec *r = stm_thread_request();
+
+    at = put(at, r && r->the_request ? r->the_request : "");
+    return put(at, "\n");
+}
+
+/* As async-signal-safe as a backtrace can be: a VP that hangs has nothing to lose. */
+void stm_answer_write(void)
+{
+    void *frames[FRAMES];
+    int count = backtrace(frames, FRAMES);
+    size_t at = put_request(0);
+
+    for (int i = OWN_FRAMES; i < count; i++)
+        at = put_frame(at, frames[i]);
+    stm_pulse->report[at] = '\0';
+    __atomic_add_fetch(&stm_pulse->answers, 1, __ATOMIC_RELEASE);
+}

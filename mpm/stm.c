@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The globals that all rooms share, and what each may ask.
+ */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mpm/stm.h"
+
+stm_globals_t stm;
+
+void stm_trace(const char *function)
+{
+    fprintf(stderr, "STM %d %s\n", (int)getpid(), function);
+}
+
+apr_time_t stm_monotonic(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
+}
+
+bool stm_vp_is_idle(void)
+{
+    return stm.vp.connections == 0 && stm.vp.threads == 0;
+}
+
+void stm_vp_idle_check(void)
+{
+    STM_ENTER();
+    if (stm.vp.state != STM_VP_RUNNING && stm_vp_is_idle())
+        st_thread_unpark(stm.vp.main);
+}
