@@ -9,9 +9,13 @@ MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden $(CPPFLAGS) $(APACHE_CFLAGS) $(
 MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,ALL
 
+# Debug builds: each procedure says that it begins (mpm/trace.c).
+MPM_TRACED := $(if $(findstring -DSTM_DEBUG,$(CPPFLAGS)),-finstrument-functions \
+                -finstrument-functions-exclude-file-list=include/)
+
 $(MPM_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(MPM_CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(MPM_CFLAGS) $(if $(filter mpm/%,$<),$(MPM_TRACED)) -MMD -MP -c -o $@ $<
 
 $(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread

@@ -2,18 +2,11 @@
 /*
  * The globals that all rooms share, and what each may ask.
  */
-#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "mpm/stm.h"
 
 stm_globals_t stm;
-
-void stm_trace(const char *function)
-{
-    fprintf(stderr, "STM %d %s\n", (int)getpid(), function);
-}
 
 apr_time_t stm_monotonic(void)
 {
@@ -30,7 +23,6 @@ bool stm_vp_is_idle(void)
 
 void stm_vp_idle_check(void)
 {
-    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING && stm_vp_is_idle())
         st_thread_unpark(stm.vp.main);
 }

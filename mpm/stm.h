@@ -41,15 +41,8 @@ APLOG_USE_MODULE(mpm_stm);
 
 #ifdef STM_DEBUG
 #define STM_ASSERT(expression) ap_assert(expression)
-/* First in each procedure: STM_TRACE in the environment makes it say that it was called. */
-#define STM_ENTER()                                                                                \
-    do {                                                                                           \
-        if (stm.trace)                                                                             \
-            stm_trace(__func__);                                                                   \
-    } while (0)
 #else
 #define STM_ASSERT(expression) ((void)0)
-#define STM_ENTER()            ((void)0)
 #endif
 
 /** What httpd's own scoreboard has room for: it is made once, at the first start, and does not
@@ -83,14 +76,14 @@ typedef struct stm_globals {
     bool one_process;           /**< httpd -X, or ONE_PROCESS: this process is the VP */
     int startup;                /**< APLOG_STARTUP while httpd reads its configuration for the first
                                      time, else 0: there is no error log yet */
-    bool trace;                 /**< STM_TRACE, in debug builds */
     stm_vp_t vp;
 } stm_globals_t;
 
 extern stm_globals_t stm;
 
-/** One line on stderr: the procedure is called. */
-void stm_trace(const char *function);
+/** If STM_TRACE is in the environment of a debug build: from now on there is a line on stderr at the
+ * beginning of each procedure of the MPM. */
+void stm_trace_start(void);
 
 /** Microseconds since some moment in the past, on a clock that never jumps, unlike the time of day:
  * for whatever the master puts off or gives a time limit. */

@@ -31,7 +31,6 @@ void stm_balance_asleep(int asleep)
 
 void stm_balance_publish(void)
 {
-    STM_ENTER();
     stm_share->connections = stm.vp.connections;
     stm_share->accepted = (unsigned)stm_conns.accepted;
 }
@@ -71,14 +70,12 @@ static bool above_average_by(int margin)
  * more: to change places for each of many short connections costs more than it levels. */
 bool stm_balance_above_average(void)
 {
-    STM_ENTER();
     return above_average_by(1);
 }
 
 /** Whether it has well more than that, and not few. */
 bool stm_balance_above_share(void)
 {
-    STM_ENTER();
     return stm.vp.connections >= SMALL && above_average_by(SMALL / 4);
 }
 
@@ -106,7 +103,6 @@ static bool is_burst(const stm_listener_t *listener)
  * no burst: nobody but us was woken for it. For the second of two the kernel has woken another. */
 bool stm_balance_above_burst_share(const stm_listener_t *listener)
 {
-    STM_ENTER();
     return stm.vp.connections < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
            is_burst(listener);
 }
@@ -116,7 +112,6 @@ bool stm_balance_above_burst_share(const stm_listener_t *listener)
  * would wait for a hundred of them. */
 int stm_balance_batch(void)
 {
-    STM_ENTER();
     st_utime_t more = stm.vp.last_turn / TURN_EACH;
 
     if (stm.vp.connections < SMALL || stm.vp.last_turn < LONG_TURN)
@@ -128,7 +123,6 @@ int stm_balance_batch(void)
  * counts. */
 unsigned stm_balance_others_accepted(void)
 {
-    STM_ENTER();
     unsigned sum = 0;
 
     for (int i = 0; i < stm_config.num_vps; i++) {

@@ -75,7 +75,6 @@ static void hold(stm_listener_t *listener, st_utime_t delay)
 /** Goes on accepting, if there is no reason left not to. */
 void stm_listener_resume(stm_listener_t *listener)
 {
-    STM_ENTER();
     if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
         !may_accept(listener))
         return;
@@ -221,7 +220,6 @@ static void keep_nonblocking(const stm_listener_t *listener)
  * shows it. */
 void stm_listeners_look_again(void)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *listener = &stm_accept.listeners[i];
 
@@ -239,7 +237,6 @@ void stm_listeners_look_again(void)
 
 stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
 {
-    STM_ENTER();
     stm_conn_t *conn = listener->ready;
 
     if (conn) {
@@ -255,7 +252,6 @@ stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
 /** MaxThreads is reached: a thread that waits at another socket makes room. */
 void stm_listener_ask_for_room(const stm_listener_t *needy)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *other = &stm_accept.listeners[i];
 
@@ -281,7 +277,6 @@ static void enqueue(stm_conn_t *conn)
 /** A thread has ended: lines that had to wait for MaxThreads may go on. */
 void stm_listeners_feed(void)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_thread_call(&stm_accept.listeners[i]);
         stm_listener_resume(&stm_accept.listeners[i]);
@@ -342,7 +337,6 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
  */
 bool stm_listeners_open(void)
 {
-    STM_ENTER();
     stm_accept.listeners =
         apr_pcalloc(stm.vp.pchild, sizeof *stm_accept.listeners * (size_t)stm_listens_count());
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
@@ -364,7 +358,6 @@ bool stm_listeners_open(void)
 /** Takes no more connections. The master's copies of the sockets stay open: nobody is refused. */
 void stm_listeners_close(void)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *listener = &stm_accept.listeners[i];
 

@@ -16,7 +16,6 @@
  */
 void stm_sockets_close_others(int ordinal)
 {
-    STM_ENTER();
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
         if (!stm_listens_to(lr, ordinal)) {
             apr_socket_close(lr->sd);
@@ -42,7 +41,6 @@ static bool make_nonblocking(server_rec *s)
 
 int stm_sockets_open(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    STM_ENTER();
     (void)p;
     (void)plog;
     (void)ptemp;

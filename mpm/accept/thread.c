@@ -128,7 +128,6 @@ static void complain_no_stack(void)
 /** Starts a state thread. It takes a connection from the line, or waits for one. */
 bool stm_thread_start(stm_listener_t *listener, bool called)
 {
-    STM_ENTER();
     stm_thread_t *thread = calloc(1, sizeof *thread);
     int stack_size = (int)stm_config.stack_size;
 
@@ -159,7 +158,6 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
 /** Whether MaxThreads allows one more. */
 bool stm_thread_can_start(void)
 {
-    STM_ENTER();
     return stm.vp.threads < stm_config.max_threads;
 }
 
@@ -187,7 +185,6 @@ static void keep_spares(stm_listener_t *listener)
  */
 void stm_thread_call(stm_listener_t *listener)
 {
-    STM_ENTER();
     stm_thread_t *thread;
 
     if (listener->coming || !listener->ready)
@@ -207,7 +204,6 @@ void stm_thread_call(stm_listener_t *listener)
 /** Lets `count` of the listener's waiting threads end. Returns how many there were. */
 int stm_thread_retire(stm_listener_t *listener, int count)
 {
-    STM_ENTER();
     int retired = 0;
 
     while (retired < count) {
@@ -225,7 +221,6 @@ int stm_thread_retire(stm_listener_t *listener, int count)
 /** Ends the waits of all threads that serve a connection: the VP stops. */
 void stm_threads_interrupt(void)
 {
-    STM_ENTER();
     for (stm_thread_t *thread = stm_accept.threads; thread; thread = thread->next)
         st_thread_interrupt(thread->worker.st);
 }

@@ -42,7 +42,6 @@ static int claim_fresh(void)
 
 int stm_slot_take(void)
 {
-    STM_ENTER();
     if (!spare) {
         spare = ap_malloc(sizeof *spare * (size_t)stm.limits->threads);
         fresh = 0;
@@ -52,14 +51,12 @@ int stm_slot_take(void)
 
 void stm_slot_status(int slot, int status)
 {
-    STM_ENTER();
     if (slot >= 0)
         ap_update_child_status_from_indexes(stm.vp.ordinal, slot, status, NULL);
 }
 
 void stm_slot_give(int slot)
 {
-    STM_ENTER();
     if (slot < 0)
         return;
     stm_slot_status(slot, SERVER_DEAD);
@@ -69,7 +66,6 @@ void stm_slot_give(int slot)
 /** In the master: the slots of a process that has ended are nobody's. */
 void stm_slots_clear_dead(int ordinal, pid_t pid)
 {
-    STM_ENTER();
     for (int slot = 0; slot < stm.limits->threads; slot++) {
         worker_score *score = ap_get_scoreboard_worker_from_indexes(ordinal, slot);
 

@@ -23,7 +23,6 @@ stm_config_t stm_config;
 
 void stm_config_begin(void)
 {
-    STM_ENTER();
     stm_config_t *config = &stm_config;
 
     memset(config, 0, sizeof *config);
@@ -173,7 +172,6 @@ static int check_bindings(const stm_config_t *config, apr_pool_t *p, server_rec 
 
 int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
-    STM_ENTER();
     stm_config_t *config = &stm_config;
 
     stm_migrate(config, pconf);

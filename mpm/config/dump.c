@@ -73,7 +73,6 @@ static void dump_slot(const stiol_slot_t *slot, void *data)
 
 void stm_dump_config(const stm_config_t *config)
 {
-    STM_ENTER();
     dump_build();
     printf("STM configuration in effect:\n");
     printf("NumVPs %d\n", config->num_vps);

@@ -10,7 +10,6 @@
 
 int stm_listens_count(void)
 {
-    STM_ENTER();
     int count = 0;
 
     for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next)
@@ -43,7 +42,6 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
  * error. */
 const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
 {
-    STM_ENTER();
     char *host, *scope, *argv[1];
     apr_port_t port;
     struct stm_vp_listen *binding;
@@ -83,7 +81,6 @@ const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
 /** Whether that VP listens to the socket. */
 bool stm_listens_to(const ap_listen_rec *lr, int ordinal)
 {
-    STM_ENTER();
     const struct stm_vp_listen *binding = binding_of(lr);
 
     if (!binding || stm.one_process)
@@ -94,7 +91,6 @@ bool stm_listens_to(const ap_listen_rec *lr, int ordinal)
 /** Whether several VPs listen to the socket: then they take turns in accepting. */
 bool stm_listens_shared(const ap_listen_rec *lr)
 {
-    STM_ENTER();
     int count = 0;
 
     for (int vp = 0; vp < stm_config.num_vps; vp++)

@@ -25,7 +25,6 @@ static void tell(apr_pool_t *pool, const char *format, ...)
 /** Once the error log is open. */
 void stm_migrate_log(server_rec *s)
 {
-    STM_ENTER();
     for (int i = 0; messages && i < messages->nelts; i++)
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "stm: %s",
                      APR_ARRAY_IDX(messages, i, const char *));
@@ -69,7 +68,6 @@ static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vp
 /** Called after the directives are read, before defaults are filled in. */
 void stm_migrate(stm_config_t *config, apr_pool_t *pool)
 {
-    STM_ENTER();
     int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);
 
     messages = apr_array_make(pool, 4, sizeof(const char *));

@@ -19,7 +19,6 @@ static st_utime_t until; /* 0: no reason to be cautious */
 /** Requests have killed this VP's predecessors. To be called before it serves. */
 void stm_caution_begin(void)
 {
-    STM_ENTER();
     until = st_utime() + CAUTIOUS;
 }
 

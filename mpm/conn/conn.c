@@ -19,7 +19,6 @@
 
 stm_conn_t *stm_conn_of(const conn_rec *c)
 {
-    STM_ENTER();
     return c->conn_config ? ap_get_module_config(c->conn_config, &mpm_stm_module) : NULL;
 }
 
@@ -39,7 +38,6 @@ static bool has_bytes(stm_conn_t *conn)
 void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *client,
                        socklen_t length)
 {
-    STM_ENTER();
     stm_conn_t *conn;
 
     stm_conns.accepted++;
@@ -280,7 +278,6 @@ static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
 
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
 {
-    STM_ENTER();
     stm_conn_state_e waited = conn->waited;
     step_e step;
 
@@ -306,7 +303,6 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
 /* Secondary connections (HTTP/2 streams) get a connection state of their own. */
 int stm_pre_connection(conn_rec *c, void *csd)
 {
-    STM_ENTER();
     (void)csd;
     if (c->master && (!c->cs || c->cs == c->master->cs)) {
         c->cs = apr_pcalloc(c->pool, sizeof *c->cs);
@@ -327,7 +323,6 @@ static apr_status_t request_gone(void *data)
 
 void stm_pre_read_request(request_rec *r, conn_rec *c)
 {
-    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
 
     if (!conn)
@@ -341,7 +336,6 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
  * address, as with other MPMs. */
 int stm_post_read_request(request_rec *r)
 {
-    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(r->connection);
 
     if (conn)
@@ -354,7 +348,6 @@ int stm_post_read_request(request_rec *r)
 
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
 {
-    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
 
     (void)protocol;
@@ -367,7 +360,6 @@ int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *
 
 void stm_conns_shutdown(void)
 {
-    STM_ENTER();
     stm_conn_t *conn, *next;
 
     for (conn = stm_conns.first; conn; conn = next) {

@@ -65,7 +65,6 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *data)
 /** On the VP's primordial thread, which has its apr_thread_t. */
 void stm_current_find(void)
 {
-    STM_ENTER();
     if (ap_thread_current())
         dl_iterate_phdr(look_into, NULL);
 }
@@ -134,7 +133,6 @@ static bool have_root(void)
  */
 apr_thread_t *stm_current_begin(void)
 {
-    STM_ENTER();
     apr_thread_t *thread;
 
     stiol_inherit();
@@ -151,7 +149,6 @@ apr_thread_t *stm_current_begin(void)
 /** The thread is about to end. Runs the cleanups of its pool, so it may yield. */
 void stm_current_end(apr_thread_t *thread)
 {
-    STM_ENTER();
     if (!thread)
         return;
     forget_current();

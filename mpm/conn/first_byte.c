@@ -18,7 +18,6 @@ static apr_interval_time_t limit;
 
 apr_interval_time_t stm_first_byte_timeout(void)
 {
-    STM_ENTER();
     return limit;
 }
 
@@ -60,7 +59,6 @@ static void shorten(apr_interval_time_t other)
 /** In the master, once the configuration is read. */
 void stm_first_byte_configure(server_rec *s)
 {
-    STM_ENTER();
     apr_interval_time_t header = REQTIMEOUT_HEADER, handshake = 0;
 
     limit = s->timeout;

@@ -200,7 +200,6 @@ static void list_forgetful(apr_pool_t *pool)
 /** In the master. */
 void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
 {
-    STM_ENTER();
     const module *unknown = stranger();
 
     for (size_t i = 0; i < COUNT(quiet_input); i++)
@@ -221,7 +220,6 @@ void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
 /** Whether any connection of this server may. */
 bool stm_modules_are_known(void)
 {
-    STM_ENTER();
     return possible;
 }
 
@@ -269,14 +267,12 @@ static bool nothing_noted(const conn_rec *c)
 /** Whether the connection's output filters write nothing that they are not given. */
 bool stm_output_is_quiet(const conn_rec *c)
 {
-    STM_ENTER();
     return all_quiet(c->output_filters, output_filters, COUNT(output_filters));
 }
 
 /** Whether the idle connection may; in doubt it may not. */
 bool stm_may_sleep(const stm_conn_t *conn)
 {
-    STM_ENTER();
     const conn_rec *c = conn->c;
 
     return between_requests(conn) && nothing_noted(c) && nothing_configured(c) &&

@@ -51,7 +51,6 @@ static void end(stm_conn_t *conn)
  * there is, and it is the last, our side of the connection is closed with it. */
 apr_status_t stm_last_write(stm_conn_t *conn, apr_status_t (*flush)(conn_rec *c))
 {
-    STM_ENTER();
     apr_status_t rv;
 
     if (!is_last(conn))

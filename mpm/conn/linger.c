@@ -31,7 +31,6 @@ static void take_socket_back(stm_conn_t *conn)
 /** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn)
 {
-    STM_ENTER();
     apr_pool_t *pool = conn->pool;
 
     take_socket_back(conn);
@@ -134,7 +133,6 @@ static bool look(stm_conn_t *conn)
 /** The lingering connection's socket is ready, or (0) its time is over. */
 void stm_linger_continue(stm_conn_t *conn, int ready)
 {
-    STM_ENTER();
     bool more = true;
 
     if (conn->looking && look(conn)) {
@@ -198,7 +196,6 @@ static bool say_goodbye(stm_conn_t *conn)
  * without one. */
 void stm_linger_start(stm_conn_t *conn)
 {
-    STM_ENTER();
     int seconds = LINGER_SECONDS;
     bool gone;
 
@@ -216,7 +213,6 @@ void stm_linger_start(stm_conn_t *conn)
 /** The same for a connection that has no conn_rec, so that no hook is run. Does not yield. */
 void stm_linger_asleep(stm_conn_t *conn)
 {
-    STM_ENTER();
     bool gone = shutdown(conn->fd, SHUT_WR) != 0;
 
     linger(conn, gone, stm.vp.state == STM_VP_RUNNING ? LINGER_SECONDS : SHORT_LINGER_SECONDS);
@@ -225,7 +221,6 @@ void stm_linger_asleep(stm_conn_t *conn)
 /** The connection never came to life in httpd: what there is of it goes, without lingering. */
 void stm_conn_abandon(stm_conn_t *conn)
 {
-    STM_ENTER();
     if (conn->pool)
         drop_httpd_part(conn);
     conn->worker = NULL;

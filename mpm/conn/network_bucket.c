@@ -127,7 +127,6 @@ static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size
  * yield. False: nothing has come yet. */
 bool stm_network_receive_early(stm_conn_t *conn)
 {
-    STM_ENTER();
     const source_t source = {.fd = conn->fd, .client = conn};
     apr_size_t size = APR_BUCKET_BUFF_SIZE;
     apr_status_t rv;
@@ -146,7 +145,6 @@ bool stm_network_receive_early(stm_conn_t *conn)
 
 void stm_network_forget_early(stm_conn_t *conn)
 {
-    STM_ENTER();
     free(conn->early);
     conn->early = NULL;
 }
@@ -226,7 +224,6 @@ static bool may_be_ours(void)
 /** Hook: our clients' sockets, and those of connections to backends. */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket)
 {
-    STM_ENTER();
     stm_conn_t *conn = stm_conn_of(c);
     source_t *source;
 

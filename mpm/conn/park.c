@@ -28,7 +28,6 @@ static void suspend(stm_conn_t *conn)
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout)
 {
-    STM_ENTER();
     int ready;
 
     suspend(conn);
@@ -46,7 +45,6 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
  */
 void stm_conn_ready(st_watch_t *watch, int ready)
 {
-    STM_ENTER();
     stm_conn_t *conn = watch->data;
 
     if (conn->state == STM_CONN_LINGER) {
@@ -64,14 +62,12 @@ void stm_conn_ready(st_watch_t *watch, int ready)
 /** Waits for the first byte of a new connection. */
 void stm_conn_first_byte(stm_conn_t *conn)
 {
-    STM_ENTER();
     stm_conn_park(conn, STM_CONN_FIRST_BYTE, POLLIN | POLLRDHUP, stm_first_byte_timeout());
 }
 
 /** A timed callback has run: connections that it gave back to the MPM go on. */
 void stm_suspended_resume(void)
 {
-    STM_ENTER();
     stm_conn_t *conn, *next;
 
     if (!stm_conns.in_state[STM_CONN_SUSPENDED])

@@ -18,7 +18,6 @@ static bool shared; /* there may be another kernel thread */
 
 apr_pool_t *stm_pool_get(void)
 {
-    STM_ENTER();
     apr_pool_t *pool;
 
     if (kept_count > 0)
@@ -32,7 +31,6 @@ apr_pool_t *stm_pool_get(void)
 /** Runs the pool's cleanups: call it on a state thread, it may yield. */
 void stm_pool_put(apr_pool_t *pool)
 {
-    STM_ENTER();
     if (kept_count == MOST_KEPT || stm.vp.state != STM_VP_RUNNING) {
         apr_pool_destroy(pool);
         return;
@@ -57,7 +55,6 @@ static bool lock_allocator(void)
 /** A module is about to make a kernel thread. STIOL tells us. */
 void stm_pools_share(void)
 {
-    STM_ENTER();
     if (shared)
         return;
     shared = true;
@@ -68,7 +65,6 @@ void stm_pools_share(void)
 
 bool stm_pools_open(void)
 {
-    STM_ENTER();
     if (!stm_config.threaded_io) /* then nobody tells us */
         shared = true;
     if (apr_allocator_create(&stm_conns.allocator) != APR_SUCCESS || (shared && !lock_allocator()))

@@ -101,7 +101,6 @@ static int connection_made(conn_rec *c, void *csd)
 {
     stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
 
-    STM_ENTER();
     (void)csd;
     if (conn)
         take_row(conn);
@@ -112,7 +111,6 @@ static void request_begins(request_rec *r, conn_rec *c)
 {
     stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
 
-    STM_ENTER();
     (void)r;
     if (conn)
         stm_conn_set_answering(conn, false);
@@ -122,7 +120,6 @@ static int request_read(request_rec *r)
 {
     stm_conn_t *conn = client_of(r->connection);
 
-    STM_ENTER();
     if (conn) {
         stm_conn_set_answering(conn, true);
         stm_score_row_request(conn->row, r);
@@ -135,7 +132,6 @@ static int request_done(request_rec *r)
     stm_conn_t *conn = client_of(r->connection);
     const request_rec *last = r;
 
-    STM_ENTER();
     while (last->next) /* internal redirects */
         last = last->next;
     stm_score_request(last->status, last->bytes_sent);
@@ -146,7 +142,6 @@ static int request_done(request_rec *r)
 
 void stm_publish_register_hooks(apr_pool_t *pool)
 {
-    STM_ENTER();
     (void)pool;
     ap_hook_pre_connection(connection_made, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_read_request(request_begins, NULL, NULL, APR_HOOK_MIDDLE);

@@ -41,7 +41,6 @@ static stm_conn_t *take_record(void)
 
 stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
 {
-    STM_ENTER();
     stm_conn_t *conn = take_record();
 
     if (!conn)
@@ -69,8 +68,6 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
 
 void stm_conn_free(stm_conn_t *conn)
 {
-    STM_ENTER();
-
     STM_ASSERT(!conn->c && !conn->pool);
     stm_sleep_forget(conn);
     if (conn->state != STM_CONN_LINGER)
@@ -100,7 +97,6 @@ void stm_conn_free(stm_conn_t *conn)
 
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 {
-    STM_ENTER();
     stm_conns.in_state[conn->state]--;
     stm_conns.in_state[state]++;
     if (state == STM_CONN_QUEUED)
@@ -115,7 +111,6 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 
 void stm_conn_set_answering(stm_conn_t *conn, bool answering)
 {
-    STM_ENTER();
     if (conn->answering == answering || (answering && conn->state != STM_CONN_SERVING))
         return;
     conn->answering = answering;

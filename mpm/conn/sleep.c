@@ -58,7 +58,6 @@ static void link_to(stm_conn_t **list, stm_conn_t *conn)
 /** The connection has a conn_rec: it is looked after until it sleeps, or is found not to. */
 void stm_sleep_watch(stm_conn_t *conn)
 {
-    STM_ENTER();
     if (!stm_modules_are_known())
         return;
     link_to(&awake, conn);
@@ -68,7 +67,6 @@ void stm_sleep_watch(stm_conn_t *conn)
 /** Its conn_rec goes. Harmless if it is not looked after. */
 void stm_sleep_unwatch(stm_conn_t *conn)
 {
-    STM_ENTER();
     STM_ASSERT(!conn->asleep);
     if (!conn->awake_back)
         return;
@@ -185,7 +183,6 @@ static void on_time(st_watch_t *watch, int ready)
 /** What ends its sleep. True: its end, and it needs no conn_rec for that. Does not yield. */
 bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
 {
-    STM_ENTER();
     char byte;
     ssize_t n;
 
@@ -206,7 +203,6 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
 /** The connection has a new pool and is to get a conn_rec. False: it has had none before. */
 bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept)
 {
-    STM_ENTER();
     if (!conn->asleep)
         return false;
     *kept = conn->kept;
@@ -219,7 +215,6 @@ bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept)
 /** The new conn_rec goes on where the old one ended. */
 void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept)
 {
-    STM_ENTER();
     conn_rec *c = conn->c;
 
     c->keepalive = AP_CONN_KEEPALIVE;
@@ -231,7 +226,6 @@ void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept)
 /** What is kept of a sleeping connection goes. Harmless if it does not sleep. */
 void stm_sleep_forget(stm_conn_t *conn)
 {
-    STM_ENTER();
     if (!conn->asleep)
         return;
     free(conn->kept.log_id);

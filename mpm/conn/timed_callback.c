@@ -50,7 +50,6 @@ static void arm(st_remote_t *remote)
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
                                          void *baton)
 {
-    STM_ENTER();
     timed_t *timed;
 
     if (!stm.vp.scheduler)

@@ -156,7 +156,6 @@ static void set_look(int milliseconds)
 /** Once per VP, before its first state thread starts. */
 void stm_stall_start(void)
 {
-    STM_ENTER();
     struct sigaction action = {.sa_sigaction = on_look,
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
@@ -180,7 +179,6 @@ void stm_stall_start(void)
 /** The VP ends: no signal may come any more. */
 void stm_stall_end(void)
 {
-    STM_ENTER();
     if (stall.running)
         timer_delete(stall.timer);
     stall.running = false;

@@ -26,7 +26,6 @@ static const char *make_nonce(request_rec *r)
     unsigned char bytes[16];
     char *text = apr_palloc(r->pool, sizeof bytes * 2 + 1);
 
-    STM_ENTER();
     ap_random_insecure_bytes(bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof bytes; i++)
         apr_snprintf(text + i * 2, 3, "%02x", bytes[i]);
@@ -37,7 +36,6 @@ static void put_page(request_rec *r, const char *nonce)
 {
     const char *at = stm_dashboard_page, *mark;
 
-    STM_ENTER();
     while ((mark = strstr(at, NONCE_MARK)) != NULL) {
         ap_rwrite(at, (int)(mark - at), r);
         ap_rputs(nonce, r);
@@ -51,7 +49,6 @@ static int page(request_rec *r)
     const char *nonce = make_nonce(r);
     int status;
 
-    STM_ENTER();
     apr_table_setn(r->headers_out, "Content-Security-Policy",
                    apr_psprintf(r->pool,
                                 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; "
@@ -70,7 +67,6 @@ static int figures(request_rec *r)
     stm_text_t text;
     int count, status;
 
-    STM_ENTER();
     if (stm_page_begin(r, "application/json", &status)) {
         stm_page_text(r, &text);
         views = stm_page_views(r, 0, &count);
@@ -81,7 +77,6 @@ static int figures(request_rec *r)
 
 static int dashboard_handler(request_rec *r)
 {
-    STM_ENTER();
     if (!r->handler || strcmp(r->handler, "stm-dashboard") != 0)
         return DECLINED;
     return r->args && strcmp(r->args, "json") == 0 ? figures(r) : page(r);
@@ -89,7 +84,6 @@ static int dashboard_handler(request_rec *r)
 
 void stm_dashboard_register_hooks(apr_pool_t *pool)
 {
-    STM_ENTER();
     (void)pool;
     ap_hook_handler(dashboard_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -22,7 +22,6 @@ static apr_status_t free_views(void *data)
 {
     views_t *views = data;
 
-    STM_ENTER();
     for (int i = 0; i < views->count; i++)
         stm_view_free(&views->view[i]);
     return APR_SUCCESS;
@@ -44,7 +43,6 @@ static bool read_view(stm_view_t *view, int ordinal, unsigned what)
     stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
     const stm_view_source_t source = {.read = read_memory, .baton = seat};
 
-    STM_ENTER();
     if (!seat->header)
         return false;
     stm_view_read(view, ordinal, &source, what);
@@ -56,7 +54,6 @@ stm_view_t *stm_page_views(request_rec *r, unsigned what, int *count)
     views_t *views =
         apr_pcalloc(r->pool, sizeof *views + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
 
-    STM_ENTER();
     stm_score_refresh(); /* our own are true to this moment */
     apr_pool_cleanup_register(r->pool, views, free_views, apr_pool_cleanup_null);
     for (int i = 0; i < STM_VP_LIMIT; i++) {
@@ -76,7 +73,6 @@ static void put(void *baton, const char *data, size_t size)
 
 void stm_page_text(request_rec *r, stm_text_t *text)
 {
-    STM_ENTER();
     text->put = put;
     text->baton = r;
     text->wanted = NULL;
@@ -84,7 +80,6 @@ void stm_page_text(request_rec *r, stm_text_t *text)
 
 bool stm_page_begin(request_rec *r, const char *type, int *status)
 {
-    STM_ENTER();
     *status = OK;
     if (r->method_number != M_GET) {
         r->allowed |= AP_METHOD_BIT << M_GET;
@@ -103,7 +98,6 @@ static int metrics_handler(request_rec *r)
     stm_text_t text;
     int count, status;
 
-    STM_ENTER();
     if (!r->handler || strcmp(r->handler, "stm-metrics") != 0)
         return DECLINED;
     if (stm_page_begin(r, OPENMETRICS, &status)) {
@@ -116,7 +110,6 @@ static int metrics_handler(request_rec *r)
 
 void stm_metrics_register_hooks(apr_pool_t *pool)
 {
-    STM_ENTER();
     (void)pool;
     ap_hook_handler(metrics_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

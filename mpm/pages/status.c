@@ -45,7 +45,6 @@ static void auto_values(request_rec *r, const char *prefix, stm_score_group_e gr
 {
     char key[64], number[STM_TEXT_NUMBER];
 
-    STM_ENTER();
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
@@ -63,7 +62,6 @@ static void auto_page(request_rec *r, const stm_view_t *views, int count)
     int listener = 0;
     char prefix[32];
 
-    STM_ENTER();
     stm_view_sum(&sum, views, count);
     auto_values(r, "", STM_SCORE_OF_VP, &sum, true);
     for (int i = 0; i < count; i++) {
@@ -111,7 +109,6 @@ static bool in_table(const stm_score_field_t *field, stm_score_group_e group)
 
 static void put_heads(request_rec *r, stm_score_group_e group)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_score_field_count; i++) {
         if (in_table(&stm_score_fields[i], group))
             ap_rvputs(r, "<th>", stm_score_fields[i].brief, "</th>", NULL);
@@ -120,7 +117,6 @@ static void put_heads(request_rec *r, stm_score_group_e group)
 
 static void put_cells(request_rec *r, stm_score_group_e group, const void *values)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
@@ -157,7 +153,6 @@ static void page_summary(request_rec *r, const stm_view_t *views, int count)
 {
     stm_score_vp_t sum;
 
-    STM_ENTER();
     stm_view_sum(&sum, views, count);
     ap_rputs("<h2>State threads: all virtual processors</h2>\n<table border=\"0\">\n", r);
     for (int i = 0; i < stm_score_field_count; i++) {
@@ -176,7 +171,6 @@ static void page_vps(request_rec *r, const stm_view_t *views, int count)
 {
     uint64_t now = (uint64_t)apr_time_now();
 
-    STM_ENTER();
     ap_rputs("<h2>Virtual processors</h2>\n<table border=\"1\"><tr><th>VP</th>", r);
     put_heads(r, STM_SCORE_OF_VP);
     ap_rputs("<th>Connections served, prior incarnations</th>"
@@ -205,7 +199,6 @@ static void page_vps(request_rec *r, const stm_view_t *views, int count)
 
 static void page_listeners(request_rec *r, const stm_view_t *views, int count)
 {
-    STM_ENTER();
     ap_rputs("<h2>Listeners</h2>\n<table border=\"1\"><tr><th>VP</th><th>Address</th>", r);
     put_heads(r, STM_SCORE_OF_LISTENER);
     ap_rputs("</tr>\n", r);
@@ -223,7 +216,6 @@ static void page_listeners(request_rec *r, const stm_view_t *views, int count)
 
 static void page_threads(request_rec *r, const stm_view_t *views, int count)
 {
-    STM_ENTER();
     ap_rputs("<h2>Threads</h2>\n<p>Connections served by each thread slot; a busy one is "
              "marked *.</p>\n<table border=\"1\"><tr><th>VP</th><th>Thread 0, 1, ...</th></tr>\n",
              r);
@@ -272,7 +264,6 @@ static void page_connections(request_rec *r, const stm_view_t *views, int count)
     const stm_view_row_t *first = first_row(views, count, &view);
     unsigned share = count ? MOST_ROWS / (unsigned)count : 0, left_out = 0;
 
-    STM_ENTER();
     if (!first)
         return;
     ap_rputs("<h2>Connections</h2>\n"
@@ -303,7 +294,6 @@ static int status_hook(request_rec *r, int flags)
     const stm_view_t *views =
         stm_page_views(r, brief ? 0 : STM_VIEW_THREADS | STM_VIEW_CONNECTIONS, &count);
 
-    STM_ENTER();
     if (brief) {
         auto_page(r, views, count);
         return OK;
@@ -321,7 +311,6 @@ static int status_hook(request_rec *r, int flags)
 
 void stm_status_register_hooks(apr_pool_t *pool)
 {
-    STM_ENTER();
     (void)pool;
     APR_OPTIONAL_HOOK(ap, status_hook, status_hook, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -61,7 +61,6 @@ static void count_crash(const stm_child_t *last, apr_time_t now)
  * crashed: it was not killed from outside. */
 void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed)
 {
-    STM_ENTER();
     apr_time_t now = stm_monotonic();
 
     seat->not_before = 0;
@@ -78,14 +77,12 @@ void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool ser
 /** The start itself has failed: no descriptor, no process. */
 void stm_backoff_after_failure(stm_seat_t *seat)
 {
-    STM_ENTER();
     seat->not_before = stm_monotonic() + LONGEST_BACKOFF;
 }
 
 /** Whether requests are killing VPs now: a new one had better be careful (caution.c). */
 bool stm_backoff_crash_loop(void)
 {
-    STM_ENTER();
     return stm_retained->crashes >= LOOP_DEATHS &&
            stm_monotonic() - stm_retained->last_crash <= CRASH_LOOP;
 }

@@ -238,7 +238,6 @@ static void start_one(int ordinal)
 /** Starts a VP in each empty seat whose time has come. */
 void stm_children_start_missing(void)
 {
-    STM_ENTER();
     apr_time_t now = stm_monotonic();
 
     for (int i = 0; i < stm_config.num_vps; i++) {
@@ -252,7 +251,6 @@ void stm_children_start_missing(void)
 /** -X: this process is the VP. Does not return. */
 void stm_children_become(void)
 {
-    STM_ENTER();
     stm_seat_t *seat = &stm_retained->seats[0];
 
     seat->child.pid = getpid();
@@ -289,7 +287,6 @@ static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
  * have to stop; 0: never. */
 void stm_children_vacate(apr_time_t cutoff)
 {
-    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (stm_retained->seats[i].child.pid)
             move_to_leaving(&stm_retained->seats[i], cutoff);
@@ -303,7 +300,6 @@ void stm_children_vacate(apr_time_t cutoff)
 /** The seat is free for the next VP; the one that held it is on its own way out. */
 stm_child_t *stm_children_unseat(stm_seat_t *seat)
 {
-    STM_ENTER();
     return move_to_leaving(seat, 0);
 }
 
@@ -311,7 +307,6 @@ stm_child_t *stm_children_unseat(stm_seat_t *seat)
  * killed. */
 void stm_children_ended(stm_child_t *child)
 {
-    STM_ENTER();
     close_control(child);
     child->ending = STM_ENDING_STOPPED;
     child->cutoff = stm_monotonic() + CORE_GRACE;
@@ -328,7 +323,6 @@ static void tell(const stm_child_t *child, char command)
 /** Tells the VPs without a seat to leave: their successors are there. */
 void stm_children_dismiss(void)
 {
-    STM_ENTER();
     for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
         tell(child, STM_CONTROL_LEAVE);
 }
@@ -358,7 +352,6 @@ static bool says_that_it_leaves(stm_child_t *child)
 /** Hears what the VPs say. Seats whose VP leaves (VPConnections) are free again. */
 void stm_children_listen(void)
 {
-    STM_ENTER();
     for (int i = 0; i < stm_config.num_vps; i++) {
         stm_seat_t *seat = &stm_retained->seats[i];
 
@@ -370,7 +363,6 @@ void stm_children_listen(void)
 /** What the master waits for: the channels of those that hold a seat. Returns their number. */
 int stm_children_channels(struct pollfd *list, int room)
 {
-    STM_ENTER();
     int count = 0;
 
     for (int i = 0; i < stm_config.num_vps && count < room; i++) {
@@ -385,7 +377,6 @@ int stm_children_channels(struct pollfd *list, int room)
 /** Sends a command to every VP. */
 void stm_children_tell(char command)
 {
-    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (stm_retained->seats[i].child.pid)
             tell(&stm_retained->seats[i].child, command);
@@ -436,7 +427,6 @@ static apr_interval_time_t press(stm_child_t *child)
 /** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void)
 {
-    STM_ENTER();
     apr_time_t now = stm_monotonic();
 
     for (stm_child_t *child = stm_retained->leaving; child; child = child->next) {
@@ -462,14 +452,12 @@ static int count_children(bool given_up_too)
 /** VPs that are there, but for those that not even SIGKILL ends. */
 int stm_children_alive(void)
 {
-    STM_ENTER();
     return count_children(false);
 }
 
 /** All records of VPs. */
 int stm_children_all(void)
 {
-    STM_ENTER();
     return count_children(true);
 }
 
@@ -477,7 +465,6 @@ int stm_children_all(void)
  * nothing. */
 apr_time_t stm_children_next_due(void)
 {
-    STM_ENTER();
     apr_time_t due = 0;
 
     for (int i = 0; i < stm_config.num_vps; i++) {
@@ -528,7 +515,6 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
 /** A process has ended. STM_NOT_OURS, STM_REAPED, or STM_FATAL: the server cannot run like this. */
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
 {
-    STM_ENTER();
     stm_child_t last;
     bool had_seat, served, signaled = APR_PROC_CHECK_SIGNALED(why);
     int verdict;

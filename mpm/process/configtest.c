@@ -162,7 +162,6 @@ static void judge(bool exited, int status)
 /** A child has ended. False: it was not the copy. */
 bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int status)
 {
-    STM_ENTER();
     if (!test.pid || proc->pid != test.pid)
         return false;
     judge(!APR_PROC_CHECK_SIGNALED(why), status);
@@ -176,7 +175,6 @@ bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int stat
  * it may have changed since it was read. */
 void stm_config_test_begin(server_rec *s)
 {
-    STM_ENTER();
     if (test.pid) {
         test.again = true;
         return;
@@ -200,7 +198,6 @@ static bool takes_too_long(void)
 /** The result so far. GOOD and BAD are returned once. */
 stm_test_e stm_config_test_look(server_rec *s)
 {
-    STM_ENTER();
     stm_test_e outcome;
 
     if (takes_too_long()) {
@@ -225,7 +222,6 @@ stm_test_e stm_config_test_look(server_rec *s)
 /** When the time limit is over (stm_monotonic()); 0: none. */
 apr_time_t stm_config_test_due(void)
 {
-    STM_ENTER();
     if (!test.pid || !stm_config.config_test_timeout)
         return 0;
     return test.started + apr_time_from_sec(stm_config.config_test_timeout);
@@ -234,7 +230,6 @@ apr_time_t stm_config_test_due(void)
 /** There will be no restart. */
 void stm_config_test_cancel(void)
 {
-    STM_ENTER();
     if (test.pid)
         end_group(SIGKILL);
     test.again = false;
@@ -244,7 +239,6 @@ void stm_config_test_cancel(void)
 /** In a VP that was forked meanwhile: the test is the master's. */
 void stm_config_test_in_vp(void)
 {
-    STM_ENTER();
     test.pid = 0;
     close_files();
 }
@@ -255,7 +249,6 @@ void stm_config_test_in_vp(void)
  * can take the running server over. */
 int stm_config_test_answer(server_rec *s)
 {
-    STM_ENTER();
     const char *value = getenv(VARIABLE);
     const char said = CONTENT;
     char *rest;

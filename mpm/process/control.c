@@ -14,7 +14,6 @@
 
 bool stm_control_open(int *master_end, int *vp_end)
 {
-    STM_ENTER();
     int ends[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
@@ -30,7 +29,6 @@ bool stm_control_open(int *master_end, int *vp_end)
 /** One byte to the other end. False: it cannot be sent now. */
 bool stm_control_send(int end, char message)
 {
-    STM_ENTER();
     ssize_t n;
 
     if (end < 0)
@@ -44,7 +42,6 @@ bool stm_control_send(int end, char message)
 /** In the master: what the VP says, one byte at a time. */
 stm_heard_e stm_control_hear(int master_end, char *message)
 {
-    STM_ENTER();
     ssize_t n;
 
     if (master_end < 0)
@@ -91,7 +88,6 @@ static void on_command(st_watch_t *watch, int ready)
 /** In the VP: obey what comes from now on. */
 void stm_control_listen(int vp_end)
 {
-    STM_ENTER();
     static st_watch_t watch;
     int ready;
 

@@ -13,7 +13,6 @@
  */
 void stm_cpu_bind(int ordinal)
 {
-    STM_ENTER();
     int cpu = stm_config.cpu[ordinal];
     cpu_set_t set;
 

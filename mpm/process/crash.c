@@ -69,7 +69,6 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
 /** Once per VP, before it serves anything. */
 void stm_crash_setup(void)
 {
-    STM_ENTER();
     struct sigaction action = {.sa_sigaction = on_fatal_signal,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     stack_t stack = {.ss_size = ALTERNATE_STACK};
@@ -90,7 +89,6 @@ void stm_crash_setup(void)
 /** The module is about to be unloaded: whoever handled these signals before does so again. */
 void stm_crash_restore(void)
 {
-    STM_ENTER();
     if (!installed)
         return;
     for (size_t i = 0; i < FATAL_SIGNALS; i++)

@@ -22,7 +22,6 @@ void stm_fd_limit_restore(void)
 /** Before libst starts: what is the limit now is our children's. */
 void stm_fd_limit_keep(void)
 {
-    STM_ENTER();
     if (getrlimit(RLIMIT_NOFILE, &before) != 0 ||
         pthread_atfork(NULL, NULL, stm_fd_limit_restore) != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,

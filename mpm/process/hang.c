@@ -105,7 +105,6 @@ static bool look_at_process(pid_t pid, process_t *process)
 /** Whether the process is writing its core: that takes its time. */
 bool stm_hang_dumps_core(pid_t pid)
 {
-    STM_ENTER();
     process_t process;
 
     return look_at_process(pid, &process) && process.dumping;
@@ -299,7 +298,6 @@ static void end(stm_child_t *child)
 /** Looks at each VP once a second. */
 void stm_hang_look(void)
 {
-    STM_ENTER();
     static apr_time_t last;
     apr_time_t now = stm_monotonic();
 

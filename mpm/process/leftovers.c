@@ -68,7 +68,6 @@ static void add_scoreboards(stm_stamp_t *stamp, stm_score_files_t *files)
 /** A restart begins: lists what the next build of the module would have no use for. */
 void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained)
 {
-    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++)
         add_child(stamp, &retained->seats[i].child);
     for (stm_child_t *child = retained->leaving; child; child = child->next) {
@@ -85,7 +84,6 @@ void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained)
 /** The same build goes on: it has use for all of it. */
 void stm_leftovers_forget(stm_stamp_t *stamp)
 {
-    STM_ENTER();
     free(stamp->leftovers);
     stamp->leftovers = NULL;
     stamp->leftover_count = 0;
@@ -94,7 +92,6 @@ void stm_leftovers_forget(stm_stamp_t *stamp)
 /** The list is another build's. The VPs that it hands over have mappings of their own. */
 void stm_leftovers_free(stm_stamp_t *stamp)
 {
-    STM_ENTER();
     for (uint32_t i = 0; i < stamp->leftover_count; i++) {
         const stm_leftover_t *piece = &stamp->leftovers[i];
 

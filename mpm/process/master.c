@@ -324,7 +324,6 @@ static int run_many(apr_pool_t *plog, server_rec *s)
 
 int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
 {
-    STM_ENTER();
     int rc;
 
     stm.pconf = pconf;

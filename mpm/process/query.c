@@ -46,7 +46,6 @@ static int max_threads(void)
 
 int stm_query(int query_code, int *result, apr_status_t *rv)
 {
-    STM_ENTER();
     const stm_config_t *config = &stm_config;
     const stm_limits_t *limits = stm.limits;
 

@@ -76,7 +76,6 @@ static void remind_all(int signal_number)
  * them. */
 void stm_children_reclaim(void)
 {
-    STM_ENTER();
     apr_time_t start = stm_monotonic();
     size_t next = 0;
 

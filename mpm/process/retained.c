@@ -43,7 +43,6 @@ static stm_retained_t *replace(stm_stamp_t *stamp)
 
 stm_retained_t *stm_retained_get(void)
 {
-    STM_ENTER();
     stm_stamp_t *stamp = ap_retained_data_get(RETAINED_KEY);
     ap_unixd_mpm_retained_data *mpm;
     stm_retained_t *retained;

@@ -28,7 +28,6 @@ static void on_sigchld(int signal_number)
 
 bool stm_sigchld_open(void)
 {
-    STM_ENTER();
     struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
 
     if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -44,7 +43,6 @@ bool stm_sigchld_open(void)
 
 void stm_sigchld_close(void)
 {
-    STM_ENTER();
     if (wake[0] < 0)
         return;
     sigaction(SIGCHLD, &before, NULL);
@@ -56,7 +54,6 @@ void stm_sigchld_close(void)
 /** In a VP: the pipe that wakes the master is not for it. */
 void stm_sigchld_in_vp(void)
 {
-    STM_ENTER();
     stm_sigchld_close();
 }
 
@@ -81,7 +78,6 @@ static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout
 /** Waits for a child's death, another signal, or the timeout (us). */
 void stm_sigchld_wait(apr_interval_time_t timeout)
 {
-    STM_ENTER();
     struct pollfd list[1];
 
     wait_for(list, 1, timeout, NULL);
@@ -90,7 +86,6 @@ void stm_sigchld_wait(apr_interval_time_t timeout)
 /** The same, or until a VP that holds a seat says something. signals: the mask while it waits. */
 void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals)
 {
-    STM_ENTER();
     struct pollfd list[1 + STM_VP_LIMIT];
 
     wait_for(list, 1 + stm_children_channels(list + 1, STM_VP_LIMIT), timeout, signals);

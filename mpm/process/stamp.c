@@ -62,7 +62,6 @@ static uint64_t layout_of_this_build(void)
 /** Marks retained data as this build's. */
 void stm_stamp_put(stm_retained_t *retained, stm_stamp_t *stamp)
 {
-    STM_ENTER();
     *stamp = (stm_stamp_t){.handover = STM_HANDOVER,
                            .size = sizeof *retained,
                            .layout = layout_of_this_build(),
@@ -80,7 +79,6 @@ static bool is_known(const stm_stamp_t *stamp)
 /** Whether the data that the stamp leads to is what this build would have made. */
 bool stm_stamp_fits(const stm_stamp_t *stamp)
 {
-    STM_ENTER();
     return is_known(stamp) && stamp->size == sizeof(stm_retained_t) &&
            stamp->layout == layout_of_this_build();
 }
@@ -113,7 +111,6 @@ static void hand_vps(stm_stamp_t *stamp)
 /** A restart begins: whichever build comes next finds the VPs that are there. */
 void stm_stamp_hand_over(void)
 {
-    STM_ENTER();
     hand_vps(stm_retained->stamp);
     stm_leftovers_list(stm_retained->stamp, stm_retained);
 }
@@ -121,7 +118,6 @@ void stm_stamp_hand_over(void)
 /** The same build goes on: it has its own records. */
 void stm_stamp_forget(stm_stamp_t *stamp)
 {
-    STM_ENTER();
     free(stamp->vps);
     stamp->vps = NULL;
     stamp->count = 0;
@@ -147,7 +143,6 @@ static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
  * rest is given back, and the stamp is free for our own. False: it has to stay as it is. */
 bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp)
 {
-    STM_ENTER();
     if (!is_known(stamp)) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, 0, NULL,
                      "stm: this build of the module cannot take over from the one that ran: its "

@@ -59,10 +59,7 @@ int stm_startup(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 
     (void)plog;
     (void)ptemp;
-#ifdef STM_DEBUG
-    stm.trace = environment_asks("STM_TRACE");
-#endif
-    STM_ENTER();
+    stm_trace_start();
     stm.pconf = pconf;
     stm_retained = stm_retained_get();
     stm.mpm = ap_unixd_mpm_get_retained_data();

@@ -237,7 +237,6 @@ static void no_more_connections(void)
 /** Takes no more connections; serves those that it has until their end. */
 void stm_vp_leave(void)
 {
-    STM_ENTER();
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     stm.vp.state = STM_VP_LEAVING;
@@ -269,7 +268,6 @@ static void end_waits(void)
 /** Ends all connections and exits. */
 void stm_vp_stop(void)
 {
-    STM_ENTER();
     stm_vp_state_e before = stm.vp.state;
 
     if (before == STM_VP_STOPPING)
@@ -356,7 +354,6 @@ static void leave_process(bool clean)
 
 void stm_vp_main(const stm_child_t *child, int control)
 {
-    STM_ENTER();
     stm.mpm->mpm_state = AP_MPMQ_STARTING;
     pin_module();
     stm_sigchld_in_vp();

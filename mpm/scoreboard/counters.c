@@ -47,7 +47,6 @@ static void forget_others(int own)
 {
     stm_score_files_t *files = stm_score_files;
 
-    STM_ENTER();
     if (files->directory >= 0)
         close(files->directory);
     files->directory = -1;
@@ -66,7 +65,6 @@ void stm_score_attach(int index, apr_time_t started)
 {
     stm_score_seat_t *seat = &stm_score_files->vp[stm.vp.ordinal];
 
-    STM_ENTER();
     if (!stm.one_process)
         forget_others(index);
     if (index >= 0) {
@@ -89,7 +87,6 @@ void stm_score_attach(int index, apr_time_t started)
 
 stm_score_listener_t *stm_score_listener_new(const apr_sockaddr_t *address)
 {
-    STM_ENTER();
     stm_score_listener_t *listener;
 
     if (!header)
@@ -109,7 +106,6 @@ static void on_heartbeat(st_watch_t *watch, int ready)
 
 void stm_score_start(void (*refresh)(void), void (*beat)(void))
 {
-    STM_ENTER();
     STM_SCORE_SET(stm_score, cpu, (int64_t)stm_share->cpu);
     on_refresh = refresh;
     on_beat = beat;
@@ -210,7 +206,6 @@ void stm_score_turn(st_utime_t held)
 
 void stm_score_end(void)
 {
-    STM_ENTER();
     if (beating) {
         st_sample_stacks(-1);
         stm_score_refresh();
@@ -243,7 +238,6 @@ static stm_score_thread_t *take_slot(void)
 
 stm_score_thread_t *stm_score_thread_started(void)
 {
-    STM_ENTER();
     STM_SCORE_INC(stm_score, thread_starts);
     count_threads();
     return take_slot();
@@ -251,7 +245,6 @@ stm_score_thread_t *stm_score_thread_started(void)
 
 void stm_score_thread_ended(stm_score_thread_t *thread)
 {
-    STM_ENTER();
     if (thread != &no_thread)
         free_slots[free_count++] = (int)(thread - thread_slots);
     STM_SCORE_INC(stm_score, thread_exits);

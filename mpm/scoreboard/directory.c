@@ -86,7 +86,6 @@ static writable_e writable_by_vps(int directory)
     int status = 0;
     pid_t pid;
 
-    STM_ENTER();
     if (geteuid() != 0 || ap_unixd_config.user_id == 0)
         return NOBODY;
     pid = fork();
@@ -122,7 +121,6 @@ const char *stm_score_dir_open(const char *path, int *directory)
 {
     const char *reason;
 
-    STM_ENTER();
     *directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (*directory < 0) {
         struct stat info;
@@ -186,7 +184,6 @@ const char *stm_score_dir_refuses(int directory, const char *name)
     const char *reason;
     struct stat info;
 
-    STM_ENTER();
     if (fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? NULL : strerror(errno);
     reason = why_not_ours(&info);
@@ -219,7 +216,6 @@ const char *stm_score_dir_create(int directory, const char *name, long long size
 {
     const char *reason = stm_score_dir_refuses(directory, name);
 
-    STM_ENTER();
     if (reason)
         return reason;
     if (unlinkat(directory, name, 0) != 0 && errno != ENOENT)
@@ -239,7 +235,6 @@ void stm_score_dir_tidy(int directory, int vps)
     DIR *list = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
 
-    STM_ENTER();
     if (!list) {
         if (fd >= 0)
             close(fd);

@@ -28,7 +28,6 @@ static uint64_t round_up(uint64_t size, uint64_t unit)
 
 static bool complain(const char *what, const char *path, int error)
 {
-    STM_ENTER();
     ap_log_error(APLOG_MARK, APLOG_CRIT, error, ap_server_conf, "ScoreboardDir: %s: %s", path,
                  what);
     return false;
@@ -45,7 +44,6 @@ static uint64_t row_size(void)
 
 static void lay_out(stm_score_header_t *header, int ordinal)
 {
-    STM_ENTER();
     memcpy(header->magic, STM_SCORE_MAGIC, sizeof header->magic);
     header->byte_order = STM_SCORE_BYTE_ORDER;
     header->version = STM_SCORE_VERSION;
@@ -140,7 +138,6 @@ static bool make_memory(stm_shmem_t *memory, int ordinal, int block, size_t size
 {
     char name[STM_SCORE_NAME];
 
-    STM_ENTER();
     stm_score_name(name, ordinal, block);
     if (stm_score_files->directory >= 0)
         return map_named(memory, name, size);
@@ -152,7 +149,6 @@ static bool make_header(stm_score_seat_t *seat, int ordinal)
 {
     stm_score_header_t *header = new_header(ordinal);
 
-    STM_ENTER();
     if (!make_memory(&seat->shown, ordinal, -1, header->header_size)) {
         free(header);
         return false;
@@ -226,7 +222,6 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
     stm_score_header_t *header = seat->header;
     int block;
 
-    STM_ENTER();
     if (!header)
         return -1;
     begin_change(seat);
@@ -247,7 +242,6 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
 
 void stm_score_inherit(int ordinal, int index, bool inherited)
 {
-    STM_ENTER();
     if (index >= 0)
         stm_shmem_inherit(&stm_score_files->vp[ordinal].block[index], inherited);
 }
@@ -308,7 +302,6 @@ void stm_score_release(int ordinal, int index)
     stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
     stm_score_header_t *header = seat->header;
 
-    STM_ENTER();
     if (index < 0 || !header)
         return;
     begin_change(seat);
@@ -321,7 +314,6 @@ void stm_score_release(int ordinal, int index)
 
 void stm_score_stopped(void)
 {
-    STM_ENTER();
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         stm_score_seat_t *seat = &stm_score_files->vp[i];
 
@@ -356,7 +348,6 @@ static const char *refuses(const char *path, int vps, apr_pool_t *pool)
 
 int stm_score_check(apr_pool_t *pool, server_rec *s)
 {
-    STM_ENTER();
     const char *path, *message;
     apr_finfo_t info;
 
@@ -385,7 +376,6 @@ static const char *configured_path(void)
 /* The directory stays what it was at the first start: running VPs write there. */
 static void tell_of_change(const stm_score_files_t *files)
 {
-    STM_ENTER();
     if (strcmp(files->path, configured_path()) != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
                      "ScoreboardDir: a change takes a stop and a start; the scoreboards stay in %s",
@@ -397,7 +387,6 @@ static bool open_directory(stm_score_files_t *files)
 {
     const char *reason;
 
-    STM_ENTER();
     files->directory = -1;
     apr_cpystrn(files->path, configured_path(), sizeof files->path);
     if (!*files->path)
@@ -427,7 +416,6 @@ static bool prepare_seat(int ordinal)
 {
     stm_score_seat_t *seat = &stm_score_files->vp[ordinal];
 
-    STM_ENTER();
     if (!seat->header && !make_header(seat, ordinal))
         return false;
     new_generation(seat);
@@ -438,7 +426,6 @@ bool stm_score_open(stm_score_files_t **kept)
 {
     bool first = *kept == NULL;
 
-    STM_ENTER();
     if (first)
         *kept = ap_calloc(1, sizeof **kept);
     stm_score_files = *kept;

@@ -36,7 +36,6 @@ static place_t *places; /* NULL: no rows are kept */
 
 void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine)
 {
-    STM_ENTER();
     header = layout;
     block = mine;
     if (stm_config.connection_status)

@@ -15,7 +15,6 @@ stm_pulse_t *stm_pulse = &nobody_looks;
 
 stm_pulse_t *stm_pulse_make(void)
 {
-    STM_ENTER();
     stm_shmem_t memory;
 
     if (stm_shmem_make(&memory, "stm-pulse", sizeof(stm_pulse_t)) &&
@@ -31,27 +30,23 @@ stm_pulse_t *stm_pulse_make(void)
 
 void stm_pulse_inherit(stm_pulse_t *pulse, bool inherited)
 {
-    STM_ENTER();
     if (pulse)
         madvise(pulse, sizeof *pulse, inherited ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 void stm_pulse_unmake(stm_pulse_t *pulse)
 {
-    STM_ENTER();
     if (pulse)
         munmap(pulse, sizeof *pulse);
 }
 
 void stm_pulse_take(stm_pulse_t *pulse)
 {
-    STM_ENTER();
     if (pulse)
         stm_pulse = pulse;
 }
 
 void stm_pulse_answers(bool does)
 {
-    STM_ENTER();
     __atomic_store_n(&stm_pulse->can_answer, does, __ATOMIC_RELEASE);
 }

@@ -64,7 +64,6 @@ static bool make_spares(int ordinal)
 
 bool stm_share_open(stm_share_t **kept, int vps)
 {
-    STM_ENTER();
     if (!*kept)
         *kept = ap_calloc(1, sizeof **kept);
     table = *kept;
@@ -81,7 +80,6 @@ bool stm_share_open(stm_share_t **kept, int vps)
 
 int stm_share_reserve(int ordinal)
 {
-    STM_ENTER();
     for (int line = 0; line < STM_SHARE_LINES; line++) {
         if (taken(ordinal, line) || !make_line(ordinal, line) ||
             !stm_shmem_clear(table->line[ordinal][line].writable, sizeof(stm_share_vp_t)))
@@ -94,14 +92,12 @@ int stm_share_reserve(int ordinal)
 
 void stm_share_inherit(int ordinal, int line, bool inherited)
 {
-    STM_ENTER();
     if (line >= 0)
         stm_shmem_inherit(&table->line[ordinal][line], inherited);
 }
 
 void stm_share_release(int ordinal, int line)
 {
-    STM_ENTER();
     if (line < 0)
         return;
     table->taken[ordinal] &= ~(UINT64_C(1) << line);
@@ -111,7 +107,6 @@ void stm_share_release(int ordinal, int line)
 
 void stm_share_seat(int ordinal, int line, unsigned incarnation)
 {
-    STM_ENTER();
     stm_share_seat_t *seat = &seats()[ordinal];
 
     seat->incarnation = incarnation;
@@ -127,7 +122,6 @@ const stm_share_vp_t *stm_share_of(int ordinal, int line)
 
 void stm_share_attach(int ordinal, int line, unsigned incarnation)
 {
-    STM_ENTER();
     own_ordinal = ordinal;
     own_incarnation = incarnation;
     if (line >= 0)

@@ -57,6 +57,20 @@ def test_trace(serve, variable, option):
     assert (len(lines) > 20) == built, said[:2000]
 
 
+def test_the_trace_names_every_procedure(serve):
+    """Those that no other file knows, too; none is unknown."""
+    server = serve.make(processes=1, env={"STM_INTERACTIVE": "1", "STM_TRACE": "1"})
+    if dump(server)["STM_DEBUG"] != ["defined"]:
+        pytest.skip("not a build with STM_DEBUG")
+    server.start_attached()
+    assert server.get("/").status == 200
+    said = server.output() + server.error_log()
+    named = set(re.findall(r"^STM \d+ (\S+)$", said, re.M))
+    assert {"stm_config_begin", "on_acceptable", "accept_one", "stm_conn_serve", "next_step",
+            "network_read", "complete_writing"} <= named
+    assert "?" not in named
+
+
 def test_a_random_order_can_be_had_again(serve):
     """Each VP of a build that runs its threads in a random order says from what that follows."""
     server = serve.make(env={"STM_SEED": "4711"})
