@@ -20,6 +20,13 @@ CROSS_MAKE    = TEST_WRAP='$(CROSS_QEMU) -L /usr/aarch64-linux-gnu' \
 CROSS_MISSING = skipped: aarch64 needs $(CROSS_PREFIX)gcc and $(CROSS_QEMU) (packages \
                 gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
 
+# harness.h's, and vp.h's on top of it.
+TEST_HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/vp.o
+$(TEST_HARNESS): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_INCLUDE) $(OWN_CFLAGS) -MMD -MP -c -o $@ $<
+-include $(TEST_HARNESS:.o=.d)
+
 PYTEST = STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 \
          $(PYTHON) -m pytest -q -p no:cacheprovider
 

@@ -20,7 +20,7 @@ $(APRMEM_TESTS)/%.o: tests/aprmem/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(APRMEM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(APRMEM_TESTS)/test_%: $(APRMEM_TESTS)/test_%.o $(STIOL_TESTS)/harness.o $(APRMEM_LIBRARY) \
+$(APRMEM_TESTS)/test_%: $(APRMEM_TESTS)/test_%.o $(STIOL_HARNESS) $(APRMEM_LIBRARY) \
                         $(STIOL_LIBRARY) $(BUILD)/libst.a $(STIOL_LINKED)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$(abspath $(STIOL_TESTS))' \
 	    -Wl,--no-as-needed $(TEST_CMOCKA) $(APRMEM_TEST_LIBS) -ldl -lpthread

@@ -9,7 +9,7 @@
 #include <apr_general.h>
 
 #include "aprmem/aprmem.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 /* Made before the switch: APR's. */
 static apr_pool_t *old;

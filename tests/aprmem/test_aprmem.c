@@ -4,7 +4,7 @@
  * manual promises of a pool holds for both kinds side by side, on every kind of thread, and memory
  * goes back.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>

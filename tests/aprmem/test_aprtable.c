@@ -3,7 +3,7 @@
  * Tables in small pools (aprmem/table*.c) beside APR's own: whatever is done to both, they have the
  * same entries in the same order; and they are small.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #if __has_include(<apr_buckets.h>)
 #include <apr_strings.h>

@@ -15,7 +15,12 @@ $(SCORE_TESTS)/%.o: tests/score/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
+$(SCORE_TESTS)/harness.o: tests/harness.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/harness.o $(SCORE_TESTS)/sample.o \
+                          $(SCORE_TESTED)
 	$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
 
 # Writes the sample, for the tests of stmstat.

@@ -4,16 +4,9 @@
  * to be torn, and one whose writer died is still shown. What anybody may have written there comes
  * out as plain text.
  */
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/score/sample.h"
 #include "score/view.h"
+#include "tests/harness.h"
+#include "tests/score/sample.h"
 
 static stm_view_t view;
 
@@ -26,12 +19,11 @@ static bool read_memory(const char *sample, size_t size)
     return stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
 }
 
-static void test_sums(void **state)
+static void sums(void)
 {
     size_t size;
     char *sample = sample_make(0, &size);
 
-    (void)state;
     assert_true(read_memory(sample, size));
     assert_int_equal(view.total.connections, SAMPLE_CONNECTIONS_PRIOR + SAMPLE_CONNECTIONS_LEAVING +
                                                  SAMPLE_CONNECTIONS_NOW);
@@ -51,12 +43,11 @@ static void test_sums(void **state)
     free(sample);
 }
 
-static void test_every_length(void **state)
+static void every_length(void)
 {
     size_t size;
     char *sample = sample_make(0, &size);
 
-    (void)state;
     for (size_t cut = 0; cut < size; cut += 8) {
         char *part = malloc(cut ? cut : 1);
         bool readable;
@@ -71,12 +62,11 @@ static void test_every_length(void **state)
     free(sample);
 }
 
-static void test_dead_writer(void **state)
+static void dead_writer(void)
 {
     size_t size;
     char *sample = sample_make(0, &size);
 
-    (void)state;
     ((stm_score_header_t *)sample)->sequence |= 1;
     assert_true(read_memory(sample, size));
     assert_true(view.torn);
@@ -145,13 +135,12 @@ static void check_row(void)
     }
 }
 
-static void test_concurrent_writer(void **state)
+static void concurrent_writer(void)
 {
     unsigned consistent = 0;
     pthread_t writer;
     size_t size;
 
-    (void)state;
     shared = sample_make(0, &size);
     assert_int_equal(pthread_create(&writer, NULL, write_on, NULL), 0);
     while (!__atomic_load_n(&finished, __ATOMIC_ACQUIRE)) {
@@ -198,11 +187,10 @@ static size_t encode(char *to, uint32_t character)
     return length;
 }
 
-static void test_every_character(void **state)
+static void every_character(void)
 {
     char text[8];
 
-    (void)state;
     for (uint32_t character = 1; character < 0x110000; character++) {
         const char *at = text;
         size_t length = encode(text, character);
@@ -216,11 +204,10 @@ static void test_every_character(void **state)
     }
 }
 
-static void test_any_bytes_are_advanced_over(void **state)
+static void any_bytes_are_advanced_over(void)
 {
     uint64_t random = 1;
 
-    (void)state;
     for (int i = 0; i < 200000; i++) {
         char text[6] = "";
         const char *at = text;
@@ -237,7 +224,7 @@ static void test_any_bytes_are_advanced_over(void **state)
     }
 }
 
-static void test_what_is_not_shown(void **state)
+static void what_is_not_shown(void)
 {
     static const uint32_t unseen[] = {0,      0x1b,   0x1f,   0x7f,   0x80,   0x9b,   0x9f,
                                       0x61c,  0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
@@ -245,7 +232,6 @@ static void test_what_is_not_shown(void **state)
                           seen[] = {' ',    '~',    0xa0,   0xe9,   0x416,   0x200a, 0x2010,
                                     0x2027, 0x2030, 0x4e2d, 0xfffd, 0x1f600, 0xe1000};
 
-    (void)state;
     for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
         assert_true(stm_text_unseen(unseen[i]));
     for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
@@ -269,7 +255,7 @@ static void check_plain(char *sample, size_t size)
     }
 }
 
-static void test_forms_are_plain(void **state)
+static void forms_are_plain(void)
 {
     size_t size;
     char *sample = sample_make(0, &size);
@@ -278,7 +264,6 @@ static void test_forms_are_plain(void **state)
     stm_score_listener_t *listeners = (stm_score_listener_t *)(block + header->listeners_at);
     char *key = row + sizeof(stm_score_row_t), *value = key + SAMPLE_KEY_SIZE;
 
-    (void)state;
     for (uint32_t character = 1; character < 0x2100; character++) {
         encode(value, character);
         encode(key, character);
@@ -294,14 +279,14 @@ static void test_forms_are_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_dead_writer),
-        cmocka_unit_test(test_concurrent_writer),
-        cmocka_unit_test(test_every_character),
-        cmocka_unit_test(test_any_bytes_are_advanced_over),
-        cmocka_unit_test(test_what_is_not_shown),
-        cmocka_unit_test(test_forms_are_plain),
+        RAW_TEST(sums),
+        RAW_TEST(every_length),
+        RAW_TEST(dead_writer),
+        RAW_TEST(concurrent_writer),
+        RAW_TEST(every_character),
+        RAW_TEST(any_bytes_are_advanced_over),
+        RAW_TEST(what_is_not_shown),
+        RAW_TEST(forms_are_plain),
     };
     int failed = cmocka_run_group_tests_name("the reader of scoreboards", tests, NULL, NULL);
 

@@ -24,7 +24,7 @@ ST19_PROGRAMS := $(addprefix $(ST_TESTS)/test19_,$(filter-out $(ST_BEYOND_19),$(
 
 # State Threads 1.9 as Debian has it. Its header must be found before ours.
 ST19_HEADER := $(wildcard /usr/include/st.h)
-ST19_CFLAGS  = -O2 -g $(filter-out -Iinclude,$(OWN_CFLAGS)) -DUNIT_ST19
+ST19_CFLAGS  = -O2 -g $(filter-out -Iinclude,$(OWN_CFLAGS)) -DTEST_ST19
 
 ST_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS)
 ST_TEST_LIBS   = $(TEST_CMOCKA) -lm -lpthread
@@ -33,7 +33,7 @@ $(ST_TESTS)/%.o: tests/st/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(ST_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(ST_TESTS)/unit.o $(BUILD)/libst.a
+$(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(TEST_HARNESS) $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
 
 # A kernel with larger pages is told by these functions.
@@ -41,7 +41,7 @@ comma := ,
 $(ST_TESTS)/test_bigpages: ST_TEST_LIBS += \
     $(addprefix -Wl$(comma)--wrap=,mprotect madvise mincore sysconf mmap munmap)
 
-$(ST_TESTS)/test19_%: tests/st/test_%.c tests/st/unit.c tests/st/unit.h
+$(ST_TESTS)/test19_%: tests/st/test_%.c tests/harness.c tests/vp.c tests/harness.h tests/vp.h
 	@mkdir -p $(@D)
 	$(CC) $(ST19_CFLAGS) -o $@ $(filter %.c,$^) -lst -lcmocka
 

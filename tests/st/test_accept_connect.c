@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_accept and st_connect: addresses, refusal, timeouts, many at once, one listener in two
  * processes. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,7 +18,7 @@ static st_netfd_t listener;
 
 static void open_listener(void)
 {
-    listener = st_netfd_open_socket(unit_listen(&addr, &addr_len));
+    listener = st_netfd_open_socket(listen_on_loopback(&addr, &addr_len));
     assert_non_null(listener);
 }
 
@@ -80,7 +80,7 @@ static void clients_and_a_server(void)
 {
     enum { MOST = 200 };
     st_thread_t clients[MOST];
-    int n = unit_scaled(MOST) < 10 ? 10 : unit_scaled(MOST);
+    int n = scaled(MOST) < 10 ? 10 : scaled(MOST);
 
     open_listener();
     st_thread_t server = st_thread_create(serve, &n, 1, 0);
@@ -89,7 +89,7 @@ static void clients_and_a_server(void)
     for (int i = 0; i < n; i++)
         assert_ok(st_thread_join(clients[i], NULL));
     assert_ok(st_thread_join(server, NULL));
-    unit_settle(); /* the echoes see the end */
+    settle(); /* the echoes see the end */
     assert_ok(st_netfd_close(listener));
 }
 
@@ -128,7 +128,7 @@ static void accept_times_out(void)
 static void accept_on_what_does_not_listen(void)
 {
     int osfd;
-    st_netfd_t netfd = unit_half(&osfd), plain = new_socket();
+    st_netfd_t netfd = netfd_half(&osfd), plain = new_socket();
 
     assert_null_errno(st_accept(netfd, NULL, NULL, FOREVER), EINVAL);
     assert_null_errno(st_accept(plain, NULL, NULL, FOREVER), EINVAL);
@@ -159,7 +159,7 @@ static void many_threads_accept_on_one_socket(void)
     open_listener();
     for (int i = 0; i < COUNT; i++)
         threads[i] = st_thread_create(accept_one, listener, 1, 0);
-    unit_settle();
+    settle();
     for (int i = 0; i < COUNT; i++)
         clients[i] = connected();
     for (int i = 0; i < COUNT; i++)
@@ -303,16 +303,16 @@ static void two_processes_share_a_listener(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(clients_and_a_server),
-        UNIT(accept_tells_the_peers_address),
-        UNIT(accept_times_out),
-        UNIT(accept_on_what_does_not_listen),
-        UNIT(many_threads_accept_on_one_socket),
-        UNIT(connect_is_refused),
-        UNIT(connect_errors),
-        UNIT(connect_of_a_local_socket),
-        UNIT(connect_times_out),
-        UNIT(two_processes_share_a_listener),
+        VP_TEST(clients_and_a_server),
+        VP_TEST(accept_tells_the_peers_address),
+        VP_TEST(accept_times_out),
+        VP_TEST(accept_on_what_does_not_listen),
+        VP_TEST(many_threads_accept_on_one_socket),
+        VP_TEST(connect_is_refused),
+        VP_TEST(connect_errors),
+        VP_TEST(connect_of_a_local_socket),
+        VP_TEST(connect_times_out),
+        VP_TEST(two_processes_share_a_listener),
     };
     return cmocka_run_group_tests_name("accept_connect", tests, NULL, NULL);
 }

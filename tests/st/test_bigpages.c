@@ -3,7 +3,7 @@
  * Stacks where pages have 16 or 64 KB, as some AArch64 kernels have them: the linker puts the
  * functions below in front of the C library's, which say what such a kernel would say.
  */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -113,7 +113,7 @@ static void *use_it(void *arg)
     size_t size = st__stack_size(st_thread_self()->stack) - 12 * 1024;
     volatile char *bytes = __builtin_alloca(size);
 
-    unit_escape(bytes);
+    escape(bytes);
     memset((void *)(uintptr_t)bytes, 7, size);
     st_thread_yield();
     return bytes[size / 2] == 7 ? arg : NULL;
@@ -146,13 +146,13 @@ static void with_pages_of(size_t bytes, int mprotect_guards)
     st_stack_stats_t stats;
 
     if (ADDRESS_SANITIZER)
-        unit_skip("the sanitizer calls these functions for itself");
+        skip_test("the sanitizer calls these functions for itself");
     page = bytes;
     st__force_mprotect_guards = mprotect_guards;
     assert_ok(st_init());
     st_set_stack_cache(2);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
-        if (!unit_valgrind() || sizes[i] < 1 << 20)
+        if (!under_valgrind() || sizes[i] < 1 << 20)
             use_stacks(sizes[i]);
     st_get_stack_stats(&stats);
     assert_true(stats.deepest >= 262144 - 2 * page);
@@ -178,9 +178,9 @@ static void pages_of_64_kb_and_mprotect(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(pages_of_16_kb),
-        UNIT_RAW(pages_of_64_kb),
-        UNIT_RAW(pages_of_64_kb_and_mprotect),
+        RAW_TEST(pages_of_16_kb),
+        RAW_TEST(pages_of_64_kb),
+        RAW_TEST(pages_of_64_kb_and_mprotect),
     };
     return cmocka_run_group_tests_name("bigpages", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Condition variables: order, broadcast, timeouts, and what meets in one turn. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static st_cond_t cond;
 static char woken[32];
@@ -26,7 +26,7 @@ static void start(struct waiter *waiters, int n)
     assert_non_null(cond = st_cond_new());
     for (int i = 0; i < n; i++)
         assert_non_null(st_thread_create(wait_and_note, &waiters[i], 0, 0));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "");
 }
 
@@ -40,7 +40,7 @@ static void signal_without_waiters_is_lost(void)
     assert_ok(st_cond_destroy(cond));
     start(&waiter, 1);
     assert_ok(st_cond_signal(cond));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "w");
     assert_ok(st_cond_destroy(cond));
 }
@@ -53,15 +53,15 @@ static void signal_wakes_one_the_longest_waiting(void)
     start(waiters, 3);
     assert_ok(st_cond_signal(cond));
     assert_string_equal(woken, ""); /* a signal does not yield */
-    unit_settle();
+    settle();
     assert_string_equal(woken, "1");
     assert_ok(st_cond_signal(cond));
     assert_ok(st_cond_signal(cond));
     assert_ok(st_cond_signal(cond));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "123");
     assert_int_equal(waiters[2].error, 0);
-    unit_advance(2000000); /* its timer is gone */
+    advance_clock(2000000); /* its timer is gone */
     assert_ok(st_cond_destroy(cond));
 }
 
@@ -73,7 +73,7 @@ static void broadcast_wakes_all_in_order(void)
         waiters[i] = (struct waiter){(char)('0' + i), i % 2 ? ST_UTIME_NO_TIMEOUT : 5000000, -1};
     start(waiters, 10);
     assert_ok(st_cond_broadcast(cond));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "0123456789");
     for (int i = 0; i < 10; i++)
         assert_int_equal(waiters[i].error, 0);
@@ -96,12 +96,12 @@ static void broadcast_reaches_only_those_that_wait(void)
     cond = st_cond_new();
     for (int i = 0; i < 3; i++)
         st_thread_create(wait_twice, &count, 0, 0);
-    unit_settle();
+    settle();
     assert_ok(st_cond_broadcast(cond));
-    unit_settle();
+    settle();
     assert_int_equal(count, 3);
     assert_ok(st_cond_broadcast(cond));
-    unit_settle();
+    settle();
     assert_int_equal(count, 6);
     assert_ok(st_cond_destroy(cond));
 }
@@ -111,9 +111,9 @@ static void timeouts_fire_in_order(void)
     struct waiter waiters[3] = {{'c', 3000, 0}, {'a', 1000, 0}, {'b', 2000, 0}};
 
     start(waiters, 3);
-    unit_advance(1000);
+    advance_clock(1000);
     assert_string_equal(woken, "a");
-    unit_advance(2000);
+    advance_clock(2000);
     assert_string_equal(woken, "abc");
     for (int i = 0; i < 3; i++)
         assert_int_equal(waiters[i].error, ETIME);
@@ -133,10 +133,10 @@ static void a_signal_is_not_spent_on_the_timed_out(void)
     struct waiter waiters[2] = {{'t', 1000, 0}, {'s', ST_UTIME_NO_TIMEOUT, -1}};
 
     start(waiters, 2);
-    unit_advance(1000);
+    advance_clock(1000);
     assert_string_equal(woken, "t");
     assert_ok(st_cond_signal(cond));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "ts");
     assert_int_equal(waiters[0].error, ETIME);
     assert_int_equal(waiters[1].error, 0);
@@ -150,7 +150,7 @@ static void a_signal_wins_over_a_later_timeout(void)
 
     start(&waiter, 1);
     assert_ok(st_cond_signal(cond));
-    unit_advance(5000);
+    advance_clock(5000);
     assert_string_equal(woken, "w");
     assert_int_equal(waiter.error, 0);
     assert_ok(st_cond_destroy(cond));
@@ -164,10 +164,10 @@ static void an_interrupted_waiter_takes_no_signal(void)
     cond = st_cond_new();
     first = st_thread_create(wait_and_note, &waiters[0], 0, 0);
     st_thread_create(wait_and_note, &waiters[1], 0, 0);
-    unit_settle();
+    settle();
     st_thread_interrupt(first);
     assert_ok(st_cond_signal(cond));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "is");
     assert_int_equal(waiters[0].error, EINTR);
     assert_int_equal(waiters[1].error, 0);
@@ -181,7 +181,7 @@ static void destroy_is_refused_while_waited_on(void)
     start(&waiter, 1);
     assert_fails(st_cond_destroy(cond), EBUSY);
     assert_ok(st_cond_signal(cond));
-    unit_settle();
+    settle();
     assert_ok(st_cond_destroy(cond));
 }
 
@@ -205,7 +205,7 @@ static void *play(void *arg)
 static void ping_pong(void)
 {
     cond = st_cond_new();
-    rounds = unit_scaled(20000);
+    rounds = scaled(20000);
     st_thread_t ping = st_thread_create(play, (void *)0, 1, 0);
     st_thread_t pong = st_thread_create(play, (void *)1, 1, 0);
     assert_ok(st_thread_join(ping, NULL));
@@ -252,7 +252,7 @@ static void producers_and_consumers(void)
         producers[i] = st_thread_create(produce, NULL, 1, 0);
     for (int i = 0; i < 3; i++)
         assert_ok(st_thread_join(producers[i], NULL));
-    unit_settle();
+    settle();
     assert_int_equal(consumed, ITEMS);
     for (int i = 0; i < 5; i++) {
         st_thread_interrupt(consumers[i]);
@@ -264,18 +264,18 @@ static void producers_and_consumers(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(signal_without_waiters_is_lost),
-        UNIT_VIRTUAL(signal_wakes_one_the_longest_waiting),
-        UNIT_VIRTUAL(broadcast_wakes_all_in_order),
-        UNIT(broadcast_reaches_only_those_that_wait),
-        UNIT_VIRTUAL(timeouts_fire_in_order),
-        UNIT(no_wait_times_out_at_once),
-        UNIT_VIRTUAL(a_signal_is_not_spent_on_the_timed_out),
-        UNIT_VIRTUAL(a_signal_wins_over_a_later_timeout),
-        UNIT(an_interrupted_waiter_takes_no_signal),
-        UNIT(destroy_is_refused_while_waited_on),
-        UNIT(ping_pong),
-        UNIT(producers_and_consumers),
+        VP_TEST(signal_without_waiters_is_lost),
+        VIRTUAL_TEST(signal_wakes_one_the_longest_waiting),
+        VIRTUAL_TEST(broadcast_wakes_all_in_order),
+        VP_TEST(broadcast_reaches_only_those_that_wait),
+        VIRTUAL_TEST(timeouts_fire_in_order),
+        VP_TEST(no_wait_times_out_at_once),
+        VIRTUAL_TEST(a_signal_is_not_spent_on_the_timed_out),
+        VIRTUAL_TEST(a_signal_wins_over_a_later_timeout),
+        VP_TEST(an_interrupted_waiter_takes_no_signal),
+        VP_TEST(destroy_is_refused_while_waited_on),
+        VP_TEST(ping_pong),
+        VP_TEST(producers_and_consumers),
     };
     return cmocka_run_group_tests_name("cond", tests, NULL, NULL);
 }

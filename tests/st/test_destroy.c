@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a VP: st_destroy, a second st_init, several VPs in one process, calls where there is
  * no VP. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <pthread.h>
 
@@ -38,7 +38,7 @@ static void destroy_is_refused_while_others_live(void)
     st_thread_t thread = st_thread_create(forever, NULL, 1, 0);
 
     assert_fails(st_destroy(), EBUSY); /* ready */
-    unit_settle();
+    settle();
     assert_fails(st_destroy(), EBUSY); /* waiting */
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, NULL));
@@ -79,7 +79,7 @@ static void one_life(void)
         threads[i] = st_thread_create(nothing, NULL, 1, i % 2 ? 0 : 200000);
     for (int i = 0; i < 50; i++)
         assert_ok(st_thread_join(threads[i], NULL));
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     assert_fails(st_read(netfd, &byte, 1, 100), ETIME);
     assert_ok(st_netfd_close(netfd));
     close(osfd);
@@ -90,10 +90,10 @@ static void many_lives_leak_nothing(void)
 {
     one_life();
     one_life();
-    int fds = unit_count_fds(), maps = count_maps();
+    int fds = open_descriptors(), maps = count_maps();
     for (int i = 0; i < 20; i++)
         one_life();
-    assert_int_equal(unit_count_fds(), fds);
+    assert_int_equal(open_descriptors(), fds);
     assert_true(count_maps() <= maps + 2); /* malloc may take another arena or two */
 }
 
@@ -132,7 +132,7 @@ static void destroy_disarms_watches(void)
     st_watch_t timer = {.data = &count}, reader = {.data = &count};
 
     assert_ok(st_init());
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     st_watch_init(&timer, -1, 0, fired);
     st_watch_init(&reader, osfd, 0, fired);
     assert_ok(st_watch_arm(&timer, 0, 1));
@@ -227,12 +227,12 @@ static void calls_where_there_is_no_vp(void)
 
     objects.cond = st_cond_new();
     objects.mutex = st_mutex_new();
-    objects.netfd = unit_half(&osfd);
+    objects.netfd = netfd_half(&osfd);
     objects.thread = st_thread_create(forever, NULL, 1, 0);
-    unit_settle();
+    settle();
     assert_ok(pthread_create(&kernel_thread, NULL, no_vp_calls, NULL));
     assert_ok(pthread_join(kernel_thread, NULL));
-    unit_settle(); /* the thread waits as before */
+    settle(); /* the thread waits as before */
     st_thread_interrupt(objects.thread);
     assert_ok(st_thread_join(objects.thread, NULL));
     assert_ok(st_cond_destroy(objects.cond));
@@ -284,14 +284,14 @@ static void each_kernel_thread_may_be_a_vp(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(is_vp_between_init_and_destroy),
-        UNIT(destroy_is_refused_while_others_live),
-        UNIT(destroy_only_from_the_primordial_thread),
-        UNIT_RAW(many_lives_leak_nothing),
-        UNIT_RAW(destroy_ends_the_primordial_threads_data),
-        UNIT_RAW(destroy_disarms_watches),
-        UNIT(calls_where_there_is_no_vp),
-        UNIT_RAW(each_kernel_thread_may_be_a_vp),
+        RAW_TEST(is_vp_between_init_and_destroy),
+        VP_TEST(destroy_is_refused_while_others_live),
+        VP_TEST(destroy_only_from_the_primordial_thread),
+        RAW_TEST(many_lives_leak_nothing),
+        RAW_TEST(destroy_ends_the_primordial_threads_data),
+        RAW_TEST(destroy_disarms_watches),
+        VP_TEST(calls_where_there_is_no_vp),
+        RAW_TEST(each_kernel_thread_may_be_a_vp),
     };
     return cmocka_run_group_tests_name("destroy", tests, NULL, NULL);
 }

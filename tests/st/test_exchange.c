@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exchange callback: what the kernel thread has once, each state thread has for itself; the
  * scheduler's callbacks have what the primordial thread has; nothing is left of those that end. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
 
@@ -134,8 +134,8 @@ static void callbacks_have_the_primordial_threads(void)
     in_place = 7;
     st_set_exchange_cb(exchange);
     st_set_turn_cb(on_turn);
-    unit_socketpair(fds);
-    unit_socketpair(other);
+    socket_pair(fds, true);
+    socket_pair(other, true);
     for (int i = 0; i < 2; i++) {
         st_watch_init(&watches[i], i == 0 ? other[0] : -1, 0, on_watch);
         watches[i].data = &numbers[i];
@@ -179,7 +179,7 @@ static void nothing_is_left_of_those_that_end(void)
         assert_ok(st_thread_join(thread, &complaint));
         assert_null(complaint);
     }
-    unit_settle();
+    settle();
     assert_int_equal(in_place, 3);
     assert_int_equal(kept, 1);
     end_exchanges();
@@ -188,10 +188,10 @@ static void nothing_is_left_of_those_that_end(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(each_thread_has_its_own),
-        UNIT(a_thread_alone_is_not_exchanged),
-        UNIT(callbacks_have_the_primordial_threads),
-        UNIT(nothing_is_left_of_those_that_end),
+        VP_TEST(each_thread_has_its_own),
+        VP_TEST(a_thread_alone_is_not_exchanged),
+        VP_TEST(callbacks_have_the_primordial_threads),
+        VP_TEST(nothing_is_left_of_those_that_end),
     };
     return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
 }

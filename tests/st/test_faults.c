@@ -3,11 +3,10 @@
  * Failing syscalls and allocations, injected by counters (a -DST_FAULTS build of libst): each
  * call's errno, that nothing leaks and nothing is half done, and that the next try succeeds.
  */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -47,7 +46,7 @@ static void init_fails_cleanly(void)
         {ST_FAULT_MALLOC, ENOMEM, 2},    {ST_FAULT_EPOLL_CREATE, EMFILE, 1},
         {ST_FAULT_EVENTFD, EMFILE, 1},   {ST_FAULT_EPOLL_CTL, ENOMEM, 1},
     };
-    int fds = unit_count_fds();
+    int fds = open_descriptors();
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         for (int n = 1; n <= cases[i].times; n++) {
@@ -56,12 +55,12 @@ static void init_fails_cleanly(void)
             if (st_init() != -1 || errno != cases[i].error)
                 fail_msg("%s: errno %d", st__fault_name[cases[i].kind], errno);
             assert_false(st_is_vp());
-            assert_int_equal(unit_count_fds(), fds);
+            assert_int_equal(open_descriptors(), fds);
         }
     st__fault_reset();
     assert_ok(st_init());
     assert_ok(st_destroy());
-    assert_int_equal(unit_count_fds(), fds);
+    assert_int_equal(open_descriptors(), fds);
 }
 
 /* --- threads ---------------------------------------------------------------------------------- */
@@ -168,7 +167,7 @@ static void waiting_needs_no_memory(void)
         assert_non_null(threads[i] = st_thread_create(sleep_long, NULL, 1, 0));
     st__fault_reset();
     st__fault_countdown[ST_FAULT_MALLOC] = -1;
-    unit_settle();
+    settle();
     for (int i = 0; i < 300; i++) {
         st_thread_interrupt(threads[i]);
         assert_ok(st_thread_join(threads[i], NULL));
@@ -201,7 +200,7 @@ static void netfds_fail_cleanly(void)
     int fds[2];
 
     assert_ok(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
-    int before = unit_count_fds();
+    int before = open_descriptors();
     fail_next(ST_FAULT_MALLOC, 0);
     assert_null_errno(st_netfd_open(fds[0]), ENOMEM);
     fail_next(ST_FAULT_MALLOC, 0);
@@ -210,26 +209,26 @@ static void netfds_fail_cleanly(void)
         fail_nth(ST_FAULT_FCNTL, n, 0);
         assert_null_errno(st_netfd_open(fds[0]), EBADF);
     }
-    assert_int_equal(unit_count_fds(), before); /* the descriptor stays the caller's */
-    fail_next(ST_FAULT_IOCTL, 0);               /* the other way is tried */
+    assert_int_equal(open_descriptors(), before); /* the descriptor stays the caller's */
+    fail_next(ST_FAULT_IOCTL, 0);                 /* the other way is tried */
     st_netfd_t netfd = st_netfd_open_socket(fds[0]);
     assert_non_null(netfd);
     assert_true(fcntl(fds[0], F_GETFL) & O_NONBLOCK);
     fail_next(ST_FAULT_CLOSE, 0);
     assert_fails(st_netfd_close(netfd), EIO);
-    assert_int_equal(unit_count_fds(), before - 1);
+    assert_int_equal(open_descriptors(), before - 1);
     close(fds[1]);
 }
 
 static void open_fails_cleanly(void)
 {
-    int before = unit_count_fds();
+    int before = open_descriptors();
 
     fail_next(ST_FAULT_OPEN, 0);
     assert_null_errno(st_open("/dev/null", O_RDWR, 0), ENOENT);
     fail_next(ST_FAULT_MALLOC, 0);
     assert_null_errno(st_open("/dev/null", O_RDWR, 0), ENOMEM);
-    assert_int_equal(unit_count_fds(), before);
+    assert_int_equal(open_descriptors(), before);
     fail_next(ST_FAULT_OPEN, EINTR);
     st_netfd_t netfd = st_open("/dev/null", O_RDWR, 0);
     assert_non_null(netfd);
@@ -243,7 +242,7 @@ static socklen_t addr_len;
 
 static void accept_fails_cleanly(void)
 {
-    st_netfd_t listener = st_netfd_open_socket(unit_listen(&addr, &addr_len));
+    st_netfd_t listener = st_netfd_open_socket(listen_on_loopback(&addr, &addr_len));
     int client = socket(AF_INET, SOCK_STREAM, 0);
     static const int errors[] = {0, EMFILE, ENFILE, ENOBUFS, EPERM};
 
@@ -262,14 +261,14 @@ static void accept_fails_cleanly(void)
     /* The connection is taken, but its object cannot be made: it is closed, not leaked. */
     client = socket(AF_INET, SOCK_STREAM, 0);
     assert_ok(connect(client, (struct sockaddr *)&addr, addr_len));
-    int before = unit_count_fds();
+    int before = open_descriptors();
     fail_next(ST_FAULT_MALLOC, 0);
     conn = st_accept(listener, NULL, NULL, FOREVER);
     if (conn) /* made from a kept one: nothing was allocated */
         assert_ok(st_netfd_close(conn));
     else
         assert_int_equal(errno, ENOMEM);
-    assert_int_equal(unit_count_fds(), before);
+    assert_int_equal(open_descriptors(), before);
     /* And while nobody connects, the wait cannot be registered. */
     fail_next(ST_FAULT_EPOLL_CTL, 0);
     assert_null_errno(st_accept(listener, NULL, NULL, 1000), ENOMEM);
@@ -289,7 +288,7 @@ static int connect_now(st_netfd_t netfd)
 
 static void connect_fails_cleanly(void)
 {
-    int listener = unit_listen(&addr, &addr_len);
+    int listener = listen_on_loopback(&addr, &addr_len);
     static const struct {
         enum st__fault kind;
         int set, expected;
@@ -405,7 +404,7 @@ static const struct transfer {
 
 static void begin(const struct transfer *transfer)
 {
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     if (transfer->reads)
         assert_int_equal(write(osfd, "data", 4), 4);
 }
@@ -492,7 +491,7 @@ static void a_long_writev_needs_memory_for_its_rest(void)
 
     for (int i = 0; i < PARTS; i++)
         iov[i] = (struct iovec){block, PART};
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     fail_next(ST_FAULT_MALLOC, 0);
     errno = 0;
     ssize_t n = st_writev(netfd, iov, PARTS, 1000);
@@ -506,7 +505,7 @@ static void a_long_writev_needs_memory_for_its_rest(void)
 
 static void fd_wait_fails_cleanly(void)
 {
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     int high = fcntl(osfd, F_DUPFD, 3000);
     for (int n = 1; n <= 2; n++) { /* the directory of the table, a part of it */
         fail_nth(ST_FAULT_MALLOC, n, 0);
@@ -545,9 +544,9 @@ static void a_failed_rearm_strands_nobody(void)
 {
     int error = 0;
 
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     st_thread_t thread = st_thread_create(wait_readable, &error, 1, 0);
-    unit_settle();
+    settle();
     fail_next(ST_FAULT_EPOLL_CTL, 0);
     assert_fails(st_fd_rearm(osfd), ENOMEM);
     assert_ok(st_thread_join(thread, NULL));
@@ -563,7 +562,7 @@ static void poll_fails_cleanly(void)
     st_stats_t stats;
 
     for (int i = 0; i < COUNT; i++) {
-        unit_socketpair(pairs[i]);
+        socket_pair(pairs[i], true);
         pds[i] = (struct pollfd){.fd = pairs[i][0], .events = POLLIN};
     }
     fail_next(ST_FAULT_POLL, 0);
@@ -607,11 +606,11 @@ static void watches_fail_cleanly(void)
     st_stats_t stats;
     int failures = 0;
 
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     st_watch_init(&watch, osfd, 0, fire);
     fail_next(ST_FAULT_EPOLL_CTL, 0);
     assert_fails(st_watch_arm(&watch, POLLIN, 1000), ENOMEM);
-    st_watch_init(&acceptor, unit_listen(&addr, &addr_len), ST_WATCH_ACCEPT, fire);
+    st_watch_init(&acceptor, listen_on_loopback(&addr, &addr_len), ST_WATCH_ACCEPT, fire);
     fail_next(ST_FAULT_EPOLL_CTL, 0);
     assert_fails(st_watch_arm(&acceptor, POLLIN, FOREVER), ENOMEM);
     st_get_stats(&stats);
@@ -647,7 +646,7 @@ static void watches_fail_cleanly(void)
 
 static void epoll_wait_may_be_interrupted(void)
 {
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
     st__fault_reset();
     for (int i = 0; i < 20; i++) {
         fail_next(ST_FAULT_EPOLL_WAIT, EINTR);
@@ -660,38 +659,21 @@ static void epoll_wait_may_be_interrupted(void)
     end();
 }
 
-struct wakeup {
-    st_remote_t remote; /* first: unpark() casts back */
-    st_thread_t sleeper;
-    st_vp_t vp;
-};
-
-static void unpark(st_remote_t *remote)
+/* Once the wait has failed. */
+static void after_the_fault(wakeup_t *wakeup)
 {
-    st_thread_unpark(((struct wakeup *)remote)->sleeper);
-}
-
-/* A kernel thread: wakes the sleeper once its wait has failed. */
-static void *wake_after_the_fault(void *arg)
-{
-    struct wakeup *wakeup = arg;
-
+    (void)wakeup;
     while (*(volatile long *)&st__fault_countdown[ST_FAULT_EPOLL_WAIT] != 0)
         usleep(100);
-    st_vp_post(wakeup->vp, &wakeup->remote);
-    return NULL;
 }
 
 /* However slow the machine is, this wait is the one that fails: its time is far from over. */
 static void sleep_with_a_failing_wait(int error)
 {
-    struct wakeup wakeup = {{.fn = unpark}, st_thread_self(), st_vp_self()};
-    pthread_t kernel_thread;
+    wakeup_t wakeup = wakeup_here();
 
     fail_next(ST_FAULT_EPOLL_WAIT, error);
-    assert_ok(pthread_create(&kernel_thread, NULL, wake_after_the_fault, &wakeup));
-    assert_ok(st_thread_park(600 * 1000000ULL));
-    assert_ok(pthread_join(kernel_thread, NULL));
+    park_until_woken(&wakeup, 600 * 1000000ULL, after_the_fault);
 }
 
 /* An old kernel, or a filter that forbids what it does not know: the older call serves. */
@@ -699,8 +681,8 @@ static void epoll_pwait2_may_be_missing(void)
 {
     static const int errors[] = {ENOSYS, EPERM};
 
-    if (unit_valgrind())
-        unit_skip("under Valgrind libst does not try epoll_pwait2");
+    if (under_valgrind())
+        skip_test("under Valgrind libst does not try epoll_pwait2");
     for (size_t i = 0; i < 2; i++) {
         pid_t pid = fork();
         int status;
@@ -728,7 +710,7 @@ static void epoll_is_gone(void)
 /* A VP without its epoll descriptor could only hang: it aborts. */
 static void a_lost_epoll_aborts(void)
 {
-    int status = unit_child(epoll_is_gone);
+    int status = run_child(epoll_is_gone);
 
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGABRT);
@@ -776,7 +758,7 @@ static void try_streams(void)
     st_netfd_t left, right;
     st_thread_t thread = NULL;
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     left = st_netfd_open_socket(fds[0]);
     right = st_netfd_open(fds[1]);
     for (int i = 0; i < 10; i++)
@@ -806,7 +788,7 @@ static void try_watches(void)
     st_watch_t timer, reader;
     int fds[2];
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     st_watch_init(&timer, -1, 0, fire);
     st_watch_init(&reader, fds[0], 0, fire);
     (void)st_watch_arm(&timer, 0, 10);
@@ -822,7 +804,7 @@ static void try_watches(void)
 
 static void try_connection(void)
 {
-    int os_listener = unit_listen(&addr, &addr_len);
+    int os_listener = listen_on_loopback(&addr, &addr_len);
     st_netfd_t listener = st_netfd_open_socket(os_listener), conn = NULL, client = NULL;
     int os_client = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -859,14 +841,14 @@ static void each_call_fails_once(void)
     int fds, kinds_hit = 0;
 
     try_everything();
-    fds = unit_count_fds();
+    fds = open_descriptors();
     for (int kind = 0; kind < ST_FAULT_COUNT; kind++)
         for (long n = 1; n < 1000; n++) {
             fail_nth((enum st__fault)kind, n, 0);
             if (kind == ST_FAULT_EPOLL_WAIT)
                 st__fault_errno[kind] = EINTR;
             try_everything();
-            if (unit_count_fds() != fds)
+            if (open_descriptors() != fds)
                 fail_msg("%s %ld: a descriptor leaks", st__fault_name[kind], n);
             if (st__fault_countdown[kind] != 0)
                 break;
@@ -878,30 +860,30 @@ static void each_call_fails_once(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(init_fails_cleanly),
-        UNIT(creation_fails_cleanly),
-        UNIT(slabs_get_smaller_before_creation_fails),
-        UNIT_RAW(a_guard_that_fails_is_an_error),
-        UNIT(waiting_needs_no_memory),
-        UNIT(constructors_fail_with_enomem),
-        UNIT(netfds_fail_cleanly),
-        UNIT(open_fails_cleanly),
-        UNIT(accept_fails_cleanly),
-        UNIT(connect_fails_cleanly),
-        UNIT(transfers_report_the_systems_error),
-        UNIT(transfers_go_on_after_eintr),
-        UNIT(transfers_wait_after_eagain),
-        UNIT(a_wait_that_cannot_be_registered),
-        UNIT(a_long_writev_needs_memory_for_its_rest),
-        UNIT(fd_wait_fails_cleanly),
-        UNIT(a_failed_rearm_strands_nobody),
-        UNIT(poll_fails_cleanly),
-        UNIT(watches_fail_cleanly),
-        UNIT(epoll_wait_may_be_interrupted),
-        UNIT_RAW(epoll_pwait2_may_be_missing),
-        UNIT_RAW(a_lost_epoll_aborts),
-        UNIT(a_child_that_cannot_revive),
-        UNIT_RAW(each_call_fails_once),
+        RAW_TEST(init_fails_cleanly),
+        VP_TEST(creation_fails_cleanly),
+        VP_TEST(slabs_get_smaller_before_creation_fails),
+        RAW_TEST(a_guard_that_fails_is_an_error),
+        VP_TEST(waiting_needs_no_memory),
+        VP_TEST(constructors_fail_with_enomem),
+        VP_TEST(netfds_fail_cleanly),
+        VP_TEST(open_fails_cleanly),
+        VP_TEST(accept_fails_cleanly),
+        VP_TEST(connect_fails_cleanly),
+        VP_TEST(transfers_report_the_systems_error),
+        VP_TEST(transfers_go_on_after_eintr),
+        VP_TEST(transfers_wait_after_eagain),
+        VP_TEST(a_wait_that_cannot_be_registered),
+        VP_TEST(a_long_writev_needs_memory_for_its_rest),
+        VP_TEST(fd_wait_fails_cleanly),
+        VP_TEST(a_failed_rearm_strands_nobody),
+        VP_TEST(poll_fails_cleanly),
+        VP_TEST(watches_fail_cleanly),
+        VP_TEST(epoll_wait_may_be_interrupted),
+        RAW_TEST(epoll_pwait2_may_be_missing),
+        RAW_TEST(a_lost_epoll_aborts),
+        VP_TEST(a_child_that_cannot_revive),
+        RAW_TEST(each_call_fails_once),
     };
     return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 }

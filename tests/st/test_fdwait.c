@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Readiness of bare descriptors: st_fd_wait, _ready, _drained, _again, _rearm, _forget; half-close
  * above all. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 
@@ -13,7 +13,7 @@ static char buf[4096];
 
 static void open_pair(void)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
 }
 
 static void close_pair(void)
@@ -89,10 +89,10 @@ static void room_to_write_comes_back(void)
 {
     open_pair();
     assert_int_equal(st_fd_wait(fds[0], POLLOUT, FOREVER), POLLOUT);
-    size_t n = unit_fill(fds[0]);
+    size_t n = fill_socket(fds[0]);
     st_fd_again(fds[0], POLLOUT);
     assert_fails(st_fd_wait(fds[0], POLLOUT, 1000), ETIME);
-    unit_drain(fds[1], n);
+    drain_socket(fds[1], n);
     assert_int_equal(st_fd_wait(fds[0], POLLOUT, FOREVER), POLLOUT);
     close_pair();
 }
@@ -141,7 +141,7 @@ static void a_fin_while_nobody_waits(void)
     assert_int_equal(st_fd_wait(fds[0], POLLIN, FOREVER), POLLIN);
     assert_int_equal(take(100), 1);
     assert_ok(shutdown(fds[1], SHUT_WR));
-    unit_settle();
+    settle();
     assert_int_equal(st_fd_ready(fds[0]) & (POLLIN | POLLRDHUP), POLLIN | POLLRDHUP);
     assert_int_equal(st_fd_wait(fds[0], POLLIN | POLLRDHUP, NO_WAIT), POLLIN | POLLRDHUP);
     close_pair();
@@ -170,7 +170,7 @@ static void a_fin_wakes_the_waiter(void)
     open_pair();
     st_thread_t one = st_thread_create(wait_fd, &in, 1, 0);
     st_thread_t two = st_thread_create(wait_fd, &rdhup, 1, 0);
-    unit_settle();
+    settle();
     assert_ok(shutdown(fds[1], SHUT_WR));
     assert_ok(st_thread_join(one, NULL));
     assert_ok(st_thread_join(two, NULL));
@@ -196,18 +196,18 @@ static void readers_and_writers_wait_side_by_side(void)
     struct waiter in = {POLLIN, FOREVER, 0, -1}, out = {POLLOUT, FOREVER, 0, -1};
 
     open_pair();
-    size_t n = unit_fill(fds[0]);
+    size_t n = fill_socket(fds[0]);
     st_fd_rearm(fds[0]);
     st_thread_t reader = st_thread_create(wait_fd, &in, 1, 0);
     st_thread_t writer = st_thread_create(wait_fd, &out, 1, 0);
-    unit_settle();
+    settle();
     assert_true(in.result == 0 && out.result == 0);
     poke();
     assert_ok(st_thread_join(reader, NULL));
     assert_int_equal(in.result, POLLIN);
-    unit_settle();
+    settle();
     assert_int_equal(out.result, 0); /* the reader's event is not the writer's */
-    unit_drain(fds[1], n);
+    drain_socket(fds[1], n);
     assert_ok(st_thread_join(writer, NULL));
     assert_int_equal(out.result, POLLOUT);
     close_pair();
@@ -223,7 +223,7 @@ static void many_waiters_all_wake(void)
         waiters[i] = (struct waiter){POLLIN, FOREVER, 0, -1};
         threads[i] = st_thread_create(wait_fd, &waiters[i], 1, 0);
     }
-    unit_settle();
+    settle();
     poke();
     for (int i = 0; i < 20; i++) {
         assert_ok(st_thread_join(threads[i], NULL));
@@ -239,7 +239,7 @@ static void forget_wakes_with_ebadf(void)
     open_pair();
     st_thread_t one = st_thread_create(wait_fd, &in, 1, 0);
     st_thread_t two = st_thread_create(wait_fd, &timed, 1, 0);
-    unit_settle();
+    settle();
     st_fd_forget(fds[0]);
     assert_int_equal(in.error, -1); /* it does not yield */
     assert_ok(st_thread_join(one, NULL));
@@ -263,7 +263,7 @@ static void forget_wakes_a_poller_with_pollnval(void)
 
     open_pair();
     st_thread_t thread = st_thread_create(poll_fd, &revents, 1, 0);
-    unit_settle();
+    settle();
     st_fd_forget(fds[0]);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(revents, POLLNVAL);
@@ -276,7 +276,7 @@ static void interrupt_and_readiness(void)
 
     open_pair();
     st_thread_t thread = st_thread_create(wait_fd, &in, 1, 0);
-    unit_settle();
+    settle();
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(in.error, EINTR);
@@ -295,10 +295,10 @@ static void timeout_by_the_virtual_clock(void)
 
     open_pair();
     st_thread_t thread = st_thread_create(wait_fd, &in, 1, 0);
-    unit_settle();
-    unit_advance(999);
+    settle();
+    advance_clock(999);
     assert_int_equal(in.error, -1);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(in.error, ETIME);
     assert_ok(st_thread_join(thread, NULL));
     close_pair();
@@ -311,9 +311,9 @@ static void event_meets_timeout(void)
 
     open_pair();
     st_thread_t thread = st_thread_create(wait_fd, &in, 1, 0);
-    unit_settle();
+    settle();
     poke();
-    unit_clock += 1000;
+    virtual_clock += 1000;
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(in.result, POLLIN);
     close_pair();
@@ -370,9 +370,9 @@ static void rearm_under_a_waiter(void)
 
     open_pair();
     st_thread_t thread = st_thread_create(wait_fd, &in, 1, 0);
-    unit_settle();
+    settle();
     assert_ok(st_fd_rearm(fds[0]));
-    unit_settle();
+    settle();
     assert_int_equal(in.result, 0);
     poke();
     assert_ok(st_thread_join(thread, NULL));
@@ -383,26 +383,26 @@ static void rearm_under_a_waiter(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(ready_at_once_without_a_switch),
-        UNIT(never_registered_means_all_bits),
-        UNIT(drained_and_again_clear_the_bits),
-        UNIT(room_to_write_comes_back),
-        UNIT(errors),
-        UNIT(a_fin_after_the_data_is_seen_at_once),
-        UNIT(a_fin_while_nobody_waits),
-        UNIT(a_fin_wakes_the_waiter),
-        UNIT(a_closed_peer_is_hup),
-        UNIT(readers_and_writers_wait_side_by_side),
-        UNIT(many_waiters_all_wake),
-        UNIT(forget_wakes_with_ebadf),
-        UNIT(forget_wakes_a_poller_with_pollnval),
-        UNIT(interrupt_and_readiness),
-        UNIT_VIRTUAL(timeout_by_the_virtual_clock),
-        UNIT_VIRTUAL(event_meets_timeout),
-        UNIT(rearm_asks_the_kernel),
-        UNIT(rearm_of_one_never_registered),
-        UNIT(rearm_after_an_untold_close),
-        UNIT(rearm_under_a_waiter),
+        VP_TEST(ready_at_once_without_a_switch),
+        VP_TEST(never_registered_means_all_bits),
+        VP_TEST(drained_and_again_clear_the_bits),
+        VP_TEST(room_to_write_comes_back),
+        VP_TEST(errors),
+        VP_TEST(a_fin_after_the_data_is_seen_at_once),
+        VP_TEST(a_fin_while_nobody_waits),
+        VP_TEST(a_fin_wakes_the_waiter),
+        VP_TEST(a_closed_peer_is_hup),
+        VP_TEST(readers_and_writers_wait_side_by_side),
+        VP_TEST(many_waiters_all_wake),
+        VP_TEST(forget_wakes_with_ebadf),
+        VP_TEST(forget_wakes_a_poller_with_pollnval),
+        VP_TEST(interrupt_and_readiness),
+        VIRTUAL_TEST(timeout_by_the_virtual_clock),
+        VIRTUAL_TEST(event_meets_timeout),
+        VP_TEST(rearm_asks_the_kernel),
+        VP_TEST(rearm_of_one_never_registered),
+        VP_TEST(rearm_after_an_untold_close),
+        VP_TEST(rearm_under_a_waiter),
     };
     return cmocka_run_group_tests_name("fdwait", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fork() in a VP: the child that goes on as 1.9's programs do, the child that wants no part of it,
  * the parent unharmed. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -51,9 +51,9 @@ static void the_child_goes_on_with_its_copies(void)
     st_thread_t reader;
     pid_t pid;
 
-    unit_pair(&left, &right);
+    netfd_pair(&left, &right);
     reader = st_thread_create(read_byte, right, 1, 0);
-    unit_settle(); /* it waits, registered in the parent's epoll */
+    settle(); /* it waits, registered in the parent's epoll */
     pid = fork();
     if (pid == 0) {
         assert_ok(st_init());
@@ -180,9 +180,9 @@ static void children_may_be_alone(void)
     st_thread_t lender = st_thread_create(lend, (void *)(uintptr_t)&lent, 1, 0);
     pid_t pid;
 
-    if (unit_emulated())
-        unit_skip("an emulator copies all");
-    unit_settle();
+    if (under_emulator())
+        skip_test("an emulator copies all");
+    settle();
     assert_int_equal(st_set_fork_alone(1), 0);
     for (int i = 0; i < 3; i++)
         assert_ok(st_thread_join(st_thread_create(fork_alone, NULL, 1, 0), NULL));
@@ -241,20 +241,20 @@ static void the_childs_timers_go_on(void)
     int done = 0;
     st_thread_t thread = st_thread_create(sleep_and_tell, &done, 1, 0);
 
-    unit_settle();
+    settle();
     pid_t pid = fork();
 
     if (pid == 0) {
         assert_ok(st_init());
-        unit_advance(999);
+        advance_clock(999);
         assert_int_equal(done, 0);
-        unit_advance(1);
+        advance_clock(1);
         assert_int_equal(done, 1);
         _exit(9);
     }
     expect_exit(pid, 9);
     assert_int_equal(done, 0);
-    unit_advance(1000);
+    advance_clock(1000);
     assert_ok(st_thread_join(thread, NULL));
 }
 
@@ -277,7 +277,7 @@ static void the_childs_watches_go_on(void)
     socklen_t len;
     st_watch_t watch;
 
-    listener = unit_listen(&addr, &len);
+    listener = listen_on_loopback(&addr, &len);
     st_watch_init(&watch, listener, ST_WATCH_ACCEPT, accept_one);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
     pid_t pid = fork();
@@ -307,9 +307,9 @@ static void what_the_child_has_closed(void)
     int fds[2];
     void *error = NULL;
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     st_thread_t waiter = st_thread_create(wait_readable, &fds[0], 1, 0);
-    unit_settle();
+    settle();
     pid_t pid = fork();
     if (pid == 0) {
         close(fds[0]);
@@ -356,7 +356,7 @@ static st_vp_t dropped; /* so that a leak checker still sees what is kept on pur
 
 static void after_fork_child_drops_the_vp(void)
 {
-    int fds = unit_count_fds();
+    int fds = open_descriptors();
 
     dropped = st_vp_self();
     pid_t pid = fork();
@@ -367,8 +367,8 @@ static void after_fork_child_drops_the_vp(void)
         assert_fails(st_usleep(0), EPERM); /* not taken up again */
         assert_null(st_thread_self());
         assert_null_errno(st_thread_create(count, NULL, 0, 0), EPERM);
-        assert_int_equal(unit_count_fds(), fds); /* no syscall was made */
-        assert_ok(st_init());                    /* a new one */
+        assert_int_equal(open_descriptors(), fds); /* no syscall was made */
+        assert_ok(st_init());                      /* a new one */
         assert_ok(st_usleep(10));
         assert_ok(st_destroy());
         _exit(9);
@@ -386,9 +386,9 @@ static void the_child_cannot_harm_the_parents_epoll(void)
     st_thread_t reader;
     pid_t pid;
 
-    unit_pair(&left, &right);
+    netfd_pair(&left, &right);
     reader = st_thread_create(read_byte, right, 1, 0);
-    unit_settle();
+    settle();
     for (int revived = 0; revived < 2; revived++) {
         pid = fork();
         if (pid == 0) {
@@ -415,7 +415,7 @@ static void both_have_their_own_events(void)
     char byte;
     int go[2];
 
-    unit_pair(&left, &right);
+    netfd_pair(&left, &right);
     assert_ok(pipe(go));
     assert_ok(st_netfd_poll(right, POLLOUT, FOREVER)); /* registered */
     pid_t pid = fork();
@@ -437,13 +437,13 @@ static void both_have_their_own_events(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(the_child_is_no_vp_at_first),     UNIT(the_child_goes_on_with_its_copies),
-        UNIT(each_first_call_will_do),         UNIT(a_state_thread_forks),
-        UNIT(children_may_be_alone),           UNIT(a_child_has_the_interrupted_stack),
-        UNIT_VIRTUAL(the_childs_timers_go_on), UNIT(the_childs_watches_go_on),
-        UNIT(what_the_child_has_closed),       UNIT(children_of_children),
-        UNIT(after_fork_child_drops_the_vp),   UNIT(the_child_cannot_harm_the_parents_epoll),
-        UNIT(both_have_their_own_events),
+        VP_TEST(the_child_is_no_vp_at_first),   VP_TEST(the_child_goes_on_with_its_copies),
+        VP_TEST(each_first_call_will_do),       VP_TEST(a_state_thread_forks),
+        VP_TEST(children_may_be_alone),         VP_TEST(a_child_has_the_interrupted_stack),
+        VIRTUAL_TEST(the_childs_timers_go_on),  VP_TEST(the_childs_watches_go_on),
+        VP_TEST(what_the_child_has_closed),     VP_TEST(children_of_children),
+        VP_TEST(after_fork_child_drops_the_vp), VP_TEST(the_child_cannot_harm_the_parents_epoll),
+        VP_TEST(both_have_their_own_events),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }

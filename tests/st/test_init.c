@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_init and what is set before it: event system, fd limit, clock, switch callbacks; and the
  * process's end. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -19,14 +19,14 @@ static void eventsys_is_checked_and_set_once(void)
     assert_fails(st_set_eventsys(-1), EINVAL);
     assert_fails(st_set_eventsys(4), EINVAL);
     assert_int_equal(st_get_eventsys(), -1);
-    assert_ok(st_set_eventsys(UNIT_EVENTSYS));
-    assert_fails(st_set_eventsys(UNIT_EVENTSYS), EBUSY);
+    assert_ok(st_set_eventsys(TEST_EVENTSYS));
+    assert_fails(st_set_eventsys(TEST_EVENTSYS), EBUSY);
     assert_fails(st_set_eventsys(ST_EVENTSYS_DEFAULT), EBUSY);
     assert_ok(st_init());
-    assert_int_equal(st_get_eventsys(), UNIT_EVENTSYS);
+    assert_int_equal(st_get_eventsys(), TEST_EVENTSYS);
     assert_string_equal(st_get_eventsys_name(),
-                        UNIT_EVENTSYS == ST_EVENTSYS_ALT ? "epoll" : "poll");
-    assert_fails(st_set_eventsys(UNIT_EVENTSYS), EBUSY);
+                        TEST_EVENTSYS == ST_EVENTSYS_ALT ? "epoll" : "poll");
+    assert_fails(st_set_eventsys(TEST_EVENTSYS), EBUSY);
 }
 
 /* Any of 1.9's mechanisms may be asked for, and serves. */
@@ -45,7 +45,7 @@ static void every_eventsys_serves(void)
 
             assert_ok(st_set_eventsys(system_asked));
             assert_ok(st_init());
-            st_netfd_t netfd = unit_half(&osfd);
+            st_netfd_t netfd = netfd_half(&osfd);
             assert_fails(st_read(netfd, &byte, 1, 1), ETIME);
             assert_int_equal(write(osfd, "x", 1), 1);
             assert_int_equal(st_read(netfd, &byte, 1, ST_UTIME_NO_TIMEOUT), 1);
@@ -74,7 +74,7 @@ static void init_raises_the_fd_limit(void)
     assert_ok(getrlimit(RLIMIT_NOFILE, &limit));
     limit.rlim_cur = limit.rlim_max < 64 ? limit.rlim_max : 64;
     assert_ok(setrlimit(RLIMIT_NOFILE, &limit));
-    assert_ok(st_set_eventsys(UNIT_EVENTSYS));
+    assert_ok(st_set_eventsys(TEST_EVENTSYS));
     assert_ok(st_init());
     assert_ok(getrlimit(RLIMIT_NOFILE, &limit));
     assert_int_equal(limit.rlim_cur, limit.rlim_max);
@@ -131,7 +131,7 @@ static void last_exit_ends_the_process_with_0(void)
 
     assert_ok(pipe(fds));
     last_ran_fd = fds[1];
-    int status = unit_child(exit_with_a_thread_left);
+    int status = run_child(exit_with_a_thread_left);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
     assert_int_equal(read(fds[0], &byte, 1), 1);
@@ -188,14 +188,14 @@ static void switch_callbacks_see_each_switch(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(before_init_nothing_is_known),
-        UNIT_RAW(eventsys_is_checked_and_set_once),
-        UNIT_RAW(every_eventsys_serves),
-        UNIT_RAW(init_may_be_called_again),
-        UNIT_RAW(init_raises_the_fd_limit),
-        UNIT(init_ignores_sigpipe),
-        UNIT_RAW(last_exit_ends_the_process_with_0),
-        UNIT(switch_callbacks_see_each_switch),
+        RAW_TEST(before_init_nothing_is_known),
+        RAW_TEST(eventsys_is_checked_and_set_once),
+        RAW_TEST(every_eventsys_serves),
+        RAW_TEST(init_may_be_called_again),
+        RAW_TEST(init_raises_the_fd_limit),
+        VP_TEST(init_ignores_sigpipe),
+        RAW_TEST(last_exit_ends_the_process_with_0),
+        VP_TEST(switch_callbacks_see_each_switch),
     };
     return cmocka_run_group_tests_name("init", tests, NULL, NULL);
 }

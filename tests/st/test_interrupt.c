@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_thread_interrupt: against every blocking call, before the block, twice, at the dead, and in a
  * race with the wakeup. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <netinet/in.h>
 #include <sys/uio.h>
@@ -183,17 +183,17 @@ static void open_everything(void)
     socklen_t len;
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
 
-    empty = unit_half(&osfds[0]);
-    full = unit_half(&osfds[1]);
-    unit_fill(st_netfd_fileno(full));
-    listener = st_netfd_open_socket(unit_listen(&addr, &len));
+    empty = netfd_half(&osfds[0]);
+    full = netfd_half(&osfds[1]);
+    fill_socket(st_netfd_fileno(full));
+    listener = st_netfd_open_socket(listen_on_loopback(&addr, &len));
     assert_ok(bind(udp, (struct sockaddr *)&loopback, sizeof(loopback)));
     datagram = st_netfd_open_socket(udp);
     cond = st_cond_new();
     mutex = st_mutex_new();
     assert_ok(st_mutex_lock(mutex));
     target = st_thread_create(sleep_forever, NULL, 1, 0);
-    unit_settle();
+    settle();
 }
 
 static void close_everything(void)
@@ -219,7 +219,7 @@ static void every_blocking_call_is_interrupted(void)
         st_thread_t thread =
             st_thread_create(call_and_expect_eintr, (void *)(uintptr_t)&calls[i].call, 1, 0);
 
-        unit_settle();
+        settle();
         if (blocked != 1)
             fail_msg("%s did not block", calls[i].name);
         st_thread_interrupt(thread);
@@ -259,7 +259,7 @@ static void it_does_not_stay_after_it_was_told(void)
 static void calls_that_need_not_block_are_not_interrupted(void)
 {
     int osfd;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     st_mutex_t lock = st_mutex_new();
 
     assert_int_equal(write(osfd, "ab", 2), 2);
@@ -285,7 +285,7 @@ static void the_dead_are_not_disturbed(void)
     void *value = NULL;
     st_thread_t thread = st_thread_create(finish, &cookie, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_interrupt(thread);
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, &value));
@@ -308,7 +308,7 @@ static void interrupt_meets_signal(void)
         st_cond_t cvar = st_cond_new();
         st_thread_t thread = st_thread_create(wait_cond, cvar, 1, 0);
 
-        unit_settle();
+        settle();
         if (order)
             st_cond_signal(cvar);
         st_thread_interrupt(thread);
@@ -336,7 +336,7 @@ static void interrupt_after_the_mutex_was_given(void)
 
     assert_ok(st_mutex_lock(lock));
     st_thread_t thread = st_thread_create(take_mutex, lock, 1, 0);
-    unit_settle();
+    settle();
     assert_ok(st_mutex_unlock(lock));
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, &error));
@@ -353,7 +353,7 @@ static void interrupt_before_the_mutex_was_given(void)
     assert_ok(st_mutex_lock(lock));
     st_thread_t one = st_thread_create(take_mutex, lock, 1, 0);
     st_thread_t two = st_thread_create(take_mutex, lock, 1, 0);
-    unit_settle();
+    settle();
     st_thread_interrupt(one);
     assert_ok(st_mutex_unlock(lock));
     assert_ok(st_thread_join(one, &first));
@@ -375,13 +375,13 @@ static void *read_one(void *arg)
 static void interrupt_meets_data(void)
 {
     int osfd;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
 
     for (int order = 0; order < 2; order++) {
         void *result = NULL;
         st_thread_t thread = st_thread_create(read_one, netfd, 1, 0);
 
-        unit_settle();
+        settle();
         if (order)
             st_thread_interrupt(thread);
         assert_int_equal(write(osfd, "d", 1), 1);
@@ -411,27 +411,27 @@ static void interrupt_meets_timeout(void)
     void *error = NULL;
     st_thread_t early = st_thread_create(sleep_a_second, NULL, 1, 0);
 
-    unit_settle();
-    unit_clock += 1000000;
+    settle();
+    virtual_clock += 1000000;
     st_thread_interrupt(early); /* the clock says due, but the scheduler has not looked yet */
     assert_ok(st_thread_join(early, &error));
     assert_int_equal((intptr_t)error, EINTR);
-    unit_advance(5000000); /* the timer went with it: nothing else fires */
+    advance_clock(5000000); /* the timer went with it: nothing else fires */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(every_blocking_call_is_interrupted),
-        UNIT(an_interrupt_before_the_block_is_kept),
-        UNIT(it_does_not_stay_after_it_was_told),
-        UNIT(calls_that_need_not_block_are_not_interrupted),
-        UNIT(the_dead_are_not_disturbed),
-        UNIT(interrupt_meets_signal),
-        UNIT(interrupt_after_the_mutex_was_given),
-        UNIT(interrupt_before_the_mutex_was_given),
-        UNIT(interrupt_meets_data),
-        UNIT_VIRTUAL(interrupt_meets_timeout),
+        VP_TEST(every_blocking_call_is_interrupted),
+        VP_TEST(an_interrupt_before_the_block_is_kept),
+        VP_TEST(it_does_not_stay_after_it_was_told),
+        VP_TEST(calls_that_need_not_block_are_not_interrupted),
+        VP_TEST(the_dead_are_not_disturbed),
+        VP_TEST(interrupt_meets_signal),
+        VP_TEST(interrupt_after_the_mutex_was_given),
+        VP_TEST(interrupt_before_the_mutex_was_given),
+        VP_TEST(interrupt_meets_data),
+        VIRTUAL_TEST(interrupt_meets_timeout),
     };
     return cmocka_run_group_tests_name("interrupt", tests, NULL, NULL);
 }

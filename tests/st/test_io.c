@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_read, st_write and all their variants on streams: what comes whole, in parts, late, never, and
  * after the end. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -14,7 +14,7 @@ static char buf[1 << 16];
 
 static void open_half(void)
 {
-    netfd = unit_half(&osfd);
+    netfd = netfd_half(&osfd);
 }
 
 static void close_half(void)
@@ -33,7 +33,7 @@ static void feed(const char *text)
 static void *feed_slowly(void *arg)
 {
     for (const char *c = arg; *c; c++) {
-        unit_settle();
+        settle();
         if (*c == '|')
             assert_ok(shutdown(osfd, SHUT_WR));
         else
@@ -69,7 +69,7 @@ static void read_waits_for_the_first_byte(void)
 static void read_many_times(void)
 {
     open_half();
-    for (int i = 0; i < unit_scaled(2000); i++) {
+    for (int i = 0; i < scaled(2000); i++) {
         assert_fails(st_read(netfd, buf, 8, ST_UTIME_NO_WAIT), ETIME);
         feed("ab");
         assert_int_equal(st_read(netfd, buf, i % 2 ? 1 : 2, FOREVER), i % 2 ? 1 : 2);
@@ -95,7 +95,7 @@ static void read_sees_the_end(void)
 static void read_errors(void)
 {
     open_half();
-    if (!unit_valgrind()) {
+    if (!under_valgrind()) {
         feed("data");
         assert_fails(st_read(netfd, (void *)8, 4, FOREVER), EFAULT);
     }
@@ -333,7 +333,7 @@ static void write_resid_tells_what_is_missing(void)
     open_half();
     assert_fails(st_write_resid(netfd, pattern, &left, 1000), ETIME);
     assert_true(left > 0 && left < BIG);
-    unit_drain(osfd, BIG - left);
+    drain_socket(osfd, BIG - left);
     size_t written = BIG - left;
     st_thread_t drainer = st_thread_create(drain_all, NULL, 1, 0);
     drained = written;
@@ -357,7 +357,7 @@ static void writev_resid_tells_what_is_missing(void)
     assert_int_equal(n, 2);
     assert_ptr_equal(left, &iov[1]);
     assert_int_equal(iov[0].iov_len, 0);
-    unit_drain(osfd, (size_t)((char *)iov[1].iov_base - pattern));
+    drain_socket(osfd, (size_t)((char *)iov[1].iov_base - pattern));
     drained = (size_t)((char *)iov[1].iov_base - pattern);
     st_thread_t drainer = st_thread_create(drain_all, NULL, 1, 0);
     assert_ok(st_writev_resid(netfd, &left, &n, FOREVER));
@@ -368,7 +368,7 @@ static void writev_resid_tells_what_is_missing(void)
 static void write_times_out_when_nobody_reads(void)
 {
     open_half();
-    unit_fill(st_netfd_fileno(netfd));
+    fill_socket(st_netfd_fileno(netfd));
     assert_fails(st_write(netfd, "x", 1, ST_UTIME_NO_WAIT), ETIME);
     assert_fails(st_write(netfd, "x", 1, 1000), ETIME);
     assert_fails(st_writev(netfd, (struct iovec[]){{"x", 1}, {"y", 1}}, 2, 1000), ETIME);
@@ -397,7 +397,7 @@ static void write_to_a_closed_peer(void)
 static void *close_peer(void *arg)
 {
     (void)arg;
-    unit_settle();
+    settle();
     close(osfd);
     return NULL;
 }
@@ -405,7 +405,7 @@ static void *close_peer(void *arg)
 static void the_peer_goes_while_a_writer_waits(void)
 {
     open_half();
-    unit_fill(st_netfd_fileno(netfd));
+    fill_socket(st_netfd_fileno(netfd));
     st_thread_t closer = st_thread_create(close_peer, NULL, 1, 0);
     assert_fails(st_write(netfd, "x", 1, FOREVER), EPIPE);
     assert_ok(st_thread_join(closer, NULL));
@@ -432,16 +432,16 @@ static void the_timeout_is_of_inactivity(void)
 
     open_half();
     st_thread_t reader = st_thread_create(read_with_timeout, &timeout, 1, 0);
-    unit_settle();
-    unit_advance(900);
+    settle();
+    advance_clock(900);
     feed("a");
-    unit_settle();
-    unit_advance(900);
+    settle();
+    advance_clock(900);
     feed("b");
-    unit_settle();
-    unit_advance(900);
+    settle();
+    advance_clock(900);
     assert_int_equal(result_errno, 0);
-    unit_advance(200);
+    advance_clock(200);
     assert_int_equal(result_errno, ETIME);
     assert_ok(st_thread_join(reader, NULL));
     close_half();
@@ -455,10 +455,10 @@ static void data_wins_over_the_timeout(void)
     open_half();
     feed("ab");
     st_thread_t reader = st_thread_create(read_with_timeout, &timeout, 1, 0);
-    unit_settle();
+    settle();
     feed("c");
-    unit_settle();
-    unit_advance(5000);
+    settle();
+    advance_clock(5000);
     assert_int_equal(result_errno, -3);
     assert_ok(st_thread_join(reader, NULL));
     close_half();
@@ -467,28 +467,28 @@ static void data_wins_over_the_timeout(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(read_takes_what_is_there),
-        UNIT(read_waits_for_the_first_byte),
-        UNIT(read_many_times),
-        UNIT(read_sees_the_end),
-        UNIT(read_errors),
-        UNIT(read_fully_collects_the_parts),
-        UNIT(read_fully_stops_at_the_end),
-        UNIT(read_resid_tells_what_is_missing),
-        UNIT(readv_fills_the_buffers_in_turn),
-        UNIT(readv_resid_walks_the_array),
-        UNIT(readv_resid_at_the_end_of_stream),
-        UNIT(write_goes_on_until_all_is_written),
-        UNIT(writev_goes_on_until_all_is_written),
-        UNIT(writev_resid_goes_on_until_all_is_written),
-        UNIT(writev_of_few_and_none),
-        UNIT(write_resid_tells_what_is_missing),
-        UNIT(writev_resid_tells_what_is_missing),
-        UNIT(write_times_out_when_nobody_reads),
-        UNIT(write_to_a_closed_peer),
-        UNIT(the_peer_goes_while_a_writer_waits),
-        UNIT_VIRTUAL(the_timeout_is_of_inactivity),
-        UNIT_VIRTUAL(data_wins_over_the_timeout),
+        VP_TEST(read_takes_what_is_there),
+        VP_TEST(read_waits_for_the_first_byte),
+        VP_TEST(read_many_times),
+        VP_TEST(read_sees_the_end),
+        VP_TEST(read_errors),
+        VP_TEST(read_fully_collects_the_parts),
+        VP_TEST(read_fully_stops_at_the_end),
+        VP_TEST(read_resid_tells_what_is_missing),
+        VP_TEST(readv_fills_the_buffers_in_turn),
+        VP_TEST(readv_resid_walks_the_array),
+        VP_TEST(readv_resid_at_the_end_of_stream),
+        VP_TEST(write_goes_on_until_all_is_written),
+        VP_TEST(writev_goes_on_until_all_is_written),
+        VP_TEST(writev_resid_goes_on_until_all_is_written),
+        VP_TEST(writev_of_few_and_none),
+        VP_TEST(write_resid_tells_what_is_missing),
+        VP_TEST(writev_resid_tells_what_is_missing),
+        VP_TEST(write_times_out_when_nobody_reads),
+        VP_TEST(write_to_a_closed_peer),
+        VP_TEST(the_peer_goes_while_a_writer_waits),
+        VIRTUAL_TEST(the_timeout_is_of_inactivity),
+        VIRTUAL_TEST(data_wins_over_the_timeout),
     };
     return cmocka_run_group_tests_name("io", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_thread_join of running and finished threads, its errors, and interrupts that race with it. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static void *answer(void *arg)
 {
@@ -35,7 +35,7 @@ static void join_of_a_finished_thread_does_not_block(void)
     void *value = NULL;
     st_thread_t thread = st_thread_create(answer, &cookie, 1, 0);
 
-    unit_settle();
+    settle();
     assert_ok(st_thread_join(thread, &value));
     assert_ptr_equal(value, &cookie);
 }
@@ -44,7 +44,7 @@ static void join_of_a_waiting_thread(void)
 {
     st_thread_t thread = st_thread_create(forever, NULL, 1, 0);
 
-    unit_settle();
+    settle();
     end(thread);
 }
 
@@ -70,10 +70,10 @@ static void join_of_an_unjoinable_thread(void)
     st_thread_t thread = st_thread_create(forever, NULL, 0, 0);
 
     assert_fails(st_thread_join(thread, NULL), EINVAL);
-    unit_settle();
+    settle();
     assert_fails(st_thread_join(thread, NULL), EINVAL);
     st_thread_interrupt(thread);
-    unit_settle();
+    settle();
 }
 
 static void join_of_the_primordial_thread(void)
@@ -92,7 +92,7 @@ static void second_joiner_is_refused(void)
     st_thread_t target = st_thread_create(forever, NULL, 1, 0);
     st_thread_t joiner = st_thread_create(join_arg, target, 1, 0);
 
-    unit_settle();
+    settle();
     assert_fails(st_thread_join(target, NULL), EINVAL);
     st_thread_interrupt(target);
     assert_ok(st_thread_join(joiner, &error));
@@ -105,7 +105,7 @@ static void an_interrupted_join_can_be_done_again(void)
     st_thread_t target = st_thread_create(forever, NULL, 1, 0);
     st_thread_t joiner = st_thread_create(join_arg, target, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_interrupt(joiner);
     assert_ok(st_thread_join(joiner, &error));
     assert_int_equal((intptr_t)error, EINTR);
@@ -116,7 +116,7 @@ static void join_is_refused_when_interrupted_before(void)
 {
     st_thread_t target = st_thread_create(forever, NULL, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_interrupt(st_thread_self());
     assert_fails(st_thread_join(target, NULL), EINTR);
     end(target);
@@ -131,7 +131,7 @@ static void an_interrupt_that_meets_the_end(void)
         st_thread_t target = st_thread_create(forever, NULL, 1, 0);
         st_thread_t joiner = st_thread_create(join_arg, target, 1, 0);
 
-        unit_settle();
+        settle();
         st_thread_interrupt(order ? joiner : target);
         st_thread_interrupt(order ? target : joiner);
         assert_ok(st_thread_join(joiner, &error));
@@ -149,7 +149,7 @@ static void values_survive_many_others(void)
 
     for (intptr_t i = 0; i < COUNT; i++)
         assert_non_null(threads[i] = st_thread_create(answer, (void *)i, 1, 0));
-    unit_settle();
+    settle();
     for (intptr_t i = COUNT - 1; i >= 0; i--) {
         void *value = NULL;
         assert_ok(st_thread_join(threads[i], &value));
@@ -160,18 +160,18 @@ static void values_survive_many_others(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(join_of_a_thread_that_has_not_run),
-        UNIT(join_of_a_finished_thread_does_not_block),
-        UNIT(join_of_a_waiting_thread),
-        UNIT(join_without_a_place_for_the_value),
-        UNIT(join_of_itself_is_a_deadlock),
-        UNIT(join_of_an_unjoinable_thread),
-        UNIT(join_of_the_primordial_thread),
-        UNIT(second_joiner_is_refused),
-        UNIT(an_interrupted_join_can_be_done_again),
-        UNIT(join_is_refused_when_interrupted_before),
-        UNIT(an_interrupt_that_meets_the_end),
-        UNIT(values_survive_many_others),
+        VP_TEST(join_of_a_thread_that_has_not_run),
+        VP_TEST(join_of_a_finished_thread_does_not_block),
+        VP_TEST(join_of_a_waiting_thread),
+        VP_TEST(join_without_a_place_for_the_value),
+        VP_TEST(join_of_itself_is_a_deadlock),
+        VP_TEST(join_of_an_unjoinable_thread),
+        VP_TEST(join_of_the_primordial_thread),
+        VP_TEST(second_joiner_is_refused),
+        VP_TEST(an_interrupted_join_can_be_done_again),
+        VP_TEST(join_is_refused_when_interrupted_before),
+        VP_TEST(an_interrupt_that_meets_the_end),
+        VP_TEST(values_survive_many_others),
     };
     return cmocka_run_group_tests_name("join", tests, NULL, NULL);
 }

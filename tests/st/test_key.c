@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Per-thread data: keys, destructors, the limit. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static int destroyed;
 static void *last_destroyed;
@@ -66,7 +66,7 @@ static void *set_both(void *arg)
     assert_null(st_thread_getspecific(key));
     assert_ok(st_thread_setspecific(key, arg));
     assert_ok(st_thread_setspecific(plain_key, arg));
-    unit_settle();
+    settle();
     assert_ptr_equal(st_thread_getspecific(key), arg);
     if (arg == &plain_key)
         st_thread_exit(NULL);
@@ -94,7 +94,7 @@ static void destructors_run_at_exit_even_before_the_join(void)
     make_keys();
     st_thread_t thread = st_thread_create(set_both, &key, 1, 0);
     for (int i = 0; i < 4; i++)
-        unit_settle();
+        settle();
     assert_int_equal(destroyed, 1);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(destroyed, 1);
@@ -110,7 +110,7 @@ static void *see_late_key(void *arg)
 {
     int *late = arg;
 
-    unit_settle();
+    settle();
     assert_null(st_thread_getspecific(*late));
     assert_ok(st_thread_setspecific(*late, late));
     return NULL;
@@ -139,7 +139,7 @@ static void the_limit_is_the_limit(void)
     assert_int_equal(st_key_getlimit(), limit);
 }
 
-#ifndef UNIT_ST19
+#ifndef TEST_ST19
 static void the_limit_is_not_as_low_as_16(void)
 {
     assert_true(st_key_getlimit() >= 256);
@@ -170,16 +170,16 @@ static void every_key_may_be_used(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(values_begin_as_null),
-        UNIT(invalid_keys),
-        UNIT(replacing_destroys_the_old_value),
-        UNIT(each_thread_has_its_own_and_exit_destroys_them),
-        UNIT(destructors_run_at_exit_even_before_the_join),
-        UNIT(a_key_made_after_the_thread),
-        UNIT(the_limit_is_the_limit),
-#ifndef UNIT_ST19
-        UNIT(the_limit_is_not_as_low_as_16),
-        UNIT(every_key_may_be_used),
+        VP_TEST(values_begin_as_null),
+        VP_TEST(invalid_keys),
+        VP_TEST(replacing_destroys_the_old_value),
+        VP_TEST(each_thread_has_its_own_and_exit_destroys_them),
+        VP_TEST(destructors_run_at_exit_even_before_the_join),
+        VP_TEST(a_key_made_after_the_thread),
+        VP_TEST(the_limit_is_the_limit),
+#ifndef TEST_ST19
+        VP_TEST(the_limit_is_not_as_low_as_16),
+        VP_TEST(every_key_may_be_used),
 #endif
     };
     return cmocka_run_group_tests_name("key", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 100,000 state threads alive at once: running, waiting, woken, interrupted, ended. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static int many, alive, through;
 static st_cond_t gate;
@@ -9,7 +9,7 @@ static void need_room(void)
 {
     st_stack_stats_t stats;
 
-    many = unit_scaled(100000);
+    many = scaled(100000);
     st_get_stack_stats(&stats);
     if (!stats.guard_install && many > 20000)
         many = 20000; /* mprotect's guards end with vm.max_map_count */
@@ -120,9 +120,9 @@ static void all_ready_at_once(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(all_alive_and_waiting_at_once),
-        UNIT(all_interrupted),
-        UNIT(all_ready_at_once),
+        VP_TEST(all_alive_and_waiting_at_once),
+        VP_TEST(all_interrupted),
+        VP_TEST(all_ready_at_once),
     };
     return cmocka_run_group_tests_name("many", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_recvfrom, st_sendto, st_recvmsg, st_sendmsg on datagram sockets. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <netinet/in.h>
 
@@ -42,7 +42,7 @@ static int send_right(const char *text, int len)
 
 static void *send_later(void *arg)
 {
-    unit_settle();
+    settle();
     assert_int_equal(send_right(arg, (int)strlen(arg)), strlen(arg));
     return NULL;
 }
@@ -114,7 +114,7 @@ static void errors_of_the_system(void)
     assert_fails(st_sendto(left, "x", 1, NULL, 0, FOREVER), EDESTADDRREQ);
     assert_fails(st_sendmsg(left, &msg, 0, FOREVER), EDESTADDRREQ);
     assert_int_equal(send_right("x", 1), 1);
-    if (!unit_valgrind())
+    if (!under_valgrind())
         assert_fails(st_recvfrom(right, (void *)8, 1, NULL, NULL, FOREVER), EFAULT);
     close_two();
 }
@@ -157,7 +157,7 @@ static void a_descriptor_is_passed(void)
     int ends[2], passed;
     st_netfd_t one, two;
 
-    unit_pair(&one, &two);
+    netfd_pair(&one, &two);
     assert_ok(pipe(ends));
     cmsg->cmsg_level = SOL_SOCKET;
     cmsg->cmsg_type = SCM_RIGHTS;
@@ -188,7 +188,7 @@ static void *receive_all(void *arg)
 {
     int n = *(int *)arg;
 
-    unit_settle();
+    settle();
     for (int i = 0; i < n; i++) {
         assert_true(st_recvfrom(pair_right, buf, sizeof(buf), NULL, NULL, FOREVER) > 0);
         assert_int_equal((unsigned char)buf[0], i % 251);
@@ -215,7 +215,7 @@ static void senders_wait_for_room(void)
             assert_int_equal(st_sendto(pair_left, block, 1000, NULL, 0, FOREVER), 1000);
     }
     assert_ok(st_thread_join(receiver, NULL));
-    unit_fill(fds[0]);
+    fill_socket(fds[0]);
     assert_fails(st_sendto(pair_left, block, 1000, NULL, 0, 1000), ETIME);
     assert_fails(st_sendmsg(pair_left, &msg, 0, 1000), ETIME);
     assert_ok(st_netfd_close(pair_left));
@@ -225,10 +225,10 @@ static void senders_wait_for_room(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(a_datagram_and_its_sender), UNIT(boundaries_are_kept),
-        UNIT(a_burst_is_received_whole), UNIT(receive_times_out),
-        UNIT(errors_of_the_system),      UNIT(messages_with_addresses_and_vectors),
-        UNIT(a_descriptor_is_passed),    UNIT(senders_wait_for_room),
+        VP_TEST(a_datagram_and_its_sender), VP_TEST(boundaries_are_kept),
+        VP_TEST(a_burst_is_received_whole), VP_TEST(receive_times_out),
+        VP_TEST(errors_of_the_system),      VP_TEST(messages_with_addresses_and_vectors),
+        VP_TEST(a_descriptor_is_passed),    VP_TEST(senders_wait_for_room),
     };
     return cmocka_run_group_tests_name("msg", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mutexes: ownership, the errors, hand-over in order of arrival. Interrupts of waiters are in
  * test_interrupt.c. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static st_mutex_t mutex;
 static char trace[32];
@@ -71,10 +71,10 @@ static void waiters_get_it_in_order(void)
     assert_ok(st_mutex_lock(mutex));
     for (int i = 0; i < 6; i++)
         st_thread_create(lock_and_note, (void *)(uintptr_t)&names[i], 0, 0);
-    unit_settle();
+    settle();
     assert_string_equal(trace, "");
     assert_ok(st_mutex_unlock(mutex));
-    unit_settle();
+    settle();
     assert_string_equal(trace, names);
     assert_ok(st_mutex_destroy(mutex));
 }
@@ -86,7 +86,7 @@ static void hand_over_cannot_be_overtaken(void)
     mutex = st_mutex_new();
     assert_ok(st_mutex_lock(mutex));
     st_thread_t waiter = st_thread_create(lock_and_note, "w", 1, 0);
-    unit_settle();
+    settle();
     assert_ok(st_mutex_unlock(mutex));
     assert_fails(st_mutex_trylock(mutex), EBUSY);
     assert_fails(st_mutex_unlock(mutex), EPERM);
@@ -103,7 +103,7 @@ static void destroy_is_refused_while_in_use(void)
     assert_ok(st_mutex_lock(mutex));
     assert_fails(st_mutex_destroy(mutex), EBUSY);
     st_thread_t waiter = st_thread_create(lock_and_note, "w", 1, 0);
-    unit_settle();
+    settle();
     assert_fails(st_mutex_destroy(mutex), EBUSY);
     assert_ok(st_mutex_unlock(mutex));
     assert_fails(st_mutex_destroy(mutex), EBUSY);
@@ -138,7 +138,7 @@ static void one_at_a_time(void)
     st_thread_t threads[20];
 
     mutex = st_mutex_new();
-    rounds = unit_scaled(500);
+    rounds = scaled(500);
     for (uintptr_t i = 0; i < 20; i++)
         threads[i] = st_thread_create(contend, (void *)(i + 1), 1, 0);
     for (int i = 0; i < 20; i++)
@@ -150,14 +150,14 @@ static void one_at_a_time(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(lock_and_unlock),
-        UNIT(relock_is_a_deadlock),
-        UNIT(unlock_by_another_is_refused),
-        UNIT(only_the_owner_unlocks),
-        UNIT(waiters_get_it_in_order),
-        UNIT(hand_over_cannot_be_overtaken),
-        UNIT(destroy_is_refused_while_in_use),
-        UNIT(one_at_a_time),
+        VP_TEST(lock_and_unlock),
+        VP_TEST(relock_is_a_deadlock),
+        VP_TEST(unlock_by_another_is_refused),
+        VP_TEST(only_the_owner_unlocks),
+        VP_TEST(waiters_get_it_in_order),
+        VP_TEST(hand_over_cannot_be_overtaken),
+        VP_TEST(destroy_is_refused_while_in_use),
+        VP_TEST(one_at_a_time),
     };
     return cmocka_run_group_tests_name("mutex", tests, NULL, NULL);
 }

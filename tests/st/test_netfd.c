@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* File descriptor objects: open, free, close, fileno, specific data, serialize_accept, st_open. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -50,7 +50,7 @@ static void free_leaves_the_descriptor_open(void)
 {
     int fds[2];
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     st_netfd_t netfd = st_netfd_open_socket(fds[0]);
     st_netfd_free(netfd);
     assert_true(is_open(fds[0]));
@@ -68,7 +68,7 @@ static void many_can_be_open(void)
     char byte;
 
     for (int i = 0; i < PAIRS; i++)
-        unit_pair(&ends[i][0], &ends[i][1]);
+        netfd_pair(&ends[i][0], &ends[i][1]);
     for (int i = 0; i < PAIRS; i++)
         assert_int_equal(st_write(ends[i][0], "m", 1, ST_UTIME_NO_TIMEOUT), 1);
     for (int i = PAIRS - 1; i >= 0; i--)
@@ -90,7 +90,7 @@ static void destroy(void *value)
 static void specific_data(void)
 {
     int osfd, one, two;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
 
     assert_null(st_netfd_getspecific(netfd));
     st_netfd_setspecific(netfd, &one, destroy);
@@ -109,7 +109,7 @@ static void specific_data(void)
 static void free_destroys_specific_data(void)
 {
     int osfd, value;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     int inner = st_netfd_fileno(netfd);
 
     st_netfd_setspecific(netfd, &value, destroy);
@@ -126,19 +126,19 @@ static void serialize_accept_is_harmless(void)
 {
     struct sockaddr_storage addr;
     socklen_t len;
-    st_netfd_t netfd = st_netfd_open_socket(unit_listen(&addr, &len));
+    st_netfd_t netfd = st_netfd_open_socket(listen_on_loopback(&addr, &len));
     int fds;
 
     assert_ok(st_netfd_serialize_accept(netfd));
     assert_ok(st_netfd_close(netfd));
-    fds = unit_count_fds();
-    netfd = st_netfd_open_socket(unit_listen(&addr, &len));
+    fds = open_descriptors();
+    netfd = st_netfd_open_socket(listen_on_loopback(&addr, &len));
     assert_ok(st_netfd_serialize_accept(netfd));
     assert_ok(st_netfd_close(netfd));
-    assert_int_equal(unit_count_fds(), fds);
+    assert_int_equal(open_descriptors(), fds);
 }
 
-#ifndef UNIT_ST19
+#ifndef TEST_ST19
 static void *wait_readable(void *arg)
 {
     return (void *)(intptr_t)(st_netfd_poll(arg, POLLIN, ST_UTIME_NO_TIMEOUT) == 0 ? 0 : errno);
@@ -149,10 +149,10 @@ static void close_under_a_waiter(void)
 {
     int osfd;
     void *error = NULL;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     st_thread_t waiter = st_thread_create(wait_readable, netfd, 1, 0);
 
-    unit_settle();
+    settle();
     assert_fails(st_netfd_close(netfd), EBUSY);
     assert_true(is_open(st_netfd_fileno(netfd)));
     st_thread_interrupt(waiter);
@@ -240,19 +240,19 @@ static void open_of_a_fifo(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(open_sets_nonblocking),
-        UNIT(open_of_a_closed_descriptor),
-        UNIT(free_leaves_the_descriptor_open),
-        UNIT(many_can_be_open),
-        UNIT(specific_data),
-        UNIT(free_destroys_specific_data),
-        UNIT(serialize_accept_is_harmless),
-#ifndef UNIT_ST19
-        UNIT(close_under_a_waiter),
+        VP_TEST(open_sets_nonblocking),
+        VP_TEST(open_of_a_closed_descriptor),
+        VP_TEST(free_leaves_the_descriptor_open),
+        VP_TEST(many_can_be_open),
+        VP_TEST(specific_data),
+        VP_TEST(free_destroys_specific_data),
+        VP_TEST(serialize_accept_is_harmless),
+#ifndef TEST_ST19
+        VP_TEST(close_under_a_waiter),
 #endif
-        UNIT(open_errors),
-        UNIT(open_of_a_regular_file),
-        UNIT(open_of_a_fifo),
+        VP_TEST(open_errors),
+        VP_TEST(open_of_a_regular_file),
+        VP_TEST(open_of_a_fifo),
     };
     return cmocka_run_group_tests_name("netfd", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_thread_park and st_thread_unpark: the token, timeouts, interrupts, and what meets in one turn.
  */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
 
@@ -54,7 +54,7 @@ static void unpark_wakes_and_does_not_yield(void)
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
     for (int i = 0; i < 3; i++) {
-        unit_settle();
+        settle();
         assert_int_equal(parker.done, i);
         st_thread_unpark(thread);
         assert_int_equal(parker.done, i);
@@ -70,10 +70,10 @@ static void two_unparks_before_it_runs_are_one(void)
     struct parker parker = {FOREVER, 2, 0, -1};
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_unpark(thread);
     st_thread_unpark(thread);
-    unit_settle();
+    settle();
     assert_int_equal(parker.done, 1);
     st_thread_unpark(thread);
     assert_ok(st_thread_join(thread, NULL));
@@ -95,7 +95,7 @@ static void interrupt_wakes(void)
     struct parker parker = {FOREVER, 1, 0, -1};
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(parker.error, EINTR);
@@ -108,10 +108,10 @@ static void timeout_at_its_time(void)
     struct parker parker = {1000, 1, 0, -1};
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
-    unit_settle();
-    unit_advance(999);
+    settle();
+    advance_clock(999);
     assert_int_equal(parker.done, 0);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(parker.done, 1);
     assert_int_equal(parker.error, ETIME);
     assert_ok(st_thread_join(thread, NULL));
@@ -122,14 +122,14 @@ static void an_unpark_ends_the_timer(void)
     struct parker parker = {1000, 2, 0, -1};
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
-    unit_settle();
-    unit_advance(600);
+    settle();
+    advance_clock(600);
     st_thread_unpark(thread);
-    unit_settle();
+    settle();
     assert_int_equal(parker.done, 1);
-    unit_advance(600); /* the first park's time would be over, the second's is not */
+    advance_clock(600); /* the first park's time would be over, the second's is not */
     assert_int_equal(parker.done, 1);
-    unit_advance(600);
+    advance_clock(600);
     assert_int_equal(parker.error, ETIME);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -141,13 +141,13 @@ static void unpark_then_timeout(void)
     struct parker parker = {1000, 2, 0, -1};
     st_thread_t thread = st_thread_create(park, &parker, 1, 0);
 
-    unit_settle();
+    settle();
     st_thread_unpark(thread);
-    unit_clock += 1000;
+    virtual_clock += 1000;
     st_thread_yield();
     assert_int_equal(parker.done, 1);
     assert_int_equal(parker.error, 0);
-    unit_advance(1000);
+    advance_clock(1000);
     assert_int_equal(parker.done, 2);
     assert_int_equal(parker.error, ETIME);
     assert_ok(st_thread_join(thread, NULL));
@@ -173,7 +173,7 @@ static void *stage(void *arg)
 
 static void a_ring_of_threads(void)
 {
-    laps = unit_scaled(200);
+    laps = scaled(200);
     for (intptr_t i = 0; i < STAGES; i++)
         stages[i] = st_thread_create(stage, (void *)i, 1, 0);
     stages[STAGES] = st_thread_self();
@@ -189,17 +189,17 @@ static void a_ring_of_threads(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(a_token_answers_at_once),
-        UNIT(there_is_never_more_than_one_token),
-        UNIT(the_token_wins_over_timeout_and_interrupt),
-        UNIT(unpark_wakes_and_does_not_yield),
-        UNIT(two_unparks_before_it_runs_are_one),
-        UNIT(unpark_before_the_first_run),
-        UNIT(interrupt_wakes),
-        UNIT_VIRTUAL(timeout_at_its_time),
-        UNIT_VIRTUAL(an_unpark_ends_the_timer),
-        UNIT_VIRTUAL(unpark_then_timeout),
-        UNIT(a_ring_of_threads),
+        VP_TEST(a_token_answers_at_once),
+        VP_TEST(there_is_never_more_than_one_token),
+        VP_TEST(the_token_wins_over_timeout_and_interrupt),
+        VP_TEST(unpark_wakes_and_does_not_yield),
+        VP_TEST(two_unparks_before_it_runs_are_one),
+        VP_TEST(unpark_before_the_first_run),
+        VP_TEST(interrupt_wakes),
+        VIRTUAL_TEST(timeout_at_its_time),
+        VIRTUAL_TEST(an_unpark_ends_the_timer),
+        VIRTUAL_TEST(unpark_then_timeout),
+        VP_TEST(a_ring_of_threads),
     };
     return cmocka_run_group_tests_name("park", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_poll and st_netfd_poll: sets of descriptors, half-close, errors, many threads on one
  * descriptor. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 
@@ -12,7 +12,7 @@ static int fds[8][2];
 static void open_pairs(int n)
 {
     for (int i = 0; i < n; i++)
-        unit_socketpair(fds[i]);
+        socket_pair(fds[i], true);
 }
 
 static void close_pairs(int n)
@@ -107,7 +107,7 @@ static void a_waiter_wakes_for_either(void)
         void *ready = NULL;
         st_thread_t thread = st_thread_create(poll_two, NULL, 1, 0);
 
-        unit_settle();
+        settle();
         poke(i % 2);
         assert_ok(st_thread_join(thread, &ready));
         assert_int_equal((intptr_t)ready, i % 2 ? POLLIN << 8 : POLLIN);
@@ -147,14 +147,14 @@ static void all_threads_on_one_descriptor_wake(void)
     open_pairs(1);
     for (int i = 0; i < 10; i++)
         threads[i] = st_thread_create(poll_in, &fds[0][0], 1, 0);
-    unit_settle();
+    settle();
     poke(0);
     for (int i = 0; i < 10; i++)
         assert_ok(st_thread_join(threads[i], NULL));
     close_pairs(1);
 }
 
-#ifndef UNIT_ST19 /* 1.9 says so with select and epoll only */
+#ifndef TEST_ST19 /* 1.9 says so with select and epoll only */
 static void invalid_sets(void)
 {
     struct pollfd pd = {.fd = -1, .events = POLLIN};
@@ -206,7 +206,7 @@ static void urgent_data_is_pollpri(void)
 {
     struct sockaddr_storage addr;
     socklen_t len;
-    int listener = unit_listen(&addr, &len);
+    int listener = listen_on_loopback(&addr, &len);
     int client = socket(AF_INET, SOCK_STREAM, 0);
 
     assert_ok(connect(client, (struct sockaddr *)&addr, len));
@@ -240,7 +240,7 @@ static void half_close_wakes_a_waiter(void)
 {
     open_pairs(1);
     st_thread_t thread = st_thread_create(poll_in, &fds[0][0], 1, 0);
-    unit_settle();
+    settle();
     assert_ok(shutdown(fds[0][1], SHUT_WR));
     assert_ok(st_thread_join(thread, NULL));
     close_pairs(1);
@@ -252,7 +252,7 @@ static void a_broken_pipe_is_pollerr(void)
     struct pollfd pd;
 
     assert_ok(pipe2(ends, O_NONBLOCK));
-    unit_fill(ends[1]);
+    fill_socket(ends[1]);
     pd = (struct pollfd){.fd = ends[1], .events = POLLOUT};
     assert_int_equal(st_poll(&pd, 1, ST_UTIME_NO_WAIT), 0);
     close(ends[0]);
@@ -301,24 +301,24 @@ static void a_reused_number_is_another_descriptor(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(nothing_ready_times_out),
-        UNIT(an_empty_set_is_a_sleep),
-        UNIT(ready_ones_are_counted),
-        UNIT(only_what_was_asked_for_is_told),
-        UNIT(a_waiter_wakes_for_either),
-        UNIT(the_same_descriptor_twice),
-        UNIT(all_threads_on_one_descriptor_wake),
-#ifndef UNIT_ST19
-        UNIT(invalid_sets),
+        VP_TEST(nothing_ready_times_out),
+        VP_TEST(an_empty_set_is_a_sleep),
+        VP_TEST(ready_ones_are_counted),
+        VP_TEST(only_what_was_asked_for_is_told),
+        VP_TEST(a_waiter_wakes_for_either),
+        VP_TEST(the_same_descriptor_twice),
+        VP_TEST(all_threads_on_one_descriptor_wake),
+#ifndef TEST_ST19
+        VP_TEST(invalid_sets),
 #endif
-        UNIT(a_closed_descriptor_is_pollnval),
-        UNIT(netfd_poll_answers),
-        UNIT(urgent_data_is_pollpri),
-        UNIT(half_close_is_readable),
-        UNIT(half_close_wakes_a_waiter),
-        UNIT(a_broken_pipe_is_pollerr),
-        UNIT(a_regular_file_is_ready),
-        UNIT(a_reused_number_is_another_descriptor),
+        VP_TEST(a_closed_descriptor_is_pollnval),
+        VP_TEST(netfd_poll_answers),
+        VP_TEST(urgent_data_is_pollpri),
+        VP_TEST(half_close_is_readable),
+        VP_TEST(half_close_wakes_a_waiter),
+        VP_TEST(a_broken_pipe_is_pollerr),
+        VP_TEST(a_regular_file_is_ready),
+        VP_TEST(a_reused_number_is_another_descriptor),
     };
     return cmocka_run_group_tests_name("poll", tests, NULL, NULL);
 }

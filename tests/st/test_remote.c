@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* st_vp_post: calls from other kernel threads and signal handlers, into a VP that runs, polls or
  * sleeps. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -13,54 +13,23 @@
 
 static st_vp_t vp;
 
-struct wakeup {
-    st_remote_t remote; /* first: fn casts back */
-    st_thread_t thread;
-    int calls;
-};
-
-static void unpark(st_remote_t *remote)
-{
-    struct wakeup *wakeup = (struct wakeup *)remote;
-
-    assert_true(st_is_vp());
-    wakeup->calls++;
-    st_thread_unpark(wakeup->thread);
-}
-
-static void *post(void *arg)
-{
-    assert_false(st_is_vp());
-    assert_null(st_vp_self());
-    st_vp_post(vp, arg);
-    return NULL;
-}
-
 /* The VP sleeps in epoll with nothing else to wait for. */
 static void a_post_wakes_the_sleeping_vp(void)
 {
-    vp = st_vp_self();
-    for (int i = 0; i < unit_scaled(500); i++) {
-        struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
-        pthread_t kernel_thread;
+    for (int i = 0; i < scaled(500); i++) {
+        wakeup_t wakeup = wakeup_here();
 
-        assert_ok(pthread_create(&kernel_thread, NULL, post, &wakeup.remote));
-        assert_ok(st_thread_park(FOREVER));
+        park_until_woken(&wakeup, FOREVER, NULL);
         assert_int_equal(wakeup.calls, 1);
-        assert_ok(pthread_join(kernel_thread, NULL));
     }
 }
 
 /* So does one while the nearest timeout is further away than epoll can be told. */
 static void a_post_ends_a_very_long_sleep(void)
 {
-    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
-    pthread_t kernel_thread;
+    wakeup_t wakeup = wakeup_here();
 
-    vp = st_vp_self();
-    assert_ok(pthread_create(&kernel_thread, NULL, post, &wakeup.remote));
-    assert_ok(st_thread_park(1ULL << 62));
-    assert_ok(pthread_join(kernel_thread, NULL));
+    park_until_woken(&wakeup, 1ULL << 62, NULL);
 }
 
 static char order[16];
@@ -70,7 +39,7 @@ struct named {
     char name;
 };
 
-static void note(st_remote_t *remote)
+static void note_name(st_remote_t *remote)
 {
     order[strlen(order)] = ((struct named *)remote)->name;
 }
@@ -80,11 +49,11 @@ static void posts_run_in_order_and_not_at_once(void)
     struct named named[5];
 
     for (int i = 0; i < 5; i++) {
-        named[i] = (struct named){.remote.fn = note, .name = (char)('a' + i)};
+        named[i] = (struct named){.remote.fn = note_name, .name = (char)('a' + i)};
         st_vp_post(st_vp_self(), &named[i].remote); /* from the VP itself too */
     }
     assert_string_equal(order, "");
-    unit_settle();
+    settle();
     assert_string_equal(order, "abcde");
 }
 
@@ -102,7 +71,7 @@ static void a_post_may_post_itself_again(void)
     again.fn = post_itself;
     st_vp_post(st_vp_self(), &again);
     for (int i = 0; i < 10; i++)
-        unit_settle();
+        settle();
     assert_int_equal(laps, 10);
 }
 
@@ -154,7 +123,7 @@ static void flood(int with_spinner)
 
     vp = st_vp_self();
     receiver = st_thread_self();
-    per_poster = unit_scaled(MOST);
+    per_poster = scaled(MOST);
     if (with_spinner)
         st_thread_create(spin, NULL, 0, 0);
     for (intptr_t i = 0; i < POSTERS; i++)
@@ -164,7 +133,7 @@ static void flood(int with_spinner)
         assert_ok(pthread_join(posters[i], NULL));
         assert_int_equal(expected_next[i], per_poster);
     }
-    unit_settle();
+    settle();
     assert_int_equal(received, POSTERS * per_poster);
 }
 
@@ -176,14 +145,13 @@ static void many_posters_to_a_sleeping_vp(void)
 static void many_posters_to_a_busy_vp(void)
 {
     flood(1);
-    unit_settle();
+    settle();
 }
 
 /* --- two VPs that post to each other ---------------------------------------------------------- */
 
 struct player {
-    struct wakeup ball;
-    st_vp_t vp;
+    wakeup_t ball;
     sem_t ready;
     struct player *other;
     int rounds;
@@ -192,7 +160,7 @@ struct player {
 /* One ball: who has it posts it to the other and parks until it comes back. */
 static void throw(struct player * me)
 {
-    st_vp_post(me->other->vp, &me->other->ball.remote);
+    st_vp_post(me->other->ball.vp, &me->other->ball.remote);
 }
 
 static void *second_vp(void *arg)
@@ -200,8 +168,7 @@ static void *second_vp(void *arg)
     struct player *me = arg;
 
     assert_ok(st_init());
-    me->vp = st_vp_self();
-    me->ball.thread = st_thread_self();
+    me->ball = wakeup_here();
     sem_post(&me->ready);
     for (int i = 0; i < me->rounds; i++) {
         assert_ok(st_thread_park(FOREVER));
@@ -213,53 +180,43 @@ static void *second_vp(void *arg)
 
 static void two_vps_ping_pong(void)
 {
-    struct player one = {.ball.remote.fn = unpark}, two = {.ball.remote.fn = unpark};
-    pthread_t kernel_thread;
+    struct player one = {.ball = wakeup_here()}, two = {.other = &one};
+    pthread_t second;
 
-    one.rounds = two.rounds = unit_scaled(2000);
+    one.rounds = two.rounds = scaled(2000);
     one.other = &two;
-    two.other = &one;
-    one.vp = st_vp_self();
-    one.ball.thread = st_thread_self();
     sem_init(&two.ready, 0, 0);
-    assert_ok(pthread_create(&kernel_thread, NULL, second_vp, &two));
+    second = kernel_thread(second_vp, &two);
     sem_wait(&two.ready);
     for (int i = 0; i < one.rounds; i++) {
         throw(&one);
         assert_ok(st_thread_park(FOREVER));
     }
-    assert_ok(pthread_join(kernel_thread, NULL));
+    join_kernel_thread(second);
     assert_int_equal(one.ball.calls, one.rounds);
     assert_int_equal(two.ball.calls, two.rounds);
 }
 
-/* --- who asks whether it sleeps ------------------------------------------------------------------
- */
+/* --- who asks whether it sleeps --- */
 
-static void *post_when_it_sleeps(void *arg)
+static void once_it_sleeps(wakeup_t *wakeup)
 {
-    while (!st_vp_asleep(vp))
+    while (!st_vp_asleep(wakeup->vp))
         sched_yield();
-    st_vp_post(vp, arg);
-    return NULL;
 }
 
 static void others_see_whether_it_sleeps(void)
 {
-    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
-    pthread_t kernel_thread;
+    wakeup_t wakeup = wakeup_here();
 
-    vp = st_vp_self();
-    assert_false(st_vp_asleep(vp));
-    assert_ok(pthread_create(&kernel_thread, NULL, post_when_it_sleeps, &wakeup.remote));
-    assert_ok(st_thread_park(FOREVER)); /* it comes only because this is seen as sleep */
-    assert_false(st_vp_asleep(vp));
-    assert_ok(pthread_join(kernel_thread, NULL));
+    assert_false(st_vp_asleep(st_vp_self()));
+    park_until_woken(&wakeup, FOREVER, once_it_sleeps); /* it comes only because this is sleep */
+    assert_false(st_vp_asleep(st_vp_self()));
 }
 
 /* --- from a signal handler -------------------------------------------------------------------- */
 
-static struct wakeup from_signal;
+static wakeup_t from_signal;
 
 static void on_signal(int signo)
 {
@@ -280,7 +237,7 @@ static void a_signal_handler_posts(void)
     stack_t alternative = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
 
     vp = st_vp_self();
-    from_signal = (struct wakeup){.remote.fn = unpark, .thread = st_thread_self()};
+    from_signal = wakeup_here();
     assert_ok(sigaltstack(&alternative, NULL));
     action.sa_flags = SA_ONSTACK;
     assert_ok(sigaction(SIGVTALRM, &action, NULL));
@@ -302,7 +259,7 @@ static void a_signal_handler_posts(void)
 static void it_is_counted(void)
 {
     st_stats_t stats;
-    struct wakeup wakeup = {.remote.fn = unpark, .thread = st_thread_self()};
+    wakeup_t wakeup = wakeup_here();
 
     st_vp_post(st_vp_self(), &wakeup.remote);
     assert_ok(st_thread_park(FOREVER));
@@ -313,16 +270,16 @@ static void it_is_counted(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(a_post_wakes_the_sleeping_vp),
-        UNIT(a_post_ends_a_very_long_sleep),
-        UNIT(posts_run_in_order_and_not_at_once),
-        UNIT(a_post_may_post_itself_again),
-        UNIT(many_posters_to_a_sleeping_vp),
-        UNIT(many_posters_to_a_busy_vp),
-        UNIT(two_vps_ping_pong),
-        UNIT(others_see_whether_it_sleeps),
-        UNIT(a_signal_handler_posts),
-        UNIT(it_is_counted),
+        VP_TEST(a_post_wakes_the_sleeping_vp),
+        VP_TEST(a_post_ends_a_very_long_sleep),
+        VP_TEST(posts_run_in_order_and_not_at_once),
+        VP_TEST(a_post_may_post_itself_again),
+        VP_TEST(many_posters_to_a_sleeping_vp),
+        VP_TEST(many_posters_to_a_busy_vp),
+        VP_TEST(two_vps_ping_pong),
+        VP_TEST(others_see_whether_it_sleeps),
+        VP_TEST(a_signal_handler_posts),
+        VP_TEST(it_is_counted),
     };
     return cmocka_run_group_tests_name("remote", tests, NULL, NULL);
 }

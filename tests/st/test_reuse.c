@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A descriptor number that is closed and comes again: what was reported of the old one must not
  * reach the new one. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 
@@ -13,7 +13,7 @@ static int fds[2];
  * it just now). */
 static void open_at(int number)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     assert_int_equal(fds[0], number);
 }
 
@@ -26,7 +26,7 @@ static void close_pair(void)
 
 static void a_new_descriptor_starts_unknown(void)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     int number = fds[0];
     assert_int_equal(write(fds[1], "x", 1), 1);
     assert_int_equal(st_fd_wait(number, POLLIN, FOREVER), POLLIN);
@@ -42,7 +42,7 @@ static void a_new_descriptor_starts_unknown(void)
  */
 static void an_event_under_way_is_not_the_new_ones(void)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     int number = fds[0], kept = dup(number);
 
     assert_fails(st_fd_wait(number, POLLIN, ST_UTIME_NO_WAIT), ETIME);
@@ -54,7 +54,7 @@ static void an_event_under_way_is_not_the_new_ones(void)
     open_at(number);
     assert_int_equal(st_fd_wait(number, POLLOUT, FOREVER), POLLOUT);
     assert_int_equal(write(old_peer, "old", 3), 3);
-    unit_settle();
+    settle();
     assert_int_equal(st_fd_ready(number) & POLLIN, 0);
     assert_fails(st_fd_wait(number, POLLIN, 1000), ETIME);
     close(kept);
@@ -66,7 +66,7 @@ static void an_event_under_way_is_not_the_new_ones(void)
  * them apart. */
 static void an_untold_close_and_a_rearm(void)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     int number = fds[0], kept = dup(number), old_peer = fds[1];
 
     assert_fails(st_fd_wait(number, POLLIN, ST_UTIME_NO_WAIT), ETIME);
@@ -74,7 +74,7 @@ static void an_untold_close_and_a_rearm(void)
     open_at(number);
     assert_ok(st_fd_rearm(number));
     assert_int_equal(write(old_peer, "old", 3), 3);
-    unit_settle();
+    settle();
     assert_int_equal(st_fd_ready(number) & POLLIN, 0);
     assert_fails(st_fd_wait(number, POLLIN, 1000), ETIME);
     assert_int_equal(write(fds[1], "new", 3), 3);
@@ -119,14 +119,14 @@ static void replaced_within_one_turn(void)
     int first[2], second[2];
     struct batch batch;
 
-    unit_socketpair(first);
-    unit_socketpair(second);
+    socket_pair(first, true);
+    socket_pair(second, true);
     first_fd = first[0];
     second_fd = second[0];
     batch = (struct batch){.number = second[0]};
     st_thread_t closer = st_thread_create(close_the_other, &batch, 1, 0);
     st_thread_t waiter = st_thread_create(wait_on_second, &batch, 1, 0);
-    unit_settle();
+    settle();
     assert_int_equal(write(first[1], "1", 1), 1);
     assert_int_equal(write(second[1], "2", 1), 1);
     assert_ok(st_thread_join(closer, NULL));
@@ -147,10 +147,10 @@ static void many_generations(void)
 {
     int number = -1;
 
-    for (int i = 0; i < unit_scaled(10000); i++) {
+    for (int i = 0; i < scaled(10000); i++) {
         char byte;
         int osfd;
-        st_netfd_t netfd = unit_half(&osfd);
+        st_netfd_t netfd = netfd_half(&osfd);
 
         if (number >= 0)
             assert_int_equal(st_netfd_fileno(netfd), number);
@@ -169,7 +169,7 @@ static void a_descriptor_of_another_kind(void)
     char byte;
 
     for (int i = 0; i < 100; i++) {
-        unit_socketpair(fds);
+        socket_pair(fds, true);
         number = fds[0];
         assert_int_equal(st_fd_wait(number, POLLOUT, FOREVER), POLLOUT);
         close_pair();
@@ -193,7 +193,7 @@ static void high_numbers(void)
 {
     int limit = st_getfdlimit();
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     int high = fcntl(fds[0], F_DUPFD, limit > 15000 ? 15000 : limit - 10);
     assert_true(high > 0);
     assert_int_equal(write(fds[1], "h", 1), 1);
@@ -206,7 +206,7 @@ static void high_numbers(void)
 /* Closed untold, and without a word libst would wait for the old one's events. */
 static void a_renewed_number_is_another_descriptors(void)
 {
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     int number = fds[0], old_peer = fds[1];
 
     assert_fails(st_fd_wait(number, POLLIN, ST_UTIME_NO_WAIT), ETIME);
@@ -237,11 +237,11 @@ static void *wait_on_it(void *arg)
 static void who_waits_for_the_earlier_one_is_told(void)
 {
     for (int i = 0; i < 2; i++) {
-        unit_socketpair(fds);
+        socket_pair(fds, true);
         int number = fds[0], old_peer = fds[1];
         st_thread_t thread = st_thread_create(wait_on_it, &number, 1, 0);
 
-        unit_settle();
+        settle();
         close(number);
         open_at(number);
         if (i == 0)
@@ -269,7 +269,7 @@ static void a_level_triggered_ghost_is_laid(void)
     st_stats_t stats;
     unsigned long long before;
     st_watch_t watch;
-    int listener = unit_listen(&addr, &length), duplicate = dup(listener), client;
+    int listener = listen_on_loopback(&addr, &length), duplicate = dup(listener), client;
 
     st_watch_init(&watch, listener, ST_WATCH_ACCEPT, never_called);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
@@ -277,13 +277,13 @@ static void a_level_triggered_ghost_is_laid(void)
     st_fd_renew(listener);
     client = socket(addr.ss_family, SOCK_STREAM, 0);
     assert_ok(connect(client, (struct sockaddr *)&addr, length));
-    unit_settle();
-    unit_socketpair(fds);
+    settle();
+    socket_pair(fds, true);
     assert_fails(st_fd_wait(fds[0], POLLIN, 1000), ETIME);
     st_get_stats(&stats);
     before = stats.events;
     for (int i = 0; i < 10; i++)
-        unit_settle();
+        settle();
     st_get_stats(&stats);
     assert_true(stats.events == before);
     assert_int_equal(write(fds[1], "x", 1), 1); /* all others are still heard */
@@ -297,16 +297,16 @@ static void a_level_triggered_ghost_is_laid(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(a_new_descriptor_starts_unknown),
-        UNIT(an_event_under_way_is_not_the_new_ones),
-        UNIT(an_untold_close_and_a_rearm),
-        UNIT(replaced_within_one_turn),
-        UNIT(many_generations),
-        UNIT(a_descriptor_of_another_kind),
-        UNIT(a_renewed_number_is_another_descriptors),
-        UNIT(who_waits_for_the_earlier_one_is_told),
-        UNIT(a_level_triggered_ghost_is_laid),
-        UNIT(high_numbers),
+        VP_TEST(a_new_descriptor_starts_unknown),
+        VP_TEST(an_event_under_way_is_not_the_new_ones),
+        VP_TEST(an_untold_close_and_a_rearm),
+        VP_TEST(replaced_within_one_turn),
+        VP_TEST(many_generations),
+        VP_TEST(a_descriptor_of_another_kind),
+        VP_TEST(a_renewed_number_is_another_descriptors),
+        VP_TEST(who_waits_for_the_earlier_one_is_told),
+        VP_TEST(a_level_triggered_ghost_is_laid),
+        VP_TEST(high_numbers),
     };
     return cmocka_run_group_tests_name("reuse", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The random order of a build with -DST_SHUFFLE: another than first come, first served; the same
  * for the same seed; and fair enough that each gets its turns. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -138,11 +138,11 @@ static void in_the_child_of_a_fork_nobody_else_runs(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(the_same_seed_gives_the_same_order),
-        UNIT_RAW(everyone_has_all_turns),
-        UNIT_RAW(any_of_the_first_may_be_next),
-        UNIT_RAW(the_seed_can_be_asked_for),
-        UNIT_RAW(in_the_child_of_a_fork_nobody_else_runs),
+        RAW_TEST(the_same_seed_gives_the_same_order),
+        RAW_TEST(everyone_has_all_turns),
+        RAW_TEST(any_of_the_first_may_be_next),
+        RAW_TEST(the_seed_can_be_asked_for),
+        RAW_TEST(in_the_child_of_a_fork_nobody_else_runs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

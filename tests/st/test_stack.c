@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stacks: overflow faults instead of corrupting, in both kinds of guards; the cache, its bound, the
  * census. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -168,7 +168,7 @@ static void jump(int mprotect_guards)
     init_with(mprotect_guards);
     for (int i = 0; i < 8; i++)
         neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
-    unit_settle();
+    settle();
     victim = st_thread_create(overflow_by_a_frame, &sink, 1, SMALL);
     st_thread_join(victim, NULL);
     _exit(2); /* it found memory to write to */
@@ -186,8 +186,8 @@ static void jump_mprotect(void)
 
 static void need_real_guards(void)
 {
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("the sanitizer or Valgrind handles overflows in its own way");
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test("the sanitizer or Valgrind handles overflows in its own way");
 }
 
 static void an_overflow_is_a_fault(void)
@@ -195,7 +195,7 @@ static void an_overflow_is_a_fault(void)
     int status;
 
     need_real_guards();
-    status = unit_child(overflow_default);
+    status = run_child(overflow_default);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGSEGV);
 }
@@ -205,7 +205,7 @@ static void an_overflow_is_a_fault_with_mprotect(void)
     int status;
 
     need_real_guards();
-    status = unit_child(overflow_mprotect);
+    status = run_child(overflow_mprotect);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(WTERMSIG(status), SIGSEGV);
 }
@@ -213,8 +213,8 @@ static void an_overflow_is_a_fault_with_mprotect(void)
 static void a_handler_learns_that_it_was_an_overflow(void)
 {
     need_real_guards();
-    assert_int_equal(unit_child(overflow_told_default), 0);
-    assert_int_equal(unit_child(overflow_told_mprotect), 0);
+    assert_int_equal(run_child(overflow_told_default), 0);
+    assert_int_equal(run_child(overflow_told_mprotect), 0);
 }
 
 /* However large, up to 1 MB: it ends in the guard, and the handler knows what that was. */
@@ -225,8 +225,8 @@ static void no_frame_jumps_over_a_guard(void)
     need_real_guards();
     for (size_t i = 0; i < sizeof(kilobytes) / sizeof(*kilobytes); i++) {
         frame_size = kilobytes[i] * 1024;
-        assert_int_equal(unit_child(jump_default), 0);
-        assert_int_equal(unit_child(jump_mprotect), 0);
+        assert_int_equal(run_child(jump_default), 0);
+        assert_int_equal(run_child(jump_mprotect), 0);
     }
 }
 
@@ -256,7 +256,7 @@ static void nothing_lies_within_reach_below(void)
     for (int i = 0; i < EACH; i++)
         for (int size = 0; size < SIZES; size++)
             threads[size][i] = st_thread_create(stand_by, NULL, 1, sizes[size]);
-    unit_settle();
+    settle();
     for (int size = 0; size < SIZES; size++)
         for (int i = 0; i < EACH; i++) {
             assert_nothing_in_reach(threads[size][i]);
@@ -275,7 +275,7 @@ static void *use_most(void *arg)
 {
     volatile char *bytes = __builtin_alloca(SMALL - 8192);
 
-    unit_escape(bytes);
+    escape(bytes);
     (void)arg;
     memset((void *)(uintptr_t)bytes, 0x11, SMALL - 8192);
     st_thread_yield();
@@ -288,7 +288,7 @@ static void neighbours_are_left_alone(void)
 
     for (int i = 0; i < 8; i++)
         neighbours[i] = st_thread_create(stand_by, NULL, 1, SMALL);
-    unit_settle();
+    settle();
     for (int i = 0; i < 4; i++)
         users[i] = st_thread_create(use_most, NULL, 1, SMALL);
     for (int i = 0; i < 4; i++)
@@ -385,7 +385,7 @@ static void *dirty(void *arg)
     volatile char *bytes = __builtin_alloca(200000);
 
     (void)arg;
-    unit_escape(bytes);
+    escape(bytes);
     for (int i = 0; i < 200000; i += 4096)
         bytes[i] = 1;
     st_usleep(ST_UTIME_NO_TIMEOUT);
@@ -400,13 +400,13 @@ static void free_stacks_give_their_pages_back(void)
     st_thread_t threads[COUNT];
     size_t before, with, after;
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("resident memory is the sanitizer's or Valgrind's");
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test("resident memory is the sanitizer's or Valgrind's");
     st_set_stack_cache(4);
     before = resident();
     for (int i = 0; i < COUNT; i++)
         assert_non_null(threads[i] = st_thread_create(dirty, NULL, 1, 262144));
-    unit_settle();
+    settle();
     with = resident();
     for (int i = 0; i < COUNT; i++) {
         st_thread_interrupt(threads[i]);
@@ -424,8 +424,8 @@ enum { LARGE = 8 << 20 };
 
 static void need_real_memory(void)
 {
-    if (ADDRESS_SANITIZER || unit_valgrind() || unit_emulated())
-        unit_skip("memory is the sanitizer's, Valgrind's or the emulator's");
+    if (ADDRESS_SANITIZER || under_valgrind() || under_emulator())
+        skip_test("memory is the sanitizer's, Valgrind's or the emulator's");
 }
 
 /* A figure of /proc/self/status, bytes. */
@@ -493,7 +493,7 @@ static void a_deep_recursion_is_stood_and_given_back(void)
     need_real_memory();
     for (int i = 0; i < COUNT; i++)
         threads[i] = st_thread_create(dive, &levels, 1, LARGE);
-    unit_settle();
+    settle();
     assert_true(levels > LARGE / 8192);
     assert_true(resident() - before > COUNT * (size_t)(LARGE - 2 * 65536));
     assert_true(st_sample_stacks(-1) >= LARGE - 65536);
@@ -540,7 +540,7 @@ static void pages_in_use_stay(void)
 
     for (int i = 0; i < 3; i++)
         threads[i] = st_thread_create(wait_deep_down, NULL, 1, LARGE);
-    unit_settle();
+    settle();
     for (int i = 0; i < 3; i++) {
         st_sample_stacks(-1);
         st_thread_interrupt(threads[i]);
@@ -582,14 +582,14 @@ static void freed_places_are_taken_again(void)
     st_set_stack_cache(0);
     for (int i = 0; i < COUNT; i++)
         threads[i] = st_thread_create(nothing, NULL, 1, 0);
-    unit_settle();
+    settle();
     size_t reserved = stats_now().bytes_reserved;
     for (int round = 0; round < 10; round++) {
         for (int i = round; i < COUNT; i += 3)
             assert_ok(st_thread_join(threads[i], NULL));
         for (int i = round; i < COUNT; i += 3)
             assert_non_null(threads[i] = st_thread_create(nothing, NULL, 1, 0));
-        unit_settle();
+        settle();
         assert_int_equal(stats_now().in_use, COUNT);
         assert_true(stats_now().bytes_reserved <= reserved);
     }
@@ -613,7 +613,7 @@ static void *use_20k(void *arg)
 {
     volatile char *bytes = __builtin_alloca(20000);
 
-    unit_escape(bytes);
+    escape(bytes);
     for (int i = 0; i < 20000; i += 256)
         bytes[i] = 1;
     (void)arg;
@@ -625,24 +625,24 @@ static void the_census_knows_the_depth(void)
 {
     size_t used;
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip(
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test(
             "the sanitizer may put frames elsewhere, and Valgrind forbids to look below them");
     assert_int_equal(st_stack_census(1), 0);
     st_thread_t thread = st_thread_create(use_20k, NULL, 1, 0);
-    unit_settle();
+    settle();
     used = st_thread_stack_used(thread);
     assert_true(used >= 20000 && used < 30000);
     assert_ok(st_thread_join(thread, NULL));
     assert_true(stats_now().deepest >= 20000 && stats_now().deepest < 30000);
     /* A recycled stack is painted anew. */
     thread = st_thread_create(nothing, NULL, 1, 0);
-    unit_settle();
+    settle();
     assert_true(st_thread_stack_used(thread) < 10000);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_not_equal(st_stack_census(0), 0);
     thread = st_thread_create(nothing, NULL, 1, 0);
-    unit_settle();
+    settle();
     assert_int_equal(st_thread_stack_used(thread), 0);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -681,8 +681,8 @@ static void the_depth_is_known_to_the_page(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), depth;
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
     assert_int_equal(st_sample_stacks(-1), 0);
     st_thread_t thread = st_thread_create(nothing, NULL, 1, 0);
     assert_ok(st_thread_join(thread, NULL));
@@ -702,15 +702,15 @@ static void *use_60k(void *arg)
 {
     volatile char *bytes = __builtin_alloca(60000);
 
-    unit_escape(bytes);
+    escape(bytes);
     bytes[0] = 1;
     return arg;
 }
 
 static void the_depth_is_noted_before_pages_are_given_back(void)
 {
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test("the sanitizer may put frames elsewhere, and Valgrind uses stacks itself");
     st_set_stack_cache(0);
     assert_ok(st_thread_join(st_thread_create(use_60k, NULL, 1, 0), NULL));
     assert_true(stats_now().deepest >= 60000 && stats_now().deepest < 70000);
@@ -726,7 +726,7 @@ static void sampling_goes_round(void)
 
     for (int i = 0; i < 100; i++)
         threads[i] = st_thread_create(stand_by, NULL, 1, i % 3 * 65536);
-    unit_settle();
+    settle();
     for (int i = 0; i < 50; i++)
         assert_true(st_sample_stacks(7) <= 70000);
     for (int i = 0; i < 100; i++) {
@@ -757,13 +757,13 @@ static void mprotect_guards_end_with_an_error(void)
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
     long limit;
 
-    if (ADDRESS_SANITIZER || unit_valgrind())
-        unit_skip("takes too long with the sanitizer or Valgrind");
+    if (ADDRESS_SANITIZER || under_valgrind())
+        skip_test("takes too long with the sanitizer or Valgrind");
     if (!file || !fgets(text, sizeof(text), file))
-        unit_skip("there is no vm.max_map_count here");
+        skip_test("there is no vm.max_map_count here");
     fclose(file);
     if ((limit = strtol(text, NULL, 10)) > 100000)
-        unit_skip("vm.max_map_count is too high to reach");
+        skip_test("vm.max_map_count is too high to reach");
     init_with(1);
     threads = calloc(MANY, sizeof(*threads));
     for (; n < MANY; n++)
@@ -782,28 +782,28 @@ static void mprotect_guards_end_with_an_error(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_RAW(an_overflow_is_a_fault),
-        UNIT_RAW(an_overflow_is_a_fault_with_mprotect),
-        UNIT_RAW(a_handler_learns_that_it_was_an_overflow),
-        UNIT_RAW(no_frame_jumps_over_a_guard),
-        UNIT(nothing_lies_within_reach_below),
-        UNIT(neighbours_are_left_alone),
-        UNIT(a_stack_is_recycled_last_in_first_out),
-        UNIT(the_cache_is_bounded),
-        UNIT(free_stacks_give_their_pages_back),
-        UNIT(a_large_stack_costs_one_page_table),
-        UNIT(a_deep_recursion_is_stood_and_given_back),
-        UNIT(pages_in_use_stay),
-        UNIT_RAW(a_limit_of_address_space_is_an_error),
-        UNIT(freed_places_are_taken_again),
-        UNIT(unused_slabs_are_unmapped),
-        UNIT(the_census_knows_the_depth),
-        UNIT(a_thread_knows_its_stack),
-        UNIT(the_depth_is_known_to_the_page),
-        UNIT(the_depth_is_noted_before_pages_are_given_back),
-        UNIT(sampling_goes_round),
-        UNIT(a_stack_size_must_make_sense),
-        UNIT_RAW(mprotect_guards_end_with_an_error),
+        RAW_TEST(an_overflow_is_a_fault),
+        RAW_TEST(an_overflow_is_a_fault_with_mprotect),
+        RAW_TEST(a_handler_learns_that_it_was_an_overflow),
+        RAW_TEST(no_frame_jumps_over_a_guard),
+        VP_TEST(nothing_lies_within_reach_below),
+        VP_TEST(neighbours_are_left_alone),
+        VP_TEST(a_stack_is_recycled_last_in_first_out),
+        VP_TEST(the_cache_is_bounded),
+        VP_TEST(free_stacks_give_their_pages_back),
+        VP_TEST(a_large_stack_costs_one_page_table),
+        VP_TEST(a_deep_recursion_is_stood_and_given_back),
+        VP_TEST(pages_in_use_stay),
+        RAW_TEST(a_limit_of_address_space_is_an_error),
+        VP_TEST(freed_places_are_taken_again),
+        VP_TEST(unused_slabs_are_unmapped),
+        VP_TEST(the_census_knows_the_depth),
+        VP_TEST(a_thread_knows_its_stack),
+        VP_TEST(the_depth_is_known_to_the_page),
+        VP_TEST(the_depth_is_noted_before_pages_are_given_back),
+        VP_TEST(sampling_goes_round),
+        VP_TEST(a_stack_size_must_make_sense),
+        RAW_TEST(mprotect_guards_end_with_an_error),
     };
     return cmocka_run_group_tests_name("stack", tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The VP's figures, and the turn callback. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
@@ -33,7 +32,7 @@ static void threads_are_counted(void)
     assert_int_equal(now().threads, 6);
     assert_int_equal(now().threads_created, 5);
     assert_int_equal(now().runq, 5);
-    unit_settle();
+    settle();
     assert_int_equal(now().runq, 0);
     for (int i = 0; i < 5; i++) {
         st_thread_interrupt(threads[i]);
@@ -55,10 +54,10 @@ static void *read_byte(void *arg)
 static void waiting_and_events_are_counted(void)
 {
     int osfd;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     st_thread_t thread = st_thread_create(read_byte, netfd, 1, 0);
 
-    unit_settle();
+    settle();
     assert_int_equal(now().waiting_fds, 1);
     unsigned long long events = now().events;
     assert_int_equal(write(osfd, "e", 1), 1);
@@ -74,9 +73,9 @@ static void timers_are_counted(void)
     st_utime_t some = 1000;
     st_thread_t thread = st_thread_create(sleep_some, &some, 1, 0);
 
-    unit_settle();
+    settle();
     assert_int_equal(now().timers_fired, 0);
-    unit_advance(1000);
+    advance_clock(1000);
     assert_int_equal(now().timers_fired, 1);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -114,13 +113,13 @@ static void a_long_turn_is_told_and_sorted(void)
     } cases[] = {{1, 0},    {63, 0},      {64, 1},       {127, 1},      {128, 2},     {1023, 4},
                  {1024, 5}, {100000, 11}, {1048575, 14}, {1048576, 15}, {1 << 30, 15}};
 
-    unit_settle();
+    settle();
     assert_null(st_set_turn_cb(on_turn));
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         st_stats_t before = now(), after;
 
         longest_held = 0;
-        unit_advance(cases[i].held); /* as if a thread had computed for so long */
+        advance_clock(cases[i].held); /* as if a thread had computed for so long */
         after = now();
         assert_true(longest_held == cases[i].held);
         if (cases[i].bucket > 0)
@@ -133,24 +132,12 @@ static void a_long_turn_is_told_and_sorted(void)
     assert_true(now().longest_turn == 1 << 30);
     assert_true(st_set_turn_cb(NULL) == on_turn);
     longest_held = 0;
-    unit_advance(5000);
+    advance_clock(5000);
     assert_true(longest_held == 0);
     assert_null(st_set_turn_cb(NULL));
 }
 
 /* --- sleep is not work ------------------------------------------------------------------------ */
-
-struct waker {
-    st_remote_t remote;
-    st_vp_t vp;
-    st_thread_t thread;
-    pid_t tid; /* the VP's kernel thread */
-};
-
-static void unpark(st_remote_t *remote)
-{
-    st_thread_unpark(((struct waker *)remote)->thread);
-}
 
 static int sleeps(pid_t tid)
 {
@@ -165,28 +152,21 @@ static int sleeps(pid_t tid)
     return state == 'S';
 }
 
-/* Once the VP sleeps in epoll, lets ten seconds pass and wakes it. */
-static void *wake_later(void *arg)
+/* Once the VP sleeps in epoll; and ten seconds pass. */
+static void after_ten_seconds(wakeup_t *wakeup)
 {
-    struct waker *waker = arg;
-
-    while (!sleeps(waker->tid))
+    while (!sleeps(wakeup->tid))
         sched_yield();
-    unit_clock += 10000000;
-    st_vp_post(waker->vp, &waker->remote);
-    return NULL;
+    virtual_clock += 10000000;
 }
 
 static void sleep_is_not_counted_as_work(void)
 {
-    struct waker waker = {{.fn = unpark}, st_vp_self(), st_thread_self(), gettid()};
-    pthread_t kernel_thread;
+    wakeup_t wakeup = wakeup_here();
 
-    unit_settle();
+    settle();
     assert_null(st_set_turn_cb(on_turn));
-    assert_ok(pthread_create(&kernel_thread, NULL, wake_later, &waker));
-    assert_ok(st_thread_park(FOREVER));
-    assert_ok(pthread_join(kernel_thread, NULL));
+    park_until_woken(&wakeup, FOREVER, after_ten_seconds);
     assert_true(longest_held == 0);
     assert_true(now().longest_turn == 0);
     st_set_turn_cb(NULL);
@@ -203,16 +183,13 @@ static void on_sleep(int asleep)
 
 static void sleep_is_told(void)
 {
-    struct waker waker = {{.fn = unpark}, st_vp_self(), st_thread_self(), gettid()};
-    pthread_t kernel_thread;
+    wakeup_t wakeup = wakeup_here();
 
     assert_null(st_set_sleep_cb(on_sleep));
     for (int i = 0; i < 100; i++)
         st_thread_yield();
     assert_int_equal(told_count, 0); /* it looked at epoll now and then, but did not wait */
-    assert_ok(pthread_create(&kernel_thread, NULL, wake_later, &waker));
-    assert_ok(st_thread_park(FOREVER));
-    assert_ok(pthread_join(kernel_thread, NULL));
+    park_until_woken(&wakeup, FOREVER, after_ten_seconds);
     assert_true(told_count >= 2);
     for (int i = 0; i < told_count; i++)
         assert_int_equal(told[i], i % 2 == 0);
@@ -225,13 +202,13 @@ static void sleep_is_told(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(threads_are_counted),
-        UNIT(waiting_and_events_are_counted),
-        UNIT_VIRTUAL(timers_are_counted),
-        UNIT(switches_and_turns_go_on),
-        UNIT_VIRTUAL(a_long_turn_is_told_and_sorted),
-        UNIT_VIRTUAL(sleep_is_not_counted_as_work),
-        UNIT(sleep_is_told),
+        VP_TEST(threads_are_counted),
+        VP_TEST(waiting_and_events_are_counted),
+        VIRTUAL_TEST(timers_are_counted),
+        VP_TEST(switches_and_turns_go_on),
+        VIRTUAL_TEST(a_long_turn_is_told_and_sorted),
+        VIRTUAL_TEST(sleep_is_not_counted_as_work),
+        VP_TEST(sleep_is_told),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Creation, order, exit, self and stack sizes of state threads, and what a switch keeps: registers,
  * errno, rounding. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fenv.h>
 
 static char trace[64];
 
-static void *note(void *arg)
+static void *note_arg(void *arg)
 {
     size_t len = strlen(trace);
 
@@ -20,7 +20,7 @@ static void *note(void *arg)
 
 static void creation_does_not_yield(void)
 {
-    st_thread_t thread = st_thread_create(note, "a", 1, 0);
+    st_thread_t thread = st_thread_create(note_arg, "a", 1, 0);
 
     assert_non_null(thread);
     assert_string_equal(trace, "");
@@ -34,7 +34,7 @@ static void threads_start_in_order_of_creation(void)
     st_thread_t threads[8];
 
     for (int i = 0; i < 8; i++)
-        threads[i] = st_thread_create(note, (void *)(uintptr_t)&names[i], 1, 0);
+        threads[i] = st_thread_create(note_arg, (void *)(uintptr_t)&names[i], 1, 0);
     assert_ok(st_thread_join(threads[7], NULL));
     assert_string_equal(trace, names);
     for (int i = 0; i < 7; i++)
@@ -75,12 +75,12 @@ static void exit_gives_the_value(void)
 
 static void unjoinable_threads_clean_up_after_themselves(void)
 {
-    for (int i = 0; i < unit_scaled(10000); i++) {
-        assert_non_null(st_thread_create(note, "", 0, 0));
+    for (int i = 0; i < scaled(10000); i++) {
+        assert_non_null(st_thread_create(note_arg, "", 0, 0));
         if (i % 64 == 0)
-            unit_settle();
+            settle();
     }
-    unit_settle();
+    settle();
 }
 
 static int created_depth;
@@ -109,7 +109,7 @@ static void *use_stack(void *arg)
     size_t size = *(size_t *)arg;
     volatile char *bytes = __builtin_alloca(size);
 
-    unit_escape(bytes);
+    escape(bytes);
     for (size_t i = 0; i < size; i += 1024)
         bytes[i] = 1;
     bytes[size - 1] = 1;
@@ -152,7 +152,7 @@ static void stacks_are_randomized_when_asked(void)
         assert_ok(st_thread_join(st_thread_create(stack_address, &random[i], 1, 98304), NULL));
     for (int i = 0; i < 32; i++)
         differs += random[i] % 4096 != fixed[0] % 4096;
-#ifdef UNIT_ST19
+#ifdef TEST_ST19
     (void)differs; /* 1.9 recycles the stack of the first, so that all may be alike */
 #else
     assert_true(differs > 0);
@@ -191,7 +191,7 @@ static void a_switch_keeps_registers(void)
         assert_ok(st_thread_join(threads[i], NULL));
 }
 
-#ifndef UNIT_ST19 /* 1.9 keeps neither errno nor the floating-point environment */
+#ifndef TEST_ST19 /* 1.9 keeps neither errno nor the floating-point environment */
 static void *keep_errno(void *arg)
 {
     int mine = (int)(intptr_t)arg;
@@ -241,7 +241,7 @@ static void a_switch_keeps_rounding_modes(void)
 static void *yield_and_note(void *arg)
 {
     for (int i = 0; i < 3; i++) {
-        note(arg);
+        note_arg(arg);
         st_thread_yield();
     }
     return NULL;
@@ -268,13 +268,13 @@ static void yield_alone_returns(void)
 static void *go_last_and_note(void *arg)
 {
     st_thread_yield_last();
-    return note(arg);
+    return note_arg(arg);
 }
 
 static void *create_and_note(void *arg)
 {
-    st_thread_create(note, "n", 0, 0);
-    return note(arg);
+    st_thread_create(note_arg, "n", 0, 0);
+    return note_arg(arg);
 }
 
 /* Also behind a thread that is not there yet. */
@@ -283,8 +283,8 @@ static void yield_last_goes_behind_all_others(void)
     st_thread_create(go_last_and_note, "1", 0, 0);
     st_thread_create(go_last_and_note, "2", 0, 0);
     st_thread_create(create_and_note, "a", 0, 0);
-    st_thread_create(note, "b", 0, 0);
-    unit_settle();
+    st_thread_create(note_arg, "b", 0, 0);
+    settle();
     assert_string_equal(trace, "abn12");
 }
 
@@ -300,7 +300,7 @@ static void yield_last_is_not_for_ever(void)
 
 static void *pass_a_millisecond_and_note(void *arg)
 {
-    unit_clock += 1000;
+    virtual_clock += 1000;
     return go_last_and_note(arg);
 }
 
@@ -312,10 +312,10 @@ static void yield_last_is_bounded(void)
     st_thread_create(go_last_and_note, "1", 0, 0);
     st_thread_create(go_last_and_note, "2", 0, 0);
     st_thread_create(pass_a_millisecond_and_note, "m", 0, 0);
-    st_thread_create(note, "a", 0, 0);
+    st_thread_create(note_arg, "a", 0, 0);
     st_get_stats(&stats);
     assert_int_equal(stats.runq, 4);
-    unit_settle();
+    settle();
     assert_string_equal(trace, "m12a");
 }
 
@@ -344,7 +344,7 @@ static void *read_byte(void *arg)
 static void yield_polls_io(void)
 {
     int osfd;
-    st_netfd_t netfd = unit_half(&osfd);
+    st_netfd_t netfd = netfd_half(&osfd);
     st_thread_t reader = st_thread_create(read_byte, netfd, 1, 0);
 
     st_thread_yield();
@@ -360,25 +360,25 @@ static void yield_polls_io(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(creation_does_not_yield),
-        UNIT(threads_start_in_order_of_creation),
-        UNIT(self_is_what_create_returned),
-        UNIT(exit_gives_the_value),
-        UNIT(unjoinable_threads_clean_up_after_themselves),
-        UNIT(threads_create_threads),
-        UNIT(a_stack_is_as_big_as_asked),
-        UNIT(stacks_are_randomized_when_asked),
-        UNIT(a_switch_keeps_registers),
-#ifndef UNIT_ST19
-        UNIT(a_switch_keeps_errno),
-        UNIT(a_switch_keeps_rounding_modes),
-        UNIT(yield_takes_turns),
-        UNIT(yield_alone_returns),
-        UNIT_VIRTUAL(yield_last_goes_behind_all_others),
-        UNIT_VIRTUAL(yield_last_is_not_for_ever),
-        UNIT_VIRTUAL(yield_last_is_bounded),
-        UNIT(yield_last_alone_returns),
-        UNIT(yield_polls_io),
+        VP_TEST(creation_does_not_yield),
+        VP_TEST(threads_start_in_order_of_creation),
+        VP_TEST(self_is_what_create_returned),
+        VP_TEST(exit_gives_the_value),
+        VP_TEST(unjoinable_threads_clean_up_after_themselves),
+        VP_TEST(threads_create_threads),
+        VP_TEST(a_stack_is_as_big_as_asked),
+        VP_TEST(stacks_are_randomized_when_asked),
+        VP_TEST(a_switch_keeps_registers),
+#ifndef TEST_ST19
+        VP_TEST(a_switch_keeps_errno),
+        VP_TEST(a_switch_keeps_rounding_modes),
+        VP_TEST(yield_takes_turns),
+        VP_TEST(yield_alone_returns),
+        VIRTUAL_TEST(yield_last_goes_behind_all_others),
+        VIRTUAL_TEST(yield_last_is_not_for_ever),
+        VIRTUAL_TEST(yield_last_is_bounded),
+        VP_TEST(yield_last_alone_returns),
+        VP_TEST(yield_polls_io),
 #endif
     };
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The clock, its replacement, the cached time, and sleeping, all by a virtual clock where time
  * passes. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static void utime_goes_forward(void)
 {
@@ -29,20 +29,20 @@ static void last_clock_is_the_last_turns_time(void)
     st_utime_t seen = st_utime_last_clock();
 
     assert_true(seen <= st_utime());
-    unit_clock += 12345;
+    virtual_clock += 12345;
     assert_true(st_utime_last_clock() == seen);
-    unit_settle();
-    assert_true(st_utime_last_clock() == unit_clock);
+    settle();
+    assert_true(st_utime_last_clock() == virtual_clock);
 }
 
 static void utime_function_replaces_the_clock(void)
 {
-    assert_ok(st_set_utime_function(unit_clock_read));
+    assert_ok(st_set_utime_function(read_virtual_clock));
     assert_ok(st_init());
-    assert_true(st_utime() == unit_clock);
-    unit_clock += 77;
-    assert_true(st_utime() == unit_clock);
-    assert_fails(st_set_utime_function(unit_clock_read), EINVAL);
+    assert_true(st_utime() == virtual_clock);
+    virtual_clock += 77;
+    assert_true(st_utime() == virtual_clock);
+    assert_fails(st_set_utime_function(read_virtual_clock), EINVAL);
 }
 
 static void time_is_the_systems(void)
@@ -58,9 +58,9 @@ static void cached_time_moves_once_a_second(void)
     assert_int_equal(st_timecache_set(1), 1);
     time_t cached = st_time();
     assert_true(time(NULL) - cached <= 2);
-    unit_advance(10);
+    advance_clock(10);
     assert_true(st_time() == cached);
-    unit_advance(1500000);
+    advance_clock(1500000);
     assert_true(st_time() >= cached && time(NULL) - st_time() <= 2);
     assert_int_equal(st_timecache_set(0), 1);
     assert_int_equal(st_timecache_set(0), 0);
@@ -90,15 +90,15 @@ static void sleepers_wake_in_order_of_their_time(void)
 
     for (int i = 0; i < 5; i++)
         st_thread_create(sleep_and_note, &sleepers[i], 0, 0);
-    unit_settle();
+    settle();
     assert_string_equal(woken, "");
-    unit_advance(999);
+    advance_clock(999);
     assert_string_equal(woken, "");
-    unit_advance(1);
+    advance_clock(1);
     assert_string_equal(woken, "a");
-    unit_advance(1999);
+    advance_clock(1999);
     assert_string_equal(woken, "ab");
-    unit_advance(2001); /* three and more at one look at the clock: in order still */
+    advance_clock(2001); /* three and more at one look at the clock: in order still */
     assert_string_equal(woken, "abcde");
 }
 
@@ -114,10 +114,10 @@ static void st_sleep_counts_seconds(void)
     int done = 0;
     st_thread_t thread = st_thread_create(sleep_a_second_by_st_sleep, &done, 1, 0);
 
-    unit_settle();
-    unit_advance(999999);
+    settle();
+    advance_clock(999999);
     assert_int_equal(done, 0);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(done, 1);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -128,7 +128,7 @@ static void sleep_zero_lets_others_run(void)
 
     st_thread_create(sleep_and_note, &other, 0, 0);
     assert_ok(st_sleep(0));
-    unit_settle();
+    settle();
     assert_string_equal(woken, "o");
 }
 
@@ -147,19 +147,19 @@ static void sleep_without_timeout_needs_an_interrupt(void)
     int step = 0;
     st_thread_t thread = st_thread_create(sleep_forever, &step, 1, 0);
 
-    unit_settle();
-    unit_advance(1ULL << 52); /* 142 years */
+    settle();
+    advance_clock(1ULL << 52); /* 142 years */
     assert_int_equal(step, 1);
     st_thread_interrupt(thread);
-    unit_settle();
-    unit_advance(1ULL << 52);
+    settle();
+    advance_clock(1ULL << 52);
     assert_int_equal(step, 2);
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, NULL));
     assert_int_equal(step, 3);
 }
 
-#ifndef UNIT_ST19
+#ifndef TEST_ST19
 /* deadline = now + timeout must not wrap; 1.9's does. */
 static void *sleep_nearly_forever(void *arg)
 {
@@ -172,8 +172,8 @@ static void a_huge_timeout_does_not_wrap(void)
 {
     st_thread_t thread = st_thread_create(sleep_nearly_forever, NULL, 1, 0);
 
-    unit_settle();
-    unit_advance(1000000);
+    settle();
+    advance_clock(1000000);
     st_thread_interrupt(thread);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -183,33 +183,33 @@ static void a_huge_timeout_does_not_wrap(void)
  * before may count against its timeout. */
 static void *compute_then_sleep(void *arg)
 {
-    unit_settle();
-    unit_clock += 700; /* no switch since: the scheduler has not seen this */
+    settle();
+    virtual_clock += 700; /* no switch since: the scheduler has not seen this */
     assert_ok(st_usleep(1000));
-    *(st_utime_t *)arg = unit_clock;
+    *(st_utime_t *)arg = virtual_clock;
     return NULL;
 }
 
 static void timeouts_count_from_the_last_switch(void)
 {
-    st_utime_t start = unit_clock, end = 0;
+    st_utime_t start = virtual_clock, end = 0;
     st_thread_t thread = st_thread_create(compute_then_sleep, &end, 1, 0);
 
     while (end == 0)
-        unit_advance(100);
+        advance_clock(100);
     assert_true(end >= start + 1000 && end <= start + 1800);
     assert_ok(st_thread_join(thread, NULL));
 }
 
-#ifndef UNIT_ST19
+#ifndef TEST_ST19
 /* Here it does not: it has all of its time from the call on. */
 static void timeouts_count_from_the_call(void)
 {
-    st_utime_t start = unit_clock, end = 0;
+    st_utime_t start = virtual_clock, end = 0;
     st_thread_t thread = st_thread_create(compute_then_sleep, &end, 1, 0);
 
     while (end == 0)
-        unit_advance(100);
+        advance_clock(100);
     assert_true(end >= start + 1700 && end <= start + 1800);
     assert_ok(st_thread_join(thread, NULL));
 }
@@ -217,7 +217,7 @@ static void timeouts_count_from_the_call(void)
 static void note_time(st_watch_t *watch, int ready)
 {
     assert_int_equal(ready, 0);
-    *(st_utime_t *)watch->data = unit_clock;
+    *(st_utime_t *)watch->data = virtual_clock;
 }
 
 static void a_watchs_timeout_counts_from_the_call(void)
@@ -225,14 +225,14 @@ static void a_watchs_timeout_counts_from_the_call(void)
     st_utime_t start, end = 0;
     st_watch_t watch;
 
-    unit_settle();
-    start = unit_clock;
-    unit_clock += 700;
+    settle();
+    start = virtual_clock;
+    virtual_clock += 700;
     st_watch_init(&watch, -1, 0, note_time);
     watch.data = &end;
     assert_ok(st_watch_arm(&watch, 0, 1000));
     while (end == 0)
-        unit_advance(100);
+        advance_clock(100);
     assert_true(end >= start + 1700 && end <= start + 1800);
     st_watch_free(&watch);
 }
@@ -241,23 +241,23 @@ static void a_watchs_timeout_counts_from_the_call(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(utime_goes_forward),
-        UNIT(utime_is_in_microseconds),
-        UNIT_VIRTUAL(last_clock_is_the_last_turns_time),
-        UNIT_RAW(utime_function_replaces_the_clock),
-        UNIT(time_is_the_systems),
-        UNIT_VIRTUAL(cached_time_moves_once_a_second),
-        UNIT_VIRTUAL(sleepers_wake_in_order_of_their_time),
-        UNIT_VIRTUAL(st_sleep_counts_seconds),
-        UNIT_VIRTUAL(sleep_zero_lets_others_run),
-        UNIT_VIRTUAL(sleep_without_timeout_needs_an_interrupt),
-#ifndef UNIT_ST19
-        UNIT_VIRTUAL(a_huge_timeout_does_not_wrap),
+        VP_TEST(utime_goes_forward),
+        VP_TEST(utime_is_in_microseconds),
+        VIRTUAL_TEST(last_clock_is_the_last_turns_time),
+        RAW_TEST(utime_function_replaces_the_clock),
+        VP_TEST(time_is_the_systems),
+        VIRTUAL_TEST(cached_time_moves_once_a_second),
+        VIRTUAL_TEST(sleepers_wake_in_order_of_their_time),
+        VIRTUAL_TEST(st_sleep_counts_seconds),
+        VIRTUAL_TEST(sleep_zero_lets_others_run),
+        VIRTUAL_TEST(sleep_without_timeout_needs_an_interrupt),
+#ifndef TEST_ST19
+        VIRTUAL_TEST(a_huge_timeout_does_not_wrap),
 #endif
-        UNIT_VIRTUAL(timeouts_count_from_the_last_switch),
-#ifndef UNIT_ST19
-        UNIT_VIRTUAL(timeouts_count_from_the_call),
-        UNIT_VIRTUAL(a_watchs_timeout_counts_from_the_call),
+        VIRTUAL_TEST(timeouts_count_from_the_last_switch),
+#ifndef TEST_ST19
+        VIRTUAL_TEST(timeouts_count_from_the_call),
+        VIRTUAL_TEST(a_watchs_timeout_counts_from_the_call),
 #endif
     };
     return cmocka_run_group_tests_name("time", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many timeouts at once, by the virtual clock: random order, cancelled ones, equal ones, and a
  * model to compare with. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 static st_utime_t last_woken;
 static int woken;
@@ -24,8 +24,8 @@ static void *sleep_until_due(void *arg)
         return NULL;
     }
     assert_ok(result);
-    assert_true(me->due >= last_woken); /* in order */
-    assert_true(unit_clock >= me->due); /* not too early */
+    assert_true(me->due >= last_woken);    /* in order */
+    assert_true(virtual_clock >= me->due); /* not too early */
     last_woken = me->due;
     woken++;
     return NULL;
@@ -37,11 +37,11 @@ static struct sleeper *start(int n, unsigned seed, unsigned range)
 
     for (int i = 0; i < n; i++) {
         sleepers[i].timeout = (st_utime_t)rand_r(&seed) % range + 1;
-        sleepers[i].due = unit_clock + sleepers[i].timeout;
+        sleepers[i].due = virtual_clock + sleepers[i].timeout;
         sleepers[i].thread = st_thread_create(sleep_until_due, &sleepers[i], 1, 16384);
         assert_non_null(sleepers[i].thread);
     }
-    unit_settle();
+    settle();
     return sleepers;
 }
 
@@ -54,17 +54,17 @@ static void finish(struct sleeper *sleepers, int n)
 
 static void ten_thousand_sleepers_in_random_order(void)
 {
-    int n = unit_scaled(10000);
+    int n = scaled(10000);
     struct sleeper *sleepers = start(n, 7, 1000000);
 
     assert_int_equal(woken, 0);
     for (int step = 0; step < 1000; step++) {
         int expected = 0;
 
-        unit_advance(1000);
+        advance_clock(1000);
         if (step % 50 == 0) { /* none too late */
             for (int i = 0; i < n; i++)
-                expected += sleepers[i].due <= unit_clock;
+                expected += sleepers[i].due <= virtual_clock;
             assert_int_equal(woken, expected);
         }
     }
@@ -74,29 +74,29 @@ static void ten_thousand_sleepers_in_random_order(void)
 
 static void all_at_one_look_at_the_clock(void)
 {
-    int n = unit_scaled(10000);
+    int n = scaled(10000);
     struct sleeper *sleepers = start(n, 11, 1000000);
 
-    unit_advance(1000000);
-    unit_settle();
+    advance_clock(1000000);
+    settle();
     assert_int_equal(woken, n);
     finish(sleepers, n);
 }
 
 static void many_of_the_same_time(void)
 {
-    int n = unit_scaled(5000);
+    int n = scaled(5000);
     struct sleeper *sleepers = start(n, 13, 3); /* 1, 2 or 3 us */
 
-    unit_advance(3);
-    unit_settle();
+    advance_clock(3);
+    settle();
     assert_int_equal(woken, n);
     finish(sleepers, n);
 }
 
 static void two_thirds_are_cancelled(void)
 {
-    int n = unit_scaled(9000), cancelled = 0;
+    int n = scaled(9000), cancelled = 0;
     struct sleeper *sleepers = start(n, 17, 1000000);
 
     for (int i = 0; i < n; i++)
@@ -105,9 +105,9 @@ static void two_thirds_are_cancelled(void)
             cancelled++;
             st_thread_interrupt(sleepers[i].thread);
         }
-    unit_settle();
+    settle();
     for (int step = 0; step < 100; step++)
-        unit_advance(10000);
+        advance_clock(10000);
     assert_int_equal(woken, n - cancelled);
     finish(sleepers, n);
 }
@@ -134,7 +134,7 @@ static void *wait_again_and_again(void *arg)
         } else {
             assert_int_equal(errno, ETIME);
             me->timeouts++;
-            assert_true(unit_clock >= me->deadline);
+            assert_true(virtual_clock >= me->deadline);
         }
         me->deadline = 0;
         assert_ok(st_thread_park(ST_UTIME_NO_TIMEOUT)); /* until the test has set the next */
@@ -145,7 +145,7 @@ static void *wait_again_and_again(void *arg)
 static void arm(struct waiter *waiter, unsigned *seed)
 {
     waiter->timeout = (st_utime_t)(rand_r(seed) % 5000) + 1;
-    waiter->deadline = unit_clock + waiter->timeout;
+    waiter->deadline = virtual_clock + waiter->timeout;
 }
 
 /* Random waits, signals and steps of the clock; after each step exactly those are through whom the
@@ -154,14 +154,14 @@ static void random_operations_agree_with_a_model(void)
 {
     static struct waiter waiters[THREADS];
     unsigned seed = 19;
-    int steps = unit_scaled(3000);
+    int steps = scaled(3000);
 
     for (int i = 0; i < THREADS; i++) {
         waiters[i].cond = st_cond_new();
         arm(&waiters[i], &seed);
         waiters[i].thread = st_thread_create(wait_again_and_again, &waiters[i], 1, 16384);
     }
-    unit_settle();
+    settle();
     for (int step = 0; step < steps; step++) {
         for (int k = 0; k < 10; k++) {
             struct waiter *waiter = &waiters[rand_r(&seed) % THREADS];
@@ -172,22 +172,23 @@ static void random_operations_agree_with_a_model(void)
             } else if (rand_r(&seed) % 3 == 0) {
                 int signals = waiter->signals;
 
-                unit_settle(); /* it waits by now */
+                settle(); /* it waits by now */
                 st_cond_signal(waiter->cond);
-                unit_settle();
+                settle();
                 assert_int_equal(waiter->signals, signals + 1);
             }
         }
-        unit_settle();
-        unit_advance((st_utime_t)(rand_r(&seed) % 300));
+        settle();
+        advance_clock((st_utime_t)(rand_r(&seed) % 300));
         for (int i = 0; i < THREADS; i++)
-            assert_true(waiters[i].deadline == 0 || waiters[i].deadline > unit_clock);
+            assert_true(waiters[i].deadline == 0 || waiters[i].deadline > virtual_clock);
     }
     for (int i = 0; i < THREADS; i++) {
-        st_utime_t wait = waiters[i].deadline > unit_clock ? waiters[i].deadline - unit_clock : 0;
+        st_utime_t wait =
+            waiters[i].deadline > virtual_clock ? waiters[i].deadline - virtual_clock : 0;
 
         waiters[i].timeout = 0;
-        unit_advance(wait);
+        advance_clock(wait);
         assert_int_equal(waiters[i].deadline, 0);
         st_thread_unpark(waiters[i].thread);
         assert_ok(st_thread_join(waiters[i].thread, NULL));
@@ -215,13 +216,13 @@ static void what_has_come_wins_over_what_is_due(void)
     st_thread_t threads[WAITERS];
 
     for (int i = 0; i < WAITERS; i++) {
-        unit_socketpair(pairs[i]);
+        socket_pair(pairs[i], true);
         threads[i] = st_thread_create(wait_for_byte, &pairs[i][0], 1, 16384);
     }
-    unit_settle();
+    settle();
     for (int i = 0; i < WAITERS; i++)
         assert_int_equal(write(pairs[i][1], "x", 1), 1);
-    unit_clock += 5000;
+    virtual_clock += 5000;
     for (int i = 0; i < WAITERS; i++)
         assert_ok(st_thread_join(threads[i], NULL));
     assert_int_equal(in_time, WAITERS);
@@ -230,12 +231,12 @@ static void what_has_come_wins_over_what_is_due(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT_VIRTUAL(ten_thousand_sleepers_in_random_order),
-        UNIT_VIRTUAL(all_at_one_look_at_the_clock),
-        UNIT_VIRTUAL(many_of_the_same_time),
-        UNIT_VIRTUAL(two_thirds_are_cancelled),
-        UNIT_VIRTUAL(random_operations_agree_with_a_model),
-        UNIT_VIRTUAL(what_has_come_wins_over_what_is_due),
+        VIRTUAL_TEST(ten_thousand_sleepers_in_random_order),
+        VIRTUAL_TEST(all_at_one_look_at_the_clock),
+        VIRTUAL_TEST(many_of_the_same_time),
+        VIRTUAL_TEST(two_thirds_are_cancelled),
+        VIRTUAL_TEST(random_operations_agree_with_a_model),
+        VIRTUAL_TEST(what_has_come_wins_over_what_is_due),
     };
     return cmocka_run_group_tests_name("timer", tests, NULL, NULL);
 }

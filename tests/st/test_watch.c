@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watches: one-shot readiness and timers without a thread, and listeners (ST_WATCH_ACCEPT) shared
  * by processes. */
-#include "tests/st/unit.h"
+#include "tests/vp.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,7 +21,7 @@ static struct {
     st_watch_t *watch;
 } seen;
 
-static void note(st_watch_t *watch, int ready)
+static void note_ready(st_watch_t *watch, int ready)
 {
     seen.calls++;
     seen.ready = ready;
@@ -30,8 +30,8 @@ static void note(st_watch_t *watch, int ready)
 
 static void start(st_watch_t *watch)
 {
-    unit_socketpair(fds);
-    st_watch_init(watch, fds[0], 0, note);
+    socket_pair(fds, true);
+    st_watch_init(watch, fds[0], 0, note_ready);
 }
 
 static void stop(st_watch_t *watch)
@@ -62,17 +62,17 @@ static void it_fires_once(void)
 
     start(&watch);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 0);
     poke();
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready, POLLIN);
     assert_ptr_equal(seen.watch, &watch);
     assert_ptr_equal(watch.data, &data);
     eat();
     poke();
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 1);
     stop(&watch);
 }
@@ -86,7 +86,7 @@ static void ready_already_is_told_and_not_armed(void)
     assert_int_equal(st_fd_wait(fds[0], POLLIN, FOREVER), POLLIN);
     assert_int_equal(st_watch_arm(&watch, POLLIN, FOREVER), POLLIN);
     assert_int_equal(st_watch_arm(&watch, POLLIN | POLLOUT, FOREVER), POLLIN | POLLOUT);
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 0);
     stop(&watch);
 }
@@ -99,7 +99,7 @@ static void it_may_be_armed_again_and_again(void)
     for (int i = 1; i <= 50; i++) {
         assert_ok(st_watch_arm(&watch, POLLIN, 1000000));
         poke();
-        unit_settle();
+        settle();
         assert_int_equal(seen.calls, i);
         eat();
     }
@@ -111,15 +111,15 @@ static void rearming_changes_events(void)
     st_watch_t watch;
 
     start(&watch);
-    size_t n = unit_fill(fds[0]);
+    size_t n = fill_socket(fds[0]);
     assert_ok(st_fd_rearm(fds[0]));
     assert_ok(st_watch_arm(&watch, POLLOUT, FOREVER));
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
-    unit_drain(fds[1], n);
-    unit_settle();
+    drain_socket(fds[1], n);
+    settle();
     assert_int_equal(seen.calls, 0);
     poke();
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready, POLLIN);
     stop(&watch);
@@ -132,7 +132,7 @@ static void a_half_close_fires(void)
     start(&watch);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
     assert_ok(shutdown(fds[1], SHUT_WR));
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready & POLLIN, POLLIN);
     stop(&watch);
@@ -144,11 +144,11 @@ static void hup_fires_whatever_was_asked(void)
     st_watch_t watch;
 
     start(&watch);
-    unit_fill(fds[0]);
+    fill_socket(fds[0]);
     assert_ok(st_fd_rearm(fds[0]));
     assert_ok(st_watch_arm(&watch, POLLOUT, FOREVER));
     close(fds[1]);
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 1);
     assert_true(seen.ready & (POLLHUP | POLLERR));
     fds[1] = dup(fds[0]);
@@ -165,7 +165,7 @@ static void a_disarmed_one_is_silent(void)
     st_watch_disarm(&watch);
     st_watch_disarm(&watch);
     poke();
-    unit_advance(5000);
+    advance_clock(5000);
     assert_int_equal(seen.calls, 0);
     stop(&watch);
 }
@@ -178,7 +178,7 @@ static void forget_disarms(void)
     assert_ok(st_watch_arm(&watch, POLLIN, 1000));
     st_fd_forget(fds[0]);
     poke();
-    unit_advance(5000);
+    advance_clock(5000);
     assert_int_equal(seen.calls, 0);
     stop(&watch);
 }
@@ -187,9 +187,9 @@ static void arm_errors(void)
 {
     st_watch_t watch;
 
-    st_watch_init(&watch, open("/proc/self/exe", O_RDONLY), 0, note);
+    st_watch_init(&watch, open("/proc/self/exe", O_RDONLY), 0, note_ready);
     assert_fails(st_watch_arm(&watch, POLLIN, FOREVER), EPERM);
-    st_watch_init(&watch, 1000, 0, note);
+    st_watch_init(&watch, 1000, 0, note_ready);
     assert_fails(st_watch_arm(&watch, POLLIN, FOREVER), EBADF);
     st_watch_free(&watch);
 }
@@ -207,9 +207,9 @@ static void it_shares_with_a_thread(void)
     st_watch_t watch, other;
 
     start(&watch);
-    st_watch_init(&other, fds[0], 0, note);
+    st_watch_init(&other, fds[0], 0, note_ready);
     st_thread_t thread = st_thread_create(wait_in, &ready, 1, 0);
-    unit_settle();
+    settle();
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
     assert_ok(st_watch_arm(&other, POLLIN, FOREVER));
     poke();
@@ -228,13 +228,13 @@ static void a_timeout_is_ready_zero(void)
 
     start(&watch);
     assert_ok(st_watch_arm(&watch, POLLIN, 1000));
-    unit_advance(999);
+    advance_clock(999);
     assert_int_equal(seen.calls, 0);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready, 0);
     poke();
-    unit_advance(10000);
+    advance_clock(10000);
     assert_int_equal(seen.calls, 1);
     stop(&watch);
 }
@@ -243,11 +243,11 @@ static void a_mere_timer(void)
 {
     st_watch_t timer;
 
-    st_watch_init(&timer, -1, 0, note);
+    st_watch_init(&timer, -1, 0, note_ready);
     assert_ok(st_watch_arm(&timer, 0, 500));
-    unit_advance(499);
+    advance_clock(499);
     assert_int_equal(seen.calls, 0);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready, 0);
     st_watch_free(&timer);
@@ -258,15 +258,15 @@ static void the_deadline_moves_later(void)
 {
     st_watch_t timer;
 
-    st_watch_init(&timer, -1, 0, note);
+    st_watch_init(&timer, -1, 0, note_ready);
     for (int i = 0; i < 100; i++) {
         assert_ok(st_watch_arm(&timer, 0, 1000));
-        unit_advance(600);
+        advance_clock(600);
     }
     assert_int_equal(seen.calls, 0);
-    unit_advance(399);
+    advance_clock(399);
     assert_int_equal(seen.calls, 0);
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(seen.calls, 1);
     st_watch_free(&timer);
 }
@@ -275,12 +275,12 @@ static void the_deadline_moves_earlier(void)
 {
     st_watch_t timer;
 
-    st_watch_init(&timer, -1, 0, note);
+    st_watch_init(&timer, -1, 0, note_ready);
     assert_ok(st_watch_arm(&timer, 0, 1000000));
     assert_ok(st_watch_arm(&timer, 0, 100));
-    unit_advance(100);
+    advance_clock(100);
     assert_int_equal(seen.calls, 1);
-    unit_advance(2000000);
+    advance_clock(2000000);
     assert_int_equal(seen.calls, 1);
     st_watch_free(&timer);
 }
@@ -291,17 +291,17 @@ static void a_left_entry_does_not_fire_the_next(void)
 {
     st_watch_t timer;
 
-    st_watch_init(&timer, -1, 0, note);
+    st_watch_init(&timer, -1, 0, note_ready);
     assert_ok(st_watch_arm(&timer, 0, 1000));
     st_watch_disarm(&timer);
-    unit_advance(500);
+    advance_clock(500);
     assert_ok(st_watch_arm(&timer, 0, 1000));
-    unit_advance(500); /* the old deadline */
+    advance_clock(500); /* the old deadline */
     assert_int_equal(seen.calls, 0);
-    unit_advance(500);
+    advance_clock(500);
     assert_int_equal(seen.calls, 1);
     assert_ok(st_watch_arm(&timer, 0, FOREVER));
-    unit_advance(1000000000);
+    advance_clock(1000000000);
     assert_int_equal(seen.calls, 1);
     st_watch_free(&timer);
 }
@@ -313,7 +313,7 @@ static void free_lets_the_memory_go(void)
     st_watch_t *timers = calloc(COUNT, sizeof(*timers));
 
     for (int i = 0; i < COUNT; i++) {
-        st_watch_init(&timers[i], -1, 0, note);
+        st_watch_init(&timers[i], -1, 0, note_ready);
         assert_ok(st_watch_arm(&timers[i], 0, 1000));
         if (i % 2)
             st_watch_disarm(&timers[i]);
@@ -322,7 +322,7 @@ static void free_lets_the_memory_go(void)
         st_watch_free(&timers[i]);
         memset(&timers[i], i % 4 < 2 ? 0 : 0xa5, sizeof(timers[i]));
     }
-    unit_advance(5000);
+    advance_clock(5000);
     assert_int_equal(seen.calls, 0);
     for (int i = 0; i < COUNT; i++)
         for (size_t byte = 0; byte < sizeof(timers[i]); byte++)
@@ -334,7 +334,7 @@ static void free_lets_the_memory_go(void)
 
 static void rearm_itself(st_watch_t *watch, int ready)
 {
-    note(watch, ready);
+    note_ready(watch, ready);
     if (seen.calls < 5)
         assert_ok(st_watch_arm(watch, 0, 100));
 }
@@ -346,17 +346,17 @@ static void a_callback_arms_its_own_watch(void)
     st_watch_init(&timer, -1, 0, rearm_itself);
     assert_ok(st_watch_arm(&timer, 0, 100));
     for (int i = 1; i <= 5; i++) {
-        unit_advance(100);
+        advance_clock(100);
         assert_int_equal(seen.calls, i);
     }
-    unit_advance(1000);
+    advance_clock(1000);
     assert_int_equal(seen.calls, 5);
     st_watch_free(&timer);
 }
 
 static void free_itself(st_watch_t *watch, int ready)
 {
-    note(watch, ready);
+    note_ready(watch, ready);
     st_watch_free(watch);
     memset(watch, 0x5a, sizeof(*watch));
     free(watch);
@@ -366,15 +366,15 @@ static void a_callback_frees_its_own_watch(void)
 {
     st_watch_t *timer = malloc(sizeof(*timer)), *reader = malloc(sizeof(*reader));
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     st_watch_init(timer, -1, 0, free_itself);
     st_watch_init(reader, fds[0], 0, free_itself);
     assert_ok(st_watch_arm(timer, 0, 100));
     assert_ok(st_watch_arm(reader, POLLIN, 1000));
     poke();
-    unit_advance(100);
+    advance_clock(100);
     assert_int_equal(seen.calls, 2);
-    unit_advance(5000);
+    advance_clock(5000);
     assert_int_equal(seen.calls, 2);
     st_fd_forget(fds[0]);
     close(fds[0]);
@@ -385,7 +385,7 @@ static st_watch_t victims[2];
 
 static void disarm_the_other(st_watch_t *watch, int ready)
 {
-    note(watch, ready);
+    note_ready(watch, ready);
     st_watch_disarm(watch == &victims[0] ? &victims[1] : &victims[0]);
 }
 
@@ -399,21 +399,21 @@ static void a_callback_disarms_another_that_is_due(void)
         st_watch_init(&victims[i], -1, 0, disarm_the_other);
         assert_ok(st_watch_arm(&victims[i], 0, 100));
     }
-    unit_advance(100);
+    advance_clock(100);
     assert_int_equal(seen.calls, 1);
     st_watch_free(&victims[0]);
     st_watch_free(&victims[1]);
 
-    unit_socketpair(fds);
-    unit_socketpair(other);
+    socket_pair(fds, true);
+    socket_pair(other, true);
     st_watch_init(&victims[0], fds[0], 0, disarm_the_other);
     st_watch_init(&victims[1], other[0], 0, disarm_the_other);
     assert_ok(st_watch_arm(&victims[0], POLLIN, FOREVER));
     assert_ok(st_watch_arm(&victims[1], POLLIN, FOREVER));
-    unit_settle();
+    settle();
     poke();
     assert_int_equal(write(other[1], "o", 1), 1);
-    unit_settle();
+    settle();
     assert_int_equal(seen.calls, 2);
     st_watch_free(&victims[0]);
     st_watch_free(&victims[1]);
@@ -429,7 +429,7 @@ static st_thread_t parked;
 
 static void unpark_and_create(st_watch_t *watch, int ready)
 {
-    note(watch, ready);
+    note_ready(watch, ready);
     st_thread_unpark(parked);
     assert_non_null(st_thread_create(count_run, watch->data, 0, 0));
 }
@@ -443,7 +443,7 @@ static void a_callback_wakes_and_creates_threads(void)
     st_watch_init(&timer, -1, 0, unpark_and_create);
     assert_ok(st_watch_arm(&timer, 0, 1000));
     assert_ok(st_thread_park(FOREVER));
-    unit_settle();
+    settle();
     assert_int_equal(ran, 1);
     st_watch_free(&timer);
 }
@@ -454,7 +454,7 @@ static int told; /* callbacks that were told that they are one */
 
 static void ask(st_watch_t *watch, int ready)
 {
-    note(watch, ready);
+    note_ready(watch, ready);
     told += st_in_callback() != 0;
 }
 
@@ -476,20 +476,20 @@ static void callbacks_know_that_they_are_one(void)
     st_watch_t timer, reader;
     st_remote_t post = {.fn = ask_in_post};
 
-    unit_socketpair(fds);
+    socket_pair(fds, true);
     assert_false(st_in_callback());
     st_watch_init(&timer, -1, 0, ask);
     st_watch_init(&reader, fds[0], 0, ask);
     assert_ok(st_watch_arm(&timer, 0, 1));
     assert_ok(st_watch_arm(&reader, POLLIN, FOREVER));
     poke();
-    unit_advance(1);
+    advance_clock(1);
     assert_int_equal(told, 2);
     st_vp_post(st_vp_self(), &post);
-    unit_settle();
+    settle();
     assert_int_equal(told, 3);
     assert_null(st_set_turn_cb(ask_in_turn));
-    unit_settle();
+    settle();
     assert_int_equal(told, 4);
     assert_false(st_in_callback());
     st_watch_free(&timer);
@@ -512,7 +512,7 @@ static void in_order(st_watch_t *watch, int ready)
 
     assert_int_equal(ready, 0);
     assert_true(timed->deadline >= last_deadline);
-    assert_true(timed->deadline <= unit_clock);
+    assert_true(timed->deadline <= virtual_clock);
     last_deadline = timed->deadline;
     fired++;
 }
@@ -521,7 +521,7 @@ static void in_order(st_watch_t *watch, int ready)
  * order. */
 static void ten_thousand_timers_in_random_order(void)
 {
-    int n = unit_scaled(10000), expected = 0;
+    int n = scaled(10000), expected = 0;
     unsigned seed = 42;
     struct timed *timed = calloc((size_t)n, sizeof(*timed));
 
@@ -529,7 +529,7 @@ static void ten_thousand_timers_in_random_order(void)
         st_utime_t timeout = (st_utime_t)(rand_r(&seed) % 1000000) + 1;
         timed[i].watch.data = &timed[i];
         st_watch_init(&timed[i].watch, -1, 0, in_order);
-        timed[i].deadline = unit_clock + timeout;
+        timed[i].deadline = virtual_clock + timeout;
         assert_ok(st_watch_arm(&timed[i].watch, 0, timeout));
     }
     for (int i = 0; i < n; i++) {
@@ -537,13 +537,13 @@ static void ten_thousand_timers_in_random_order(void)
             st_watch_disarm(&timed[i].watch);
         } else if (i % 3 == 1) {
             st_utime_t timeout = (st_utime_t)(rand_r(&seed) % 1000000) + 1;
-            timed[i].deadline = unit_clock + timeout;
+            timed[i].deadline = virtual_clock + timeout;
             assert_ok(st_watch_arm(&timed[i].watch, 0, timeout));
         }
         expected += i % 3 != 0;
     }
     for (int step = 0; step < 1000; step++)
-        unit_advance(1001);
+        advance_clock(1001);
     assert_int_equal(fired, expected);
     for (int i = 0; i < n; i++)
         st_watch_free(&timed[i].watch);
@@ -561,13 +561,13 @@ static void count_idle(st_watch_t *watch, int ready)
 /* Many idle connections under watches: one is woken, the others stay, and no thread is held. */
 static void many_idle_connections(void)
 {
-    int n = unit_scaled(2000);
+    int n = scaled(2000);
     int(*pairs)[2] = calloc((size_t)n, sizeof(*pairs));
     st_watch_t *watches = calloc((size_t)n, sizeof(*watches));
     st_stats_t stats;
 
     for (int i = 0; i < n; i++) {
-        unit_socketpair(pairs[i]);
+        socket_pair(pairs[i], true);
         st_watch_init(&watches[i], pairs[i][0], 0, count_idle);
         assert_ok(st_watch_arm(&watches[i], POLLIN, 60000000));
     }
@@ -577,7 +577,7 @@ static void many_idle_connections(void)
     for (int i = 0; i < n; i += 2)
         assert_int_equal(write(pairs[i][1], "w", 1), 1);
     for (int turn = 0; turn < 50 && idle_fired < (n + 1) / 2; turn++)
-        unit_settle(); /* events are fetched by the batch */
+        settle(); /* events are fetched by the batch */
     assert_int_equal(idle_fired, (n + 1) / 2);
     st_get_stats(&stats);
     assert_int_equal(stats.watches_armed, n / 2);
@@ -601,7 +601,7 @@ static void count_accept(st_watch_t *watch, int ready)
 {
     int conn;
 
-    note(watch, ready);
+    note_ready(watch, ready);
     assert_int_equal(ready & POLLIN, POLLIN);
     conn = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
     if (conn >= 0) {
@@ -612,7 +612,7 @@ static void count_accept(st_watch_t *watch, int ready)
 
 static void open_listener(void)
 {
-    listener = unit_listen(&addr, &addr_len);
+    listener = listen_on_loopback(&addr, &addr_len);
     assert_ok(ioctl(listener, FIONBIO, &(int){1}));
 }
 
@@ -629,8 +629,8 @@ static int connect_one(void)
 static void settle_until(const int *count, int expected)
 {
     while (*count < expected)
-        unit_settle();
-    unit_settle();
+        settle();
+    settle();
     assert_int_equal(*count, expected);
 }
 
@@ -650,7 +650,7 @@ static void a_listener_is_called_until_empty(void)
     assert_int_equal(seen.calls, 10);
     st_watch_disarm(&watch);
     close(connect_one());
-    unit_settle();
+    settle();
     assert_int_equal(accepted, 10);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER)); /* what waited meanwhile is told now */
     settle_until(&accepted, 11);
@@ -714,12 +714,12 @@ static void a_listener_shared_with_a_thread(void)
     open_listener();
     st_netfd_t netfd = st_netfd_open_socket(listener);
     st_thread_t thread = st_thread_create(accept_in_a_thread, netfd, 1, 0);
-    unit_settle();
+    settle();
     st_watch_init(&watch, listener, ST_WATCH_ACCEPT, count_accept);
     assert_ok(st_watch_arm(&watch, POLLIN, FOREVER));
     for (int i = 0; i < 50 && told == 0; i++) { /* the watch may be the quicker one */
         close(connect_one());
-        unit_settle();
+        settle();
     }
     st_watch_disarm(&watch);
     if (told == 0) { /* back to an ordinary registration, for the thread */
@@ -782,34 +782,34 @@ static void two_processes_share_a_listener(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UNIT(it_fires_once),
-        UNIT(ready_already_is_told_and_not_armed),
-        UNIT(it_may_be_armed_again_and_again),
-        UNIT(rearming_changes_events),
-        UNIT(a_half_close_fires),
-        UNIT(hup_fires_whatever_was_asked),
-        UNIT_VIRTUAL(a_disarmed_one_is_silent),
-        UNIT_VIRTUAL(forget_disarms),
-        UNIT(arm_errors),
-        UNIT(it_shares_with_a_thread),
-        UNIT_VIRTUAL(a_timeout_is_ready_zero),
-        UNIT_VIRTUAL(a_mere_timer),
-        UNIT_VIRTUAL(the_deadline_moves_later),
-        UNIT_VIRTUAL(the_deadline_moves_earlier),
-        UNIT_VIRTUAL(a_left_entry_does_not_fire_the_next),
-        UNIT_VIRTUAL(free_lets_the_memory_go),
-        UNIT_VIRTUAL(a_callback_arms_its_own_watch),
-        UNIT_VIRTUAL(a_callback_frees_its_own_watch),
-        UNIT_VIRTUAL(a_callback_disarms_another_that_is_due),
-        UNIT(a_callback_wakes_and_creates_threads),
-        UNIT_VIRTUAL(callbacks_know_that_they_are_one),
-        UNIT_VIRTUAL(ten_thousand_timers_in_random_order),
-        UNIT(many_idle_connections),
-        UNIT(a_listener_is_called_until_empty),
-        UNIT(one_accept_watch_per_descriptor),
-        UNIT(arming_it_again_changes_nothing),
-        UNIT(a_listener_shared_with_a_thread),
-        UNIT_RAW(two_processes_share_a_listener),
+        VP_TEST(it_fires_once),
+        VP_TEST(ready_already_is_told_and_not_armed),
+        VP_TEST(it_may_be_armed_again_and_again),
+        VP_TEST(rearming_changes_events),
+        VP_TEST(a_half_close_fires),
+        VP_TEST(hup_fires_whatever_was_asked),
+        VIRTUAL_TEST(a_disarmed_one_is_silent),
+        VIRTUAL_TEST(forget_disarms),
+        VP_TEST(arm_errors),
+        VP_TEST(it_shares_with_a_thread),
+        VIRTUAL_TEST(a_timeout_is_ready_zero),
+        VIRTUAL_TEST(a_mere_timer),
+        VIRTUAL_TEST(the_deadline_moves_later),
+        VIRTUAL_TEST(the_deadline_moves_earlier),
+        VIRTUAL_TEST(a_left_entry_does_not_fire_the_next),
+        VIRTUAL_TEST(free_lets_the_memory_go),
+        VIRTUAL_TEST(a_callback_arms_its_own_watch),
+        VIRTUAL_TEST(a_callback_frees_its_own_watch),
+        VIRTUAL_TEST(a_callback_disarms_another_that_is_due),
+        VP_TEST(a_callback_wakes_and_creates_threads),
+        VIRTUAL_TEST(callbacks_know_that_they_are_one),
+        VIRTUAL_TEST(ten_thousand_timers_in_random_order),
+        VP_TEST(many_idle_connections),
+        VP_TEST(a_listener_is_called_until_empty),
+        VP_TEST(one_accept_watch_per_descriptor),
+        VP_TEST(arming_it_again_changes_nothing),
+        VP_TEST(a_listener_shared_with_a_thread),
+        RAW_TEST(two_processes_share_a_listener),
     };
     return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@ STIOL_SUBJECTS := $(filter-out cxx,$(STIOL_SUBJECTS))
 endif
 STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
+STIOL_HARNESS  := $(TEST_HARNESS) $(STIOL_TESTS)/stiol_vp.o
 STIOL_LINKED   := $(addprefix $(STIOL_TESTS)/lib,table.so threads.so now.so lazy.so noplt.so)
 STIOL_LATE     := $(addprefix $(STIOL_TESTS)/lib,late.so own.so unbindable.so)
 # Objects with thread-local variables: linked, and loaded later.
@@ -97,13 +98,13 @@ $(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
 
 # --- the programs ---
 
-$(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) \
-                       $(BUILD)/libst.a $(STIOL_LINKED) | $(STIOL_LATE)
+$(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a \
+                       $(STIOL_LINKED) | $(STIOL_LATE)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
 
 # STIOL in an object of its own, so that the program is one like any other.
-$(STIOL_TESTS)/libsubject.so: $(STIOL_TESTS)/harness.o $(STIOL_LIBRARY) $(BUILD)/libst.a
+$(STIOL_TESTS)/libsubject.so: $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
 	    -Wl,--whole-archive $^ -Wl,--no-whole-archive -ldl -lpthread
 $(STIOL_TESTS)/test_tls: $(STIOL_TESTS)/test_tls.o $(STIOL_TESTS)/libsubject.so $(STIOL_LINKED) \

@@ -4,7 +4,7 @@
  * sockets, pipes, processes and every kind of cross-process mutex. This is what httpd and its
  * modules stand on.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #if __has_include(<apr_general.h>)
 #include <apr_general.h>

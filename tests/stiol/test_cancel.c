@@ -4,7 +4,7 @@
  * cancels them. Their stacks are unwound as kernel threads' are.
  */
 #include "stiol/program.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any, *apr = &table_threads;
 

@@ -6,7 +6,7 @@
 #include <sys/single_threaded.h>
 
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 #include "tests/stiol/objects/cxx.h"
 
 static const table_t *call = &table_any;

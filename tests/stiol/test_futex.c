@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

@@ -4,7 +4,7 @@
  * ones; state threads and kernel threads use them together.
  */
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #if __has_include(<glib.h>)
 #include <glib.h>

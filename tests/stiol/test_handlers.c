@@ -5,7 +5,7 @@
  */
 #include <sys/time.h>
 
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

@@ -3,7 +3,7 @@
  * Kernel threads that modules and libraries make, in C, C11 and C++, and state threads that join
  * them: the VP goes on, and no helper is taken.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any, *apr = &table_threads;
 

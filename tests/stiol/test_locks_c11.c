@@ -4,7 +4,7 @@
  * threads and kernel threads.
  */
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

@@ -4,7 +4,7 @@
  * the argument
  * --table it prints what the manual should say.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 typedef struct row {
     const char *symbol, *kind, *scope, *help;

@@ -9,7 +9,7 @@
 
 #include "stiol/lock.h"
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

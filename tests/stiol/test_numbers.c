@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "stiol/fd.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

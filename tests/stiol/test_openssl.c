@@ -3,7 +3,7 @@
  * The real OpenSSL, unmodified, on state threads: its error queue is each thread's own though all
  * give way at every turn, and nothing is left behind by thousands of threads.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #if __has_include(<openssl/ssl.h>)
 #include <malloc.h>

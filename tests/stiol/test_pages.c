@@ -3,7 +3,7 @@
  * Blocks of libapr's allocators: which mappings they replace, that they come back, what becomes of
  * their memory, and what happens at the ends: of the space, of a VP, and on another kernel thread.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #define BLOCK ((size_t)8192)
 

@@ -4,7 +4,7 @@
  */
 #include <arpa/inet.h>
 
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

@@ -3,7 +3,7 @@
  * Which slots are rebound, in objects of every make, and when they are not: kernel threads,
  * children, later objects, functions that only have the name, and objects that cannot be rebound.
  */
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 extern int now_poll(int fd, int timeout), now_sleep(int us), now_lock(pthread_mutex_t *mutex);
 extern int lazy_poll(int fd, int timeout), lazy_sleep(int us), lazy_lock(pthread_mutex_t *mutex);

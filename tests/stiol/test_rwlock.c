@@ -4,7 +4,7 @@
  * locks that prefer writers, recursion of readers, any clock, and kernel threads beside.
  */
 #include "stiol/lot.h"
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

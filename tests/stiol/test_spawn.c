@@ -5,7 +5,7 @@
  */
 #include <sys/stat.h>
 
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 #define LIMIT 777 /* of open files, for programs: not the VP's */
 

@@ -6,7 +6,7 @@
  */
 #include <resolv.h>
 
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 #include "tests/stiol/objects/locals.h"
 
 #define THREADS 20
