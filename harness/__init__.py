@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live tests' harness: private httpd servers, raw clients, and a look at processes.
+"""Private httpd servers, raw clients, a look at processes, and pictures of what was measured.
 
-Used by tests/live/test_*.py and by bench/httpd/.
+Used by the tests, the benchmarks and the lab.
 """
 
 from .client import Conn, Response

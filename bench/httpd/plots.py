@@ -8,9 +8,10 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from harness.svg import Picture
+
 from .scenarios import CURVE, SCENARIOS
 from .servers import KINDS
-from .svg import Picture
 
 WIDTH, EDGE = 880, 28
 NAMES = 62        # room for the servers' names

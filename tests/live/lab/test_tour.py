@@ -59,7 +59,7 @@ def test_pictures_show_what_was_seen():
     event = ElementTree.fromstring(picture.one("event", seen["event"], ""))
     assert "State threads" not in [text.text for text in event.iter(f"{SVG}text")]
     both = ElementTree.fromstring(picture.together(seen, ""))
-    lines = [path for path in both.iter(f"{SVG}path") if "line" in path.get("class")]
+    lines = [path for path in both.iter(f"{SVG}polyline") if "line" in path.get("class")]
     assert len(lines) == 4 + 3  # event has no state threads
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A picture in SVG, written element by element; readable on light and dark pages.
 
-Used by plots.py. Colours are classes: the style sheet has a set for each of the reader's schemes.
+Used by bench/httpd/plots.py and lab/picture.py. Colours are classes: the style sheet has a set for each of the reader's schemes.
 """
 
 from xml.sax.saxutils import escape, quoteattr
@@ -13,6 +13,7 @@ COLOURS = {
     "ink": ("#1f2328", "#e6edf3"),
     "soft": ("#59636e", "#9198a1"),
     "grid": ("#e6e9ed", "#272d35"),
+    "band": ("#f3f5f8", "#1c222b"),
     "stm": ("#e8590c", "#ff922b"),
     "event": ("#1971c2", "#4dabf7"),
     "worker": ("#7048e8", "#9d86f7"),
@@ -27,7 +28,7 @@ text { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans',
 .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; }
 .thin { fill: none; stroke-width: 1; } .whisker { fill: none; stroke-width: 1.25; opacity: .55; }
 .halo { paint-order: stroke; stroke-width: 5px; stroke-linejoin: round; }
-.mark { fill: none; stroke-width: 2; }
+.mark { fill: none; stroke-width: 2; } .area { opacity: .18; } .small { font-size: 11.5px; }
 """
 
 
@@ -42,6 +43,10 @@ def _rules(scheme):
 def number(value):
     """A coordinate."""
     return f"{value:.1f}".rstrip("0").rstrip(".")
+
+
+def _places(points):
+    return " ".join(f"{number(x)},{number(y)}" for x, y in points)
 
 
 class Picture:
@@ -69,8 +74,11 @@ class Picture:
 
     def path(self, points, classes):
         """Straight lines from point to point."""
-        self._add("polyline", classes,
-                  points=" ".join(f"{number(x)},{number(y)}" for x, y in points))
+        self._add("polyline", classes, points=_places(points))
+
+    def area(self, points, classes):
+        """What straight lines from point to point, and back to the first, enclose."""
+        self._add("polygon", classes, points=_places(points))
 
     def dot(self, x, y, radius, classes):
         """A filled circle."""
