@@ -4,8 +4,11 @@
 import re
 
 import pytest
+
 from harness import wait_for
-from harness.strace import NotPermitted, Trace
+from harness.strace import Trace
+
+from .tracing import skipped_if_forbidden
 
 pytestmark = pytest.mark.stm_only
 
@@ -16,10 +19,8 @@ CLOSE = ["Connection: close"]
 
 def traced(server, calls, ask):
     """The trace of the only VP while `ask()` runs, one call a line."""
-    try:
+    with skipped_if_forbidden():
         tracer = Trace(server.children(), server.root / "strace.out", calls)
-    except NotPermitted as reason:
-        pytest.skip(f"strace may not attach: {reason}")
     try:
         ask()
     finally:

@@ -10,12 +10,15 @@ import time
 from collections import Counter
 
 import pytest
+
 from harness import procs, wait_for
 from harness.client import Closed
 from harness.drive import Conns, Load
 from harness.scoreboard import total
 from harness.stm import owner, probed
-from harness.strace import NotPermitted, Trace
+from harness.strace import Trace
+
+from .tracing import skipped_if_forbidden
 
 pytestmark = pytest.mark.stm_only
 
@@ -139,10 +142,8 @@ def test_of_a_small_burst_the_others_have_their_share(serve):
     server = serve(processes=4, threads=64)
     before = sockets_at_rest(server)
     first = server.children()[0]
-    try:
+    with skipped_if_forbidden():
         tracer = Trace([first], server.root / "strace.out", "accept4,epoll_ctl")
-    except NotPermitted as reason:
-        pytest.skip(f"strace may not attach: {reason}")
     try:
         for pid in before:
             os.kill(pid, signal.SIGSTOP)

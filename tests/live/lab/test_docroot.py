@@ -5,13 +5,12 @@ import pytest
 
 from harness.strace import NotPermitted, Trace
 from lab import docroot
+from tests.live.tracing import skipped_if_forbidden
 
 
 def test_document_root(each_mpm):
-    try:
+    with skipped_if_forbidden():
         command, trace = docroot.find(each_mpm, each_mpm.root / "strace.out")
-    except NotPermitted as reason:
-        pytest.skip(f"processes may not be traced on this machine: {reason}")
     assert f"-p {','.join(map(str, each_mpm.children()))}" in " ".join(command)
     assert docroot.document_root(trace) == str(each_mpm.root / "htdocs")
     assert each_mpm.get("/").status == 200  # it goes on without strace
