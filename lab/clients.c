@@ -3,6 +3,7 @@
  * make_conn's connections: opens them, watches what the server does with them, and counts. One
  * epoll set, edge-triggered; a connection that the server has closed is closed here at once, too.
  */
+#include "lab/dial.h"
 #include "lab/make_conn.h"
 
 #include <errno.h>
@@ -149,9 +150,7 @@ static void transmit(struct client *client, size_t from, size_t length)
 
 static void accepted(struct client *client)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    int error = dial_outcome(client->fd);
     if (error != 0) {
         fail(client, error);
         return;

@@ -2,9 +2,9 @@
 #
 # The lab: make_conn, which opens many connections to watch what a server does with them.
 
-MAKE_CONN_SOURCES := lab/make_conn.c lab/target.c lab/clients.c
+MAKE_CONN_SOURCES := lab/make_conn.c lab/target.c lab/clients.c lab/dial.c
 
-$(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h $(BUILD)/flags
+$(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h lab/dial.h $(BUILD)/flags
 	$(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDHARDEN) \
 	    $(LDFLAGS)
 

@@ -3,6 +3,7 @@
  * make_conn: opens many connections to a web server on this machine and keeps them, to see what its
  * processes and threads do then. A tool of the lab (docs/lab.md); lab/make_conn.1 is its manual.
  */
+#include "lab/dial.h"
 #include "lab/make_conn.h"
 
 #include <ctype.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -136,16 +136,6 @@ static struct options read_options(int argc, char **argv)
 }
 
 /* --- the run --- */
-
-/* As many open files as may be without asking root. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 static void tell_what_is_kept(const struct options *options)
 {

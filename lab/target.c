@@ -4,12 +4,12 @@
  * told otherwise. One address of ours has some 28,000 ports for one server's port; where more are
  * needed, connections to 127.x.x.x leave from 127.0.0.2, 127.0.0.3 and so on, too.
  */
+#include "lab/dial.h"
 #include "lab/make_conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -74,35 +74,6 @@ static int local_ports(void)
 
 /* --- connecting --- */
 
-/* Leaves from the address that it is the turn of. */
-static int bind_source(const struct target *target, int fd)
-{
-    int one = 1;
-    struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)target->source);
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    return bind(fd, (struct sockaddr *)&from, sizeof from);
-}
-
-static int start(const struct target *target)
-{
-    int one = 1, error;
-    int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (target->source > 0 && bind_source(target, fd) != 0)
-        goto error;
-    if (connect(fd, (const struct sockaddr *)&target->address, target->size) == 0 ||
-        errno == EINPROGRESS)
-        return fd;
-error:
-    error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
 /* Only 127.x.x.x has more addresses to leave from. */
 static bool next_source(struct target *target)
 {
@@ -121,7 +92,7 @@ int target_connect(struct target *target)
     if (target->from_source >= target->ports / 2)
         next_source(target);
     do {
-        fd = start(target);
+        fd = dial((const struct sockaddr *)&target->address, target->size, target->source);
     } while (fd < 0 && errno == EADDRNOTAVAIL && next_source(target));
     if (fd >= 0)
         target->from_source++;
@@ -131,14 +102,11 @@ int target_connect(struct target *target)
 /* Waits until a connect has succeeded: 0, or -1 with errno. */
 static int await_connect(int fd)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
     struct pollfd wait = {.fd = fd, .events = POLLOUT};
-    int ready = poll(&wait, 1, FIRST_ANSWER_MS);
-    if (ready == 0)
-        error = ETIMEDOUT;
-    else if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+    int ready = poll(&wait, 1, FIRST_ANSWER_MS), error;
+    if (ready < 0)
         return -1;
+    error = ready == 0 ? ETIMEDOUT : dial_outcome(fd);
     errno = error;
     return error == 0 ? 0 : -1;
 }

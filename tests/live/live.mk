@@ -16,6 +16,7 @@ $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
 	$(CC) $(LIVE_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
 
 $(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
+$(addprefix $(BUILD)/tests/,conns load slowbackend): lab/dial.c lab/dial.h
 
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 	@mkdir -p $(@D)

@@ -10,17 +10,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "lab/dial.h"
 
 #define EVENTS_AT_ONCE 256
 
@@ -52,35 +52,12 @@ static inline struct sockaddr_in loopback(int index, int port)
     return address;
 }
 
-/* As many open files as the hard limit allows. */
-static inline void raise_fd_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        die("getrlimit: %s", strerror(errno));
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* Starts a non-blocking connect to 127.0.0.1:port from the `source`th loopback address (0: any).
- * The socket, or -1 with errno. */
+/* Starts a connection to 127.0.0.1:port from the `source`th loopback address (0: any): see dial().
+ */
 static inline int start_connect(int port, int source)
 {
-    struct sockaddr_in to = loopback(0, port), from = loopback(source, 0);
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (source > 0) {
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-        if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0)
-            goto error;
-    }
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS)
-        return fd;
-error:
-    close(fd);
-    return -1;
+    struct sockaddr_in to = loopback(0, port);
+    return dial((const struct sockaddr *)&to, sizeof to, source);
 }
 
 /* Microseconds on a clock that only goes forward. */

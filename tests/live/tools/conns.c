@@ -80,10 +80,7 @@ static void ask(struct conn *conn)
 
 static void connected(struct conn *conn)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error != 0) {
+    if (dial_outcome(conn->fd) != 0) {
         finish(conn, FAILED);
         return;
     }
@@ -280,7 +277,8 @@ int main(int argc, char **argv)
 {
     char line[128];
     options(argc, argv);
-    raise_fd_limit();
+    if (raise_file_limit() != 0)
+        die("raising the limit of open files: %s", strerror(errno));
     all.epoll = epoll_create1(EPOLL_CLOEXEC);
     while (fgets(line, sizeof line, stdin) != NULL)
         obey(line);

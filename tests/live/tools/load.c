@@ -73,7 +73,7 @@ static void ask(struct client *client)
         fail(client, &run.reset);
 }
 
-static void dial(struct client *client)
+static void connect_client(struct client *client)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
     event.data.ptr = client;
@@ -89,17 +89,14 @@ static void next(struct client *client)
 {
     run.busy++;
     if (client->fd < 0)
-        dial(client);
+        connect_client(client);
     else
         ask(client);
 }
 
 static void connected(struct client *client)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error != 0)
+    if (dial_outcome(client->fd) != 0)
         fail(client, &run.refused);
     else
         ask(client);
@@ -222,7 +219,8 @@ static void options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     options(argc, argv);
-    raise_fd_limit();
+    if (raise_file_limit() != 0)
+        die("raising the limit of open files: %s", strerror(errno));
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
     run.client = calloc((size_t)run.clients, sizeof *run.client);
     if (run.client == NULL)

@@ -199,7 +199,8 @@ int main(int argc, char **argv)
             default_delay = number(optarg, 0, WHEEL_SLOTS - 2);
         else
             die("usage: slowbackend [-p PORT] [-d DELAY_MS]");
-    raise_fd_limit();
+    if (raise_file_limit() != 0)
+        die("raising the limit of open files: %s", strerror(errno));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     wheel_now = now_ms();
     listen_on(port);
