@@ -246,6 +246,10 @@ struct st_vp {
     bool ghost_seen;  /* this turn: a level-triggered event that belongs to no descriptor of ours */
     int haunted;      /* in so many turns in a row */
 
+    /* For debuggers (dev/gdb/st.py), which need not understand thread-local variables then. */
+    struct st_vp *next_vp; /* in st__process.vps */
+    pid_t tid;             /* the kernel thread */
+
 #ifdef ST_SHUFFLE
     uint64_t shuffle, shuffle_seed; /* state of the generator, and what it was at first */
     pid_t shuffle_pid;              /* the VP's process */
@@ -261,7 +265,8 @@ struct st_vp {
 
 /* What is one per process. */
 struct st__process {
-    pthread_mutex_t lock; /* for atfork_registered */
+    pthread_mutex_t lock; /* for atfork_registered and vps */
+    struct st_vp *vps;    /* all VPs of the process; only debuggers read it */
     bool atfork_registered;
     atomic_int vp_count;
     atomic_int eventsys; /* 0: not set */

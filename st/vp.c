@@ -25,6 +25,31 @@ void st__fatal(const char *what)
 }
 
 /* ------------------------------------------------------------------------------------------------
+ * The list of VPs, for debuggers
+ * ---------------------------------------------------------------------------------------------- */
+
+static void list_add(struct st_vp *vp)
+{
+    vp->tid = (pid_t)syscall(SYS_gettid);
+    pthread_mutex_lock(&st__process.lock);
+    vp->next_vp = st__process.vps;
+    st__process.vps = vp;
+    pthread_mutex_unlock(&st__process.lock);
+}
+
+static void list_remove(struct st_vp *vp)
+{
+    struct st_vp **at = &st__process.vps;
+
+    pthread_mutex_lock(&st__process.lock);
+    while (*at != NULL && *at != vp)
+        at = &(*at)->next_vp;
+    if (*at != NULL)
+        *at = vp->next_vp;
+    pthread_mutex_unlock(&st__process.lock);
+}
+
+/* ------------------------------------------------------------------------------------------------
  * fork: the child shares the parent's epoll instance and eventfd, so it must not touch them. It is
  * no VP until a State Threads 1.9 call asks for one; then it goes on with its copies of the
  * threads.
@@ -44,6 +69,9 @@ static void forked_parent(void)
 
 static void forked_child(void)
 {
+    /* The parent's VPs are not here; and another of its kernel threads may have held the lock. */
+    st__process.vps = NULL;
+    pthread_mutex_init(&st__process.lock, NULL);
     if (st__vp == NULL)
         return;
     if (st__vp->stacks.fork_alone)
@@ -88,6 +116,7 @@ struct st_vp *st__vp_revive(void)
         return NULL;
     st__process.orphan = NULL;
     atomic_store(&st__process.vp_count, 1);
+    list_add(vp);
     st__vp = vp;
     return vp;
 }
@@ -179,6 +208,7 @@ int st_init(void)
     vp->clock = st_utime();
     atomic_store(&st__process.eventsys, 1);
     atomic_fetch_add(&st__process.vp_count, 1);
+    list_add(vp);
     st__vp = vp;
     return 0;
 
@@ -201,6 +231,7 @@ int st_destroy(void)
     if (vp->stats.threads != 1) /* a destructor made one */
         return st__fail(EBUSY);
     st__vp = NULL;
+    list_remove(vp);
     st__timer_destroy(vp);
     st__event_destroy(vp);
     st__stack_destroy(vp);
