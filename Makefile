@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment
-# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/st/st-tests.mk, ...), which says what the part is made
-# of and adds to PRODUCTS what `make` builds. A variant is built into another folder:
+# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/st/st-tests.mk, ...), which says what the part is
+# made of and adds to PRODUCTS what `make` builds. A variant is built into another folder:
 #   make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
 
 .DEFAULT_GOAL := all
@@ -40,6 +40,19 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
               -Iinclude -I.
 
+# Recipes say what they make (`CC mpm/conn/park.o`); V=1 shows the commands, make -s nothing. Every
+# makefile uses these: $(QCC) in place of $(CC) and the like, $(call quiet,GEN) before a command of
+# another kind, $(Q) before one that has output of its own. Below build/ the folder is left out.
+V     ?=
+Q     := $(if $(filter-out 0,$(V)),,@)
+SILENT = $(findstring s,$(firstword -$(MAKEFLAGS)))
+quiet  = $(if $(Q),@$(if $(SILENT),,printf '  %-4s %s\n' '$(1)' '$(@:build/%=%)';))
+QCC    = $(call quiet,CC)$(CC)
+QCXX   = $(call quiet,CXX)$(CXX)
+QAS    = $(call quiet,AS)$(CC)
+QLD    = $(call quiet,LD)$(CC)
+QAR    = $(call quiet,AR)$(AR)
+
 # What Debian's packages are built with, and probes that keep frames from stepping over a guard.
 # Empty: none of it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks
 # itself. There is no -fcf-protection: the context switch knows no shadow stacks
@@ -72,7 +85,7 @@ include tests/stiol/stiol-tests.mk
 include $(filter-out tests/stiol/%,$(sort $(wildcard tests/*/*.mk bench/*/*.mk)))
 
 .PHONY: all
-all: $(PRODUCTS) ## build libst, STIOL and the module
+all: $(PRODUCTS) ## build libst, the module, stmstat and make_conn; V=1 shows the commands
 
 # Objects are made again when the compiler or its flags change.
 SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] mpm/*/*.[cS] \
@@ -107,15 +120,15 @@ RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTT
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
-run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS=127.0.0.1 MPM_CONF=FILE
+run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MPM_CONF=FILE
 	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory start-server
 .PHONY: start-server
 start-server:
 	@$(RUN) start
-stop: ## end it
+stop: ## end the server that make run has started
 	@$(RUN) stop
-status: ## what runs
+status: ## show its processes
 	@$(RUN) status
 
 # --- test, bench, lint ---------------------------------------------------------------------------
@@ -137,18 +150,18 @@ bench: deps-bench ## stm beside event, worker, prefork, nginx; QUICK=1 in five m
 	@$(MAKE) --no-print-directory bench-httpd
 
 .PHONY: lint format
-lint: ## form, static analysis, SPDX lines
+lint: ## check the form of all files, and analyse the C sources
 	@scripts/deps.sh run lint
 	@$(MAKE) --no-print-directory lint-now
 .PHONY: lint-now
 lint-now:
 	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
-format: ## let clang-format write the sources as .clang-format says
+format: ## let clang-format rewrite the C sources
 	@scripts/lint.sh --format
 
 # --- install -------------------------------------------------------------------------------------
 .PHONY: install install-lib install-module install-man
-install: install-lib install-module install-man ## DESTDIR= PREFIX=/usr/local
+install: install-lib install-module install-man ## install all; DESTDIR= PREFIX=/usr/local
 
 install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
@@ -177,21 +190,21 @@ install-module: $(BUILD)/mod_mpm_stm.so
 # One manual page for each call of st.h, made from its comments.
 $(BUILD)/man/libst.3: include/st.h scripts/man.awk
 	@mkdir -p $(@D) && rm -f $(@D)/*.3
-	awk -v out=$(@D) -v version=$(LIBST_VERSION) -f scripts/man.awk include/st.h
+	$(call quiet,GEN)awk -v out=$(@D) -v version=$(LIBST_VERSION) -f scripts/man.awk include/st.h
 
 install-man: $(BUILD)/man/libst.3
 	@for page in $(wildcard docs/man/*.[1-8]) $(BUILD)/man/*.3; do \
 	    install -D -m 644 $$page '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
 
 .PHONY: deb
-deb: ## Debian packages in $(BUILD)/deb
+deb: ## Debian packages, in build/deb
 	@scripts/deps.sh run deb
 	@BUILD='$(BUILD)' scripts/deb.sh
 
 .PHONY: clean help
 clean: ## remove what was built
 	@BUILD='$(BUILD)' scripts/run.sh clean
-	rm -rf '$(BUILD)'
+	$(Q)rm -rf '$(BUILD)'
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' \
 	    Makefile $(filter-out Makefile,$(wildcard */*.mk */*/*.mk))

@@ -5,7 +5,7 @@
 MAKE_CONN_SOURCES := lab/make_conn.c lab/target.c lab/clients.c lab/dial.c
 
 $(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h lab/dial.h $(BUILD)/flags
-	$(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDHARDEN) \
+	$(QCC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) -o $@ $(filter %.c,$^) $(LDHARDEN) \
 	    $(LDFLAGS)
 
 PRODUCTS += $(BUILD)/make_conn

@@ -15,10 +15,10 @@ MPM_TRACED := $(if $(findstring -DSTM_DEBUG,$(CPPFLAGS)),-finstrument-functions 
 
 $(MPM_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(MPM_CFLAGS) $(if $(filter mpm/%,$<),$(MPM_TRACED)) -MMD -MP -c -o $@ $<
+	$(QCC) $(MPM_CFLAGS) $(if $(filter mpm/%,$<),$(MPM_TRACED)) -MMD -MP -c -o $@ $<
 
 $(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
-	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread
 
 PRODUCTS += $(BUILD)/mod_mpm_stm.so
 -include $(MPM_OBJECTS:.o=.d)

@@ -8,6 +8,6 @@ SCORE_OBJECTS := $(SCORE_SOURCES:%.c=$(BUILD)/%.o)
 
 $(SCORE_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(SCORE_OBJECTS:.o=.d)

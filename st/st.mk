@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # libst: the static library that the module links, the shared library, and the AArch64 smoke test.
-# Included by the root Makefile; works from any makefile that sets BUILD, CC and OWN_CFLAGS.
+# Included by the root Makefile.
 
 BUILD ?= build
 
@@ -12,18 +12,18 @@ PRODUCTS += $(BUILD)/libst.a $(BUILD)/libst.so.2
 
 $(BUILD)/st/%.o: st/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(OWN_CFLAGS) -fvisibility=hidden $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/st/%.o: st/%.S
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(QAS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libst.a: $(ST_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QAR) rcs $@ $^
 
 $(BUILD)/libst.so.2: $(ST_OBJECTS)
-	$(CC) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -shared -pthread -Wl,-soname,libst.so.2 -o $@ $^
+	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -shared -pthread -Wl,-soname,libst.so.2 -o $@ $^
 
 -include $(ST_OBJECTS:.o=.d)
 
@@ -33,23 +33,24 @@ ST_EMULATOR  ?= qemu-aarch64
 ST_CAN_CROSS := $(and $(shell command -v $(ST_CROSS)),$(shell command -v $(ST_EMULATOR)),yes)
 
 $(BUILD)/st/smoke $(BUILD)/st/footprint: $(BUILD)/st/%: st/smoke/%.c $(BUILD)/libst.a
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
+	$(QLD) $(CPPFLAGS) $(OWN_CFLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
 
 $(BUILD)/aarch64/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include/st.h)
 	@mkdir -p $(@D)
-	$(ST_CROSS) $(CPPFLAGS) $(OWN_CFLAGS) -O2 -g -static -pthread -o $@ $(filter %.c %.S,$^) -lm
+	$(call quiet,CC)$(ST_CROSS) $(CPPFLAGS) $(OWN_CFLAGS) -O2 -g -static -pthread -o $@ \
+	    $(filter %.c %.S,$^) -lm
 
 .PHONY: test-smoke footprint test-aarch64
-test-smoke: $(BUILD)/st/smoke
-	$(BUILD)/st/smoke
+test-smoke: $(BUILD)/st/smoke ## a short run through libst without a test library
+	$(Q)$(BUILD)/st/smoke
 footprint: $(BUILD)/st/footprint ## memory, page tables and fork() of many parked threads
-	$(BUILD)/st/footprint
-	$(BUILD)/st/footprint 100000 8388608
-	$(BUILD)/st/footprint 5000 8388608
-test-aarch64:
+	$(Q)$(BUILD)/st/footprint
+	$(Q)$(BUILD)/st/footprint 100000 8388608
+	$(Q)$(BUILD)/st/footprint 5000 8388608
+test-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(ST_CAN_CROSS),yes)
 	@$(MAKE) --no-print-directory $(BUILD)/aarch64/smoke
-	$(ST_EMULATOR) $(BUILD)/aarch64/smoke
+	$(Q)$(ST_EMULATOR) $(BUILD)/aarch64/smoke
 else
 	@echo "skipped: AArch64 needs $(ST_CROSS) and $(ST_EMULATOR)" \
 	    "(packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"

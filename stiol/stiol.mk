@@ -9,10 +9,10 @@ PRODUCTS += $(BUILD)/libstiol.a
 
 $(BUILD)/libstiol.a: $(STIOL_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QAR) rcs $@ $^
 
 $(BUILD)/stiol/%.o: stiol/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(OWN_CFLAGS) $(HARDENING) $(CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(OWN_CFLAGS) $(HARDENING) $(CFLAGS) -fvisibility=hidden -MMD -MP -c -o $@ $<
 
 -include $(STIOL_OBJECTS:.o=.d)

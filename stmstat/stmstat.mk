@@ -10,17 +10,17 @@ STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(OWN_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
+	$(QCC) $(OWN_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
 	    -MMD -MP -c -o $@ $<
 
 $(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(SCORE_OBJECTS)
-	$(CC) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo
+	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo
 
 PRODUCTS += $(BUILD)/stmstat/stmstat
 -include $(STMSTAT_OBJECTS:.o=.d)
 
 .PHONY: stmstat-man install-stmstat
-stmstat-man: $(BUILD)/stmstat/stmstat
+stmstat-man: $(BUILD)/stmstat/stmstat ## write docs/man/stmstat.1 from the table of counters
 	$< --manual > docs/man/stmstat.1
 
 install: install-stmstat

@@ -7,7 +7,7 @@
 
 TEST_INCLUDE = $(if $(TEST_SHIM),-Itests/shim)
 TEST_CMOCKA  = $(if $(TEST_SHIM),,-lcmocka)
-TEST_MAKE    = $(MAKE) --no-print-directory -s
+TEST_MAKE    = $(MAKE) --no-print-directory
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # The same tests on another processor, emulated.
@@ -36,7 +36,7 @@ need-cmocka:
 	    $(CC) -E -x c -o /dev/null - 2>/dev/null || { echo "cmocka is missing: install the" \
 	        "package libcmocka-dev (or run make test, which does)" >&2; exit 1; }
 
-test-sanitize:
+test-sanitize: ## all parts' tests under sanitizers and memcheck
 ifneq ($(CAN_CROSS),yes)
 	@echo "$(CROSS_MISSING)"
 endif

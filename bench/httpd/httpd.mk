@@ -13,11 +13,11 @@ HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON)
 bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so
 	@$(HTTPD_COMPARE) $(if $(QUICK),--quick) $(HTTPD_BENCH)
 
-bench-publish:
+bench-publish: ## put what bench-httpd has measured into docs/bench
 	@mkdir -p docs/bench
 	cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json $(BENCH_OUT)/*.svg docs/bench/
 
 # A few minutes: what a change of the server is first looked at with.
 .PHONY: bench-quick
 bench-quick: QUICK := 1
-bench-quick: bench-httpd
+bench-quick: bench-httpd ## httpd under load in five minutes

@@ -13,11 +13,11 @@ MICRO_ST19_CFLAGS = $(filter-out -Iinclude -I.,$(OWN_CFLAGS)) -DMICRO_ST19
 
 $(MICRO_OURS): $(MICRO_DIR)/%: bench/micro/%.c bench/micro/micro.h $(BUILD)/libst.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libst.a
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libst.a
 
 $(MICRO_ST19): $(MICRO_DIR)/%.st19: bench/micro/%.c bench/micro/micro.h | need-st19
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(MICRO_ST19_CFLAGS) $(LDFLAGS) -o $@ $< -lst
+	$(QCC) $(CFLAGS) $(MICRO_ST19_CFLAGS) $(LDFLAGS) -o $@ $< -lst
 
 .PHONY: need-st19 bench-micro
 need-st19:
@@ -27,5 +27,6 @@ need-st19:
 
 # Rounds: more are steadier. The figures go to $(BUILD)/bench/micro.json too.
 MICRO_ROUNDS ?= $(if $(QUICK),1,5)
+bench-micro: ## libst's primitives beside State Threads 1.9's; MICRO_ROUNDS=5
 bench-micro: need-st19 $(MICRO_OURS) $(MICRO_ST19)
 	@bench/micro/run.py --rounds $(MICRO_ROUNDS) --json $(BUILD)/bench/micro.json $(MICRO_OURS)

@@ -14,15 +14,15 @@ APRMEM_TEST_LIBS   = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 
 $(APRMEM_TESTS)/lib/%.o: aprmem/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(APRMEM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(APRMEM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(APRMEM_TESTS)/%.o: tests/aprmem/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(APRMEM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(APRMEM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(APRMEM_TESTS)/test_%: $(APRMEM_TESTS)/test_%.o $(STIOL_HARNESS) $(APRMEM_LIBRARY) \
                         $(STIOL_LIBRARY) $(BUILD)/libst.a $(STIOL_LINKED)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$(abspath $(STIOL_TESTS))' \
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$(abspath $(STIOL_TESTS))' \
 	    -Wl,--no-as-needed $(TEST_CMOCKA) $(APRMEM_TEST_LIBS) -ldl -lpthread
 
 .PRECIOUS: $(APRMEM_TESTS)/%.o $(APRMEM_TESTS)/lib/%.o
@@ -33,13 +33,13 @@ aprmem-programs: $(APRMEM_PROGRAMS)
 aprmem-run: aprmem-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS)
 
-test-aprmem: need-cmocka
+test-aprmem: need-cmocka ## tests of small pools
 	@$(TEST_MAKE) aprmem-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' aprmem-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS) \
 	    $(APRMEM_SUBJECTS:%=$(BUILD)/debug/tests/aprmem/test_%)
 
-test-aprmem-asan: need-cmocka
+test-aprmem-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 \
 	    UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
 	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(SANITIZE)' aprmem-run

@@ -41,7 +41,7 @@ fuzz_options   = -max_len=$(or $(FUZZ_LENGTH_$(1)),$(FUZZ_LENGTH)) -rss_limit_mb
 FUZZ_DEBUGGED := aprmem/% stiol/% st/%
 
 # Objects by clang for libFuzzer in clang/, by the ordinary compiler without it in plain/.
-FUZZ_OBJECT = @mkdir -p $(@D); $(1) $(FUZZ_CFLAGS) $(SANITIZE) $(2) \
+FUZZ_OBJECT = $(call quiet,CC)mkdir -p $(@D); $(1) $(FUZZ_CFLAGS) $(SANITIZE) $(2) \
     $(if $(filter $(FUZZ_DEBUGGED),$<),-DSTM_DEBUG) -MMD -MP -c -o $@ $<
 $(FUZZ_DIR)/clang/%.o: %.c
 	$(call FUZZ_OBJECT,clang,-fsanitize=fuzzer-no-link)
@@ -59,9 +59,9 @@ fuzz_objects = $(patsubst %,$(FUZZ_DIR)/$(1)/%.o,\
 
 define fuzz_program
 $(FUZZ_DIR)/$(1): $(call fuzz_objects,clang,$(1))
-	clang -fsanitize=fuzzer $(SANITIZE) -o $$@ $$^ $(FUZZ_LIBS)
+	$$(call quiet,LD)clang -fsanitize=fuzzer $(SANITIZE) -o $$@ $$^ $(FUZZ_LIBS)
 $(FUZZ_DIR)/replay_$(1): $(call fuzz_objects,plain,$(1)) $(FUZZ_DIR)/plain/tests/fuzz/replay.o
-	$$(CC) $(SANITIZE) -o $$@ $$^ $(FUZZ_LIBS)
+	$$(QLD) $(SANITIZE) -o $$@ $$^ $(FUZZ_LIBS)
 
 .PHONY: fuzz-$(1) fuzz-$(1)-briefly fuzz-$(1)-replay
 fuzz-$(1): $(FUZZ_DIR)/$(1) $(FUZZ_SEED_$(1))
@@ -92,13 +92,13 @@ FUZZ_PROBE := int LLVMFuzzerTestOneInput(const char *data, unsigned long size); 
               { return !data && size; }
 
 # Without libFuzzer the corpora are all there is.
-test-fuzz:
+test-fuzz: ## the fuzzers' corpora, and some thousand inputs more
 	@mkdir -p $(FUZZ_DIR)
 	@if echo '$(FUZZ_PROBE)' | \
 	    clang -x c -fsanitize=fuzzer,address -o $(FUZZ_DIR)/probe - 2>/dev/null; then \
-	    $(MAKE) --no-print-directory -s $(FUZZ_NAMES:%=fuzz-%-briefly); \
+	    $(MAKE) --no-print-directory $(FUZZ_NAMES:%=fuzz-%-briefly); \
 	else \
 	    echo "skipped: the fuzzers need clang and its libFuzzer (package clang)"; \
-	    $(MAKE) --no-print-directory -s $(FUZZ_NAMES:%=fuzz-%-replay); \
+	    $(MAKE) --no-print-directory $(FUZZ_NAMES:%=fuzz-%-replay); \
 	fi
 	@echo "$(words $(FUZZ_NAMES)) passed"

@@ -13,28 +13,28 @@ LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
 
 $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(LIVE_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
+	$(QCC) $(LIVE_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
 
 $(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
 $(addprefix $(BUILD)/tests/,conns load slowbackend): lab/dial.c lab/dial.h
 
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 	@mkdir -p $(@D)
-	$(CC) $(LIVE_CFLAGS) $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+	$(QCC) $(LIVE_CFLAGS) $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.cpp
 	@mkdir -p $(@D)
-	$(LIVE_CXX) $(CPPFLAGS) -O2 -g -std=gnu++20 -Wall -Wextra -Werror -fPIC -pthread \
+	$(call quiet,CXX)$(LIVE_CXX) $(CPPFLAGS) -O2 -g -std=gnu++20 -Wall -Wextra -Werror -fPIC -pthread \
 	    $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/%.so: tests/live/waits/%.c
 	@mkdir -p $(@D)
-	$(CC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 # Its reference to poll() is in its code.
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 	@mkdir -p $(@D)
-	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
+	$(QCC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
 # The module as another build of it, for upgrades: with another layout of what a master retains;
 # with another way of handing over.
@@ -45,13 +45,14 @@ UPGRADE_MODULE   = $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/
 
 $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 	@mkdir -p $(@D)
-	$(foreach name,$(UPGRADE_CHANGED),$(CC) $(MPM_CFLAGS) $(UPGRADE_FLAGS_$*) -c \
+	$(Q)$(foreach name,$(UPGRADE_CHANGED),$(CC) $(MPM_CFLAGS) $(UPGRADE_FLAGS_$*) -c \
 	    -o $(BUILD)/tests/$*-$(name).o mpm/process/$(name).c &&) true
-	$(CC) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $(UPGRADE_CHANGED:%=$(BUILD)/tests/$*-%.o) \
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $(UPGRADE_CHANGED:%=$(BUILD)/tests/$*-%.o) \
 	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/process/%.o),$^) -ldl -lpthread
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS) slowfs
 
+test-live: ## tests against the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
-	$(PYTEST) $(PYTEST_ARGS)
+	$(Q)$(PYTEST) $(PYTEST_ARGS)

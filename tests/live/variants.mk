@@ -19,11 +19,13 @@ STM_SEED ?= 1
 test-debug: export STM_SEED := $(STM_SEED)
 
 .PHONY: test-debug test-tiny
+test-debug: ## live tests on a build with assertions and a random order; STM_SEED=1
+test-tiny: ## live tests on a build with the smallest limits
 test-debug test-tiny: test-%:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* CPPFLAGS='$(CPPFLAGS) $(VARIANT_FLAGS_$*)' \
 	    all live-tools
 	@$(if $(filter debug,$*),echo "threads run in a random order: STM_SEED=$(STM_SEED)")
-	$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
+	$(Q)$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(VARIANT_TESTS_$*)
 
 # Stacks are no leaks, and httpd keeps what it has until it exits. Valgrind sees httpd's own
@@ -31,11 +33,11 @@ test-debug test-tiny: test-%:
 H2_ASAN_OPTIONS := detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
 .PHONY: test-h2-asan
 test-h2-asan: ## HTTP/2 and threads that come and go, under AddressSanitizer
-	@$(MAKE) --no-print-directory -s BUILD=$(BUILD)/h2-asan \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/h2-asan \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Wno-format-truncation' \
 	    CPPFLAGS='$(CPPFLAGS) -DSTM_DEBUG -DSTIOL_DEBUG' \
 	    $(BUILD)/h2-asan/mod_mpm_stm.so $(BUILD)/h2-asan/stmstat/stmstat live-tools
-	ASAN_OPTIONS=$(H2_ASAN_OPTIONS) STM_TEST_BUILD=$(BUILD)/h2-asan PYTHONDONTWRITEBYTECODE=1 \
+	$(Q)ASAN_OPTIONS=$(H2_ASAN_OPTIONS) STM_TEST_BUILD=$(BUILD)/h2-asan PYTHONDONTWRITEBYTECODE=1 \
 	    STM_TEST_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/live/test_thread_locals.py \
 	    -k 'not allocator and not event'

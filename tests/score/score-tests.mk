@@ -9,27 +9,27 @@ SCORE_TESTED      := $(SCORE_SOURCES:score/%.c=$(SCORE_TESTS)/lib/%.o)
 
 $(SCORE_TESTS)/lib/%.o: score/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(SCORE_TESTS)/%.o: tests/score/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(SCORE_TESTS)/harness.o: tests/harness.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/harness.o $(SCORE_TESTS)/sample.o \
                           $(SCORE_TESTED)
-	$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
+	$(QLD) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
 
 # Writes the sample, for the tests of stmstat.
 $(SCORE_TESTS)/sample: $(SCORE_TESTS)/print_sample.o $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
-	$(CC) $(SANITIZE) -o $@ $^
+	$(QLD) $(SANITIZE) -o $@ $^
 
 .PRECIOUS: $(SCORE_TESTS)/%.o $(SCORE_TESTS)/lib/%.o
 -include $(wildcard $(SCORE_TESTS)/*.d $(SCORE_TESTS)/lib/*.d)
 
 .PHONY: test-score
-test-score: need-cmocka $(SCORE_TESTS)/test_view
+test-score: need-cmocka $(SCORE_TESTS)/test_view ## tests of the scoreboards' format and its reader
 	@tests/run.sh $(SCORE_TESTS)/test_view

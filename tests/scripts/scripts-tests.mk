@@ -4,5 +4,5 @@
 # choose among them.
 
 .PHONY: test-scripts
-test-scripts: $(PRODUCTS)
-	$(PYTEST) tests/scripts $(SCRIPTS_ARGS)
+test-scripts: $(PRODUCTS) ## tests of scripts, makefiles and packaging; SCRIPTS_ARGS=
+	$(Q)$(PYTEST) tests/scripts $(SCRIPTS_ARGS)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from house import BUILD, TOP, free_ports, run, wait_for
+from .checkout import BUILD, TOP, free_ports, run, wait_for
 
 SCRIPT = TOP / "dev/gdb/st.py"
 SMOKE = TOP / "st/smoke/smoke.c"

@@ -10,7 +10,7 @@ SLOWFS_LIBS    := $(shell $(PKG_CONFIG) --libs fuse3 2>/dev/null)
 
 $(SLOWFS): $(SLOWFS_SOURCES) tests/slowfs/slowfs.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(SLOWFS_CFLAGS) -o $@ $(SLOWFS_SOURCES) \
+	$(QLD) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(SLOWFS_CFLAGS) -o $@ $(SLOWFS_SOURCES) \
 	    $(LDFLAGS) $(SLOWFS_LIBS)
 
 .PHONY: slowfs

@@ -8,7 +8,7 @@ PAUSE         ?= 3
 
 .PHONY: soak
 soak: live-tools $(BUILD)/mod_mpm_stm.so ## hours of load and faults; DURATION=7200 PAUSE=3
-	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) -m tests.soak.soak \
+	$(Q)STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) -m tests.soak.soak \
 	    --duration $(SOAK_DURATION) --pause $(PAUSE) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(ONLY),--only $(ONLY)) --each
 
@@ -17,5 +17,5 @@ GAP       ?= 0.2
 
 .PHONY: flood
 flood: live-tools $(BUILD)/mod_mpm_stm.so ## requests that crash; MPM= PROCESSES= GAP= GONE=
-	STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) -m tests.soak.flood \
+	$(Q)STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 nice $(PYTHON) -m tests.soak.flood \
 	    --mpm $(MPM) --processes $(PROCESSES) --gap $(GAP) $(if $(GONE),--gone)

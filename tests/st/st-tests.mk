@@ -31,10 +31,10 @@ ST_TEST_LIBS   = $(TEST_CMOCKA) -lm -lpthread
 
 $(ST_TESTS)/%.o: tests/st/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(ST_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(ST_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(TEST_HARNESS) $(BUILD)/libst.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
 
 # A kernel with larger pages is told by these functions.
 comma := ,
@@ -43,23 +43,23 @@ $(ST_TESTS)/test_bigpages: ST_TEST_LIBS += \
 
 $(ST_TESTS)/test19_%: tests/st/test_%.c tests/harness.c tests/vp.c tests/harness.h tests/vp.h
 	@mkdir -p $(@D)
-	$(CC) $(ST19_CFLAGS) -o $@ $(filter %.c,$^) -lst -lcmocka
+	$(QCC) $(ST19_CFLAGS) -o $@ $(filter %.c,$^) -lst -lcmocka
 
 # One program, two libraries, the same output.
 $(ST_TESTS)/test_compat: tests/st/compat/compat.sh $(ST_TESTS)/every_call \
                          $(if $(TEST_SHIM),,$(if $(ST19_HEADER),$(ST_TESTS)/every_call_st19))
-	install -m 755 $< $@
+	$(call quiet,GEN)install -m 755 $< $@
 $(ST_TESTS)/every_call: tests/st/compat/every_call.c $(BUILD)/libst.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+	$(QLD) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 $(ST_TESTS)/every_call_st19: tests/st/compat/every_call.c
 	@mkdir -p $(@D)
-	$(CC) $(ST19_CFLAGS) -o $@ $< -lst
+	$(QCC) $(ST19_CFLAGS) -o $@ $< -lst
 
 # That no call is left untested.
 $(ST_TESTS)/test_cover: tests/st/cover.sh
 	@mkdir -p $(@D)
-	install -m 755 $< $@
+	$(call quiet,GEN)install -m 755 $< $@
 
 .PRECIOUS: $(ST_TESTS)/%.o
 -include $(wildcard $(ST_TESTS)/*.d)
@@ -77,7 +77,7 @@ st-run: st-programs
 ST_TEST_DEBUG := -DST_FAULTS -DST_DEBUG -DSTM_DEBUG
 
 .PHONY: test-st test-st-asan test-st-valgrind test-st-aarch64
-test-st: need-cmocka
+test-st: need-cmocka ## unit tests of libst, as shipped, with faults and shuffled, and on 1.9
 	@$(TEST_MAKE) st-programs $(ST_TESTS)/test_cover
 	@$(TEST_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/shuffle CPPFLAGS='$(CPPFLAGS) -DST_SHUFFLE -DST_DEBUG' st-shuffle
@@ -92,20 +92,20 @@ endif
 	        $(filter-out $(ST_SHUFFLED),$(ST_SUBJECTS))) \
 	    $(call st_programs,$(BUILD)/shuffle/tests/st,$(ST_SHUFFLED))
 
-test-st-asan: need-cmocka
+test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
 	    UBSAN_OPTIONS=print_stacktrace=1 TEST_SCALE=10 TEST_TIMEOUT=120 \
 	    $(TEST_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' \
 	    CFLAGS='-O1 -g $(SANITIZE)' st-run
 
 # Leaks are test-st-asan's. The debug build tells Valgrind of the stacks.
-test-st-valgrind: need-cmocka
+test-st-valgrind: need-cmocka ## the same under memcheck
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@TEST_WRAP='valgrind -q --error-exitcode=99' \
 	    TEST_VALGRIND=1 TEST_SCALE=100 TEST_TIMEOUT=120 \
 	    $(TEST_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
 
-test-st-aarch64:
+test-st-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(CAN_CROSS),yes)
 	@TEST_SCALE=50 TEST_TIMEOUT=120 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
 else

@@ -31,20 +31,21 @@ STIOL_LOCALS      := $(addprefix $(STIOL_TESTS)/lib,linked_tls.so static_tls.so)
 STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so late_tls3.so \
                        farewells.so)
 
-STIOL_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) -DSTIOL_TESTING -DOBJECTS='"$(abspath $(STIOL_TESTS))"' \
-    -DMANUAL='"$(abspath docs/internals/stiol.md)"'
+STIOL_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) -DSTIOL_TESTING \
+    -DOBJECTS='"$(abspath $(STIOL_TESTS))"' -DMANUAL='"$(abspath docs/internals/stiol.md)"'
 
 $(STIOL_TESTS)/lib/%.o: stiol/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(STIOL_TESTS)/%.o: tests/stiol/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(STIOL_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 # --- the objects that make the calls ---
 
-STIOL_OBJECT_CC = @mkdir -p $(@D); $(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Wno-shadow -shared \
+STIOL_OBJECT_CC = $(call quiet,CC)mkdir -p $(@D); \
+    $(CC) $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS) -Wno-shadow -shared \
     -Wl,-soname,$(notdir $@) -MMD -o $@ $<
 
 $(STIOL_TESTS)/libtable.so: tests/stiol/objects/table.c $(BUILD)/flags
@@ -64,19 +65,19 @@ $(STIOL_TESTS)/libown.so: tests/stiol/objects/plain.c $(BUILD)/flags
 # C++ with its own runtime.
 $(STIOL_TESTS)/libcxx.so: tests/stiol/objects/cxx.cc tests/stiol/objects/cxx.h $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CFLAGS) -I. -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
+	$(QCXX) $(CPPFLAGS) $(CFLAGS) -I. -std=c++20 -Wall -Wextra -Werror -fPIC -shared \
 	    -Wl,-soname,$(notdir $@) -o $@ $<
 $(STIOL_TESTS)/libcleanup.so: tests/stiol/objects/cleanup.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC)
 # C++'s threads.
 $(STIOL_TESTS)/libcxx_threads.so: tests/stiol/objects/cxx_threads.cc $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -fPIC -pthread -shared \
+	$(QCXX) $(CPPFLAGS) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -fPIC -pthread -shared \
 	    -Wl,-soname,$(notdir $@) -MMD -o $@ $<
 # Its reference to poll() is in its code.
 $(STIOL_TESTS)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
+	$(QCC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
 $(STIOL_TESTS)/liblinked_tls.so: tests/stiol/objects/locals.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DWHERE=linked_locals -DNUMBER=1 -DSIZE=1
@@ -94,22 +95,22 @@ $(STIOL_TESTS)/liblate_tls3.so: tests/stiol/objects/locals.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=5 -DSIZE=9 -ftls-model=initial-exec
 $(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror -fPIC -shared -o $@ $<
+	$(QCXX) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror -fPIC -shared -o $@ $<
 
 # --- the programs ---
 
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a \
                        $(STIOL_LINKED) | $(STIOL_LATE)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
 
 # STIOL in an object of its own, so that the program is one like any other.
 $(STIOL_TESTS)/libsubject.so: $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
+	$(QLD) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
 	    -Wl,--whole-archive $^ -Wl,--no-whole-archive -ldl -lpthread
 $(STIOL_TESTS)/test_tls: $(STIOL_TESTS)/test_tls.o $(STIOL_TESTS)/libsubject.so $(STIOL_LINKED) \
                          $(STIOL_LOCALS) | $(STIOL_LOCALS_LATE)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) -ldl -lpthread
 
 # The real libraries, where their headers are.
@@ -131,7 +132,7 @@ $(STIOL_TESTS)/test_cancel: $(STIOL_TESTS)/libcleanup.so
 
 $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
 
 .PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o
 -include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d)
@@ -145,25 +146,25 @@ stiol-programs: $(STIOL_PROGRAMS)
 stiol-run: stiol-programs
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-120} tests/run.sh $(STIOL_PROGRAMS)
 
-test-stiol: need-cmocka
+test-stiol: need-cmocka ## tests of STIOL, as shipped and with assertions
 	@$(TEST_MAKE) stiol-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(STIOL_PROGRAMS) \
 	    $(STIOL_SUBJECTS:%=$(BUILD)/debug/tests/stiol/test_%)
 
-test-stiol-asan: need-cmocka
+test-stiol-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 \
 	    UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
 	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(SANITIZE)' stiol-run
 
-test-stiol-aarch64:
+test-stiol-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(CAN_CROSS),yes)
 	@TEST_TIMEOUT=300 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-run
 else
 	@echo "$(CROSS_MISSING)"
 endif
 
-bench-stiol: $(STIOL_TESTS)/bench
+bench-stiol: $(STIOL_TESTS)/bench ## nanoseconds of STIOL's hot calls
 	$<
 
 SANITIZE_PARTS += stiol-asan $(if $(CAN_CROSS),stiol-aarch64)

@@ -4,5 +4,6 @@
 # of the reader's tests, too.
 
 .PHONY: test-stmstat
+test-stmstat: ## tests of stmstat and of the scoreboards' reader; STMSTAT_ARGS=
 test-stmstat: $(SCORE_TESTS)/sample $(BUILD)/stmstat/stmstat
-	$(PYTEST) tests/stmstat $(STMSTAT_ARGS)
+	$(Q)$(PYTEST) tests/stmstat $(STMSTAT_ARGS)
