@@ -24,7 +24,7 @@ CROSS_MISSING = skipped: aarch64 needs $(CROSS_PREFIX)gcc and $(CROSS_QEMU) (pac
 TEST_HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/vp.o
 $(TEST_HARNESS): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(TEST_INCLUDE) $(OWN_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(TEST_INCLUDE) $(OWN_CFLAGS) -MMD -MP -c -o $@ $<
 -include $(TEST_HARNESS:.o=.d)
 
 PYTEST = STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 \
