@@ -53,6 +53,7 @@ class Server:
         self.ignored = []   # signals that whoever starts it ignores
         self.master = None
         self.exit_status = None  # of the master, as from wait()
+        self.launcher = []  # a command that starts httpd, which is told as its last words
         self.one_process = False  # httpd -X: there files stay, with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
                           "modules": modules, "directives": directives, "listen": listen,
@@ -144,7 +145,8 @@ class Server:
     # --- start and stop --------------------------------------------------------------------------
     def control(self, *arguments):
         """Runs httpd on this server's configuration (-t, -M, -k graceful ...)."""
-        return subprocess.run([places.HTTPD, "-f", self.conf, *arguments], env=self._env,
+        command = [*self.launcher, places.HTTPD, "-f", self.conf, *arguments]
+        return subprocess.run(command, env=self._env,
                               cwd=self.root, capture_output=True, text=True, timeout=60,
                               preexec_fn=self._limit, check=False)
 

@@ -28,6 +28,14 @@ ROWS = [
     ("slow", "PSS bytes/request", "the same: bytes of memory a request"),
     ("idle", "PSS bytes/connection", "10,000 idle connections: bytes each"),
     ("download", "CPU s/GB", "large files: CPU seconds a GB"),
+    ("disk-2vp", "p99 us beside",
+     "small file beside 64 reads of a slow disk: 99th percentile, µs"),
+    ("reads-2vp", "files being read", "1,000 cold files at once: being read"),
+    ("compute-2vp", "p99 us beside",
+     "small file beside handlers that compute, one a CPU: 99th percentile, µs"),
+    ("compute-2vp", "handlers/s beside", "the same: handlers a second"),
+    ("names-2vp", "seconds", "60 look-ups that nobody answers for 2 s: seconds for all"),
+    ("programs-2vp", "seconds", "40 programs that take 2 s: seconds for all"),
 ]
 
 

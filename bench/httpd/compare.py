@@ -59,8 +59,9 @@ def measure(scenario, kind, run):
         if scenario.backend:
             backend = stack.enter_context(SlowBackend())
             need = replace(need, backend=backend.port)
-        server = make(kind, f"bench-{scenario.name}-{kind}", need)
-        server.backend = backend
+        things = {name: stack.enter_context(made()) for name, made in scenario.things.items()}
+        server = make(kind, f"bench-{scenario.name}-{kind}", replace(need, **things))
+        server.backend, server.things = backend, things
         prepare(server, scenario)
         failed = True
         try:
@@ -69,8 +70,8 @@ def measure(scenario, kind, run):
             failed = False
         finally:
             signal.alarm(0)
-            if backend:
-                backend.close()  # what hangs in it does not hold up the server's end
+            for each in filter(None, [backend, *things.values()]):
+                each.close()  # what hangs in it does not hold up the server's end
             end(server, failed)
         return figures
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness import procs
 
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}  # microseconds
+LOOK, STILL = 0.1, 10  # seconds; so many equal looks, one after the other
 CPUCLOCK_SCHED = 2  # of a process's clock id: CPU time, user and system, of all its threads
 
 
@@ -117,6 +118,17 @@ def kernel_threads(server):
 def memory(server):
     """PSS of all processes of a server, bytes."""
     return sum(procs.pss(pid) for pid in server.running())
+
+
+def settled(count, most, looks=100):
+    """Waits until count() is `most`, or something that grows no more; returns that."""
+    seen = []
+    while len(seen) < looks and max(seen, default=0) < most:
+        seen.append(count())
+        if seen[-1] > 0 and len(seen) > STILL and seen[-STILL - 1:] == seen[-1:] * (STILL + 1):
+            break
+        time.sleep(LOOK)
+    return seen[-1]
 
 
 def client_cpu():

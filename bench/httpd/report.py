@@ -14,7 +14,8 @@ from .servers import KINDS
 SUBJECT = "stm"
 PEERS = ("event", "nginx")  # whom ratios are given to
 # Figures that say how something was measured: no ratios.
-PLAIN = ("client CPUs", "connections", "in flight", "hanging", "failed")
+PLAIN = ("client CPUs", "connections", "in flight", "hanging", "files being read",
+         "failed")
 NOT_MEASURED = "not measured"
 
 
@@ -49,8 +50,8 @@ class Verdict:
     verdict: str
 
 
-def judge(target, title, values):
-    """A Target's Verdict."""
+def judge(target, title, values, failed=False):
+    """A Target's Verdict; failed: the subject did not get through its measurement."""
     if target.against:
         value = ratio(values, target.figure, target.against)
     else:
@@ -60,7 +61,7 @@ def judge(target, title, values):
     wanted = f"{'>=' if low else '<='} {shown(bound)}"
     what = target.figure + (f", to {target.against}" if target.against else "")
     if value is None:
-        return Verdict(title, what, wanted, "", NOT_MEASURED)
+        return Verdict(title, what, wanted, "", "not met" if failed else NOT_MEASURED)
     met = value >= bound if low else value <= bound
     verdict = "met" if met else "not met"
     return Verdict(title, what, wanted, shown(value), verdict + (" (stretch)" if target.stretch
@@ -69,8 +70,8 @@ def judge(target, title, values):
 
 def verdicts(data, scenarios=SCENARIOS):
     """All targets of the scenarios that were measured."""
-    return [judge(target, scenario.title, medians(data["scenarios"][scenario.name]))
-            for scenario in scenarios if scenario.name in data["scenarios"]
+    return [judge(target, scenario.title, medians(entry), SUBJECT in entry["failures"])
+            for scenario in scenarios if (entry := data["scenarios"].get(scenario.name))
             for target in scenario.targets]
 
 

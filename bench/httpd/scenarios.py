@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The comparison's table: what is measured, and what the project wants it to come to.
 
-To add a scenario: a Scenario in SCENARIOS. Its `measure(server, run)` returns figures by name;
-compare.py repeats it over the servers and rounds, report.py takes medians and judges the targets.
+To add a scenario: a Scenario in SCENARIOS, or in holdups.py. Its `measure(server, run)` returns
+figures by name; compare.py repeats it over the servers and rounds, report.py takes medians and
+judges the targets.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from harness import wait_for
 from harness.drive import Conns, Load
 
-from .measure import h2load, kernel_threads, memory, server_cpu, under_load, wrk
+from .holdups import HOLDUPS
+from .measure import h2load, kernel_threads, memory, server_cpu, settled, under_load, wrk
+from .scenario import Run, Scenario, Target
 from .servers import PROCESSES, Need
+
+__all__ = ["CURVE", "SCENARIOS", "Run", "Scenario", "Target", "prepare"]
 
 IDLE = 10_000
 SLOW = 5_000
@@ -22,40 +25,6 @@ BIG = 50_000_000   # bytes
 SETTLE = 4         # seconds until idle connections are measured: stm puts them to sleep
 SOURCES = 8        # loopback addresses that many connections come from
 CURVE = (10, 100, 1_000, 10_000)
-
-
-@dataclass
-class Run:
-    """How long a measurement may take."""
-
-    seconds: int = 3   # of load
-    warm_up: int = 1
-
-
-@dataclass
-class Target:
-    """What a figure of stm, or its ratio to another server's, should be."""
-
-    figure: str
-    against: str = ""        # a server; none: the figure itself
-    at_least: float = 0
-    at_most: float = 0
-    stretch: bool = False    # hoped for
-
-
-@dataclass
-class Scenario:
-    """One row family of the result."""
-
-    name: str
-    title: str
-    measure: Callable
-    need: Need
-    targets: list = field(default_factory=list)
-    backend: bool = False  # needs the backend of the proxy scenarios
-    rounds: int = 0        # how many rounds at most; 0: as many as asked for
-    about: float = 4       # seconds that a round takes, for the first estimate of the time left
-    without: dict = field(default_factory=dict)  # servers that cannot, and why
 
 
 def goals(rate=0, cpu=0, nginx_rate=0, nginx_cpu=0):
@@ -104,14 +73,7 @@ def warm(server, path, count):
 
 def in_flight(server, most):
     """Waits until the backend has `most` requests, or gets no more of them."""
-    seen = -1
-    for _ in range(40):
-        held = server.backend.held()
-        if held >= most or held == seen > 0:
-            return held
-        seen = held
-        time.sleep(0.25)
-    return held
+    return settled(server.backend.held, most)
 
 
 def slow_backend(count):
@@ -245,6 +207,7 @@ SCENARIOS = [
                Need(count, busy(count)), rounds=2, about=5 if count < 10_000 else 11,
                without={"prefork": "needs a process for each connection"} if count > 1_000 else {})
       for count in CURVE),
+    *HOLDUPS,
 ]
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that are compared: httpd under each MPM, and nginx; private, under the build folder.
 
-make() gives one that is not started yet. All have two serving processes (prefork has as many as it
-needs, up to PREFORK_LIMIT), write an access log of the same form, and are sized as an administrator
-would size them for the scenario's Need: no server is refused the threads that it must have.
+make() gives one that is not started yet. All have two serving processes, or as many as the Need
+says (prefork has what it needs, up to PREFORK_LIMIT), write an access log of the same form, and are
+sized as an administrator would size them for the scenario's Need: no server is refused the threads
+that it must have.
 """
 
 import math
@@ -32,12 +33,47 @@ HTTPD_TLS = "SSLProtocol TLSv1.3\n"
 HTTPD_H2 = "Protocols h2c http/1.1\n"
 HTTPD_SENDFILE = "EnableSendfile On\n"
 HTTPD_PROXY = "ProxyPass /proxy/ http://127.0.0.1:{backend}/delay/\n"
+# The slow disk of the scenarios in holdups.py, their handlers, and names to look up.
+HTTPD_DISK = "Alias /slow/ {path}/\n"
+HTTPD_LUA = """
+LuaMapHandler /compute @ROOT@/handlers.lua compute
+LuaMapHandler /program @ROOT@/handlers.lua program
+"""
+LUA = """\
+function compute(r)
+    local sum = 0
+    for i = 1, tonumber(r.args) do sum = sum + i % 7 end
+    r:puts(sum)
+    return apache2.OK
+end
+
+function program(r)
+    os.execute("exec sleep " .. r.args)
+    r:puts("done")
+    return apache2.OK
+end
+"""
+HTTPD_NAMES = """\
+Alias /named @ROOT@/htdocs/45.txt
+<Location /named>
+    <RequireAny>
+        Require forward-dns "host%{QUERY_STRING}.example"
+        Require all granted
+    </RequireAny>
+</Location>
+"""
+# A file in place of /etc/resolv.conf, for what it starts only.
+WITH_RESOLV_CONF = ("unshare", "--mount", "--propagation", "private", "sh", "-c",
+                    'mount --bind "$0" /etc/resolv.conf && exec "$@"')
+# Before httpd has that directive, the limit is what it is.
+STM_HELPERS = "<IfDirective HelperThreads>\nHelperThreads {threads}\n</IfDirective>\n"
 
 NGINX = """\
 daemon off;
 {user}
 worker_processes {processes};
 worker_rlimit_nofile {files};
+{pool}
 pid run/nginx.pid;
 error_log logs/error.log warn;
 events {{
@@ -71,6 +107,7 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
         }}
+        {disk}
     }}
 }}
 """
@@ -78,6 +115,11 @@ NGINX_TLS = """listen 127.0.0.1:{port} ssl;
         ssl_certificate {certificate};
         ssl_certificate_key {certificate};
         ssl_protocols TLSv1.3;"""
+NGINX_POOL = "thread_pool default threads={threads} max_queue=65536;"
+NGINX_DISK = """location /slow/ {{
+            alias {path}/;
+            aio threads;
+        }}"""
 
 
 @dataclass
@@ -90,24 +132,31 @@ class Need:
     http2: bool = False  # in the clear, with prior knowledge
     sendfile: bool = False  # EnableSendfile On; nginx always uses sendfile()
     backend: int = 0     # port that /proxy/MS is forwarded to
+    processes: int = PROCESSES
+    lua: bool = False    # the handlers /compute?TURNS and /program?SECONDS
+    helpers: bool = False  # stm needs more helper threads than it has by default
+    disk: object = None  # a SlowFS, at /slow/
+    names: object = None  # a name server that /named?NAME asks
 
 
-def share(count):
+def share(count, processes=PROCESSES):
     """Threads of one process, so that all processes together serve `count` at one time."""
-    return max(THREADS, math.ceil(count * SLACK / PROCESSES))
+    return max(THREADS, math.ceil(count * SLACK / processes))
 
 
 def sizes(kind, need):
     """The harness's settings for an MPM, and what goes into its configuration beside them."""
     if kind == "stm":  # as shipped, but for the number of processes
         shipped = (places.ROOT / "conf/mpm_stm.conf").read_text()
-        return {"sized": False}, f"{shipped}\nNumVPs {PROCESSES}\n"
+        helpers = STM_HELPERS.format(threads=share(need.waiting, need.processes))
+        return {"sized": False}, (f"{shipped}\n{helpers if need.helpers else ''}"
+                                  f"NumVPs {need.processes}\n")
     if kind == "prefork":
         count = min(PREFORK_LIMIT, need.clients + 8)
         return {"sized": False}, (f"ServerLimit {count}\nMaxRequestWorkers {count}\n"
                                   f"StartServers {count}\nMaxSpareServers {count + 1}\n")
-    threads = share(need.clients if kind == "worker" else need.waiting)
-    return {"processes": PROCESSES, "threads": threads}, ""
+    threads = share(need.clients if kind == "worker" else need.waiting, need.processes)
+    return {"processes": need.processes, "threads": threads}, ""
 
 
 class Httpd(Server):
@@ -124,11 +173,21 @@ class Httpd(Server):
             modules, text = ["http2"], text + HTTPD_H2
         if need.backend:
             modules, text = ["proxy", "proxy_http"], text + HTTPD_PROXY.format_map(vars(need))
+        if need.disk:
+            text += HTTPD_DISK.format(path=need.disk.path)
+        if need.lua:
+            modules, text = ["lua"], text + HTTPD_LUA
+        if need.names:
+            modules, text = ["authz_host"], text + HTTPD_NAMES
         if kind in ("worker", "prefork"):
             text = text.replace("AsyncRequestWorkerFactor 400\n", "")
         super().__init__(name, mpm=kind, modules=modules, directives=text + own, tls=need.tls,
                          **settings)
-        self.kind = kind
+        self.kind, self.need = kind, need
+        (self.root / "handlers.lua").write_text(LUA)
+        if need.names:
+            (self.root / "resolv.conf").write_text(need.names.resolv_conf)
+            self.launcher = [*WITH_RESOLV_CONF, self.root / "resolv.conf"]
         self.capacity = PREFORK_LIMIT if kind == "prefork" else need.clients
         if kind != "stm":
             self.allowed.append("AH0004[56]|AH00052")  # how Debian's MPMs end now and then
@@ -136,7 +195,7 @@ class Httpd(Server):
     def start(self, *arguments):
         super().start(*arguments)
         if self.kind == "stm":
-            wait_for(lambda: len(self.children()) >= PROCESSES, "all VPs")
+            wait_for(lambda: len(self.children()) >= self.need.processes, "all VPs")
         return self
 
 
@@ -164,9 +223,12 @@ class Nginx:
         # Each proxied request takes two; workers do not share evenly, so one may get all.
         connections = max(768, need.clients * (2 if need.backend else 1) + 64)
         tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate())
+        pool = NGINX_POOL.format(threads=share(need.waiting, need.processes))
         (self.root / "nginx.conf").write_text(NGINX.format(
-            user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "", processes=PROCESSES,
-            connections=connections, files=connections + 64, backend=need.backend or 9,
+            user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "",
+            processes=need.processes, pool=pool if need.disk else "",
+            disk=NGINX_DISK.format(path=need.disk.path) if need.disk else "",
+            connections=connections, files=2 * connections + 64, backend=need.backend or 9,
             port=self.port, http2=" http2" if need.http2 else "", tls=tls if need.tls else ""))
 
     def start(self):
@@ -190,7 +252,7 @@ class Nginx:
         if self._run.poll() is not None:
             return "ended"
         listening = net_listens(self.port)
-        return "serves" if listening and len(self.children()) >= PROCESSES else None
+        return "serves" if listening and len(self.children()) >= self.need.processes else None
 
     def children(self):
         """The workers."""

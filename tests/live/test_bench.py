@@ -1,8 +1,12 @@
-# SPDX-License-Identifier: Apache-2.0"""bench/httpd measures what it says: one of its scenarios, smaller, against a real server."""
+# SPDX-License-Identifier: Apache-2.0
+"""bench/httpd measures what it says: scenarios of it, smaller, against real servers."""
+
+import subprocess
 
 import pytest
 
-from bench.httpd import compare, scenarios
+from bench.httpd import compare, holdups, scenarios
+from harness import slowfs
 
 
 @pytest.mark.stm_only
@@ -16,3 +20,37 @@ def test_slow_backend():
     assert got["p50 ms"] >= 1000
     assert got["PSS bytes/request"] > 4096
     assert got["kernel threads"] >= 3
+
+
+def test_cold_reads():
+    """All files are being read at one time, and by whom; event, whose threads are known."""
+    need = scenarios.Need(40, 40, processes=1)
+    small = scenarios.Scenario("test", "", holdups.many_cold_reads(40), need,
+                               things={"disk": lambda: slowfs.SlowFS("cold#.bin:65536:40")})
+    try:
+        got = compare.measure(small, "event", scenarios.Run())
+    except slowfs.Unavailable as reason:
+        pytest.skip(str(reason))
+    assert got["failed"] == 0
+    assert got["files being read"] == 40
+    assert got["kernel threads"] >= 64
+
+
+def test_programs():
+    """They take the time of one if all run at once, and none is done early."""
+    small = scenarios.Scenario("test", "", holdups.all_at_once(["/program?1"] * 8),
+                               scenarios.Need(8, 8, processes=1, lua=True))
+    got = compare.measure(small, "event", scenarios.Run())
+    assert got["failed"] == 0 and got["seconds"] >= 1
+
+
+@pytest.mark.needs_root
+def test_names():
+    """The look-ups go to the server that does not answer, and to no other."""
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace here, so no resolv.conf of our own")
+    need = scenarios.Need(8, 8, processes=1)
+    small = scenarios.Scenario("test", "", holdups.all_at_once([f"/named?{n}" for n in range(8)]),
+                               need, things={"names": holdups.SilentNames})
+    got = compare.measure(small, "event", scenarios.Run())
+    assert got["failed"] == 0 and got["seconds"] >= 2

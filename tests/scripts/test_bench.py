@@ -17,6 +17,11 @@ MACHINE = {"cpu": "A <CPU> & more", "cpus": 2, "memory": "4 GB", "kernel": "Linu
            "system": "Debian", "versions": {"wrk": "4.1"}}
 FIGURES = ("requests/s", "CPU us/request", "p50 us", "p99 us", "client CPUs", "failed")
 DOWNLOAD = ("CPU s/GB", "GB/s", "failed")
+BESIDE = ("p99 us alone", "p99 us beside", "requests/s beside", "p99 beside/alone",
+          "files being read", "failed")
+HOLDUPS = {"disk": BESIDE, "compute": (*BESIDE, "handlers/s", "handlers/s beside"),
+           "reads": ("files being read", "kernel threads", "PSS bytes/request", "failed"),
+           "names": ("seconds", "failed"), "programs": ("seconds", "failed")}
 SPECIAL = {
     "slow": ("p50 ms", "p99 ms", "PSS bytes/request", "kernel threads", "connections",
              "in flight", "failed"),
@@ -24,6 +29,7 @@ SPECIAL = {
     "idle": ("PSS bytes/connection", "connections", "failed"),
     "download": DOWNLOAD, "download-sendfile": DOWNLOAD,
     **{f"curve-{count}": ("requests/s", "PSS MB", "p99 us", "failed") for count in CURVE},
+    **{f"{name}-{count}vp": figures for name, figures in HOLDUPS.items() for count in (1, 2)},
 }
 
 
@@ -83,6 +89,15 @@ def test_judge(target, measured, verdict):
     values = {"stm": {"rate": 6.0, "cpu": 2.0, "failed": 0}, "event": {"rate": 4.0, "cpu": 4.0}}
     got = report.judge(target, "title", values)
     assert (got.measured, got.verdict) == (measured, verdict)
+
+
+def test_who_fails_does_not_meet_a_target():
+    """A server that hangs in a scenario has no figures, and is not to be taken for unmeasured."""
+    scenario = SCENARIOS[0]
+    data = {"scenarios": {scenario.name: entry("", {"event": [dict.fromkeys(FIGURES, 1.0)]},
+                                               {"stm": "Overrun: not done after 75 s"})}}
+    verdicts = report.verdicts(data, [scenario])
+    assert verdicts and all(each.verdict == "not met" and each.measured == "" for each in verdicts)
 
 
 def test_targets_name_figures():
@@ -249,12 +264,12 @@ def test_time_left():
 
 @pytest.mark.parametrize("kind, need, wanted", [
     ("event", Need(64), "64"), ("event", Need(1000, 800), "500"), ("event", Need(10_000), "64"),
-    ("worker", Need(10_000), "6250"),
+    ("worker", Need(10_000), "6250"), ("event", Need(1000, 800, processes=1), "1000"),
 ])
 def test_sizes(kind, need, wanted):
     """Threads by what waits, or by connections where those hold one."""
     settings, _ = sizes(kind, need)
-    assert settings == {"processes": 2, "threads": int(wanted)}
+    assert settings == {"processes": need.processes, "threads": int(wanted)}
 
 
 def test_sizes_of_the_others():

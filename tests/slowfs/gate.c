@@ -21,31 +21,30 @@ int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* `step`: 1 or -1. `kind`: the call's own, or CALL_COUNT for all together. */
-static void count_held(struct node *node, int kind, int step)
-{
-    struct counts *counts = &settings.counts[kind];
-    unsigned before = node->held[kind];
-    node->held[kind] += (unsigned)step;
-    counts->held += (unsigned)step;
-    if (before == 0 || node->held[kind] == 0)
-        counts->files += (unsigned)step;
-}
-
 static void hold(struct call *call, bool held)
 {
-    if (call->held == held)
-        return;
+    unsigned step = (unsigned)held - (unsigned)call->held;
+    settings.counts[call->kind].held += step;
+    settings.counts[CALL_COUNT].held += step;
     call->held = held;
-    count_held(call->node, (int)call->kind, held ? 1 : -1);
-    count_held(call->node, CALL_COUNT, held ? 1 : -1);
 }
 
-static void count_entry(struct counts *counts)
+/* `kind`: the call's own, or CALL_COUNT for all together. */
+static void count_entry(struct node *node, int kind)
 {
+    struct counts *counts = &settings.counts[kind];
     counts->total++;
     if (++counts->in_flight > counts->peak)
         counts->peak = counts->in_flight;
+    if (node->in_flight[kind]++ == 0)
+        counts->files++;
+}
+
+static void count_exit(struct node *node, int kind)
+{
+    settings.counts[kind].in_flight--;
+    if (--node->in_flight[kind] == 0)
+        settings.counts[kind].files--;
 }
 
 static bool is_held(const struct call *call)
@@ -58,8 +57,8 @@ static bool is_held(const struct call *call)
 static void leave(struct call *call)
 {
     hold(call, false);
-    settings.counts[call->kind].in_flight--;
-    settings.counts[CALL_COUNT].in_flight--;
+    count_exit(call->node, (int)call->kind);
+    count_exit(call->node, CALL_COUNT);
     if (call->interrupted)
         fuse_reply_err(call->request, EINTR);
     else
@@ -80,8 +79,8 @@ static void on_interrupt(fuse_req_t request, void *data)
 void gate_enter(struct call *call)
 {
     int64_t delay = settings.delay[call->kind];
-    count_entry(&settings.counts[call->kind]);
-    count_entry(&settings.counts[CALL_COUNT]);
+    count_entry(call->node, (int)call->kind);
+    count_entry(call->node, CALL_COUNT);
     hold(call, is_held(call));
     if (delay == 0 && !call->held) {
         leave(call);

@@ -58,7 +58,7 @@ struct node {
     char *data;   /* NULL: `size` bytes of the pattern */
     char *target; /* of a symbolic link */
     struct timespec changed;
-    unsigned held[CALL_COUNT + 1]; /* calls, as counted by the gate */
+    unsigned in_flight[CALL_COUNT + 1]; /* calls, as counted by the gate */
 };
 
 /* Byte `i` of a generated file is i modulo this. */
@@ -110,7 +110,7 @@ int gate_turn(void);
 /* Answers all there is. */
 void gate_open(void);
 
-/* files: how many of them (for a name in a folder, the folder) have calls that are held. */
+/* files: how many of them (for a name in a folder, the folder) have calls in flight. */
 struct counts {
     unsigned in_flight, peak, total, held, files;
 };
