@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
+from h2client import H2
 from harness import MPM, slowfs, wait_for
 from inflight import InFlight, quick
 
@@ -94,6 +95,24 @@ def test_cold_files_over_tls(serve, slow_fs, mpm, directive):
         assert slow.calls("read").files == SOME
         slow.release()
         assert all(conn.response().body == slowfs.content(MEGABYTE) for conn in conns)
+
+
+@BOTH
+def test_cold_files_over_http2(serve, slow_fs, mpm):
+    """Each connection waits for its own file; other connections' streams are served."""
+    slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
+    server = slow_server(serve, slow, mpm, "Protocols h2c http/1.1", modules=("http2",))
+    with slow.holding("read"), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(H2(server.port)) for _ in range(SOME)]
+        for number, client in enumerate(clients):
+            client.get(f"/slow/cold{number}.bin")
+        wait_for(lambda: slow.calls("read").files == SOME, "all files to be read")
+        with H2(server.port) as other:
+            other.get("/index.html")
+            assert other.finish()[0].status == 200
+        assert slow.calls("read").files == SOME
+        slow.release()
+        assert all(client.finish()[0].body == slowfs.content(MEGABYTE) for client in clients)
 
 
 # --- what httpd and its modules ask of a file system ---------------------------------------------
