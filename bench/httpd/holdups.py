@@ -11,9 +11,9 @@ from harness import wait_for
 from harness.client import Conn
 from harness.drive import Conns, Load
 from harness.slowfs import SlowFS
-from measure import kernel_threads, memory, settled, wrk
-from scenario import Scenario, Target
-from servers import Need
+from .measure import kernel_threads, memory, settled, wrk
+from .scenario import Scenario, Target
+from .servers import Need
 
 CLIENTS = 64         # of the small file
 READERS = 64         # of cold files
