@@ -12,8 +12,7 @@
 
 #define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
 #define IDLE_SECONDS 5
-#define PATIENCE     1000000 /* us: how long a job waits for the first kernel thread to be had */
-#define RETRY        50000   /* us between two tries */
+#define RETRY        50000 /* us between two tries */
 
 /* A kernel thread, known to the pool while it is idle. */
 typedef struct helper {
@@ -34,7 +33,7 @@ static struct {
 
 /* --- on a helper --- */
 
-static void run(stiol__job_t *job)
+void stiol__help_here(stiol__job_t *job)
 {
     errno = 0;
     h_errno = 0;
@@ -97,7 +96,7 @@ static void do_job(stiol__job_t *job)
     st_vp_t vp = job->vp;
 
     pthread_mutex_unlock(&pool.lock);
-    run(job);
+    stiol__help_here(job);
     pthread_mutex_lock(&pool.lock);
     stiol__line_leave(&pool.line, job);
     job->state = STIOL_JOB_DONE;
@@ -212,18 +211,27 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job))
 }
 
 /* A job waits although more helpers might run, since there was no kernel thread to be had. */
-static void try_again(void)
+void stiol__help_try_again(void)
 {
     pthread_mutex_lock(&pool.lock);
     place_jobs();
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Parks until a helper has taken it; false: there is none to be had. */
-static bool start_patiently(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job,
-                            bool *interrupted)
+bool stiol__help_crowded(stiol__help_class_t class)
 {
-    st_utime_t deadline = stiol__deadline(PATIENCE);
+    bool crowded;
+
+    pthread_mutex_lock(&pool.lock);
+    crowded = pool.line.limit != 0 && stiol__line_crowded(&pool.line, class);
+    pthread_mutex_unlock(&pool.lock);
+    return crowded;
+}
+
+bool stiol__help_start_patiently(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job,
+                                 bool *interrupted)
+{
+    st_utime_t deadline = stiol__deadline(STIOL_JOB_PATIENCE);
 
     while (!stiol__help_start(vp, class, job)) {
         if (stiol__left(deadline) == 0)
@@ -242,16 +250,16 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
     job->finished = NULL;
     job->thread = st_thread_self();
     job->done = false;
-    if (start_patiently(vp, class, job, &interrupted)) {
+    if (stiol__help_start_patiently(vp, class, job, &interrupted)) {
         while (!job->done)
-            if (st_thread_park(PATIENCE) == 0)
+            if (st_thread_park(STIOL_JOB_PATIENCE) == 0)
                 continue;
             else if (errno == ETIME)
-                try_again();
+                stiol__help_try_again();
             else
                 interrupted = true;
     } else {
-        run(job); /* late is better than never */
+        stiol__help_here(job); /* late is better than never */
     }
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */

@@ -76,6 +76,25 @@ extern void stiol__help(struct stiol__vp *vp, stiol__help_class_t class, stiol__
 extern bool stiol__help_start(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
 
 /**
+ * The same, but if there is no kernel thread to be had parks and tries again for a second.
+ *
+ * @param interrupted set to true if the state thread was interrupted meanwhile; else left alone
+ */
+extern bool stiol__help_start_patiently(struct stiol__vp *vp, stiol__help_class_t class,
+                                        stiol__job_t *job, bool *interrupted);
+
+/** Runs a job that nobody takes on the calling kernel thread; job->finished() is not called. */
+extern void stiol__help_here(stiol__job_t *job);
+
+/** us after which who waits for a job calls stiol__help_try_again(): there may be a kernel thread
+ * to be had by now. stiol__help() does that. */
+#define STIOL_JOB_PATIENCE ((st_utime_t)1000000)
+extern void stiol__help_try_again(void);
+
+/** Whether a job of this class that is not quick would have to wait for a helper now. */
+extern bool stiol__help_crowded(stiol__help_class_t class);
+
+/**
  * Gives up a job of the heap that stiol__help_start() has taken. To be called on its VP before
  * job->finished() was.
  *

@@ -96,7 +96,7 @@ static int reserved(const stiol__line_t *line, stiol__help_class_t class)
     return line->limit / RESERVED;
 }
 
-int stiol__line_room(const stiol__line_t *line, stiol__help_class_t class)
+static int room_of(const stiol__line_t *line, stiol__help_class_t class)
 {
     int room = line->limit - line->all_running;
 
@@ -131,6 +131,11 @@ static bool may_run(const stiol__help_group_t *group, int room, int kept)
     return room > 0 && group->running < SHARE * room;
 }
 
+bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class)
+{
+    return room_of(line, class) <= kept_for_quick(line, class);
+}
+
 /* Its first job runs from now on; the group goes to the end of the line. */
 static stiol__job_t *take_first(stiol__line_t *line, stiol__help_group_t *group)
 {
@@ -154,7 +159,7 @@ static stiol__job_t *take_first(stiol__line_t *line, stiol__help_group_t *group)
 
 static stiol__job_t *next_of(stiol__line_t *line, stiol__help_class_t class)
 {
-    int room = stiol__line_room(line, class), kept;
+    int room = room_of(line, class), kept;
 
     if (room <= 0 || line->first[class] == NULL)
         return NULL;

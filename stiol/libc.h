@@ -11,17 +11,21 @@
 #include <errno.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <locale.h>
 #include <mqueue.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
+#include <pwd.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <shadow.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,6 +51,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +81,21 @@ extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
 struct __res_state;
 extern struct __res_state *__res_state(void);
 extern int __res_init(void);
+extern int res_query(const char *name, int class, int type, unsigned char *answer, int size);
+extern int res_search(const char *name, int class, int type, unsigned char *answer, int size);
+extern int res_querydomain(const char *name, const char *domain, int class, int type,
+                           unsigned char *answer, int size);
+extern int res_send(const unsigned char *message, int length, unsigned char *answer, int size);
+extern int res_nquery(struct __res_state *settings, const char *name, int class, int type,
+                      unsigned char *answer, int size);
+extern int res_nsearch(struct __res_state *settings, const char *name, int class, int type,
+                       unsigned char *answer, int size);
+extern int res_nquerydomain(struct __res_state *settings, const char *name, const char *domain,
+                            int class, int type, unsigned char *answer, int size);
+extern int res_nsend(struct __res_state *settings, const unsigned char *message, int length,
+                     unsigned char *answer, int size);
+extern void __syslog_chk(int priority, int flag, const char *format, ...);
+extern void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
 extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
 extern void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
 extern __sighandler_t bsd_signal(int number, __sighandler_t handler);

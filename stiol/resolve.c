@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Name look-ups: libc waits for the name server by itself, so they run on a helper kernel thread
- * while the state thread is parked. What needs no name server (numeric addresses) is done at once.
+ * Look-ups of hosts: libc waits for the name server by itself, so they run on a helper kernel
+ * thread while the state thread is parked; getaddrinfo() and getnameinfo() ask equal questions
+ * once. What needs no name server (numeric addresses) is done at once.
  */
-#include <arpa/inet.h>
-
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
+
+#include "stiol/nss.h"
+#include "stiol/question.h"
 
 #define HOST_BUFFER 8192 /* bytes; addresses and aliases of one host */
 
@@ -29,54 +31,285 @@ static bool is_numeric(const char *name)
     return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
 }
 
-/* --- getaddrinfo and getnameinfo --- */
+/* What may make the look-up of a name slow is its domain's name server: the last two labels. */
+static uint64_t domain_of(const char *name)
+{
+    size_t length = strlen(name), dots = 0, at = length;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
-typedef struct forward_job {
-    stiol__job_t job;
-    const char *name, *service;
-    const struct addrinfo *hints;
-    struct addrinfo **result;
+    while (at > 0 && (name[at - 1] != '.' || at == length || ++dots < 2))
+        at--;
+    for (; at < length; at++)
+        hash = (hash ^ (uint64_t)(unsigned char)(name[at] | 0x20)) * UINT64_C(0x100000001b3);
+    return hash | 1;
+}
+
+/* Other groups; those of names are odd numbers. */
+#define ADDRESSES 2
+#define SERVICES  8
+
+/* --- getaddrinfo --- */
+
+typedef struct forward {
+    stiol__question_t question;
+    struct addrinfo *answer;
     int rc;
-} forward_job_t;
+    /* the question's key: from here on */
+    int has_hints, has_name, has_service;
+    int flags, family, type, protocol;
+    char name[]; /* and the service, if there is one */
+} forward_t;
+
+static const char *service_of(const forward_t *forward)
+{
+    return forward->has_service ? forward->name + strlen(forward->name) + 1 : NULL;
+}
 
 static void run_forward(stiol__job_t *job)
 {
-    forward_job_t *forward = (forward_job_t *)job;
+    forward_t *forward = (forward_t *)job;
+    struct addrinfo hints = {.ai_flags = forward->flags,
+                             .ai_family = forward->family,
+                             .ai_socktype = forward->type,
+                             .ai_protocol = forward->protocol};
 
-    forward->rc = getaddrinfo(forward->name, forward->service, forward->hints, forward->result);
+    forward->rc = getaddrinfo(forward->has_name ? forward->name : NULL, service_of(forward),
+                              forward->has_hints ? &hints : NULL, &forward->answer);
+}
+
+static void free_forward(stiol__question_t *question)
+{
+    forward_t *forward = (forward_t *)question;
+
+    if (forward->rc == 0)
+        freeaddrinfo(forward->answer);
+    free(forward);
+}
+
+static forward_t *new_forward(const char *name, const char *service, const struct addrinfo *hints)
+{
+    size_t name_size = (name != NULL ? strlen(name) : 0) + 1;
+    size_t service_size = service != NULL ? strlen(service) + 1 : 0;
+    forward_t *forward = calloc(1, sizeof(*forward) + name_size + service_size);
+
+    if (forward == NULL)
+        return NULL;
+    forward->rc = EAI_AGAIN; /* there is no answer yet */
+    if (hints != NULL) {
+        forward->has_hints = 1;
+        forward->flags = hints->ai_flags;
+        forward->family = hints->ai_family;
+        forward->type = hints->ai_socktype;
+        forward->protocol = hints->ai_protocol;
+    }
+    forward->has_name = name != NULL;
+    forward->has_service = service != NULL;
+    if (name != NULL)
+        memcpy(forward->name, name, name_size);
+    if (service != NULL)
+        memcpy(forward->name + name_size, service, service_size);
+    forward->question.job.run = run_forward;
+    forward->question.job.group = name != NULL ? domain_of(name) : SERVICES;
+    forward->question.free = free_forward;
+    forward->question.key = &forward->has_hints;
+    forward->question.key_size =
+        offsetof(forward_t, name) - offsetof(forward_t, has_hints) + name_size + service_size;
+    return forward;
+}
+
+/* As the C library makes them, for its freeaddrinfo(): an address lies behind its entry. */
+static struct addrinfo *copy_address(const struct addrinfo *from)
+{
+    struct addrinfo *copy = malloc(sizeof(*copy) + from->ai_addrlen);
+
+    if (copy == NULL)
+        return NULL;
+    *copy = *from;
+    copy->ai_next = NULL;
+    copy->ai_canonname = NULL;
+    copy->ai_addr = memcpy(copy + 1, from->ai_addr, from->ai_addrlen);
+    if (from->ai_canonname != NULL && (copy->ai_canonname = strdup(from->ai_canonname)) == NULL) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+/* 0 or EAI_MEMORY. */
+static int copy_addresses(const struct addrinfo *from, struct addrinfo **result)
+{
+    struct addrinfo *first = NULL, **last = &first;
+
+    for (; from != NULL; from = from->ai_next) {
+        *last = copy_address(from);
+        if (*last == NULL) {
+            if (first != NULL)
+                freeaddrinfo(first);
+            return EAI_MEMORY;
+        }
+        last = &(*last)->ai_next;
+    }
+    *result = first;
+    return 0;
+}
+
+static int take_addresses(forward_t *forward, struct addrinfo **result)
+{
+    int rc = forward->rc;
+
+    if (rc != 0) {
+        h_errno = forward->question.job.herror;
+        if (rc == EAI_SYSTEM)
+            errno = forward->question.job.error;
+    } else if (stiol__question_last(&forward->question)) {
+        *result = forward->answer;
+        forward->rc = EAI_AGAIN; /* it is not the question's any more */
+    } else {
+        rc = copy_addresses(forward->answer, result);
+    }
+    stiol__question_end(&forward->question);
+    return rc;
+}
+
+static int look_up(stiol__vp_t *vp, const char *name, const char *service,
+                   const struct addrinfo *hints, struct addrinfo **result)
+{
+    forward_t *forward = new_forward(name, service, hints);
+    stiol__question_t *open;
+
+    if (forward == NULL)
+        return EAI_MEMORY;
+    open = stiol__question_find(forward->question.key, forward->question.key_size);
+    if (open != NULL) {
+        free(forward);
+        forward = (forward_t *)open;
+    } else if (stiol__help_crowded(STIOL_HELP_RESOLVE)) {
+        forward->question.job.quick = name != NULL && stiol__in_hosts_file(name);
+    }
+    if (stiol__question_wait(vp, &forward->question) != 0) {
+        stiol__cancellation();
+        return EAI_SYSTEM;
+    }
+    return take_addresses(forward, result);
+}
+
+/* A number needs no one to be asked, nor what lies in local files. */
+static bool is_known_service(const char *service, int numeric)
+{
+    return service == NULL || numeric || service[strspn(service, "0123456789")] == '\0' ||
+           stiol__nss_is_local(STIOL_NSS_SERVICES);
 }
 
 int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
                        const struct addrinfo *restrict hints, struct addrinfo **restrict result)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, getaddrinfo, name != NULL);
-    forward_job_t forward = {.job = {.run = run_forward},
-                             .name = name,
-                             .service = service,
-                             .hints = hints,
-                             .result = result};
+    int flags = hints != NULL ? hints->ai_flags : 0;
 
-    if (vp == NULL || name == NULL || is_numeric(name) ||
-        (hints != NULL && (hints->ai_flags & AI_NUMERICHOST) != 0))
+    if (vp == NULL || ((name == NULL || is_numeric(name) || (flags & AI_NUMERICHOST) != 0) &&
+                       is_known_service(service, flags & AI_NUMERICSERV)))
         return getaddrinfo(name, service, hints, result);
-    STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &forward.job);
-    return forward.rc;
+    return look_up(vp, name, service, hints, result);
 }
 
-typedef struct reverse_job {
-    stiol__job_t job;
-    const struct sockaddr *address;
-    char *host, *service;
-    socklen_t length, host_size, service_size;
-    int flags, rc;
-} reverse_job_t;
+/* --- getnameinfo --- */
+
+typedef struct reverse {
+    stiol__question_t question;
+    char host[NI_MAXHOST], service[NI_MAXSERV];
+    int rc;
+    /* the question's key: from here on */
+    int flags, wants_host, wants_service;
+    socklen_t length;
+    struct sockaddr_storage address;
+} reverse_t;
 
 static void run_reverse(stiol__job_t *job)
 {
-    reverse_job_t *reverse = (reverse_job_t *)job;
+    reverse_t *reverse = (reverse_t *)job;
 
-    reverse->rc = getnameinfo(reverse->address, reverse->length, reverse->host, reverse->host_size,
-                              reverse->service, reverse->service_size, reverse->flags);
+    reverse->rc = getnameinfo((struct sockaddr *)&reverse->address, reverse->length,
+                              reverse->wants_host ? reverse->host : NULL,
+                              reverse->wants_host ? NI_MAXHOST : 0,
+                              reverse->wants_service ? reverse->service : NULL,
+                              reverse->wants_service ? NI_MAXSERV : 0, reverse->flags);
+}
+
+static void free_reverse(stiol__question_t *question)
+{
+    free(question);
+}
+
+static bool is_in_hosts_file(const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+    char text[INET6_ADDRSTRLEN];
+
+    if (address->sa_family == AF_INET)
+        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)) != NULL &&
+               stiol__in_hosts_file(text);
+    return address->sa_family == AF_INET6 &&
+           inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)) != NULL &&
+           stiol__in_hosts_file(text);
+}
+
+static reverse_t *new_reverse(const struct sockaddr *address, socklen_t length, bool wants_host,
+                              bool wants_service, int flags)
+{
+    reverse_t *reverse = calloc(1, sizeof(*reverse));
+
+    if (reverse == NULL)
+        return NULL;
+    reverse->flags = flags;
+    reverse->wants_host = wants_host;
+    reverse->wants_service = wants_service;
+    reverse->length = length;
+    memcpy(&reverse->address, address, length);
+    reverse->question.job.run = run_reverse;
+    reverse->question.job.group = ADDRESSES;
+    reverse->question.free = free_reverse;
+    reverse->question.key = &reverse->flags;
+    reverse->question.key_size = sizeof(*reverse) - offsetof(reverse_t, flags);
+    return reverse;
+}
+
+static int copy_text(char *to, socklen_t size, const char *from)
+{
+    size_t length = strlen(from);
+
+    if (length >= size)
+        return EAI_OVERFLOW;
+    memcpy(to, from, length + 1);
+    return 0;
+}
+
+static int look_up_address(stiol__vp_t *vp, reverse_t *reverse, char *host, socklen_t host_size,
+                           char *service, socklen_t service_size)
+{
+    stiol__question_t *open =
+        stiol__question_find(reverse->question.key, reverse->question.key_size);
+    int rc;
+
+    if (open != NULL) {
+        free(reverse);
+        reverse = (reverse_t *)open;
+    } else if (stiol__help_crowded(STIOL_HELP_RESOLVE)) {
+        reverse->question.job.quick = is_in_hosts_file((struct sockaddr *)&reverse->address);
+    }
+    if (stiol__question_wait(vp, &reverse->question) != 0) {
+        stiol__cancellation();
+        return EAI_SYSTEM;
+    }
+    rc = reverse->rc;
+    if (rc == EAI_SYSTEM)
+        errno = reverse->question.job.error;
+    if (rc == 0 && reverse->wants_host)
+        rc = copy_text(host, host_size, reverse->host);
+    if (rc == 0 && reverse->wants_service)
+        rc = copy_text(service, service_size, reverse->service);
+    stiol__question_end(&reverse->question);
+    return rc;
 }
 
 int stiol__getnameinfo(const struct sockaddr *restrict address, socklen_t length,
@@ -84,19 +317,19 @@ int stiol__getnameinfo(const struct sockaddr *restrict address, socklen_t length
                        socklen_t service_size, int flags)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, getnameinfo, flags);
-    reverse_job_t reverse = {.job = {.run = run_reverse},
-                             .address = address,
-                             .host = host,
-                             .service = service,
-                             .length = length,
-                             .host_size = host_size,
-                             .service_size = service_size,
-                             .flags = flags};
+    reverse_t *reverse;
+    bool wants_host = host != NULL && host_size > 0 && (flags & NI_NUMERICHOST) == 0;
+    bool wants_service = service != NULL && service_size > 0 && (flags & NI_NUMERICSERV) == 0;
 
-    if (vp == NULL || host == NULL || (flags & NI_NUMERICHOST) != 0)
+    if (vp == NULL ||
+        (!wants_host && (!wants_service || stiol__nss_is_local(STIOL_NSS_SERVICES))) ||
+        length < sizeof(sa_family_t) || length > sizeof(struct sockaddr_storage))
         return getnameinfo(address, length, host, host_size, service, service_size, flags);
-    STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &reverse.job);
-    return reverse.rc;
+    reverse = new_reverse(address, length, host != NULL && host_size > 0,
+                          service != NULL && service_size > 0, flags);
+    if (reverse == NULL)
+        return EAI_MEMORY;
+    return look_up_address(vp, reverse, host, host_size, service, service_size);
 }
 
 /* --- the gethostby family --- */
@@ -140,6 +373,9 @@ static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, c
                      size_t size, struct hostent **result, int *herror)
 {
     host->job.run = run_host;
+    host->job.group = host->how == BY_ADDRESS ? ADDRESSES : domain_of(host->what);
+    if (host->how != BY_ADDRESS && stiol__help_crowded(STIOL_HELP_RESOLVE))
+        host->job.quick = stiol__in_hosts_file(host->what);
     host->entry = entry;
     host->buffer = buffer;
     host->size = size;

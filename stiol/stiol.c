@@ -15,6 +15,9 @@
 #include "stiol/thread.h"
 #include "stiol/tls.h"
 
+#include "stiol/entry.h"
+#include "stiol/nss.h"
+
 #define DEFAULT_HELPERS   256
 #define DEFAULT_TSD_CACHE 64
 #define DEFAULT_MAX_FREE  (2L << 20)
@@ -73,6 +76,7 @@ static void thread_ended(void *data)
     if (!self->primordial)
         stiol__owner_ended(self->vp);
     stiol__host_free(self);
+    stiol__entries_free(self);
     joiner = self->joiner;
     keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */
     atomic_store_explicit(&self->ended, true, memory_order_release);
@@ -132,6 +136,7 @@ static void forked(void)
     stiol__shell_forked();
     stiol__lot_forked();
     stiol__helpers_forked();
+    stiol__nss_forked();
     stiol__locals_forked();
     stiol__handlers_forked();
     if (vp == NULL)

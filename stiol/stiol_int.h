@@ -89,6 +89,7 @@ typedef struct stiol__thread {
     pid_t tid;      /* what gettid() says, 0: nobody has asked yet */
     char name[16];  /* of pthread_setname_np(), "": the VP's */
     bool primordial, ending;
+    struct stiol__entries *entries;     /* entry.c: results of getpwnam() and its like, or NULL */
     struct stiol__host *host;           /* result of gethostbyname(), or NULL */
     struct stiol__farewell *farewells;  /* tls_exit.c: the last one first */
     struct stiol__texts *texts;         /* texts.c, NULL: none yet */

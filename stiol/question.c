@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Open questions to the name service: whoever asks what somebody waits for already waits with him,
+ * and holds no helper of his own. A question lies in the heap, so that who cannot wait any longer
+ * may leave while a helper is still at it. Used by resolve.c; a VP's questions are its own.
+ */
+#include "stiol/stiol_int.h"
+
+#include "stiol/question.h"
+
+/* A state thread that waits, on its stack. */
+typedef struct stiol__asker {
+    struct stiol__asker *next;
+    st_thread_t thread;
+    bool answered;
+} asker_t;
+
+/* The VP's. What is open at its end stays so: there is nobody left to tell. */
+static __thread stiol__question_t *open_questions __attribute__((tls_model("initial-exec")));
+
+stiol__question_t *stiol__question_find(const void *key, size_t key_size)
+{
+    stiol__question_t *question = open_questions;
+
+    while (question != NULL &&
+           (question->key_size != key_size || memcmp(question->key, key, key_size) != 0))
+        question = question->next;
+    return question;
+}
+
+static void close_question(stiol__question_t *question)
+{
+    stiol__question_t **place = &open_questions;
+
+    while (*place != question)
+        place = &(*place)->next;
+    *place = question->next;
+    question->open = false;
+}
+
+/* In the scheduler. */
+static void answered(stiol__job_t *job)
+{
+    stiol__question_t *question = (stiol__question_t *)job;
+
+    if (question->open)
+        close_question(question);
+    if (question->askers == NULL)
+        question->free(question); /* the last one has left in this very moment */
+    else
+        for (asker_t *asker = question->askers; asker != NULL; asker = asker->next) {
+            asker->answered = true;
+            st_thread_unpark(asker->thread);
+        }
+}
+
+static void release(stiol__job_t *job)
+{
+    stiol__question_t *question = (stiol__question_t *)job;
+
+    question->free(question);
+}
+
+static void take_out(stiol__question_t *question, const asker_t *asker)
+{
+    asker_t **place = &question->askers;
+
+    while (*place != asker)
+        place = &(*place)->next;
+    *place = asker->next;
+}
+
+/* Whoever leaves last takes the question along, unless its answer is just coming. */
+static int leave_unanswered(stiol__vp_t *vp, stiol__question_t *question, const asker_t *asker)
+{
+    take_out(question, asker);
+    if (question->askers == NULL && question->open) {
+        close_question(question);
+        (void)stiol__help_abandon(&question->job, release);
+    }
+    errno = EINTR;
+    return stiol__failed(vp);
+}
+
+static void ask(stiol__vp_t *vp, stiol__question_t *question, bool *interrupted)
+{
+    question->job.finished = answered;
+    question->next = open_questions;
+    open_questions = question;
+    question->open = true;
+    if (stiol__help_start_patiently(vp, STIOL_HELP_RESOLVE, &question->job, interrupted)) {
+        vp->counters.resolve.helped++;
+        return;
+    }
+    stiol__help_here(&question->job);
+    answered(&question->job);
+}
+
+int stiol__question_wait(stiol__vp_t *vp, stiol__question_t *question)
+{
+    asker_t asker = {.next = question->askers, .thread = st_thread_self()};
+    bool interrupted = false;
+
+    STIOL_PARKS(vp, resolve);
+    question->askers = &asker;
+    if (!question->open)
+        ask(vp, question, &interrupted);
+    while (!asker.answered) {
+        if (interrupted && (vp->ending || stiol__to_be_cancelled()))
+            return leave_unanswered(vp, question, &asker);
+        if (st_thread_park(STIOL_JOB_PATIENCE) == 0)
+            continue;
+        if (errno == ETIME)
+            stiol__help_try_again();
+        else
+            interrupted = true;
+    }
+    take_out(question, &asker);
+    if (interrupted)
+        st_thread_interrupt(asker.thread); /* not for us: for its next wait */
+    return 0;
+}
+
+bool stiol__question_last(const stiol__question_t *question)
+{
+    return question->askers == NULL;
+}
+
+void stiol__question_end(stiol__question_t *question)
+{
+    if (question->askers == NULL)
+        question->free(question);
+}
