@@ -2,7 +2,8 @@
 /*
  * Kernel threads for one call each: for calls that can neither be tried nor watched, and that may
  * wait for each other, so that no bound on their number is right. They run the C library's code
- * alone, with all signals blocked. Used by barrier.c, filelock.c and robust.c.
+ * alone, with all signals blocked. Used by barrier.c, sem.c and filelock.c; the
+ * helpers are started here, too.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -52,6 +53,8 @@ static void *aside_main(void *arg)
     return NULL;
 }
 
+#define RETRY 50000 /* us between two tries, while there is no kernel thread to be had */
+
 void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
 {
     bool interrupted = false;
@@ -61,14 +64,13 @@ void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job
     job->vp = vp->vp;
     job->thread = st_thread_self();
     job->done = false;
-    if (stiol__kernel_thread(aside_main, job, STIOL_ASIDE_STACK) == 0) {
-        ++*helped;
-        while (!job->done)
-            if (st_thread_park(STIOL_NEVER) != 0)
-                interrupted = true;
-    } else {
-        run(job); /* late is better than never */
-    }
+    while (stiol__kernel_thread(aside_main, job, STIOL_ASIDE_STACK) != 0)
+        if (st_usleep(RETRY) != 0)
+            interrupted = true;
+    ++*helped;
+    while (!job->done)
+        if (st_thread_park(STIOL_NEVER) != 0)
+            interrupted = true;
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
     errno = job->error != 0 ? job->error : error;

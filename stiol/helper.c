@@ -28,6 +28,8 @@ static struct {
     helper_t *idle;      /* the one that was busy last comes first: the others may leave */
     int helpers, idlers;
     bool stopping;
+    unsigned long long full; /* jobs that found the limit reached */
+    int error;               /* why there was no kernel thread to be had, 0: there always was */
     stiol__line_t line;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
@@ -87,7 +89,7 @@ static bool idle_for_a_while(helper_t *self)
     return self->job != NULL;
 }
 
-static void place_jobs(void);
+static bool place_jobs(void);
 
 /* With the lock, which it gives back meanwhile. */
 static void do_job(stiol__job_t *job)
@@ -121,7 +123,7 @@ static void *helper_main(void *arg)
         self.job = NULL;
         do_job(job);
         self.job = stiol__line_next(&pool.line);
-        place_jobs(); /* what has waited for its share may have it now */
+        (void)place_jobs(); /* what has waited for its share may have it now */
     } while (self.job != NULL || idle_for_a_while(&self));
     pool.helpers--;
     pthread_cond_broadcast(&pool.left);
@@ -147,8 +149,12 @@ static bool give(stiol__job_t *job)
     helper_t *helper = pool.idle;
 
     if (helper == NULL) {
-        if (stiol__kernel_thread(helper_main, job, STACK_SIZE) != 0)
+        int rc = stiol__kernel_thread(helper_main, job, STACK_SIZE);
+
+        if (rc != 0) {
+            pool.error = rc;
             return false;
+        }
         pool.helpers++;
         return true;
     }
@@ -158,8 +164,8 @@ static bool give(stiol__job_t *job)
     return true;
 }
 
-/* With the lock: as many as may run now. */
-static void place_jobs(void)
+/* With the lock: as many as may run now. False: there was no kernel thread for one of them. */
+static bool place_jobs(void)
 {
     stiol__job_t *job;
 
@@ -167,9 +173,10 @@ static void place_jobs(void)
            (job = stiol__line_next(&pool.line)) != NULL) {
         if (!give(job)) {
             stiol__line_return(&pool.line, job);
-            return;
+            return false;
         }
     }
+    return true;
 }
 
 bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
@@ -184,7 +191,10 @@ bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t 
     pool.line.limit = vp->config.max_helpers;
     taken = stiol__line_enter(&pool.line, job);
     if (taken) {
-        place_jobs();
+        bool placed = place_jobs();
+
+        if (placed && job->state == STIOL_JOB_WAITS && class != STIOL_HELP_LOG)
+            pool.full++;
         taken = pool.helpers > 0;
         if (!taken)
             stiol__line_cancel(&pool.line, job);
@@ -214,7 +224,7 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job))
 void stiol__help_try_again(void)
 {
     pthread_mutex_lock(&pool.lock);
-    place_jobs();
+    (void)place_jobs();
     pthread_mutex_unlock(&pool.lock);
 }
 
@@ -265,6 +275,23 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
     errno = job->error != 0 ? job->error : error;
     h_errno = job->herror;
+}
+
+void stiol_get_helpers(stiol_helpers_t *helpers)
+{
+    pthread_mutex_lock(&pool.lock);
+    *helpers = (stiol_helpers_t){
+        .threads = pool.helpers,
+        .busy = pool.line.all_running,
+        .peak = pool.line.peak,
+        .names_waiting = pool.line.waiting[STIOL_HELP_RESOLVE],
+        .files_waiting = pool.line.waiting[STIOL_HELP_FILE],
+        .others_waiting = pool.line.waiting[STIOL_HELP_OTHER],
+        .lines_waiting = pool.line.waiting[STIOL_HELP_LOG],
+        .full = pool.full,
+        .error = pool.error,
+    };
+    pthread_mutex_unlock(&pool.lock);
 }
 
 /* --- the end --- */

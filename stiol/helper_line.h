@@ -20,7 +20,6 @@ typedef struct stiol__line {
     int running[STIOL_HELP_CLASSES], all_running;    /* now */
     int waiting[STIOL_HELP_CLASSES];                 /* now */
     int peak;                                        /* most that ran at once */
-    unsigned long long full;                         /* jobs that found the limit reached */
     stiol__help_class_t last;                        /* class of the job that ran last */
     stiol__help_group_t *groups[STIOL_LINE_BUCKETS]; /* those that have jobs here */
     stiol__help_group_t *first[STIOL_HELP_CLASSES],  /* of those that have waiting jobs, */

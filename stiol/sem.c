@@ -6,6 +6,7 @@
  */
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
+#include "stiol/thread.h"
 
 #define OPS_MAX                                                                                    \
     64 /* of one semop() that is copied; the kernel's usual limit is 500, and APR's use is 1 */
@@ -131,7 +132,8 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
     if (now == count)
         return semtimedop(id, ops, count, timeout);
     if (now != 0 || count > OPS_MAX) { /* which one has to wait, only the kernel can say */
-        STIOL_HELP(vp, sem, STIOL_HELP_OTHER, &job.job);
+        STIOL_PARKS(vp, sem);
+        stiol__aside(vp, &vp->counters.sem.helped, &job.job);
         return job.rc;
     }
     for (size_t i = 0; i < count; i++) {

@@ -143,6 +143,22 @@ typedef struct stiol_counters {
 /** The calling VP's counters, all zero if STIOL was not started on it. */
 extern void stiol_get_counters(stiol_counters_t *counters);
 
+/** The process's helper kernel threads. */
+typedef struct stiol_helpers {
+    int threads;             /**< now, busy and idle */
+    int busy;                /**< now */
+    int peak;                /**< most that were busy at once */
+    int names_waiting;       /**< look-ups in line for a helper now */
+    int files_waiting;       /**< calls on files */
+    int others_waiting;      /**< others */
+    int lines_waiting;       /**< of syslog, which are written one at a time */
+    unsigned long long full; /**< jobs that had to wait because max_helpers was reached */
+    int error; /**< the last error of pthread_create() of a helper, 0: there was none */
+} stiol_helpers_t;
+
+/** Gives the present state of the helpers. */
+extern void stiol_get_helpers(stiol_helpers_t *helpers);
+
 /** Forgets what STIOL and libst know of an fd: for one that was opened, closed or changed in a way
  * that STIOL does not see (by the object that holds STIOL itself, or inside libc). No syscall
  * unless libst has it registered. */

@@ -67,8 +67,8 @@ extern void stiol__kthreads_forked(void);
 
 #define STIOL_ASIDE_STACK (64 * 1024) /* bytes, beside what the C library takes from it */
 
-/** As stiol__help(); how many wait is not bounded. If there is no kernel thread to be had, the job
- * runs here and holds up the VP. */
+/** As stiol__help(); how many wait is not bounded. Parks until there is a kernel thread to be had,
+ * too. */
 extern void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
 /** Runs main(arg) on a detached kernel thread of its own, with a stack of so many bytes and all
  * signals blocked. 0 or an error number. */

@@ -7,5 +7,5 @@
 .PHONY: bench-cost
 bench-cost: live-tools $(BUILD)/mod_mpm_stm.so ## instructions and system calls a request; BEFORE=
 	@scripts/deps.sh run bench
-	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) bench/cost/cost.py \
+	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) -m bench.cost.cost \
 	    $(if $(BEFORE),--before '$(BEFORE)') $(COST)

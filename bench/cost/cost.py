@@ -7,18 +7,14 @@ strace. Neither depends on what else the machine does. Run by `make bench-cost`.
 import argparse
 import re
 import signal
-import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/live"))
-
-# pylint: disable=wrong-import-position
-from harness import Server, config, procs, wait_for  # noqa: E402
-from harness.drive import SlowBackend  # noqa: E402
-from harness.strace import Trace  # noqa: E402
+from harness import Server, config, procs, wait_for
+from harness.drive import SlowBackend
+from harness.strace import Trace
 
 WARM_UP = 50           # requests that do not count
 FEW, MANY = 200, 1200  # requests of the two runs whose difference counts

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from servers import Need
+from .servers import Need
 
 
 @dataclass

@@ -20,6 +20,7 @@ stm_config_t stm_config;
 #define DEFAULT_STALL_WARNING 500 /* ms */
 #define DEFAULT_HANG_TIMEOUT  300 /* s */
 #define DEFAULT_CONFIG_TEST   60  /* s */
+#define DEFAULT_HELPERS       256
 
 void stm_config_begin(void)
 {
@@ -38,6 +39,7 @@ void stm_config_begin(void)
     config->stall_warning = DEFAULT_STALL_WARNING;
     config->hang_timeout = DEFAULT_HANG_TIMEOUT;
     config->config_test_timeout = DEFAULT_CONFIG_TEST;
+    config->helper_threads = DEFAULT_HELPERS;
     config->start_servers = STM_UNSET;
     config->server_limit = STM_UNSET;
     config->thread_limit = STM_UNSET;

@@ -22,6 +22,7 @@ typedef struct stm_config {
     int connection_status;      /**< per-connection status in the scoreboards */
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
     int small_pools;            /**< SmallPools: 1 (default) replaces APR's pools in VPs */
+    int helper_threads;         /**< most helper kernel threads of a VP */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
     int hang_timeout;           /**< s after which a VP that makes no turn is ended; 0: never */
     int config_test_timeout;    /**< s that the test before a restart may take; 0: no limit */

@@ -11,6 +11,10 @@
 
 #include "mpm/config/config.h"
 
+/* With fewer, kinds of calls could not be kept from holding up each other. */
+#define LEAST_HELPERS 8
+#define MOST_HELPERS  4096
+
 typedef struct {
     int least, most;
 } range_t;
@@ -265,6 +269,7 @@ static const number_t max_threads = {&stm_config.max_threads, {1, STM_ST_LIMIT}}
 static const number_t thread_connections = {&stm_config.thread_connections, {0, INT_MAX}};
 static const number_t vp_connections = {&stm_config.vp_connections, {0, INT_MAX}};
 static const number_t stall_warning = {&stm_config.stall_warning, {0, INT_MAX}};
+static const number_t helper_threads = {&stm_config.helper_threads, {LEAST_HELPERS, MOST_HELPERS}};
 static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0, INT_MAX}};
 
 #define FOREIGN(name, member)                                                                      \
@@ -312,6 +317,10 @@ const command_rec stm_directives[] = {
         "HangTimeout", set_hang_timeout, NULL, RSRC_CONF,
         "0, or between 3 and 2147483647: Seconds after which a VP that hangs is ended and "
         "replaced; 0: never"),
+    AP_INIT_TAKE1("HelperThreads", set_number, INFO(helper_threads), RSRC_CONF,
+                  "between " NUMBER(LEAST_HELPERS) " and " NUMBER(
+                      MOST_HELPERS) ": Most kernel threads of a VP for calls that wait inside "
+                                    "the C library"),
     AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
                   "between 0 and 2147483647: Seconds that the test of the configuration before a "
                   "restart may take; 0: no limit"),

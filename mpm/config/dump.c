@@ -87,6 +87,7 @@ void stm_dump_config(const stm_config_t *config)
     printf("StallWarning %d\n", config->stall_warning);
     printf("HangTimeout %d\n", config->hang_timeout);
     printf("ConfigTestTimeout %d\n", config->config_test_timeout);
+    printf("HelperThreads %d\n", config->helper_threads);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");
     printf("SmallPools %s\n", config->small_pools ? "On" : "Off");
     printf("ScoreboardDir %s\n", config->scoreboard_dir ? config->scoreboard_dir : "(none)");

@@ -22,6 +22,12 @@ void stm_stall_turn(st_utime_t held);
 /** Writes the answer into the pulse. In STM_LOOK_SIGNAL's handler. */
 void stm_answer_write(void);
 
+/* --- helpers.c: not enough helper kernel threads --- */
+
+/** Logs, once in the VP's life each, that HelperThreads is reached, or that the system gives none.
+ * Called with each heartbeat. */
+void stm_helpers_report(void);
+
 /* --- lock_report.c: locks held across a park --- */
 
 typedef void (*stm_lock_report_fn)(const stiol_lock_report_t *report);

@@ -199,6 +199,7 @@ static void start_threaded_io(void)
     const stiol_config_t config = {
         .trace = getenv("STIOL_TRACE") != NULL,
         .stack_size = (int)stm_config.stack_size,
+        .max_helpers = stm_config.helper_threads,
         .kernel_thread = stm_pools_share,
         .max_free = ap_max_mem_free != 0 ? (long)ap_max_mem_free : LONG_MAX,
         .lock_report = stm_lock_report(),
@@ -282,6 +283,12 @@ void stm_vp_stop(void)
 
 /* --- serving --- */
 
+static void on_heartbeat(void)
+{
+    stm_listeners_look_again();
+    stm_helpers_report();
+}
+
 static void on_turn(st_utime_t held)
 {
     stm_pulse->turns++;
@@ -300,7 +307,7 @@ static void start_serving(int control)
                      "stm: VP %d cannot start a state thread", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
-    stm_score_start(stm_listeners_publish, stm_listeners_look_again);
+    stm_score_start(stm_listeners_publish, on_heartbeat);
     stm_share->accepting = 1;
     st_set_turn_cb(on_turn);
     st_set_sleep_cb(stm_balance_asleep);

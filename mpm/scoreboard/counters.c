@@ -173,7 +173,22 @@ static void copy_rebound(void)
     STM_SCORE_SET(stm_score, helped_resolve, counters.resolve.helped);
     STM_SCORE_SET(stm_score, helped_process, counters.process.helped);
     STM_SCORE_SET(stm_score, helped_sem, counters.sem.helped);
-    STM_SCORE_SET(stm_score, helped_thread, counters.thread.helped);
+}
+
+static void copy_helpers(void)
+{
+    stiol_helpers_t helpers;
+
+    stiol_get_helpers(&helpers);
+    STM_SCORE_SET(stm_score, helpers, helpers.threads);
+    STM_SCORE_SET(stm_score, helpers_busy, helpers.busy);
+    STM_SCORE_SET(stm_score, helpers_peak, helpers.peak);
+    STM_SCORE_SET(stm_score, helpers_limit, stm_config.helper_threads);
+    STM_SCORE_SET(stm_score, helper_limit_waits, helpers.full);
+    STM_SCORE_SET(stm_score, waiting_names, helpers.names_waiting);
+    STM_SCORE_SET(stm_score, waiting_files, helpers.files_waiting);
+    STM_SCORE_SET(stm_score, waiting_others, helpers.others_waiting);
+    STM_SCORE_SET(stm_score, waiting_log_lines, helpers.lines_waiting);
 }
 
 void stm_score_refresh(void)
@@ -185,6 +200,7 @@ void stm_score_refresh(void)
                       header->connections_at + block->connections * header->row_size);
     copy_scheduler();
     copy_rebound();
+    copy_helpers();
     if (on_refresh)
         on_refresh();
 }
