@@ -97,6 +97,11 @@ $(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(QCXX) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror -fPIC -shared -o $@ $<
 
+# A name service, under the name by which the C library looks for it.
+$(STIOL_TESTS)/libnss_slow.so.2: tests/stiol/objects/nss_slow.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC)
+$(STIOL_TESTS)/test_names: | $(STIOL_TESTS)/libnss_slow.so.2
+
 # --- the programs ---
 
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a \
