@@ -53,7 +53,7 @@ class Server:
         self.ignored = []   # signals that whoever starts it ignores
         self.master = None
         self.exit_status = None  # of the master, as from wait()
-        self.launcher = []  # a command that starts httpd, which is told as its last words
+        self.launcher = []  # a command that starts the one behind it, perhaps in a namespace
         self.one_process = False  # httpd -X: there files stay, with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
                           "modules": modules, "directives": directives, "listen": listen,
@@ -120,6 +120,11 @@ class Server:
         others = [self._env["LD_PRELOAD"]] if "LD_PRELOAD" in self._env else []
         self._env.update({"LD_PRELOAD": ":".join([*others, str(library)]), **variables})
 
+    @property
+    def environment(self):
+        """The variables that the server starts with."""
+        return self._env
+
     def _choose_ports(self):
         chosen = net.free_ports(self._port_count + (1 if self._tls else 0))
         self.ports = chosen[:self._port_count]
@@ -178,9 +183,9 @@ class Server:
         """Starts httpd as a child that does not detach (-X, -D FOREGROUND)."""
         self.configure()
         with open(self.root / "logs/output.log", "wb") as output:
-            run = subprocess.Popen([places.HTTPD, "-f", self.conf, *arguments], env=self._env,
-                                   cwd=self.root, stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=output, preexec_fn=self._limit)
+            run = subprocess.Popen([*self.launcher, places.HTTPD, "-f", self.conf, *arguments],
+                                   env=self._env, cwd=self.root, stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=output, preexec_fn=self._limit)
         self.one_process = "-X" in arguments
         run.returncode = 0  # its status is collected here, not by Popen
         self.master = run.pid

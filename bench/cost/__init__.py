@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""httpd under load: stm beside the other MPMs and nginx."""
+"""What a request costs: user instructions and system calls."""

@@ -7,6 +7,7 @@ PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so slow_names.so unbindable.so \
+                libnss_slow.so.2 \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
@@ -30,6 +31,10 @@ $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.cpp
 $(BUILD)/tests/%.so: tests/live/waits/%.c
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+$(BUILD)/tests/libnss_slow.so.2: tests/stiol/objects/nss_slow.c
+	@mkdir -p $(@D)
+	$(CC) $(LIVE_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
 
 # Its reference to poll() is in its code.
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
