@@ -133,13 +133,14 @@ status: ## show its processes
 
 # --- test, bench, lint ---------------------------------------------------------------------------
 # The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
-# the rest from running.
-TEST_PARTS ?= st stiol aprmem score stmstat fuzz sanitize scripts live debug tiny
+# the rest from running. The two lists run beside each other: the first one mostly waits, the second
+# mostly computes. Parts of one list may share a build folder; what both use is built before.
+TEST_PARTS ?= live tiny scripts -- st stiol aprmem score stmstat fuzz sanitize debug
 
 .PHONY: test
 test: ## install what is missing, build, run all tests
 	@scripts/deps.sh run test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) all live-tools
 	@BUILD='$(BUILD)' scripts/test.sh $(TEST_PARTS)
 
 .PHONY: bench deps-bench

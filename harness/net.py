@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Free ports, and a certificate for localhost."""
 
+import collections
 import functools
 import random
 import socket
@@ -11,8 +12,24 @@ from pathlib import Path
 from .places import BUILD
 
 
+# Claims on ports whose server may not have bound them yet; older ones are let go.
+_claims = collections.deque(maxlen=256)
+
+
+def _claim(port):
+    """Whether no other run of tests has it in view: servers with SO_REUSEPORT could share it."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0stm-test-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _claims.append(name)
+    return True
+
+
 def free_ports(count):
-    """Ports on which nothing listens on loopback.
+    """Ports on which nothing listens on loopback, and that no other run of tests is given soon.
 
     Below the ephemeral range, so that no client's connection takes one between this look and the
     server's bind. Another server still may: whoever binds tries again with other ports.
@@ -28,7 +45,7 @@ def free_ports(count):
                 probe.bind(("", port))
             except OSError:
                 continue
-        if port not in found:
+        if port not in found and _claim(port):
             found.append(port)
     return found
 

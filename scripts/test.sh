@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# test.sh PART...  runs `make test-PART` for each, also when an earlier one failed, and closes with
-# one line that counts the tests of all parts. Called by `make test`; BUILD is the build folder. A
-# part's output is kept in $BUILD/test-logs. The count is the part's own: its last "N passed ..."
-# line, else the sums of cmocka's groups.
+# test.sh PART... [-- PART...]  runs `make test-PART` for each, also when an earlier one failed, and
+# closes with one line that counts the tests of all parts. Lists that -- separates run beside each
+# other; then a part's output is shown in one piece when the part ends. Called by `make test`; BUILD
+# is the build folder. A part's output is kept in $BUILD/test-logs. The count is the part's own: its
+# last "N passed ..." line, else the sums of cmocka's groups.
 
 set -uo pipefail
 logs=${BUILD:-build}/test-logs
 mkdir -p "$logs"
-# Tests run one after the other, whatever -j says; variables given to the outer make go on.
+# A part's tests run one after the other, whatever -j says; variables given to the outer make go on.
 MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|-l[0-9.]*|--jobserver-(auth|fds)=[^ ]*)//g' \
     <<<"${MAKEFLAGS:-}")
 export MAKEFLAGS
@@ -36,12 +37,76 @@ count()
         }'
 }
 
+# show PART  its heading and its whole output, never mixed with another's
+show()
+{
+    {
+        flock 9
+        printf '\n== test-%s\n' "$1"
+        cat "$logs/$1.log"
+    } 9>"$logs/shown"
+}
+
+# run PART  ends with the result in $logs/PART.result: exit status and seconds
+run()
+{
+    local part=$1 log=$logs/$1.log began=$SECONDS status
+    if [ -z "$beside" ]; then
+        printf '\n== test-%s\n' "$part"
+        make --no-print-directory "test-$part" 2>&1 | tee "$log"
+        status=${PIPESTATUS[0]}
+    else
+        echo "test-$part begins"
+        make --no-print-directory "test-$part" >"$log" 2>&1
+        status=$?
+        show "$part"
+    fi
+    echo "$status $((SECONDS - began))" >"$logs/$part.result"
+}
+
+run_all()
+{
+    local part
+    for part in "$@"; do
+        run "$part"
+    done
+}
+
+# Each list is a process group, so that an interrupt ends what it has started.
+run_beside()
+{
+    local list=() lists=() part
+    set -m
+    trap 'kill -- "${lists[@]/#/-}"; wait; exit 130' INT TERM HUP
+    for part in "$@" --; do
+        if [ "$part" = -- ]; then
+            run_all "${list[@]}" </dev/null &
+            lists+=("$!")
+            list=()
+        else
+            list+=("$part")
+        fi
+    done
+    wait
+    trap - INT TERM HUP
+    set +m
+}
+
+beside=
+for part in "$@"; do
+    [ "$part" != -- ] || beside=yes
+done
+if [ -n "$beside" ]; then
+    run_beside "$@"
+else
+    run_all "$@"
+fi
+
 passed=0 failed=0 broken=
 for part in "$@"; do
-    printf '\n== test-%s\n' "$part"
-    log=$logs/$part.log began=$SECONDS
-    make --no-print-directory "test-$part" 2>&1 | tee "$log"
-    status=${PIPESTATUS[0]}
+    [ "$part" != -- ] || continue
+    log=$logs/$part.log
+    read -r status took <"$logs/$part.result"
     p=$(count "$log" passed)
     f=$(count "$log" failed error)
     # It failed without a failed test (a crash, a build that broke), or it passed without a test.
@@ -51,8 +116,7 @@ for part in "$@"; do
     [ "$f" = 0 ] || broken+=" $part"
     passed=$((passed + p))
     failed=$((failed + f))
-    rows+=$(printf '%-10s %5d passed, %d failed in %d s' "$part" "$p" "$f" \
-        $((SECONDS - began)))$'\n'
+    rows+=$(printf '%-10s %5d passed, %d failed in %d s' "$part" "$p" "$f" "$took")$'\n'
 done
 printf '\n%s' "${rows:-}"
 [ -z "$broken" ] || echo "failed:$broken (whole output in $logs)"

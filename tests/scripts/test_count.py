@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/test.sh: every part runs, and the last line counts the tests of all."""
 
+import os
+import re
+import signal
+import subprocess
+
 import pytest
+from harness import wait_for
 
 from .checkout import TOP, run
 
 
-def outcome(folder, **parts):
-    """Runs the parts, each a recipe; gives the exit status and the last line."""
+def write(folder, parts):
+    """A Makefile that has the parts, each a recipe."""
     rules = "".join(f"test-{name}:\n\t@{recipe}\n" for name, recipe in parts.items())
     (folder / "Makefile").write_text(rules)
+
+
+def outcome(folder, **parts):
+    """Runs the parts; gives the exit status and the last line."""
+    write(folder, parts)
     done = run([TOP / "scripts/test.sh", *parts], cwd=folder)
     return done.returncode, done.stdout.splitlines()[-1]
 
@@ -35,3 +46,33 @@ CMOCKA_FAILED = (r"printf '[  PASSED  ] 2 test(s).\n[  FAILED  ] 1 test(s), list
 def test_count(folder, parts, status, line):
     """The line and the exit status say the same."""
     assert outcome(folder, **parts) == (status, line)
+
+
+def test_beside_each_other(folder):
+    """Each waits for the other; their outputs are not mixed."""
+    wait = "while [ ! -e {other} ]; do sleep 0.01; done"
+    write(folder, {name: f"echo first {name}; touch {name}; {wait.format(other=other)}; "
+                         f"echo {count} passed; exit {status}"
+                   for name, other, count, status in (("a", "c", 3, 0), ("b", "c", 1, 0),
+                                                      ("c", "a", 5, 1))})
+    done = run([TOP / "scripts/test.sh", "a", "b", "--", "c"], cwd=folder)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "9 passed, 1 failed")
+    for name, count in (("a", 3), ("b", 1), ("c", 5)):
+        assert re.search(f"^== test-{name}\nfirst {name}\n{count} passed\n", done.stdout, re.M)
+    rows = re.findall(r"^(\w+) +\d+ passed, \d+ failed in", done.stdout, re.M)
+    assert rows == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_both(folder, number):
+    """Nothing of a part goes on."""
+    write(folder, {name: f"echo $$$$ > {name}.new; mv {name}.new {name}; exec sleep 600"
+                   for name in "ab"})
+    with subprocess.Popen([TOP / "scripts/test.sh", "a", "--", "b"], cwd=folder,
+                          stdout=subprocess.DEVNULL) as script:
+        pids = [int(wait_for(lambda n=name: (folder / n).exists() and (folder / n).read_text(),
+                             "a part")) for name in "ab"]
+        script.send_signal(number)
+        assert script.wait(60) == 130
+    for pid in pids:
+        wait_for(lambda p=pid: not os.path.exists(f"/proc/{p}"), "its end")
