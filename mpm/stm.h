@@ -81,8 +81,8 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
-/** If STM_TRACE is in the environment of a debug build: from now on there is a line on stderr at the
- * beginning of each procedure of the MPM. */
+/** If STM_TRACE is in the environment of a debug build: from now on there is a line on stderr at
+ * the beginning of each procedure of the MPM. */
 void stm_trace_start(void);
 
 /** Microseconds since some moment in the past, on a clock that never jumps, unlike the time of day:

@@ -28,7 +28,7 @@ INCLUDE = re.compile(r'^#\s*include\s+"([^"]+)"', re.M)
 
 
 def layer_of(path):
-    """The layer of a file, by its path from the top: "mpm/conn" of "mpm/conn/park.c"."""
+    """The layer of a file, by its path from the top: "mpm/conn" of "mpm/conn/conn.c"."""
     if path == TOP_OF_MPM:
         return TOP_OF_MPM
     folders = path.split("/")[:-1]

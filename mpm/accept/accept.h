@@ -65,7 +65,7 @@ void stm_sockets_close_others(int ordinal);
 /** Connections that wait to be accepted, and how many may. False: the kernel does not say. */
 bool stm_sockets_queue(int fd, unsigned *length, unsigned *limit);
 
-/* --- listener.c: accepting, and the queue of ready connections --- */
+/* --- listener.c: accepting --- */
 
 /** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started.
  * Called by vp.c. */
@@ -74,12 +74,6 @@ bool stm_listeners_open(void);
 void stm_listeners_close(void);
 /** Goes on accepting, if there is no reason left not to. */
 void stm_listener_resume(stm_listener_t *listener);
-/** The next connection of the queue; NULL: it is empty. Called by thread.c. */
-stm_conn_t *stm_listener_dequeue(stm_listener_t *listener);
-/** A thread has ended: queues that had to wait for MaxThreads may go on. */
-void stm_listeners_feed(void);
-/** MaxThreads is reached: a thread that waits at another socket makes room. */
-void stm_listener_ask_for_room(const stm_listener_t *needy);
 /** Once a second: finds connections whose wake-up a stopped VP has taken with it. */
 void stm_listeners_look_again(void);
 /** Brings the listeners' counters in the scoreboard up to date. */
@@ -103,14 +97,13 @@ unsigned stm_balance_others_accepted(void);
 /** How many connections this VP may accept in this turn. */
 int stm_balance_batch(void);
 
-/* --- thread.c: state threads --- */
+/* --- thread.c: state threads, and the queue of connections that are ready for one --- */
 
 /** Starts a state thread: one that was called for the queue, or a spare one. False: no memory, or
  * no stack; said in the log. */
 bool stm_thread_start(stm_listener_t *listener, bool called);
-/** Calls a thread for the listener's queue, unless one is coming already: a waiting one, or a new
- * one. At MaxThreads the queue waits until a thread has time. */
-void stm_thread_call(stm_listener_t *listener);
+/** stm_origin_t's enqueue(): the connection is ready for a state thread. */
+void stm_thread_enqueue(stm_conn_t *conn);
 /** Whether MaxThreads allows one more. */
 bool stm_thread_can_start(void);
 /** Lets `count` of the listener's waiting threads end. Returns how many there were. */

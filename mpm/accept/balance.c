@@ -23,7 +23,6 @@
 #define TURN_EACH 500
 #define BATCH     64
 
-/** The VP waits for something to do, or has waited. */
 void stm_balance_asleep(int asleep)
 {
     stm_share->asleep = asleep;
@@ -66,14 +65,12 @@ static bool above_average_by(int margin)
     return mine * count > sum + sum / 8 + count * margin;
 }
 
-/** Whether this VP has somewhat more connections than the average of those that accept. Not any
- * more: to change places for each of many short connections costs more than it levels. */
+/* Not any more: changing places for each of many short connections costs more than it levels. */
 bool stm_balance_above_average(void)
 {
     return above_average_by(1);
 }
 
-/** Whether it has well more than that, and not few. */
 bool stm_balance_above_share(void)
 {
     return stm.vp.connections >= SMALL && above_average_by(SMALL / 4);
@@ -99,17 +96,16 @@ static bool is_burst(const stm_listener_t *listener)
     return stm_sockets_queue(listener->fd, &length, &limit) && length > 1;
 }
 
-/** Whether it has few connections, but more than its share of a burst. A single one that waits is
- * no burst: nobody but us was woken for it. For the second of two the kernel has woken another. */
+/* A single one that waits is no burst: nobody but us was woken for it. For the second of two the
+ * kernel has woken another. */
 bool stm_balance_above_burst_share(const stm_listener_t *listener)
 {
     return stm.vp.connections < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
            is_burst(listener);
 }
 
-/** How many connections this VP may accept in this turn. One: with a batch it would take the other
- * VPs' share. But the turns of a VP with much to do are long, and whoever comes as the hundredth
- * would wait for a hundred of them. */
+/* One: with a batch it would take the other VPs' share. But the turns of a VP with much to do
+ * are long, and whoever comes as the hundredth would wait for a hundred of them. */
 int stm_balance_batch(void)
 {
     st_utime_t more = stm.vp.last_turn / TURN_EACH;
@@ -119,8 +115,6 @@ int stm_balance_batch(void)
     return more < BATCH ? 1 + (int)more : BATCH;
 }
 
-/** Connections that the other VPs have accepted so far, modulo 2^32: whether it moves is what
- * counts. */
 unsigned stm_balance_others_accepted(void)
 {
     unsigned sum = 0;

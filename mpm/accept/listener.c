@@ -72,7 +72,6 @@ static void hold(stm_listener_t *listener, st_utime_t delay)
     st_watch_arm(&listener->retry, 0, delay);
 }
 
-/** Goes on accepting, if there is no reason left not to. */
 void stm_listener_resume(stm_listener_t *listener)
 {
     if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
@@ -206,80 +205,23 @@ static void on_acceptable(st_watch_t *watch, int ready)
         go_last(listener);
 }
 
-/* The sockets are shared with processes that may do with them what they like; a VP that waited in
- * accept() would serve nobody. */
-static void keep_nonblocking(const stm_listener_t *listener)
-{
-    int on = 1;
-
-    ioctl(listener->fd, FIONBIO, &on);
-}
-
-/** Called once a second. A VP that is stopped just when the kernel wakes it for a connection takes
- * the wake-up with it: the connection would wait until another one comes. Watching the socket anew
- * shows it. */
+/* A VP that is stopped just when the kernel wakes it for a connection takes the wake-up with it:
+ * the connection would wait until another one comes. Watching the socket anew shows it. */
 void stm_listeners_look_again(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *listener = &stm_accept.listeners[i];
+        int on = 1;
 
         if (!listener->accepting)
             continue;
-        keep_nonblocking(listener);
+        /* The sockets are shared with processes that may do with them what they like; a VP that
+         * waited in accept() would serve nobody. */
+        ioctl(listener->fd, FIONBIO, &on);
         if (!listener->shared || !listener->score->accept_queue)
             continue;
         pause_accepting(listener);
         stm_listener_resume(listener);
-    }
-}
-
-/* --- the line of ready connections --- */
-
-stm_conn_t *stm_listener_dequeue(stm_listener_t *listener)
-{
-    stm_conn_t *conn = listener->ready;
-
-    if (conn) {
-        listener->ready = conn->queued;
-        if (!listener->ready)
-            listener->ready_tail = &listener->ready;
-        conn->queued = NULL;
-        listener->queue_length--;
-    }
-    return conn;
-}
-
-/** MaxThreads is reached: a thread that waits at another socket makes room. */
-void stm_listener_ask_for_room(const stm_listener_t *needy)
-{
-    for (int i = 0; i < stm_accept.listener_count; i++) {
-        stm_listener_t *other = &stm_accept.listeners[i];
-
-        if (other != needy && other->idle_threads > 0 && other->threads > 1) {
-            stm_thread_retire(other, 1);
-            return;
-        }
-    }
-}
-
-/* The connection is ready for a state thread. */
-static void enqueue(stm_conn_t *conn)
-{
-    stm_listener_t *listener = (stm_listener_t *)conn->origin;
-
-    stm_conn_set_state(conn, STM_CONN_QUEUED);
-    *listener->ready_tail = conn;
-    listener->ready_tail = &conn->queued;
-    listener->queue_length++;
-    stm_thread_call(listener);
-}
-
-/** A thread has ended: lines that had to wait for MaxThreads may go on. */
-void stm_listeners_feed(void)
-{
-    for (int i = 0; i < stm_accept.listener_count; i++) {
-        stm_thread_call(&stm_accept.listeners[i]);
-        stm_listener_resume(&stm_accept.listeners[i]);
     }
 }
 
@@ -320,7 +262,7 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 
     apr_os_sock_get(&fd, lr->sd);
     listener->origin.lr = lr;
-    listener->origin.enqueue = enqueue;
+    listener->origin.enqueue = stm_thread_enqueue;
     listener->fd = fd;
     listener->score = stm_score_listener_new(lr->bind_addr);
     listener->shared = !stm.one_process && stm_listens_shared(lr);
@@ -333,8 +275,6 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
     listener->watch.data = listener->retry.data = listener;
 }
 
-/** Opens the VP's listeners with StartThreads threads each. False: not one thread could be started.
- */
 bool stm_listeners_open(void)
 {
     stm_accept.listeners =
@@ -355,7 +295,6 @@ bool stm_listeners_open(void)
     return true;
 }
 
-/** Takes no more connections. The master's copies of the sockets stay open: nobody is refused. */
 void stm_listeners_close(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {

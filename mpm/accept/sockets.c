@@ -12,8 +12,6 @@
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 
-/** In a VP: sockets that only other VPs listen to are closed, so that ss shows who listens to what.
- */
 void stm_sockets_close_others(int ordinal)
 {
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {

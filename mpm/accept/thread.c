@@ -19,6 +19,46 @@
 /* Connections that a thread serves in a row at most before the scheduler may look for events. */
 #define LONGEST_ROW 16
 
+/* --- the queue of connections that are ready for a state thread --- */
+
+static stm_conn_t *dequeue(stm_listener_t *listener)
+{
+    stm_conn_t *conn = listener->ready;
+
+    if (conn) {
+        listener->ready = conn->queued;
+        if (!listener->ready)
+            listener->ready_tail = &listener->ready;
+        conn->queued = NULL;
+        listener->queue_length--;
+    }
+    return conn;
+}
+
+static void call_thread(stm_listener_t *listener);
+
+void stm_thread_enqueue(stm_conn_t *conn)
+{
+    stm_listener_t *listener = (stm_listener_t *)conn->origin;
+
+    stm_conn_set_state(conn, STM_CONN_QUEUED);
+    *listener->ready_tail = conn;
+    listener->ready_tail = &conn->queued;
+    listener->queue_length++;
+    call_thread(listener);
+}
+
+/* A thread has ended: queues that had to wait for MaxThreads may go on. */
+static void feed(void)
+{
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        call_thread(&stm_accept.listeners[i]);
+        stm_listener_resume(&stm_accept.listeners[i]);
+    }
+}
+
+/* --- a thread --- */
+
 /* Waits for a connection. False: the thread is to end. */
 static bool wait_idle(stm_thread_t *thread)
 {
@@ -39,14 +79,6 @@ static bool enough_spares(const stm_listener_t *listener)
     return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm_config.max_spare;
 }
 
-/* The thread that was called for the line is there. */
-static void arrive(stm_thread_t *thread)
-{
-    if (thread->called)
-        thread->listener->coming = false;
-    thread->called = false;
-}
-
 /* The next connection that this thread is to serve; NULL: the thread is to end. */
 static stm_conn_t *next_job(stm_thread_t *thread)
 {
@@ -55,10 +87,12 @@ static stm_conn_t *next_job(stm_thread_t *thread)
     for (;;) {
         stm_conn_t *conn;
 
-        arrive(thread);
-        conn = stm_listener_dequeue(listener);
+        if (thread->called) /* for the queue: the next one may be */
+            listener->coming = false;
+        thread->called = false;
+        conn = dequeue(listener);
         if (conn) {
-            stm_thread_call(listener);
+            call_thread(listener);
             return conn;
         }
         if (enough_spares(listener) || !wait_idle(thread))
@@ -90,7 +124,7 @@ static void end_thread(stm_thread_t *thread)
     *thread->previous = thread->next;
     stm_score_thread_ended(thread->score);
     free(thread);
-    stm_listeners_feed();
+    feed();
     stm_vp_idle_check();
 }
 
@@ -125,7 +159,6 @@ static void complain_no_stack(void)
                  stm.vp.ordinal, stm.vp.threads, (unsigned long)stm_config.stack_size);
 }
 
-/** Starts a state thread. It takes a connection from the line, or waits for one. */
 bool stm_thread_start(stm_listener_t *listener, bool called)
 {
     stm_thread_t *thread = calloc(1, sizeof *thread);
@@ -155,11 +188,12 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
     return true;
 }
 
-/** Whether MaxThreads allows one more. */
 bool stm_thread_can_start(void)
 {
     return stm.vp.threads < stm_config.max_threads;
 }
+
+/* --- all of a listener --- */
 
 static stm_thread_t *pop_idle(stm_listener_t *listener)
 {
@@ -172,36 +206,6 @@ static stm_thread_t *pop_idle(stm_listener_t *listener)
     return thread;
 }
 
-static void keep_spares(stm_listener_t *listener)
-{
-    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm_config.min_spare &&
-        stm_thread_can_start())
-        stm_thread_start(listener, false);
-}
-
-/**
- * Calls a thread for the listener's line, unless one is coming already: a waiting one, or a new
- * one. At MaxThreads the line waits until a thread has time.
- */
-void stm_thread_call(stm_listener_t *listener)
-{
-    stm_thread_t *thread;
-
-    if (listener->coming || !listener->ready)
-        return;
-    thread = pop_idle(listener);
-    if (thread) {
-        thread->called = true;
-        st_thread_unpark(thread->worker.st);
-    } else if (!stm_thread_can_start() || !stm_thread_start(listener, true)) {
-        stm_listener_ask_for_room(listener);
-        return;
-    }
-    listener->coming = true;
-    keep_spares(listener);
-}
-
-/** Lets `count` of the listener's waiting threads end. Returns how many there were. */
 int stm_thread_retire(stm_listener_t *listener, int count)
 {
     int retired = 0;
@@ -218,7 +222,46 @@ int stm_thread_retire(stm_listener_t *listener, int count)
     return retired;
 }
 
-/** Ends the waits of all threads that serve a connection: the VP stops. */
+static void keep_spares(stm_listener_t *listener)
+{
+    if (stm.vp.state == STM_VP_RUNNING && listener->idle_threads < stm_config.min_spare &&
+        stm_thread_can_start())
+        stm_thread_start(listener, false);
+}
+
+/* MaxThreads is reached: a thread that waits at another socket makes room. */
+static void ask_for_room(const stm_listener_t *needy)
+{
+    for (int i = 0; i < stm_accept.listener_count; i++) {
+        stm_listener_t *other = &stm_accept.listeners[i];
+
+        if (other != needy && other->idle_threads > 0 && other->threads > 1) {
+            stm_thread_retire(other, 1);
+            return;
+        }
+    }
+}
+
+/* Calls a thread for the listener's queue, unless one is coming already: a waiting one, or a new
+ * one. At MaxThreads the queue waits until a thread has time. */
+static void call_thread(stm_listener_t *listener)
+{
+    stm_thread_t *thread;
+
+    if (listener->coming || !listener->ready)
+        return;
+    thread = pop_idle(listener);
+    if (thread) {
+        thread->called = true;
+        st_thread_unpark(thread->worker.st);
+    } else if (!stm_thread_can_start() || !stm_thread_start(listener, true)) {
+        ask_for_room(listener);
+        return;
+    }
+    listener->coming = true;
+    keep_spares(listener);
+}
+
 void stm_threads_interrupt(void)
 {
     for (stm_thread_t *thread = stm_accept.threads; thread; thread = thread->next)

@@ -63,7 +63,6 @@ void stm_slot_give(int slot)
     spare[spare_count++] = slot;
 }
 
-/** In the master: the slots of a process that has ended are nobody's. */
 void stm_slots_clear_dead(int ordinal, pid_t pid)
 {
     for (int slot = 0; slot < stm.limits->threads; slot++) {

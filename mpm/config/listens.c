@@ -38,8 +38,6 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
     return NULL;
 }
 
-/** VPListen: adds one address, in the form IP-address:port or [IPv6-address]:port. NULL, or the
- * error. */
 const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
 {
     char *host, *scope, *argv[1];
@@ -78,7 +76,6 @@ const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
     return NULL;
 }
 
-/** Whether that VP listens to the socket. */
 bool stm_listens_to(const ap_listen_rec *lr, int ordinal)
 {
     const struct stm_vp_listen *binding = binding_of(lr);
@@ -88,7 +85,6 @@ bool stm_listens_to(const ap_listen_rec *lr, int ordinal)
     return (binding->vps[ordinal / 64] >> (ordinal % 64)) & 1;
 }
 
-/** Whether several VPs listen to the socket: then they take turns in accepting. */
 bool stm_listens_shared(const ap_listen_rec *lr)
 {
     int count = 0;

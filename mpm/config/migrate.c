@@ -22,7 +22,6 @@ static void tell(apr_pool_t *pool, const char *format, ...)
     va_end(args);
 }
 
-/** Once the error log is open. */
 void stm_migrate_log(server_rec *s)
 {
     for (int i = 0; messages && i < messages->nelts; i++)
@@ -65,7 +64,6 @@ static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vp
          config->max_threads);
 }
 
-/** Called after the directives are read, before defaults are filled in. */
 void stm_migrate(stm_config_t *config, apr_pool_t *pool)
 {
     int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);

@@ -5,6 +5,8 @@
  * hooks; a park costs no thread.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -164,6 +166,79 @@ static void resume(stm_conn_t *conn, stm_worker_t *worker)
     ap_run_resume_connection(conn->c, conn->request);
 }
 
+/* --- the last bytes: response and FIN in one segment, so that the client hears of both at once ---
+ */
+
+/* Sends what the output filters still hold. */
+static apr_status_t flush(conn_rec *c)
+{
+    ap_filter_t *filter = c->output_filters;
+
+    while (filter->next)
+        filter = filter->next;
+    return filter->frec->filter_func.out_func(filter, NULL);
+}
+
+/* Whose last bytes are on their way, NULL: nobody's. Should another one come in between (a state
+ * thread may wait inside of the core's filter), the first ends as any other connection does. */
+static stm_conn_t *ending;
+
+/* Nothing is written after the response: no other request, no filter that has a word at the end. */
+static bool is_last(const stm_conn_t *conn)
+{
+    const conn_rec *c = conn->c;
+
+    return c->keepalive != AP_CONN_KEEPALIVE && !c->aborted && conn->request &&
+           conn->cs.sense == CONN_SENSE_DEFAULT && stm_output_is_quiet(c);
+}
+
+/* Sends what the kernel has held back, as TCP_NODELAY does each time that it is set. */
+static void push(const stm_conn_t *conn)
+{
+    const int on = 1;
+
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static void end_last(stm_conn_t *conn)
+{
+    if (ending == conn) {
+        ending = NULL;
+        stiol_expect_more(-1);
+    }
+    if (!conn->ended && conn->c->data_in_output_filters)
+        push(conn);
+}
+
+/* If that sends all that there is, and it is the last, our side of the connection is closed with
+ * it. */
+static apr_status_t write_rest(stm_conn_t *conn)
+{
+    apr_status_t rv;
+
+    if (!is_last(conn))
+        return flush(conn->c);
+    ending = conn;
+    stiol_expect_more(conn->fd);
+    rv = flush(conn->c);
+    end_last(conn);
+    return rv;
+}
+
+/* The core's filter destroys the response's EOR bucket, so it has sent all before that. The log,
+ * and the cleanups of the request's pool, come after the FIN. */
+int stm_last_write_done(request_rec *r)
+{
+    stm_conn_t *conn = ending;
+
+    if (conn && conn->request == r && !r->connection->aborted) {
+        ending = NULL;
+        stiol_expect_more(-1);
+        conn->ended = shutdown(conn->fd, SHUT_WR) == 0;
+    }
+    return DECLINED;
+}
+
 /* --- the states --- */
 
 /* What the connection does next. */
@@ -211,23 +286,13 @@ static void park_for_io(stm_conn_t *conn, stm_conn_state_e state, conn_sense_e u
     stm_conn_park(conn, state, events, conn->server->timeout);
 }
 
-/* Sends what the output filters still hold. */
-static apr_status_t flush(conn_rec *c)
-{
-    ap_filter_t *filter = c->output_filters;
-
-    while (filter->next)
-        filter = filter->next;
-    return filter->frec->filter_func.out_func(filter, NULL);
-}
-
 static step_e complete_writing(stm_conn_t *conn)
 {
     conn_rec *c = conn->c;
 
     if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
         ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
-        if (stm_last_write(conn, flush) != APR_SUCCESS)
+        if (write_rest(conn) != APR_SUCCESS)
             return CLOSE;
         if (c->data_in_output_filters || conn->cs.sense == CONN_SENSE_WANT_READ) {
             park_for_io(conn, STM_CONN_WRITING, CONN_SENSE_WANT_WRITE);

@@ -71,7 +71,7 @@ struct stm_conn {
     unsigned char naps;   /**< how often it has slept, up to a limit */
     bool ended : 1;       /**< SERVING: our side of the connection is closed */
     bool looking : 1;     /**< LINGER: nothing is watched yet, the client may have closed by now */
-    bool delayed : 1;     /**< FIRST_BYTE: waits until others have been served (caution.c) */
+    bool delayed : 1;     /**< FIRST_BYTE: waits until others have been served (first_byte.c) */
     int row;              /**< its row in the scoreboard, 0: none */
     stm_origin_t *origin;
     stm_conn_t *next, *prev; /**< all connections of the VP */
@@ -134,6 +134,7 @@ int stm_pre_connection(conn_rec *c, void *csd);
 void stm_pre_read_request(request_rec *r, conn_rec *c);
 int stm_post_read_request(request_rec *r);
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
+int stm_last_write_done(request_rec *r);
 
 /* --- record.c: the records themselves --- */
 
@@ -146,16 +147,7 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
 /** Whether its request has been read and is being answered. */
 void stm_conn_set_answering(stm_conn_t *conn, bool answering);
 
-/* --- publish.c: what the scoreboards show of connections --- */
-
-/** The numbers of connections have changed. */
-void stm_publish_counts(void);
-/** So has this one's state: its row's Status does, too. */
-void stm_publish_state(stm_conn_t *conn);
-/** The hooks that count requests and fill in rows. */
-void stm_publish_register_hooks(apr_pool_t *pool);
-
-/* --- park.c: a connection waits without a state thread --- */
+/* ... and parked: it waits without a state thread */
 
 /** Lets the connection wait in that state for those events (POLLIN and the like), at most so long
  * (us, negative: for ever). Its state thread goes on to other work. Runs suspend_connection hooks,
@@ -169,14 +161,23 @@ void stm_conn_first_byte(stm_conn_t *conn);
 /** A timed callback has run: connections that it gave back to the MPM go on. */
 void stm_suspended_resume(void);
 
-/* --- first_byte.c: the time limit of that --- */
+/* --- publish.c: what the scoreboards show of connections --- */
+
+/** The numbers of connections have changed. */
+void stm_publish_counts(void);
+/** So has this one's state: its row's Status does, too. */
+void stm_publish_state(stm_conn_t *conn);
+/** The hooks that count requests and fill in rows. */
+void stm_publish_register_hooks(apr_pool_t *pool);
+
+/* --- first_byte.c: the time limit of a first byte --- */
 
 /** In the master, once the configuration is read. */
 void stm_first_byte_configure(server_rec *s);
 /** us. */
 apr_interval_time_t stm_first_byte_timeout(void);
 
-/* --- caution.c: a VP whose predecessors were killed by requests --- */
+/* ... and caution, in a VP whose predecessors were killed by requests */
 
 /** Requests have killed this VP's predecessors. Called by vp.c before it serves. */
 void stm_caution_begin(void);
@@ -195,14 +196,6 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);
 
-/* --- last_write.c: the FIN goes out with the response --- */
-
-/** Lets `flush` pass a flush to the core's output filter. If that sends all that there is, and it
- * is the last, our side of the connection is closed with it. May yield. */
-apr_status_t stm_last_write(stm_conn_t *conn, apr_status_t (*flush)(conn_rec *c));
-/** Hook: the response is sent. */
-int stm_last_write_done(request_rec *r);
-
 /* --- linger.c: the end --- */
 
 /** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
@@ -210,7 +203,7 @@ int stm_last_write_done(request_rec *r);
 void stm_linger_start(stm_conn_t *conn);
 /** The same for a connection that has no conn_rec, so that no hook is run. */
 void stm_linger_asleep(stm_conn_t *conn);
-/** The lingering connection's socket is ready, or (0) its time is over. Called by park.c. */
+/** The lingering connection's socket is ready, or (0) its time is over. Called by record.c. */
 void stm_linger_continue(stm_conn_t *conn, int ready);
 /** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);

@@ -62,7 +62,6 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *data)
     return 1;
 }
 
-/** On the VP's primordial thread, which has its apr_thread_t. */
 void stm_current_find(void)
 {
     if (ap_thread_current())
@@ -98,19 +97,15 @@ static void forget_current(void)
 
 #endif
 
-/* Most threads' pools hold no more than the apr_thread_t. */
-static apr_status_t create_pool(apr_pool_t **pool)
-{
-    return stm_config.small_pools ? aprmem_create_least(pool, root) : apr_pool_create(pool, root);
-}
-
 static apr_thread_t *create(void)
 {
     apr_thread_t *thread = NULL;
     apr_os_thread_t *id;
     apr_pool_t *pool;
 
-    if (create_pool(&pool) != APR_SUCCESS)
+    /* Most threads' pools hold no more than the apr_thread_t. */
+    if ((stm_config.small_pools ? aprmem_create_least(&pool, root)
+                                : apr_pool_create(&pool, root)) != APR_SUCCESS)
         return NULL;
     apr_pool_tag(pool, "state thread");
     id = apr_palloc(pool, sizeof *id);
@@ -127,10 +122,6 @@ static bool have_root(void)
     return root != NULL;
 }
 
-/**
- * For a state thread of the MPM, as the first thing that it does: its apr_thread_t. NULL: there is
- * none, because all state threads share the thread-local variables (StateThreadedIO Off).
- */
 apr_thread_t *stm_current_begin(void)
 {
     apr_thread_t *thread;
@@ -146,7 +137,6 @@ apr_thread_t *stm_current_begin(void)
     return thread;
 }
 
-/** The thread is about to end. Runs the cleanups of its pool, so it may yield. */
 void stm_current_end(apr_thread_t *thread)
 {
     if (!thread)

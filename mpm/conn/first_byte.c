@@ -2,14 +2,18 @@
 /*
  * How long a new connection may take to send its first byte. It waits without a state thread and
  * without httpd's conn_rec, so that mod_reqtimeout cannot watch it yet; its limits for the request
- * header are honoured here.
+ * header are honoured here. And who has to wait after it has come: a VP that takes the place of one
+ * that a request has killed is cautious for a while.
  */
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include <apr_lib.h>
 
 #include "mpm/conn/conn.h"
+
+/* --- how long it may take --- */
 
 /* mod_reqtimeout's default, where the module is loaded and no directive says otherwise. */
 #define REQTIMEOUT_HEADER apr_time_from_sec(20)
@@ -56,7 +60,6 @@ static void shorten(apr_interval_time_t other)
         limit = other;
 }
 
-/** In the master, once the configuration is read. */
 void stm_first_byte_configure(server_rec *s)
 {
     apr_interval_time_t header = REQTIMEOUT_HEADER, handshake = 0;
@@ -67,4 +70,54 @@ void stm_first_byte_configure(server_rec *s)
     read_directives(ap_conftree, &header, &handshake);
     shorten(header);
     shorten(handshake);
+}
+
+/* --- caution --- */
+
+/*
+ * In a crash loop, clients that asked for what kills VPs have often given up by the time their
+ * connection is accepted, and theirs are the oldest in the listen queue. So clients that have
+ * closed their side are served after all others: they are answered (a client may close its side and
+ * wait), but the one that kills this VP too takes no other client along.
+ */
+
+/* How long a VP is cautious (us, libst's clock), and how long it lets the others go first. */
+#define CAUTIOUS 10000000
+#define DELAY    500000
+
+static st_utime_t cautious_until; /* 0: no reason to be cautious */
+
+void stm_caution_begin(void)
+{
+    cautious_until = st_utime() + CAUTIOUS;
+}
+
+static bool client_has_closed(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&pollfd, 1, 0) > 0;
+}
+
+bool stm_caution_delays(stm_conn_t *conn)
+{
+    if (!cautious_until)
+        return false;
+    if (st_utime_last_clock() > cautious_until) {
+        cautious_until = 0;
+        return false;
+    }
+    if (conn->delayed || !client_has_closed(conn->fd))
+        return false;
+    conn->delayed = true;
+    stm_conn_park(conn, STM_CONN_FIRST_BYTE, 0, DELAY);
+    return true;
+}
+
+bool stm_caution_is_over(stm_conn_t *conn)
+{
+    bool was_delayed = conn->delayed;
+
+    conn->delayed = false;
+    return was_delayed;
 }

@@ -197,7 +197,6 @@ static void list_forgetful(apr_pool_t *pool)
     }
 }
 
-/** In the master. */
 void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
 {
     const module *unknown = stranger();
@@ -217,7 +216,6 @@ void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
     list_forgetful(pconf);
 }
 
-/** Whether any connection of this server may. */
 bool stm_modules_are_known(void)
 {
     return possible;
@@ -264,13 +262,11 @@ static bool nothing_noted(const conn_rec *c)
            !c->double_reverse && apr_is_empty_table(c->notes);
 }
 
-/** Whether the connection's output filters write nothing that they are not given. */
 bool stm_output_is_quiet(const conn_rec *c)
 {
     return all_quiet(c->output_filters, output_filters, COUNT(output_filters));
 }
 
-/** Whether the idle connection may; in doubt it may not. */
 bool stm_may_sleep(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;

@@ -19,21 +19,14 @@
 #define READS_A_TURN         16
 #define PAUSE                1000 /* us */
 
-/* The socket leaves httpd's hands; what httpd closes with the pool is no socket any more. */
-static void take_socket_back(stm_conn_t *conn)
-{
-    apr_os_sock_t none = -1;
-
-    apr_os_sock_put(&conn->socket, &none, conn->pool);
-    conn->socket = NULL;
-}
-
-/** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn)
 {
     apr_pool_t *pool = conn->pool;
+    apr_os_sock_t none = -1;
 
-    take_socket_back(conn);
+    /* What httpd closes with the pool is no socket any more. */
+    apr_os_sock_put(&conn->socket, &none, pool);
+    conn->socket = NULL;
     stm_sleep_unwatch(conn);
     conn->c = NULL;
     conn->pool = NULL;
@@ -81,15 +74,9 @@ static bool drain(stm_conn_t *conn, bool *more)
 
 static int luck = 1, not_looked;
 
-/* Of a descriptor that it does not watch yet libst says that all may be ready. */
-static bool is_watched(const stm_conn_t *conn)
-{
-    return (st_fd_ready(conn->fd) & POLLERR) == 0;
-}
-
 static bool worth_a_look(const stm_conn_t *conn)
 {
-    if (is_watched(conn))
+    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it: it would say POLLERR if not */
         return false;
     if (luck > 0)
         return true;
@@ -130,7 +117,6 @@ static bool look(stm_conn_t *conn)
 
 /* --- waiting --- */
 
-/** The lingering connection's socket is ready, or (0) its time is over. */
 void stm_linger_continue(stm_conn_t *conn, int ready)
 {
     bool more = true;
@@ -192,8 +178,6 @@ static bool say_goodbye(stm_conn_t *conn)
            (!conn->ended && apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
 }
 
-/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
- * without one. */
 void stm_linger_start(stm_conn_t *conn)
 {
     int seconds = LINGER_SECONDS;
@@ -210,7 +194,6 @@ void stm_linger_start(stm_conn_t *conn)
     linger(conn, gone, seconds);
 }
 
-/** The same for a connection that has no conn_rec, so that no hook is run. Does not yield. */
 void stm_linger_asleep(stm_conn_t *conn)
 {
     bool gone = shutdown(conn->fd, SHUT_WR) != 0;
@@ -218,7 +201,6 @@ void stm_linger_asleep(stm_conn_t *conn)
     linger(conn, gone, stm.vp.state == STM_VP_RUNNING ? LINGER_SECONDS : SHORT_LINGER_SECONDS);
 }
 
-/** The connection never came to life in httpd: what there is of it goes, without lingering. */
 void stm_conn_abandon(stm_conn_t *conn)
 {
     if (conn->pool)

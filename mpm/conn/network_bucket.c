@@ -123,8 +123,6 @@ static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size
     return APR_SUCCESS;
 }
 
-/** Receives what a new connection has brought with it, for the first that reads from it. Does not
- * yield. False: nothing has come yet. */
 bool stm_network_receive_early(stm_conn_t *conn)
 {
     const source_t source = {.fd = conn->fd, .client = conn};
@@ -221,7 +219,7 @@ static bool may_be_ours(void)
     return stm_config.threaded_io && stm.vp.scheduler && st_vp_self() == stm.vp.scheduler;
 }
 
-/** Hook: our clients' sockets, and those of connections to backends. */
+/* Our clients' sockets, and those of connections to backends. */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket)
 {
     stm_conn_t *conn = stm_conn_of(c);

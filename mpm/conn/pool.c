@@ -28,7 +28,6 @@ apr_pool_t *stm_pool_get(void)
     return pool;
 }
 
-/** Runs the pool's cleanups: call it on a state thread, it may yield. */
 void stm_pool_put(apr_pool_t *pool)
 {
     if (kept_count == MOST_KEPT || stm.vp.state != STM_VP_RUNNING) {
@@ -52,7 +51,6 @@ static bool lock_allocator(void)
     return true;
 }
 
-/** A module is about to make a kernel thread. STIOL tells us. */
 void stm_pools_share(void)
 {
     if (shared)

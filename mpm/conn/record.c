@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of client connections: made, counted by state, freed. Freed records are kept for the next
+ * Records of client connections: made, moved from state to state, parked, freed. A connection that
+ * waits has no state thread, but a watch on its socket with a time limit; when one of the two
+ * comes, it is queued for a state thread of its listener. Freed records are kept for the next
  * connections.
  */
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -116,4 +119,66 @@ void stm_conn_set_answering(stm_conn_t *conn, bool answering)
     conn->answering = answering;
     stm_conns.answering += answering ? 1 : -1;
     stm_publish_state(conn);
+}
+
+/* --- waiting --- */
+
+static void suspend(stm_conn_t *conn)
+{
+    if (!conn->c || conn->suspended)
+        return;
+    ap_run_suspend_connection(conn->c, conn->request);
+    conn->c->sbh = NULL;
+    conn->suspended = true;
+}
+
+void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
+                   apr_interval_time_t timeout)
+{
+    st_utime_t limit = timeout < 0 ? ST_UTIME_NO_TIMEOUT : (st_utime_t)timeout;
+    int ready;
+
+    suspend(conn);
+    conn->worker = NULL;
+    conn->timed_out = false;
+    stm_conn_set_state(conn, state);
+    if (state == STM_CONN_SUSPENDED)
+        return;
+    ready = st_watch_arm(&conn->watch, events, limit);
+    if (ready != 0)
+        stm_conn_ready(&conn->watch, ready > 0 ? ready : 0);
+}
+
+void stm_conn_ready(st_watch_t *watch, int ready)
+{
+    stm_conn_t *conn = watch->data;
+
+    if (conn->state == STM_CONN_LINGER) {
+        stm_linger_continue(conn, ready);
+        return;
+    }
+    if (conn->asleep && stm_sleep_interrupted(conn, ready))
+        return;
+    if (conn->state == STM_CONN_FIRST_BYTE && ready != 0 && stm_caution_delays(conn))
+        return;
+    conn->timed_out = ready == 0 && !stm_caution_is_over(conn);
+    conn->origin->enqueue(conn);
+}
+
+void stm_conn_first_byte(stm_conn_t *conn)
+{
+    stm_conn_park(conn, STM_CONN_FIRST_BYTE, POLLIN | POLLRDHUP, stm_first_byte_timeout());
+}
+
+void stm_suspended_resume(void)
+{
+    stm_conn_t *conn, *next;
+
+    if (!stm_conns.in_state[STM_CONN_SUSPENDED])
+        return;
+    for (conn = stm_conns.first; conn; conn = next) {
+        next = conn->next;
+        if (conn->state == STM_CONN_SUSPENDED && conn->cs.state != CONN_STATE_SUSPENDED)
+            conn->origin->enqueue(conn);
+    }
 }

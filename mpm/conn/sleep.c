@@ -55,7 +55,6 @@ static void link_to(stm_conn_t **list, stm_conn_t *conn)
     *list = conn;
 }
 
-/** The connection has a conn_rec: it is looked after until it sleeps, or is found not to. */
 void stm_sleep_watch(stm_conn_t *conn)
 {
     if (!stm_modules_are_known())
@@ -64,7 +63,6 @@ void stm_sleep_watch(stm_conn_t *conn)
     arm();
 }
 
-/** Its conn_rec goes. Harmless if it is not looked after. */
 void stm_sleep_unwatch(stm_conn_t *conn)
 {
     STM_ASSERT(!conn->asleep);
@@ -180,7 +178,6 @@ static void on_time(st_watch_t *watch, int ready)
 
 /* --- waking --- */
 
-/** What ends its sleep. True: its end, and it needs no conn_rec for that. Does not yield. */
 bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
 {
     char byte;
@@ -200,7 +197,6 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
     return true;
 }
 
-/** The connection has a new pool and is to get a conn_rec. False: it has had none before. */
 bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept)
 {
     if (!conn->asleep)
@@ -212,7 +208,6 @@ bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept)
     return true;
 }
 
-/** The new conn_rec goes on where the old one ended. */
 void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept)
 {
     conn_rec *c = conn->c;
@@ -223,7 +218,6 @@ void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept)
     apr_socket_timeout_set(conn->socket, kept->timeout);
 }
 
-/** What is kept of a sleeping connection goes. Harmless if it does not sleep. */
 void stm_sleep_forget(stm_conn_t *conn)
 {
     if (!conn->asleep)

@@ -79,7 +79,7 @@ static apr_status_t small_file_filter(ap_filter_t *filter, apr_bucket_brigade *b
     return ap_pass_brigade(next, brigade);
 }
 
-/** Hook: before the handler runs. What has no body, or another server's, needs no filter. */
+/* Before the handler runs. What has no body, or another server's, needs no filter. */
 void stm_insert_filter(request_rec *r)
 {
     if (!r->header_only && !r->proxyreq)

@@ -53,22 +53,16 @@ static size_t put_frame(size_t at, void *address)
     return put(at, "]\n");
 }
 
-/* The request of the state thread that runs: one line, empty if it serves none. */
-static size_t put_request(size_t at)
-{
-    const request_rec *r = stm_thread_request();
-
-    at = put(at, r && r->the_request ? r->the_request : "");
-    return put(at, "\n");
-}
-
 /* As async-signal-safe as a backtrace can be: a VP that hangs has nothing to lose. */
 void stm_answer_write(void)
 {
     void *frames[FRAMES];
     int count = backtrace(frames, FRAMES);
-    size_t at = put_request(0);
+    const request_rec *r = stm_thread_request();
+    size_t at;
 
+    at = put(0, r && r->the_request ? r->the_request : ""); /* a line, empty if it serves none */
+    at = put(at, "\n");
     for (int i = OWN_FRAMES; i < count; i++)
         at = put_frame(at, frames[i]);
     stm_pulse->report[at] = '\0';

@@ -57,13 +57,6 @@ static void note_request(void)
     stall.request[length] = '\0';
 }
 
-static void note_thread(void)
-{
-    stall.frame_count = backtrace(stall.frames, FRAMES);
-    note_request();
-    stall.caught = 1;
-}
-
 static void look(void)
 {
     if (st_vp_asleep(stm.vp.scheduler)) {
@@ -75,8 +68,11 @@ static void look(void)
         stall.looked_at = stall.turn;
         stall.looks = 0;
     }
-    if (++stall.looks == LOOKS)
-        note_thread();
+    if (++stall.looks == LOOKS) {
+        stall.frame_count = backtrace(stall.frames, FRAMES);
+        note_request();
+        stall.caught = 1;
+    }
     timer_settime(stall.timer, 0, &stall.look, NULL);
 }
 
@@ -127,7 +123,6 @@ static void report(st_utime_t held)
     stall.unreported = 0;
 }
 
-/** A turn of the scheduler has ended after so long (us). Called by the scheduler. */
 void stm_stall_turn(st_utime_t held)
 {
     stall.turn++;
@@ -145,20 +140,12 @@ void stm_stall_turn(st_utime_t held)
     stall.woke = 0;
 }
 
-static void set_look(int milliseconds)
-{
-    long long look = (long long)milliseconds * 1000000 / LOOKS;
-
-    stall.look.it_value.tv_sec = look / 1000000000;
-    stall.look.it_value.tv_nsec = look % 1000000000;
-}
-
-/** Once per VP, before its first state thread starts. */
 void stm_stall_start(void)
 {
     struct sigaction action = {.sa_sigaction = on_look,
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
+    long long look = (long long)stm_config.stall_warning * 1000000 / LOOKS; /* ns */
 
     backtrace(stall.frames, FRAMES); /* loads what it needs: not in a handler */
     sigemptyset(&action.sa_mask);
@@ -167,7 +154,8 @@ void stm_stall_start(void)
     if (!stm_config.stall_warning)
         return;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
-    set_look(stm_config.stall_warning);
+    stall.look.it_value.tv_sec = look / 1000000000;
+    stall.look.it_value.tv_nsec = look % 1000000000;
     if (timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: stalls will not be noticed");
@@ -176,7 +164,6 @@ void stm_stall_start(void)
     stall.running = true;
 }
 
-/** The VP ends: no signal may come any more. */
 void stm_stall_end(void)
 {
     if (stall.running)

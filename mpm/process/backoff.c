@@ -57,8 +57,6 @@ static void count_crash(const stm_child_t *last, apr_time_t now)
                      last->ordinal, (long)last->pid);
 }
 
-/** The VP that held the seat has ended without being told to. served: it had accepted a connection;
- * crashed: it was not killed from outside. */
 void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed)
 {
     apr_time_t now = stm_monotonic();
@@ -74,13 +72,11 @@ void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool ser
     }
 }
 
-/** The start itself has failed: no descriptor, no process. */
 void stm_backoff_after_failure(stm_seat_t *seat)
 {
     seat->not_before = stm_monotonic() + LONGEST_BACKOFF;
 }
 
-/** Whether requests are killing VPs now: a new one had better be careful (caution.c). */
 bool stm_backoff_crash_loop(void)
 {
     return stm_retained->crashes >= LOOP_DEATHS &&

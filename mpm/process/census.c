@@ -10,13 +10,12 @@
 
 static bool is_on;
 
-/** Before the first state thread is made: each stack is painted from now on. */
 void stm_census_start(void)
 {
     is_on = getenv("STM_CENSUS") != NULL && st_stack_census(1) >= 0;
 }
 
-/** At the VP's end; the state threads that are left are measured as they are. */
+/* The state threads that are left are measured as they are. */
 void stm_census_report(void)
 {
     st_stack_stats_t stats;

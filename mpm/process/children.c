@@ -235,7 +235,6 @@ static void start_one(int ordinal)
     note_started(ordinal, child.pid);
 }
 
-/** Starts a VP in each empty seat whose time has come. */
 void stm_children_start_missing(void)
 {
     apr_time_t now = stm_monotonic();
@@ -248,7 +247,6 @@ void stm_children_start_missing(void)
     }
 }
 
-/** -X: this process is the VP. Does not return. */
 void stm_children_become(void)
 {
     stm_seat_t *seat = &stm_retained->seats[0];
@@ -283,8 +281,6 @@ static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
     return child;
 }
 
-/** Frees the seats for the next generation. cutoff (stm_monotonic()): when those that held them
- * have to stop; 0: never. */
 void stm_children_vacate(apr_time_t cutoff)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
@@ -297,14 +293,11 @@ void stm_children_vacate(apr_time_t cutoff)
     }
 }
 
-/** The seat is free for the next VP; the one that held it is on its own way out. */
 stm_child_t *stm_children_unseat(stm_seat_t *seat)
 {
     return move_to_leaving(seat, 0);
 }
 
-/** A VP without a seat was sent a signal that ends it. It has time to write its core, then it is
- * killed. */
 void stm_children_ended(stm_child_t *child)
 {
     close_control(child);
@@ -320,7 +313,6 @@ static void tell(const stm_child_t *child, char command)
         kill(child->pid, SIGTERM);
 }
 
-/** Tells the VPs without a seat to leave: their successors are there. */
 void stm_children_dismiss(void)
 {
     for (stm_child_t *child = stm_retained->leaving; child; child = child->next)
@@ -349,7 +341,7 @@ static bool says_that_it_leaves(stm_child_t *child)
     return false;
 }
 
-/** Hears what the VPs say. Seats whose VP leaves (VPConnections) are free again. */
+/* Seats whose VP leaves (VPConnections) are free again. */
 void stm_children_listen(void)
 {
     for (int i = 0; i < stm_config.num_vps; i++) {
@@ -360,7 +352,6 @@ void stm_children_listen(void)
     }
 }
 
-/** What the master waits for: the channels of those that hold a seat. Returns their number. */
 int stm_children_channels(struct pollfd *list, int room)
 {
     int count = 0;
@@ -374,7 +365,6 @@ int stm_children_channels(struct pollfd *list, int room)
     return count;
 }
 
-/** Sends a command to every VP. */
 void stm_children_tell(char command)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {
@@ -424,7 +414,6 @@ static apr_interval_time_t press(stm_child_t *child)
     return 0;
 }
 
-/** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void)
 {
     apr_time_t now = stm_monotonic();
@@ -449,20 +438,16 @@ static int count_children(bool given_up_too)
     return count;
 }
 
-/** VPs that are there, but for those that not even SIGKILL ends. */
 int stm_children_alive(void)
 {
     return count_children(false);
 }
 
-/** All records of VPs. */
 int stm_children_all(void)
 {
     return count_children(true);
 }
 
-/** When (stm_monotonic()) something is next to be done here (a start put off, a cutoff); 0:
- * nothing. */
 apr_time_t stm_children_next_due(void)
 {
     apr_time_t due = 0;
@@ -512,7 +497,6 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
     return false;
 }
 
-/** A process has ended. STM_NOT_OURS, STM_REAPED, or STM_FATAL: the server cannot run like this. */
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
 {
     stm_child_t last;

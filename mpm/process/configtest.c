@@ -159,7 +159,6 @@ static void judge(bool exited, int status)
     }
 }
 
-/** A child has ended. False: it was not the copy. */
 bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int status)
 {
     if (!test.pid || proc->pid != test.pid)
@@ -171,8 +170,8 @@ bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int stat
 
 /* --- what the master calls --- */
 
-/** Tests the configuration as it is now. One that is being tested is tested once more afterwards:
- * it may have changed since it was read. */
+/* If one runs already, the configuration is tested once more afterwards: it may have changed
+ * since it was read. */
 void stm_config_test_begin(server_rec *s)
 {
     if (test.pid) {
@@ -195,7 +194,6 @@ static bool takes_too_long(void)
     return test.pid && limit && stm_monotonic() - test.started >= limit;
 }
 
-/** The result so far. GOOD and BAD are returned once. */
 stm_test_e stm_config_test_look(server_rec *s)
 {
     stm_test_e outcome;
@@ -219,7 +217,6 @@ stm_test_e stm_config_test_look(server_rec *s)
     return stm_config_test_look(s);
 }
 
-/** When the time limit is over (stm_monotonic()); 0: none. */
 apr_time_t stm_config_test_due(void)
 {
     if (!test.pid || !stm_config.config_test_timeout)
@@ -227,7 +224,6 @@ apr_time_t stm_config_test_due(void)
     return test.started + apr_time_from_sec(stm_config.config_test_timeout);
 }
 
-/** There will be no restart. */
 void stm_config_test_cancel(void)
 {
     if (test.pid)
@@ -236,7 +232,6 @@ void stm_config_test_cancel(void)
     test.outcome = STM_TEST_NONE;
 }
 
-/** In a VP that was forked meanwhile: the test is the master's. */
 void stm_config_test_in_vp(void)
 {
     test.pid = 0;
@@ -245,8 +240,6 @@ void stm_config_test_in_vp(void)
 
 /* --- in the copy --- */
 
-/** This module has read its configuration: if the process is such a copy, says whether this build
- * can take the running server over. */
 int stm_config_test_answer(server_rec *s)
 {
     const char *value = getenv(VARIABLE);

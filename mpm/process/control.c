@@ -26,7 +26,6 @@ bool stm_control_open(int *master_end, int *vp_end)
     return true;
 }
 
-/** One byte to the other end. False: it cannot be sent now. */
 bool stm_control_send(int end, char message)
 {
     ssize_t n;
@@ -39,7 +38,6 @@ bool stm_control_send(int end, char message)
     return n == 1;
 }
 
-/** In the master: what the VP says, one byte at a time. */
 stm_heard_e stm_control_hear(int master_end, char *message)
 {
     ssize_t n;
@@ -59,14 +57,6 @@ bool stm_control_tell_master(char message)
     return stm_control_send(control, message);
 }
 
-static void obey(char command)
-{
-    if (command == STM_CONTROL_STOP)
-        stm_vp_stop();
-    else
-        stm_vp_leave();
-}
-
 static void on_command(st_watch_t *watch, int ready)
 {
     char commands[16];
@@ -74,8 +64,12 @@ static void on_command(st_watch_t *watch, int ready)
 
     (void)ready;
     while ((n = recv(control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            obey(commands[i]);
+        for (ssize_t i = 0; i < n; i++) {
+            if (commands[i] == STM_CONTROL_STOP)
+                stm_vp_stop();
+            else
+                stm_vp_leave();
+        }
     }
     if (n == 0) { /* the master is gone */
         stm_vp_leave();
@@ -85,7 +79,6 @@ static void on_command(st_watch_t *watch, int ready)
     st_watch_arm(watch, POLLIN, ST_UTIME_NO_TIMEOUT);
 }
 
-/** In the VP: obey what comes from now on. */
 void stm_control_listen(int vp_end)
 {
     static st_watch_t watch;

@@ -9,8 +9,6 @@
 #include "mpm/process/process.h"
 #include "mpm/shared/share.h"
 
-/** Binds the calling VP as VPBind says, and records the CPU that it is really bound to (-1: none).
- */
 void stm_cpu_bind(int ordinal)
 {
     int cpu = stm_config.cpu[ordinal];

@@ -66,7 +66,6 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
         raise(signal_number);
 }
 
-/** Once per VP, before it serves anything. */
 void stm_crash_setup(void)
 {
     struct sigaction action = {.sa_sigaction = on_fatal_signal,
@@ -86,7 +85,6 @@ void stm_crash_setup(void)
         sigaction(fatal_signals[i], &action, &before[i]);
 }
 
-/** The module is about to be unloaded: whoever handled these signals before does so again. */
 void stm_crash_restore(void)
 {
     if (!installed)

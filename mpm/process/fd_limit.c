@@ -12,14 +12,13 @@
 
 static struct rlimit before;
 
-/** In a child, before the program: of fork() by itself, of posix_spawn() and its like by STIOL's
- * help. What is open above the limit stays open. A system call, and nothing else. */
+/* Called of fork() by itself, of posix_spawn() and its like by STIOL. What is open above the
+ * limit stays open. */
 void stm_fd_limit_restore(void)
 {
     setrlimit(RLIMIT_NOFILE, &before);
 }
 
-/** Before libst starts: what is the limit now is our children's. */
 void stm_fd_limit_keep(void)
 {
     if (getrlimit(RLIMIT_NOFILE, &before) != 0 ||

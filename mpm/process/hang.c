@@ -102,7 +102,6 @@ static bool look_at_process(pid_t pid, process_t *process)
     return true;
 }
 
-/** Whether the process is writing its core: that takes its time. */
 bool stm_hang_dumps_core(pid_t pid)
 {
     process_t process;
@@ -172,11 +171,6 @@ static void log_report(const stm_child_t *child)
 }
 
 /* --- one VP --- */
-
-static uint64_t turns_of(const stm_child_t *child)
-{
-    return __atomic_load_n(&child->pulse->turns, __ATOMIC_RELAXED);
-}
 
 static void ask(stm_child_t *child)
 {
@@ -274,7 +268,7 @@ static bool hangs(stm_child_t *child)
 
     if (!child->pid || !child->pulse || child->ending)
         return false;
-    turns = turns_of(child);
+    turns = __atomic_load_n(&child->pulse->turns, __ATOMIC_RELAXED);
     if (turns != child->hang.turns) {
         back_again(child, turns);
         return false;
@@ -295,7 +289,6 @@ static void end(stm_child_t *child)
 
 /* --- all of them --- */
 
-/** Looks at each VP once a second. */
 void stm_hang_look(void)
 {
     static apr_time_t last;

@@ -65,7 +65,6 @@ static void add_scoreboards(stm_stamp_t *stamp, stm_score_files_t *files)
     add_record(stamp, files);
 }
 
-/** A restart begins: lists what the next build of the module would have no use for. */
 void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++)
@@ -81,7 +80,6 @@ void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained)
     add_record(stamp, retained);
 }
 
-/** The same build goes on: it has use for all of it. */
 void stm_leftovers_forget(stm_stamp_t *stamp)
 {
     free(stamp->leftovers);
@@ -89,7 +87,6 @@ void stm_leftovers_forget(stm_stamp_t *stamp)
     stamp->leftover_count = 0;
 }
 
-/** The list is another build's. The VPs that it hands over have mappings of their own. */
 void stm_leftovers_free(stm_stamp_t *stamp)
 {
     for (uint32_t i = 0; i < stamp->leftover_count; i++) {

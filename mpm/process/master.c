@@ -135,14 +135,6 @@ static apr_interval_time_t until_next(void)
     return due > now ? due - now : 0;
 }
 
-static void look_after_children(void)
-{
-    stm_children_listen();
-    stm_children_start_missing();
-    stm_hang_look();
-    stm_children_enforce_cutoffs();
-}
-
 /* httpd's handlers of these change what we look at. */
 static void hold_signals(bool held)
 {
@@ -223,7 +215,10 @@ static void main_loop(server_rec *s)
         reap();
         if (stm.mpm->shutdown_pending || restart_is_due(s))
             break;
-        look_after_children();
+        stm_children_listen();
+        stm_children_start_missing();
+        stm_hang_look();
+        stm_children_enforce_cutoffs();
         tick(s);
         wait_for_work();
     }

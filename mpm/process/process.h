@@ -135,7 +135,7 @@ bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp);
 
 /* --- leftovers.c: what a build has in the master that another has no use for --- */
 
-/** A restart begins: lists it. */
+/** A restart begins: lists what another build would have no use for. */
 void stm_leftovers_list(stm_stamp_t *stamp, stm_retained_t *retained);
 /** The same build goes on: it has use for all of it. */
 void stm_leftovers_forget(stm_stamp_t *stamp);
@@ -170,25 +170,28 @@ void stm_children_vacate(apr_time_t cutoff);
 void stm_children_dismiss(void);
 /** Sends all VPs a STM_CONTROL_... */
 void stm_children_tell(char command);
-/** A child has ended. STM_FATAL: the server cannot run like this; said in the log. */
+/** A process has ended. STM_FATAL: the server cannot run like this; said in the log. */
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status);
 /** httpd -X: this process is the VP. */
 void stm_children_become(void) __attribute__((noreturn));
 /** Hears what the VPs say. */
 void stm_children_listen(void);
-/** Puts the channels that may say something into the list; returns how many, at most `room`. */
+/** Puts the channels of those that hold a seat into the list; returns how many, at most `room`. */
 int stm_children_channels(struct pollfd *list, int room);
 /** The seat is free for the next VP; the one that held it is on its own way out. */
 stm_child_t *stm_children_unseat(stm_seat_t *seat);
 /** A VP without a seat was sent a signal that ends it. It has time to write its core, then it is
  * killed. Called by hang.c. */
 void stm_children_ended(stm_child_t *child);
-/** The next step against each VP whose time to end is over. */
+/** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void);
-/** When (stm_monotonic()) something is to be done next; 0: nothing is planned. */
+/** When (stm_monotonic()) something is to be done here next (a start put off, a cutoff); 0:
+ * nothing.
+ */
 apr_time_t stm_children_next_due(void);
-/** VPs that are still there: those that may end by themselves, and all of them. */
+/** VPs that are there, but for those that not even SIGKILL ends. */
 int stm_children_alive(void);
+/** All records of VPs. */
 int stm_children_all(void);
 
 /* --- reclaim.c --- */
@@ -203,7 +206,7 @@ void stm_children_reclaim(void);
 void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed);
 /** The start itself has failed: no descriptor, no process. */
 void stm_backoff_after_failure(stm_seat_t *seat);
-/** Whether requests are killing VPs now: a new one had better be careful (caution.c). */
+/** Whether requests are killing VPs now: a new one had better be careful (first_byte.c). */
 bool stm_backoff_crash_loop(void);
 
 /* --- hang.c: VPs that make no turns --- */
@@ -218,11 +221,11 @@ bool stm_hang_dumps_core(pid_t pid);
 /** False: said in the log. */
 bool stm_sigchld_open(void);
 void stm_sigchld_close(void);
-/** Waits for a death, at most so long (us). */
+/** Waits for a child's death or another signal, at most so long (us). */
 void stm_sigchld_wait(apr_interval_time_t timeout);
-/** The same, also for a VP that says something, with this signal mask meanwhile. */
+/** The same, or until a VP that holds a seat says something; with this signal mask meanwhile. */
 void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals);
-/** In a new VP: SIGCHLD is not ours there. */
+/** In a new VP: the pipe that wakes the master is not for it. */
 void stm_sigchld_in_vp(void);
 
 /* --- configtest.c: the test of a new configuration before a restart --- */
@@ -233,10 +236,11 @@ typedef enum { STM_TEST_NONE, STM_TEST_RUNS, STM_TEST_GOOD, STM_TEST_BAD } stm_t
 void stm_config_test_begin(server_rec *s);
 /** A child has ended. False: it was another one. */
 bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int status);
-/** How it stands; GOOD and BAD once each. */
+/** How it stands; GOOD and BAD are returned once. */
 stm_test_e stm_config_test_look(server_rec *s);
+/** There will be no restart. */
 void stm_config_test_cancel(void);
-/** When (stm_monotonic()) it has to be looked at; 0: no test runs. */
+/** When (stm_monotonic()) its time limit is over; 0: there is none, or no test runs. */
 apr_time_t stm_config_test_due(void);
 /** At the end of check_config. In the copy: says that the configuration is good, unless this build
  * cannot take the running server over (then an HTTP error, said in the log). Elsewhere: OK. */
@@ -283,9 +287,10 @@ void stm_vp_stop(void);
  * thread is made; and at the VP's end. */
 void stm_census_start(void);
 void stm_census_report(void);
-/** cpu_binding.c: binds the VP to its CPU (VPBind). */
+/** cpu_binding.c: binds the VP as VPBind says, and publishes the CPU that it is really bound to. */
 void stm_cpu_bind(int ordinal);
-/** crash.c: its handlers of fatal signals, and those that were there before. */
+/** crash.c: handlers of fatal signals, before the VP serves; and, before the module is unloaded,
+ * those that were there before. */
 void stm_crash_setup(void);
 void stm_crash_restore(void);
 /** fd_limit.c: before libst raises the limit of open files: what it is now is that of the VP's

@@ -72,8 +72,6 @@ static void remind_all(int signal_number)
         remind(child->pid, signal_number);
 }
 
-/** Waits for the end of all VPs, which have been told to stop; reminds, and in the end kills
- * them. */
 void stm_children_reclaim(void)
 {
     apr_time_t start = stm_monotonic();

@@ -51,7 +51,6 @@ void stm_sigchld_close(void)
     wake[0] = wake[1] = -1;
 }
 
-/** In a VP: the pipe that wakes the master is not for it. */
 void stm_sigchld_in_vp(void)
 {
     stm_sigchld_close();
@@ -75,7 +74,6 @@ static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout
         continue;
 }
 
-/** Waits for a child's death, another signal, or the timeout (us). */
 void stm_sigchld_wait(apr_interval_time_t timeout)
 {
     struct pollfd list[1];
@@ -83,7 +81,6 @@ void stm_sigchld_wait(apr_interval_time_t timeout)
     wait_for(list, 1, timeout, NULL);
 }
 
-/** The same, or until a VP that holds a seat says something. signals: the mask while it waits. */
 void stm_sigchld_wait_or_hear(apr_interval_time_t timeout, const sigset_t *signals)
 {
     struct pollfd list[1 + STM_VP_LIMIT];

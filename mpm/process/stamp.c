@@ -59,7 +59,6 @@ static uint64_t layout_of_this_build(void)
     return hash;
 }
 
-/** Marks retained data as this build's. */
 void stm_stamp_put(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     *stamp = (stm_stamp_t){.handover = STM_HANDOVER,
@@ -76,7 +75,6 @@ static bool is_known(const stm_stamp_t *stamp)
     return memcmp(stamp->magic, magic, sizeof stamp->magic) == 0 && stamp->handover == STM_HANDOVER;
 }
 
-/** Whether the data that the stamp leads to is what this build would have made. */
 bool stm_stamp_fits(const stm_stamp_t *stamp)
 {
     return is_known(stamp) && stamp->size == sizeof(stm_retained_t) &&
@@ -108,14 +106,12 @@ static void hand_vps(stm_stamp_t *stamp)
     stamp->count = count;
 }
 
-/** A restart begins: whichever build comes next finds the VPs that are there. */
 void stm_stamp_hand_over(void)
 {
     hand_vps(stm_retained->stamp);
     stm_leftovers_list(stm_retained->stamp, stm_retained);
 }
 
-/** The same build goes on: it has its own records. */
 void stm_stamp_forget(stm_stamp_t *stamp)
 {
     free(stamp->vps);
@@ -139,8 +135,6 @@ static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
     retained->leaving = child;
 }
 
-/** The data that the stamp leads to is another build's: its VPs become leaving ones of ours, the
- * rest is given back, and the stamp is free for our own. False: it has to stay as it is. */
 bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     if (!is_known(stamp)) {

@@ -235,7 +235,6 @@ static void no_more_connections(void)
         stm_thread_retire(&stm_accept.listeners[i], vp->threads);
 }
 
-/** Takes no more connections; serves those that it has until their end. */
 void stm_vp_leave(void)
 {
     if (stm.vp.state != STM_VP_RUNNING)
@@ -266,7 +265,6 @@ static void end_waits(void)
     stm_threads_interrupt();
 }
 
-/** Ends all connections and exits. */
 void stm_vp_stop(void)
 {
     stm_vp_state_e before = stm.vp.state;

@@ -43,10 +43,10 @@ def test_silent_is_silent(tmp_path):
 
 
 def test_below_build_the_folder_is_left_out():
-    """So that the line for mpm/conn/park.o says just that, and a variant's which it is."""
-    said = run(["make", "-n", "-W", "mpm/conn/park.c", "build/mpm/conn/park.o"], cwd=TOP).stdout
+    """So that the line for mpm/conn/linger.o says just that, and a variant's which it is."""
+    said = run(["make", "-n", "-W", "mpm/conn/linger.c", "build/mpm/conn/linger.o"], cwd=TOP).stdout
     if "need-apache" not in said:
-        assert re.search(r"printf '  %-4s %s\\n' 'CC' 'mpm/conn/park\.o'", said), said
+        assert re.search(r"printf '  %-4s %s\\n' 'CC' 'mpm/conn/linger\.o'", said), said
 
 
 def test_every_recipe_goes_that_way():

@@ -5,10 +5,10 @@ import shutil
 import sys
 
 import pytest
-from house import TOP, run
+from .checkout import TOP, run
 
 PARTS = ("st", "stiol", "aprmem", "score", "mpm", "stmstat")
-PARK = "mpm/conn/park.c"
+RECORD = "mpm/conn/record.c"
 
 
 def check(top):
@@ -37,15 +37,15 @@ def test_rooms_use_only_what_is_below_them():
 
 
 def test_a_call_up_is_seen(tree):
-    spoil(tree, PARK, "\n    suspend(conn);\n", "\n    stm_listeners_feed();\n    suspend(conn);\n")
+    spoil(tree, RECORD, "\n    suspend(conn);\n", "\n    stm_listeners_publish();\n    suspend(conn);\n")
     content, said = check(tree)
     assert not content and len(said) == 1
-    assert said[0].startswith(f"{PARK}:")
-    assert said[0].endswith("stm_listeners_feed is mpm/accept's, which is not below mpm/conn")
+    assert said[0].startswith(f"{RECORD}:")
+    assert said[0].endswith("stm_listeners_publish is mpm/accept's, which is not below mpm/conn")
 
 
 def test_an_include_of_an_upper_room_is_seen(tree):
-    spoil(tree, PARK, '#include "mpm/conn/conn.h"\n',
+    spoil(tree, RECORD, '#include "mpm/conn/conn.h"\n',
           '#include "mpm/conn/conn.h"\n#include "mpm/process/process.h"\n')
     content, said = check(tree)
     assert not content and len(said) == 1
@@ -53,7 +53,7 @@ def test_an_include_of_an_upper_room_is_seen(tree):
 
 
 def test_a_variable_of_an_upper_room_is_seen(tree):
-    spoil(tree, PARK, "\n    suspend(conn);\n",
+    spoil(tree, RECORD, "\n    suspend(conn);\n",
           "\n    extern int stm_accept;\n    stm_accept++;\n    suspend(conn);\n")
     content, said = check(tree)
     assert not content
@@ -67,8 +67,8 @@ def test_a_part_that_is_not_below_is_seen(tree):
 
 
 def test_comments_and_strings_do_not_count(tree):
-    spoil(tree, PARK, "\n    suspend(conn);\n",
-          '\n    /* stm_listeners_feed() */\n    (void)"stm_listeners_feed()";\n    suspend(conn);\n')
+    spoil(tree, RECORD, "\n    suspend(conn);\n",
+          '\n    /* stm_listeners_publish() */\n    (void)"stm_listeners_publish()";\n    suspend(conn);\n')
     assert check(tree) == (True, [])
 
 
