@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "score/sequence.h"
 #include "score/view.h"
 
 /* A change of the header takes microseconds: more tries than this mean a dead writer. */
@@ -263,7 +264,7 @@ static bool read_consistent(stm_view_t *view, const stm_view_source_t *source,
         if (!read_sequence(source, &before) || !read_sums(view, source, header, size) ||
             !read_sequence(source, &after))
             return *view->problem ? false : problem(view, "has vanished while it was read");
-        if (before == after && !(before & 1))
+        if (stm_sequence_is_whole(before, after))
             return true;
         sched_yield();
     }
@@ -339,7 +340,7 @@ static bool read_some_rows(stm_view_t *view, const stm_view_source_t *source,
         const stm_score_row_t *row = (const stm_score_row_t *)(rows + offset);
         uint64_t sequence = sequence_of(before + offset);
 
-        if ((sequence & 1) || sequence != sequence_of(after + offset) || !row->pairs)
+        if (!stm_sequence_is_whole(sequence, sequence_of(after + offset)) || !row->pairs)
             continue;
         if (!keep_row(view, header, rows + offset))
             return false;

@@ -6,48 +6,8 @@
 #include <stdio.h>
 
 #include "mpm/config/config.h"
+#include "score/options.h"
 #include "stiol/stiol.h"
-
-static void dump_option(const char *name, bool defined)
-{
-    printf("%s %s\n", name, defined ? "defined" : "not defined");
-}
-
-#ifdef ST_SHUFFLE
-#define ST_SHUFFLE_DEFINED true
-#else
-#define ST_SHUFFLE_DEFINED false
-#endif
-#ifdef STM_DEBUG
-#define STM_DEBUG_DEFINED true
-#else
-#define STM_DEBUG_DEFINED false
-#endif
-#ifdef STIOL_DEBUG
-#define STIOL_DEBUG_DEFINED true
-#else
-#define STIOL_DEBUG_DEFINED false
-#endif
-#ifdef USE_ST_TIME
-#define USE_ST_TIME_DEFINED true
-#else
-#define USE_ST_TIME_DEFINED false
-#endif
-
-static void dump_build(void)
-{
-    printf("STM built with:\n");
-    dump_option("STIOL_DEBUG", STIOL_DEBUG_DEFINED);
-    dump_option("STM_DEBUG", STM_DEBUG_DEFINED);
-    dump_option("ST_SHUFFLE", ST_SHUFFLE_DEFINED);
-    dump_option("USE_ST_TIME", USE_ST_TIME_DEFINED);
-    printf("STM_LISTENER_LIMIT %d\n", STM_LISTENER_LIMIT);
-    printf("STM_SCORE_KEY_SIZE %d\n", STM_SCORE_KEY_SIZE);
-    printf("STM_SCORE_LIMIT %d\n", STM_SCORE_LIMIT);
-    printf("STM_SCORE_VALUE_SIZE %d\n", STM_SCORE_VALUE_SIZE);
-    printf("STM_ST_LIMIT %d\n", STM_ST_LIMIT);
-    printf("STM_VP_LIMIT %d\n", STM_VP_LIMIT);
-}
 
 static void dump_bindings(const stm_config_t *config)
 {
@@ -73,7 +33,7 @@ static void dump_slot(const stiol_slot_t *slot, void *data)
 
 void stm_dump_config(const stm_config_t *config)
 {
-    dump_build();
+    printf("STM built with:\n%s", stm_score_options);
     printf("STM configuration in effect:\n");
     printf("NumVPs %d\n", config->num_vps);
     printf("StartThreads %d\n", config->start_threads);

@@ -36,6 +36,8 @@ static stm_score_thread_t *thread_slots;
 static int *free_slots, free_count;
 static st_watch_t heart;
 static bool beating;
+static st_stats_t at_start;    /* when the heart began to beat */
+static st_utime_t held_in_all; /* by turns since then, us */
 static st_utime_t refreshed;
 static void (*on_refresh)(void), (*on_beat)(void); /* NULL: not started */
 
@@ -111,6 +113,7 @@ void stm_score_start(void (*refresh)(void), void (*beat)(void))
     on_beat = beat;
     st_watch_init(&heart, -1, 0, on_heartbeat);
     stm_score_state(stm.vp.state);
+    st_get_stats(&at_start);
     beating = true;
     on_heartbeat(&heart, 0);
 }
@@ -126,6 +129,19 @@ void stm_score_state(stm_vp_state_e state)
 
 /* --- what others count --- */
 
+/* libst counts the turns; those of the VP's start are not shown. */
+static void copy_turns(const st_stats_t *stats)
+{
+    _Static_assert(sizeof stats->turn_histogram / sizeof *stats->turn_histogram ==
+                       STM_SCORE_BUCKETS,
+                   "libst sorts turns into the same buckets");
+    STM_SCORE_SET(stm_score, turns, stats->turns - at_start.turns);
+    for (int i = 0; i < STM_SCORE_BUCKETS; i++)
+        STM_SCORE_SET(stm_score, turn_seconds[i],
+                      stats->turn_histogram[i] - at_start.turn_histogram[i]);
+    STM_SCORE_SET(stm_score, turn_seconds[STM_SCORE_BUCKETS], held_in_all);
+}
+
 static void copy_scheduler(void)
 {
     st_stats_t stats;
@@ -134,6 +150,8 @@ static void copy_scheduler(void)
     st_sample_stacks(STACKS);
     st_get_stats(&stats);
     st_get_stack_stats(&stacks);
+    if (beating)
+        copy_turns(&stats);
     STM_SCORE_SET(stm_score, run_queue, stats.runq);
     STM_SCORE_SET(stm_score, switches, stats.switches);
     STM_SCORE_SET(stm_score, events, stats.events);
@@ -207,13 +225,7 @@ void stm_score_refresh(void)
 
 void stm_score_turn(st_utime_t held)
 {
-    int bucket = held < STM_SCORE_BUCKET_FIRST ? 0 : 63 - __builtin_clzll(held) - 5;
-
-    if (bucket > STM_SCORE_BUCKETS - 1)
-        bucket = STM_SCORE_BUCKETS - 1;
-    STM_SCORE_INC(stm_score, turns);
-    STM_SCORE_INC(stm_score, turn_seconds[bucket]);
-    STM_SCORE_ADD(stm_score, turn_seconds[STM_SCORE_BUCKETS], held);
+    held_in_all += held;
     if (held > stm_score->longest_turn_seconds)
         STM_SCORE_SET(stm_score, longest_turn_seconds, held);
     if (st_utime_last_clock() - refreshed >= REFRESH)

@@ -14,6 +14,7 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/shmem.h"
 #include "score/options.h"
+#include "score/sequence.h"
 
 stm_score_files_t *stm_score_files;
 
@@ -101,7 +102,7 @@ static bool show_sequence(const stm_score_seat_t *seat)
  * the change, show(). */
 static void begin_change(stm_score_seat_t *seat)
 {
-    seat->header->sequence |= 1;
+    seat->header->sequence = stm_sequence_open(seat->header->sequence);
     show_sequence(seat);
 }
 
@@ -109,7 +110,7 @@ static bool show(stm_score_seat_t *seat)
 {
     bool done = stm_shmem_put(seat->shown.writable, seat->header, seat->header->header_size);
 
-    seat->header->sequence++;
+    seat->header->sequence = stm_sequence_closed(seat->header->sequence);
     return show_sequence(seat) && done;
 }
 

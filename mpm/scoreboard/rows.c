@@ -10,6 +10,7 @@
 
 #include "mpm/config/config.h"
 #include "mpm/scoreboard/scoreboard.h"
+#include "score/sequence.h"
 #include "mpm/shared/shmem.h"
 
 /* Rows for which space is reserved at once. */
@@ -54,17 +55,6 @@ static char *value_at(stm_score_row_t *row, int pair)
 {
     return (char *)(row + 1) + (size_t)pair * (STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE) +
            STM_SCORE_KEY_SIZE;
-}
-
-static void begin_change(stm_score_row_t *row)
-{
-    __atomic_store_n(&row->sequence, row->sequence | 1, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-}
-
-static void end_change(stm_score_row_t *row)
-{
-    __atomic_store_n(&row->sequence, (row->sequence | 1) + 1, __ATOMIC_RELEASE);
 }
 
 static void copy(char *to, const char *from, size_t size)
@@ -189,7 +179,7 @@ void stm_score_row_take(int *owner, unsigned long serial, const char *client, st
     places[number].bytes = 0;
     STM_SCORE_INC(stm_score, score_rows);
     row = row_at(number);
-    begin_change(row);
+    stm_sequence_begin(&row->sequence);
     row->serial = serial;
     row->busy = 1;
     for (int i = 0; i < PAIRS; i++)
@@ -199,7 +189,7 @@ void stm_score_row_take(int *owner, unsigned long serial, const char *client, st
     set(row, BYTES, "0");
     set(row, SINCE, time_text(apr_time_now() - (apr_time_t)age));
     row->pairs = USED_PAIRS;
-    end_change(row);
+    stm_sequence_end(&row->sequence);
 }
 
 void stm_score_row_give(int *owner)
@@ -211,9 +201,9 @@ void stm_score_row_give(int *owner)
         return;
     unlink_idle(number);
     row = row_at(number);
-    begin_change(row);
+    stm_sequence_begin(&row->sequence);
     row->pairs = 0;
-    end_change(row);
+    stm_sequence_end(&row->sequence);
     places[number].owner = NULL;
     places[number].next = free_rows;
     free_rows = number;
@@ -231,10 +221,10 @@ void stm_score_row_status(int number, bool busy, const char *status)
         unlink_idle(number);
     else
         link_idle(number);
-    begin_change(row);
+    stm_sequence_begin(&row->sequence);
     row->busy = busy;
     set(row, STATUS, status);
-    end_change(row);
+    stm_sequence_end(&row->sequence);
 }
 
 void stm_score_row_request(int number, const request_rec *r)
@@ -244,13 +234,13 @@ void stm_score_row_request(int number, const request_rec *r)
     if (!number)
         return;
     row = row_at(number);
-    begin_change(row);
+    stm_sequence_begin(&row->sequence);
     set(row, METHOD, r->method);
     set(row, PROTOCOL, r->protocol);
     set(row, CLIENT, r->useragent_ip);
     set(row, HOST, r->hostname);
     set(row, REQUEST, r->the_request);
-    end_change(row);
+    stm_sequence_end(&row->sequence);
 }
 
 void stm_score_row_sent(int number, apr_off_t bytes)
@@ -267,7 +257,7 @@ void stm_score_row_sent(int number, apr_off_t bytes)
         *--digit = (char)('0' + rest % 10);
     while (rest /= 10);
     row = row_at(number);
-    begin_change(row);
+    stm_sequence_begin(&row->sequence);
     set(row, BYTES, digit);
-    end_change(row);
+    stm_sequence_end(&row->sequence);
 }
