@@ -110,6 +110,8 @@ bool stm_thread_can_start(void);
 int stm_thread_retire(stm_listener_t *listener, int count);
 /** Interrupts the waits of all threads: the VP stops. */
 void stm_threads_interrupt(void);
+/** The connection that the calling state thread serves; NULL: none. */
+const stm_conn_t *stm_thread_conn(void);
 /** The request that the running state thread serves; NULL: none. May be called in a signal handler
  * on the VP's kernel thread. */
 const request_rec *stm_thread_request(void);

@@ -268,11 +268,19 @@ void stm_threads_interrupt(void)
         st_thread_interrupt(thread->worker.st);
 }
 
+const stm_conn_t *stm_thread_conn(void)
+{
+    st_thread_t self = st_thread_self();
+    const stm_thread_t *thread = self ? stm_accept.threads : NULL;
+
+    while (thread && thread->worker.st != self)
+        thread = thread->next;
+    return thread ? thread->worker.conn : NULL;
+}
+
 const request_rec *stm_thread_request(void)
 {
-    const stm_thread_t *thread = stm_accept.threads;
+    const stm_conn_t *conn = stm_thread_conn();
 
-    while (thread && thread->worker.st != st_thread_self())
-        thread = thread->next;
-    return thread && thread->worker.conn ? thread->worker.conn->request : NULL;
+    return conn ? conn->request : NULL;
 }

@@ -306,6 +306,8 @@ static step_e complete_writing(stm_conn_t *conn)
         st_thread_yield();
         return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
     }
+    if (stm_goodbye_is_due(conn))
+        return CLOSE;
     conn->cs.state = CONN_STATE_KEEPALIVE;
     conn->cs.sense = CONN_SENSE_DEFAULT;
     conn->idle_since = st_utime_last_clock();

@@ -196,6 +196,15 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);
 
+/* --- goodbye.c: HTTP/2 connections when the VP leaves --- */
+
+/** The VP leaves: ends those that are idle now. Called by vp.c in the scheduler. */
+void stm_goodbye_begin(void);
+/** Whether the connection, which is idle now, ends instead of waiting for its next request. */
+bool stm_goodbye_is_due(const stm_conn_t *conn);
+/** Whether the connection is to be served as if the VP did not leave. */
+bool stm_goodbye_can_wait(const stm_conn_t *conn);
+
 /* --- linger.c: the end --- */
 
 /** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers

@@ -6,7 +6,9 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 
+#include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
+#include "mpm/conn/conn.h"
 #include "mpm/process/process.h"
 
 /* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
@@ -42,6 +44,14 @@ static int max_threads(void)
     int all = stm_config.max_threads;
 
     return all > HTTP2_WORKERS && called_from("mod_http2.so") ? HTTP2_WORKERS : all;
+}
+
+/* Modules ask for the connection that they serve. */
+static int state(void)
+{
+    const stm_conn_t *conn = stm.vp.state == STM_VP_LEAVING ? stm_thread_conn() : NULL;
+
+    return conn && stm_goodbye_can_wait(conn) ? AP_MPMQ_RUNNING : stm.mpm->mpm_state;
 }
 
 int stm_query(int query_code, int *result, apr_status_t *rv)
@@ -88,7 +98,7 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = config->num_vps;
         break;
     case AP_MPMQ_MPM_STATE:
-        *result = stm.mpm->mpm_state;
+        *result = state();
         break;
     case AP_MPMQ_GENERATION:
         *result = stm.mpm->my_generation;

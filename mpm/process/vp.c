@@ -242,6 +242,7 @@ void stm_vp_leave(void)
     stm.vp.state = STM_VP_LEAVING;
     stm_score_state(STM_VP_LEAVING);
     no_more_connections();
+    stm_goodbye_begin();
     stm_vp_idle_check();
 }
 

@@ -15,12 +15,10 @@ import threading
 import time
 from collections import Counter, namedtuple
 
-import h2.connection
-import h2.events
 import h2.exceptions
 
 from harness.client import Closed, Conn
-from tests.live.waits.h2client import H2, PATIENCE
+from tests.live.waits.h2client import Streams
 
 # kind of client; pid: that served it, None if that is not known; times: time.monotonic()
 Loss = namedtuple("Loss", "kind pid begun failed what")
@@ -173,41 +171,6 @@ class Proxy(Client):
 
     def request(self, conn):
         return good(conn.get("/proxy/"))
-
-
-# The library thinks that nothing may come after a GOAWAY; but the last streams' answers do.
-h2.connection.H2ConnectionStateMachine._transitions[
-    h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.ConnectionInputs.RECV_GOAWAY
-] = (None, h2.connection.ConnectionState.CLIENT_OPEN)  # pylint: disable=protected-access
-
-
-class Streams(H2):
-    """An HTTP/2 connection that knows which streams a GOAWAY has left out."""
-
-    last = (1 << 31) - 1  # stream that the server will answer
-
-    def _take(self, event):
-        super()._take(event)
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self.last = min(self.last, event.last_stream_id)
-
-    def due(self):
-        """Streams that are to be answered, and are not yet."""
-        return [stream for number, stream in self.streams.items()
-                if not stream.ended and number <= self.last]
-
-    def round(self, paths):
-        """Asks for these, and waits for the answers that are due."""
-        new = []
-        for path in paths:
-            if self.goaway:
-                break
-            new.append(self.get(path))
-        end = time.monotonic() + PATIENCE
-        while self.due():
-            assert self.pump(1.0) or not self.goaway, "closed before the last answer"
-            assert time.monotonic() < end, "a stream without an end"
-        assert all(stream.status == 200 for stream in new if stream.ended), "a bad status"
 
 
 class Http2(Client):

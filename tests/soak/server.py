@@ -20,7 +20,7 @@ VPConnections {vp_connections}
 ScoreboardDir @ROOT@/scoreboards
 ExtendedStatus On
 Protocols h2c http/1.1
-H2MinWorkers 4
+H2MinWorkers 16
 SSLSessionCache shmcb:@ROOT@/run/ssl(512000)
 <Location /probe>
 SetHandler probe

@@ -12,6 +12,11 @@ import h2.events
 
 PATIENCE = 60.0  # seconds until a wait is given up
 
+# The library thinks that nothing may come after a GOAWAY; but the last streams' answers do.
+h2.connection.H2ConnectionStateMachine._transitions[
+    h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.ConnectionInputs.RECV_GOAWAY
+] = (None, h2.connection.ConnectionState.CLIENT_OPEN)  # pylint: disable=protected-access
+
 
 @dataclass
 class Stream:
@@ -32,7 +37,7 @@ class H2:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self.link = h2.connection.H2Connection(config)
-        self.streams, self.pongs, self.goaway = {}, 0, False
+        self.streams, self.pongs, self.goaway, self.closed = {}, 0, False, False
         self.hold_back = hold_back
         self.link.initiate_connection()
         self._flush()
@@ -101,10 +106,11 @@ class H2:
             stream.ended = stream.reset = True
 
     def pump(self, timeout):
-        """Takes what comes within `timeout` seconds. False: nothing came."""
+        """Takes what comes within `timeout` seconds. False: nothing came, or all is over."""
         if not select.select([self.sock], [], [], timeout)[0]:
             return False
         data = self.sock.recv(1 << 20)
+        self.closed = not data
         assert data or self.goaway, "the server closed the connection"
         for event in self.link.receive_data(data):
             self._take(event)
@@ -123,3 +129,39 @@ class H2:
         streams = list(self.streams.values())
         self.until(lambda: all(stream.ended for stream in streams), "the end of all streams")
         return streams
+
+
+class Streams(H2):
+    """A connection that knows which streams a GOAWAY has left out; they may be repeated."""
+
+    last = (1 << 31) - 1  # stream that the server will answer
+    error = 0  # of the last GOAWAY
+
+    def _take(self, event):
+        super()._take(event)
+        if isinstance(event, h2.events.ConnectionTerminated):
+            self.last = min(self.last, event.last_stream_id)
+            self.error = int(event.error_code)
+
+    def due(self):
+        """Streams that are to be answered, and are not yet."""
+        return [stream for number, stream in self.streams.items()
+                if not stream.ended and number <= self.last]
+
+    def answers(self):
+        """Waits for those that are due."""
+        end = time.monotonic() + PATIENCE
+        while self.due():
+            assert not self.closed, "closed before the last answer"
+            assert time.monotonic() < end, "a stream without an end"
+            self.pump(1.0)
+
+    def round(self, paths):
+        """Asks for these, and waits for the answers that are due."""
+        new = []
+        for path in paths:
+            if self.goaway:
+                break
+            new.append(self.get(path))
+        self.answers()
+        assert all(stream.status == 200 for stream in new if stream.ended), "a bad status"

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/2 connections of VPs that leave: GOAWAY says which requests will be answered, and they are.
+
+mod_http2 itself, told that its process stops, gives up a connection at the next request.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import wait_for
+from harness.scoreboard import scores
+
+from .backends import Http
+from .h2client import Streams
+
+pytestmark = pytest.mark.stm_only
+
+
+@pytest.fixture(name="held")
+def _held(backend):
+    """The backend behind /held/, which answers when its gate is open."""
+    return backend(Http)
+
+
+@pytest.fixture(name="server")
+def _server(serve, held):
+    return serve(modules=("http2", "proxy", "proxy_http"), processes=1, directives=f"""
+        Protocols h2c http/1.1
+        KeepAliveTimeout 100
+        ScoreboardDir scoreboards
+        ProxyPass /held/ http://127.0.0.1:{held.port}/
+        """)
+
+
+def leave(server):
+    """A graceful restart: until the first generation's VP has left its seat and knows it."""
+    server.signal(signal.SIGUSR1)
+    wait_for(lambda: scores(server)["vps"][0]["counters"]["generation"] == 1, "the successor")
+    wait_for(lambda: scores(server)["vps"][0]["leaving"] == 1 and "resuming" in
+             server.error_log(), "the VP that leaves")
+
+
+def ended(conn):
+    """Waits until the server has closed the connection, with nothing due and no error."""
+    conn.until(lambda: conn.closed, "the end of the connection")
+    assert conn.goaway and not conn.due() and conn.error == 0
+
+
+def test_an_idle_connection_ends_at_once(server):
+    with Streams(server.port) as conn:
+        conn.round(["/"])
+        server.signal(signal.SIGUSR1)
+        ended(conn)
+        assert conn.last == 1
+
+
+def test_one_in_use_goes_on_until_it_is_idle(server, held):
+    with Streams(server.port) as conn:
+        conn.get("/held/")
+        held.gate.wait_held(1)
+        leave(server)
+        for _ in range(3):
+            new = [conn.get("/"), conn.get("/")]
+            conn.until(lambda now=new: all(stream.ended for stream in now), "their answers")
+        assert not conn.goaway
+        held.gate.open()
+        ended(conn)
+        assert [stream.status for stream in conn.streams.values()] == [200] * 7
+
+
+def test_one_that_is_never_idle_is_told(server, held):
+    """After some seconds, by mod_http2; what it has begun is answered all the same."""
+    with Streams(server.port) as conn:
+        stream = conn.get("/held/")
+        held.gate.wait_held(1)
+        leave(server)
+
+        def told():
+            conn.ping()
+            return conn.goaway
+        wait_for(told, "a GOAWAY", step=0.1)
+        assert not stream.ended
+        held.gate.open()
+        ended(conn)
+        assert stream.status == 200
+
+
+class Client(threading.Thread):
+    """Connection after connection, each until a GOAWAY."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port, self.ending = port, threading.Event()
+        self.answered, self.losses = 0, []
+
+    def run(self):
+        while not self.ending.is_set():
+            try:
+                with Streams(self.port) as conn:
+                    while not conn.goaway and not self.ending.is_set():
+                        conn.round(["/", "/held/free", "/"])
+                        self.answered += sum(stream.ended for stream in conn.streams.values())
+                        conn.streams.clear()
+                        time.sleep(0.01)
+            except (AssertionError, OSError) as error:
+                self.losses.append(f"{type(error).__name__}: {error}")
+
+
+def test_graceful_restarts_lose_nothing(server):
+    clients = [Client(server.port) for _ in range(6)]
+    with contextlib.ExitStack() as stack:
+        for client in clients:
+            client.start()
+            stack.callback(client.ending.set)
+        for _ in range(10):
+            server.restart()
+            before = [client.answered for client in clients]
+            wait_for(lambda b=before: all(client.answered > n for client, n in zip(clients, b)),
+                     "answers to each of them")
+    for client in clients:
+        client.join(60)
+        assert not client.is_alive() and client.losses == []
