@@ -29,17 +29,17 @@ void stm_migrate_log(server_rec *s)
                      APR_ARRAY_IDX(messages, i, const char *));
 }
 
-static int clamp(int value, int least, int most)
+static int clamp(long long value, int least, int most)
 {
     if (value < least)
         return least;
-    return value > most ? most : value;
+    return value > most ? most : (int)value;
 }
 
 /* All requests that may be in progress at once, shared out over the VPs. */
 static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
 {
-    int each = clamp((config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);
+    int each = clamp(((long long)config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);
 
     if (config->max_threads != STM_UNSET) {
         tell(pool, "MaxRequestWorkers %d has no effect beside MaxThreads %d",
@@ -59,7 +59,7 @@ static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vp
 
     if (config->max_threads != STM_UNSET)
         return;
-    config->max_threads = clamp((int)((all + vps - 1) / vps), 1, STM_ST_LIMIT);
+    config->max_threads = clamp((all + vps - 1) / vps, 1, STM_ST_LIMIT);
     tell(pool, "ThreadsPerChild %d is taken as MaxThreads %d", config->threads_per_child,
          config->max_threads);
 }
