@@ -135,7 +135,7 @@ status: ## show its processes
 # The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
 # the rest from running. The two lists run beside each other: the first one mostly waits, the second
 # mostly computes. Parts of one list may share a build folder; what both use is built before.
-TEST_PARTS ?= live tiny scripts -- st stiol aprmem score stmstat fuzz sanitize debug
+TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat fuzz sanitize debug
 
 .PHONY: test
 test: ## install what is missing, build, run all tests

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the MPM's parsers call of httpd, which is no library: as much of each function as they see.
- * For fuzz_directives.c. What is not here is not reached by them (the linker leaves it open).
+ * What the MPM's parsers and rules call of httpd, which is no library: as much of each function as
+ * they see. For fuzz_directives.c and the unit tests. What is not here is not reached by them.
  */
 #include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include <apr_file_info.h>
+#include <apr_general.h>
 #include <apr_portable.h>
 #include <apr_strings.h>
 
 #include "mpm/stm.h"
+#include "tests/mpm/httpd.h"
 
 static const stm_limits_t limits;
 
@@ -21,6 +25,7 @@ server_rec *ap_server_conf;
 ap_directive_t *ap_conftree;
 int ap_extended_status, ap_max_requests_per_child;
 apr_size_t ap_thread_stacksize;
+bool httpd_has_modules = true;
 
 /* --- directives --- */
 
@@ -134,14 +139,56 @@ module *ap_find_linked_module(const char *name)
     static module any;
 
     (void)name;
-    return &any;
+    return httpd_has_modules ? &any : NULL;
 }
 
-/* What is logged is formatted, too. */
+/* Which end the process, if there is no memory. */
+void *ap_malloc(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+void *ap_calloc(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* --- the log: what is logged is formatted, too --- */
+
+static char lines[16384];
+static size_t lines_size;
+static int line_count;
+
+bool logged(const char *text)
+{
+    return strstr(lines, text) != NULL;
+}
+
+int log_lines(void)
+{
+    return line_count;
+}
+
+void forget_log(void)
+{
+    lines_size = 0;
+    lines[0] = '\0';
+    line_count = 0;
+}
+
 void ap_log_error_(const char *file, int line, int module_index, int level, apr_status_t status,
                    const server_rec *s, const char *format, ...)
 {
     char text[8192];
+    size_t size;
     va_list args;
 
     (void)file;
@@ -151,6 +198,24 @@ void ap_log_error_(const char *file, int line, int module_index, int level, apr_
     (void)status;
     (void)s;
     va_start(args, format);
-    apr_vsnprintf(text, sizeof text, format, args);
+    size = (size_t)apr_vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    line_count++;
+    if (lines_size + size + 2 > sizeof lines)
+        return;
+    memcpy(lines + lines_size, text, size);
+    lines_size += size;
+    lines[lines_size++] = '\n';
+    lines[lines_size] = '\0';
+}
+
+/* --- for the tests --- */
+
+apr_pool_t *test_pool(void)
+{
+    static apr_pool_t *pool;
+
+    if (!pool && (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS))
+        abort();
+    return pool;
 }

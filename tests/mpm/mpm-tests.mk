@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Unit tests of the MPM's own rules: each links the module's objects, and httpd.c stands in for as
+# much of httpd as they reach. The rest of the module is left out by the linker. fuzz_directives.c
+# is tests/fuzz/fuzz.mk's.
+#   test-mpm       as shipped
+#   test-mpm-asan  AddressSanitizer and UndefinedBehaviorSanitizer
+
+MPM_TESTS    := $(BUILD)/tests/mpm
+MPM_SUBJECTS := $(sort $(patsubst tests/mpm/test_%.c,%,$(wildcard tests/mpm/test_*.c)))
+MPM_PROGRAMS := $(MPM_SUBJECTS:%=$(MPM_TESTS)/test_%)
+# All but what makes a module of it.
+MPM_TESTED   := $(patsubst %.c,$(MPM_TESTS)/lib/%.o,$(filter-out mpm/module.c,$(wildcard mpm/*/*.c)))
+MPM_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) $(APACHE_CFLAGS) -ffunction-sections -fdata-sections
+MPM_TEST_LIBS   = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
+
+$(MPM_TESTS)/lib/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(MPM_TESTS)/%.o: tests/mpm/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(MPM_TESTS)/libmodule.a: $(MPM_TESTED)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# A function of the module that a test has one of its own for is not linked.
+$(MPM_TESTS)/test_%: $(MPM_TESTS)/test_%.o $(MPM_TESTS)/httpd.o $(TEST_HARNESS) \
+                     $(MPM_TESTS)/libmodule.a $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--gc-sections,--allow-multiple-definition -o $@ $^ \
+	    $(TEST_CMOCKA) $(MPM_TEST_LIBS) -ldl -lpthread
+
+.PRECIOUS: $(MPM_TESTS)/%.o $(MPM_TESTS)/lib/%.o
+-include $(wildcard $(MPM_TESTS)/*.d $(MPM_TESTS)/lib/mpm/*/*.d)
+
+.PHONY: mpm-programs mpm-run test-mpm test-mpm-asan
+mpm-programs: $(MPM_PROGRAMS)
+mpm-run: mpm-programs
+	@tests/run.sh $(MPM_PROGRAMS)
+
+test-mpm: need-cmocka
+	@$(TEST_MAKE) mpm-run
+
+test-mpm-asan: need-cmocka
+	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) \
+	    BUILD=$(BUILD)/asan CFLAGS='-O1 -g $(SANITIZE)' mpm-run
+
+SANITIZE_PARTS += mpm-asan
