@@ -25,6 +25,7 @@ server_rec *ap_server_conf;
 ap_directive_t *ap_conftree;
 int ap_extended_status, ap_max_requests_per_child;
 apr_size_t ap_thread_stacksize;
+unixd_config_rec ap_unixd_config;
 bool httpd_has_modules = true;
 
 /* --- directives --- */
