@@ -86,6 +86,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
     if (vp != NULL && !STIOL_OFF(STIOL_NO_HANDLERS))
         interrupt(vp, here());
+    stiol__interruption.handled++;
     stiol__interruption.depth++;
     handler(number, info, context);
     stiol__interruption.depth--;

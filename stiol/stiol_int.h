@@ -155,7 +155,8 @@ typedef struct stiol__interruption {
     stiol__vp_t *vp;     /* NULL: none runs on this kernel thread */
     st_thread_t thread;  /* whose stack it runs on, if it has none of its own */
     uintptr_t low, high; /* where the handler's frames are */
-    unsigned depth; /* handlers that run, on any kernel thread; too many after a siglongjmp() */
+    unsigned depth;   /* handlers that run, on any kernel thread; too many after a siglongjmp() */
+    unsigned handled; /* handlers that have begun here so far */
 } stiol__interruption_t;
 
 extern __thread stiol__interruption_t stiol__interruption

@@ -564,6 +564,58 @@ static void a_storm_of_signals_disturbs_nobody(void)
         join_kernel_thread(echoes[i]);
 }
 
+/* --- waits for a handler --- */
+
+static void note_signal(int number)
+{
+    note(number == SIGUSR1 ? '1' : '2');
+}
+
+static void *pause_once(void *arg)
+{
+    (void)arg;
+    note('p');
+    CHECK(call->pause() == -1 && errno == EINTR);
+    note('P');
+    return NULL;
+}
+
+/* SIGUSR2 is blocked but while it waits. */
+static void *suspend_once(void *arg)
+{
+    sigset_t blocked, mask;
+
+    (void)arg;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    CHECK(call->pthread_sigmask(SIG_BLOCK, &blocked, &mask) == 0);
+    note('s');
+    CHECK(kill(getpid(), SIGUSR2) == 0 && strcmp(noted(), "s") == 0);
+    CHECK(call->sigsuspend(&mask) == -1 && errno == EINTR);
+    CHECK(strcmp(noted(), "s2") == 0);
+    CHECK(call->pthread_sigmask(SIG_BLOCK, NULL, &mask) == 0 && sigismember(&mask, SIGUSR2) == 1);
+    return NULL;
+}
+
+static void who_waits_for_a_handler_parks(void)
+{
+    int turns = 0;
+
+    install(SIGUSR1, note_signal, 0);
+    install(SIGUSR2, note_signal, 0);
+    spawn(pause_once, NULL);
+    spawn(ticker, &turns);
+    while (turns < 10)
+        st_thread_yield();
+    CHECK(strcmp(noted(), "p") == 0 && raise(SIGUSR1) == 0);
+    stop_ticking = true;
+    reap();
+    CHECK(strcmp(noted(), "p1P") == 0);
+    forget_notes();
+    spawn(suspend_once, NULL);
+    reap();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -584,6 +636,7 @@ int main(void)
         VP_TEST(a_handler_may_post_semaphores),
         VP_TEST(what_a_handler_closes_is_closed),
         VP_TEST(kernel_threads_have_handlers_too),
+        VP_TEST(who_waits_for_a_handler_parks),
         VP_TEST(a_storm_of_signals_disturbs_nobody),
     };
 

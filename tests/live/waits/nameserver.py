@@ -17,6 +17,7 @@ from harness import wait_for
 
 _places = itertools.count(1)
 A, AAAA, PTR = 1, 28, 12
+SO_RCVBUFFORCE = 33  # of Linux: no query of a burst is to be lost
 
 
 def _name(message):
@@ -35,6 +36,7 @@ class NameServer:
         self.address = f"127.53.{os.getpid() % 200 + 1}.{next(_places)}"
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
             self.socket.bind((self.address, 53))
         except OSError as error:
             pytest.skip(f"no name server may be opened here: {error}")
@@ -102,11 +104,13 @@ def in_namespace(server, script, *arguments):
         pytest.skip("no mount namespace may be made here")
 
 
-def with_names(server, name_server=None, services="hosts: files dns"):
-    """Has a server use this name server, and these lines of nsswitch.conf."""
+def with_names(server, name_server=None, services="hosts: files dns",
+               options="timeout:30 attempts:1"):
+    """Has a server use this name server, with options of the resolver, and these lines of
+    nsswitch.conf."""
     resolver, switch = server.root / "resolv.conf", server.root / "nsswitch.conf"
     address = name_server.address if name_server else "127.0.0.1"
-    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:1\n")
+    resolver.write_text(f"nameserver {address}\noptions {options}\n")
     switch.write_text(f"services: files\n{services}\n")
     in_namespace(server, "mount --bind $1 /etc/resolv.conf; mount --bind $2 /etc/nsswitch.conf",
                  resolver, switch)
