@@ -98,6 +98,21 @@ def test_largest_count(bare, name):
     assert dump(bare(f"{name} 2147483647"))[name] == ["2147483647"]
 
 
+@pytest.mark.parametrize("value", ["-1", "0", "7", "4097", "some"])
+def test_bad_helper_threads(bare, value):
+    server = bare(f"HelperThreads {value}")
+    server.configure()
+    run = server.control("-t")
+    assert run.returncode != 0
+    assert f"HelperThreads: {value}" in run.stderr and "between 8 and 4096" in run.stderr
+
+
+@pytest.mark.parametrize("directive, value", [("", "256"), ("HelperThreads 8", "8"),
+                                              ("HelperThreads 4096", "4096")])
+def test_helper_threads(bare, directive, value):
+    assert dump(bare(directive))["HelperThreads"] == [value]
+
+
 @pytest.mark.parametrize("lines, name, value", [
     ("MinSpareThreads 20\nMaxSpareThreads 10", "MaxSpareThreads", "20"),
     ("MaxThreads 8\nMaxSpareThreads 9", "MaxSpareThreads", "8"),

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import wait_for
+from harness import MPM, wait_for
 from harness.places import CHILD_USER
 
 from .inflight import MUTEXES, InFlight, mutex_name, prove, quick
@@ -43,6 +43,32 @@ def test_200_cgi_programs(serve, file_gate, module):
     paths = [f"/cgi/held?{n}" for n in range(200)]
     got = prove(server, gate, paths)
     assert [response.text.split()[1] for response in got] == [str(n) for n in range(200)]
+
+
+SHELL = """
+function handle(r)
+    local ok, why, code = os.execute(r.args == "held" and [[%s]] or "true")
+    r:puts(r.args, " ", code, "\\n")
+    return apache2.OK
+end
+"""
+
+
+@pytest.mark.parametrize("mpm", sorted({"event", MPM}))
+def test_40_programs_by_system(serve, file_gate, mpm):
+    """None of them takes a helper: a program that asks its own server is answered."""
+    server = serve.make(mpm=mpm, processes=1, threads=100, modules=("lua",),
+                        directives="LuaMapHandler ^/run @ROOT@/run.lua handle")
+    gate = file_gate(server.private_folder("gate"))
+    (server.root / "run.lua").write_text(SHELL % gate.shell)
+    server.start()
+    with InFlight(server, ["/run?held"] * 40) as flight:
+        gate.wait_held(40)
+        quick(server)
+        assert server.get("/run?true").text == "true 0\n"
+        assert flight.answered() == 0
+        gate.open()
+        assert [got.text for got in flight.finish()] == ["held 0\n"] * 40
 
 
 def test_cgi_that_reads_and_writes_much(serve):

@@ -12,12 +12,15 @@ import struct
 import subprocess
 import threading
 
-import pytest
-from harness import wait_for
+from .waiting import wait_for
 
 _places = itertools.count(1)
 A, AAAA, PTR = 1, 28, 12
 SO_RCVBUFFORCE = 33  # of Linux: no query of a burst is to be lost
+
+
+class Unavailable(Exception):
+    """This machine, or this user, does not allow it."""
 
 
 def _name(message):
@@ -39,7 +42,8 @@ class NameServer:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
             self.socket.bind((self.address, 53))
         except OSError as error:
-            pytest.skip(f"no name server may be opened here: {error}")
+            self.socket.close()
+            raise Unavailable(f"no name server may be opened here: {error}") from error
         self.asked, self._held = [], []
         self._open, self._dead, self._lock = False, True, threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -97,11 +101,11 @@ class NameServer:
 
 
 def in_namespace(server, script, *arguments):
-    """Has a server run in a mount namespace of its own after a shell script; skips if it may not."""
-    server.launcher = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
+    """Has a server run in a mount namespace of its own, after a shell script in it."""
+    server.setup = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
                     f'{script}\nshift {len(arguments)}; exec "$@"', "sh", *map(str, arguments)]
-    if subprocess.run([*server.launcher, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespace may be made here")
+    if subprocess.run([*server.setup, "true"], capture_output=True, check=False).returncode:
+        raise Unavailable("no mount namespace may be made here")
 
 
 def with_names(server, name_server=None, services="hosts: files dns",
