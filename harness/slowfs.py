@@ -87,8 +87,8 @@ class SlowFS(Program):
         self._order(f"set {name} {int(value)}")
 
     def calls(self, kind="all"):
-        """How many there are in flight, were at most, were at all, are held, and of how many
-        files these are."""
+        """How many there are in flight, were at most, were at all, are held; and of how many files
+        are those in flight."""
         self._say(f"counts {kind}")
         return counts(Calls, self._line())
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Counts what a request costs one process: user instructions, by valgrind, and system calls, by
 strace. Neither depends on what else the machine does. Run by `make bench-cost`.

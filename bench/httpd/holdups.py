@@ -11,6 +11,7 @@ from harness import wait_for
 from harness.client import Conn
 from harness.drive import Conns, Load
 from harness.slowfs import SlowFS
+
 from .measure import kernel_threads, memory, settled, wrk
 from .scenario import Scenario, Target
 from .servers import Need

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from h2client import H2
+
 from harness import MPM, slowfs, wait_for
-from inflight import InFlight, quick
+
+from .h2client import H2
+from .inflight import InFlight, quick
 
 MEGABYTE = 1 << 20
 SOME = 8  # requests of the tests about kinds of calls
