@@ -143,7 +143,8 @@ def text(data, pictures):
     seconds = {entry["seconds"] for entry in entries} or {0}
     span = [f"{min(each)}" if len(each) == 1 else f"{min(each)} to {max(each)}"
             for each in (rounds, seconds)]
-    parts = ["# Results", machine_text(data["machine"]),
+    parts = ["<!-- SPDX-License-Identifier: Apache-2.0 -->\n# Results",
+             machine_text(data["machine"]),
              f"Medians of {span[0]} rounds with {span[1]} s of load each. Method: "
              "[README.md](README.md). All rounds' values: [results.json](results.json).",
              *(f"![{name.removesuffix('.svg')}]({name})" for name in pictures),
