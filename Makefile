@@ -157,6 +157,9 @@ lint: ## check the form of all files, and analyse the C sources
 .PHONY: lint-now
 lint-now:
 	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
+.PHONY: hooks
+hooks: ## have git check the form of what you commit (dev/pre-commit)
+	@git config core.hooksPath dev
 format: ## let clang-format rewrite the C sources
 	@scripts/lint.sh --format
 

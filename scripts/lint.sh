@@ -4,17 +4,23 @@
 # lint.sh            checks the form of all files and the C sources' likely mistakes. Called by
 #                    `make lint`, which gives OWN_CFLAGS and APACHE_CFLAGS. Runs every check, and
 #                    fails if one of them did.
-# lint.sh --format   lets clang-format rewrite the C sources
+# lint.sh --format   lets clang-format and form.py rewrite the C sources
+# lint.sh --staged   the quick ones of the checks, on what is about to be committed, as it will be
 
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 failures=0
+staged= # the work tree's top, if only what is staged is looked at
 
-# files PATTERN...  the project's files of these names: what git knows or would add
+# files PATTERN...  the project's files of these names: what git knows or would add; what is staged
 files()
 {
     local list file
-    list=$(git ls-files -co --exclude-standard -- "$@") || exit 1
+    if [ -n "$staged" ]; then
+        list=$(git -C "$staged" diff --cached --name-only --diff-filter=d -- "$@") || exit 1
+    else
+        list=$(git ls-files -co --exclude-standard -- "$@") || exit 1
+    fi
     while read -r file; do
         [ ! -f "$file" ] || echo "$file"
     done <<<"$list"
@@ -64,6 +70,12 @@ format()
     files '*.c' '*.h' | xargs -r -d '\n' clang-format --dry-run -Werror
 }
 
+# What C lets one write in several ways is written in one. In C++, other people's headers decide.
+form()
+{
+    files '*.c' '*.h' | xargs -r -d '\n' python3 scripts/form.py
+}
+
 # The checks are in .clang-tidy, with the reasons. stderr only counts suppressed warnings.
 tidy()
 {
@@ -107,12 +119,12 @@ rooms()
     python3 scripts/rooms.py
 }
 
-# Prose, and what has a form of its own without comments, goes without.
+# What has a form of its own without comments goes without.
 spdx()
 {
     local file
     local plain='control|changelog|copyright|source/.*|[^/]*\.[^/]*'
-    files | grep -vE "(^LICENSE|\\.md|^tests/[a-z]+/corpus/.*|^debian/($plain))\$" |
+    files | grep -vE "(^LICENSE|^tests/[a-z]+/corpus/.*|^debian/($plain))\$" |
         while read -r file; do
             head -n 4 "$file" | grep -q 'SPDX-License-Identifier: Apache-2\.0' ||
                 echo "$file: no SPDX line among the first"
@@ -137,13 +149,24 @@ blanks()
     search '[[:blank:]]+$'
 }
 
-if [ "${1:-}" = --format ]; then
+case ${1:-} in
+--format)
     files '*.c' '*.h' | xargs -r -d '\n' clang-format -i
+    files '*.c' '*.h' | xargs -r -d '\n' python3 scripts/form.py --fix
     exit
-fi
+    ;;
+--staged) # what the index has, which need not be what lies in the work tree
+    staged=$PWD
+    copy=$(mktemp -d) && trap 'rm -rf "$copy"' EXIT
+    git checkout-index --all --prefix="$copy/" && cd "$copy" || exit 1
+    ;;
+esac
 check clang-format format
-check clang-tidy tidy
-check cppcheck static
+check form form
+if [ -z "$staged" ]; then
+    check clang-tidy tidy
+    check cppcheck static
+fi
 check shellcheck scripts
 check python python
 check rooms rooms

@@ -116,7 +116,13 @@ inside {
     getline
     next
 }
-/^extern .*\(/ || declaration != "" {
+/^\/\* --- / {
+    sub(/^\/\* --- /, "")
+    sub(/ --- \*\/$/, "")
+    list = list ".SS " $0 "\n"
+    next
+}
+(/^(extern )?[a-z][a-z_ ]*[ *]+st_[a-z0-9_]+\(/ && !/^(typedef|static)/) || declaration != "" {
     declaration = declaration (declaration == "" ? "" : "\n") $0
     if (declaration ~ /;/) {
         page(declaration)

@@ -5,8 +5,10 @@
 # call of State Threads 1.9 by the program that is compared with it. st-tests.mk puts it beside the
 # others; run from the top folder.
 
-calls=$(sed -n 's/^extern [^(]*[ *]\(st_[a-z0-9_]*\)(.*/\1/p' include/st.h)
-old=$(awk '/@since/ { since = $3 } match($0, /^extern .*[ *]st_[a-z0-9_]+\(/) {
+calls=$(sed -En '/^(typedef|static)/d
+    s/^(extern )?[a-z][a-z_ ]*[ *]+(st_[a-z0-9_]+)\(.*/\2/p' include/st.h)
+old=$(awk '/@since/ { since = $3 }
+    !/^(typedef|static)/ && match($0, /^(extern )?[a-z][a-z_ ]*[ *]+st_[a-z0-9_]+\(/) {
     sub(/\(.*/, ""); sub(/.*[ *]/, ""); if (since == "1.9") print }' include/st.h)
 
 # missing FILES CALL...  those calls that none of the files makes
