@@ -38,8 +38,6 @@ SAVED = {
 # Frames of libst and STIOL say how a thread waits, not what for: by their source, or their name.
 PLUMBING = re.compile(r"(^|/)(st|stiol)/[^/]+\.[chS]$")
 PLUMBING_NAMES = re.compile(r"st__|st_|stiol_")
-# Those in which a state thread waits for a kernel thread, and which have its job as an argument.
-HANDED_OVER = re.compile(r"stiol__(help|aside)\b|stiol__\w*_(aside|helped)\b")
 
 
 class Trouble(gdb.GdbError):
@@ -238,24 +236,26 @@ class Thread:
             yield frame
             frame = frame.older()
 
-    def backtrace(self):
-        """Prints its frames as gdb does."""
+    def backtrace(self, jobs):
+        """Prints its frames as gdb does, and those of the kernel thread that it waits for."""
+        job = None
         self.enter()
         try:
             for number, frame in enumerate(self.frames()):
                 print(line_of(number, frame))
-            helper = helper_of(self)
+                if job is None and is_plumbing(frame):
+                    job = job_among(frame, jobs)
         finally:
             UNWINDER.release()
-        if helper:
-            kernel, frames = helper
+        if job is not None:
+            kernel, frames = jobs[job]
             print(f"which waits for kernel thread {kernel.ptid[1]}:")
             print("\n".join(frames))
 
-    def asks(self):
-        """The innermost function that is neither libst's nor STIOL's, and whether the thread waits
-        for a kernel thread."""
-        name, handed_over = "?", False
+    def asks(self, jobs):
+        """The innermost function that is neither libst's nor STIOL's, and the job that it waits for
+        or None."""
+        name, job = "?", None
         inside = self.state() != "idle"  # below epoll_wait() are frames of the C library's
         self.enter()
         try:
@@ -264,28 +264,31 @@ class Thread:
                     name, inside = "?", self.state() != "idle"
                     continue
                 function, plumbing = name_of(frame), is_plumbing(frame)
-                handed_over = handed_over or bool(HANDED_OVER.match(function))
                 inside = inside or plumbing
+                if plumbing and job is None:
+                    job = job_among(frame, jobs)
                 if inside and not plumbing and function != "??" and name == "?":
                     name = function
                     if not self.on_cpu:
                         break
         finally:
             UNWINDER.release()
-        return name, handed_over
+        return name, job
 
-    def waits_for(self, polls, handed_over):
+    def waits_for(self, polls, helper):
         """What has to come until it goes on."""
         if self.state() not in ("waiting", "idle"):
             return ""
-        things = [] if not handed_over else ["a kernel thread"]
+        if helper is not None:
+            return f"kernel thread {helper[0].ptid[1]}"
+        things = []
         if integer(self.value["link"]["pprev"]):
             link = self.value["link"]
             things.append(descriptor(int(link["osfd"]), int(link["events"])))
         things += [descriptor(fd, events) for fd, events in polls.get(self.address, ())[:3]]
         if integer(self.value["queue"]):
             things.append(f"lock or condition {integer(self.value['queue']):#x}")
-        if self.value["parked"] and not handed_over:
+        if self.value["parked"]:
             things.append("unpark")
         deadline = integer(self.value["timer"]["deadline"])
         if deadline != NO_TIMEOUT:
@@ -323,16 +326,23 @@ def line_of(number, frame):
     return f"#{number:<3} {frame.pc():#018x} in {name_of(frame)} ({arguments(frame)}){where}"
 
 
-def arguments(frame):
-    """name=value of a frame's arguments, as far as they are known."""
+def symbols(frame):
+    """A frame's arguments and variables."""
     try:
         block = frame.block()
-        while block.function is None and block.superblock is not None:
-            block = block.superblock
     except RuntimeError:
-        return ""
+        return
+    while block is not None:
+        yield from (symbol for symbol in block if symbol.is_argument or symbol.is_variable)
+        if block.function is not None:
+            return
+        block = block.superblock
+
+
+def arguments(frame):
+    """name=value of a frame's arguments, as far as they are known."""
     found = []
-    for symbol in block:
+    for symbol in symbols(frame):
         if symbol.is_argument:
             try:
                 value = symbol.value(frame)
@@ -344,38 +354,53 @@ def arguments(frame):
     return ", ".join(found)
 
 
-def job_of(frames):
-    """The address of the job that a frame of these has, or None."""
-    for frame in frames:
-        try:
-            value = frame.read_var("job")
-            if not value.is_optimized_out and integer(value):
-                return integer(value)
-        except (ValueError, gdb.error):
-            pass
-    return None
-
-
-def helper_of(thread):
-    """(kernel thread, lines of its backtrace) that does a job for this state thread, or None. The
-    thread is entered."""
-    frames = [frame for frame in thread.frames() if HANDED_OVER.match(name_of(frame))]
-    job = job_of(frames)
-    if job is None:
+def job_of(frame):
+    """The address of the job that a helper's frame works on, or None."""
+    try:
+        value = frame.read_var("job")
+        return None if value.is_optimized_out else integer(value) or None
+    except (ValueError, gdb.error):
         return None
+
+
+def helpers():
+    """{address of a job: (kernel thread, lines of its backtrace)} of what kernel threads do for
+    state threads now."""
+    found = {}
+    before = gdb.selected_thread()
+    own = {vp.tid for vp in vps()}
     UNWINDER.release()
-    others = {vp.tid for vp in vps()}
     for kernel in gdb.selected_inferior().threads():
-        if kernel.ptid[1] in others:
+        if kernel.ptid[1] in own:
             continue
         kernel.switch()
-        stack = []
-        frame = gdb.newest_frame()
+        job, stack, frame = None, [], gdb.newest_frame()
         while frame is not None:
-            stack.append(frame)
+            stack.append(line_of(len(stack), frame))
+            job = job or job_of(frame)
             frame = frame.older()
-        if job_of(stack) == job:
-            return kernel, [line_of(i, each) for i, each in enumerate(stack)]
+        if job is not None:
+            found[job] = kernel, stack
+    before.switch()
+    return found
+
+
+def job_among(frame, jobs):
+    """The job, of these, that a variable of the frame is, points to or contains; or None."""
+    for symbol in symbols(frame):
+        try:
+            value = symbol.value(frame)
+            if value.is_optimized_out:
+                continue
+            if value.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
+                low, size = integer(value), value.type.strip_typedefs().target().sizeof
+            else:
+                low, size = integer(value.address), value.type.sizeof
+        except (gdb.error, TypeError, ValueError):
+            continue
+        for job in jobs:
+            if low <= job < low + size:
+                return job
     return None
 
 
@@ -495,11 +520,12 @@ class Threads(Command):
         """A line each."""
         threads = all_threads()
         polls = {vp: vp.polls() for vp in {thread.vp for thread in threads}}
+        jobs = helpers()
         joined = {integer(thread.value["joiner"]): thread.number for thread in threads}
         print(f"{'N':>5} {'thread':<18} {'state':<8} {'in':<28} waits for")
         for thread in threads:
-            name, handed_over = thread.asks()
-            what = thread.waits_for(polls[thread.vp], handed_over)
+            name, job = thread.asks(jobs)
+            what = thread.waits_for(polls[thread.vp], jobs.get(job))
             if thread.address in joined:
                 what = f"the end of thread {joined[thread.address]}"
             print(f"{thread.number:>5} {thread.address:#018x} {thread.state():<8} {name:<28} "
@@ -511,11 +537,11 @@ class Backtrace(Command):
 
     def run(self, words):
         """By number or address, or all."""
-        everyone = words == ["all"]
+        everyone, jobs = words == ["all"], helpers()
         for thread in all_threads() if everyone else [chosen(words, "st bt N|ADDRESS|all")]:
             print(f"{'' if thread.number == 0 or not everyone else chr(10)}"
                   f"state thread {thread.number} ({thread.address:#x}), {thread.state()}")
-            thread.backtrace()
+            thread.backtrace(jobs)
 
 
 class Select(Command):
@@ -543,20 +569,20 @@ class Connections(Command):
 
     def run(self, _):
         """A line each."""
-        stm = evaluate("stm")
+        conns = evaluate("stm_conns")
         by_handle = {thread.address: thread.number for thread in all_threads()}
         clock = max(integer(vp.value["clock"]) for vp in vps())
         states = {int(field.enumval): field.name.replace("STM_CONN_", "").lower().replace("_", " ")
                   for field in type_of("stm_conn_state_e").fields()}
         print(f"{'serial':>7} {'fd':>5} {'state':<11} {'age':>10} {'N':>5}  "
               f"{'client':<24} request")
-        for conn in chain(stm["vp"]["conns"], "next"):
+        for conn in chain(conns["first"], "next"):
             conn = conn.dereference()
-            thread = conn["thread"]
+            worker = conn["worker"]
             state = states.get(int(conn["state"]), "damaged")
             number = ""
-            if state == "serving" and integer(thread):
-                number = by_handle.get(integer(thread["st"]), "?")
+            if state == "serving" and integer(worker):
+                number = by_handle.get(integer(worker["st"]), "?")
             print(f"{int(conn['serial']):>7} {int(conn['fd']):>5} {state:<11} "
                   f"{microseconds(max(clock - integer(conn['accepted']), 0)):>10} {number:>5}  "
                   f"{client(conn):<24} {request(conn)}".rstrip())

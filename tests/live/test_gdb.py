@@ -48,7 +48,7 @@ class Subject:
     def __init__(self, serve_module):
         server = serve_module.make(
             processes=1, modules=[tool("mod_probe.so"), "proxy", "proxy_http"],
-            directives=PROBE + "CoreDumpDirectory @ROOT@/gate\n"
+            directives=PROBE + "CoreDumpDirectory @ROOT@/gate\nKeepAliveTimeout 600\n"
             "ProxyPass /named http://somebody.slow:9/ disablereuse=on")
         folder = self.folder = server.private_folder("gate")
         gate, arrivals = folder / "gate", folder / "arrivals"
@@ -106,11 +106,6 @@ def _core(serve_module):
     made.end()
 
 
-@pytest.fixture(name="target", params=["live", "core"])
-def _target(request, subject):
-    return subject.live if request.param == "live" else request.getfixturevalue("core")
-
-
 def threads(said):
     """{function: (number, address, state, what it waits for)} of `st threads`."""
     rows = re.findall(r"^ +(\d+) (0x\w+) (\w+) +(\S+) *(.*)$", said, re.M)
@@ -122,70 +117,87 @@ def frames(said):
     return re.findall(r"^#\d+ +0x\w+ in (\S+) \(", said, re.M)
 
 
-def test_threads(target):
+class Seen:
+    """What gdb says of one target, in two runs: each command's part."""
+
+    def __init__(self, target):
+        self.vps, self.all_threads, self.conns, self.traces = self._run(
+            target, "st vps", "st threads", "stm conns", "st bt all")
+        self.threads = threads(self.all_threads)
+        number, address, _, _ = self.threads["apr_sleep"]
+        helped = self.threads["ap_proxy_determine_address"][0]
+        self.by_number, self.by_address, self.helped, self.there, self.back = self._run(
+            target, f"st bt {number}", f"st bt {address}", f"st bt {helped}",
+            (f"st thread {number}", "frame function handler", "print r->uri"),
+            ("st thread", "bt"))
+
+    @staticmethod
+    def _run(target, *parts):
+        commands = []
+        for part in parts:
+            commands += ["echo @part@\\n", *([part] if isinstance(part, str) else part)]
+        return gdb(*commands, target=target).split("@part@\n")[1:]
+
+
+@pytest.fixture(scope="module", name="seen", params=["live", "core"])
+def _seen(request, subject):
+    return Seen(subject.live if request.param == "live" else request.getfixturevalue("core"))
+
+
+def test_threads(seen):
     """Each with what it waits for, and the function that does."""
-    found = threads(gdb("st threads", target=target))
-    sleeper, looking_up = found["apr_sleep"], found["ap_proxy_determine_address"]
+    sleeper, looking_up = seen.threads["apr_sleep"], seen.threads["ap_proxy_determine_address"]
     assert sleeper[2] == "waiting" and re.match(r"until \d+\.\d+ s from", sleeper[3])
-    assert looking_up[2] == "waiting" and "a kernel thread" in looking_up[3]
-    assert found["wait_until_told"][0] == "0"
-    assert [row[2] for row in found.values()].count("idle") <= 1
+    assert looking_up[2] == "waiting" and re.match(r"kernel thread \d+$", looking_up[3])
+    assert seen.threads["wait_until_told"][0] == "0"
+    assert [row[2] for row in seen.threads.values()].count("idle") <= 1
 
 
-def test_vps(target):
-    said = gdb("st vps", target=target)
-    count, = re.findall(r"^VP 0x\w+: kernel thread \d+, (\d+) state threads, 0 ready,", said, re.M)
-    assert int(count) == len(re.findall(r"^ +\d+ 0x", gdb("st threads", target=target), re.M))
+def test_vps(seen):
+    count, = re.findall(r"^VP 0x\w+: kernel thread \d+, (\d+) state threads, 0 ready,", seen.vps,
+                        re.M)
+    assert int(count) == len(re.findall(r"^ +\d+ 0x", seen.all_threads, re.M))
 
 
-def test_backtrace_of_a_parked_thread(target):
+def test_backtrace_of_a_parked_thread(seen):
     """By its number and by its address: from the wait down to the thread's first frame."""
-    number, address, _, _ = threads(gdb("st threads", target=target))["apr_sleep"]
-    said = gdb(f"st bt {number}", target=target)
-    names = frames(said)
+    names = frames(seen.by_number)
     assert names.index("apr_sleep") < names.index("handler") < \
-        names.index("ap_run_process_connection") < names.index("stm_conn_serve"), said
-    assert names[-1] == "st__thread_start" and "Backtrace stopped" not in said, said
-    assert frames(gdb(f"st bt {address}", target=target)) == names
+        names.index("ap_run_process_connection") < names.index("stm_conn_serve"), seen.by_number
+    assert names[-1] == "st__thread_start" and "Backtrace stopped" not in seen.by_number
+    assert frames(seen.by_address) == names
 
 
-def test_backtrace_of_all(target):
-    said = gdb("st bt all", target=target)
-    traces = re.split(r"^state thread \d+ ", said, flags=re.M)[1:]
-    assert len(traces) == len(re.findall(r"^ +\d+ 0x", gdb("st threads", target=target), re.M))
+def test_backtrace_of_all(seen):
+    traces = re.split(r"^state thread \d+ ", seen.traces, flags=re.M)[1:]
+    assert len(traces) == len(re.findall(r"^ +\d+ 0x", seen.all_threads, re.M))
     assert frames(traces[0])[-1] == "main"  # the primordial thread's
     for trace in traces[1:]:
         assert "st__thread_start" in frames(trace), trace
 
 
-def test_backtrace_of_one_that_waits_for_a_kernel_thread(target):
+def test_backtrace_of_one_that_waits_for_a_kernel_thread(seen):
     """Its own, and that of the kernel thread which does its work."""
-    number = threads(gdb("st threads", target=target))["ap_proxy_determine_address"][0]
-    said = gdb(f"st bt {number}", target=target)
-    own, helper = re.split(r"^which waits for kernel thread \d+:$", said, flags=re.M)
+    own, helper = re.split(r"^which waits for kernel thread \d+:$", seen.helped, flags=re.M)
     assert "ap_proxy_determine_address" in frames(own)
     assert "wait_at_gate" in frames(helper)
 
 
-def test_connections(target):
+def test_connections(seen):
     """With their requests and the state threads that serve them."""
-    said = gdb("stm conns", "st threads", target=target)
-    rows = re.findall(r"^ +\d+ +\d+ (\w+) +\S+ u?s +(\d*) +127\.0\.0\.1:\d+ *(.*)$", said, re.M)
-    known = threads(said)
+    rows = re.findall(r"^ +\d+ +\d+ (\w+) +\S+ u?s +(\d*) +127\.0\.0\.1:\d+ *(.*)$", seen.conns,
+                      re.M)
     assert sorted(rows) == [
         ("keepalive", "", ""),
-        ("serving", known["ap_proxy_determine_address"][0], "GET /named HTTP/1.1"),
-        ("serving", known["apr_sleep"][0], f"GET {SLEEP} HTTP/1.1")], said
+        ("serving", seen.threads["ap_proxy_determine_address"][0], "GET /named HTTP/1.1"),
+        ("serving", seen.threads["apr_sleep"][0], f"GET {SLEEP} HTTP/1.1")], seen.conns
 
 
-def test_gdbs_own_commands_in_a_parked_thread(target):
+def test_gdbs_own_commands_in_a_parked_thread(seen):
     """`st thread N`, then frames and variables; `st thread` goes back."""
-    number = threads(gdb("st threads", target=target))["apr_sleep"][0]
-    said = gdb(f"st thread {number}", "frame function handler", "print r->uri", "st thread",
-               "echo back\\n", "bt", target=target)
-    there, back = said.split("\nback\n")
-    assert re.search(r'= 0x\w+ "/probe"$', there, re.M), said
-    assert " in handler (" not in back and "wait_until_told" not in back, said
+    assert re.search(r'= 0x\w+ "/probe"$', seen.there, re.M), seen.there
+    assert "#0 " in seen.back and " in handler (" not in seen.back, seen.back
+    assert "wait_until_told" not in seen.back, seen.back
 
 
 def test_the_process_is_left_as_it_was(subject):
@@ -236,7 +248,7 @@ def test_a_stripped_module(serve, tmp_path):
     server.master = wait_for(server.pid_in_file, "the pid file")
     server.wait_ready()
     target = ["-p", str(server.children()[0])]
-    for command in "st threads", "st bt 0", "st vps", "stm conns":
+    for command in "st threads", "stm conns":
         said = gdb(command, target=target)
         assert "no debugging information of libst here" in said and "dbgsym" in said, said
         assert str(module) in said, said
