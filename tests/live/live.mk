@@ -34,7 +34,7 @@ $(BUILD)/tests/%.so: tests/live/waits/%.c
 
 $(BUILD)/tests/libnss_slow.so.2: tests/stiol/objects/nss_slow.c
 	@mkdir -p $(@D)
-	$(CC) $(LIVE_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
+	$(QCC) $(LIVE_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
 
 # Its reference to poll() is in its code.
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
