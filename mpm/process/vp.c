@@ -196,7 +196,7 @@ static void prepare_small_pools(void)
 
 static void start_threaded_io(void)
 {
-    const stiol_config_t config = {
+    stiol_config_t config = {
         .trace = getenv("STIOL_TRACE") != NULL,
         .stack_size = (int)stm_config.stack_size,
         .max_helpers = stm_config.helper_threads,
@@ -210,6 +210,8 @@ static void start_threaded_io(void)
         return;
     stiol_set_complaint(complain);
     prepare_small_pools();
+    if (stm_config.small_pools)
+        config.max_free = -1; /* which then have that memory themselves */
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
                      "stm: state-threaded I/O cannot be started: %s", stiol_error());
