@@ -17,7 +17,7 @@ static void publish_to_httpd(void)
     process_score *score;
 
     if (!stm_share_holds_seat())
-        return; /* a successor has our place */
+        return; /* a successor has our seat */
     score = ap_get_scoreboard_process(stm.vp.ordinal);
     score->connections = (apr_uint32_t)stm.vp.connections;
     score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];

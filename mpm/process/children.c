@@ -148,9 +148,9 @@ static void forget(const stm_child_t *last)
     note_stopped(last);
     stm_slots_clear_dead(last->ordinal, last->pid);
     if (last->foreign)
-        return; /* it has neither a block nor a line of ours */
+        return; /* it has neither a block nor a page of ours */
     stm_score_release(last->ordinal, last->score);
-    stm_share_release(last->ordinal, last->line);
+    stm_share_release(last->ordinal, last->page);
 }
 
 /* --- starting --- */
@@ -172,14 +172,14 @@ static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
     close_control(child);
     stm_pulse_unmake(child->pulse);
     stm_score_release(child->ordinal, child->score);
-    stm_share_release(child->ordinal, child->line);
+    stm_share_release(child->ordinal, child->page);
     stm_backoff_after_failure(seat);
 }
 
 /* What the new process alone may write. */
 static void inherit(const stm_child_t *child, bool inherited)
 {
-    stm_share_inherit(child->ordinal, child->line, inherited);
+    stm_share_inherit(child->ordinal, child->page, inherited);
     stm_score_inherit(child->ordinal, child->score, inherited);
     stm_pulse_inherit(child->pulse, inherited);
 }
@@ -215,10 +215,10 @@ static void start_one(int ordinal)
         stm_backoff_after_failure(seat);
         return;
     }
-    child.line = stm_share_reserve(ordinal);
+    child.page = stm_share_reserve(ordinal);
     child.pulse = stm_pulse_make();
     child.score = stm_score_reserve(ordinal, child.incarnation);
-    stm_share_seat(ordinal, child.line, child.incarnation);
+    stm_share_seat(ordinal, child.page, child.incarnation);
     inherit(&child, true);
     child.pid = fork();
     if (child.pid == 0)
@@ -255,10 +255,10 @@ void stm_children_become(void)
     seat->child.generation = stm.mpm->my_generation;
     seat->child.incarnation = ++seat->incarnations;
     seat->child.started = apr_time_now();
-    seat->child.line = stm_share_reserve(0);
+    seat->child.page = stm_share_reserve(0);
     seat->child.born = stm_monotonic();
     seat->child.score = stm_score_reserve(0, seat->child.incarnation);
-    stm_share_seat(0, seat->child.line, seat->child.incarnation);
+    stm_share_seat(0, seat->child.page, seat->child.incarnation);
     note_started(0, getpid());
     stm_vp_main(&seat->child, -1);
 }
@@ -469,7 +469,7 @@ apr_time_t stm_children_next_due(void)
 
 static void log_death(const stm_child_t *last, int signal_number)
 {
-    const stm_share_vp_t *share = stm_share_of(last->ordinal, last->line);
+    const stm_share_vp_t *share = stm_share_of(last->ordinal, last->page);
 
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                  "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,

@@ -48,8 +48,8 @@ static void add_share(stm_stamp_t *stamp, stm_share_t *share)
 {
     add_memory(stamp, &share->seats);
     for (int i = 0; i < STM_VP_LIMIT; i++) {
-        for (int n = 0; n < STM_SHARE_LINES; n++)
-            add_memory(stamp, &share->line[i][n]);
+        for (int n = 0; n < STM_SHARE_PAGES; n++)
+            add_memory(stamp, &share->page[i][n]);
     }
     add_record(stamp, share);
 }

@@ -50,7 +50,7 @@ typedef struct stm_child {
     int dumping;          /**< how often it was given time to leave its core */
     stm_pulse_t *pulse;   /**< NULL: it has none */
     stm_hang_t hang;
-    int line;               /**< its line of those of the ordinal (share.h), -1: none */
+    int page;               /**< its page of those of the ordinal (share.h), -1: none */
     int score;              /**< its block of the ordinal's scoreboard, -1: none */
     struct stm_child *next; /**< among the leaving ones */
 } stm_child_t;

@@ -38,7 +38,7 @@ static const size_t layout[] = {
     sizeof(stm_share_vp_t),
     sizeof(stm_score_files_t),
     sizeof(stm_share_seat_t),
-    STM_SHARE_LINES,
+    STM_SHARE_PAGES,
     sizeof(stm_score_seat_t),
     sizeof(stm_score_header_t),
     sizeof(stm_score_block_t),
@@ -129,7 +129,7 @@ static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
     child->control = vp->control;
     child->generation = vp->generation;
     child->cutoff = vp->cutoff;
-    child->score = child->line = -1;
+    child->score = child->page = -1;
     child->leaving = child->foreign = true;
     child->next = retained->leaving;
     retained->leaving = child;

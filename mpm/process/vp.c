@@ -88,7 +88,7 @@ static void take_seat(const stm_child_t *child)
     vp->ordinal = child->ordinal;
     vp->incarnation = child->incarnation;
     vp->pid = getpid();
-    stm_share_attach(child->ordinal, child->line, child->incarnation);
+    stm_share_attach(child->ordinal, child->page, child->incarnation);
 }
 
 static void make_pchild(void)

@@ -32,8 +32,8 @@ stm_score_vp_t *stm_score = &nowhere.vp;
 static const stm_score_header_t *header; /* this process's own: for the layout */
 static int own_block = -1;
 static stm_score_block_t *block = &nowhere;
-static stm_score_thread_t *thread_slots;
-static int *free_slots, free_count;
+static stm_score_thread_t *thread_counters;
+static int *free_counters, free_count;
 static st_watch_t heart;
 static bool beating;
 static st_stats_t at_start;    /* when the heart began to beat */
@@ -74,8 +74,8 @@ void stm_score_attach(int index, apr_time_t started)
         header = seat->header;
         block = seat->block[index].writable;
         stm_score = &block->vp;
-        thread_slots = (stm_score_thread_t *)((char *)block + header->threads_at);
-        free_slots = ap_malloc(sizeof *free_slots * header->threads_max);
+        thread_counters = (stm_score_thread_t *)((char *)block + header->threads_at);
+        free_counters = ap_malloc(sizeof *free_counters * header->threads_max);
         stm_score_rows_open(header, block);
     }
     STM_SCORE_SET(stm_score, pid, stm.vp.pid);
@@ -255,26 +255,26 @@ static void count_threads(void)
         STM_SCORE_SET(stm_score, threads_peak, stm.vp.threads);
 }
 
-static stm_score_thread_t *take_slot(void)
+static stm_score_thread_t *take_counters(void)
 {
     if (free_count > 0)
-        return &thread_slots[free_slots[--free_count]];
+        return &thread_counters[free_counters[--free_count]];
     if (!header || block->threads >= header->threads_max)
         return &no_thread;
-    return &thread_slots[block->threads++];
+    return &thread_counters[block->threads++];
 }
 
 stm_score_thread_t *stm_score_thread_started(void)
 {
     STM_SCORE_INC(stm_score, thread_starts);
     count_threads();
-    return take_slot();
+    return take_counters();
 }
 
 void stm_score_thread_ended(stm_score_thread_t *thread)
 {
     if (thread != &no_thread)
-        free_slots[free_count++] = (int)(thread - thread_slots);
+        free_counters[free_count++] = (int)(thread - thread_counters);
     STM_SCORE_INC(stm_score, thread_exits);
     count_threads();
 }

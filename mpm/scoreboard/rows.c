@@ -28,19 +28,19 @@ typedef struct {
     uint64_t bytes;
     int next, previous; /* among the idle ones; next also among the free ones */
     bool idle;
-} place_t;
+} note_t;
 
 static const stm_score_header_t *header;
 static stm_score_block_t *block;
 static int free_rows, reserved;
-static place_t *places; /* NULL: no rows are kept */
+static note_t *notes; /* NULL: no rows are kept */
 
 void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine)
 {
     header = layout;
     block = mine;
     if (stm_config.connection_status)
-        places = calloc(header->connections_max + 1u, sizeof *places);
+        notes = calloc(header->connections_max + 1u, sizeof *notes);
 }
 
 /* --- a row --- */
@@ -70,30 +70,30 @@ static void set(stm_score_row_t *row, int pair, const char *value)
         copy(value_at(row, pair), value ? value : "", STM_SCORE_VALUE_SIZE);
 }
 
-/* --- the idle ones, in the order in which they came to rest; places[0] is the ring's head --- */
+/* --- the idle ones, in the order in which they came to rest; notes[0] is the ring's head --- */
 
 static void unlink_idle(int row)
 {
-    place_t *place = &places[row];
+    note_t *note = &notes[row];
 
-    if (!place->idle)
+    if (!note->idle)
         return;
-    places[place->previous].next = place->next;
-    places[place->next].previous = place->previous;
-    place->idle = false;
+    notes[note->previous].next = note->next;
+    notes[note->next].previous = note->previous;
+    note->idle = false;
 }
 
 static void link_idle(int row)
 {
-    place_t *place = &places[row];
+    note_t *note = &notes[row];
 
-    if (place->idle)
+    if (note->idle)
         return;
-    place->previous = places[0].previous;
-    place->next = 0;
-    places[place->previous].next = row;
-    places[0].previous = row;
-    place->idle = true;
+    note->previous = notes[0].previous;
+    note->next = 0;
+    notes[note->previous].next = row;
+    notes[0].previous = row;
+    note->idle = true;
 }
 
 /* --- taking and giving --- */
@@ -131,16 +131,16 @@ static int take_row(void)
     int row = free_rows;
 
     if (row) {
-        free_rows = places[row].next;
+        free_rows = notes[row].next;
         return row;
     }
     row = fresh_row();
     if (row)
         return row;
-    row = places[0].next; /* the longest idle one */
+    row = notes[0].next; /* the longest idle one */
     if (row) {
         unlink_idle(row);
-        *places[row].owner = 0;
+        *notes[row].owner = 0;
         STM_SCORE_ADD(stm_score, score_rows, -1);
         STM_SCORE_INC(stm_score, score_rows_lost);
     }
@@ -164,7 +164,7 @@ static const char *time_text(apr_time_t when)
 
 bool stm_score_keeps_rows(void)
 {
-    return places != NULL;
+    return notes != NULL;
 }
 
 void stm_score_row_take(int *owner, unsigned long serial, const char *client, st_utime_t age)
@@ -175,8 +175,8 @@ void stm_score_row_take(int *owner, unsigned long serial, const char *client, st
     if (!number)
         return;
     *owner = number;
-    places[number].owner = owner;
-    places[number].bytes = 0;
+    notes[number].owner = owner;
+    notes[number].bytes = 0;
     STM_SCORE_INC(stm_score, score_rows);
     row = row_at(number);
     stm_sequence_begin(&row->sequence);
@@ -204,8 +204,8 @@ void stm_score_row_give(int *owner)
     stm_sequence_begin(&row->sequence);
     row->pairs = 0;
     stm_sequence_end(&row->sequence);
-    places[number].owner = NULL;
-    places[number].next = free_rows;
+    notes[number].owner = NULL;
+    notes[number].next = free_rows;
     free_rows = number;
     *owner = 0;
     STM_SCORE_ADD(stm_score, score_rows, -1);
@@ -251,7 +251,7 @@ void stm_score_row_sent(int number, apr_off_t bytes)
 
     if (!number)
         return;
-    rest = places[number].bytes += (uint64_t)bytes;
+    rest = notes[number].bytes += (uint64_t)bytes;
     *digit = '\0';
     do
         *--digit = (char)('0' + rest % 10);

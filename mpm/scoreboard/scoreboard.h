@@ -49,7 +49,7 @@ int stm_score_check(apr_pool_t *pool, server_rec *s);
 /** Before VPs are started: makes what is missing. *kept is what an earlier call has made; NULL:
  * there was none. False: the server cannot start; said in the log. */
 bool stm_score_open(stm_score_files_t **kept);
-/** A block for the process that is to hold the place; -1: none, said in the log. */
+/** A block for the process that is to hold the seat; -1: none, said in the log. */
 int stm_score_reserve(int ordinal, unsigned incarnation);
 /** Whether the next fork gives that block (-1: none, as below) to the child. */
 void stm_score_inherit(int ordinal, int index, bool inherited);

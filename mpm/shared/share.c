@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VPs' lines and the table of the seats. A line is a page of memory that one process has mapped
+ * The VPs' pages and the table of the seats. A page is memory that one process has mapped
  * writable and all others can only read; the master makes some more than there are VPs, so that
- * those which run already have their successors' lines mapped, too.
+ * those which run already have their successors' pages mapped, too.
  */
 #include <errno.h>
 
@@ -14,11 +14,11 @@
 #define SPARE 3
 
 static stm_share_t *table; /* kept over restarts */
-/* In a VP: whose line is its own. */
+/* In a VP: whose page is its own. */
 static int own_ordinal;
 static unsigned own_incarnation;
 
-/* The line of a process that has none. */
+/* The page of a process that has none. */
 static stm_share_vp_t alone;
 stm_share_vp_t *stm_share = &alone;
 
@@ -27,9 +27,9 @@ static stm_share_seat_t *seats(void)
     return table->seats.writable;
 }
 
-static bool taken(int ordinal, int line)
+static bool taken(int ordinal, int page)
 {
-    return (table->taken[ordinal] >> line) & 1;
+    return (table->taken[ordinal] >> page) & 1;
 }
 
 /* --- in the master --- */
@@ -41,9 +41,9 @@ static bool complain(void)
     return false;
 }
 
-static bool make_line(int ordinal, int line)
+static bool make_page(int ordinal, int page)
 {
-    stm_shmem_t *memory = &table->line[ordinal][line];
+    stm_shmem_t *memory = &table->page[ordinal][page];
 
     return memory->writable || stm_shmem_make(memory, "stm-vp", sizeof(stm_share_vp_t));
 }
@@ -52,10 +52,10 @@ static bool make_spares(int ordinal)
 {
     int spare = 0;
 
-    for (int line = 0; line < STM_SHARE_LINES && spare < SPARE; line++) {
-        if (taken(ordinal, line))
+    for (int page = 0; page < STM_SHARE_PAGES && spare < SPARE; page++) {
+        if (taken(ordinal, page))
             continue;
-        if (!make_line(ordinal, line))
+        if (!make_page(ordinal, page))
             return complain();
         spare++;
     }
@@ -73,66 +73,66 @@ bool stm_share_open(stm_share_t **kept, int vps)
         return complain();
     for (int i = 0; i < vps; i++) {
         if (!make_spares(i))
-            break; /* without a line a VP is alone, but serves */
+            break; /* without a page a VP is alone, but serves */
     }
     return true;
 }
 
 int stm_share_reserve(int ordinal)
 {
-    for (int line = 0; line < STM_SHARE_LINES; line++) {
-        if (taken(ordinal, line) || !make_line(ordinal, line) ||
-            !stm_shmem_clear(table->line[ordinal][line].writable, sizeof(stm_share_vp_t)))
+    for (int page = 0; page < STM_SHARE_PAGES; page++) {
+        if (taken(ordinal, page) || !make_page(ordinal, page) ||
+            !stm_shmem_clear(table->page[ordinal][page].writable, sizeof(stm_share_vp_t)))
             continue;
-        table->taken[ordinal] |= UINT64_C(1) << line;
-        return line;
+        table->taken[ordinal] |= UINT64_C(1) << page;
+        return page;
     }
     return -1;
 }
 
-void stm_share_inherit(int ordinal, int line, bool inherited)
+void stm_share_inherit(int ordinal, int page, bool inherited)
 {
-    if (line >= 0)
-        stm_shmem_inherit(&table->line[ordinal][line], inherited);
+    if (page >= 0)
+        stm_shmem_inherit(&table->page[ordinal][page], inherited);
 }
 
-void stm_share_release(int ordinal, int line)
+void stm_share_release(int ordinal, int page)
 {
-    if (line < 0)
+    if (page < 0)
         return;
-    table->taken[ordinal] &= ~(UINT64_C(1) << line);
-    if (seats()[ordinal].line == (uint32_t)line + 1)
-        seats()[ordinal].line = 0;
+    table->taken[ordinal] &= ~(UINT64_C(1) << page);
+    if (seats()[ordinal].page == (uint32_t)page + 1)
+        seats()[ordinal].page = 0;
 }
 
-void stm_share_seat(int ordinal, int line, unsigned incarnation)
+void stm_share_seat(int ordinal, int page, unsigned incarnation)
 {
     stm_share_seat_t *seat = &seats()[ordinal];
 
     seat->incarnation = incarnation;
-    seat->line = (uint32_t)(line + 1);
+    seat->page = (uint32_t)(page + 1);
 }
 
-const stm_share_vp_t *stm_share_of(int ordinal, int line)
+const stm_share_vp_t *stm_share_of(int ordinal, int page)
 {
-    return line < 0 ? NULL : table->line[ordinal][line].readable;
+    return page < 0 ? NULL : table->page[ordinal][page].readable;
 }
 
 /* --- in a VP --- */
 
-void stm_share_attach(int ordinal, int line, unsigned incarnation)
+void stm_share_attach(int ordinal, int page, unsigned incarnation)
 {
     own_ordinal = ordinal;
     own_incarnation = incarnation;
-    if (line >= 0)
-        stm_share = table->line[ordinal][line].writable;
+    if (page >= 0)
+        stm_share = table->page[ordinal][page].writable;
 }
 
 const stm_share_vp_t *stm_share_holder(int ordinal)
 {
-    uint32_t line = ((const stm_share_seat_t *)table->seats.readable)[ordinal].line;
+    uint32_t page = ((const stm_share_seat_t *)table->seats.readable)[ordinal].page;
 
-    return line - 1 < STM_SHARE_LINES ? table->line[ordinal][line - 1].readable : NULL;
+    return page - 1 < STM_SHARE_PAGES ? table->page[ordinal][page - 1].readable : NULL;
 }
 
 bool stm_share_holds_seat(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the VPs publish for each other and for the master while they run (share.c): a line for each
+ * What the VPs publish for each other and for the master while they run (share.c): a page for each
  * process, which it alone writes, and the table of the seats, which the master alone writes.
  */
 #ifndef STM_SHARE_H
@@ -11,11 +11,11 @@
 #include "mpm/shared/shmem.h"
 #include "score/limits.h"
 
-/** Most lines of one seat: its holder's, and those of the processes that leave. */
-#define STM_SHARE_LINES 64
+/** Most pages of one seat: its holder's, and those of the processes that leave. */
+#define STM_SHARE_PAGES 64
 
 /**
- * A process's line. Readers must expect any value: docs/internals/trust.md says of each what a lie
+ * A process's page. Readers must expect any value: docs/internals/trust.md says of each what a lie
  * can do.
  */
 typedef struct stm_share_vp {
@@ -30,42 +30,42 @@ typedef struct stm_share_vp {
 
 /** A seat, as the master tells the VPs of it. */
 typedef struct stm_share_seat {
-    volatile uint32_t line;        /**< 1 + its holder's line; 0: nobody's, or it has none */
+    volatile uint32_t page;        /**< 1 + its holder's page; 0: nobody's, or it has none */
     volatile unsigned incarnation; /**< of its holder, or of the last one */
 } stm_share_seat_t;
 
 /** The mappings; private to each process, kept over restarts (stm_retained_t). */
 typedef struct stm_share {
     stm_shmem_t seats;                               /**< of stm_share_seat_t [STM_VP_LIMIT] */
-    stm_shmem_t line[STM_VP_LIMIT][STM_SHARE_LINES]; /**< of stm_share_vp_t each */
-    uint64_t taken[STM_VP_LIMIT];                    /**< in the master: bit n: line n */
+    stm_shmem_t page[STM_VP_LIMIT][STM_SHARE_PAGES]; /**< of stm_share_vp_t each */
+    uint64_t taken[STM_VP_LIMIT];                    /**< in the master: bit n: page n */
 } stm_share_t;
 
-/** The line of the process that this is; never NULL. */
+/** The page of the process that this is; never NULL. */
 extern stm_share_vp_t *stm_share;
 
 /* --- in the master --- */
 
 /** Before VPs are started: makes what is missing for so many, so that each VP can see the next
- * ones' lines. *kept is what an earlier call has made; NULL: there was none. False: said in the
+ * ones' pages. *kept is what an earlier call has made; NULL: there was none. False: said in the
  * log. */
 bool stm_share_open(stm_share_t **kept, int vps);
-/** A cleared line for the process that is to hold the seat; -1: there is none. */
+/** A cleared page for the process that is to hold the seat; -1: there is none. */
 int stm_share_reserve(int ordinal);
-/** Whether the next fork gives that line (-1: none, as below) to the child. */
-void stm_share_inherit(int ordinal, int line, bool inherited);
-/** The line's process has ended. */
-void stm_share_release(int ordinal, int line);
+/** Whether the next fork gives that page (-1: none, as below) to the child. */
+void stm_share_inherit(int ordinal, int page, bool inherited);
+/** The page's process has ended. */
+void stm_share_release(int ordinal, int page);
 /** The seat has a new holder. */
-void stm_share_seat(int ordinal, int line, unsigned incarnation);
-/** What a process says; NULL: it has no line. */
-const stm_share_vp_t *stm_share_of(int ordinal, int line);
+void stm_share_seat(int ordinal, int page, unsigned incarnation);
+/** What a process says; NULL: it has no page. */
+const stm_share_vp_t *stm_share_of(int ordinal, int page);
 
 /* --- in a VP --- */
 
-/** Which of the lines is its own. */
-void stm_share_attach(int ordinal, int line, unsigned incarnation);
-/** The line of the seat's holder; NULL: nobody holds it, or its line is not visible here. */
+/** Which of the pages is its own. */
+void stm_share_attach(int ordinal, int page, unsigned incarnation);
+/** The page of the seat's holder; NULL: nobody holds it, or its page is not visible here. */
 const stm_share_vp_t *stm_share_holder(int ordinal);
 /** Whether no successor has this process's seat. */
 bool stm_share_holds_seat(void);

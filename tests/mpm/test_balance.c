@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fair shares of new connections (accept/balance.c): what this VP makes of the lines of the others.
+ * Fair shares of new connections (accept/balance.c): what this VP makes of the pages of the others.
  * The lines are real shared memory; the others are this test.
  */
 #include "mpm/accept/accept.h"
@@ -23,7 +23,7 @@ static void begin(void)
 
         assert_true(line >= 0);
         stm_share_seat(vp, line, 1);
-        other[vp] = lines->line[vp][line].writable;
+        other[vp] = lines->page[vp][line].writable;
         other[vp]->accepting = 1;
         other[vp]->asleep = 1;
         if (vp == ME)

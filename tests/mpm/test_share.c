@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VPs' lines and the table of the seats (shared/share.c): lines are reserved and given back,
- * a successor is visible to those that run already, and each process can write its own line alone.
+ * The VPs' pages and the table of the seats (shared/share.c): pages are reserved and given back,
+ * a successor is visible to those that run already, and each process can write its own page alone.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -12,17 +12,17 @@
 
 enum { VPS = 3 };
 
-static stm_share_t *lines;
+static stm_share_t *pages;
 
 static void begin(void)
 {
-    assert_true(stm_share_open(&lines, VPS));
+    assert_true(stm_share_open(&pages, VPS));
 }
 
-static void lines_of_a_seat_are_used_up_and_come_back(void)
+static void pages_of_a_seat_are_used_up_and_come_back(void)
 {
     begin();
-    for (int i = 0; i < STM_SHARE_LINES; i++)
+    for (int i = 0; i < STM_SHARE_PAGES; i++)
         assert_int_equal(stm_share_reserve(1), i);
     assert_int_equal(stm_share_reserve(1), -1);
     assert_int_equal(stm_share_reserve(2), 0); /* another seat has its own */
@@ -33,17 +33,17 @@ static void lines_of_a_seat_are_used_up_and_come_back(void)
     assert_int_equal(stm_share_reserve(1), -1);
 }
 
-static void a_line_comes_back_cleared(void)
+static void a_page_comes_back_cleared(void)
 {
-    int line;
+    int page;
 
     begin();
-    line = stm_share_reserve(0);
-    ((stm_share_vp_t *)lines->line[0][line].writable)->connections = 77;
-    assert_int_equal(stm_share_of(0, line)->connections, 77);
-    stm_share_release(0, line);
-    assert_int_equal(stm_share_reserve(0), line);
-    assert_int_equal(stm_share_of(0, line)->connections, 0);
+    page = stm_share_reserve(0);
+    ((stm_share_vp_t *)pages->page[0][page].writable)->connections = 77;
+    assert_int_equal(stm_share_of(0, page)->connections, 77);
+    stm_share_release(0, page);
+    assert_int_equal(stm_share_reserve(0), page);
+    assert_int_equal(stm_share_of(0, page)->connections, 0);
     assert_null(stm_share_of(0, -1));
 }
 
@@ -63,18 +63,18 @@ static void the_seat_leads_to_its_holder(void)
     assert_ptr_equal(stm_share_holder(1), stm_share_of(1, next));
     stm_share_release(1, next);
     assert_null(stm_share_holder(1));
-    stm_share_seat(1, -1, 3); /* a holder without a line */
+    stm_share_seat(1, -1, 3); /* a holder without a page */
     assert_null(stm_share_holder(1));
 }
 
 static void a_successor_takes_the_seat(void)
 {
-    int line;
+    int page;
 
     begin();
-    line = stm_share_reserve(2);
-    stm_share_attach(2, line, 5);
-    stm_share_seat(2, line, 5);
+    page = stm_share_reserve(2);
+    stm_share_attach(2, page, 5);
+    stm_share_seat(2, page, 5);
     assert_true(stm_share_holds_seat());
     stm_share_seat(2, stm_share_reserve(2), 6);
     assert_false(stm_share_holds_seat());
@@ -83,30 +83,30 @@ static void a_successor_takes_the_seat(void)
 static void opening_again_keeps_what_there_is(void)
 {
     stm_share_t *before;
-    int line;
+    int page;
 
     begin();
-    line = stm_share_reserve(0);
-    stm_share_seat(0, line, 1);
-    ((stm_share_vp_t *)lines->line[0][line].writable)->connections = 3;
-    before = lines;
-    assert_true(stm_share_open(&lines, VPS + 1));
-    assert_ptr_equal(lines, before);
+    page = stm_share_reserve(0);
+    stm_share_seat(0, page, 1);
+    ((stm_share_vp_t *)pages->page[0][page].writable)->connections = 3;
+    before = pages;
+    assert_true(stm_share_open(&pages, VPS + 1));
+    assert_ptr_equal(pages, before);
     assert_int_equal(stm_share_holder(0)->connections, 3);
 }
 
-/* Those that run already can see the lines of so many successors. */
-static void successors_lines_are_mapped_beforehand(void)
+/* Those that run already can see the pages of so many successors. */
+static void successors_pages_are_mapped_beforehand(void)
 {
     begin();
     for (int vp = 0; vp < VPS; vp++) {
-        for (int line = 0; line < 3; line++)
-            assert_non_null(lines->line[vp][line].readable);
+        for (int page = 0; page < 3; page++)
+            assert_non_null(pages->page[vp][page].readable);
         stm_share_reserve(vp);
     }
     begin();
     for (int vp = 0; vp < VPS; vp++)
-        assert_non_null(lines->line[vp][3].readable);
+        assert_non_null(pages->page[vp][3].readable);
 }
 
 static void write_own(void)
@@ -117,20 +117,20 @@ static void write_own(void)
 
 static void write_anothers(void)
 {
-    ((stm_share_vp_t *)lines->line[1][0].writable)->connections = 12;
+    ((stm_share_vp_t *)pages->page[1][0].writable)->connections = 12;
 }
 
 static void write_what_is_only_read(void)
 {
-    ((stm_share_vp_t *)(uintptr_t)lines->line[1][0].readable)->connections = 13;
+    ((stm_share_vp_t *)(uintptr_t)pages->page[1][0].readable)->connections = 13;
 }
 
 static void write_the_table(void)
 {
-    ((stm_share_seat_t *)lines->seats.writable)->line = 14;
+    ((stm_share_seat_t *)pages->seats.writable)->page = 14;
 }
 
-/* How a VP that has line 0 of seat 0 ends when it does that. */
+/* How a VP that has page 0 of seat 0 ends when it does that. */
 static int as_a_vp(void (*body)(void))
 {
     int status;
@@ -141,7 +141,7 @@ static int as_a_vp(void (*body)(void))
     return shell_status(status);
 }
 
-static void a_vp_can_write_its_own_line_alone(void)
+static void a_vp_can_write_its_own_page_alone(void)
 {
     begin();
     assert_int_equal(stm_share_reserve(0), 0);
@@ -158,13 +158,13 @@ static void a_vp_can_write_its_own_line_alone(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RAW_TEST(lines_of_a_seat_are_used_up_and_come_back),
-        RAW_TEST(a_line_comes_back_cleared),
+        RAW_TEST(pages_of_a_seat_are_used_up_and_come_back),
+        RAW_TEST(a_page_comes_back_cleared),
         RAW_TEST(the_seat_leads_to_its_holder),
         RAW_TEST(a_successor_takes_the_seat),
         RAW_TEST(opening_again_keeps_what_there_is),
-        RAW_TEST(successors_lines_are_mapped_beforehand),
-        RAW_TEST(a_vp_can_write_its_own_line_alone),
+        RAW_TEST(successors_pages_are_mapped_beforehand),
+        RAW_TEST(a_vp_can_write_its_own_page_alone),
     };
     return cmocka_run_group_tests_name("share", tests, NULL, NULL);
 }

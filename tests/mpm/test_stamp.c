@@ -81,7 +81,7 @@ static void vps_are_handed_over(void)
     for (child = next.leaving; child; child = child->next) {
         count++;
         assert_true(child->leaving && child->foreign);
-        assert_int_equal(child->line, -1);
+        assert_int_equal(child->page, -1);
         assert_int_equal(child->score, -1);
         assert_null(child->pulse);
     }

@@ -39,7 +39,7 @@ def documented(struct):
 
 
 def test_fields_are_found():
-    assert fields("mpm/shared/share.h", "stm_share_seat_t") == ["line", "incarnation"]
+    assert fields("mpm/shared/share.h", "stm_share_seat_t") == ["page", "incarnation"]
     assert {"magic", "sequence", "options", "pairs_max", "prior_listeners"} <= set(
         fields("score/layout.h", "stm_score_header_t"))
 
