@@ -98,11 +98,10 @@ static void a_seat_without_a_holder_does_not_count(void)
 static void a_lie_is_no_connection(void)
 {
     begin();
-    others_have(0);
-    stm.vp.connections = 40;
-    for (int vp = 1; vp < VPS; vp++)
-        other[vp]->connections = INT32_MIN;
-    assert_true(stm_balance_above_share()); /* as if they had none */
+    others_have(40);
+    stm.vp.connections = 30;
+    other[1]->connections = INT32_MIN;
+    assert_false(stm_balance_above_share()); /* as if it had none, and not fewer than that */
     for (int vp = 1; vp < VPS; vp++)
         other[vp]->connections = INT32_MAX;
     assert_false(stm_balance_above_share()); /* and no sum overflows */
