@@ -117,16 +117,19 @@ static void write_own(void)
 
 static void write_anothers(void)
 {
+    signal(SIGSEGV, SIG_DFL);
     ((stm_share_vp_t *)pages->page[1][0].writable)->connections = 12;
 }
 
 static void write_what_is_only_read(void)
 {
+    signal(SIGSEGV, SIG_DFL);
     ((stm_share_vp_t *)(uintptr_t)pages->page[1][0].readable)->connections = 13;
 }
 
 static void write_the_table(void)
 {
+    signal(SIGSEGV, SIG_DFL);
     ((stm_share_seat_t *)pages->seats.writable)->page = 14;
 }
 

@@ -29,7 +29,7 @@ STIOL_LATE     := $(addprefix $(STIOL_TESTS)/lib,late.so own.so unbindable.so)
 # Objects with thread-local variables: linked, and loaded later.
 STIOL_LOCALS      := $(addprefix $(STIOL_TESTS)/lib,linked_tls.so static_tls.so)
 STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so late_tls3.so \
-                       farewells.so)
+                       $(if $(shell command -v $(CXX)),farewells.so))
 
 STIOL_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) -DSTIOL_TESTING \
     -DOBJECTS='"$(abspath $(STIOL_TESTS))"' -DMANUAL='"$(abspath docs/internals/stiol.md)"'
@@ -134,6 +134,7 @@ $(CXX_TESTS:%=%.o): STIOL_TEST_CFLAGS += -DHAVE_CXX
 $(CXX_TESTS): $(STIOL_TESTS)/libcxx_threads.so
 endif
 $(STIOL_TESTS)/test_cancel: $(STIOL_TESTS)/libcleanup.so
+$(STIOL_TESTS)/test_tls.o: STIOL_TEST_CFLAGS += $(if $(shell command -v $(CXX)),-DHAVE_CXX)
 
 $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
