@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A picture in SVG, written element by element; readable on light and dark pages.
 
-Used by bench/httpd/plots.py and lab/picture.py. Colours are classes: the style sheet has a set for each of the reader's schemes.
+Used by bench/httpd/plots.py and lab/picture.py. Colours are classes: the style sheet has a set for
+each of the reader's schemes.
 """
 
 from xml.sax.saxutils import escape, quoteattr

@@ -10,26 +10,26 @@ MPM_TESTS    := $(BUILD)/tests/mpm
 MPM_SUBJECTS := $(sort $(patsubst tests/mpm/test_%.c,%,$(wildcard tests/mpm/test_*.c)))
 MPM_PROGRAMS := $(MPM_SUBJECTS:%=$(MPM_TESTS)/test_%)
 # All but what makes a module of it.
-MPM_TESTED   := $(patsubst %.c,$(MPM_TESTS)/lib/%.o,$(filter-out mpm/module.c,$(wildcard mpm/*/*.c)))
+MPM_TESTED   := $(patsubst %.c,$(MPM_TESTS)/lib/%.o,$(wildcard mpm/*/*.c))
 MPM_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) $(APACHE_CFLAGS) -ffunction-sections -fdata-sections
 MPM_TEST_LIBS   = $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null)
 
 $(MPM_TESTS)/lib/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(MPM_TESTS)/%.o: tests/mpm/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(QCC) $(CPPFLAGS) $(CFLAGS) $(MPM_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(MPM_TESTS)/libmodule.a: $(MPM_TESTED)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(QAR) rcs $@ $^
 
 # A function of the module that a test has one of its own for is not linked.
 $(MPM_TESTS)/test_%: $(MPM_TESTS)/test_%.o $(MPM_TESTS)/httpd.o $(TEST_HARNESS) \
                      $(MPM_TESTS)/libmodule.a $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--gc-sections,--allow-multiple-definition -o $@ $^ \
+	$(QLD) $(CFLAGS) $(LDFLAGS) -Wl,--gc-sections,--allow-multiple-definition -o $@ $^ \
 	    $(TEST_CMOCKA) $(MPM_TEST_LIBS) -ldl -lpthread
 
 .PRECIOUS: $(MPM_TESTS)/%.o $(MPM_TESTS)/lib/%.o
@@ -40,10 +40,10 @@ mpm-programs: $(MPM_PROGRAMS)
 mpm-run: mpm-programs
 	@tests/run.sh $(MPM_PROGRAMS)
 
-test-mpm: need-cmocka
+test-mpm: need-cmocka ## unit tests of the MPM's own rules
 	@$(TEST_MAKE) mpm-run
 
-test-mpm-asan: need-cmocka
+test-mpm-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) \
 	    BUILD=$(BUILD)/asan CFLAGS='-O1 -g $(SANITIZE)' mpm-run
 

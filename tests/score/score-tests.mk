@@ -19,8 +19,8 @@ $(SCORE_TESTS)/harness.o: tests/harness.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(QCC) $(SCORE_TEST_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/harness.o $(SCORE_TESTS)/sample.o \
-                          $(SCORE_TESTED)
+$(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/harness.o \
+                          $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
 	$(QLD) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
 
 # Writes the sample, for the tests of stmstat.
