@@ -1,35 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Free ports, and a certificate for localhost."""
 
-import collections
+import fcntl
 import functools
+import os
 import random
 import socket
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 
 from .places import BUILD
 
 
-# Claims on ports whose server may not have bound them yet; older ones are let go.
-_claims = collections.deque(maxlen=256)
+# A byte for each port; a lock on it claims the port for this process until it ends. One descriptor,
+# which is there from the start: tests count theirs.
+_CLAIMS = os.open(Path(tempfile.gettempdir()) / f"stm-test-ports-{os.geteuid()}",
+                  os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _claim(port):
     """Whether no other run of tests has it in view: servers with SO_REUSEPORT could share it."""
-    name = socket.socket(socket.AF_UNIX)
     try:
-        name.bind(f"\0stm-test-port-{port}")
+        fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
-        name.close()
         return False
-    _claims.append(name)
     return True
 
 
 def free_ports(count):
-    """Ports on which nothing listens on loopback, and that no other run of tests is given soon.
+    """Ports on which nothing listens on loopback, and that no other run of tests has been given.
 
     Below the ephemeral range, so that no client's connection takes one between this look and the
     server's bind. Another server still may: whoever binds tries again with other ports.
