@@ -102,9 +102,9 @@ class NameServer:
 
 def in_namespace(server, script, *arguments):
     """Has a server run in a mount namespace of its own, after a shell script in it."""
-    server.setup = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
-                    f'{script}\nshift {len(arguments)}; exec "$@"', "sh", *map(str, arguments)]
-    if subprocess.run([*server.setup, "true"], capture_output=True, check=False).returncode:
+    server.launcher = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
+                       f'{script}\nshift {len(arguments)}; exec "$@"', "sh", *map(str, arguments)]
+    if subprocess.run([*server.launcher, "true"], capture_output=True, check=False).returncode:
         raise Unavailable("no mount namespace may be made here")
 
 

@@ -27,6 +27,7 @@ static struct {
     pthread_cond_t left; /* a helper has left */
     helper_t *idle;      /* the one that was busy last comes first: the others may leave */
     int helpers, idlers;
+    int finishing; /* helpers that tell that a job is done, and then look for the next one */
     bool stopping;
     unsigned long long full; /* jobs that found the limit reached */
     int error;               /* why there was no kernel thread to be had, 0: there always was */
@@ -103,12 +104,14 @@ static void do_job(stiol__job_t *job)
     stiol__line_leave(&pool.line, job);
     job->state = STIOL_JOB_DONE;
     release = job->release;
+    pool.finishing++;
     pthread_mutex_unlock(&pool.lock);
     if (release != NULL)
         release(job);
     else
         st_vp_post(vp, &job->remote);
     pthread_mutex_lock(&pool.lock);
+    pool.finishing--;
 }
 
 static void *helper_main(void *arg)
@@ -164,13 +167,21 @@ static bool give(stiol__job_t *job)
     return true;
 }
 
+/* With the lock: whether a helper is idle or may be started. Whoever has called one after the other
+ * is not to get a helper for each. */
+static bool helper_to_be_had(void)
+{
+    if (pool.idle != NULL)
+        return true;
+    return pool.helpers < pool.line.limit && stiol__line_waiting(&pool.line) > pool.finishing;
+}
+
 /* With the lock: as many as may run now. False: there was no kernel thread for one of them. */
 static bool place_jobs(void)
 {
     stiol__job_t *job;
 
-    while ((pool.idle != NULL || pool.helpers < pool.line.limit) &&
-           (job = stiol__line_next(&pool.line)) != NULL) {
+    while (helper_to_be_had() && (job = stiol__line_next(&pool.line)) != NULL) {
         if (!give(job)) {
             stiol__line_return(&pool.line, job);
             return false;
@@ -193,7 +204,8 @@ bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t 
     if (taken) {
         bool placed = place_jobs();
 
-        if (placed && job->state == STIOL_JOB_WAITS && class != STIOL_HELP_LOG)
+        if (placed && job->state == STIOL_JOB_WAITS && class != STIOL_HELP_LOG &&
+            pool.finishing == 0)
             pool.full++;
         taken = pool.helpers > 0;
         if (!taken)
@@ -302,7 +314,7 @@ void stiol__helpers_stop(void)
     pool.stopping = true;
     for (helper_t *helper = pool.idle; helper != NULL; helper = helper->next)
         pthread_cond_signal(&helper->wake);
-    while (pool.idlers > 0)
+    while (pool.idlers + pool.finishing > 0)
         pthread_cond_wait(&pool.left, &pool.lock);
     pool.stopping = false;
     pthread_mutex_unlock(&pool.lock);
@@ -314,6 +326,6 @@ void stiol__helpers_forked(void)
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.left, NULL);
     pool.idle = NULL;
-    pool.helpers = pool.idlers = 0;
+    pool.helpers = pool.idlers = pool.finishing = 0;
     stiol__line_forked(&pool.line);
 }

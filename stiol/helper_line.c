@@ -8,12 +8,14 @@
 
 #include "stiol/helper_line.h"
 
-#define RESERVED    16 /* each class has a 16th of the limit to itself, */
-#define SMALL_LIMIT 8  /* from this limit on; below there is too little to divide */
-#define FOR_QUICK   8  /* an 8th of what a class may have is for quick jobs */
-/* A group may have so many times as many helpers as it leaves free for the others: with one group
- * that is four fifths of all, with k of them each has 4/(4k+1) and 1/(4k+1) stays free. */
-#define SHARE       4
+#define RESERVED       16 /* each class has a 16th of the limit to itself, */
+#define MOST_RESERVED  16 /* but no more than so many, */
+#define SMALL_LIMIT    8  /* from this limit on; below there is too little to divide */
+#define FOR_QUICK      8  /* an 8th of what a class may have is for quick jobs, */
+#define MOST_FOR_QUICK 8  /* but no more than so many */
+/* A group may have so many times as many helpers as it leaves free for the others: with k groups
+ * that want all, each has 16/(16k+1) of them and 1/(16k+1) stays free. */
+#define SHARE          16
 
 struct stiol__help_group {
     struct stiol__help_group *next, *after; /* in its bucket; in line */
@@ -93,7 +95,7 @@ static int reserved(const stiol__line_t *line, stiol__help_class_t class)
         return 0;
     if (class == STIOL_HELP_LOG || line->limit < RESERVED)
         return 1;
-    return line->limit / RESERVED;
+    return line->limit / RESERVED < MOST_RESERVED ? line->limit / RESERVED : MOST_RESERVED;
 }
 
 static int room_of(const stiol__line_t *line, stiol__help_class_t class)
@@ -121,14 +123,28 @@ static int kept_for_quick(const stiol__line_t *line, stiol__help_class_t class)
     for (int other = 0; other < STIOL_HELP_CLASSES; other++)
         if (other != (int)class)
             most -= reserved(line, (stiol__help_class_t)other);
-    return most < FOR_QUICK ? 1 : most / FOR_QUICK;
+    if (most < FOR_QUICK)
+        return 1;
+    return most / FOR_QUICK < MOST_FOR_QUICK ? most / FOR_QUICK : MOST_FOR_QUICK;
 }
 
-static bool may_run(const stiol__help_group_t *group, int room, int kept)
+/* A group that has one leaves another one free. */
+static bool may_run(const stiol__line_t *line, const stiol__help_group_t *group, int room, int kept)
 {
     if (!group->first->quick)
         room -= kept;
-    return room > 0 && group->running < SHARE * room;
+    if (group->running == 0 || line->limit < SMALL_LIMIT)
+        return room > 0;
+    return group->running < SHARE * (room - 1);
+}
+
+int stiol__line_waiting(const stiol__line_t *line)
+{
+    int waiting = 0;
+
+    for (int class = 0; class < STIOL_HELP_CLASSES; class ++)
+        waiting += line->waiting[class];
+    return waiting;
 }
 
 bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class)
@@ -165,7 +181,7 @@ static stiol__job_t *next_of(stiol__line_t *line, stiol__help_class_t class)
         return NULL;
     kept = kept_for_quick(line, class);
     for (stiol__help_group_t *group = line->first[class]; group != NULL; group = group->after)
-        if (may_run(group, room, kept))
+        if (may_run(line, group, room, kept))
             return take_first(line, group);
     return NULL;
 }

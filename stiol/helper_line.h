@@ -39,6 +39,8 @@ extern void stiol__line_leave(stiol__line_t *line, stiol__job_t *job);
 extern void stiol__line_cancel(stiol__line_t *line, stiol__job_t *job);
 /** Forgets all jobs: they are the parent process's. */
 extern void stiol__line_forked(stiol__line_t *line);
+/** How many jobs wait. */
+extern int stiol__line_waiting(const stiol__line_t *line);
 /** Whether a job of a new group that is not quick would have to wait. */
 extern bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class);
 

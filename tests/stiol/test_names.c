@@ -7,7 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include "harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 

@@ -30,7 +30,7 @@ RewriteRule ^/to/([^/]+)/(.*)$ http://$1:{port}/$2 [P]
 def possible(tmp_path):
     """Skips the tests where no namespace can be made."""
     class Nothing:
-        root, setup = tmp_path, []
+        root, launcher = tmp_path, []
     try:
         in_namespace(Nothing, "")
     except Unavailable as reason:
