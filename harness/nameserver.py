@@ -108,13 +108,11 @@ def in_namespace(server, script, *arguments):
         raise Unavailable("no mount namespace may be made here")
 
 
-def with_names(server, name_server=None, services="hosts: files dns",
-               options="timeout:30 attempts:1"):
-    """Has a server use this name server, with options of the resolver, and these lines of
-    nsswitch.conf."""
+def with_names(server, name_server=None, services="hosts: files dns"):
+    """Has a server use this name server, and these lines of nsswitch.conf."""
     resolver, switch = server.root / "resolv.conf", server.root / "nsswitch.conf"
     address = name_server.address if name_server else "127.0.0.1"
-    resolver.write_text(f"nameserver {address}\noptions {options}\n")
+    resolver.write_text(f"nameserver {address}\noptions timeout:30 attempts:1\n")
     switch.write_text(f"services: files\n{services}\n")
     in_namespace(server, "mount --bind $1 /etc/resolv.conf; mount --bind $2 /etc/nsswitch.conf",
                  resolver, switch)
