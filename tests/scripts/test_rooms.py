@@ -37,7 +37,8 @@ def test_rooms_use_only_what_is_below_them():
 
 
 def test_a_call_up_is_seen(tree):
-    spoil(tree, RECORD, "\n    suspend(conn);\n", "\n    stm_listeners_publish();\n    suspend(conn);\n")
+    spoil(tree, RECORD, "\n    suspend(conn);\n",
+          "\n    stm_listeners_publish();\n    suspend(conn);\n")
     content, said = check(tree)
     assert not content and len(said) == 1
     assert said[0].startswith(f"{RECORD}:")
@@ -68,7 +69,8 @@ def test_a_part_that_is_not_below_is_seen(tree):
 
 def test_comments_and_strings_do_not_count(tree):
     spoil(tree, RECORD, "\n    suspend(conn);\n",
-          '\n    /* stm_listeners_publish() */\n    (void)"stm_listeners_publish()";\n    suspend(conn);\n')
+          '\n    /* stm_listeners_publish() */\n    (void)"stm_listeners_publish()";\n'
+          '    suspend(conn);\n')
     assert check(tree) == (True, [])
 
 
