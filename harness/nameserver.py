@@ -33,7 +33,7 @@ def _name(message):
 
 
 class NameServer:
-    """Holds queries until open() is called; `asked` has all of them: (name, type) in their order."""
+    """Holds queries until open() is called. `asked` has (name, type) of all, in their order."""
 
     def __init__(self):
         self.address = f"127.53.{os.getpid() % 200 + 1}.{next(_places)}"

@@ -40,7 +40,7 @@ def proxy(mpm, name_server, more=""):
 
 
 def memory(mpm):
-    """KB of the serving process for each look-up that waits, its connection and request included."""
+    """KB of the serving process for each look-up that waits, with its connection and request."""
     name_server = NameServer()
     limit = "HelperThreads 1024\n" if mpm == "stm" else ""
     server = proxy(mpm, name_server, limit)
