@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls that are newer forms of others: recvmmsg() and sendmmsg() for several messages, preadv2()
- * and pwritev2() without an offset. On descriptors that can wait they are made of the replacements
- * in io.c and message.c.
+ * and pwritev2(). They are made of the replacements in io.c, file_at.c and message.c.
  */
 #include <limits.h>
 
 #include "stiol/fd.h"
-#include "stiol/stiol_int.h"
-
-extern ssize_t stiol__passed(int fd, ssize_t n, int events) STIOL_HIDDEN; /* io.c */
+#include "stiol/file.h"
 
 static bool waits(int fd, int flags)
 {
@@ -83,26 +80,38 @@ int stiol__sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
 /* --- preadv2 and pwritev2 --- */
 
-/* Whether it is readv() or writev() on something that can wait; other flags than RWF_NOWAIT mean
- * nothing there. */
-static bool is_plain(off64_t offset, int fd, int flags)
+/* Whether it is readv() or preadv(): other flags than RWF_NOWAIT mean nothing there, to what is no
+ * file or to a read. */
+static bool is_plain(int flags)
 {
-    return offset == -1 && (flags & RWF_NOWAIT) == 0 && stiol__here() != NULL &&
-           stiol__fd_class(fd) != STIOL_FD_PASS;
+    return (flags & RWF_NOWAIT) == 0 && stiol__here() != NULL;
 }
 
 ssize_t stiol__preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
 {
-    if (is_plain(offset, fd, flags))
-        return stiol__readv(fd, parts, count);
+    if (is_plain(flags))
+        return offset == -1 ? stiol__readv(fd, parts, count)
+                            : stiol__preadv64(fd, parts, count, offset);
     return preadv64v2(fd, parts, count, offset, flags);
 }
 
+static long run_write(const long *args)
+{
+    return pwritev64v2((int)args[0], (const struct iovec *)args[1], (int)args[2], args[3],
+                       (int)args[4]);
+}
+
+/* A file's flags: until it is on the device (RWF_DSYNC), at the end (RWF_APPEND). */
 ssize_t stiol__pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
 {
-    if (is_plain(offset, fd, flags))
-        return stiol__writev(fd, parts, count);
-    return pwritev64v2(fd, parts, count, offset, flags);
+    const long args[] = {fd, (long)parts, count, offset, flags};
+
+    if (!is_plain(flags))
+        return pwritev64v2(fd, parts, count, offset, flags);
+    if (flags != 0 && stiol__is_file(stiol__fd_kind(fd)))
+        return stiol__on_device(stiol__here(), fd, run_write, args);
+    return offset == -1 ? stiol__writev(fd, parts, count)
+                        : stiol__pwritev64(fd, parts, count, offset);
 }
 
 ssize_t stiol__preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)

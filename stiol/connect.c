@@ -3,7 +3,7 @@
  * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
  * socket is nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
  */
-#include "stiol/transfer.h"
+#include "stiol/file.h"
 
 #define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
 
@@ -97,13 +97,13 @@ int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
 
 /* --- sendfile --- */
 
-static ssize_t send_now(int out, int in, off64_t *offset, size_t count)
+static ssize_t send_now(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
 {
     ssize_t n;
 
     if (set_nonblocking(out, true) != 0)
         return -1;
-    n = sendfile64(out, in, offset, count);
+    n = stiol__send_file(vp, out, in, offset, count);
     (void)set_nonblocking(out, false);
     return n;
 }
@@ -115,7 +115,7 @@ static ssize_t send_all(stiol__vp_t *vp, int out, int in, off64_t *offset, size_
     ssize_t n = 0;
 
     while (done < count) {
-        n = send_now(out, in, offset, count - done);
+        n = send_now(vp, out, in, offset, count - done);
         if (n == 0)
             break;
         if (n > 0) {
@@ -148,7 +148,7 @@ ssize_t stiol__sendfile64(int out, int in, off64_t *offset, size_t count)
         return sendfile64(out, in, offset, count);
     class = stiol__fd_class(out);
     if (class != STIOL_FD_SOCKET && class != STIOL_FD_STREAM)
-        return stiol__passed(out, sendfile64(out, in, offset, count), POLLOUT);
+        return stiol__passed(out, stiol__send_file(vp, out, in, offset, count), POLLOUT);
     return send_all(vp, out, in, offset, count);
 }
 

@@ -26,7 +26,7 @@
 #endif
 
 #define SYSTEM_MAX 16 /* objects that are never rebound and have their own ranges */
-#define HASH_SIZE  1024
+#define HASH_SIZE  2048
 #define EXTRAS_MAX 64
 
 const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};

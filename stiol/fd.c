@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "stiol/fd.h"
+#include "stiol/file.h"
 #include "stiol/stiol_int.h"
 
 unsigned char *stiol__fd_bytes;
@@ -39,11 +40,6 @@ static unsigned byte_at(int fd)
     return byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : STIOL_FD_UNKNOWN;
 }
 
-static stiol__fd_class_t noted(int fd)
-{
-    return (stiol__fd_class_t)(byte_at(fd) & ~(unsigned)STIOL_LOW_MARK);
-}
-
 bool stiol__fd_is_noted(int fd)
 {
     return byte_at(fd) != STIOL_FD_UNKNOWN;
@@ -52,7 +48,7 @@ bool stiol__fd_is_noted(int fd)
 /* The same descriptor, looked at or changed: its mark stays. */
 static void note_class(int fd, stiol__fd_class_t class)
 {
-    unsigned mark = byte_at(fd) & STIOL_LOW_MARK;
+    unsigned mark = byte_at(fd) & STIOL_FD_MARKS;
 
     stiol__fd_set_class(fd, (stiol__fd_class_t)(class | mark));
 }
@@ -64,22 +60,24 @@ bool stiol__fd_has_low_mark(int fd)
 
 static stiol__fd_class_t make_out(int fd)
 {
-    int error = errno, flags = -1;
-    bool blocks, socket;
-    struct stat st;
+    int error = errno, flags;
+    struct statx st;
+    bool blocks;
 
-    if (fstat(fd, &st) != 0 || (flags = fcntl(fd, F_GETFL)) < 0) {
-        errno = error;
+    if (stiol__look_at(fd, &st) != 0)
         return STIOL_FD_UNKNOWN;
-    }
+    if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode))
+        return stiol__device_class(st.stx_dev_major, st.stx_dev_minor, S_ISDIR(st.stx_mode));
+    if (S_ISBLK(st.stx_mode))
+        return STIOL_FD_SLOW_FILE;
+    flags = fcntl(fd, F_GETFL);
     errno = error;
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-        return STIOL_FD_PASS;
+    if (flags < 0)
+        return STIOL_FD_UNKNOWN;
     blocks = (flags & O_NONBLOCK) == 0;
-    socket = S_ISSOCK(st.st_mode);
-    if (blocks)
-        return socket ? STIOL_FD_SOCKET : STIOL_FD_STREAM;
-    return socket ? STIOL_FD_ASYNC_SOCKET : STIOL_FD_ASYNC_STREAM;
+    if (S_ISSOCK(st.stx_mode))
+        return blocks ? STIOL_FD_SOCKET : STIOL_FD_ASYNC_SOCKET;
+    return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
 }
 
 stiol__fd_class_t stiol__fd_look(int fd)
@@ -143,15 +141,17 @@ void stiol__fd_closing(int fd)
 
 int stiol__close(int fd)
 {
+    stiol__vp_t *vp = STIOL_ENTER(fd, close, fd);
+    bool slow;
     int rc;
 
-    (void)STIOL_ENTER(fd, close, fd);
     if (fd == -1) { /* the MPM has taken the socket out of what APR cleans up */
         errno = EBADF;
         return -1;
     }
+    slow = vp != NULL && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
     stiol__fd_closing(fd);
-    rc = close(fd);
+    rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
     if (stiol__mine() == NULL && !STIOL_OFF(STIOL_NO_FORGET))
         stiol__fd_set_class(fd, STIOL_FD_UNKNOWN); /* a VP may have looked at it meanwhile */
     return rc;
@@ -249,12 +249,14 @@ static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
 
     switch (command) {
     case F_GETFL:
-        return noted(fd) == STIOL_FD_NONBLOCKING ? FLAGS : fcntl(fd, command);
+        return stiol__fd_noted(fd) == STIOL_FD_NONBLOCKING ? FLAGS : fcntl(fd, command);
     case F_SETFL:
-        if (noted(fd) == STIOL_FD_NONBLOCKING && ((uintptr_t)arg & SETTABLE) == O_NONBLOCK)
+        if (stiol__fd_noted(fd) == STIOL_FD_NONBLOCKING &&
+            ((uintptr_t)arg & SETTABLE) == O_NONBLOCK)
             return 0;
         rc = fcntl(fd, command, arg);
-        note_class(fd, rc == 0 ? with_flags(noted(fd), (int)(uintptr_t)arg) : STIOL_FD_UNKNOWN);
+        note_class(fd, rc == 0 ? with_flags(stiol__fd_noted(fd), (int)(uintptr_t)arg)
+                               : STIOL_FD_UNKNOWN);
         return rc;
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:

@@ -13,13 +13,17 @@
 /** How a call on this fd behaves. */
 typedef enum {
     STIOL_FD_UNKNOWN,
-    STIOL_FD_PASS,   /* nonblocking, or a file: the real call */
+    STIOL_FD_PASS,   /* nonblocking, or a file in memory: the real call */
     STIOL_FD_SOCKET, /* a blocking socket */
     STIOL_FD_STREAM, /* blocking: a pipe, a terminal, an eventfd */
     /* Kinds that are PASS to all calls but reads and writes: */
     STIOL_FD_NONBLOCKING,  /* a socket of which F_GETFL says O_RDWR | O_NONBLOCK */
     STIOL_FD_ASYNC_SOCKET, /* other nonblocking sockets */
-    STIOL_FD_ASYNC_STREAM  /* as STREAM, but nonblocking */
+    STIOL_FD_ASYNC_STREAM, /* as STREAM, but nonblocking */
+    /* Regular files (file.c): */
+    STIOL_FD_FILE,      /* asked with RWF_NOWAIT */
+    STIOL_FD_MUTE_FILE, /* its file system cannot say what is in memory: the real call, timed */
+    STIOL_FD_SLOW_FILE  /* its file system may take for ever: on a helper */
 } stiol__fd_class_t;
 
 #define STIOL_FDS_MAX (1 << 20) /* descriptors beyond it are examined at each call */
@@ -32,7 +36,10 @@ extern int stiol__fd_start(void);
 /** Examines the descriptor itself, because nothing is known of it, and notes what it is. */
 extern stiol__fd_class_t stiol__fd_look(int fd);
 
-#define STIOL_LOW_MARK 0x80 /* beside the class: SO_RCVLOWAT was set */
+/* Beside the class: */
+#define STIOL_LOW_MARK  0x80 /* SO_RCVLOWAT was set */
+#define STIOL_BUSY_MARK 0x40 /* a helper uses the file's position, or writes */
+#define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK)
 
 static inline unsigned char *stiol__fd_byte(int fd)
 {
@@ -41,14 +48,21 @@ static inline unsigned char *stiol__fd_byte(int fd)
                : NULL;
 }
 
-/** With the kinds of what is nonblocking. */
-static inline stiol__fd_class_t stiol__fd_kind(int fd)
+/** What is known of it, without a look. */
+static inline stiol__fd_class_t stiol__fd_noted(int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
-    unsigned class = byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
+    unsigned noted = byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
 
-    class &= ~(unsigned)STIOL_LOW_MARK;
-    return STIOL_LIKELY(class != STIOL_FD_UNKNOWN) ? (stiol__fd_class_t) class : stiol__fd_look(fd);
+    return (stiol__fd_class_t)(noted & ~(unsigned)STIOL_FD_MARKS);
+}
+
+/** With the kinds of what is nonblocking, and of files. */
+static inline stiol__fd_class_t stiol__fd_kind(int fd)
+{
+    stiol__fd_class_t class = stiol__fd_noted(fd);
+
+    return STIOL_LIKELY(class != STIOL_FD_UNKNOWN) ? class : stiol__fd_look(fd);
 }
 
 /** SOCKET, STREAM or PASS. */

@@ -6,6 +6,7 @@
  * kernel thread: only of one that waits does the kernel see that two processes wait for each other.
  */
 #include "stiol/fd.h"
+#include "stiol/file.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -17,11 +18,24 @@ typedef struct lock_args {
     struct flock *lock;
 } lock_args_t;
 
+/* A server may be asked even whether the lock is free. */
+static long run_flock(const long *args)
+{
+    return flock((int)args[0], (int)args[1]);
+}
+
+static long run_fcntl(const long *args)
+{
+    return fcntl((int)args[0], (int)args[1], args[2]);
+}
+
 static int attempt_flock(void *arg)
 {
     const lock_args_t *args = arg;
 
-    if (flock(args->fd, args->command) == 0)
+    const long raw[] = {args->fd, args->command};
+
+    if (stiol__on_fd(stiol__here(), args->fd, run_flock, raw) == 0)
         return 1;
     return errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
 }
@@ -30,7 +44,9 @@ static int attempt_fcntl(void *arg)
 {
     const lock_args_t *args = arg;
 
-    if (fcntl(args->fd, args->command, args->lock) == 0)
+    const long raw[] = {args->fd, args->command, (long)args->lock};
+
+    if (stiol__on_fd(stiol__here(), args->fd, run_fcntl, raw) == 0)
         return 1;
     return errno == EAGAIN || errno == EACCES || errno == EINTR ? 0 : -1;
 }
@@ -159,7 +175,7 @@ int stiol__flock(int fd, int operation)
 
     if (vp != NULL && (operation & (LOCK_NB | LOCK_UN)) == 0)
         return lock_or_wait(vp, attempt_flock, &args);
-    rc = flock(fd, operation);
+    rc = (int)stiol__on_fd(vp, fd, run_flock, (const long[]){fd, operation});
     if (rc == 0 && (operation & LOCK_UN) != 0)
         stiol__lot_notify(STIOL_KEY_FILE(fd), true);
     return rc;
@@ -176,7 +192,7 @@ int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lo
     if (waits && lock->l_type != F_UNLCK)
         return command == F_SETLKW ? lock_process_or_wait(vp, &args)
                                    : lock_or_wait(vp, attempt_fcntl, &args);
-    rc = fcntl(fd, command, lock);
+    rc = (int)stiol__on_fd(vp, fd, run_fcntl, (const long[]){fd, command, (long)lock});
     if (rc == 0 && lock->l_type == F_UNLCK)
         stiol__lot_notify(STIOL_KEY_FILE(fd), true);
     return rc;

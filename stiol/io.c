@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * read() and write() and their like, of sockets, pipes and files alike. What can make them wait is
- * in transfer.c's hands; files are passed through. recv() and send() are in message.c.
+ * in the hands of transfer.c, or of file.c for files. recv() and send() are in message.c.
  */
-#include "stiol/transfer.h"
+#include "stiol/file.h"
 
 /* How a call is to be made. Length 0 never waits, but to send an empty datagram. */
-typedef enum { REALLY, NOW, PATIENTLY } manner_t;
+typedef enum { REALLY, NOW, PATIENTLY, OF_FILE, AT_FIRST } manner_t;
 
-static manner_t manner_of(stiol__transfer_t *transfer, size_t length)
+static manner_t manner_of_kind(stiol__transfer_t *transfer, size_t length, stiol__fd_class_t kind)
 {
-    switch (stiol__fd_kind(transfer->fd)) {
+    switch (kind) {
     case STIOL_FD_NONBLOCKING:
     case STIOL_FD_ASYNC_SOCKET:
     case STIOL_FD_ASYNC_STREAM:
@@ -21,9 +21,35 @@ static manner_t manner_of(stiol__transfer_t *transfer, size_t length)
     case STIOL_FD_STREAM:
         transfer->class = STIOL_FD_STREAM;
         return length > 0 ? PATIENTLY : REALLY;
+    case STIOL_FD_FILE:
+    case STIOL_FD_MUTE_FILE:
+    case STIOL_FD_SLOW_FILE:
+        return length > 0 ? OF_FILE : REALLY;
+    case STIOL_FD_UNKNOWN:
+        return length > 0 ? AT_FIRST : REALLY;
     default:
         return REALLY;
     }
+}
+
+static manner_t manner_of(stiol__transfer_t *transfer, size_t length)
+{
+    return manner_of_kind(transfer, length, stiol__fd_kind(transfer->fd));
+}
+
+/* Reads what is not known yet as it reads a file, which it most likely is: that tells sooner than a
+ * look, and may be all that is asked for. -2: it is something else, to be read in this manner. */
+static ssize_t read_file(stiol__vp_t *vp, stiol__transfer_t *transfer, size_t length,
+                         manner_t *manner)
+{
+    ssize_t n = -2;
+
+    *manner = manner_of_kind(transfer, length, stiol__fd_noted(transfer->fd));
+    if (*manner == AT_FIRST && (n = stiol__read_unknown(vp, transfer, -1)) == -2)
+        *manner = manner_of(transfer, length);
+    else if (*manner == OF_FILE)
+        n = stiol__file_read(vp, transfer, -1);
+    return n;
 }
 
 ssize_t stiol__read(int fd, void *buf, size_t n)
@@ -32,8 +58,11 @@ ssize_t stiol__read(int fd, void *buf, size_t n)
     struct iovec part = {buf, n};
     stiol__transfer_t transfer = {
         .fd = fd, .parts = &part, .count = 1, .in = true, .of_file = true};
-    manner_t manner = vp != NULL ? manner_of(&transfer, n) : REALLY;
+    manner_t manner = REALLY;
+    ssize_t got = vp != NULL ? read_file(vp, &transfer, n, &manner) : -2;
 
+    if (got != -2)
+        return got;
     if (manner == REALLY)
         return stiol__passed_in(fd, read(fd, buf, n), 0);
     return manner == NOW ? stiol__move_now(vp, &transfer) : stiol__move(vp, &transfer);
@@ -55,6 +84,8 @@ ssize_t stiol__write(int fd, const void *buf, size_t n)
 
     if (manner == REALLY)
         return stiol__passed_out(fd, write(fd, buf, n));
+    if (manner == OF_FILE)
+        return stiol__file_write(vp, &transfer, -1);
     return manner == NOW ? stiol__move_now(vp, &transfer) : stiol__move(vp, &transfer);
 }
 
@@ -72,9 +103,12 @@ ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
                                   .in = true,
                                   .of_file = true};
     manner_t manner = REALLY;
+    ssize_t got = -2;
 
     if (vp != NULL && are_parts(parts, count))
-        manner = manner_of(&transfer, stiol__length_of(parts, (size_t)count));
+        got = read_file(vp, &transfer, stiol__length_of(parts, (size_t)count), &manner);
+    if (got != -2)
+        return got;
     if (manner == REALLY)
         return stiol__passed_in(fd, readv(fd, parts, count), 0);
     return manner == NOW ? stiol__move_now(vp, &transfer) : stiol__move(vp, &transfer);
@@ -118,6 +152,8 @@ ssize_t stiol__writev(int fd, const struct iovec *parts, int count)
         manner = manner_of(&transfer, stiol__length_of(parts, (size_t)count));
     if (manner == PATIENTLY)
         return stiol__move_copied(vp, &transfer);
+    if (manner == OF_FILE)
+        return stiol__file_write(vp, &transfer, -1);
     send_in_a_row(vp);
     if (manner == REALLY)
         return stiol__passed_out(fd, writev(fd, parts, count));

@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
+#include <limits.h>
 #include <locale.h>
 #include <mqueue.h>
 #include <netdb.h>
@@ -47,14 +49,20 @@
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <syslog.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
+#include <utime.h>
 
 /* glibc has two condition variables on x86-64: the one of 2.2.5 is another type. */
 #ifdef __x86_64__
@@ -77,6 +85,18 @@ extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *t
                        const sigset_t *mask, size_t size);
 extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
 extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+extern ssize_t __readlink_chk(const char *path, char *buf, size_t n, size_t size);
+extern ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t n, size_t size);
+extern char *__realpath_chk(const char *path, char *resolved, size_t size);
+extern ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t size);
+extern ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t size);
+extern size_t __fread_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
+extern size_t __fread_unlocked_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
+extern char *__fgets_chk(char *buf, size_t size, int n, FILE *stream);
+extern char *__fgets_unlocked_chk(char *buf, size_t size, int n, FILE *stream);
+extern int __fprintf_chk(FILE *stream, int flag, const char *format, ...);
+extern int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list list);
+extern int __isoc99_fscanf(FILE *stream, const char *format, ...);
 /* <resolv.h> makes macros of p_type and the like. */
 struct __res_state;
 extern struct __res_state *__res_state(void);

@@ -2,11 +2,10 @@
 /*
  * Calls that make or close descriptors, and that neither wait nor tell more than the number: what
  * STIOL and libst knew of an earlier descriptor of that number is forgotten. Each is a thin
- * wrapper; fd.c does the forgetting.
+ * wrapper; fd.c does the forgetting. Files are opened in file_open.c and file_stream.c.
  */
 #include <linux/close_range.h>
 #include <limits.h>
-#include <stdarg.h>
 
 #include "stiol/fd.h"
 #include "stiol/stiol_int.h"
@@ -14,148 +13,6 @@
 static int made(int fd)
 {
     return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
-}
-
-/* --- open() and its like --- */
-
-/* The mode is there only if a file may be made. */
-static mode_t mode_in(va_list args, int flags)
-{
-    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
-}
-
-int stiol__open(const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, open, flags);
-    return made(open(path, flags, mode));
-}
-
-int stiol__open64(const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, open64, flags);
-    return made(open64(path, flags, mode));
-}
-
-int stiol__openat(int dir, const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, openat, flags);
-    return made(openat(dir, path, flags, mode));
-}
-
-int stiol__openat64(int dir, const char *path, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = mode_in(args, flags);
-    va_end(args);
-    (void)STIOL_ENTER(fd, openat64, flags);
-    return made(openat64(dir, path, flags, mode));
-}
-
-int stiol____open_2(const char *path, int flags)
-{
-    (void)STIOL_ENTER(fd, __open_2, flags);
-    return made(__open_2(path, flags));
-}
-
-int stiol____open64_2(const char *path, int flags)
-{
-    (void)STIOL_ENTER(fd, __open64_2, flags);
-    return made(__open64_2(path, flags));
-}
-
-int stiol____openat_2(int dir, const char *path, int flags)
-{
-    (void)STIOL_ENTER(fd, __openat_2, flags);
-    return made(__openat_2(dir, path, flags));
-}
-
-int stiol____openat64_2(int dir, const char *path, int flags)
-{
-    (void)STIOL_ENTER(fd, __openat64_2, flags);
-    return made(__openat64_2(dir, path, flags));
-}
-
-int stiol__creat(const char *path, mode_t mode)
-{
-    (void)STIOL_ENTER(fd, creat, mode);
-    return made(creat(path, mode));
-}
-
-int stiol__creat64(const char *path, mode_t mode)
-{
-    (void)STIOL_ENTER(fd, creat64, mode);
-    return made(creat64(path, mode));
-}
-
-/* --- temporary files --- */
-
-int stiol__mkstemp(char *name)
-{
-    (void)STIOL_ENTER(fd, mkstemp, 0);
-    return made(mkstemp(name));
-}
-
-int stiol__mkstemp64(char *name)
-{
-    (void)STIOL_ENTER(fd, mkstemp64, 0);
-    return made(mkstemp64(name));
-}
-
-int stiol__mkostemp(char *name, int flags)
-{
-    (void)STIOL_ENTER(fd, mkostemp, flags);
-    return made(mkostemp(name, flags));
-}
-
-int stiol__mkostemp64(char *name, int flags)
-{
-    (void)STIOL_ENTER(fd, mkostemp64, flags);
-    return made(mkostemp64(name, flags));
-}
-
-int stiol__mkstemps(char *name, int suffix)
-{
-    (void)STIOL_ENTER(fd, mkstemps, suffix);
-    return made(mkstemps(name, suffix));
-}
-
-int stiol__mkstemps64(char *name, int suffix)
-{
-    (void)STIOL_ENTER(fd, mkstemps64, suffix);
-    return made(mkstemps64(name, suffix));
-}
-
-int stiol__mkostemps(char *name, int suffix, int flags)
-{
-    (void)STIOL_ENTER(fd, mkostemps, flags);
-    return made(mkostemps(name, suffix, flags));
-}
-
-int stiol__mkostemps64(char *name, int suffix, int flags)
-{
-    (void)STIOL_ENTER(fd, mkostemps64, flags);
-    return made(mkostemps64(name, suffix, flags));
 }
 
 /* --- descriptors of no file --- */
@@ -254,7 +111,7 @@ int stiol__signalfd(int fd, const sigset_t *mask, int flags)
     return fd == -1 ? made(rc) : rc;
 }
 
-/* --- streams and directories --- */
+/* --- streams --- */
 
 /** A stream was opened, if it is not NULL: its number is a new descriptor's. */
 FILE *stiol__stream_opened(FILE *stream)
@@ -272,62 +129,6 @@ void stiol__stream_closing(FILE *stream)
     errno = error;
     if (fd >= 0)
         stiol__fd_closing(fd);
-}
-
-FILE *stiol__fopen(const char *restrict path, const char *restrict mode)
-{
-    (void)STIOL_ENTER(fd, fopen, 0);
-    return stiol__stream_opened(fopen(path, mode));
-}
-
-FILE *stiol__fopen64(const char *restrict path, const char *restrict mode)
-{
-    (void)STIOL_ENTER(fd, fopen64, 0);
-    return stiol__stream_opened(fopen64(path, mode));
-}
-
-FILE *stiol__tmpfile(void)
-{
-    (void)STIOL_ENTER(fd, tmpfile, 0);
-    return stiol__stream_opened(tmpfile());
-}
-
-FILE *stiol__tmpfile64(void)
-{
-    (void)STIOL_ENTER(fd, tmpfile64, 0);
-    return stiol__stream_opened(tmpfile64());
-}
-
-FILE *stiol__freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
-{
-    (void)STIOL_ENTER(fd, freopen, 0);
-    stiol__stream_closing(stream);
-    return stiol__stream_opened(freopen(path, mode, stream));
-}
-
-FILE *stiol__freopen64(const char *restrict path, const char *restrict mode, FILE *restrict stream)
-{
-    (void)STIOL_ENTER(fd, freopen64, 0);
-    stiol__stream_closing(stream);
-    return stiol__stream_opened(freopen64(path, mode, stream));
-}
-
-DIR *stiol__opendir(const char *path)
-{
-    DIR *dir;
-
-    (void)STIOL_ENTER(fd, opendir, 0);
-    dir = opendir(path);
-    if (dir != NULL)
-        (void)made(dirfd(dir));
-    return dir;
-}
-
-int stiol__closedir(DIR *dir)
-{
-    (void)STIOL_ENTER(fd, closedir, 0);
-    stiol__fd_closing(dirfd(dir));
-    return closedir(dir);
 }
 
 /* --- many at once --- */

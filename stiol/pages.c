@@ -3,9 +3,10 @@
  * mmap() and munmap() as libapr's allocators call them. Debian's libapr maps each block of a pool
  * and unmaps it again; for mod_http2, which gives each request an allocator of its own, that was a
  * third of all CPU time. Blocks of the common size come from a space of the process's own here,
- * last freed first, and cost no system call. Called through the replacements and by stiol.c.
+ * last freed first, and cost no system call. Files are in file_map.c's hands. Called through the
+ * replacements and by stiol.c.
  */
-#include "stiol/stiol_int.h"
+#include "stiol/file.h"
 
 #define BLOCK  8192                /* bytes; APR's smallest block, and nearly all of them */
 #define SPACE  ((size_t)256 << 20) /* bytes of address space; beyond it: the real calls */
@@ -142,16 +143,36 @@ static void give_back(void *address)
 
 /* --- the replacements --- */
 
+static void *map(stiol__vp_t *vp, void *address, size_t length, int protection, int flags, int fd,
+                 off_t offset)
+{
+    if (vp != NULL && fd >= 0 && (flags & (MAP_ANONYMOUS | MAP_FIXED)) == 0)
+        return stiol__map_file(vp, address, length, protection, flags, fd, offset);
+    return mmap(address, length, protection, flags, fd, offset);
+}
+
 void *stiol__mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
+    stiol__vp_t *vp = STIOL_ENTER(memory, mmap, length);
     void *block;
 
-    (void)STIOL_ENTER(memory, mmap, length);
     if (length == BLOCK && address == NULL && protection == (PROT_READ | PROT_WRITE) &&
         flags == (MAP_PRIVATE | MAP_ANONYMOUS) && stiol__vp != NULL && stiol__vp == space.owner &&
         (block = take()) != NULL)
         return block;
-    return mmap(address, length, protection, flags, fd, offset);
+    return map(vp, address, length, protection, flags, fd, offset);
+}
+
+/* In objects that do not unmap by the replacement of munmap(). */
+void *stiol__elsewhere_mmap(void *address, size_t length, int protection, int flags, int fd,
+                            off_t offset)
+{
+    return map(STIOL_ENTER(memory, mmap, length), address, length, protection, flags, fd, offset);
+}
+
+void *stiol__mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset)
+{
+    return map(STIOL_ENTER(memory, mmap64, length), address, length, protection, flags, fd, offset);
 }
 
 int stiol__munmap(void *address, size_t length)

@@ -8,6 +8,7 @@
 #define STIOL_SERVER_H
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,6 +53,13 @@ extern int stiol_pass_accepted(const stiol_connection_t *connection);
  * @param osfd the socket, -1: none any more
  */
 extern void stiol_expect_more(int osfd);
+
+/**
+ * pread() for the object that holds STIOL, whose own calls are not rebound: what is in memory is had
+ * by one system call, anything else is read on a helper while the state thread is parked. May
+ * yield.
+ */
+extern ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 #include <stdio_ext.h>
 
 #include "stiol/fd.h"
+#include "stiol/file.h"
 #include "stiol/lock.h"
 #include "stiol/program.h"
 #include "stiol/stiol_int.h"
@@ -315,12 +316,13 @@ int stiol__fclose(FILE *stream)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, fclose, 0);
     pipe_stream_t *taken = take(stream);
+    bool waits = vp != NULL && stiol__stream_waits(stream);
 
     stiol__owner_forget(stream); /* its lock goes with it */
     if (taken != NULL)
         return end_pipe(vp, taken);
     stiol__stream_closing(stream);
-    return fclose(stream);
+    return waits ? close_elsewhere(vp, stream, fclose) : fclose(stream);
 }
 
 /** In a child after fork: another thread may have held them. */

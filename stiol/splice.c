@@ -5,6 +5,7 @@
  * ready is then waited for.
  */
 #include "stiol/fd.h"
+#include "stiol/file.h"
 #include "stiol/stiol_int.h"
 
 typedef struct splice_call {
@@ -58,6 +59,22 @@ static ssize_t splice_now(const splice_call_t *call)
     return n;
 }
 
+static long run_splice(const long *args)
+{
+    return splice_now((const splice_call_t *)args[0]);
+}
+
+/* An end that is a file waits for its device, whatever the flags: on a helper. */
+static ssize_t splice_file(stiol__vp_t *vp, const splice_call_t *call)
+{
+    const long args[] = {(long)call};
+    int file = stiol__is_file(stiol__fd_kind(call->in)) ? call->in : call->out;
+
+    if (!stiol__is_file(stiol__fd_kind(file)))
+        return splice_now(call);
+    return stiol__file_help(vp, stiol__fd_group(file), run_splice, args);
+}
+
 static bool is_ready(int fd, short events)
 {
     struct pollfd one = {.fd = fd, .events = events};
@@ -86,7 +103,7 @@ static ssize_t do_splice(stiol__vp_t *vp, const splice_call_t *call)
     int error = errno;
     ssize_t n;
 
-    while ((n = splice_now(call)) < 0 && errno == EAGAIN)
+    while ((n = splice_file(vp, call)) < 0 && errno == EAGAIN)
         if (await(vp, call) != 0)
             return -1;
     if (n >= 0)
@@ -97,7 +114,8 @@ static ssize_t do_splice(stiol__vp_t *vp, const splice_call_t *call)
 
 static bool can_wait(int in, int out, unsigned flags)
 {
-    return waits(in, flags) || waits(out, flags);
+    return waits(in, flags) || waits(out, flags) || stiol__is_file(stiol__fd_kind(in)) ||
+           stiol__is_file(stiol__fd_kind(out));
 }
 
 ssize_t stiol__splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t length,

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "stiol/fd.h"
+#include "stiol/file.h"
 #include "stiol/handler.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
@@ -209,7 +210,7 @@ int stiol_start(const stiol_config_t *config)
     pthread_mutex_lock(&starting);
     if (vps == 0)
         rc = start_process(&vp->config);
-    if (rc == 0 && stiol__tls_start(vp) != 0) {
+    if (rc == 0 && (stiol__filesystems_start(vp) != 0 || stiol__tls_start(vp) != 0)) {
         stiol__fail("cannot start: no memory");
         if (vps == 0)
             stiol__restore();
@@ -221,6 +222,7 @@ int stiol_start(const stiol_config_t *config)
         stiol__pages_start(vp);
         stiol__handlers_start();
     } else {
+        stiol__filesystems_stop(vp);
         free(vp);
     }
     pthread_mutex_unlock(&starting);
@@ -250,6 +252,7 @@ void stiol_stop(void)
     stiol__pages_stop(vp);
     pthread_mutex_unlock(&starting);
     stiol__vp = NULL;
+    stiol__filesystems_stop(vp);
     free(vp->owners);
     free(vp);
 }

@@ -54,6 +54,7 @@ enum {
 extern stiol__call_t stiol__calls[STIOL_CALLS];
 extern __typeof__(pthread_create) stiol__elsewhere_pthread_create;
 extern __typeof__(thrd_create) stiol__elsewhere_thrd_create;
+extern __typeof__(mmap) stiol__elsewhere_mmap;
 
 #define STIOL_KIND(name, help)
 #define STIOL_CALL(symbol, scope, kind, version, help) extern __typeof__(symbol) stiol__##symbol;
@@ -124,6 +125,8 @@ typedef struct stiol__empty {
 
 struct stiol__tls;
 
+#define STIOL_LAGGARDS 16
+
 typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
@@ -144,6 +147,18 @@ typedef struct stiol__vp {
     int tsd_cached;
     struct stiol__tls *tls; /* tls.c */
     bool exit_hooked;       /* tls_exit.c */
+    struct stiol__filesystems *filesystems;
+    bool wary;             /* some file system is slow: paths are looked at before each call */
+    uint64_t looked_ticks; /* when the table of mounts was last asked whether it is current */
+    uint64_t look_ticks;   /* how long that is good for */
+    bool suspicious;       /* calls are looked at closely, until then */
+    st_utime_t suspicious_until;
+    /* file.c: descriptors of which a write took long lately */
+    struct {
+        int fd;
+        st_utime_t until;
+    } laggards[STIOL_LAGGARDS];
+    st_utime_t any_lags; /* 0: none */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
@@ -268,6 +283,7 @@ enum {
     STIOL_NO_SPARING = 512,     /* poll() asks although recv() has just said EAGAIN */
     STIOL_NO_ROWS = 1024,       /* each writev() at once */
     STIOL_NO_TLS = 2048,        /* all state threads share the thread-local variables */
+    STIOL_NO_CACHE = 8192,      /* as if nothing of a file were in memory */
     STIOL_NO_HANDLERS = 1 << 16 /* trap 11: signal handlers run as state threads do */
 };
 

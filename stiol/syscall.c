@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "stiol/file.h"
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -205,7 +206,7 @@ __attribute__((no_sanitize("address"))) long stiol__syscall(long number, ...)
 #endif
     if (stiol__syscall_identity(number, args, &rc) || is_wait(number, args, &rc) ||
         is_transfer(number, args, &rc) || is_of_sockets(number, args, &rc) ||
-        is_lock_or_queue(number, args, &rc))
+        is_lock_or_queue(number, args, &rc) || stiol__syscall_file(number, args, &rc))
         return rc;
     return syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
 }

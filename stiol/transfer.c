@@ -220,8 +220,7 @@ static bool is_mistaken(stiol__transfer_t *transfer)
 
 /* --- the whole call --- */
 
-/* Moves on by n bytes. */
-static void advance(stiol__transfer_t *transfer, size_t n)
+void stiol__advance(stiol__transfer_t *transfer, size_t n)
 {
     while (transfer->count > 0 && n >= transfer->parts->iov_len) {
         n -= transfer->parts->iov_len;
@@ -307,7 +306,7 @@ ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer)
             !first_part_done(transfer))
             break;
         left -= (size_t)n;
-        advance(transfer, (size_t)n);
+        stiol__advance(transfer, (size_t)n);
     }
     stiol__yield();
     if (n < 0 && done == 0)
@@ -330,7 +329,7 @@ static ssize_t move_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, size_t do
     if (transfer->count > 0)
         memcpy(copy, transfer->parts, transfer->count * sizeof(*copy));
     transfer->parts = copy;
-    advance(transfer, done);
+    stiol__advance(transfer, done);
     n = stiol__move(vp, transfer);
     if (copy != on_stack)
         free(copy);

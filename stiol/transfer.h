@@ -29,6 +29,8 @@ typedef struct stiol__transfer {
 } stiol__transfer_t;
 
 extern size_t stiol__length_of(const struct iovec *parts, size_t count);
+/** Moves on by n bytes. */
+extern void stiol__advance(stiol__transfer_t *transfer, size_t n);
 
 /** Carries a call out, with waits where it has to wait. The parts are changed if it goes on for
  * several tries. */

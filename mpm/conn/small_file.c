@@ -11,6 +11,7 @@
 #include <apr_portable.h>
 #include <util_filter.h>
 
+#include "stiol/server.h"
 #include "mpm/conn/conn.h"
 
 /* Up to here one read is cheaper (bytes); no more is read ahead of what the client takes. */
@@ -41,7 +42,7 @@ static char *contents(const apr_bucket *bucket)
     buffer = apr_bucket_alloc(bucket->length, bucket->list);
     if (!buffer)
         return NULL;
-    if (pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length)
+    if (stiol_pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length)
         return buffer;
     apr_bucket_free(buffer);
     return NULL;

@@ -226,7 +226,7 @@ static void is_known_as_it_is(int fd)
 
     CHECK(fstat(fd, &st) == 0);
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
-        CHECK(kind == STIOL_FD_PASS);
+        CHECK(kind == STIOL_FD_PASS || kind == STIOL_FD_FILE);
     else
         CHECK(kind == (blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM));
     CHECK((st_fd_ready(fd) & POLLERR) != 0); /* libst has no idea of it */
@@ -345,7 +345,7 @@ static void a_mistake_is_noticed(void)
     CHECK(fd == number);
     CHECK(call->write(fd, "hello", 5) == 5 && lseek(fd, 0, SEEK_SET) == 0);
     CHECK(call->read(fd, data, 8) == 5);
-    CHECK(stiol__fd_kind(fd) == STIOL_FD_PASS);
+    CHECK(stiol__fd_class(fd) == STIOL_FD_PASS);
     CHECK(call->recv(fd, data, 8, 0) == -1 && errno == ENOTSOCK);
 }
 

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads and writes of regular files, and how any call on a file goes to a helper. What is in memory
+ * is had by the same number of system calls as ever (RWF_NOWAIT); the rest waits on a kernel thread
+ * while the state thread is parked. Called by io.c, batch.c and the other files of this name.
+ */
+#include "stiol/file.h"
+#include "stiol/lot.h"
+
+/* --- helpers --- */
+
+typedef struct file_job {
+    stiol__job_t job;
+    stiol__file_call_t call;
+    const long *args;
+    long rc;
+} file_job_t;
+
+static void run_file_job(stiol__job_t *job)
+{
+    file_job_t *file = (file_job_t *)job;
+
+    file->rc = file->call(file->args);
+}
+
+long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args)
+{
+    file_job_t file = {.job = {.run = run_file_job, .group = group}, .call = call, .args = args};
+
+    STIOL_HELP(vp, file, STIOL_HELP_FILE, &file.job);
+    return file.rc;
+}
+
+long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
+                    const long *args)
+{
+    stiol__begun_t begun;
+    uint64_t group;
+    long rc;
+
+    if (vp == NULL)
+        return call(args);
+    if (dir >= 0 && path != NULL && *path == '\0')
+        return stiol__on_fd(vp, dir, call, args); /* AT_EMPTY_PATH */
+    if (stiol__path_verdict(vp, dir, path, made, &group) == STIOL_FS_PATIENT)
+        return stiol__file_help(vp, group, call, args);
+    begun = stiol__begin(vp);
+    rc = call(args);
+    if (stiol__has_waited(vp, &begun))
+        stiol__path_was_slow(vp, dir, path);
+    return rc;
+}
+
+static long timed(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
+{
+    stiol__begun_t begun = stiol__begin(vp);
+    long rc = call(args);
+
+    if (stiol__has_waited(vp, &begun))
+        stiol__fd_was_slow(vp, fd);
+    return rc;
+}
+
+long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
+{
+    if (vp == NULL)
+        return call(args);
+    if (STIOL_UNLIKELY(stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE))
+        return stiol__file_help(vp, stiol__fd_group(fd), call, args);
+    return timed(vp, fd, call, args);
+}
+
+long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
+{
+    stiol__fd_class_t class = stiol__fd_noted(fd);
+
+    if (vp == NULL ||
+        (class != STIOL_FD_UNKNOWN && class != STIOL_FD_PASS && !stiol__is_file(class)))
+        return call(args);
+    return stiol__file_help(vp, stiol__fd_group(fd), call, args);
+}
+
+/* --- turns: a file's position is one for all who use the descriptor, and the kernel has a lock on
+ * it, which a helper in the middle of a read holds. What is written while a helper writes comes
+ * after that. --- */
+
+static uintptr_t turn_key(int fd)
+{
+    return ((uintptr_t)(unsigned)fd << 3) | 7;
+}
+
+static bool is_busy(int fd)
+{
+    const unsigned char *byte = stiol__fd_byte(fd);
+
+    return byte != NULL && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0;
+}
+
+static int attempt_turn(void *arg)
+{
+    return is_busy(*(const int *)arg) ? 0 : 1;
+}
+
+void stiol__await_turn(stiol__vp_t *vp, int fd)
+{
+    bool interrupted = false;
+
+    STIOL_PARKS(vp, file);
+    while (stiol__probe(vp, turn_key(fd), attempt_turn, &fd, STIOL_NEVER) != 0)
+        interrupted = true;
+    if (interrupted)
+        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+}
+
+/* A call that uses the position, on a helper. */
+static long help_in_turn(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
+{
+    unsigned char *byte = stiol__fd_byte(fd);
+    uint64_t group = stiol__fd_group(fd);
+    long rc;
+
+    stiol__file_turn(vp, fd);
+    if (byte != NULL)
+        (void)__atomic_fetch_or(byte, STIOL_BUSY_MARK, __ATOMIC_RELAXED);
+    rc = stiol__file_help(vp, group, call, args);
+    if (byte != NULL)
+        (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_BUSY_MARK, __ATOMIC_RELAXED);
+    stiol__lot_notify(turn_key(fd), false);
+    return rc;
+}
+
+/* --- the real calls --- */
+
+static long really_read(const long *args)
+{
+    int fd = (int)args[0], count = (int)args[2];
+    const struct iovec *parts = (const struct iovec *)args[1];
+    off64_t offset = args[3];
+
+    if (offset >= 0)
+        return preadv64(fd, parts, count, offset);
+    return count == 1 ? read(fd, parts->iov_base, parts->iov_len) : readv(fd, parts, count);
+}
+
+static long really_write(const long *args)
+{
+    int fd = (int)args[0], count = (int)args[2];
+    const struct iovec *parts = (const struct iovec *)args[1];
+    off64_t offset = args[3];
+
+    if (offset >= 0)
+        return pwritev64(fd, parts, count, offset);
+    return count == 1 ? write(fd, parts->iov_base, parts->iov_len) : writev(fd, parts, count);
+}
+
+static long move_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, off64_t offset)
+{
+    const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
+    stiol__file_call_t call = transfer->in ? really_read : really_write;
+
+    if (transfer->in && offset >= 0)
+        return stiol__file_help(vp, stiol__fd_group(transfer->fd), call, args);
+    return help_in_turn(vp, transfer->fd, call, args);
+}
+
+/* --- reading --- */
+
+/* -2: the file system does not know RWF_NOWAIT, or what it would read is not in memory. */
+static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *transfer,
+                                  off64_t offset)
+{
+    const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
+    stiol__fd_class_t class;
+    int error = errno;
+    ssize_t n = -1;
+
+    if (STIOL_OFF(STIOL_NO_CACHE))
+        return -2;
+    if (STIOL_OFF(STIOL_NO_NOWAIT))
+        errno = EOPNOTSUPP;
+    else
+        n = preadv64v2(transfer->fd, transfer->parts, (int)transfer->count, offset, RWF_NOWAIT);
+    if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS))
+        return n;
+    class = errno == EAGAIN ? STIOL_FD_SLOW_FILE : stiol__fd_noted(transfer->fd);
+    errno = error;
+    if (class == STIOL_FD_FILE || class == STIOL_FD_UNKNOWN)
+        class = stiol__fd_is_mute(transfer->fd);
+    if (class == STIOL_FD_SLOW_FILE)
+        return -2;
+    return timed(vp, transfer->fd, really_read, args);
+}
+
+/* Moves on by n bytes. */
+static off64_t go_on(stiol__transfer_t *transfer, off64_t offset, ssize_t n)
+{
+    stiol__advance(transfer, (size_t)n);
+    return offset >= 0 ? offset + n : offset;
+}
+
+/* Some of it was there: the rest is not, or the file ends here. */
+static ssize_t read_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset, ssize_t done)
+{
+    size_t left = stiol__length_of(transfer->parts, transfer->count);
+    ssize_t n = 0;
+
+    while (left > 0) {
+        n = read_what_is_there(vp, transfer, offset);
+        if (n == -2)
+            n = move_on_helper(vp, transfer, offset);
+        if (n <= 0)
+            break;
+        done += n;
+        left -= (size_t)n;
+        offset = go_on(transfer, offset, n);
+    }
+    return done > 0 ? done : n;
+}
+
+/* The parts are the caller's: a copy is changed. */
+static ssize_t read_rest_copied(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset,
+                                ssize_t done)
+{
+    struct iovec one = transfer->count > 0 ? transfer->parts[0] : (struct iovec){NULL, 0};
+    struct iovec *copy = &one;
+    int error = errno;
+
+    if (transfer->count > 1) {
+        copy = malloc(transfer->count * sizeof(*copy));
+        if (copy == NULL)
+            return done > 0 ? done : -1;
+        memcpy(copy, transfer->parts, transfer->count * sizeof(*copy));
+    }
+    transfer->parts = copy;
+    done = read_rest(vp, transfer, go_on(transfer, offset, done), done);
+    if (done >= 0)
+        errno = error;
+    if (copy != &one)
+        free(copy);
+    return done;
+}
+
+ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset)
+{
+    size_t length = stiol__length_of(transfer->parts, transfer->count);
+    ssize_t n;
+
+    if (offset < 0)
+        stiol__file_turn(vp, transfer->fd);
+    if (stiol__fd_noted(transfer->fd) == STIOL_FD_MUTE_FILE) {
+        const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
+
+        return timed(vp, transfer->fd, really_read, args);
+    }
+    n = read_what_is_there(vp, transfer, offset);
+    if (STIOL_LIKELY((size_t)n == length || n == 0 || n == -1))
+        return n;
+    return read_rest_copied(vp, transfer, offset, n == -2 ? 0 : n);
+}
+
+ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset)
+{
+    size_t length = stiol__length_of(transfer->parts, transfer->count);
+    int error = errno;
+    ssize_t n = -1;
+
+    if (!STIOL_OFF(STIOL_NO_NOWAIT | STIOL_NO_CACHE))
+        n = preadv64v2(transfer->fd, transfer->parts, (int)transfer->count, offset, RWF_NOWAIT);
+    else
+        errno = EAGAIN;
+    if ((size_t)n == length || n == 0)
+        return n;
+    if (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL &&
+        errno != ESPIPE && errno != EISDIR)
+        return n;
+    errno = error;
+    if (!stiol__is_file(stiol__fd_look(transfer->fd)))
+        return n > 0 ? n : -2;
+    if (n > 0)
+        return read_rest_copied(vp, transfer, offset, n);
+    return stiol__file_read(vp, transfer, offset);
+}
+
+/* --- writing --- */
+
+/* Descriptors of which a write took long lately: for a while they are a helper's. */
+#define LAGS_FOR STIOL_SECOND
+
+static bool lags(stiol__vp_t *vp, int fd)
+{
+    st_utime_t now = st_utime();
+
+    if (now >= vp->any_lags) {
+        vp->any_lags = 0;
+        return false;
+    }
+    for (int i = 0; i < STIOL_LAGGARDS; i++)
+        if (vp->laggards[i].fd == fd && now < vp->laggards[i].until)
+            return true;
+    return false;
+}
+
+static void note_laggard(stiol__vp_t *vp, int fd)
+{
+    int place = 0;
+
+    for (int i = 0; i < STIOL_LAGGARDS; i++) {
+        if (vp->laggards[i].fd == fd) {
+            place = i;
+            break;
+        }
+        if (vp->laggards[i].until < vp->laggards[place].until)
+            place = i;
+    }
+    vp->any_lags = st_utime() + LAGS_FOR;
+    vp->laggards[place].fd = fd;
+    vp->laggards[place].until = vp->any_lags;
+}
+
+static long write_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, off64_t offset)
+{
+    stiol__begun_t begun = stiol__begin(vp);
+    long n = move_on_helper(vp, transfer, offset);
+
+    if (stiol__has_waited(vp, &begun))
+        note_laggard(vp, transfer->fd);
+    return n;
+}
+
+ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset)
+{
+    const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
+    stiol__begun_t begun;
+    long n;
+
+    stiol__file_turn(vp, transfer->fd);
+    if (STIOL_UNLIKELY(stiol__fd_noted(transfer->fd) == STIOL_FD_SLOW_FILE) ||
+        (STIOL_UNLIKELY(vp->any_lags != 0) && lags(vp, transfer->fd)))
+        return write_on_helper(vp, transfer, offset);
+    begun = stiol__begin(vp);
+    n = really_write(args);
+    if (stiol__has_waited(vp, &begun))
+        note_laggard(vp, transfer->fd);
+    return n;
+}

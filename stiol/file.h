@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls on files, shared by the files of that name: which file systems can make a call wait
+ * (filesystems.c), and how a call goes to a helper (file.c).
+ */
+#ifndef STIOL_FILE_H
+#define STIOL_FILE_H
+
+#include "stiol/fd.h"
+#include "stiol/transfer.h"
+
+#pragma GCC visibility push(hidden)
+
+/* --- filesystems.c --- */
+
+/** What to do with a call on a path or a file. */
+typedef enum {
+    STIOL_FS_NOW,      /* the call itself; it is timed */
+    STIOL_FS_PATIENT,  /* on a helper: it may take long, or what it needs is not in memory */
+    STIOL_FS_MEMORY,   /* the call itself: nothing there waits for a device */
+    STIOL_FS_NOT_THERE /* what should be its directory is none */
+} stiol__fs_verdict_t;
+
+typedef struct stiol__filesystems stiol__filesystems_t;
+
+extern int stiol__filesystems_start(stiol__vp_t *vp);
+extern void stiol__filesystems_stop(stiol__vp_t *vp);
+
+/** Of a path, relative to dir as in openat(), where that is not known to be fast. `made`: the call
+ * may make or remove the last component, so its directory counts. `group`: for the helper. Does not
+ * yield, does not wait. */
+extern stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
+                                            uint64_t *group);
+/** The same when openat2() has said that the name is not in memory. */
+extern stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                                   uint64_t *group);
+/** Whether openat2() need not be asked about this path: it does not know, and the call will not
+ * wait. */
+extern bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path);
+/** Makes out a regular file or directory from what statx() has said of its device. */
+extern stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool directory);
+/** The device of an open file, for the helper; 0: not known. Does not wait. */
+extern uint64_t stiol__fd_group(int fd);
+/** A file's device says nothing of what is in memory: remembers that, and classifies the file. */
+extern stiol__fd_class_t stiol__fd_is_mute(int fd);
+/** statx() that asks no server; -1. */
+extern int stiol__look_at(int fd, struct statx *st);
+
+/* A call was made directly and took long: its device may be slow. */
+extern void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path);
+extern void stiol__fd_was_slow(stiol__vp_t *vp, int fd);
+
+/* --- time that costs next to nothing: ticks of the CPU's counter --- */
+
+static inline uint64_t stiol__ticks(void)
+{
+#ifdef __x86_64__
+    return __builtin_ia32_rdtsc();
+#else
+    uint64_t ticks;
+
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#endif
+}
+
+/** stiol__path_look() where it may be necessary: a slow file system is known, or it is time to ask
+ * for the table of mounts. Without a system call otherwise. */
+static inline stiol__fs_verdict_t stiol__path_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                                      bool made, uint64_t *group)
+{
+    if (STIOL_OFF(STIOL_NO_CACHE))
+        return *group = 0, STIOL_FS_PATIENT;
+    if (STIOL_LIKELY(!vp->wary && stiol__ticks() - vp->looked_ticks <= vp->look_ticks))
+        return STIOL_FS_NOW;
+    return stiol__path_look(vp, dir, path, made, group);
+}
+
+/** When a call began. */
+typedef struct stiol__begun {
+    uint64_t ticks;
+    long switches; /* of the kernel thread that it asked for, so far; -1: not counted */
+} stiol__begun_t;
+
+extern uint64_t stiol__many_ticks; /* fewer than these are not long */
+extern long stiol__count_switches(stiol__vp_t *vp);
+extern bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);
+
+/* A call may take long because others have the CPU. So the first one makes STIOL count, for a
+ * while, how often the thread gives the CPU up of its own; only one that did so has waited. */
+static inline stiol__begun_t stiol__begin(stiol__vp_t *vp)
+{
+    return (stiol__begun_t){stiol__ticks(),
+                            STIOL_UNLIKELY(vp->suspicious) ? stiol__count_switches(vp) : -1};
+}
+
+/** Whether the call has waited for so long that the VP should not have. */
+static inline bool stiol__has_waited(stiol__vp_t *vp, const stiol__begun_t *begun)
+{
+    return STIOL_UNLIKELY(stiol__ticks() - begun->ticks > stiol__many_ticks) &&
+           stiol__took_long(vp, begun);
+}
+
+/* --- file.c --- */
+
+typedef long (*stiol__file_call_t)(const long *args);
+
+/** call(args) on a helper; its errno. Counts for the kind `file`. */
+extern long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call,
+                             const long *args);
+/** A call on a path: now or on a helper. vp NULL: now. */
+extern long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made,
+                           stiol__file_call_t call, const long *args);
+/** A call on an open file: on a helper if its file system is slow. vp NULL: now. */
+extern long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
+/** A call that waits for a device wherever it is made. vp NULL: now. */
+extern long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
+
+/** read() and write() and their like of a regular file; offset -1: at its position. */
+extern ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+extern ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+/** A first read of what is not known yet. -2: it is no file; it has been looked at. */
+extern ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+extern void stiol__await_turn(stiol__vp_t *vp, int fd);
+
+/** Waits while a helper uses the file's position. */
+static inline void stiol__file_turn(stiol__vp_t *vp, int fd)
+{
+    const unsigned char *byte = stiol__fd_byte(fd);
+
+    if (STIOL_UNLIKELY(byte != NULL &&
+                       (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0))
+        stiol__await_turn(vp, fd);
+}
+
+static inline bool stiol__is_file(stiol__fd_class_t class)
+{
+    return class >= STIOL_FD_FILE;
+}
+
+/* --- file_syscall.c --- */
+
+/** For syscall(): true if it is one on files; *rc is the result. */
+extern bool stiol__syscall_file(long number, const long *args, long *rc);
+
+/* --- file_open.c --- */
+
+extern int stiol__close_patiently(stiol__vp_t *vp, int fd);
+
+/* --- file_stream.c, for shell.c --- */
+
+/** Whether reads and writes of the stream may wait. */
+extern bool stiol__stream_waits(FILE *stream);
+
+/* --- file_map.c --- */
+
+/** mmap() of a file by a state thread: what it maps is in memory when it returns. */
+extern void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection,
+                             int flags, int fd, off_t offset);
+/** sendfile() of what must not wait for `out`: on a helper if `in` is not in memory. */
+extern ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count);
+
+#pragma GCC visibility pop
+
+/* Longs to arguments and back. */
+#define STIOL_LONG(x) ((long)(x))
+#define STIOL_TEXT(x) ((const char *)(x))
+
+#endif /* STIOL_FILE_H */

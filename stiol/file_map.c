@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mapped files and sendfile(). A page fault cannot be seen beforehand, so what is mapped is brought
+ * into memory before mmap() returns; what sendfile() is to send, before it is called. mincore() and
+ * cachestat() do not tell a process about files that it may not write, so a few reads of one byte
+ * (RWF_NOWAIT) do. Called by pages.c and connect.c.
+ */
+#include "stiol/file.h"
+
+#define STEP  (256 * 1024)  /* bytes between two looks; the kernel reads ahead in such pieces */
+#define CHUNK (1024 * 1024) /* most that is sent, or brought into memory, at a time */
+#define MOST  (4 * CHUNK)   /* of a mapping: libapr maps no larger pieces */
+#define TASTE (128 * 1024)  /* bytes that a helper reads at a time */
+
+typedef enum { RESIDENT, ABSENT, MUTE } look_t;
+
+static look_t look_at_byte(int fd, off64_t offset)
+{
+    struct iovec part;
+    ssize_t n;
+    char byte;
+
+    part = (struct iovec){&byte, 1};
+    n = preadv64v2(fd, &part, 1, offset, RWF_NOWAIT);
+    if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS))
+        return RESIDENT; /* or an error, which is the caller's to meet */
+    return errno == EAGAIN ? ABSENT : MUTE;
+}
+
+static look_t look_through(int fd, off64_t offset, size_t length)
+{
+    off64_t end = offset + (off64_t)length;
+    look_t look = RESIDENT;
+    int error = errno;
+
+    for (off64_t at = offset; look == RESIDENT && at < end; at += STEP)
+        look = look_at_byte(fd, at + STEP < end ? at : end - 1);
+    errno = error;
+    return look;
+}
+
+/* Whether a helper has to bring it in. */
+static bool is_absent(int fd, off64_t offset, size_t length)
+{
+    stiol__fd_class_t class = stiol__fd_noted(fd);
+
+    if (STIOL_OFF(STIOL_NO_CACHE))
+        return true;
+    if (class == STIOL_FD_UNKNOWN || class == STIOL_FD_FILE)
+        switch (look_through(fd, offset, length)) {
+        case ABSENT:
+            return true;
+        case MUTE:
+            class = stiol__fd_is_mute(fd);
+            break;
+        default:
+            return false;
+        }
+    return class == STIOL_FD_SLOW_FILE;
+}
+
+/* --- mmap() --- */
+
+/* Reads it through, which fills the page cache while nobody waits for this process's mappings; then
+ * enters the pages. */
+static void bring_in(void *address, size_t length, int fd, off64_t offset)
+{
+    char *taste = malloc(TASTE);
+    ssize_t n = 1;
+
+    for (size_t done = 0; taste != NULL && n > 0 && done < length; done += (size_t)n)
+        n = pread64(fd, taste, length - done < TASTE ? length - done : TASTE,
+                    offset + (off64_t)done);
+    free(taste);
+    (void)madvise(address, length, MADV_POPULATE_READ);
+}
+
+static long run_map(const long *args)
+{
+    size_t length = (size_t)args[1];
+    int fd = (int)args[4];
+    off64_t offset = args[5];
+    char byte;
+    void *map;
+
+    (void)!pread64(fd, &byte, 1, offset); /* which asks the server what mmap() would ask it */
+    map = mmap64((void *)args[0], length, (int)args[2], (int)args[3], fd, offset);
+    if (map != MAP_FAILED && ((int)args[2] & PROT_READ) != 0)
+        bring_in(map, length < MOST ? length : MOST, fd, offset);
+    return (long)map;
+}
+
+void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection, int flags,
+                      int fd, off_t offset)
+{
+    const long args[] = {(long)address, (long)length, protection, flags, fd, offset};
+
+    if ((protection & PROT_READ) == 0 || !is_absent(fd, offset, length < MOST ? length : MOST))
+        return mmap64(address, length, protection, flags, fd, offset);
+    return (void *)stiol__file_help(vp, stiol__fd_group(fd), run_map, args);
+}
+
+/* --- sendfile() --- */
+
+static long run_send(const long *args)
+{
+    return sendfile64((int)args[0], (int)args[1], (off64_t *)args[2], (size_t)args[3]);
+}
+
+ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
+{
+    size_t chunk = count < CHUNK ? count : CHUNK;
+    long args[] = {out, in, (long)offset, (long)chunk};
+    stiol__fd_class_t class = stiol__fd_noted(in);
+    off64_t at = 0;
+
+    if (class == STIOL_FD_PASS)
+        return sendfile64(out, in, offset, count);
+    if (class == STIOL_FD_FILE || class == STIOL_FD_UNKNOWN)
+        at = offset != NULL ? *offset : lseek64(in, 0, SEEK_CUR);
+    if (at < 0 || !is_absent(in, at, chunk))
+        return sendfile64(out, in, offset, chunk);
+    return stiol__file_help(vp, stiol__fd_group(in), run_send, args);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * open() and its like. A name that is in memory is opened at once, by a system call that says so if
+ * it is not (openat2 with RESOLVE_CACHED, in place of openat); any other, and all on slow file
+ * systems, on a helper. What was opened there is known for a slow file from the start.
+ */
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "stiol/file.h"
+
+/* What openat2() takes, and what does not by itself go to the device. */
+#define ASKABLE                                                                                    \
+    (O_ACCMODE | O_APPEND | O_CLOEXEC | O_DIRECTORY | O_DSYNC | O_LARGEFILE | O_NOATIME |          \
+     O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC)
+
+/* openat2() is not there, or is forbidden here (an old kernel, a container's filter). */
+static _Atomic bool barred;
+
+typedef struct request {
+    int dir;
+    const char *path;
+    int flags;
+    mode_t mode;
+} request_t;
+
+static long really_open(const long *args)
+{
+    return openat((int)args[0], STIOL_TEXT(args[1]), (int)args[2], (mode_t)args[3]);
+}
+
+static int open_really(const request_t *request)
+{
+    return openat(request->dir, request->path, request->flags, request->mode);
+}
+
+/* On a helper. What is on a slow file system is known for that from now on. */
+static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t group)
+{
+    const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
+    int fd = (int)stiol__file_help(vp, group, really_open, args);
+    struct statx st;
+
+    (void)stiol__fd_made(fd, STIOL_FD_UNKNOWN);
+    if (fd < 0 || stiol__look_at(fd, &st) != 0)
+        return fd;
+    if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode))
+        stiol__fd_set_class(
+            fd, stiol__device_class(st.stx_dev_major, st.stx_dev_minor, S_ISDIR(st.stx_mode)));
+    return fd;
+}
+
+static int open_timed(stiol__vp_t *vp, const request_t *request)
+{
+    stiol__begun_t begun = stiol__begin(vp);
+    int fd = open_really(request);
+
+    if (stiol__has_waited(vp, &begun))
+        stiol__path_was_slow(vp, request->dir, request->path);
+    return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
+}
+
+/* EPERM may be the file's own answer: then the plain call has the same. */
+static int open_after_refusal(stiol__vp_t *vp, const request_t *request)
+{
+    bool missing = errno == ENOSYS;
+    int fd = open_timed(vp, request);
+
+    if (missing || fd >= 0)
+        barred = true;
+    return fd;
+}
+
+static int open_cached(stiol__vp_t *vp, const request_t *request)
+{
+    struct open_how how = {.flags = (unsigned)request->flags, .resolve = RESOLVE_CACHED};
+    uint64_t group;
+    int error = errno;
+    int fd = (int)syscall(SYS_openat2, request->dir, request->path, &how, sizeof(how));
+
+    if (STIOL_LIKELY(fd >= 0 || errno == ENOENT))
+        return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
+    if (errno == ENOSYS || errno == EPERM)
+        return open_after_refusal(vp, request);
+    if (errno == EINVAL) /* it is more particular than openat() */
+        return open_timed(vp, request);
+    if (errno != EAGAIN)
+        return fd;
+    errno = error;
+    switch (stiol__uncached_verdict(vp, request->dir, request->path, &group)) {
+    case STIOL_FS_MEMORY:
+        return open_timed(vp, request);
+    case STIOL_FS_NOT_THERE:
+        errno = ENOTDIR;
+        return -1;
+    default:
+        return open_patiently(vp, request, group);
+    }
+}
+
+static int open_request(stiol__vp_t *vp, const request_t *request)
+{
+    bool makes = (request->flags & O_CREAT) != 0;
+    uint64_t group;
+
+    if (vp == NULL || request->path == NULL)
+        return stiol__fd_made(open_really(request), STIOL_FD_UNKNOWN);
+    switch (stiol__path_verdict(vp, request->dir, request->path, makes, &group)) {
+    case STIOL_FS_PATIENT:
+        return open_patiently(vp, request, group);
+    case STIOL_FS_MEMORY:
+        return open_timed(vp, request);
+    default:
+        break;
+    }
+    if (STIOL_LIKELY((request->flags & ~ASKABLE) == 0 && !barred) &&
+        !stiol__is_unaskable(vp, request->dir, request->path))
+        return open_cached(vp, request);
+    return open_timed(vp, request);
+}
+
+/* --- the calls --- */
+
+/* The mode is there only if a file may be made. */
+static mode_t mode_in(va_list args, int flags)
+{
+    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
+}
+
+#define OPEN(name)                                                                                 \
+    int stiol__##name(const char *path, int flags, ...)                                            \
+    {                                                                                              \
+        request_t request = {AT_FDCWD, path, flags, 0};                                            \
+        va_list args;                                                                              \
+                                                                                                   \
+        va_start(args, flags);                                                                     \
+        request.mode = mode_in(args, flags);                                                       \
+        va_end(args);                                                                              \
+        return open_request(STIOL_ENTER(fd, name, flags), &request);                               \
+    }
+
+#define OPEN_AT(name)                                                                              \
+    int stiol__##name(int dir, const char *path, int flags, ...)                                   \
+    {                                                                                              \
+        request_t request = {dir, path, flags, 0};                                                 \
+        va_list args;                                                                              \
+                                                                                                   \
+        va_start(args, flags);                                                                     \
+        request.mode = mode_in(args, flags);                                                       \
+        va_end(args);                                                                              \
+        return open_request(STIOL_ENTER(fd, name, flags), &request);                               \
+    }
+
+OPEN(open)
+OPEN(open64)
+OPEN_AT(openat)
+OPEN_AT(openat64)
+
+/* Fortified code's, which end the process if flags want a mode. */
+#define WANTS_MODE(flags) (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE)
+
+#define OPEN_2(name)                                                                               \
+    int stiol__##name(const char *path, int flags)                                                 \
+    {                                                                                              \
+        const request_t request = {AT_FDCWD, path, flags, 0};                                      \
+                                                                                                   \
+        if (WANTS_MODE(flags))                                                                     \
+            return name(path, flags);                                                              \
+        return open_request(STIOL_ENTER(fd, name, flags), &request);                               \
+    }
+
+#define OPEN_AT_2(name)                                                                            \
+    int stiol__##name(int dir, const char *path, int flags)                                        \
+    {                                                                                              \
+        const request_t request = {dir, path, flags, 0};                                           \
+                                                                                                   \
+        if (WANTS_MODE(flags))                                                                     \
+            return name(dir, path, flags);                                                         \
+        return open_request(STIOL_ENTER(fd, name, flags), &request);                               \
+    }
+
+OPEN_2(__open_2)
+OPEN_2(__open64_2)
+OPEN_AT_2(__openat_2)
+OPEN_AT_2(__openat64_2)
+
+int stiol__creat(const char *path, mode_t mode)
+{
+    const request_t request = {AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode};
+
+    return open_request(STIOL_ENTER(fd, creat, mode), &request);
+}
+
+int stiol__creat64(const char *path, mode_t mode)
+{
+    return stiol__creat(path, mode);
+}
+
+/* --- temporary files: the name is changed in place --- */
+
+/* On a helper the descriptor is not known to be slow: the first call on it finds out. */
+static int make_temporary(stiol__vp_t *vp, char *name, stiol__file_call_t call, const long *args)
+{
+    return stiol__fd_made((int)stiol__on_path(vp, AT_FDCWD, name, true, call, args),
+                          STIOL_FD_UNKNOWN);
+}
+
+static long run_mkstemps(const long *args)
+{
+    return mkostemps((char *)args[0], (int)args[1], (int)args[2]);
+}
+
+static int temporary(stiol__vp_t *vp, char *name, int suffix, int flags)
+{
+    const long args[] = {(long)name, suffix, flags};
+
+    return make_temporary(vp, name, run_mkstemps, args);
+}
+
+int stiol__mkstemp(char *name)
+{
+    return temporary(STIOL_ENTER(fd, mkstemp, 0), name, 0, 0);
+}
+
+int stiol__mkstemp64(char *name)
+{
+    return temporary(STIOL_ENTER(fd, mkstemp64, 0), name, 0, 0);
+}
+
+int stiol__mkostemp(char *name, int flags)
+{
+    return temporary(STIOL_ENTER(fd, mkostemp, 0), name, 0, flags);
+}
+
+int stiol__mkostemp64(char *name, int flags)
+{
+    return temporary(STIOL_ENTER(fd, mkostemp64, 0), name, 0, flags);
+}
+
+int stiol__mkstemps(char *name, int suffix)
+{
+    return temporary(STIOL_ENTER(fd, mkstemps, 0), name, suffix, 0);
+}
+
+int stiol__mkstemps64(char *name, int suffix)
+{
+    return temporary(STIOL_ENTER(fd, mkstemps64, 0), name, suffix, 0);
+}
+
+int stiol__mkostemps(char *name, int suffix, int flags)
+{
+    return temporary(STIOL_ENTER(fd, mkostemps, 0), name, suffix, flags);
+}
+
+int stiol__mkostemps64(char *name, int suffix, int flags)
+{
+    return temporary(STIOL_ENTER(fd, mkostemps64, 0), name, suffix, flags);
+}
+
+/* --- close --- */
+
+static long really_close(const long *args)
+{
+    return close((int)args[0]);
+}
+
+/* Closing may write what is left (NFS), or tell the server (FUSE). */
+int stiol__close_patiently(stiol__vp_t *vp, int fd)
+{
+    const long args[] = {fd};
+
+    return (int)stiol__file_help(vp, stiol__fd_group(fd), really_close, args);
+}

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which file systems can make a call wait, and for how long: by their type, from the table of
+ * mounts, and learned from calls that took long lately. Each VP has its own table, so nothing here
+ * takes a lock or waits. Asked by file.c, file_open.c and file_path.c before they make a call.
+ */
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include "stiol/file.h"
+
+#define LONG        10000               /* us; a VP has better things to do meanwhile */
+#define SUSPICIOUS  (10 * STIOL_SECOND) /* after a long call */
+#define SLOW_FOR    (10 * STIOL_SECOND) /* after a call that waited */
+#define ANSWER_GOOD STIOL_SECOND        /* what was found out of a path */
+#define DEVICES     256                 /* remembered; a power of 2 */
+#define ANSWERS     1024                /* paths remembered; a power of 2 */
+#define NAMES       128                 /* likewise, that need not be asked about */
+
+/* What is known of a device. */
+typedef enum {
+    KIND_UNKNOWN, /* taken for a disk: the kernel tells what is in memory */
+    KIND_MEMORY,  /* tmpfs, proc and the like: never waits for a device */
+    KIND_MUTE,    /* cannot say what is in memory: calls are made, and timed */
+    KIND_REMOTE   /* another machine's or process's: may take for ever */
+} kind_t;
+
+typedef struct device {
+    dev_t number; /* 0: free */
+    kind_t kind;
+    bool mounted;          /* in the table of mounts */
+    st_utime_t slow_until; /* learned; 0: not slow */
+} device_t;
+
+typedef struct answer {
+    uint64_t hash; /* of the path; 0: none */
+    st_utime_t until;
+    uint64_t group;
+    stiol__fs_verdict_t verdict;
+} answer_t;
+
+/* A path of which openat2() does not say whether it is in memory: for a second it is not asked. */
+typedef struct name {
+    uint64_t noted; /* ticks */
+    char path[184];
+} name_t;
+
+struct stiol__filesystems {
+    uint64_t ticks_at_start;
+    st_utime_t started;
+    st_utime_t slow_until; /* of any device */
+    int mounts; /* /proc/self/mountinfo, which poll() calls POLLPRI when it changes; -1 */
+    device_t devices[DEVICES];
+    answer_t answers[ANSWERS];
+    uint64_t unaskable; /* ticks, when a name was last noted; 0: never */
+    name_t names[NAMES];
+};
+
+uint64_t stiol__many_ticks;
+static uint64_t ticks_a_second; /* a guess that is not too high: for what need not be exact */
+
+/* --- types --- */
+
+/* Those that answer from another machine, or from a program. */
+static bool is_remote_type(const char *type)
+{
+    static const char *const types[] = {"9p",        "afs",  "autofs", "beegfs",   "ceph",
+                                        "cifs",      "coda", "fuse",   "fuseblk",  "gfs2",
+                                        "glusterfs", "gpfs", "hgfs",   "lustre",   "ncpfs",
+                                        "nfs",       "nfs4", "ocfs2",  "orangefs", "panfs",
+                                        "prl_fs",    "smb3", "smbfs",  "vboxsf",   "virtiofs"};
+
+    if (strncmp(type, "fuse.", 5) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_memory_type(const char *type)
+{
+    static const char *const types[] = {"tmpfs",   "ramfs",   "proc",     "sysfs",      "devtmpfs",
+                                        "devpts",  "cgroup",  "cgroup2",  "securityfs", "debugfs",
+                                        "tracefs", "mqueue",  "configfs", "hugetlbfs",  "bpf",
+                                        "pstore",  "efivarfs"};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+/* --- devices --- */
+
+static device_t *find_device(stiol__filesystems_t *fs, dev_t number, bool make)
+{
+    size_t at = (size_t)(number * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (DEVICES - 1);
+    device_t *oldest = NULL;
+
+    for (size_t i = 0; i < DEVICES; i++) {
+        device_t *device = &fs->devices[(at + i) & (DEVICES - 1)];
+
+        if (device->number == number)
+            return device;
+        if (device->number == 0) {
+            oldest = device;
+            break;
+        }
+        if ((!device->mounted || device->kind == KIND_MEMORY) &&
+            (oldest == NULL || device->slow_until < oldest->slow_until))
+            oldest = device;
+    }
+    if (!make || oldest == NULL)
+        return NULL;
+    *oldest = (device_t){.number = number};
+    return oldest;
+}
+
+static bool is_slow(const device_t *device)
+{
+    return device->slow_until != 0 && st_utime() < device->slow_until;
+}
+
+static stiol__fs_verdict_t verdict_of(stiol__filesystems_t *fs, dev_t number)
+{
+    const device_t *device = find_device(fs, number, false);
+
+    if (device == NULL)
+        return STIOL_FS_NOW;
+    if (device->kind == KIND_MEMORY)
+        return STIOL_FS_MEMORY;
+    return device->kind == KIND_REMOTE || is_slow(device) ? STIOL_FS_PATIENT : STIOL_FS_NOW;
+}
+
+/* --- the table of mounts --- */
+
+/* One line: "36 35 98:0 /root /mount/point options ... - type source options". */
+static void take_line(stiol__vp_t *vp, char *line)
+{
+    char *type = strstr(line, " - ");
+    unsigned major, minor;
+    device_t *device;
+    kind_t kind;
+
+    if (type == NULL || sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2)
+        return;
+    type += 3;
+    type[strcspn(type, " \n")] = '\0';
+    kind = is_remote_type(type) ? KIND_REMOTE : is_memory_type(type) ? KIND_MEMORY : KIND_UNKNOWN;
+    if (kind == KIND_UNKNOWN)
+        return;
+    device = find_device(vp->filesystems, makedev(major, minor), true);
+    if (device == NULL)
+        return;
+    device->kind = kind;
+    device->mounted = true;
+    if (kind == KIND_REMOTE)
+        vp->wary = true;
+}
+
+static bool refill(int fd, char *buffer, size_t size, size_t *used)
+{
+    ssize_t n = read(fd, buffer + *used, size - 1 - *used);
+
+    if (n <= 0)
+        return false;
+    *used += (size_t)n;
+    buffer[*used] = '\0';
+    return true;
+}
+
+static void read_mounts(stiol__vp_t *vp)
+{
+    stiol__filesystems_t *fs = vp->filesystems;
+    char buffer[8192], *end;
+    size_t used = 0;
+
+    vp->wary = st_utime() < fs->slow_until;
+    for (size_t i = 0; i < DEVICES; i++)
+        if (fs->devices[i].mounted)
+            fs->devices[i].mounted = false, fs->devices[i].kind = KIND_UNKNOWN;
+    if (fs->mounts < 0 || lseek(fs->mounts, 0, SEEK_SET) != 0)
+        return;
+    while (refill(fs->mounts, buffer, sizeof(buffer), &used)) {
+        while ((end = memchr(buffer, '\n', used)) != NULL) {
+            *end = '\0';
+            take_line(vp, buffer);
+            used -= (size_t)(end + 1 - buffer);
+            memmove(buffer, end + 1, used);
+        }
+        if (used == sizeof(buffer) - 1)
+            used = 0; /* no line that anyone needs is so long */
+    }
+}
+
+static void forget_answers(stiol__filesystems_t *fs)
+{
+    memset(fs->answers, 0, sizeof(fs->answers));
+}
+
+/* Once a second or so: something was mounted or unmounted, or no device is slow any more. */
+static void look_again(stiol__vp_t *vp, uint64_t now)
+{
+    stiol__filesystems_t *fs = vp->filesystems;
+    struct pollfd one = {.fd = fs->mounts, .events = POLLPRI};
+    int error = errno;
+
+    vp->looked_ticks = now;
+    if ((fs->mounts >= 0 && poll(&one, 1, 0) > 0 && (one.revents & (POLLPRI | POLLERR)) != 0) ||
+        (fs->slow_until != 0 && st_utime() >= fs->slow_until)) {
+        if (st_utime() >= fs->slow_until)
+            fs->slow_until = 0;
+        read_mounts(vp);
+        forget_answers(fs);
+    }
+    errno = error;
+}
+
+static void measure_ticks(void)
+{
+#ifdef __x86_64__
+    ticks_a_second = UINT64_C(1000000000); /* the slowest counter that is about */
+#else
+    __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(ticks_a_second));
+#endif
+    stiol__many_ticks = ticks_a_second / (STIOL_SECOND / LONG);
+}
+
+int stiol__filesystems_start(stiol__vp_t *vp)
+{
+    stiol__filesystems_t *fs = calloc(1, sizeof(*fs));
+
+    if (fs == NULL)
+        return -1;
+    measure_ticks();
+    fs->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    vp->looked_ticks = fs->ticks_at_start = stiol__ticks();
+    vp->look_ticks = ticks_a_second;
+    fs->started = st_utime();
+    vp->filesystems = fs;
+    read_mounts(vp);
+    return 0;
+}
+
+void stiol__filesystems_stop(stiol__vp_t *vp)
+{
+    if (vp->filesystems == NULL)
+        return;
+    if (vp->filesystems->mounts >= 0)
+        (void)close(vp->filesystems->mounts);
+    free(vp->filesystems);
+    vp->filesystems = NULL;
+}
+
+/* --- time --- */
+
+/* The counter's speed is found out when it matters: a call has taken more ticks than a slow counter
+ * makes in the time. */
+static bool is_long(const stiol__filesystems_t *fs, uint64_t ticks)
+{
+    uint64_t passed = stiol__ticks() - fs->ticks_at_start;
+    st_utime_t time = st_utime() - fs->started;
+
+    return passed > 0 && (double)ticks * (double)time / (double)passed >= LONG;
+}
+
+/* Each is a system call, so only for a while. */
+long stiol__count_switches(stiol__vp_t *vp)
+{
+    struct rusage usage;
+
+    if (st_utime() >= vp->suspicious_until) {
+        vp->suspicious = false;
+        return -1;
+    }
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
+}
+
+bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun)
+{
+    int error = errno;
+    bool waited = false;
+
+    if (!is_long(vp->filesystems, stiol__ticks() - begun->ticks))
+        return false;
+    vp->suspicious = true;
+    vp->suspicious_until = st_utime() + SUSPICIOUS;
+    if (begun->switches >= 0)
+        waited = stiol__count_switches(vp) > begun->switches;
+    errno = error;
+    return waited;
+}
+
+/* --- descriptors --- */
+
+int stiol__look_at(int fd, struct statx *st)
+{
+    int error = errno;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE, st) == 0)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+uint64_t stiol__fd_group(int fd)
+{
+    struct statx st;
+
+    return stiol__look_at(fd, &st) == 0 ? makedev(st.stx_dev_major, st.stx_dev_minor) : 0;
+}
+
+stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool directory)
+{
+    const stiol__vp_t *vp = stiol__mine();
+    const device_t *device = NULL;
+
+    if (vp != NULL && vp->filesystems != NULL)
+        device = find_device(vp->filesystems, makedev(major, minor), false);
+    if (device != NULL && (device->kind == KIND_REMOTE || is_slow(device)))
+        return STIOL_FD_SLOW_FILE;
+    if (directory || (device != NULL && device->kind == KIND_MEMORY))
+        return STIOL_FD_PASS;
+    return device != NULL && device->kind == KIND_MUTE ? STIOL_FD_MUTE_FILE : STIOL_FD_FILE;
+}
+
+stiol__fd_class_t stiol__fd_is_mute(int fd)
+{
+    const stiol__vp_t *vp = stiol__mine();
+    stiol__fd_class_t class = STIOL_FD_PASS;
+    device_t *device;
+    struct statx st;
+
+    if (vp != NULL && vp->filesystems != NULL && stiol__look_at(fd, &st) == 0) {
+        device = find_device(vp->filesystems, makedev(st.stx_dev_major, st.stx_dev_minor), true);
+        if (device != NULL && device->kind == KIND_UNKNOWN && S_ISREG(st.stx_mode))
+            device->kind = KIND_MUTE;
+        class = stiol__device_class(st.stx_dev_major, st.stx_dev_minor, !S_ISREG(st.stx_mode));
+    }
+    stiol__fd_set_class(fd, class);
+    return class;
+}
+
+/* --- paths --- */
+
+static int open_by_name(int dir, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
+
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* The device of what is there, if that is in memory. */
+static bool device_of(int dir, const char *path, dev_t *device)
+{
+    int fd = open_by_name(dir, path);
+    struct statx st;
+    bool known;
+
+    if (fd < 0)
+        return false;
+    known = stiol__look_at(fd, &st) == 0;
+    (void)close(fd);
+    if (known)
+        *device = makedev(st.stx_dev_major, st.stx_dev_minor);
+    return known;
+}
+
+/* Cuts the last component off; false: there is none to cut. */
+static bool to_parent(char *path)
+{
+    char *end = path + strlen(path);
+
+    while (end > path + 1 && end[-1] == '/')
+        end--;
+    while (end > path && end[-1] != '/')
+        end--;
+    if (end == path) {
+        if (strcmp(path, ".") == 0)
+            return false;
+        strcpy(path, ".");
+        return true;
+    }
+    while (end > path + 1 && end[-1] == '/')
+        end--;
+    if (end == path + 1 && path[1] == '\0')
+        return false;
+    *end = '\0';
+    return true;
+}
+
+/* The device of the nearest directory above that is in memory. */
+static bool device_above(int dir, const char *path, dev_t *device)
+{
+    char above[PATH_MAX];
+
+    if (strlen(path) >= sizeof(above))
+        return false;
+    strcpy(above, path);
+    while (to_parent(above)) {
+        if (device_of(dir, above, device))
+            return true;
+        if (errno != EAGAIN && errno != ENOENT && errno != ENOTDIR)
+            return false;
+    }
+    return false;
+}
+
+static uint64_t hash_of(int dir, const char *path, bool made)
+{
+    size_t length = strlen(path), at;
+    uint64_t word,
+        hash = (length << 1 | made) ^ (path[0] != '/' ? (uint64_t)(unsigned)dir << 32 : 0);
+
+    for (at = 0; at + sizeof(word) <= length; at += sizeof(word)) {
+        memcpy(&word, path + at, sizeof(word));
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        hash ^= hash >> 29;
+    }
+    for (; at < length; at++)
+        hash = (hash ^ (unsigned char)path[at]) * UINT64_C(0x100000001b3);
+    return (hash ^ hash >> 32) | 1;
+}
+
+static answer_t *place_of(stiol__filesystems_t *fs, uint64_t hash)
+{
+    return &fs->answers[hash >> 20 & (ANSWERS - 1)];
+}
+
+static void remember(stiol__filesystems_t *fs, uint64_t hash, stiol__fs_verdict_t verdict,
+                     uint64_t group)
+{
+    *place_of(fs, hash) = (answer_t){hash, st_utime() + ANSWER_GOOD, group, verdict};
+}
+
+static bool recall(stiol__filesystems_t *fs, uint64_t hash, stiol__fs_verdict_t *verdict,
+                   uint64_t *group)
+{
+    const answer_t *answer = place_of(fs, hash);
+
+    if (answer->hash != hash || st_utime() >= answer->until)
+        return false;
+    *verdict = answer->verdict;
+    *group = answer->group;
+    return true;
+}
+
+/* *keep: what was found out holds for a while. */
+static stiol__fs_verdict_t find_out(stiol__filesystems_t *fs, int dir, const char *path, bool made,
+                                    uint64_t *group, bool *keep)
+{
+    dev_t number = 0;
+    stiol__fs_verdict_t verdict;
+    bool cached = !made && device_of(dir, path, &number), away = errno == EAGAIN;
+
+    *keep = true;
+    *group = 0;
+    if (!cached && !device_above(dir, path, &number))
+        return STIOL_FS_NOW;
+    *group = number;
+    verdict = verdict_of(fs, number);
+    if (verdict != STIOL_FS_NOW || cached || made || !away)
+        return verdict;
+    *keep = false;
+    return STIOL_FS_PATIENT; /* a disk, and the name is to be read from it */
+}
+
+static stiol__fs_verdict_t look_up(stiol__filesystems_t *fs, int dir, const char *path, bool made,
+                                   uint64_t *group)
+{
+    uint64_t hash = hash_of(dir, path, made);
+    stiol__fs_verdict_t verdict;
+    int error = errno;
+    bool keep;
+
+    if (recall(fs, hash, &verdict, group))
+        return verdict;
+    errno = 0;
+    verdict = find_out(fs, dir, path, made, group, &keep);
+    if (keep)
+        remember(fs, hash, verdict, *group);
+    errno = error;
+    return verdict;
+}
+
+stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
+                                     uint64_t *group)
+{
+    uint64_t now = stiol__ticks();
+
+    *group = 0;
+    if (now - vp->looked_ticks > vp->look_ticks)
+        look_again(vp, now);
+    if (!vp->wary || path == NULL)
+        return STIOL_FS_NOW;
+    return look_up(vp->filesystems, dir, path, made, group);
+}
+
+/* --- names that openat2() cannot tell from memory --- */
+
+/* Cheap: it is made for each open() while there are such names. */
+static unsigned place_of_name(const char *path, size_t length)
+{
+    uint64_t word, hash = length;
+
+    for (size_t back = 8; back <= 32 && back <= length; back += 8) {
+        memcpy(&word, path + length - back, sizeof(word));
+        hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+    }
+    return (unsigned)(hash >> 32) & (NAMES - 1);
+}
+
+static void note_unaskable(stiol__filesystems_t *fs, const char *path)
+{
+    size_t length = strlen(path);
+    name_t *name = &fs->names[place_of_name(path, length)];
+
+    if (length >= sizeof(name->path))
+        return;
+    memcpy(name->path, path, length + 1);
+    name->noted = fs->unaskable = stiol__ticks();
+}
+
+bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path)
+{
+    const stiol__filesystems_t *fs = vp->filesystems;
+    const name_t *name;
+    uint64_t now;
+    size_t length;
+
+    if (STIOL_LIKELY(fs->unaskable == 0) || (dir != AT_FDCWD && path[0] != '/'))
+        return false;
+    now = stiol__ticks();
+    if (now - fs->unaskable > ticks_a_second)
+        return false;
+    length = strlen(path);
+    name = &fs->names[place_of_name(path, length)];
+    return length < sizeof(name->path) && now - name->noted <= ticks_a_second &&
+           strcmp(name->path, path) == 0;
+}
+
+/* The directory that the last component is in: 1 and its device, 0: it is not in memory either, -1:
+ * it is none (errno is ENOTDIR). */
+static int look_at_parent(int dir, const char *path, dev_t *device)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC | O_DIRECTORY, .resolve = RESOLVE_CACHED};
+    char parent[PATH_MAX];
+    struct statx st;
+    int fd;
+
+    if (strlen(path) >= sizeof(parent))
+        return 0;
+    strcpy(parent, path);
+    if (!to_parent(parent))
+        return 0;
+    fd = (int)syscall(SYS_openat2, dir, parent, &how, sizeof(how));
+    if (fd < 0)
+        return errno == ENOTDIR ? -1 : 0;
+    if (stiol__look_at(fd, &st) == 0)
+        *device = makedev(st.stx_dev_major, st.stx_dev_minor);
+    (void)close(fd);
+    return 1;
+}
+
+/* For what is no directory the kernel leaves its quick way, as for proc; a disk is not asked. */
+stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                            uint64_t *group)
+{
+    stiol__filesystems_t *fs = vp->filesystems;
+    stiol__fs_verdict_t verdict = STIOL_FS_PATIENT;
+    dev_t number = 0;
+    int error = errno, parent = look_at_parent(dir, path, &number);
+
+    *group = 0;
+    if (parent < 0) {
+        verdict = STIOL_FS_NOT_THERE;
+    } else if (parent > 0 || device_above(dir, path, &number)) {
+        *group = number;
+        verdict = verdict_of(fs, number) == STIOL_FS_MEMORY ? STIOL_FS_MEMORY : STIOL_FS_PATIENT;
+    }
+    if (verdict != STIOL_FS_PATIENT && (dir == AT_FDCWD || path[0] == '/'))
+        note_unaskable(fs, path);
+    errno = error;
+    return verdict;
+}
+
+/* --- learning --- */
+
+static void strike(stiol__vp_t *vp, dev_t number)
+{
+    stiol__filesystems_t *fs = vp->filesystems;
+    device_t *device = find_device(fs, number, true);
+    st_utime_t now = st_utime();
+
+    if (device == NULL || device->kind == KIND_MEMORY || device->kind == KIND_REMOTE)
+        return;
+    device->slow_until = fs->slow_until = now + SLOW_FOR;
+    vp->wary = true;
+    forget_answers(fs);
+}
+
+void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path)
+{
+    dev_t number = 0;
+    int error = errno;
+
+    if (device_of(dir, path, &number) || device_above(dir, path, &number))
+        strike(vp, number);
+    errno = error;
+}
+
+void stiol__fd_was_slow(stiol__vp_t *vp, int fd)
+{
+    uint64_t number = stiol__fd_group(fd);
+
+    if (number != 0)
+        strike(vp, number);
+}
