@@ -12,7 +12,7 @@
 
 #include "stiol/file.h"
 
-#include "tests/stiol/harness.h"
+#include "tests/stiol/stiol_vp.h"
 
 static const table_t *call = &table_any;
 
