@@ -7,6 +7,7 @@
 #   test-stiol-asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   test-stiol-aarch64  cross-compiled, under qemu
 #   bench-stiol         nanoseconds of the hot calls
+#   bench-files         a read that waits: by a helper, and by io_uring
 
 STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
@@ -147,7 +148,8 @@ $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
 
 STIOL_DEBUG_BUILD := -DSTIOL_DEBUG -DSTM_DEBUG
 
-.PHONY: stiol-programs stiol-run test-stiol test-stiol-asan test-stiol-aarch64 bench-stiol
+.PHONY: stiol-programs stiol-run test-stiol test-stiol-asan test-stiol-aarch64 bench-stiol \
+        bench-files
 stiol-programs: $(STIOL_PROGRAMS)
 stiol-run: stiol-programs
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-120} tests/run.sh $(STIOL_PROGRAMS)
@@ -171,6 +173,11 @@ else
 endif
 
 bench-stiol: $(STIOL_TESTS)/bench ## nanoseconds of STIOL's hot calls
+	$<
+
+$(STIOL_TESTS)/bench_files: $(STIOL_TESTS)/bench_files.o
+	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+bench-files: $(STIOL_TESTS)/bench_files ## microseconds of a read that waits, by a helper and by io_uring
 	$<
 
 SANITIZE_PARTS += stiol-asan $(if $(CAN_CROSS),stiol-aarch64)
