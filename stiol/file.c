@@ -38,9 +38,9 @@ long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol
     uint64_t group;
     long rc;
 
-    if (vp == NULL)
+    if (!vp)
         return call(args);
-    if (dir >= 0 && path != NULL && *path == '\0')
+    if (dir >= 0 && path && *path == '\0')
         return stiol__on_fd(vp, dir, call, args); /* AT_EMPTY_PATH */
     if (stiol__path_verdict(vp, dir, path, made, &group) == STIOL_FS_PATIENT)
         return stiol__file_help(vp, group, call, args);
@@ -63,7 +63,7 @@ static long timed(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *
 
 long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
 {
-    if (vp == NULL)
+    if (!vp)
         return call(args);
     if (STIOL_UNLIKELY(stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE))
         return stiol__file_help(vp, stiol__fd_group(fd), call, args);
@@ -74,15 +74,15 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 {
     stiol__fd_class_t class = stiol__fd_noted(fd);
 
-    if (vp == NULL ||
-        (class != STIOL_FD_UNKNOWN && class != STIOL_FD_PASS && !stiol__is_file(class)))
+    if (!vp || (class != STIOL_FD_UNKNOWN && class != STIOL_FD_PASS && !stiol__is_file(class)))
         return call(args);
     return stiol__file_help(vp, stiol__fd_group(fd), call, args);
 }
 
-/* --- turns: a file's position is one for all who use the descriptor, and the kernel has a lock on
- * it, which a helper in the middle of a read holds. What is written while a helper writes comes
- * after that. --- */
+/* --- turns --- */
+
+/* A file's position is one for all who use the descriptor, and the kernel has a lock on it, which a
+ * helper in the middle of a read holds. What is written while a helper writes comes after that. */
 
 static uintptr_t turn_key(int fd)
 {
@@ -93,7 +93,7 @@ static bool is_busy(int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
 
-    return byte != NULL && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0;
+    return byte && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0;
 }
 
 static int attempt_turn(void *arg)
@@ -120,10 +120,10 @@ static long help_in_turn(stiol__vp_t *vp, int fd, stiol__file_call_t call, const
     long rc;
 
     stiol__file_turn(vp, fd);
-    if (byte != NULL)
+    if (byte)
         (void)__atomic_fetch_or(byte, STIOL_BUSY_MARK, __ATOMIC_RELAXED);
     rc = stiol__file_help(vp, group, call, args);
-    if (byte != NULL)
+    if (byte)
         (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_BUSY_MARK, __ATOMIC_RELAXED);
     stiol__lot_notify(turn_key(fd), false);
     return rc;
@@ -227,7 +227,7 @@ static ssize_t read_rest_copied(stiol__vp_t *vp, stiol__transfer_t *transfer, of
 
     if (transfer->count > 1) {
         copy = malloc(transfer->count * sizeof(*copy));
-        if (copy == NULL)
+        if (!copy)
             return done > 0 ? done : -1;
         memcpy(copy, transfer->parts, transfer->count * sizeof(*copy));
     }

@@ -23,32 +23,32 @@ typedef enum {
 
 typedef struct stiol__filesystems stiol__filesystems_t;
 
-extern int stiol__filesystems_start(stiol__vp_t *vp);
-extern void stiol__filesystems_stop(stiol__vp_t *vp);
+int stiol__filesystems_start(stiol__vp_t *vp);
+void stiol__filesystems_stop(stiol__vp_t *vp);
 
 /** Of a path, relative to dir as in openat(), where that is not known to be fast. `made`: the call
  * may make or remove the last component, so its directory counts. `group`: for the helper. Does not
  * yield, does not wait. */
-extern stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
-                                            uint64_t *group);
+stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
+                                     uint64_t *group);
 /** The same when openat2() has said that the name is not in memory. */
-extern stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
-                                                   uint64_t *group);
+stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                            uint64_t *group);
 /** Whether openat2() need not be asked about this path: it does not know, and the call will not
  * wait. */
-extern bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path);
+bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path);
 /** Makes out a regular file or directory from what statx() has said of its device. */
-extern stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool directory);
+stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool directory);
 /** The device of an open file, for the helper; 0: not known. Does not wait. */
-extern uint64_t stiol__fd_group(int fd);
+uint64_t stiol__fd_group(int fd);
 /** A file's device says nothing of what is in memory: remembers that, and classifies the file. */
-extern stiol__fd_class_t stiol__fd_is_mute(int fd);
+stiol__fd_class_t stiol__fd_is_mute(int fd);
 /** statx() that asks no server; -1. */
-extern int stiol__look_at(int fd, struct statx *st);
+int stiol__look_at(int fd, struct statx *st);
 
 /* A call was made directly and took long: its device may be slow. */
-extern void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path);
-extern void stiol__fd_was_slow(stiol__vp_t *vp, int fd);
+void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path);
+void stiol__fd_was_slow(stiol__vp_t *vp, int fd);
 
 /* --- time that costs next to nothing: ticks of the CPU's counter --- */
 
@@ -83,8 +83,8 @@ typedef struct stiol__begun {
 } stiol__begun_t;
 
 extern uint64_t stiol__many_ticks; /* fewer than these are not long */
-extern long stiol__count_switches(stiol__vp_t *vp);
-extern bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);
+long stiol__count_switches(stiol__vp_t *vp);
+bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);
 
 /* A call may take long because others have the CPU. So the first one makes STIOL count, for a
  * while, how often the thread gives the CPU up of its own; only one that did so has waited. */
@@ -106,30 +106,28 @@ static inline bool stiol__has_waited(stiol__vp_t *vp, const stiol__begun_t *begu
 typedef long (*stiol__file_call_t)(const long *args);
 
 /** call(args) on a helper; its errno. Counts for the kind `file`. */
-extern long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call,
-                             const long *args);
+long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
 /** A call on a path: now or on a helper. vp NULL: now. */
-extern long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made,
-                           stiol__file_call_t call, const long *args);
+long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
+                    const long *args);
 /** A call on an open file: on a helper if its file system is slow. vp NULL: now. */
-extern long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
+long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
 /** A call that waits for a device wherever it is made. vp NULL: now. */
-extern long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
+long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
 
 /** read() and write() and their like of a regular file; offset -1: at its position. */
-extern ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
-extern ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 /** A first read of what is not known yet. -2: it is no file; it has been looked at. */
-extern ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
-extern void stiol__await_turn(stiol__vp_t *vp, int fd);
+ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+void stiol__await_turn(stiol__vp_t *vp, int fd);
 
 /** Waits while a helper uses the file's position. */
 static inline void stiol__file_turn(stiol__vp_t *vp, int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
 
-    if (STIOL_UNLIKELY(byte != NULL &&
-                       (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0))
+    if (STIOL_UNLIKELY(byte && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0))
         stiol__await_turn(vp, fd);
 }
 
@@ -141,24 +139,24 @@ static inline bool stiol__is_file(stiol__fd_class_t class)
 /* --- file_syscall.c --- */
 
 /** For syscall(): true if it is one on files; *rc is the result. */
-extern bool stiol__syscall_file(long number, const long *args, long *rc);
+bool stiol__syscall_file(long number, const long *args, long *rc);
 
 /* --- file_open.c --- */
 
-extern int stiol__close_patiently(stiol__vp_t *vp, int fd);
+int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
 /* --- file_stream.c, for shell.c --- */
 
 /** Whether reads and writes of the stream may wait. */
-extern bool stiol__stream_waits(FILE *stream);
+bool stiol__stream_waits(FILE *stream);
 
 /* --- file_map.c --- */
 
 /** mmap() of a file by a state thread: what it maps is in memory when it returns. */
-extern void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection,
-                             int flags, int fd, off_t offset);
+void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection, int flags,
+                      int fd, off_t offset);
 /** sendfile() of what must not wait for `out`: on a helper if `in` is not in memory. */
-extern ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count);
+ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count);
 
 #pragma GCC visibility pop
 

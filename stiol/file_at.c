@@ -22,7 +22,7 @@ static ssize_t read_at(stiol__vp_t *vp, int fd, const struct iovec *parts, int c
                                   .of_file = true};
     stiol__fd_class_t class = stiol__fd_noted(fd);
 
-    if (vp == NULL || !may_be_file(class) || count <= 0 || count > IOV_MAX || offset < 0)
+    if (!vp || !may_be_file(class) || count <= 0 || count > IOV_MAX || offset < 0)
         return -2;
     return stiol__file_read(vp, &transfer, offset);
 }
@@ -35,8 +35,7 @@ static ssize_t write_at(stiol__vp_t *vp, int fd, const struct iovec *parts, int 
                                   .count = (size_t)count,
                                   .of_file = true};
 
-    if (vp == NULL || count <= 0 || count > IOV_MAX || offset < 0 ||
-        !stiol__is_file(stiol__fd_kind(fd)))
+    if (!vp || count <= 0 || count > IOV_MAX || offset < 0 || !stiol__is_file(stiol__fd_kind(fd)))
         return -2;
     return stiol__file_write(vp, &transfer, offset);
 }
@@ -57,18 +56,18 @@ static ssize_t write_one(stiol__vp_t *vp, int fd, const void *buf, size_t n, off
     return put != -2 ? put : pwrite64(fd, buf, n, offset);
 }
 
-ssize_t stiol_pread(int fd, void *buf, size_t n, off_t offset)
+ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset)
 {
-    const struct iovec part = {buf, n};
+    const struct iovec part = {buffer, count};
     int error = errno;
     ssize_t got = STIOL_OFF(STIOL_NO_NOWAIT | STIOL_NO_CACHE)
                       ? -1
-                      : preadv64v2(fd, &part, 1, offset, RWF_NOWAIT);
+                      : preadv64v2(osfd, &part, 1, offset, RWF_NOWAIT);
 
-    if (STIOL_LIKELY((size_t)got == n))
+    if (STIOL_LIKELY((size_t)got == count))
         return got;
     errno = error;
-    return read_one(stiol__here(), fd, buf, n, offset);
+    return read_one(stiol__here(), osfd, buffer, count, offset);
 }
 
 ssize_t stiol__pread(int fd, void *buf, size_t n, off_t offset)

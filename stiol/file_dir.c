@@ -16,10 +16,10 @@ static DIR *opened(DIR *dir)
     struct statx st;
     int fd;
 
-    if (dir == NULL)
+    if (!dir)
         return NULL;
     fd = stiol__fd_made(dirfd(dir), STIOL_FD_UNKNOWN);
-    if (stiol__mine() != NULL && stiol__mine()->filesystems != NULL && stiol__look_at(fd, &st) == 0)
+    if (stiol__mine() && stiol__mine()->filesystems && stiol__look_at(fd, &st) == 0)
         stiol__fd_set_class(fd, stiol__device_class(st.stx_dev_major, st.stx_dev_minor, true));
     return dir;
 }
@@ -49,7 +49,7 @@ int stiol__closedir(DIR *dir)
     stiol__vp_t *vp = STIOL_ENTER(fd, closedir, 0);
     const long args[] = {(long)dir};
     int fd = dirfd(dir);
-    bool slow = vp != NULL && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
+    bool slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
     uint64_t group = slow ? stiol__fd_group(fd) : 0;
 
     stiol__fd_closing(fd);
@@ -74,16 +74,15 @@ int stiol__closedir(DIR *dir)
         const long args[] = {(long)path, (long)list};                                              \
         int count, kept = 0;                                                                       \
                                                                                                    \
-        if (vp == NULL ||                                                                          \
-            stiol__path_verdict(vp, AT_FDCWD, path, false, &group) != STIOL_FS_PATIENT)            \
+        if (!vp || stiol__path_verdict(vp, AT_FDCWD, path, false, &group) != STIOL_FS_PATIENT)     \
             return name(path, list, filter, compare);                                              \
         count = (int)stiol__file_help(vp, group, run_##name, args);                                \
         for (int i = 0; i < count; i++)                                                            \
-            if (filter == NULL || filter((*list)[i]) != 0)                                         \
+            if (!filter || filter((*list)[i]) != 0)                                                \
                 (*list)[kept++] = (*list)[i];                                                      \
             else                                                                                   \
                 free((*list)[i]);                                                                  \
-        if (kept > 1 && compare != NULL)                                                           \
+        if (kept > 1 && compare)                                                                   \
             qsort(*list, (size_t)kept, sizeof(**list),                                             \
                   (int (*)(const void *, const void *))(void *)compare);                           \
         return count < 0 ? count : kept;                                                           \
@@ -95,7 +94,7 @@ SCANDIR(scandir64, struct dirent64)
 /* A caller's functions are called on the VP, whose files then wait there. */
 static bool is_own_glob(int flags, const void *on_error)
 {
-    return (flags & GLOB_ALTDIRFUNC) == 0 && on_error == NULL;
+    return (flags & GLOB_ALTDIRFUNC) == 0 && !on_error;
 }
 
 /* A pattern begins with a path. */
@@ -124,7 +123,7 @@ RUN_4(glob64, path_t, int, __typeof__((int (*)(const char *, int))NULL), glob64_
         const long args[] = {(long)pattern, flags, (long)on_error, (long)result};                  \
         uint64_t group;                                                                            \
                                                                                                    \
-        if (vp == NULL || !is_own_glob(flags, (const void *)on_error) ||                           \
+        if (!vp || !is_own_glob(flags, (const void *)on_error) ||                                  \
             !begins_slow(vp, pattern, &group))                                                     \
             return name(pattern, flags, on_error, result);                                         \
         return (int)stiol__file_help(vp, group, run_##name, args);                                 \

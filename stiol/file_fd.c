@@ -50,9 +50,8 @@ CALL_1(int, syncfs, ON_DEVICE, int)
 CALL_4(int, sync_file_range, ON_DEVICE, int, off64_t, off64_t, unsigned)
 CALL_3(ssize_t, readahead, ON_DEVICE, int, off64_t, size_t)
 CALL_6(ssize_t, copy_file_range, ON_DEVICE, int, off64_t *, int, off64_t *, size_t, unsigned)
-CALL_3(int, msync,
-       ((c & MS_SYNC) != 0 && vp != NULL ? stiol__file_help(vp, 0, run, args) : run(args)), void *,
-       size_t, int)
+CALL_3(int, msync, ((c & MS_SYNC) != 0 && vp ? stiol__file_help(vp, 0, run, args) : run(args)),
+       void *, size_t, int)
 
 static long run_sync(const long *args)
 {
@@ -65,7 +64,7 @@ void stiol__sync(void)
 {
     stiol__vp_t *vp = STIOL_ENTER(file, sync, 0);
 
-    if (vp == NULL)
+    if (!vp)
         sync();
     else
         (void)stiol__file_help(vp, 0, run_sync, NULL);
@@ -80,7 +79,7 @@ static off64_t seek(stiol__vp_t *vp, int fd, off64_t offset, int whence)
 {
     const long args[] = {fd, offset, whence};
 
-    if (vp == NULL)
+    if (!vp)
         return lseek64(fd, offset, whence);
     stiol__file_turn(vp, fd);
     if (whence == SEEK_SET || whence == SEEK_CUR)

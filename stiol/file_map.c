@@ -7,10 +7,12 @@
  */
 #include "stiol/file.h"
 
-#define STEP  (256 * 1024)  /* bytes between two looks; the kernel reads ahead in such pieces */
-#define CHUNK (1024 * 1024) /* most that is sent, or brought into memory, at a time */
-#define MOST  (4 * CHUNK)   /* of a mapping: libapr maps no larger pieces */
-#define TASTE (128 * 1024)  /* bytes that a helper reads at a time */
+enum {
+    STEP = 256 * 1024,   /* bytes between two looks; the kernel reads ahead in such pieces */
+    CHUNK = 1024 * 1024, /* most that is sent, or brought into memory, at a time */
+};
+#define MOST (4 * CHUNK)     /* of a mapping: libapr maps no larger pieces */
+enum { TASTE = 128 * 1024 }; /* bytes that a helper reads at a time */
 
 typedef enum { RESIDENT, ABSENT, MUTE } look_t;
 
@@ -68,7 +70,7 @@ static void bring_in(void *address, size_t length, int fd, off64_t offset)
     char *taste = malloc(TASTE);
     ssize_t n = 1;
 
-    for (size_t done = 0; taste != NULL && n > 0 && done < length; done += (size_t)n)
+    for (size_t done = 0; taste && n > 0 && done < length; done += (size_t)n)
         n = pread64(fd, taste, length - done < TASTE ? length - done : TASTE,
                     offset + (off64_t)done);
     free(taste);
@@ -117,7 +119,7 @@ ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size
     if (class == STIOL_FD_PASS)
         return sendfile64(out, in, offset, count);
     if (class == STIOL_FD_FILE || class == STIOL_FD_UNKNOWN)
-        at = offset != NULL ? *offset : lseek64(in, 0, SEEK_CUR);
+        at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0 || !is_absent(in, at, chunk))
         return sendfile64(out, in, offset, chunk);
     return stiol__file_help(vp, stiol__fd_group(in), run_send, args);

@@ -105,7 +105,7 @@ static int open_request(stiol__vp_t *vp, const request_t *request)
     bool makes = (request->flags & O_CREAT) != 0;
     uint64_t group;
 
-    if (vp == NULL || request->path == NULL)
+    if (!vp)
         return stiol__fd_made(open_really(request), STIOL_FD_UNKNOWN);
     switch (stiol__path_verdict(vp, request->dir, request->path, makes, &group)) {
     case STIOL_FS_PATIENT:

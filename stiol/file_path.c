@@ -87,7 +87,7 @@ static long on_two_paths(stiol__vp_t *vp, int dir, const char *path, int other_d
 {
     uint64_t group;
 
-    if (vp != NULL && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
+    if (vp && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
         return stiol__file_help(vp, group, call, args);
     return stiol__on_path(vp, dir, path, true, call, args);
 }

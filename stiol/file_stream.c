@@ -22,7 +22,7 @@ static FILE *opened(FILE *stream, bool patiently)
     struct statx st;
     int fd;
 
-    if (stream == NULL)
+    if (!stream)
         return NULL;
     fd = stiol__fd_made(fileno(stream), STIOL_FD_UNKNOWN);
     if (patiently && stiol__look_at(fd, &st) == 0 && S_ISREG(st.stx_mode))
@@ -38,11 +38,10 @@ static long run_fopen(const long *args)
 static FILE *open_stream(stiol__vp_t *vp, const char *path, const char *mode)
 {
     const long args[] = {(long)path, (long)mode};
-    unsigned long long helped = vp != NULL ? vp->counters.file.helped : 0;
-    FILE *stream =
-        (FILE *)stiol__on_path(vp, AT_FDCWD, path, strchr(mode, 'r') == NULL, run_fopen, args);
+    unsigned long long helped = vp ? vp->counters.file.helped : 0;
+    FILE *stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, !strchr(mode, 'r'), run_fopen, args);
 
-    return opened(stream, vp != NULL && vp->counters.file.helped != helped);
+    return opened(stream, vp && vp->counters.file.helped != helped);
 }
 
 FILE *stiol__fopen(const char *restrict path, const char *restrict mode)
@@ -65,9 +64,9 @@ static FILE *reopen_stream(stiol__vp_t *vp, const char *path, const char *mode, 
     const long args[] = {(long)path, (long)mode, (long)stream};
 
     stiol__stream_closing(stream);
-    if (path == NULL)
+    if (!path)
         return opened(freopen(path, mode, stream), false);
-    return opened((FILE *)stiol__on_path(vp, AT_FDCWD, path, true, run_freopen, args), vp != NULL);
+    return opened((FILE *)stiol__on_path(vp, AT_FDCWD, path, true, run_freopen, args), vp);
 }
 
 FILE *stiol__freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
@@ -143,7 +142,7 @@ static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, co
 static long on_stream(stiol__vp_t *vp, FILE *stream, bool held, stiol__file_call_t call,
                       const long *args)
 {
-    if (vp == NULL || held || STIOL_LIKELY(!stiol__stream_waits(stream)))
+    if (!vp || held || STIOL_LIKELY(!stiol__stream_waits(stream)))
         return call(args);
     return on_helper(vp, stream, call, args);
 }
@@ -155,7 +154,7 @@ static size_t to_read(const FILE *stream)
 
 static bool holds_line(const FILE *stream, int end)
 {
-    return memchr(stream->_IO_read_ptr, end, to_read(stream)) != NULL;
+    return to_read(stream) > 0 && memchr(stream->_IO_read_ptr, end, to_read(stream));
 }
 
 static bool has_room(const FILE *stream, size_t length)
@@ -283,8 +282,8 @@ int stiol__fflush(FILE *stream)
     stiol__vp_t *vp = STIOL_ENTER(file, fflush, 0);
     const long args[] = {(long)stream};
 
-    if (stream == NULL)
-        return vp == NULL ? fflush(NULL) : (int)stiol__file_help(vp, 0, run_fflush, args);
+    if (!stream)
+        return !vp ? fflush(NULL) : (int)stiol__file_help(vp, 0, run_fflush, args);
     return (int)on_stream(vp, stream, __fpending(stream) == 0, run_fflush, args);
 }
 

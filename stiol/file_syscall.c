@@ -75,7 +75,7 @@ static long two_paths(stiol__vp_t *vp, const long *args, bool at)
     const char *path = (const char *)args[at], *other = (const char *)args[at ? 3 : 1];
     uint64_t group;
 
-    if (vp != NULL && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
+    if (vp && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
         return stiol__file_help(vp, group, run_raw, args);
     return stiol__on_path(vp, dir, path, true, run_raw, args);
 }

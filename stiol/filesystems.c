@@ -11,13 +11,15 @@
 
 #include "stiol/file.h"
 
-#define LONG        10000               /* us; a VP has better things to do meanwhile */
+enum { LONG = 10000 };                  /* us; a VP has better things to do meanwhile */
 #define SUSPICIOUS  (10 * STIOL_SECOND) /* after a long call */
 #define SLOW_FOR    (10 * STIOL_SECOND) /* after a call that waited */
 #define ANSWER_GOOD STIOL_SECOND        /* what was found out of a path */
-#define DEVICES     256                 /* remembered; a power of 2 */
-#define ANSWERS     1024                /* paths remembered; a power of 2 */
-#define NAMES       128                 /* likewise, that need not be asked about */
+enum {
+    DEVICES = 256,  /* remembered; a power of 2 */
+    ANSWERS = 1024, /* paths remembered; a power of 2 */
+    NAMES = 128,    /* likewise, that need not be asked about */
+};
 
 /* What is known of a device. */
 typedef enum {
@@ -110,10 +112,10 @@ static device_t *find_device(stiol__filesystems_t *fs, dev_t number, bool make)
             break;
         }
         if ((!device->mounted || device->kind == KIND_MEMORY) &&
-            (oldest == NULL || device->slow_until < oldest->slow_until))
+            (!oldest || device->slow_until < oldest->slow_until))
             oldest = device;
     }
-    if (!make || oldest == NULL)
+    if (!make || !oldest)
         return NULL;
     *oldest = (device_t){.number = number};
     return oldest;
@@ -128,7 +130,7 @@ static stiol__fs_verdict_t verdict_of(stiol__filesystems_t *fs, dev_t number)
 {
     const device_t *device = find_device(fs, number, false);
 
-    if (device == NULL)
+    if (!device)
         return STIOL_FS_NOW;
     if (device->kind == KIND_MEMORY)
         return STIOL_FS_MEMORY;
@@ -137,23 +139,38 @@ static stiol__fs_verdict_t verdict_of(stiol__filesystems_t *fs, dev_t number)
 
 /* --- the table of mounts --- */
 
+/* The third word of a line: "98:0". 0: there is none. */
+static dev_t device_in(const char *line)
+{
+    unsigned long major, minor;
+    char *end;
+
+    (void)strtoul(line, &end, 10);
+    (void)strtoul(end, &end, 10);
+    major = strtoul(end, &end, 10);
+    if (*end != ':')
+        return 0;
+    minor = strtoul(end + 1, &end, 10);
+    return makedev((unsigned)major, (unsigned)minor);
+}
+
 /* One line: "36 35 98:0 /root /mount/point options ... - type source options". */
 static void take_line(stiol__vp_t *vp, char *line)
 {
     char *type = strstr(line, " - ");
-    unsigned major, minor;
+    dev_t number = device_in(line);
     device_t *device;
     kind_t kind;
 
-    if (type == NULL || sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2)
+    if (!type || number == 0)
         return;
     type += 3;
     type[strcspn(type, " \n")] = '\0';
     kind = is_remote_type(type) ? KIND_REMOTE : is_memory_type(type) ? KIND_MEMORY : KIND_UNKNOWN;
     if (kind == KIND_UNKNOWN)
         return;
-    device = find_device(vp->filesystems, makedev(major, minor), true);
-    if (device == NULL)
+    device = find_device(vp->filesystems, number, true);
+    if (!device)
         return;
     device->kind = kind;
     device->mounted = true;
@@ -185,7 +202,7 @@ static void read_mounts(stiol__vp_t *vp)
     if (fs->mounts < 0 || lseek(fs->mounts, 0, SEEK_SET) != 0)
         return;
     while (refill(fs->mounts, buffer, sizeof(buffer), &used)) {
-        while ((end = memchr(buffer, '\n', used)) != NULL) {
+        while ((end = memchr(buffer, '\n', used))) {
             *end = '\0';
             take_line(vp, buffer);
             used -= (size_t)(end + 1 - buffer);
@@ -233,7 +250,7 @@ int stiol__filesystems_start(stiol__vp_t *vp)
 {
     stiol__filesystems_t *fs = calloc(1, sizeof(*fs));
 
-    if (fs == NULL)
+    if (!fs)
         return -1;
     measure_ticks();
     fs->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
@@ -247,7 +264,7 @@ int stiol__filesystems_start(stiol__vp_t *vp)
 
 void stiol__filesystems_stop(stiol__vp_t *vp)
 {
-    if (vp->filesystems == NULL)
+    if (!vp->filesystems)
         return;
     if (vp->filesystems->mounts >= 0)
         (void)close(vp->filesystems->mounts);
@@ -318,13 +335,13 @@ stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool direc
     const stiol__vp_t *vp = stiol__mine();
     const device_t *device = NULL;
 
-    if (vp != NULL && vp->filesystems != NULL)
+    if (vp && vp->filesystems)
         device = find_device(vp->filesystems, makedev(major, minor), false);
-    if (device != NULL && (device->kind == KIND_REMOTE || is_slow(device)))
+    if (device && (device->kind == KIND_REMOTE || is_slow(device)))
         return STIOL_FD_SLOW_FILE;
-    if (directory || (device != NULL && device->kind == KIND_MEMORY))
+    if (directory || (device && device->kind == KIND_MEMORY))
         return STIOL_FD_PASS;
-    return device != NULL && device->kind == KIND_MUTE ? STIOL_FD_MUTE_FILE : STIOL_FD_FILE;
+    return device && device->kind == KIND_MUTE ? STIOL_FD_MUTE_FILE : STIOL_FD_FILE;
 }
 
 stiol__fd_class_t stiol__fd_is_mute(int fd)
@@ -334,9 +351,9 @@ stiol__fd_class_t stiol__fd_is_mute(int fd)
     device_t *device;
     struct statx st;
 
-    if (vp != NULL && vp->filesystems != NULL && stiol__look_at(fd, &st) == 0) {
+    if (vp && vp->filesystems && stiol__look_at(fd, &st) == 0) {
         device = find_device(vp->filesystems, makedev(st.stx_dev_major, st.stx_dev_minor), true);
-        if (device != NULL && device->kind == KIND_UNKNOWN && S_ISREG(st.stx_mode))
+        if (device && device->kind == KIND_UNKNOWN && S_ISREG(st.stx_mode))
             device->kind = KIND_MUTE;
         class = stiol__device_class(st.stx_dev_major, st.stx_dev_minor, !S_ISREG(st.stx_mode));
     }
@@ -494,7 +511,7 @@ stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path,
     *group = 0;
     if (now - vp->looked_ticks > vp->look_ticks)
         look_again(vp, now);
-    if (!vp->wary || path == NULL)
+    if (!vp->wary || !path)
         return STIOL_FS_NOW;
     return look_up(vp->filesystems, dir, path, made, group);
 }
@@ -595,7 +612,7 @@ static void strike(stiol__vp_t *vp, dev_t number)
     device_t *device = find_device(fs, number, true);
     st_utime_t now = st_utime();
 
-    if (device == NULL || device->kind == KIND_MEMORY || device->kind == KIND_REMOTE)
+    if (!device || device->kind == KIND_MEMORY || device->kind == KIND_REMOTE)
         return;
     device->slow_until = fs->slow_until = now + SLOW_FOR;
     vp->wary = true;

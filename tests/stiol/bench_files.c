@@ -20,9 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SIZE (1024 * 1024) /* bytes of the file */
-#define READ 8192          /* bytes of a read */
-#define RUNS 7
+enum {
+    SIZE = 1024 * 1024, /* bytes of the file */
+    READ = 8192,        /* bytes of a read */
+    RUNS = 7,
+};
 
 static char buffer[READ];
 static int file, done, epoll; /* descriptors; `done` is an eventfd */
@@ -113,7 +115,7 @@ static bool open_ring(void)
     completions =
         map_ring(p->cq_off.cqes + p->cq_entries * sizeof(struct io_uring_cqe), IORING_OFF_CQ_RING);
     ring.entries = map_ring(p->sq_entries * sizeof(*ring.entries), IORING_OFF_SQES);
-    if (submissions == NULL || completions == NULL || ring.entries == NULL)
+    if (!submissions || !completions || !ring.entries)
         return false;
     ring.tail = (unsigned *)(void *)(submissions + p->sq_off.tail);
     ring.array = (unsigned *)(void *)(submissions + p->sq_off.array);
