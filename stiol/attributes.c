@@ -16,7 +16,9 @@ static int kernel_id(pthread_t *id)
         return 0;
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
-    *id = thread->vp->id;
+    *id = atomic_load(&thread->carrier);
+    if (STIOL_LIKELY(*id == (pthread_t)0))
+        *id = thread->vp->id;
     return 0;
 }
 
@@ -94,6 +96,8 @@ int stiol__pthread_getattr_np(pthread_t id, pthread_attr_t *attr)
         return pthread_getattr_np(id, attr);
     if (thread->magic == STIOL_THREAD_ENDED || thread->ended)
         return ESRCH;
+    if (STIOL_UNLIKELY(atomic_load(&thread->carrier) != (pthread_t)0))
+        return pthread_getattr_np(atomic_load(&thread->carrier), attr);
     rc = describe(thread, attr);
     errno = error;
     return rc;

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <unwind.h>
 
+#include "stiol/carry.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
@@ -86,6 +87,13 @@ static void __attribute__((noreturn)) run_handler(stiol__thread_t *self)
     siglongjmp(buffer, 1);
 }
 
+static void __attribute__((noreturn)) leave(stiol__thread_t *self)
+{
+    if (stiol__carriage != NULL)
+        stiol__carriage_left();
+    st_thread_exit(self->result);
+}
+
 /* Called for each frame, before it goes. A handler's buffer lies in the frame of the function that
  * set it up: the handler's turn comes when all frames below have gone. */
 static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
@@ -99,7 +107,7 @@ static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exc
     if (self->cleanup != NULL && (end || (uintptr_t)self->cleanup < _Unwind_GetCFA(context)))
         run_handler(self);
     if (end)
-        st_thread_exit(self->result);
+        leave(self);
     return _URC_NO_REASON;
 }
 
@@ -136,7 +144,7 @@ static void __attribute__((noreturn)) unwind(stiol__thread_t *self)
 
     if (unwinding != NULL)
         (void)unwinding->unwind(&unwinding->exception, stop, self);
-    st_thread_exit(self->result);
+    leave(self);
 }
 
 void stiol____pthread_unwind_next(__pthread_unwind_buf_t *buffer)
@@ -262,7 +270,7 @@ int stiol__pthread_setcancelstate(int state, int *before)
         return 0;
     if (self->cancel_at_once)
         stiol__cancellation();
-    st_thread_interrupt(self->thread); /* the next wait is the last */
+    interrupt(self); /* the next wait is the last */
     return 0;
 }
 

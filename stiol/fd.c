@@ -42,13 +42,16 @@ static unsigned byte_at(int fd)
 
 bool stiol__fd_is_noted(int fd)
 {
-    return byte_at(fd) != STIOL_FD_UNKNOWN;
+    return (byte_at(fd) & ~(unsigned)STIOL_ELSEWHERE) != STIOL_FD_UNKNOWN;
 }
 
 /* The same descriptor, looked at or changed: its mark stays. */
 static void note_class(int fd, stiol__fd_class_t class)
 {
     unsigned mark = byte_at(fd) & STIOL_FD_MARKS;
+
+    if (stiol__mine() == NULL && (byte_at(fd) & STIOL_ELSEWHERE) != 0)
+        return; /* a VP has to see the mark, and looks then */
 
     stiol__fd_set_class(fd, (stiol__fd_class_t)(class | mark));
 }
@@ -80,10 +83,22 @@ static stiol__fd_class_t make_out(int fd)
     return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
 }
 
+/* What libst knows of this number is of an earlier descriptor. */
+static void renew(int fd)
+{
+    unsigned char *byte = stiol__fd_byte(fd);
+
+    if (byte == NULL || (*byte & STIOL_ELSEWHERE) == 0 || stiol__mine() == NULL)
+        return;
+    (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_ELSEWHERE, __ATOMIC_RELAXED);
+    st_fd_renew(fd);
+}
+
 stiol__fd_class_t stiol__fd_look(int fd)
 {
     stiol__fd_class_t class = make_out(fd);
 
+    renew(fd);
     note_class(fd, class);
     return class != STIOL_FD_UNKNOWN ? class : STIOL_FD_PASS; /* not open: the real call says so */
 }
@@ -92,9 +107,12 @@ int stiol__fd_made(int fd, stiol__fd_class_t class)
 {
     if (fd < 0 || STIOL_OFF(STIOL_NO_FORGET))
         return fd;
-    stiol__fd_set_class(fd, class);
-    if (stiol__mine() != NULL)
+    if (stiol__mine() != NULL) {
+        stiol__fd_set_class(fd, class);
         st_fd_renew(fd);
+    } else {
+        stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE);
+    }
     return fd;
 }
 
@@ -124,14 +142,15 @@ void stiol__fd_received(struct msghdr *message)
 }
 
 /* On any kernel thread, in callbacks and in signal handlers too. What libst knows is its VP's: on
- * other kernel threads it stays, and goes when the number comes again. */
+ * other kernel threads it stays, and goes when the number comes again: the mark tells the VP. */
 void stiol__fd_closing(int fd)
 {
     int error = errno;
 
     if (STIOL_OFF(STIOL_NO_FORGET))
         return;
-    stiol__fd_set_class(fd, STIOL_FD_UNKNOWN);
+    stiol__fd_set_class(fd, stiol__mine() != NULL ? STIOL_FD_UNKNOWN
+                                                  : (stiol__fd_class_t)STIOL_ELSEWHERE);
     if (stiol__mine() != NULL && fd >= 0)
         st_fd_forget(fd);
     errno = error;
@@ -153,7 +172,7 @@ int stiol__close(int fd)
     stiol__fd_closing(fd);
     rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
     if (stiol__mine() == NULL && !STIOL_OFF(STIOL_NO_FORGET))
-        stiol__fd_set_class(fd, STIOL_FD_UNKNOWN); /* a VP may have looked at it meanwhile */
+        stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have looked */
     return rc;
 }
 

@@ -39,7 +39,8 @@ extern stiol__fd_class_t stiol__fd_look(int fd);
 /* Beside the class: */
 #define STIOL_LOW_MARK  0x80 /* SO_RCVLOWAT was set */
 #define STIOL_BUSY_MARK 0x40 /* a helper uses the file's position, or writes */
-#define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK)
+#define STIOL_ELSEWHERE 0x20 /* made or closed on a kernel thread that is no VP */
+#define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK | STIOL_ELSEWHERE)
 
 static inline unsigned char *stiol__fd_byte(int fd)
 {

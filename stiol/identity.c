@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "stiol/carry.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
@@ -96,7 +97,9 @@ static inline stiol__thread_t *identified(void)
     stiol__thread_t *self = NULL;
 
     if (STIOL_UNLIKELY(vp == NULL))
-        self = stiol__interrupted() != NULL ? stiol__interrupted_self() : survivor;
+        self = stiol__interrupted() != NULL ? stiol__interrupted_self()
+               : stiol__carried() != NULL   ? stiol__carried()
+                                            : survivor;
     else if (STIOL_LIKELY(!st_in_callback()))
         self = stiol__self(vp);
     return self != NULL && STIOL_LIKELY(!self->primordial) ? self : NULL;
@@ -171,7 +174,7 @@ static pid_t number_of(stiol__thread_t *self)
 {
     unsigned i;
 
-    if (stiol__mine() == NULL)
+    if (stiol__mine() == NULL && stiol__carriage == NULL)
         return gettid();
     pthread_mutex_lock(&identity.lock);
     i = take_number();
@@ -192,6 +195,14 @@ pid_t stiol__gettid(void)
     return STIOL_LIKELY(self->tid != 0) ? self->tid : number_of(self);
 }
 
+/* Of the kernel thread that runs it. */
+static pid_t tid_of(const stiol__thread_t *thread)
+{
+    pid_t carrier = atomic_load(&thread->carrier_tid);
+
+    return carrier != 0 ? carrier : thread->vp->tid;
+}
+
 pid_t stiol__kernel_tid(pid_t tid)
 {
     unsigned i = (unsigned)(tid - FIRST_TID);
@@ -200,7 +211,7 @@ pid_t stiol__kernel_tid(pid_t tid)
         return tid;
     pthread_mutex_lock(&identity.lock);
     if (i < identity.used && identity.numbers[i].thread != NULL)
-        tid = identity.numbers[i].thread->vp->tid;
+        tid = tid_of(identity.numbers[i].thread);
     pthread_mutex_unlock(&identity.lock);
     return tid; /* nobody's: the kernel does not know it either */
 }

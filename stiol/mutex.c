@@ -7,6 +7,7 @@
  */
 #include <linux/futex.h>
 
+#include "stiol/carry.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
@@ -258,7 +259,8 @@ static int SLOWLY lock_or_wait(pthread_mutex_t *mutex, const void *caller)
 
     (void)caller;
     if (vp == NULL)
-        return stiol__vp != NULL ? lock_in_callback(stiol__vp, mutex) : pthread_mutex_lock(mutex);
+        return stiol__vp != NULL ? lock_in_callback(stiol__vp, mutex)
+                                 : stiol__carried_took(mutex, pthread_mutex_lock(mutex));
     rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
         stiol__took(vp, "mutex", mutex, caller);
@@ -289,7 +291,7 @@ int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
     int rc;
 
     if (vp == NULL)
-        return pthread_mutex_trylock(mutex);
+        return stiol__carried_took(mutex, pthread_mutex_trylock(mutex));
     owner = is_owned_type(mutex) ? stiol__owner_find(vp, mutex) : NULL;
     if (owner != NULL && owner->thread == st_thread_self() &&
         TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && is_held_here(vp, mutex)) {
@@ -325,7 +327,7 @@ int stiol__pthread_mutex_timedlock(pthread_mutex_t *restrict mutex,
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_timedlock, mutex);
 
     if (vp == NULL)
-        return pthread_mutex_timedlock(mutex, at);
+        return stiol__carried_took(mutex, pthread_mutex_timedlock(mutex, at));
     return lock_until(vp, mutex, CLOCK_REALTIME, at, __builtin_return_address(0));
 }
 
@@ -335,7 +337,7 @@ int stiol__pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t cl
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_clocklock, mutex);
 
     if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
-        return pthread_mutex_clocklock(mutex, clock, at);
+        return stiol__carried_took(mutex, pthread_mutex_clocklock(mutex, clock, at));
     return lock_until(vp, mutex, clock, at, __builtin_return_address(0));
 }
 
@@ -343,8 +345,10 @@ static int SLOWLY unlock_and_wake(pthread_mutex_t *mutex)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
 
-    if (vp == NULL)
+    if (vp == NULL) {
+        stiol__carried_gives(mutex);
         return really_release(mutex);
+    }
     stiol__gave(vp, mutex);
     return stiol__mutex_release(vp, mutex);
 }

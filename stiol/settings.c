@@ -7,6 +7,7 @@
  */
 #include <locale.h>
 
+#include "stiol/carry.h"
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
@@ -98,6 +99,26 @@ void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to)
     tls->settings = to;
 }
 
+const stack_t *stiol__settings_stack(const stiol__tls_t *tls)
+{
+    return &tls->usual->stack;
+}
+
+void stiol__settings_move(stiol__tls_t *tls, const stack_t *before)
+{
+    if (tls->settings == NULL || !same_stack(&tls->settings->stack, before))
+        return;
+    tls->settings->stack = tls->usual->stack;
+    (void)sigaltstack(&tls->usual->stack, NULL);
+}
+
+void stiol__settings_usual_mask(const stiol__tls_t *tls, sigset_t *mask)
+{
+    (void)pthread_sigmask(SIG_SETMASK, NULL, mask);
+    if (tls != NULL)
+        memcpy(mask, &tls->usual->mask, sizeof(tls->usual->mask));
+}
+
 void stiol__settings_free(stiol__settings_t *settings)
 {
     if (settings == NULL)
@@ -151,7 +172,9 @@ void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask)
 /* Where the calling thread's settings are kept; NULL: it is no state thread. */
 static stiol__tls_t *here(stiol__vp_t *vp)
 {
-    return vp != NULL ? vp->tls : NULL;
+    if (STIOL_LIKELY(vp != NULL))
+        return vp->tls;
+    return stiol__carriage != NULL ? stiol__carriage->tls : NULL;
 }
 
 locale_t stiol__uselocale(locale_t locale)

@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 
+#include "stiol/carry.h"
 #include "stiol/fd.h"
 #include "stiol/file.h"
 #include "stiol/handler.h"
@@ -243,6 +244,7 @@ void stiol_stop(void)
     stiol__tls_stop(vp);
     pthread_mutex_lock(&starting);
     stiol__handlers_vp_ends(vp);
+    stiol__carriers_stop(vp);
     if (--vps == 0) {
         stiol__handlers_stop();
         stiol__restore();

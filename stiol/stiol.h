@@ -8,6 +8,7 @@
 #ifndef STIOL_H
 #define STIOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -41,6 +42,10 @@ typedef struct stiol_config {
     /** NULL-terminated starts of file names whose pthread_create() makes state threads;
      *  NULL: { "libapr-1.so", NULL }. */
     const char *const *thread_objects;
+    /** Most kernel threads that run state threads of a VP at once, for stiol_carry(); 0: none. */
+    int max_carriers;
+    /** Called on each of them as the first and the last thing; NULL: nothing. */
+    void (*carrier_begins)(void), (*carrier_ends)(void);
     /** Called, on the state thread, before another object than those makes a kernel thread. */
     void (*kernel_thread)(void);
     /** Called in the child of posix_spawn(), system() and popen(), on whatever kernel thread, just
@@ -70,6 +75,40 @@ extern int stiol_start(const stiol_config_t *config);
  * yield.
  */
 extern void stiol_inherit(void);
+
+/**
+ * Runs function(data) on a kernel thread while the calling state thread is parked, so that it may
+ * compute or wait as it likes: all calls are the real ones there. The kernel thread is that state
+ * thread meanwhile, in all that code can see: thread-local variables, values of keys, settings such
+ * as the locale, errno, pthread_self(), gettid(), and the mutexes that it holds. If
+ * stiol_config_t.max_carriers kernel threads are busy it waits in line. Yields.
+ *
+ * @return 0: it has run. -1: it has not, with errno
+ * @errno EPERM      the caller is no state thread, or the primordial one; or there are to be none
+ * @errno EAGAIN     no kernel thread is to be had
+ * @errno ENOMEM     no memory
+ * @errno ECANCELED  it was still in line when the VP began to end (stiol_end_waits())
+ */
+extern int stiol_carry(void (*function)(void *data), void *data);
+
+/** Whether the caller is run by a kernel thread for stiol_carry(). */
+extern bool stiol_is_carried(void);
+
+/**
+ * For functions that stiol_carry() runs: calls function(data) on the VP, in its scheduler, where it
+ * must not yield, and waits for it. Called elsewhere it is a plain call.
+ */
+extern void stiol_on_vp(void (*function)(void *data), void *data);
+
+/** The kernel threads that run state threads of a VP. */
+typedef struct stiol_carriers {
+    unsigned threads, busy;     /**< that exist; that run one now */
+    unsigned waiting;           /**< state threads in line for one */
+    unsigned long long carried; /**< how often one was run */
+} stiol_carriers_t;
+
+/** The calling VP's, all zero if it has none. */
+extern void stiol_get_carriers(stiol_carriers_t *carriers);
 
 /** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not started.
  */

@@ -101,6 +101,9 @@ typedef struct stiol__thread {
     bool cancel_off, cancel_at_once; /* not now; without waiting for a wait */
     void *cleanup;                   /* the innermost handler, a __pthread_unwind_buf_t */
     struct stiol__unwinding *unwinding;
+    /* carry.c: the kernel thread that it runs on instead of its VP's; 0: none */
+    _Atomic pthread_t carrier;
+    _Atomic pid_t carrier_tid;
     /* made by pthread_create(): */
     bool ours, detached;
     bool started; /* has run: `thread` is its own word, no longer its maker's */
@@ -158,7 +161,8 @@ typedef struct stiol__vp {
         int fd;
         st_utime_t until;
     } laggards[STIOL_LAGGARDS];
-    st_utime_t any_lags; /* 0: none */
+    st_utime_t any_lags;              /* 0: none */
+    struct stiol__carriers *carriers; /* carriers.c, NULL: none so far */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <resolv.h>
 
+#include "stiol/carry.h"
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
@@ -18,7 +19,7 @@ struct stiol__texts {
 
 static stiol__texts_t *texts_of(stiol__vp_t *vp)
 {
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : stiol__carried();
 
     if (self == NULL)
         return NULL;
@@ -75,7 +76,7 @@ char *stiol__inet_ntoa(struct in_addr address)
 
 int *stiol____h_errno_location(void)
 {
-    if (STIOL_ENTER(tsd, __h_errno_location, 0) != NULL)
+    if (STIOL_ENTER(tsd, __h_errno_location, 0) != NULL || stiol__carriage != NULL)
         stiol__locals_add(STIOL_LOCAL_H_ERRNO);
     return &h_errno;
 }

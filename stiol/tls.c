@@ -5,6 +5,7 @@
  * from what a new thread has, and what the other has is put in place. Used by stiol.c and tsd.c.
  * See docs/internals/thread-locals.md.
  */
+#include "stiol/carry.h"
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
@@ -246,14 +247,12 @@ bool stiol__tls_primordial(const stiol__vp_t *vp)
     return vp->tls != NULL && vp->tls->in_place == vp->tls->primordial;
 }
 
-int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
+/* What is in place now, for the caller to keep; -1: no memory. */
+static int keep_here(stiol__tls_t *tls, stiol__contents_t **contents)
 {
-    stiol__tls_t *tls = vp->tls;
     uint32_t bytes;
 
     *contents = NULL;
-    if (tls == NULL)
-        return 0;
     if (is_old(tls))
         renew(tls);
     bytes = make_room(tls, contents, look(tls));
@@ -267,13 +266,16 @@ int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
     return 0;
 }
 
-void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents)
+int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
 {
-    stiol__tls_t *tls = vp->tls;
+    *contents = NULL;
+    return vp->tls != NULL ? keep_here(vp->tls, contents) : 0;
+}
+
+void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents)
+{
     stiol__settings_t *before;
 
-    if (tls == NULL)
-        return;
     if (is_old(tls))
         renew(tls);
     (void)look(tls);
@@ -282,6 +284,18 @@ void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents)
     go_over(tls, contents);
     if (before != tls->settings)
         stiol__settings_free(before);
+}
+
+void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents)
+{
+    if (vp->tls != NULL)
+        stiol__tls_put(vp->tls, contents);
+}
+
+void stiol__tls_keep_all(stiol__tls_t *tls, stiol__contents_t **contents, stiol__places_t **places)
+{
+    if (keep_here(tls, contents) != 0 || (*places = stiol__places_of(tls)) == NULL)
+        fail();
 }
 
 void stiol__tls_free(stiol__contents_t *contents)
@@ -311,6 +325,30 @@ error:
     return -1;
 }
 
+stiol__tls_t *stiol__tls_carrier(void)
+{
+    stiol__tls_t *tls = calloc(1, sizeof(*tls));
+
+    if (tls == NULL || stiol__settings_start(tls) != 0)
+        fail();
+    renew(tls);
+    return tls;
+}
+
+static void free_blocks(stiol__tls_t *tls)
+{
+    stiol__settings_free(tls->settings);
+    stiol__settings_free(tls->usual);
+    stiol__locals_release(tls->blocks, tls->count);
+    free(tls->dirty);
+    free(tls);
+}
+
+void stiol__tls_carrier_ends(stiol__tls_t *tls)
+{
+    free_blocks(tls);
+}
+
 /* What is in place stays: the primordial thread's, which is the kernel thread's own. */
 void stiol__tls_stop(stiol__vp_t *vp)
 {
@@ -324,9 +362,5 @@ void stiol__tls_stop(stiol__vp_t *vp)
         *tls->primordial = NULL;
     }
     vp->tls = tls_here = NULL;
-    stiol__settings_free(tls->settings);
-    stiol__settings_free(tls->usual);
-    stiol__locals_release(tls->blocks, tls->count);
-    free(tls->dirty);
-    free(tls);
+    free_blocks(tls);
 }

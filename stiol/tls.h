@@ -58,7 +58,12 @@ extern bool stiol__locals_have(unsigned serial);
 
 /* --- tls_exit.c: destructors of C++'s thread_local objects --- */
 
-typedef struct stiol__farewell stiol__farewell_t;
+typedef struct stiol__farewell {
+    struct stiol__farewell *next;
+    void (*destructor)(void *);
+    void *object, *dso;
+    void *handle; /* keeps the destructor's code loaded; NULL: it stays anyway */
+} stiol__farewell_t;
 
 /** Runs the calling thread's, the last one first; they may yield. */
 extern void stiol__say_farewells(stiol__thread_t *self);
@@ -94,6 +99,8 @@ extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
 /** Puts contents in place; they are the caller's still. */
 extern void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
 extern void stiol__tls_free(stiol__contents_t *contents);
+/** As stiol__tls_load(), for a kernel thread's blocks. */
+extern void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents);
 /** Whether the primordial thread's are in place: also while another one's stack runs the scheduler.
  */
 extern bool stiol__tls_primordial(const stiol__vp_t *vp);
@@ -105,6 +112,13 @@ extern int stiol__settings_start(stiol__tls_t *tls);
 /** Goes over from tls->settings. */
 extern void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to);
 extern void stiol__settings_free(stiol__settings_t *settings);
+/** The signal stack of a thread that has set none. */
+extern const stack_t *stiol__settings_stack(const stiol__tls_t *tls);
+/** The settings in place are of a thread that was run by another kernel thread, with that signal
+ * stack: its own is another. */
+extern void stiol__settings_move(stiol__tls_t *tls, const stack_t *before);
+/** The signals that a thread blocks which has not asked for it; tls may be NULL. */
+extern void stiol__settings_usual_mask(const stiol__tls_t *tls, sigset_t *mask);
 /** The calling thread's signal mask, for one that it makes; 0: the usual one. */
 extern uint64_t stiol__settings_mask(const stiol__vp_t *vp);
 /** On the new thread: the mask is that of its maker. */

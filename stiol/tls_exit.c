@@ -4,16 +4,10 @@
  * first and before those of thread-specific data, as glibc does. tsd.c keeps the lists of threads
  * whose contents it keeps.
  */
+#include "stiol/carry.h"
 #include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
-
-struct stiol__farewell {
-    stiol__farewell_t *next;
-    void (*destructor)(void *);
-    void *object, *dso;
-    void *handle; /* keeps the destructor's code loaded; NULL: it stays anyway */
-};
 
 static void *keep_loaded(void *dso)
 {
@@ -99,7 +93,7 @@ static void hook_exit(stiol__vp_t *vp)
 int stiol____cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, __cxa_thread_atexit_impl, destructor);
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : stiol__carried();
     stiol__farewell_t *farewell;
 
     if (self == NULL)
@@ -107,7 +101,8 @@ int stiol____cxa_thread_atexit_impl(void (*destructor)(void *), void *object, vo
     farewell = malloc(sizeof(*farewell));
     if (farewell == NULL)
         return -1;
-    hook_exit(vp);
+    if (vp != NULL)
+        hook_exit(vp);
     *farewell = (stiol__farewell_t){.next = self->farewells,
                                     .destructor = destructor,
                                     .object = object,

@@ -114,8 +114,8 @@ $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY)
 $(STIOL_TESTS)/libsubject.so: $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
 	    -Wl,--whole-archive $^ -Wl,--no-whole-archive -ldl -lpthread
-$(STIOL_TESTS)/test_tls: $(STIOL_TESTS)/test_tls.o $(STIOL_TESTS)/libsubject.so $(STIOL_LINKED) \
-                         $(STIOL_LOCALS) | $(STIOL_LOCALS_LATE)
+$(STIOL_TESTS)/test_tls $(STIOL_TESTS)/test_carry: %: %.o $(STIOL_TESTS)/libsubject.so \
+                         $(STIOL_LINKED) $(STIOL_LOCALS) | $(STIOL_LOCALS_LATE)
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) -ldl -lpthread
 

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kernel threads (carriers) that run state threads: what the files carry.c, carriers.c,
+ * carry_locks.c and tls_move.c share, and what others ask of them.
+ */
+#ifndef STIOL_CARRY_H
+#define STIOL_CARRY_H
+
+#include "stiol/tls.h"
+
+#pragma GCC visibility push(hidden)
+
+/** Where the blocks of a kernel thread are. */
+typedef struct stiol__places stiol__places_t;
+typedef struct stiol__carried_lock stiol__carried_lock_t;
+typedef struct stiol__carriers stiol__carriers_t;
+
+/** What a state thread has done for it by a carrier; on its stack. */
+typedef struct stiol__load {
+    st_remote_t remote;
+    struct stiol__load *next; /* in line */
+    st_vp_t vp;
+    st_thread_t thread;
+    stiol__thread_t *self;
+    void (*function)(void *data);
+    void *data;
+    /* What goes along, and comes back: */
+    stiol__contents_t *contents;
+    stiol__places_t *places; /* where the contents were; NULL: variables are shared */
+    stack_t usual_stack;     /* where it comes from */
+    stiol__carried_lock_t *locks;
+    unsigned lock_count;
+    int error;    /* errno */
+    bool waiting; /* in line; with the lock */
+    bool exited;  /* the thread has called pthread_exit() */
+    bool done;
+} stiol__load_t;
+
+/** A kernel thread that runs state threads, one at a time. */
+typedef struct stiol__carriage {
+    stiol__thread_t *self; /* whom it runs now */
+    pthread_t id;
+    pid_t tid;
+    stiol__tls_t *tls;
+    stiol__carried_lock_t *locks; /* mutexes that the thread holds and glibc knows as ours */
+    unsigned lock_count, lock_room;
+    sigjmp_buf exit;
+} stiol__carriage_t;
+
+/** The calling kernel thread's, while it runs a state thread; else NULL. */
+extern __thread stiol__carriage_t *stiol__carriage __attribute__((tls_model("initial-exec")));
+
+/** The state thread that the calling kernel thread runs for its VP, or NULL. */
+static inline stiol__thread_t *stiol__carried(void)
+{
+    return STIOL_UNLIKELY(stiol__carriage) ? stiol__carriage->self : NULL;
+}
+
+void stiol__carry_out(stiol__carriage_t *carriage, stiol__load_t *load);
+void stiol__carriage_left(void) __attribute__((noreturn));
+/** Puts it in line; -1: there is no kernel thread to be had. */
+int stiol__carriers_hand_in(stiol__vp_t *vp, stiol__load_t *load);
+/** Takes it out of the line; false: it has begun. */
+bool stiol__carriers_take_back(stiol__vp_t *vp, stiol__load_t *load);
+void stiol__carriers_stop(stiol__vp_t *vp);
+
+/** The calling kernel thread's variables, to be exchanged; ends the process without memory. */
+stiol__tls_t *stiol__tls_carrier(void);
+void stiol__tls_carrier_ends(stiol__tls_t *tls);
+/** What is in place now, with its places; ends the process without memory. */
+void stiol__tls_keep_all(stiol__tls_t *tls, stiol__contents_t **contents, stiol__places_t **places);
+stiol__places_t *stiol__places_of(const stiol__tls_t *tls);
+void stiol__tls_move(const stiol__tls_t *tls, const stiol__places_t *from, stiol__thread_t *self);
+
+void stiol__locks_leave(stiol__vp_t *vp, stiol__load_t *load);
+void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load);
+void stiol__locks_arrive(stiol__carriage_t *carriage, stiol__load_t *load);
+void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load);
+int stiol__carried_took(pthread_mutex_t *mutex, int rc);
+void stiol__carried_gives(const pthread_mutex_t *mutex);
+
+#pragma GCC visibility pop
+
+#endif /* STIOL_CARRY_H */

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mutexes of which glibc wants to know the owner (recursive and error-checking ones), held while
+ * their state thread goes to a carrier or comes back: the owner that glibc sees becomes the kernel
+ * thread that runs it now. Others need nothing: glibc lets any kernel thread unlock them. Used by
+ * carry.c and mutex.c.
+ */
+#include "stiol/lock.h"
+#include "stiol/carry.h"
+#include "stiol/stiol_int.h"
+
+#define ROBUST_OR_PRIO (16 | 32 | 64) /* of __kind, as in mutex.c */
+
+struct stiol__carried_lock {
+    pthread_mutex_t *mutex;
+    unsigned count; /* how often it was locked */
+};
+
+static bool has_owner(const pthread_mutex_t *mutex)
+{
+    int kind = mutex->__data.__kind, type = kind & 3;
+
+    return (type == PTHREAD_MUTEX_RECURSIVE || type == PTHREAD_MUTEX_ERRORCHECK) &&
+           (kind & ROBUST_OR_PRIO) == 0;
+}
+
+static void own(pthread_mutex_t *mutex, pid_t tid, unsigned count)
+{
+    mutex->__data.__owner = tid;
+    if ((mutex->__data.__kind & 3) == PTHREAD_MUTEX_RECURSIVE)
+        mutex->__data.__count = count;
+}
+
+/* --- on the VP: what the owners' table says goes along --- */
+
+static bool goes_along(const stiol__owner_t *owner, st_thread_t thread)
+{
+    return owner->lock && owner->thread == thread && owner->kind == STIOL_MUTEX &&
+           has_owner(owner->lock);
+}
+
+/** Lists the calling thread's. The table keeps its entries, with a count of 0: the rest of the VP
+ * must not take the mutexes for free meanwhile. */
+void stiol__locks_leave(stiol__vp_t *vp, stiol__load_t *load)
+{
+    if (STIOL_LIKELY(vp->owners_used == 0))
+        return;
+    load->locks = calloc(vp->owners_used, sizeof(*load->locks));
+    for (size_t i = 0; load->locks && i < vp->owners_size; i++) {
+        stiol__owner_t *owner = &vp->owners[i];
+
+        if (!goes_along(owner, load->thread))
+            continue;
+        load->locks[load->lock_count++] =
+            (stiol__carried_lock_t){.mutex = owner->lock, .count = owner->count};
+        owner->count = 0;
+    }
+}
+
+/* Drops the entries of what went along. A lock may have been released on the carrier, and its
+ * memory be gone. (Of a read-write lock that is still held glibc alone knows from now on.) */
+static void drop_entries(stiol__vp_t *vp, st_thread_t thread)
+{
+    for (size_t i = 0; i < vp->owners_size;) {
+        stiol__owner_t *owner = &vp->owners[i];
+
+        if (owner->lock && owner->thread == thread &&
+            (owner->count == 0 || owner->kind == STIOL_RWLOCK))
+            stiol__owner_remove(vp, owner); /* another may have moved here */
+        else
+            i++;
+    }
+}
+
+/** Those that are held now are the calling state thread's. */
+void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load)
+{
+    if (vp->owners_used > 0)
+        drop_entries(vp, load->thread);
+    for (unsigned i = 0; i < load->lock_count; i++) {
+        pthread_mutex_t *mutex = load->locks[i].mutex;
+
+        if (stiol__owner_find(vp, mutex))
+            stiol__owner_forget(mutex); /* of an earlier one at this address */
+        own(mutex, vp->tid, 1);
+        if (stiol__owner_add(vp, mutex, STIOL_MUTEX) == 0)
+            stiol__owner_find(vp, mutex)->count = load->locks[i].count;
+    }
+    free(load->locks);
+}
+
+/* --- on the carrier --- */
+
+static bool add(stiol__carriage_t *carriage, pthread_mutex_t *mutex)
+{
+    if (carriage->lock_count == carriage->lock_room) {
+        unsigned room = carriage->lock_room != 0 ? 2 * carriage->lock_room : 8;
+        stiol__carried_lock_t *locks = realloc(carriage->locks, room * sizeof(*locks));
+
+        if (!locks)
+            return false;
+        carriage->locks = locks;
+        carriage->lock_room = room;
+    }
+    carriage->locks[carriage->lock_count++] = (stiol__carried_lock_t){.mutex = mutex};
+    return true;
+}
+
+void stiol__locks_arrive(stiol__carriage_t *carriage, stiol__load_t *load)
+{
+    carriage->lock_count = 0;
+    for (unsigned i = 0; i < load->lock_count; i++)
+        if (add(carriage, load->locks[i].mutex))
+            own(load->locks[i].mutex, carriage->tid, load->locks[i].count);
+    free(load->locks);
+    load->locks = NULL;
+    load->lock_count = 0;
+}
+
+/** What is held now goes back. */
+void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load)
+{
+    if (STIOL_LIKELY(carriage->lock_count == 0))
+        return;
+    load->locks = carriage->locks;
+    load->lock_count = carriage->lock_count;
+    for (unsigned i = 0; i < load->lock_count; i++) {
+        const pthread_mutex_t *mutex = load->locks[i].mutex;
+
+        load->locks[i].count =
+            (mutex->__data.__kind & 3) == PTHREAD_MUTEX_RECURSIVE ? mutex->__data.__count : 1;
+    }
+    carriage->locks = NULL;
+    carriage->lock_count = carriage->lock_room = 0;
+}
+
+static unsigned place_of(const stiol__carriage_t *carriage, const pthread_mutex_t *mutex)
+{
+    unsigned i = carriage->lock_count;
+
+    while (i > 0 && carriage->locks[i - 1].mutex != mutex)
+        i--;
+    return i; /* from 1; 0: it is not there */
+}
+
+/** A real lock() of that mutex has returned rc. */
+int stiol__carried_took(pthread_mutex_t *mutex, int rc)
+{
+    stiol__carriage_t *carriage = stiol__carriage;
+
+    if (STIOL_LIKELY(!carriage) || rc != 0 || !has_owner(mutex))
+        return rc;
+    if (place_of(carriage, mutex) != 0 || add(carriage, mutex))
+        return 0;
+    (void)pthread_mutex_unlock(mutex);
+    return EAGAIN;
+}
+
+/** It is about to be unlocked; if that frees it, its memory may be gone afterwards. */
+void stiol__carried_gives(const pthread_mutex_t *mutex)
+{
+    stiol__carriage_t *carriage = stiol__carriage;
+    unsigned place;
+
+    if (STIOL_LIKELY(!carriage) || !has_owner(mutex) || mutex->__data.__owner != carriage->tid ||
+        ((mutex->__data.__kind & 3) == PTHREAD_MUTEX_RECURSIVE && mutex->__data.__count > 1))
+        return;
+    place = place_of(carriage, mutex);
+    if (place != 0)
+        carriage->locks[place - 1] = carriage->locks[--carriage->lock_count];
+}
