@@ -2,7 +2,9 @@
 /*
  * Small bucket allocators: cells of two sizes, cut from chunks that begin with 384 bytes, and
  * chunks for what is larger. All cells go with their allocator; a larger piece is whose it was
- * given to, as with APR's.
+ * given to, as with APR's. The VP's own kernel thread alone cuts cells. Connections of a VP share
+ * one allocator, and another kernel thread may serve one of them: it takes chunks, and the cells
+ * that it frees wait in a list until the VP needs them.
  */
 #include "aprmem/aprmem_int.h"
 
@@ -29,6 +31,7 @@ typedef struct list {
     apr_allocator_t *allocator;
     apr_bucket_alloc_t *real; /* APR's, for pieces larger than a block; NULL: none so far */
     head_t *free[KINDS];
+    _Atomic(head_t *) returned; /* cells that other kernel threads have freed */
     aprmem_room_t room;
     void *chunks; /* beside the first; each begins with a pointer to the next */
     size_t total; /* bytes of all chunks */
@@ -127,10 +130,42 @@ static bool grow(list_t *list)
     return true;
 }
 
+static void take_returned(list_t *list)
+{
+    head_t *head, *next;
+
+    if (!atomic_load_explicit(&list->returned, memory_order_relaxed))
+        return;
+    head = atomic_exchange_explicit(&list->returned, NULL, memory_order_acquire);
+    for (; head; head = next) {
+        size_t kind = *(size_t *)(head + 1);
+
+        next = head->next;
+        head->next = list->free[kind];
+        list->free[kind] = head;
+    }
+}
+
+/* The cell keeps its kind behind its head: there the link is. */
+static void return_cell(list_t *list, head_t *head)
+{
+    head_t *next = atomic_load_explicit(&list->returned, memory_order_relaxed);
+
+    *(size_t *)(head + 1) = head->kind;
+    do
+        head->next = next;
+    while (!atomic_compare_exchange_weak_explicit(&list->returned, &next, head,
+                                                  memory_order_release, memory_order_relaxed));
+}
+
 static void *cell(list_t *list, size_t kind)
 {
     head_t *head = list->free[kind];
 
+    if (!head) {
+        take_returned(list);
+        head = list->free[kind];
+    }
     if (head) {
         list->free[kind] = head->next;
     } else {
@@ -147,9 +182,17 @@ static void *cell(list_t *list, size_t kind)
 /* More than a block: APR's, and it is known by its address when it is freed. */
 static void *huge(list_t *list, size_t size)
 {
-    if (!list->real)
-        list->real = aprmem__real.apr_bucket_alloc_create_ex(list->allocator);
-    return list->real ? aprmem__real.apr_bucket_alloc(size, list->real) : NULL;
+    apr_bucket_alloc_t *real = __atomic_load_n(&list->real, __ATOMIC_ACQUIRE), *none = NULL;
+
+    if (!real) {
+        real = aprmem__real.apr_bucket_alloc_create_ex(list->allocator);
+        if (real && !__atomic_compare_exchange_n(&list->real, &none, real, false, __ATOMIC_ACQ_REL,
+                                                 __ATOMIC_ACQUIRE)) {
+            aprmem__real.apr_bucket_alloc_destroy(real); /* another kernel thread was first */
+            real = none;
+        }
+    }
+    return real ? aprmem__real.apr_bucket_alloc(size, real) : NULL;
 }
 
 static void *chunk_for(size_t bytes)
@@ -166,7 +209,7 @@ void *aprmem__apr_bucket_alloc(apr_size_t size, apr_bucket_alloc_t *handle)
 {
     if (!aprmem__ours(handle))
         return aprmem__real.apr_bucket_alloc(size, handle);
-    if (APRMEM_LIKELY(size <= cell_sizes[1] - sizeof(head_t)))
+    if (APRMEM_LIKELY(size <= cell_sizes[1] - sizeof(head_t) && aprmem__mine))
         return cell(list_of(handle), size > cell_sizes[0] - sizeof(head_t));
     if (size <= APRMEM_BLOCK - sizeof(head_t))
         return chunk_for(size + sizeof(head_t));
@@ -187,6 +230,10 @@ void aprmem__apr_bucket_free(void *memory)
 
         APRMEM_ASSERT(kind < KINDS);
         APRMEM_SCRIBBLE(memory, cell_sizes[kind] - sizeof(head_t));
+        if (!APRMEM_LIKELY(aprmem__mine != NULL)) {
+            return_cell(list, head);
+            return;
+        }
         head->next = list->free[kind];
         list->free[kind] = head;
     }

@@ -479,6 +479,88 @@ static void handed_to_another_thread(void)
     hand_over(made(NULL));
 }
 
+/* --- a bucket allocator that the VP and a kernel thread use at once --- */
+
+enum { TRADED = 200000, DISTANCE = 500 };
+
+static apr_bucket_alloc_t *common;
+static unsigned char *_Atomic to_vp[TRADED], *_Atomic to_thread[TRADED];
+
+static unsigned char *piece_of(int i, int side)
+{
+    static const apr_size_t sizes[] = {24, 64, 300, 8000};
+    apr_size_t size = i % 1000 == 0 ? 100000 : sizes[i % 100 == 0 ? 3 : i % 3];
+    unsigned char *memory = apr_bucket_alloc(size, common);
+
+    CHECK(memory != NULL);
+    memset(memory, 2 * i + side, size);
+    return memory;
+}
+
+/* Makes pieces for the other side, and frees what that has made, some time later. */
+static void trade(unsigned char *_Atomic *mine, unsigned char *_Atomic *others, int side)
+{
+    for (int i = 0; i < TRADED; i++) {
+        unsigned char *theirs;
+
+        atomic_store(&mine[i], piece_of(i, side));
+        apr_bucket_free(piece_of(i + 1, side));
+        if (i < DISTANCE)
+            continue;
+        while ((theirs = atomic_load(&others[i - DISTANCE])) == NULL)
+            sched_yield();
+        CHECK(theirs[0] == (unsigned char)(2 * (i - DISTANCE) + !side) && theirs[23] == theirs[0]);
+        apr_bucket_free(theirs);
+    }
+}
+
+static void *trades(void *arg)
+{
+    trade(to_vp, to_thread, 1);
+    return arg;
+}
+
+static void *takes_one(void *arg)
+{
+    *(void **)arg = apr_bucket_alloc(64, common);
+    return NULL;
+}
+
+static void *frees_it(void *arg)
+{
+    apr_bucket_free(*(void **)arg);
+    return NULL;
+}
+
+/* The VP's free cells are the VP's; those that a kernel thread frees come back to it. */
+static void cells_are_the_vps(void)
+{
+    void *free_one = apr_bucket_alloc(64, common), *other, *again;
+
+    apr_bucket_free(free_one);
+    join_kernel_thread(kernel_thread(takes_one, &other));
+    CHECK(other != free_one);
+    CHECK(apr_bucket_alloc(64, common) == free_one);
+    join_kernel_thread(kernel_thread(frees_it, &free_one));
+    join_kernel_thread(kernel_thread(frees_it, &other));
+    again = apr_bucket_alloc(64, common);
+    CHECK(again == free_one);
+    apr_bucket_free(again);
+}
+
+static void one_bucket_allocator_for_two_threads(void)
+{
+    pthread_t thread;
+
+    begin();
+    common = apr_bucket_alloc_create(made(old));
+    cells_are_the_vps();
+    thread = kernel_thread(trades, NULL);
+    trade(to_thread, to_vp, 0);
+    join_kernel_thread(thread);
+    apr_bucket_free(piece_of(0, 0));
+}
+
 /* A fork finds no list half changed, and no lock held, by a thread that the child has not. */
 static atomic_bool enough;
 
@@ -611,6 +693,7 @@ int main(void)
         TEST(kernel_threads_may_use_them),
         TEST(given_back_by_another_thread),
         TEST(handed_to_another_thread),
+        TEST(one_bucket_allocator_for_two_threads),
         TEST(forks_beside_other_threads),
         TEST(cells_are_used_again),
         TEST(floors_can_be_had),
