@@ -10,7 +10,9 @@
 #define STM_MODULE_RECORD
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
+#include "mpm/config/run_on.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/kernel_request.h"
 #include "mpm/pages/pages.h"
 #include "mpm/process/process.h"
 #include "mpm/scoreboard/scoreboard.h"
@@ -35,6 +37,7 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     stm_small_file_register();
+    stm_kernel_register_hooks();
     ap_hook_open_logs(stm_sockets_open, NULL, before_core, APR_HOOK_REALLY_FIRST);
     /* The daemon detaches in pre_config: before any other module has opened anything. */
     ap_hook_pre_config(stm_startup, NULL, NULL, APR_HOOK_REALLY_FIRST);
@@ -66,8 +69,8 @@ AP_DECLARE_MODULE(mpm_stm) = {
     NULL,
     MODULE_MAGIC_COOKIE,
     NULL, /* arguments are rewritten before any module can be loaded */
-    NULL, /* per-directory configuration */
-    NULL,
+    stm_run_on_create,
+    stm_run_on_merge,
     NULL, /* per-server configuration */
     NULL,
     stm_directives,

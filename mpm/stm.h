@@ -39,6 +39,8 @@ extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("d
 APLOG_USE_MODULE(mpm_stm);
 #endif
 
+#define STM_LIKELY(x) __builtin_expect(!!(x), 1)
+
 #ifdef STM_DEBUG
 #define STM_ASSERT(expression) ap_assert(expression)
 #else

@@ -18,7 +18,7 @@
 
 #define STM_SCORE_MAGIC      "STMSCORE" /* without its final null */
 #define STM_SCORE_BYTE_ORDER 0x01020304u
-#define STM_SCORE_VERSION    5u
+#define STM_SCORE_VERSION    6u
 #define STM_SCORE_PAGE       4096u /* headers and blocks are multiples of this long */
 #define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, its final null included */
 #define STM_SCORE_BLOCKS     64    /* most blocks of a scoreboard: bits of header.taken */

@@ -22,7 +22,6 @@ struct stm_thread {
     bool retire;                    /**< was woken to end, not to serve */
     stm_thread_t *next, **previous; /**< all threads of the VP */
     int unyielded;                  /**< connections served since its last yield */
-    struct stm_score_thread *score; /**< its counters */
 };
 
 /** One listening socket in one VP, with its own state threads. */

@@ -122,7 +122,7 @@ static void end_thread(stm_thread_t *thread)
     if (thread->next)
         thread->next->previous = thread->previous;
     *thread->previous = thread->next;
-    stm_score_thread_ended(thread->score);
+    stm_score_thread_ended(thread->worker.score);
     free(thread);
     feed();
     stm_vp_idle_check();
@@ -135,11 +135,11 @@ static void *thread_main(void *data)
 
     thread->worker.current = stm_current_begin();
     while ((conn = next_job(thread)) != NULL) {
-        stm_score_thread_serves(thread->score, !conn->c && !conn->asleep);
+        stm_score_thread_serves(thread->worker.score, !conn->c && !conn->asleep);
         thread->worker.conn = conn;
         stm_conn_serve(conn, &thread->worker);
         thread->worker.conn = NULL;
-        stm_score_thread_rests(thread->score);
+        stm_score_thread_rests(thread->worker.score);
         yield_if_due(thread);
     }
     end_thread(thread);
@@ -184,7 +184,7 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
     stm_accept.threads = thread;
     listener->threads++;
     stm.vp.threads++;
-    thread->score = stm_score_thread_started();
+    thread->worker.score = stm_score_thread_started();
     return true;
 }
 

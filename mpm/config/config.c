@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "mpm/config/config.h"
+#include "mpm/config/run_on.h"
 
 stm_config_t stm_config;
 
@@ -17,6 +18,7 @@ stm_config_t stm_config;
 #define DEFAULT_MAX_SPARE     10
 #define DEFAULT_MAX_THREADS   64
 #define DEFAULT_STACK_SIZE    65536
+#define DEFAULT_KERNEL        25
 #define DEFAULT_STALL_WARNING 500 /* ms */
 #define DEFAULT_HANG_TIMEOUT  300 /* s */
 #define DEFAULT_CONFIG_TEST   60  /* s */
@@ -36,6 +38,7 @@ void stm_config_begin(void)
     config->connection_status = 1;
     config->threaded_io = 1;
     config->small_pools = 1;
+    config->kernel_threads = DEFAULT_KERNEL;
     config->stall_warning = DEFAULT_STALL_WARNING;
     config->hang_timeout = DEFAULT_HANG_TIMEOUT;
     config->config_test_timeout = DEFAULT_CONFIG_TEST;
@@ -183,6 +186,7 @@ int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     ap_max_requests_per_child = config->vp_connections;
     ap_thread_stacksize = config->stack_size;
 
+    stm_run_on_check(s);
     if (stm_listens_count() > STM_LISTENER_LIMIT)
         return stm_config_refuse(
             s, apr_psprintf(ptemp, "Listen: %d listening sockets exceed STM_LISTENER_LIMIT (%d)",

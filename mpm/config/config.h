@@ -7,7 +7,8 @@
 
 #include "mpm/stm.h"
 
-#define STM_UNSET (-1)
+#define STM_UNSET        (-1)
+#define STM_KERNEL_LIMIT 1000 /* of KernelThreads */
 
 /** What the directives say; once they are checked: what is in effect. */
 typedef struct stm_config {
@@ -23,6 +24,10 @@ typedef struct stm_config {
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
     int small_pools;            /**< SmallPools: 1 (default) replaces APR's pools in VPs */
     int helper_threads;         /**< most helper kernel threads of a VP */
+    int kernel_threads;         /**< kernel threads of a VP that serve requests; 0: none */
+    bool run_on_used;           /**< RunOn stands somewhere */
+    bool run_on_early;          /**< it says kernel without a handler's name somewhere */
+    bool run_on_locations;      /**< it stands in a Location */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
     int hang_timeout;           /**< s after which a VP that makes no turn is ended; 0: never */
     int config_test_timeout;    /**< s that the test before a restart may take; 0: no limit */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mpm/config/config.h"
+#include "mpm/config/run_on.h"
 
 /* With fewer, kinds of calls could not be kept from holding up each other. */
 #define LEAST_HELPERS 8
@@ -270,6 +271,7 @@ static const number_t thread_connections = {&stm_config.thread_connections, {0, 
 static const number_t vp_connections = {&stm_config.vp_connections, {0, INT_MAX}};
 static const number_t stall_warning = {&stm_config.stall_warning, {0, INT_MAX}};
 static const number_t helper_threads = {&stm_config.helper_threads, {LEAST_HELPERS, MOST_HELPERS}};
+static const number_t kernel_threads = {&stm_config.kernel_threads, {0, STM_KERNEL_LIMIT}};
 static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0, INT_MAX}};
 
 #define FOREIGN(name, member)                                                                      \
@@ -304,6 +306,13 @@ const command_rec stm_directives[] = {
                   "Connections that a state thread serves before it yields the VP; 0: unlimited"),
     AP_INIT_TAKE1("VPConnections", set_number, INFO(vp_connections), RSRC_CONF,
                   "Connections that a VP serves before it is replaced; 0: unlimited"),
+    AP_INIT_TAKE1(
+        "KernelThreads", set_number, INFO(kernel_threads), RSRC_CONF,
+        "between 0 and " NUMBER(
+            STM_KERNEL_LIMIT) ": Most kernel threads of a VP that serve requests; 0: none"),
+    AP_INIT_TAKE_ARGV("RunOn", stm_run_on_set, NULL, RSRC_CONF | ACCESS_CONF,
+                      "state, kernel or auto: On which kind of thread requests are served; names "
+                      "of handlers may follow, then it is about those"),
     AP_INIT_FLAG("ConnectionStatus", set_flag, &stm_config.connection_status, RSRC_CONF,
                  "Status of each connection in the scoreboards: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm_config.threaded_io, RSRC_CONF,

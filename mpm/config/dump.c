@@ -43,6 +43,7 @@ void stm_dump_config(const stm_config_t *config)
     printf("StackSize %lu\n", (unsigned long)config->stack_size);
     printf("ThreadConnections %d\n", config->thread_connections);
     printf("VPConnections %d\n", config->vp_connections);
+    printf("KernelThreads %d\n", config->kernel_threads);
     printf("ConnectionStatus %s\n", config->connection_status ? "On" : "Off");
     printf("StallWarning %d\n", config->stall_warning);
     printf("HangTimeout %d\n", config->hang_timeout);

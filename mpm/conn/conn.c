@@ -16,8 +16,11 @@
 #include <http_request.h>
 #include <http_vhost.h>
 
+#include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/kernel_request.h"
 #include "stiol/server.h"
+#include "stiol/stiol.h"
 
 stm_conn_t *stm_conn_of(const conn_rec *c)
 {
@@ -124,6 +127,14 @@ static long next_id(void)
     return ((long)stm.vp.ordinal << 40) | (++serial & 0xffffffffffL);
 }
 
+/* Kernel threads may use the one that all share at once only if it is a small one (SmallPools). */
+static apr_bucket_alloc_t *bucket_alloc_of(const stm_conn_t *conn)
+{
+    if (stm_config.small_pools || !stm_config.kernel_threads)
+        return stm_conns.bucket_alloc;
+    return apr_bucket_alloc_create(conn->pool);
+}
+
 /* Makes httpd's conn_rec. False: refused or out of memory. */
 static bool begin(stm_conn_t *conn, stm_worker_t *worker)
 {
@@ -139,7 +150,7 @@ static bool begin(stm_conn_t *conn, stm_worker_t *worker)
         return false;
     conn->c = ap_run_create_connection(conn->pool, ap_server_conf, conn->socket,
                                        slept ? kept.id : next_id(),
-                                       place_on_scoreboard(conn, worker), stm_conns.bucket_alloc);
+                                       place_on_scoreboard(conn, worker), bucket_alloc_of(conn));
     if (!conn->c)
         return false;
     stm_sleep_watch(conn);
@@ -231,6 +242,8 @@ int stm_last_write_done(request_rec *r)
 {
     stm_conn_t *conn = ending;
 
+    if (stiol_is_carried()) /* an earlier response of the connection */
+        return DECLINED;
     if (conn && conn->request == r && !r->connection->aborted) {
         ending = NULL;
         stiol_expect_more(-1);
@@ -401,7 +414,7 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
 
 /* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
  * address, as with other MPMs. */
-int stm_post_read_request(request_rec *r)
+static int note_server(request_rec *r)
 {
     stm_conn_t *conn = stm_conn_of(r->connection);
 
@@ -411,6 +424,11 @@ int stm_post_read_request(request_rec *r)
     r->request_time = apr_time_from_sec(st_time());
 #endif
     return OK;
+}
+
+int stm_post_read_request(request_rec *r)
+{
+    return stm_kernel_hook(note_server, r);
 }
 
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)

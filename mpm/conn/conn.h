@@ -26,9 +26,11 @@ typedef struct stm_origin {
  * begins with one. */
 typedef struct stm_worker {
     st_thread_t st;
-    apr_thread_t *current; /**< that modules see; NULL: none of its own */
-    int slot;              /**< its worker slot in httpd's scoreboard, -1: none was free */
-    stm_conn_t *conn;      /**< that it serves now; NULL: none */
+    apr_thread_t *current;          /**< that modules see; NULL: none of its own */
+    int slot;                       /**< its worker slot in httpd's scoreboard, -1: none was free */
+    stm_conn_t *conn;               /**< that it serves now; NULL: none */
+    bool kernel;                    /**< a kernel thread serves its request; it is parked */
+    struct stm_score_thread *score; /**< its counters */
 } stm_worker_t;
 
 /** What a connection waits for. Only SERVING holds a state thread. */

@@ -15,8 +15,10 @@
 
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/kernel_request.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "stiol/server.h"
+#include "stiol/stiol.h"
 
 /* Reads of up to so many bytes are copied into a buffer of their size. */
 #define SMALL_READ 2048
@@ -100,6 +102,54 @@ static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *si
     return APR_EAGAIN;
 }
 
+/* On a kernel thread that serves the request (RunOn): real calls, and nothing of libst's. */
+static apr_status_t receive_there(const source_t *source, char *buffer, apr_size_t *size)
+{
+    ssize_t n;
+
+    do
+        n = recv(source->fd, buffer, *size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return n == 0 ? APR_EOF : errno;
+    *size = (apr_size_t)n;
+    if (source->client)
+        stm_kernel_received(*size);
+    return APR_SUCCESS;
+}
+
+static apr_status_t wait_there(const source_t *source, apr_interval_time_t timeout)
+{
+    apr_time_t until = stm_monotonic() + timeout;
+    struct pollfd poll_fd = {.fd = source->fd, .events = POLLIN | POLLRDHUP};
+    int ready;
+
+    do {
+        apr_interval_time_t left = timeout < 0 ? -1 : until - stm_monotonic();
+
+        ready = poll(&poll_fd, 1, timeout < 0 ? -1 : left > 0 ? (int)((left + 999) / 1000) : 0);
+    } while (ready < 0 && errno == EINTR);
+    if (ready > 0)
+        return APR_SUCCESS;
+    return ready == 0 ? APR_TIMEUP : errno;
+}
+
+static apr_status_t take_there(const source_t *source, char **buffer, apr_size_t *size,
+                               apr_interval_time_t timeout)
+{
+    apr_status_t rv;
+
+    if (!(*buffer = malloc(APR_BUCKET_BUFF_SIZE)))
+        return APR_ENOMEM;
+    do {
+        *size = APR_BUCKET_BUFF_SIZE;
+        rv = receive_there(source, *buffer, size);
+    } while (rv == APR_EAGAIN && timeout != 0 && (rv = wait_there(source, timeout)) == APR_SUCCESS);
+    if (rv != APR_SUCCESS)
+        free(*buffer);
+    return rv;
+}
+
 /* The buffer that the next read is to go into; NULL: the last one was given away. */
 static char *spare;
 
@@ -170,6 +220,8 @@ static apr_status_t take_or_wait(const source_t *source, char **buffer, apr_size
 
     if (block == APR_BLOCK_READ)
         apr_socket_timeout_get(source->socket, &timeout);
+    if (stiol_is_carried())
+        return take_there(source, buffer, size, timeout);
     /* What epoll has not said yet counts where nobody waits for it: has the backend closed? */
     if (is_ready(source) || (timeout == 0 && !source->client))
         rv = take(source, buffer, size);

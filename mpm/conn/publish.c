@@ -6,6 +6,7 @@
 #include <http_protocol.h>
 
 #include "mpm/conn/conn.h"
+#include "mpm/conn/kernel_request.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
 
@@ -56,6 +57,8 @@ static const char *label(const stm_conn_t *conn)
     case STM_CONN_QUEUED:
         return "Queued";
     case STM_CONN_SERVING:
+        if (conn->worker && conn->worker->kernel)
+            return "Kernel";
         return conn->answering ? "Writing" : "Reading";
     case STM_CONN_KEEPALIVE:
         return "Keepalive";
@@ -116,7 +119,7 @@ static void request_begins(request_rec *r, conn_rec *c)
         stm_conn_set_answering(conn, false);
 }
 
-static int request_read(request_rec *r)
+static int note_request(request_rec *r)
 {
     stm_conn_t *conn = client_of(r->connection);
 
@@ -127,7 +130,12 @@ static int request_read(request_rec *r)
     return DECLINED;
 }
 
-static int request_done(request_rec *r)
+static int request_read(request_rec *r)
+{
+    return stm_kernel_hook(note_request, r);
+}
+
+static int count_request(request_rec *r)
 {
     stm_conn_t *conn = client_of(r->connection);
     const request_rec *last = r;
@@ -138,6 +146,11 @@ static int request_done(request_rec *r)
     if (conn)
         stm_score_row_sent(conn->row, last->bytes_sent);
     return OK;
+}
+
+static int request_done(request_rec *r)
+{
+    return stm_kernel_hook(count_request, r);
 }
 
 void stm_publish_register_hooks(apr_pool_t *pool)

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mpm/conn/auto_move.h"
+#include "mpm/conn/kernel_request.h"
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/diagnosis/diagnosis.h"
@@ -22,19 +24,21 @@
 #define REQUEST_SIZE 256
 /* At most one report in so long. */
 #define QUIET        apr_time_from_sec(10)
-/* Looks in the time of one warning. */
+/* Looks in the time of one warning, at least, and in the time after which auto_move.c wants to
+ * know. */
 #define LOOKS        3
 
 static struct {
     bool running; /* there is a timer */
     timer_t timer;
-    struct itimerspec look;       /* until the next look */
-    volatile sig_atomic_t armed;  /* the timer will look again */
-    volatile sig_atomic_t woke;   /* it did, and found the VP asleep */
-    volatile unsigned turn;       /* counts turns */
-    unsigned looked_at;           /* the turn of the last look, */
-    int looks;                    /* and how many looks found it */
-    volatile sig_atomic_t caught; /* the rest describes this turn's thread */
+    struct itimerspec look;                /* until the next look */
+    int looks_for_warning, looks_for_move; /* 0: nobody wants to know */
+    volatile sig_atomic_t armed;           /* the timer will look again */
+    volatile sig_atomic_t woke;            /* it did, and found the VP asleep */
+    volatile unsigned turn;                /* counts turns */
+    unsigned looked_at;                    /* the turn of the last look, */
+    int looks;                             /* and how many looks found it */
+    volatile sig_atomic_t caught;          /* the rest describes this turn's thread */
     void *frames[FRAMES];
     int frame_count;
     char request[REQUEST_SIZE];
@@ -44,9 +48,17 @@ static struct {
 
 /* --- in the signal handler --- */
 
-static void note_request(void)
+/* What the running state thread serves, NULL: no request. */
+static const request_rec *current_request(void)
 {
     const request_rec *r = stm_thread_request();
+
+    return r ? r : stm_kernel_stream();
+}
+
+static void note_request(void)
+{
+    const request_rec *r = current_request();
     const char *line = r ? r->the_request : NULL;
     size_t length = 0;
 
@@ -68,7 +80,10 @@ static void look(void)
         stall.looked_at = stall.turn;
         stall.looks = 0;
     }
-    if (++stall.looks == LOOKS) {
+    stall.looks++;
+    if (stall.looks_for_move)
+        stm_auto_look(stall.looks == 1, current_request(), stall.looks_for_move);
+    if (stall.looks == stall.looks_for_warning) {
         stall.frame_count = backtrace(stall.frames, FRAMES);
         note_request();
         stall.caught = 1;
@@ -117,6 +132,9 @@ static void report(st_utime_t held)
         stall.caught && *stall.request ? " in the request \"" : "",
         stall.caught ? stall.request : "", stall.caught && *stall.request ? "\"" : "",
         stall.unreported);
+    if (stall.caught && *stm_auto_remedy())
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "stm:   kernel threads would keep it off the VP: %s", stm_auto_remedy());
     if (stall.caught)
         log_frames();
     stall.reported = now;
@@ -128,7 +146,9 @@ void stm_stall_turn(st_utime_t held)
     stall.turn++;
     if (!stall.running)
         return;
-    if (held >= (st_utime_t)stm_config.stall_warning * 1000) {
+    if (stall.looks_for_move)
+        stm_auto_turn();
+    if (stm_config.stall_warning && held >= (st_utime_t)stm_config.stall_warning * 1000) {
         STM_SCORE_INC(stm_score, stalls);
         report(held);
     }
@@ -140,23 +160,35 @@ void stm_stall_turn(st_utime_t held)
     stall.woke = 0;
 }
 
+/* The time between two looks serves both who want to know. */
+static void set_look(void)
+{
+    long long warning = stm_config.stall_warning * 1000000LL, look = warning / LOOKS;
+
+    if (stm_auto_starts() && (!look || look > STM_AUTO_HELD * 1000LL / LOOKS))
+        look = STM_AUTO_HELD * 1000LL / LOOKS;
+    stall.looks_for_warning = warning ? (int)((warning + look - 1) / look) : 0;
+    stall.looks_for_move =
+        stm_auto_starts() ? (int)((STM_AUTO_HELD * 1000LL + look - 1) / look) : 0;
+    stall.look.it_value.tv_sec = look / 1000000000;
+    stall.look.it_value.tv_nsec = look % 1000000000;
+}
+
 void stm_stall_start(void)
 {
     struct sigaction action = {.sa_sigaction = on_look,
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
-    long long look = (long long)stm_config.stall_warning * 1000000 / LOOKS; /* ns */
 
     backtrace(stall.frames, FRAMES); /* loads what it needs: not in a handler */
     sigemptyset(&action.sa_mask);
     if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
         stm_pulse_answers(true);
-    if (!stm_config.stall_warning)
+    if (!stm_config.stall_warning && !stm_auto_starts())
         return;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
-    stall.look.it_value.tv_sec = look / 1000000000;
-    stall.look.it_value.tv_nsec = look % 1000000000;
-    if (timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
+    set_look();
+    if (!stm_kernel_open() || timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: stalls will not be noticed");
         return;

@@ -8,6 +8,7 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/shmem.h"
 #include "score/view.h"
+#include "stiol/stiol.h"
 
 #define OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -49,12 +50,18 @@ static bool read_view(stm_view_t *view, int ordinal, unsigned what)
     return true;
 }
 
+static void refresh(void *unused)
+{
+    (void)unused;
+    stm_score_refresh();
+}
+
 stm_view_t *stm_page_views(request_rec *r, unsigned what, int *count)
 {
     views_t *views =
         apr_pcalloc(r->pool, sizeof *views + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
 
-    stm_score_refresh(); /* our own are true to this moment */
+    stiol_on_vp(refresh, NULL); /* our own are true to this moment */
     apr_pool_cleanup_register(r->pool, views, free_views, apr_pool_cleanup_null);
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (read_view(&views->view[views->count], i, what))

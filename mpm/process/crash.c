@@ -5,12 +5,14 @@
  * CoreDir.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "mpm/accept/accept.h"
+#include "mpm/conn/kernel_request.h"
 #include "mpm/process/process.h"
 #include "mpm/shared/share.h"
 
@@ -36,6 +38,17 @@ static void log_overflow(size_t size)
                  request ? request : "", request ? "\"" : "");
 }
 
+/* On a kernel thread other requests go on until the process ends: say whose fault it is. */
+static void log_kernel_thread(int signal_number)
+{
+    const request_rec *r = stm_kernel_request();
+
+    if (r && r->the_request)
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
+                     "stm: a kernel thread of VP %d crashes (signal %d) in the request \"%s\"",
+                     stm.vp.ordinal, signal_number, r->the_request);
+}
+
 static void note_overflow(const void *address)
 {
     size_t size = st_stack_overflow_at(address);
@@ -52,6 +65,7 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
     (void)context;
     if (signal_number == SIGSEGV || signal_number == SIGBUS)
         note_overflow(info->si_addr);
+    log_kernel_thread(signal_number);
     for (size_t i = 0; i < FATAL_SIGNALS; i++) {
         if (fatal_signals[i] != signal_number)
             continue;
@@ -66,15 +80,37 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
         raise(signal_number);
 }
 
-void stm_crash_setup(void)
+/* For the calling kernel thread. */
+static bool make_stack(void)
 {
-    struct sigaction action = {.sa_sigaction = on_fatal_signal,
-                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     stack_t stack = {.ss_size = ALTERNATE_STACK};
 
     stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) != 0) {
+    return stack.ss_sp != MAP_FAILED && sigaltstack(&stack, NULL) == 0;
+}
+
+/** For a kernel thread that serves requests, as the first thing that it does, and the last. */
+void stm_crash_kernel_thread_begins(void)
+{
+    (void)make_stack();
+    pthread_setname_np(pthread_self(), "stm-kernel");
+}
+
+void stm_crash_kernel_thread_ends(void)
+{
+    stack_t none = {.ss_flags = SS_DISABLE}, stack = {.ss_flags = SS_DISABLE};
+
+    if (sigaltstack(&none, &stack) == 0 && !(stack.ss_flags & SS_DISABLE))
+        munmap(stack.ss_sp, stack.ss_size);
+}
+
+void stm_crash_setup(void)
+{
+    struct sigaction action = {.sa_sigaction = on_fatal_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+
+    if (!make_stack()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
                      "stm: no stack for signal handlers");
         return;

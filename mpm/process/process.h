@@ -293,6 +293,10 @@ void stm_cpu_bind(int ordinal);
  * those that were there before. */
 void stm_crash_setup(void);
 void stm_crash_restore(void);
+/** On a kernel thread that serves requests, as the first thing that it does, and the last: its
+ * stack for signal handlers. */
+void stm_crash_kernel_thread_begins(void);
+void stm_crash_kernel_thread_ends(void);
 /** fd_limit.c: before libst raises the limit of open files: what it is now is that of the VP's
  * children; and puts it back in such a child (a system call, and nothing else). */
 void stm_fd_limit_keep(void);

@@ -165,6 +165,17 @@ static void copy_scheduler(void)
     STM_SCORE_SET(stm_score, stack_reserved_bytes, stacks.bytes_reserved);
 }
 
+static void copy_kernel_threads(void)
+{
+    stiol_carriers_t carriers;
+
+    stiol_get_carriers(&carriers);
+    STM_SCORE_SET(stm_score, kernel_threads, carriers.threads);
+    STM_SCORE_SET(stm_score, kernel_busy, carriers.busy);
+    STM_SCORE_SET(stm_score, kernel_queue, carriers.waiting);
+    STM_SCORE_SET(stm_score, kernel_requests, carriers.carried);
+}
+
 static void copy_rebound(void)
 {
     unsigned long long calls = 0, helped = 0;
@@ -218,6 +229,7 @@ void stm_score_refresh(void)
                       header->connections_at + block->connections * header->row_size);
     copy_scheduler();
     copy_rebound();
+    copy_kernel_threads();
     copy_helpers();
     if (on_refresh)
         on_refresh();

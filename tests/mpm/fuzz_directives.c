@@ -13,6 +13,7 @@
 #include <apr_strings.h>
 
 #include "mpm/config/config.h"
+#include "mpm/config/run_on.h"
 #include "mpm/conn/conn.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -53,7 +54,8 @@ static const char *call(const command_rec *command, cmd_parms *cmd, char **words
                    ? command->AP_FLAG(cmd, NULL, strcasecmp(words[1], "on") == 0)
                    : NULL;
     case TAKE_ARGV:
-        return command->AP_TAKE_ARGV(cmd, NULL, count - 1, words + 1);
+        return command->AP_TAKE_ARGV(cmd, stm_run_on_create(cmd->pool, NULL), count - 1,
+                                     words + 1);
     default:
         abort(); /* a kind of arguments that this file does not know */
     }

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RunOn auto: learns which handlers, at which paths, hold up the VP, and has kernel threads serve
+ * them for a while. stall.c names suspects; kernel_request.c asks what is moved. A path alone is
+ * moved where the time was spent before the handler (a password that is costly to check).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "mpm/config/run_on.h"
+#include "mpm/conn/kernel_request.h"
+#include "mpm/conn/auto_move.h"
+#include "mpm/scoreboard/scoreboard.h"
+
+enum {
+    STRIKES = 3,
+    FORGET = 60000000,      /* us after which a strike does not count any more */
+    FIRST_MOVE = 600000000, /* us that the first move lasts; each next one twice as long */
+    LONGEST_SHIFT = 6,
+    MOST_ENTRIES = 64,
+    NAME_SIZE = 48,
+    PATH_SIZE = 192,
+};
+
+/* A handler at a path and below. */
+typedef struct {
+    char handler[NAME_SIZE]; /* "": whatever it is, before translation */
+    char path[PATH_SIZE];
+} subject_t;
+
+typedef struct {
+    subject_t subject;
+    size_t length;    /* of its path */
+    unsigned strikes; /* in a row */
+    st_utime_t last;  /* strike */
+    st_utime_t until; /* moved until then; 0: it is not */
+    unsigned moves;   /* how often it was moved */
+} entry_t;
+
+int stm_auto_moves;
+
+static entry_t entries[MOST_ENTRIES];
+static int entry_count;
+
+/* Written by the signal handler, of this turn. */
+static subject_t suspect;
+static volatile sig_atomic_t suspected;
+
+static char remedy[2 * PATH_SIZE];
+
+/* us that the first move lasts; a test may have it shorter. */
+static st_utime_t first_move = FIRST_MOVE;
+
+bool stm_auto_starts(void)
+{
+    const char *seconds = getenv("STM_AUTO_SECONDS");
+
+    if (seconds && atoi(seconds) > 0)
+        first_move = (st_utime_t)atoi(seconds) * 1000000;
+    return stm_config.kernel_threads > 0 && stm_config.threaded_io;
+}
+
+/* --- in the signal handler --- */
+
+static bool copy(char *to, const char *from, size_t length, size_t room)
+{
+    if (length >= room)
+        return false;
+    memcpy(to, from, length);
+    to[length] = '\0';
+    return true;
+}
+
+/* Of a handler: without what follows the file that it is (PATH_INFO). Else the folder: requests for
+ * others there go the same way before they have a handler. */
+static size_t path_length(const request_rec *r, bool in_handler)
+{
+    size_t length = strlen(r->uri), rest = r->path_info ? strlen(r->path_info) : 0;
+
+    if (in_handler)
+        return rest < length &&
+                       strcmp(r->uri + length - rest, r->path_info ? r->path_info : "") == 0
+                   ? length - rest
+                   : length;
+    while (length > 1 && r->uri[length - 1] != '/')
+        length--;
+    return length;
+}
+
+static void note_suspect(const request_rec *r, bool in_handler)
+{
+    const char *handler = in_handler && r->handler ? r->handler : "";
+
+    if (!r->uri || r->uri[0] != '/' || !r->per_dir_config || (in_handler && !*handler))
+        return;
+    if (stm_run_on_of(r->per_dir_config, in_handler ? handler : NULL) != STM_RUN_AUTO)
+        return;
+    if (copy(suspect.handler, handler, strlen(handler), sizeof(suspect.handler)) &&
+        copy(suspect.path, r->uri, path_length(r, in_handler), sizeof(suspect.path)))
+        suspected = 1;
+}
+
+static long long microseconds(const struct timeval *time)
+{
+    return time->tv_sec * 1000000LL + time->tv_usec;
+}
+
+/* Whether the VP has computed, or waited in the kernel, since then: not if others had the CPU. */
+static bool has_worked_since(const struct rusage *then)
+{
+    struct rusage now;
+    long long used;
+
+    getrusage(RUSAGE_THREAD, &now);
+    used = microseconds(&now.ru_utime) + microseconds(&now.ru_stime) -
+           microseconds(&then->ru_utime) - microseconds(&then->ru_stime);
+    return used >= STM_AUTO_HELD / 5 || now.ru_nvcsw != then->ru_nvcsw;
+}
+
+/* Many small requests make a long turn, too: then each look finds another one. */
+void stm_auto_look(bool first_of_turn, const request_rec *r, int looks)
+{
+    static const request_rec *seen;
+    static st_thread_t thread;
+    static struct rusage then;
+    static int count;
+
+    if (first_of_turn || r != seen || st_thread_self() != thread) {
+        seen = r;
+        thread = st_thread_self();
+        count = 0;
+        if (r)
+            getrusage(RUSAGE_THREAD, &then);
+    }
+    if (!r || ++count < looks || suspected || !has_worked_since(&then))
+        return;
+    while (r->next) /* internal redirects */
+        r = r->next;
+    note_suspect(r, stm_kernel_has_handler(r));
+}
+
+/* --- strikes and moves --- */
+
+static bool same(const subject_t *one, const subject_t *other)
+{
+    return strcmp(one->handler, other->handler) == 0 && strcmp(one->path, other->path) == 0;
+}
+
+/* A new entry takes the place of the one that was struck longest ago and is not moved. */
+static entry_t *new_entry(st_utime_t now)
+{
+    entry_t *oldest = NULL;
+
+    if (entry_count < MOST_ENTRIES)
+        return &entries[entry_count++];
+    for (int i = 0; i < MOST_ENTRIES; i++) {
+        entry_t *entry = &entries[i];
+
+        if (entry->until <= now && (!oldest || entry->last < oldest->last))
+            oldest = entry;
+    }
+    return oldest;
+}
+
+static entry_t *entry_of(const subject_t *subject, st_utime_t now)
+{
+    entry_t *entry;
+
+    for (int i = 0; i < entry_count; i++)
+        if (same(&entries[i].subject, subject))
+            return &entries[i];
+    entry = new_entry(now);
+    if (entry)
+        *entry = (entry_t){.subject = *subject, .length = strlen(subject->path)};
+    return entry;
+}
+
+static void write_remedy(const subject_t *subject)
+{
+    snprintf(remedy, sizeof(remedy), "<Location \"%s\"> RunOn kernel%s%s </Location>",
+             subject->path, *subject->handler ? " " : "", subject->handler);
+}
+
+static void log_move(const entry_t *entry)
+{
+    const subject_t *subject = &entry->subject;
+
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+                 "stm: %s%s%s at %s has held up VP %d %u times for %d ms or longer: kernel threads "
+                 "serve it for %d s, and again if need be; for good: %s",
+                 *subject->handler ? "the handler \"" : "what comes before a handler",
+                 subject->handler, *subject->handler ? "\"" : "", subject->path, stm.vp.ordinal,
+                 STRIKES, STM_AUTO_HELD / 1000, (int)(first_move / 1000000), remedy);
+}
+
+static void move(entry_t *entry, st_utime_t now)
+{
+    unsigned shift = entry->moves < LONGEST_SHIFT ? entry->moves : LONGEST_SHIFT;
+
+    entry->until = now + (first_move << shift);
+    entry->strikes = 0;
+    stm_auto_moves++;
+    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
+    if (entry->moves++ == 0)
+        log_move(entry);
+}
+
+/* One that was moved before, and holds up the VP once more, is moved at once. */
+static void strike(entry_t *entry, st_utime_t now)
+{
+    if (now - entry->last > FORGET)
+        entry->strikes = 0;
+    entry->last = now;
+    entry->strikes++;
+    if (entry->until <= now && (entry->strikes >= STRIKES || entry->moves > 0))
+        move(entry, now);
+}
+
+void stm_auto_turn(void)
+{
+    st_utime_t now = st_utime_last_clock();
+    entry_t *entry;
+
+    remedy[0] = '\0';
+    if (!suspected)
+        return;
+    suspected = 0;
+    write_remedy(&suspect);
+    entry = entry_of(&suspect, now);
+    if (entry)
+        strike(entry, now);
+}
+
+const char *stm_auto_remedy(void)
+{
+    return remedy;
+}
+
+/* --- what is moved --- */
+
+static void end_move(entry_t *entry)
+{
+    entry->until = 0;
+    stm_auto_moves--;
+    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
+}
+
+/* "/a" is "/a" and "/a/...", "/a/" all below it. */
+static bool is_below(const char *uri, const entry_t *entry)
+{
+    return strncmp(uri, entry->subject.path, entry->length) == 0 &&
+           (uri[entry->length] == '\0' || uri[entry->length] == '/' ||
+            entry->subject.path[entry->length - 1] == '/');
+}
+
+bool stm_auto_is_moved(const request_rec *r, const char *handler)
+{
+    st_utime_t now = st_utime_last_clock();
+
+    for (int i = 0; i < entry_count; i++) {
+        entry_t *entry = &entries[i];
+
+        if (!entry->until || strcmp(entry->subject.handler, handler ? handler : "") != 0 ||
+            !r->uri || !is_below(r->uri, entry))
+            continue;
+        if (entry->until > now)
+            return true;
+        end_move(entry);
+    }
+    return false;
+}
