@@ -48,9 +48,8 @@ static int run_all(stiol__help_class_t class)
 
 /* 64: each class has 4 to itself, but syslog, which has one; of the 55 that are left for look-ups
  * 6 are for those that take no time. */
-static void each_class_has_helpers_of_its_own(void **state)
+static void each_class_has_helpers_of_its_own(void)
 {
-    (void)state;
     empty_line(64);
     enter_many(100, STIOL_HELP_RESOLVE, 0);
     assert_int_equal(run_all(STIOL_HELP_RESOLVE), 64 - 4 - 4 - 1 - 6);
@@ -63,11 +62,10 @@ static void each_class_has_helpers_of_its_own(void **state)
     assert_int_equal(line.running[STIOL_HELP_RESOLVE], 49);
 }
 
-static void quick_jobs_have_some_too(void **state)
+static void quick_jobs_have_some_too(void)
 {
     stiol__job_t *quick;
 
-    (void)state;
     empty_line(8);
     enter_many(20, STIOL_HELP_RESOLVE, 0);
     assert_int_equal(run_all(STIOL_HELP_RESOLVE), 4);
@@ -78,11 +76,10 @@ static void quick_jobs_have_some_too(void **state)
     assert_int_equal(quick->state, STIOL_JOB_RUNS);
 }
 
-static void no_group_gets_all(void **state)
+static void no_group_gets_all(void)
 {
     int first, second = 0;
 
-    (void)state;
     empty_line(64);
     enter_many(60, STIOL_HELP_RESOLVE, 7);
     first = run_all(STIOL_HELP_RESOLVE);
@@ -95,19 +92,17 @@ static void no_group_gets_all(void **state)
 }
 
 /* With helpers for as many files as may be wanted at once, they may be on one device. */
-static void a_large_limit_is_nearly_all_for_one_device(void **state)
+static void a_large_limit_is_nearly_all_for_one_device(void)
 {
-    (void)state;
     empty_line(226);
     enter_many(JOBS, STIOL_HELP_FILE, 7);
     assert_int_equal(run_all(STIOL_HELP_FILE), 177); /* 226, less 14 + 14 + 1, 8, and 12 */
 }
 
-static void groups_take_turns(void **state)
+static void groups_take_turns(void)
 {
     stiol__job_t *slow = &jobs[0], *other;
 
-    (void)state;
     empty_line(1);
     enter_many(10, STIOL_HELP_FILE, 7);
     assert_ptr_equal(stiol__line_next(&line), slow);
@@ -118,11 +113,10 @@ static void groups_take_turns(void **state)
     assert_ptr_equal(stiol__line_next(&line), other);
 }
 
-static void a_job_may_come_back_or_give_up(void **state)
+static void a_job_may_come_back_or_give_up(void)
 {
     stiol__job_t *job;
 
-    (void)state;
     empty_line(2);
     enter_many(3, STIOL_HELP_FILE, 7);
     job = stiol__line_next(&line);
@@ -302,12 +296,12 @@ static void without_kernel_threads_jobs_wait_in_line(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_class_has_helpers_of_its_own),
-        cmocka_unit_test(quick_jobs_have_some_too),
-        cmocka_unit_test(no_group_gets_all),
-        cmocka_unit_test(a_large_limit_is_nearly_all_for_one_device),
-        cmocka_unit_test(groups_take_turns),
-        cmocka_unit_test(a_job_may_come_back_or_give_up),
+        RAW_TEST(each_class_has_helpers_of_its_own),
+        RAW_TEST(quick_jobs_have_some_too),
+        RAW_TEST(no_group_gets_all),
+        RAW_TEST(a_large_limit_is_nearly_all_for_one_device),
+        RAW_TEST(groups_take_turns),
+        RAW_TEST(a_job_may_come_back_or_give_up),
         RAW_TEST(files_do_not_wait_for_names),
         VP_TEST(a_job_tells_when_it_is_done),
         VP_TEST(a_job_can_be_abandoned),

@@ -119,7 +119,7 @@ static void *find_user(void *arg)
 
 static void users_are_looked_up_by_helpers(void)
 {
-    static char names[MANY][16];
+    static char names[MANY][24];
     struct passwd entry, *found = NULL;
     char buffer[256];
 
