@@ -94,7 +94,8 @@ static void many_lives_leak_nothing(void)
     for (int i = 0; i < 20; i++)
         one_life();
     assert_int_equal(open_descriptors(), fds);
-    assert_true(count_maps() <= maps + 2); /* malloc may take another arena or two */
+    if (!under_valgrind()) /* which maps memory of its own meanwhile */
+        assert_true(count_maps() <= maps + 2); /* malloc may take another arena or two */
 }
 
 static int destroyed;
