@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""form.py [--fix] FILE...   one form for what C lets one write in several. Called by lint.sh.
+"""form.py [--fix[=FORM]] FILE...   one form for what C lets one write in several. Called by lint.sh.
 
 null     !p and p, no comparison with NULL
 sizeof   sizeof(x), always with parentheses and no space
@@ -23,12 +23,12 @@ COMPARED = re.compile(r"([!=]=)\s*NULL\b")
 REVERSED = re.compile(r"\bNULL\s*[!=]=")
 SIZEOF = re.compile(r"\bsizeof(\s+\(|\s*[^\s(\w])|\bsizeof\s+\w")
 SIZEOF_BARE = re.compile(r"\bsizeof\s+([*&]*[A-Za-z_]\w*(?:(?:->|\.)\w+|\[[^][]*\])*)")
-EXTERN = re.compile(r"^extern (?!\"C\")(?!__typeof__)([^;=]*?\b\w+\()(?!\*)", re.M)
+EXTERN = re.compile(r"^extern (?!__typeof__)[^;={(]*\b(?!__attribute__)\w+\(", re.M)
 DEFINE = re.compile(r"^#define +([A-Z][A-Z0-9_]*) +(-?\(?[-+*/ ()0-9xA-Fa-f<]+\)?) *(/\*.*)?$")
 BANNER = re.compile(r"^/\* ?-{2,}|-{2,} ?\*/$")
 SHORT = re.compile(r"^/\* --- [^-]([^\n]*[^-\s])? --- \*/$")
 BOX = re.compile(r"^/\* -{20,}\n((?: \*(?: [^\n]*)?\n)+?) \* -{20,} \*/$", re.M)
-DRAWN_OUT = re.compile(r"^/\* --- (\S[^\n]*?) -+ ?\*/$", re.M)
+DRAWN_OUT = re.compile(r"^/\* --- (\S[^\n]*?(?:\n \*(?!/)[^\n]*?)*?)(?:\s-+|\n \* -+)?\s*\*/$", re.M)
 
 
 def masked(text):
@@ -87,8 +87,7 @@ def is_truth(code, start, end):
         headers = re.findall(r"^(\w[^;\n]*\([^;{}]*\))\s*\n\{", code[:start], re.M)
         return bool(headers) and re.match(r"(static |inline )*bool\b", headers[-1]) is not None
     if before.endswith("=") and not before.endswith(("==", "!=")):
-        line = before[before.rfind("\n") + 1:]
-        return not re.match(r"\s*(static |const )*(int|long|unsigned|size_t)\b", line)
+        return re.match(r"\s*(static |const )*bool\b", before[before.rfind("\n") + 1:]) is not None
     if before.endswith("("):
         outside = before[:-1].rstrip()
         if re.search(r"[!=]=$", outside) or re.match(r"\)\s*[!=]=", after):
@@ -181,17 +180,26 @@ def fix_enum(text):
     return "\n".join(out)
 
 
+def titled(lines):
+    """A banner; what was said beyond its title becomes a comment."""
+    said = " ".join(re.sub(r"^ \*|-{2,}$", "", line.strip("\n")).strip() for line in lines).strip()
+    title, rest = said, ""
+    if len(lines) > 1 or len(said) + len("/* ---  --- */") > WIDTH:
+        stop = re.search(r"\w: |\. ", said)
+        if stop:
+            title, rest = said[:stop.start()] + stop[0][:-2], said[stop.end():]
+    banner = f"/* --- {title.rstrip('. -')} --- */"
+    if not rest:
+        return banner
+    rest = textwrap.wrap(rest[0].upper() + rest[1:] + " */", WIDTH - 3)
+    return banner + "\n\n/* " + "\n * ".join(rest)
+
+
 def fix_banner(text):
-    """One line each; what a box said beyond its title becomes a comment."""
-    def flat(match):
-        said = " ".join(line[2:].strip() for line in match[1].strip("\n").split("\n")).strip()
-        title, _, rest = said.partition(": " if re.match(r"[^.:]*: ", said) else ". ")
-        banner = f"/* --- {title.rstrip('.')} --- */"
-        if not rest:
-            return banner
-        rest = textwrap.wrap(rest[0].upper() + rest[1:] + " */", WIDTH - 3)
-        return banner + "\n\n/* " + "\n * ".join(rest)
-    return DRAWN_OUT.sub(r"/* --- \1 --- */", BOX.sub(flat, text))
+    """One line each."""
+    text = BOX.sub(lambda match: titled(match[1].strip("\n").split("\n")), text)
+    return DRAWN_OUT.sub(lambda match: match[0] if SHORT.match(match[0])
+                         else titled(match[1].split("\n")), text)
 
 
 def fix_comment(text):
@@ -257,22 +265,27 @@ def find(path, text):
             yield number + len(comment) - 1, "comment", "a line with nothing but */"
 
 
+FIXES = {"null": fix_null, "sizeof": fix_sizeof, "extern": fix_extern, "enum": fix_enum,
+         "banner": fix_banner, "comment": fix_comment}
+
+
 def main(arguments):
     """Checks, or rewrites."""
-    fix = arguments[:1] == ["--fix"]
+    wanted = []
+    if arguments and arguments[0].startswith("--fix"):
+        wanted = arguments[0].partition("=")[2].split(",") if "=" in arguments[0] else list(FIXES)
+        arguments = arguments[1:]
     bad = 0
-    for path in arguments[1:] if fix else arguments:
+    for path in arguments:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
-        if fix:
-            new = fix_comment(fix_banner(fix_extern(fix_sizeof(fix_null(text)))))
-            if path.endswith(".c"):
-                new = fix_enum(new)
-            if new != text:
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(new)
-            text = new
-        for number, form, what in sorted(find(path, text)):
+            text = new = file.read()
+        for form in wanted:
+            if form != "enum" or path.endswith(".c"):
+                new = FIXES[form](new)
+        if new != text:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(new)
+        for number, form, what in sorted(find(path, new)):
             print(f"{path}:{number}: {form}: {what}")
             bad += 1
     return bad != 0

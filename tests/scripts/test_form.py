@@ -32,12 +32,15 @@ BAD = [
      "enum {\n    A = 1,\n    /* why */\n    B = 2,\n};"),
     ("banner", "/* --- locks " + "-" * 60 + " */", "/* --- locks --- */"),
     ("banner", "/* " + "-" * 96 + "\n * Stacks: large ones\n * " + "-" * 94 + " */",
-     "/* --- Stacks --- */\n\n/* Large ones */"),
+     "/* --- Stacks: large ones --- */"),
+    ("banner", "/* --- mutexes: of all kinds. Nobody\n * yields --- */",
+     "/* --- mutexes --- */\n\n/* Of all kinds. Nobody yields */"),
     ("comment", "/* It was reflowed.\n */", "/* It was reflowed. */"),
 ]
 GOOD = [
     "if (!a && b)", '/* a == NULL */ say("b == NULL");', "x = NULL;", "f(NULL);",
-    "sizeof(x)", "extern int count;", "extern void (*hook)(void);", 'extern "C" {',
+    "sizeof(x)", "extern int count;", 'extern "C" {\nint f(void);\n}',
+    "extern const char page[] __attribute__((visibility(\"hidden\")));", "extern void (*hook)(void);", 'extern "C" {',
     "extern __typeof__(f) g;", "#define SIZE 512\n#if SIZE > 100", "#define MOST 4294967295",
     "#define NAME \"x\"", "#define TWICE(x) ((x) * 2)", "#define LENGTH sizeof(int)",
     "/* --- name --- */", "/*\n * A file's first comment.\n */", "/**\n * Documentation.\n */",
