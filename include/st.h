@@ -79,9 +79,7 @@ typedef struct st_vp *st_vp_t;
 typedef void (*st_switch_cb_t)(void);
 #endif
 
-/* ------------------------------------------------------------------------------------------------
- * Initialization
- * ---------------------------------------------------------------------------------------------- */
+/* --- Initialization --- */
 
 /**
  * Makes the calling kernel thread a VP; what runs on it becomes the primordial state thread. Also
@@ -209,9 +207,7 @@ extern st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
 extern st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
 #endif
 
-/* ------------------------------------------------------------------------------------------------
- * State threads
- * ---------------------------------------------------------------------------------------------- */
+/* --- State threads --- */
 
 /**
  * Identifies the calling state thread.
@@ -329,9 +325,7 @@ extern void st_thread_unpark(st_thread_t thread);
  */
 extern int st_randomize_stacks(int on);
 
-/* ------------------------------------------------------------------------------------------------
- * Time
- * ---------------------------------------------------------------------------------------------- */
+/* --- Time --- */
 
 /**
  * Replaces the clock behind st_utime(). To be called before st_init().
@@ -405,9 +399,7 @@ extern int st_usleep(st_utime_t usecs);
  */
 extern int st_sleep(int secs);
 
-/* ------------------------------------------------------------------------------------------------
- * Condition variables and mutexes
- * ---------------------------------------------------------------------------------------------- */
+/* --- Condition variables and mutexes --- */
 
 /**
  * Makes a condition variable.
@@ -531,9 +523,7 @@ extern int st_mutex_unlock(st_mutex_t lock);
  */
 extern int st_mutex_trylock(st_mutex_t lock);
 
-/* ------------------------------------------------------------------------------------------------
- * Thread-specific data
- * ---------------------------------------------------------------------------------------------- */
+/* --- Thread-specific data --- */
 
 /**
  * Makes a key, valid in all threads of all VPs of the process; every value starts as NULL. Keys
@@ -582,9 +572,7 @@ extern int st_thread_setspecific(int key, void *value);
  */
 extern void *st_thread_getspecific(int key);
 
-/* ------------------------------------------------------------------------------------------------
- * Descriptor objects
- * ---------------------------------------------------------------------------------------------- */
+/* --- Descriptor objects --- */
 
 /**
  * Makes a descriptor object from any open descriptor and sets it non-blocking.
@@ -708,9 +696,7 @@ extern int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
  */
 extern int st_poll(struct pollfd *pds, int npds, st_utime_t timeout);
 
-/* ------------------------------------------------------------------------------------------------
- * Blocking I/O. In each, timeout is the longest time without any progress.
- * ---------------------------------------------------------------------------------------------- */
+/* --- Blocking I/O. In each, timeout is the longest time without any progress --- */
 
 /**
  * Accepts a connection. The new socket is non-blocking.
@@ -938,13 +924,12 @@ extern int st_sendmsg(st_netfd_t fd, const struct msghdr *msg, int flags, st_uti
  */
 extern st_netfd_t st_open(const char *path, int oflags, mode_t mode);
 
-/* ------------------------------------------------------------------------------------------------
- * Readiness of bare descriptors. Each descriptor is registered with epoll once, edge-triggered; its
- * readiness is kept as POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLERR and POLLHUP bits. A bit is set
- * when the kernel reports it and cleared only when the caller says so: after EAGAIN with
- * st_fd_again(), after a short read or write with st_fd_drained(), in both cases before anything
- * that yields.
- * ---------------------------------------------------------------------------------------------- */
+/* --- Readiness of bare descriptors --- */
+
+/* Each descriptor is registered with epoll once, edge-triggered; its readiness is kept as POLLIN,
+ * POLLOUT, POLLPRI, POLLRDHUP, POLLERR and POLLHUP bits. A bit is set when the kernel reports it
+ * and cleared only when the caller says so: after EAGAIN with st_fd_again(), after a short read or
+ * write with st_fd_drained(), in both cases before anything that yields. */
 
 /**
  * Waits until one of events, or POLLERR or POLLHUP, is ready; registers the descriptor on first
@@ -1036,9 +1021,7 @@ extern void st_fd_forget(int osfd);
  */
 extern void st_fd_renew(int osfd);
 
-/* ------------------------------------------------------------------------------------------------
- * Watches: waiting without a state thread (an idle connection, a listener, a timer)
- * ---------------------------------------------------------------------------------------------- */
+/* --- Watches: waiting without a state thread (an idle connection, a listener, a timer) --- */
 
 /** A watch; embed it in what it watches over. */
 typedef struct st_watch st_watch_t;
@@ -1145,12 +1128,10 @@ extern void st_watch_free(st_watch_t *watch);
  */
 extern int st_in_callback(void);
 
-/* ------------------------------------------------------------------------------------------------
- * Calls from other kernel threads
- * ---------------------------------------------------------------------------------------------- */
+/* --- Calls from other kernel threads --- */
 
-/** A call to be made on a VP. The node is the caller's; between the post and the call it is in use.
- */
+/** A call to be made on a VP. The node is the caller's; between the post and the call it is in
+ * use. */
 typedef struct st_remote {
     void (*fn)(struct st_remote *remote); /**< runs on the VP, under the rules of st_watch_cb_t */
     struct st_remote *next;               /**< private */
@@ -1188,9 +1169,7 @@ extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
  */
 extern int st_vp_asleep(st_vp_t vp);
 
-/* ------------------------------------------------------------------------------------------------
- * Stacks and statistics of the calling VP
- * ---------------------------------------------------------------------------------------------- */
+/* --- Stacks and statistics of the calling VP --- */
 
 /** Figures of st_get_stack_stats(). */
 typedef struct st_stack_stats {

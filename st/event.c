@@ -32,9 +32,7 @@ static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
     return (uint64_t)fd->generation << 32 | (uint32_t)osfd;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * The instance
- * ---------------------------------------------------------------------------------------------- */
+/* --- The instance --- */
 
 /* With the eventfd in it. */
 static int open_epoll(struct st_vp *vp)
@@ -144,9 +142,7 @@ int st__event_revive(struct st_vp *vp)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Registrations
- * ---------------------------------------------------------------------------------------------- */
+/* --- Registrations --- */
 
 static int control(struct st_vp *vp, int op, int osfd, const struct st__fd *fd, unsigned events)
 {
@@ -227,9 +223,7 @@ void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd)
     fd->ready = 0;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Dispatch
- * ---------------------------------------------------------------------------------------------- */
+/* --- Dispatch --- */
 
 static inline int match(const struct st_fd_link *link, const struct st__fd *fd)
 {
@@ -314,9 +308,7 @@ static void dispatch(struct st_vp *vp, const struct epoll_event *event)
         run_watches(vp, fd);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * The turn
- * ---------------------------------------------------------------------------------------------- */
+/* --- The turn --- */
 
 static int wait_ms(struct st_vp *vp, st_utime_t delay)
 {

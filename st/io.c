@@ -72,9 +72,7 @@ static void iov_advance(struct iovec **iov, int *count, size_t done)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Connections
- * ---------------------------------------------------------------------------------------------- */
+/* --- Connections --- */
 
 /* Connections of a listening byte stream socket are byte streams: asked once per listener. */
 static bool accepts_streams(st_netfd_t fd)
@@ -126,9 +124,7 @@ int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime
     return error == 0 ? 0 : st__fail(error);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Reading
- * ---------------------------------------------------------------------------------------------- */
+/* --- Reading --- */
 
 ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout)
 {
@@ -189,9 +185,7 @@ ssize_t st_read_fully(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout
     return st_read_resid(fd, buf, &resid, timeout) == 0 ? (ssize_t)(nbyte - resid) : -1;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Writing
- * ---------------------------------------------------------------------------------------------- */
+/* --- Writing --- */
 
 static ssize_t write_some(st_netfd_t fd, const struct iovec *iov, int count, st_utime_t timeout)
 {
@@ -236,8 +230,8 @@ ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeou
     return st_write_resid(fd, buf, &resid, timeout) == 0 ? (ssize_t)nbyte : -1;
 }
 
-/* Writes what is left after the first `done` bytes, from a copy: the caller's iov stays as it is.
- */
+/* Writes what is left after the first `done` bytes, from a copy: the caller's iov stays as it
+ * is. */
 static int write_rest(st_netfd_t fd, const struct iovec *iov, int count, size_t done,
                       st_utime_t timeout)
 {
@@ -276,9 +270,7 @@ ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime
     return (ssize_t)wanted;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Messages
- * ---------------------------------------------------------------------------------------------- */
+/* --- Messages --- */
 
 int st_recvfrom(st_netfd_t fd, void *buf, int len, struct sockaddr *from, int *fromlen,
                 st_utime_t timeout)

@@ -57,9 +57,7 @@ size_t st__stack_guard(const struct st__stack *stack)
     return stack->slab->class->guard;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Guards
- * ---------------------------------------------------------------------------------------------- */
+/* --- Guards --- */
 
 /* An emulator may take the advice and ignore it: only a page that refuses a write is guarded. */
 static bool guard_works(void *page, size_t size)
@@ -118,9 +116,7 @@ size_t st_stack_overflow_at(const void *addr)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Layout
- * ---------------------------------------------------------------------------------------------- */
+/* --- Layout --- */
 
 static size_t round_up(size_t size, size_t unit)
 {
@@ -144,9 +140,7 @@ void st__slab_layout(struct st__stack_class *class)
     class->align = span;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Address space
- * ---------------------------------------------------------------------------------------------- */
+/* --- Address space --- */
 
 /* Where the kernel promises no more memory than there is, each byte of a mapping counts. */
 static bool strict_overcommit(void)
@@ -214,9 +208,7 @@ static char *reserve(struct st_vp *vp, const struct st__stack_class *class, unsi
     return memory;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Slabs
- * ---------------------------------------------------------------------------------------------- */
+/* --- Slabs --- */
 
 static void open_slab(struct st__slab *slab)
 {
@@ -343,9 +335,7 @@ void st__slab_give(struct st_vp *vp, struct st__stack *stack)
         st__slab_free(vp, slab);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * fork(): page tables are copied, guards and all, and then each page that is written to
- * ---------------------------------------------------------------------------------------------- */
+/* --- fork(): page tables are copied, guards and all, and then each page that is written to --- */
 
 static void advise(struct st_vp *vp, int advice)
 {

@@ -45,8 +45,8 @@ enum st__fault {
 };
 
 #ifdef ST_FAULTS
-/* Per kind: 0 off; n > 0: the n-th call from now fails, once; -1: every call fails until set to 0.
- */
+/* Per kind: 0 off; n > 0: the n-th call from now fails, once; -1: every call fails until set to
+ * 0. */
 extern long st__fault_countdown[ST_FAULT_COUNT];
 /* The errno it fails with; starts as the one above, a test may set another. */
 extern int st__fault_errno[ST_FAULT_COUNT];
@@ -66,8 +66,8 @@ static inline int st__fault_hit(enum st__fault kind)
 }
 #endif
 
-/* For tests of the fallback: 1 makes VPs that are initialized from now on guard stacks by mprotect.
- */
+/* For tests of the fallback: 1 makes VPs that are initialized from now on guard stacks by
+ * mprotect. */
 extern int st__force_mprotect_guards;
 
 #endif /* ST_FAULTS_H */

@@ -70,9 +70,7 @@ extern void st__fatal(const char *what) __attribute__((noreturn, cold));
 #define ST__ASSERT(cond) ((void)sizeof(!(cond)))
 #endif
 
-/* ------------------------------------------------------------------------------------------------
- * State threads
- * ---------------------------------------------------------------------------------------------- */
+/* --- State threads --- */
 
 enum st__state {
     ST__RUNNING, /* vp->current, or the scheduler runs on its stack after it became ready */
@@ -122,10 +120,10 @@ struct st_thread {
 #endif
 };
 
-/* ------------------------------------------------------------------------------------------------
- * Timers: one heap of {key, timer}. A key is never later than its timer's deadline, but may be
- * earlier, or its timer be disarmed: that is found out when the entry comes to the top.
- * ---------------------------------------------------------------------------------------------- */
+/* --- Timers --- */
+
+/* One heap of {key, timer}. A key is never later than its timer's deadline, but may be earlier, or
+ * its timer be disarmed: that is found out when the entry comes to the top. */
 
 enum st__timer_kind { ST__TIMER_THREAD, ST__TIMER_WATCH };
 
@@ -140,9 +138,7 @@ struct st__heap {
     unsigned watches; /* entries of watches; room for threads' entries is reserved beforehand */
 };
 
-/* ------------------------------------------------------------------------------------------------
- * Descriptors
- * ---------------------------------------------------------------------------------------------- */
+/* --- Descriptors --- */
 
 enum st__link_kind { ST__LINK_THREAD, ST__LINK_POLL, ST__LINK_WATCH, ST__LINK_ACCEPT };
 
@@ -177,9 +173,7 @@ struct st_netfd {
     void (*destructor)(void *);
 };
 
-/* ------------------------------------------------------------------------------------------------
- * Stacks
- * ---------------------------------------------------------------------------------------------- */
+/* --- Stacks --- */
 
 struct st__stack {
     struct st__slab *slab;
@@ -209,9 +203,7 @@ struct st__stack_pool {
     uint64_t random; /* state of the generator of offsets */
 };
 
-/* ------------------------------------------------------------------------------------------------
- * The VP
- * ---------------------------------------------------------------------------------------------- */
+/* --- The VP --- */
 
 enum { ST__EVENT_BATCH = 256, ST__MIN_BUDGET = 16, ST__MAX_PATIENCE = 256 };
 
@@ -502,9 +494,7 @@ static inline void st__valgrind_reveal(const struct st__stack *stack)
 
 #pragma GCC visibility pop
 
-/* ------------------------------------------------------------------------------------------------
- * Waiting and waking: what every call that blocks goes through
- * ---------------------------------------------------------------------------------------------- */
+/* --- Waiting and waking: what every call that blocks goes through --- */
 
 /* Delivers a pending interrupt: -1 with EINTR if there was one. */
 static inline int st__take_interrupt(struct st_thread *me)

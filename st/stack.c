@@ -14,9 +14,7 @@ enum {
     CACHE_LINE = 64,
 };
 
-/* ------------------------------------------------------------------------------------------------
- * The pool
- * ---------------------------------------------------------------------------------------------- */
+/* --- The pool --- */
 
 void st__stack_init(struct st_vp *vp)
 {
@@ -198,9 +196,7 @@ void st_get_stack_stats(st_stack_stats_t *stats)
     stats->guard_install = vp->stacks.guard_install;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Where in its top page a stack starts
- * ---------------------------------------------------------------------------------------------- */
+/* --- Where in its top page a stack starts --- */
 
 static uint64_t next_random(struct st__stack_pool *pool)
 {

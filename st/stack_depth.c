@@ -14,9 +14,7 @@ enum {
     KEPT = 256 * 1024,  /* bytes of a stack that it keeps, once used */
 };
 
-/* ------------------------------------------------------------------------------------------------
- * Census
- * ---------------------------------------------------------------------------------------------- */
+/* --- Census --- */
 
 void st__depth_paint(struct st__stack *stack)
 {
@@ -64,9 +62,7 @@ size_t st_thread_stack_used(st_thread_t thread)
     return measure(vp, thread->stack);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Without a census: which pages a stack has got
- * ---------------------------------------------------------------------------------------------- */
+/* --- Without a census: which pages a stack has got --- */
 
 static size_t first_present(const unsigned char *present, size_t pages)
 {

@@ -10,9 +10,7 @@
 
 enum { ARITY = 4, FIRST_ROOM = 64 };
 
-/* ------------------------------------------------------------------------------------------------
- * The heap. A timer's slot is its index + 1, 0 if it has no entry.
- * ---------------------------------------------------------------------------------------------- */
+/* --- The heap. A timer's slot is its index + 1, 0 if it has no entry --- */
 
 static inline void put(struct st__heap *heap, unsigned index, struct st__heap_entry entry)
 {
@@ -108,9 +106,7 @@ void st__timer_destroy(struct st_vp *vp)
     vp->heap = (struct st__heap){0};
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Arming
- * ---------------------------------------------------------------------------------------------- */
+/* --- Arming --- */
 
 /* From this moment, not from the last visit to epoll: a thread may have computed for long since
  * then, and that is not to count against its wait. */
@@ -164,9 +160,7 @@ void st__timer_remove(struct st_vp *vp, struct st_timer *timer)
         heap_remove(&vp->heap, timer->slot - 1);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Firing
- * ---------------------------------------------------------------------------------------------- */
+/* --- Firing --- */
 
 st_utime_t st__timer_delay(const struct st_vp *vp, st_utime_t now)
 {

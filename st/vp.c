@@ -24,9 +24,7 @@ void st__fatal(const char *what)
     abort();
 }
 
-/* ------------------------------------------------------------------------------------------------
- * The list of VPs, for debuggers
- * ---------------------------------------------------------------------------------------------- */
+/* --- The list of VPs, for debuggers --- */
 
 static void list_add(struct st_vp *vp)
 {
@@ -49,11 +47,10 @@ static void list_remove(struct st_vp *vp)
     pthread_mutex_unlock(&st__process.lock);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * fork: the child shares the parent's epoll instance and eventfd, so it must not touch them. It is
- * no VP until a State Threads 1.9 call asks for one; then it goes on with its copies of the
- * threads.
- * ---------------------------------------------------------------------------------------------- */
+/* --- fork --- */
+
+/* The child shares the parent's epoll instance and eventfd, so it must not touch them. It is no VP
+ * until a State Threads 1.9 call asks for one; then it goes on with its copies of the threads. */
 
 static void before_fork(void)
 {
@@ -121,9 +118,7 @@ struct st_vp *st__vp_revive(void)
     return vp;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Initialization
- * ---------------------------------------------------------------------------------------------- */
+/* --- Initialization --- */
 
 /* Once per process; an st_init() that fails here may be tried again. */
 static int register_atfork(void)
@@ -250,9 +245,7 @@ st_vp_t st_vp_self(void)
     return st__vp;
 }
 
-/* ------------------------------------------------------------------------------------------------
- * The event system: there is one, but State Threads 1.9 lets the program ask
- * ---------------------------------------------------------------------------------------------- */
+/* --- The event system: there is one, but State Threads 1.9 lets the program ask --- */
 
 int st_set_eventsys(int eventsys)
 {

@@ -92,8 +92,8 @@ extern void stiol__stream_closing(FILE *stream);
 extern bool stiol__fd_is_noted(int fd);
 /** Whether SO_RCVLOWAT was set. */
 extern bool stiol__fd_has_low_mark(int fd);
-/** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO (option) allows; STIOL_NEVER: no limit.
- */
+/** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO (option) allows; STIOL_NEVER: no
+ * limit. */
 extern st_utime_t stiol__socket_timeout(int fd, int option);
 
 /** filelock.c: fcntl() with F_SETLKW or F_OFD_SETLKW; parks. -1 with errno. Called by fd.c. */

@@ -10,8 +10,10 @@
 
 #pragma GCC visibility push(hidden)
 
-/* --- owner.c: locks of which glibc only knows that the kernel thread has them. On the VP; none of
- * these yields --- */
+/* --- owner.c --- */
+
+/* Locks of which glibc only knows that the kernel thread has them. On the VP; none of these yields
+ * */
 
 typedef enum {
     STIOL_MUTEX,

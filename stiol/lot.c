@@ -113,8 +113,8 @@ static int park(stiol__waiter_t *waiter, st_utime_t timeout)
     return rc;
 }
 
-/* The bucket that the waiter is in, held. Until it is, another kernel thread may move the waiter.
- */
+/* The bucket that the waiter is in, held. Until it is, another kernel thread may move the
+ * waiter. */
 static bucket_t *acquire_of(const stiol__waiter_t *waiter)
 {
     for (;;) {
@@ -165,8 +165,8 @@ bool stiol__lot_before(const stiol__waiter_t *waiter, int tag)
     return other != waiter;
 }
 
-/** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before count.
- */
+/** Parks until woken; timeout 0 yields. 0, or -1 with ETIME or EINTR; wakes that came before
+ * count. */
 int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
 {
     st_utime_t deadline = stiol__deadline(timeout);

@@ -72,8 +72,8 @@ int stiol__nanosleep(const struct timespec *length, struct timespec *rest)
     return -1;
 }
 
-/* Clocks that run as the monotonic one does, but for steps, and the time that the machine sleeps.
- */
+/* Clocks that run as the monotonic one does, but for steps, and the time that the machine
+ * sleeps. */
 static bool is_steady(clockid_t clock)
 {
     return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||

@@ -30,10 +30,10 @@ typedef struct stiol_lock_report {
 
 /** Options of stiol_start(); all zero is a good start. The strings are not copied. */
 typedef struct stiol_config {
-    int trace; /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else ignored
-                */
-    int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's default
-                      */
+    int trace;       /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else
+                * ignored */
+    int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's
+                      * default */
     int max_helpers; /**< most helper kernel threads, of all kinds of calls; 0: the default, 256 */
     int tsd_cache;   /**< sets of thread-specific values kept for stiol_inherit(); 0: the default,
                         64;   -1: none, destructors run whenever a state thread ends */
@@ -110,8 +110,8 @@ typedef struct stiol_carriers {
 /** The calling VP's, all zero if it has none. */
 extern void stiol_get_carriers(stiol_carriers_t *carriers);
 
-/** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not started.
- */
+/** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not
+ * started. */
 extern void stiol_stop(void);
 
 /** A function of another library than the C library that is to be replaced as well. */

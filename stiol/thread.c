@@ -239,8 +239,9 @@ int stiol__pthread_detach(pthread_t id)
     return 0;
 }
 
-/* --- C11's names for them: int is what a thread returns, and errors have numbers of their own ---
- */
+/* --- C11's names for them --- */
+
+/* Int is what a thread returns, and errors have numbers of their own */
 
 int stiol__error11(int error)
 {

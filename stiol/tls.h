@@ -91,8 +91,8 @@ typedef struct stiol__tls {
 
 /** On a VP that starts: 0, or -1: no memory. */
 extern int stiol__tls_start(stiol__vp_t *vp);
-/** At its end. What is in place stays: the primordial thread's, which is the kernel thread's own.
- */
+/** At its end. What is in place stays: the primordial thread's, which is the kernel thread's
+ * own. */
 extern void stiol__tls_stop(stiol__vp_t *vp);
 /** What is in place now, for the caller to keep; -1: no memory. */
 extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
@@ -101,8 +101,8 @@ extern void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
 extern void stiol__tls_free(stiol__contents_t *contents);
 /** As stiol__tls_load(), for a kernel thread's blocks. */
 extern void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents);
-/** Whether the primordial thread's are in place: also while another one's stack runs the scheduler.
- */
+/** Whether the primordial thread's are in place: also while another one's stack runs the
+ * scheduler. */
 extern bool stiol__tls_primordial(const stiol__vp_t *vp);
 
 /* --- settings.c: locale, signal mask and the like. Called by tls.c and thread.c --- */

@@ -48,8 +48,8 @@ extern int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
 /** Whether what was held to be nonblocking is blocking now. */
 extern bool stiol__blocks_now(int fd);
-/** A call on it has moved n bytes, or said EAGAIN: whether it is to wait for more for that reason.
- */
+/** A call on it has moved n bytes, or said EAGAIN: whether it is to wait for more for that
+ * reason. */
 extern bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n);
 /** Then: waits, and returns all that was moved. */
 extern ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssize_t n);

@@ -45,8 +45,9 @@ int shell_status(int wait_status);
 /** Ends this test as skipped, with the reason on stderr. Only inside a body. */
 void skip_test(const char *why) __attribute__((noreturn));
 
-/* --- assertions ----------------------------------------------------------------------------------
- * cmocka's abort the child wherever they fail. CHECK says errno and the record, too. */
+/* --- assertions cmocka's abort the child wherever they fail --- */
+
+/* CHECK says errno and the record, too. */
 #define CHECK(what)                                                                                \
     do {                                                                                           \
         if (!(what))                                                                               \
@@ -70,8 +71,7 @@ void check_failed(const char *file, int line, const char *what, int error)
     } while (0)
 #define assert_ok(call) assert_int_equal((call), 0)
 
-/* --- how the tests are run -----------------------------------------------------------------------
- */
+/* --- how the tests are run --- */
 /** n, or a smaller number where each step costs far more (Valgrind: $TEST_SCALE divides). At
  * least 1. */
 int scaled(int n);
@@ -88,21 +88,18 @@ static inline void escape(volatile void *memory)
     __asm__ volatile("" : : "r"(memory) : "memory");
 }
 
-/* --- order: no test is decided by time -----------------------------------------------------------
- */
+/* --- order: no test is decided by time --- */
 void note(char what);    /* appends to the record */
 const char *noted(void); /* the record, a string */
 void forget_notes(void);
 
-/* --- kernel threads ------------------------------------------------------------------------------
- */
+/* --- kernel threads --- */
 pthread_t kernel_thread(void *(*start)(void *), void *arg);
 void join_kernel_thread(pthread_t id);
 /** How many the child has, its first included; an emulator's own are not counted. */
 int kernel_threads(void);
 
-/* --- descriptors ---------------------------------------------------------------------------------
- */
+/* --- descriptors --- */
 /** Two connected stream sockets. */
 void socket_pair(int fds[2], bool nonblocking);
 /** A listening TCP socket on a free loopback port; its address goes to *addr. */

@@ -34,15 +34,13 @@ void run_on_vp_with_virtual_clock(void **state);
 void start_vp(void);
 void stop_vp(void);
 
-/* --- the virtual clock, in us --------------------------------------------------------------------
- */
+/* --- the virtual clock, in us --- */
 extern st_utime_t virtual_clock;
 st_utime_t read_virtual_clock(void);
 /** Moves the clock and lets every thread whose time has come run until it waits again. */
 void advance_clock(st_utime_t us);
 
-/* --- state threads -------------------------------------------------------------------------------
- */
+/* --- state threads --- */
 /** Lets all that are ready run, and I/O be polled, for some turns. */
 void settle(void);
 st_thread_t spawn(void *(*start)(void *), void *arg);
@@ -55,8 +53,7 @@ extern bool stop_ticking;
  * let go. */
 void *tell(void *arg);
 
-/* --- netfds --------------------------------------------------------------------------------------
- */
+/* --- netfds --- */
 /** Two connected stream sockets, both as netfds. */
 void netfd_pair(st_netfd_t *left, st_netfd_t *right);
 /** One end as a netfd; *osfd, the other end, is a plain non-blocking descriptor that libst does not
@@ -66,8 +63,7 @@ st_netfd_t netfd_half(int *osfd);
 void drain_socket(int osfd, size_t n);
 
 #ifndef TEST_ST19
-/* --- wake-ups from elsewhere ---------------------------------------------------------------------
- */
+/* --- wake-ups from elsewhere --- */
 typedef struct wakeup {
     st_remote_t remote; /* first: wake() casts back */
     st_vp_t vp;

@@ -13,8 +13,7 @@
 
 enum { WAITING = 10000, READY = 100, STEP = WAITING / READY };
 
-/* --- the peers ----------------------------------------------------------------------------------
- */
+/* --- the peers --- */
 
 static int order[2],
     done[2]; /* pipes: which round the peers are to make readable; that they have */
@@ -37,8 +36,7 @@ static void peers(const struct sockaddr_un *addr, socklen_t len)
     _exit(0);
 }
 
-/* --- those who wait -----------------------------------------------------------------------------
- */
+/* --- those who wait --- */
 
 static long woken;
 

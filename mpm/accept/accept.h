@@ -58,8 +58,8 @@ extern stm_accept_t stm_accept;
 
 /** Hook open_logs, in the master: opens the listening sockets. */
 int stm_sockets_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
-/** In a VP: closes the sockets that only other VPs listen to, so that ss shows who listens to what.
- */
+/** In a VP: closes the sockets that only other VPs listen to, so that ss shows who listens to
+ * what. */
 void stm_sockets_close_others(int ordinal);
 /** Connections that wait to be accepted, and how many may. False: the kernel does not say. */
 bool stm_sockets_queue(int fd, unsigned *length, unsigned *limit);

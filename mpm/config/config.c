@@ -79,8 +79,8 @@ static void fill_in_defaults(stm_config_t *config)
         config->num_vps = 1;
 }
 
-/* A spare-thread number that is not set follows what is set: a default must never cause a warning.
- */
+/* A spare-thread number that is not set follows what is set: a default must never cause a
+ * warning. */
 static void fill_in_spares(stm_config_t *config, int per_listener)
 {
     int least = DEFAULT_MIN_SPARE < per_listener ? DEFAULT_MIN_SPARE : per_listener;

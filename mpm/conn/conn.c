@@ -177,8 +177,9 @@ static void resume(stm_conn_t *conn, stm_worker_t *worker)
     ap_run_resume_connection(conn->c, conn->request);
 }
 
-/* --- the last bytes: response and FIN in one segment, so that the client hears of both at once ---
- */
+/* --- the last bytes --- */
+
+/* Response and FIN in one segment, so that the client hears of both at once */
 
 /* Sends what the output filters still hold. */
 static apr_status_t flush(conn_rec *c)

@@ -16,8 +16,8 @@ struct stm_view;
 void stm_status_register_hooks(apr_pool_t *pool);
 /** Views of all VPs, of the request's pool; what: STM_VIEW_... */
 struct stm_view *stm_page_views(request_rec *r, unsigned what, int *count);
-/** A page of such text, never cached. False: the request asks for no page, `status` is the answer.
- */
+/** A page of such text, never cached. False: the request asks for no page, `status` is the
+ * answer. */
 bool stm_page_begin(request_rec *r, const char *type, int *status);
 /** Where text for the client goes. */
 void stm_page_text(request_rec *r, struct stm_text *text);

@@ -26,8 +26,9 @@
 #define CORE_GRACE apr_time_from_sec(10)
 #define KILL_GRACE apr_time_from_sec(10)
 
-/* --- the core scoreboard's process slots: written for others, never read. Any VP may change them -
- */
+/* --- the core scoreboard's process slots --- */
+
+/* Written for others, never read. Any VP may change them */
 
 static void note_lost_slot(int slot)
 {

@@ -186,8 +186,7 @@ void stm_children_ended(stm_child_t *child);
 /** VPs that are past their time are told to stop, and killed if they do not. */
 void stm_children_enforce_cutoffs(void);
 /** When (stm_monotonic()) something is to be done here next (a start put off, a cutoff); 0:
- * nothing.
- */
+ * nothing. */
 apr_time_t stm_children_next_due(void);
 /** VPs that are there, but for those that not even SIGKILL ends. */
 int stm_children_alive(void);

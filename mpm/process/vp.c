@@ -348,8 +348,8 @@ static void leave_process(bool clean)
 {
     bool graceful = stm.vp.state == STM_VP_LEAVING;
 
-    /* On a state thread, with the scheduler still going: modules join their workers in these hooks.
-     */
+    /* On a state thread, with the scheduler still going: modules join their workers in these
+     * hooks. */
     ap_run_child_stopping(stm.vp.pchild, graceful);
     if (!clean) {
         /* Pools in use must not be taken from under the state threads that use them. */

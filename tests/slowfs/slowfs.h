@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-/* --- kinds of calls ----------------------------------------------------------------------------*/
+/* --- kinds of calls --- */
 
 /* X(name): the kinds of calls that can be delayed, held and counted. */
 #define CALL_KINDS(X)                                                                              \
@@ -47,7 +47,7 @@ enum kind {
 
 extern const char *const kind_names[CALL_COUNT];
 
-/* --- files (tree.c) ---------------------------------------------------------------------------*/
+/* --- files (tree.c) --- */
 
 struct node {
     struct node *parent, *next, *children;
@@ -80,7 +80,7 @@ int tree_resize(struct node *node, size_t size);
 int tree_write(struct node *node, const char *data, size_t length, size_t offset);
 void tree_stat(const struct node *node, struct stat *into);
 
-/* --- what the kernel asks (calls.c), and when it is answered (gate.c) --------------------------*/
+/* --- what the kernel asks (calls.c), and when it is answered (gate.c) --- */
 
 struct call {
     TAILQ_ENTRY(call) link;
@@ -128,7 +128,7 @@ struct settings {
 
 extern struct settings settings;
 
-/* --- commands (control.c) ----------------------------------------------------------------------*/
+/* --- commands (control.c) --- */
 
 /* Reads what is on standard input and does it. False at its end. */
 bool control_read(void);

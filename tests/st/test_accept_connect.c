@@ -170,7 +170,7 @@ static void many_threads_accept_on_one_socket(void)
     assert_ok(st_netfd_close(listener));
 }
 
-/* --- connect ---------------------------------------------------------------------------------- */
+/* --- connect --- */
 
 static void connect_is_refused(void)
 {
@@ -245,7 +245,7 @@ static void connect_times_out(void)
     close(server);
 }
 
-/* --- one listener, several processes ---------------------------------------------------------- */
+/* --- one listener, several processes --- */
 
 enum { CONNECTIONS = 40 };
 

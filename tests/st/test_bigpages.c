@@ -105,7 +105,7 @@ int __wrap_munmap(void *addr, size_t size)
     return misaligned(addr) ? -1 : __real_munmap(addr, rounded(size));
 }
 
-/* --- the tests -------------------------------------------------------------------------------- */
+/* --- the tests --- */
 
 /* All of the stack but 12 KB. */
 static void *use_it(void *arg)

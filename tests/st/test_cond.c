@@ -185,7 +185,7 @@ static void destroy_is_refused_while_waited_on(void)
     assert_ok(st_cond_destroy(cond));
 }
 
-/* --- the usual shapes ------------------------------------------------------------------------- */
+/* --- the usual shapes --- */
 
 static int ball, rounds;
 

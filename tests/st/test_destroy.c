@@ -94,7 +94,7 @@ static void many_lives_leak_nothing(void)
     for (int i = 0; i < 20; i++)
         one_life();
     assert_int_equal(open_descriptors(), fds);
-    if (!under_valgrind()) /* which maps memory of its own meanwhile */
+    if (!under_valgrind())                     /* which maps memory of its own meanwhile */
         assert_true(count_maps() <= maps + 2); /* malloc may take another arena or two */
 }
 
@@ -144,7 +144,7 @@ static void destroy_disarms_watches(void)
     assert_int_equal(count, 0);
 }
 
-/* --- other kernel threads --------------------------------------------------------------------- */
+/* --- other kernel threads --- */
 
 /* Made on the VP, used where there is none. */
 static struct {

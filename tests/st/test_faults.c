@@ -32,7 +32,7 @@ static void fail_next(enum st__fault kind, int error)
     fail_nth(kind, 1, error);
 }
 
-/* --- st_init ---------------------------------------------------------------------------------- */
+/* --- st_init --- */
 
 static void init_fails_cleanly(void)
 {
@@ -63,7 +63,7 @@ static void init_fails_cleanly(void)
     assert_int_equal(open_descriptors(), fds);
 }
 
-/* --- threads ---------------------------------------------------------------------------------- */
+/* --- threads --- */
 
 static void *nothing(void *arg)
 {
@@ -193,7 +193,7 @@ static void constructors_fail_with_enomem(void)
     assert_ptr_equal(st_thread_getspecific(key), &value);
 }
 
-/* --- descriptor objects ----------------------------------------------------------------------- */
+/* --- descriptor objects --- */
 
 static void netfds_fail_cleanly(void)
 {
@@ -235,7 +235,7 @@ static void open_fails_cleanly(void)
     assert_ok(st_netfd_close(netfd));
 }
 
-/* --- connections ------------------------------------------------------------------------------ */
+/* --- connections --- */
 
 static struct sockaddr_storage addr;
 static socklen_t addr_len;
@@ -308,7 +308,7 @@ static void connect_fails_cleanly(void)
     close(listener);
 }
 
-/* --- reading and writing ---------------------------------------------------------------------- */
+/* --- reading and writing --- */
 
 static st_netfd_t netfd;
 static int osfd;
@@ -501,7 +501,7 @@ static void a_long_writev_needs_memory_for_its_rest(void)
     end();
 }
 
-/* --- readiness, polls, watches ---------------------------------------------------------------- */
+/* --- readiness, polls, watches --- */
 
 static void fd_wait_fails_cleanly(void)
 {
@@ -642,7 +642,7 @@ static void watches_fail_cleanly(void)
     end();
 }
 
-/* --- the scheduler ---------------------------------------------------------------------------- */
+/* --- the scheduler --- */
 
 static void epoll_wait_may_be_interrupted(void)
 {
@@ -737,7 +737,7 @@ static void a_child_that_cannot_revive(void)
     assert_int_equal(WEXITSTATUS(status), 9);
 }
 
-/* --- everything, with each call failing once -------------------------------------------------- */
+/* --- everything, with each call failing once --- */
 
 static void *echo(void *arg)
 {

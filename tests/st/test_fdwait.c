@@ -116,7 +116,7 @@ static void errors(void)
     close(file);
 }
 
-/* --- half-close ------------------------------------------------------------------------------- */
+/* --- half-close --- */
 
 /* Data and FIN come together: a short read does not mean drained, the FIN is still to be read. */
 static void a_fin_after_the_data_is_seen_at_once(void)
@@ -132,8 +132,8 @@ static void a_fin_after_the_data_is_seen_at_once(void)
     close_pair();
 }
 
-/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP tells of the end.
- */
+/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP tells of the
+ * end. */
 static void a_fin_while_nobody_waits(void)
 {
     open_pair();
@@ -189,7 +189,7 @@ static void a_closed_peer_is_hup(void)
     close_pair();
 }
 
-/* --- waiting ---------------------------------------------------------------------------------- */
+/* --- waiting --- */
 
 static void readers_and_writers_wait_side_by_side(void)
 {
@@ -319,7 +319,7 @@ static void event_meets_timeout(void)
     close_pair();
 }
 
-/* --- behind libst's back ---------------------------------------------------------------------- */
+/* --- behind libst's back --- */
 
 static void rearm_asks_the_kernel(void)
 {

@@ -25,15 +25,15 @@ static void *read_byte(void *arg)
     return (void *)(intptr_t)(n == 1 ? byte : -errno);
 }
 
-/* --- the child -------------------------------------------------------------------------------- */
+/* --- the child --- */
 
 static void the_child_is_no_vp_at_first(void)
 {
     pid_t pid = fork();
 
     if (pid == 0) {
-        /* What the I/O layer asks on every call: nothing of the parent's may run here by accident.
-         */
+        /* What the I/O layer asks on every call: nothing of the parent's may run here by
+         * accident. */
         assert_false(st_is_vp());
         assert_null(st_vp_self());
         assert_fails(st_fd_wait(0, POLLIN, 0), EPERM);
@@ -128,7 +128,7 @@ static void a_state_thread_forks(void)
     assert_ok(st_thread_join(st_thread_create(fork_here, NULL, 1, 0), NULL));
 }
 
-/* --- alone ------------------------------------------------------------------------------------ */
+/* --- alone --- */
 
 static int on_anothers_stack;
 
@@ -350,7 +350,7 @@ static void children_of_children(void)
     assert_ok(st_usleep(10));
 }
 
-/* --- the child that wants no part of it ------------------------------------------------------- */
+/* --- the child that wants no part of it --- */
 
 static st_vp_t dropped; /* so that a leak checker still sees what is kept on purpose */
 
@@ -376,7 +376,7 @@ static void after_fork_child_drops_the_vp(void)
     expect_exit(pid, 9);
 }
 
-/* --- the parent ------------------------------------------------------------------------------- */
+/* --- the parent --- */
 
 /* The child closes, forgets and frees everything: none of it may reach the parent's epoll. */
 static void the_child_cannot_harm_the_parents_epoll(void)

@@ -95,7 +95,7 @@ static void init_ignores_sigpipe(void)
     assert_ok(st_netfd_close(out));
 }
 
-/* --- the end of the process ------------------------------------------------------------------- */
+/* --- the end of the process --- */
 
 static int last_ran_fd;
 
@@ -138,7 +138,7 @@ static void last_exit_ends_the_process_with_0(void)
     assert_int_equal(byte, '!');
 }
 
-/* --- switch callbacks ------------------------------------------------------------------------- */
+/* --- switch callbacks --- */
 
 static struct {
     int in, out;

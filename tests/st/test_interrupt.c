@@ -8,7 +8,7 @@
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
 
-/* --- every blocking call ---------------------------------------------------------------------- */
+/* --- every blocking call --- */
 
 static st_netfd_t empty, full, listener, datagram;
 static st_cond_t cond;
@@ -246,7 +246,7 @@ static void an_interrupt_before_the_block_is_kept(void)
     close_everything();
 }
 
-/* --- what it is not --------------------------------------------------------------------------- */
+/* --- what it is not --- */
 
 static void it_does_not_stay_after_it_was_told(void)
 {
@@ -292,7 +292,7 @@ static void the_dead_are_not_disturbed(void)
     assert_ptr_equal(value, &cookie);
 }
 
-/* --- races ------------------------------------------------------------------------------------ */
+/* --- races --- */
 
 static void *wait_cond(void *arg)
 {

@@ -42,7 +42,7 @@ static void *feed_slowly(void *arg)
     return NULL;
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static void read_takes_what_is_there(void)
 {
@@ -212,7 +212,7 @@ static void readv_resid_at_the_end_of_stream(void)
     close_half();
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static size_t drained;
 
@@ -412,7 +412,7 @@ static void the_peer_goes_while_a_writer_waits(void)
     assert_ok(st_netfd_close(netfd));
 }
 
-/* --- timeouts by the virtual clock ------------------------------------------------------------ */
+/* --- timeouts by the virtual clock --- */
 
 static int result_errno;
 

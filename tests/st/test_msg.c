@@ -180,7 +180,7 @@ static void a_descriptor_is_passed(void)
     assert_ok(st_netfd_close(two));
 }
 
-/* --- a full socket ---------------------------------------------------------------------------- */
+/* --- a full socket --- */
 
 static st_netfd_t pair_left, pair_right;
 

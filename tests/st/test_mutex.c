@@ -111,7 +111,7 @@ static void destroy_is_refused_while_in_use(void)
     assert_ok(st_mutex_destroy(mutex));
 }
 
-/* --- under load ------------------------------------------------------------------------------- */
+/* --- under load --- */
 
 static int inside, total, rounds;
 

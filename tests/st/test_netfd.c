@@ -163,7 +163,7 @@ static void close_under_a_waiter(void)
 }
 #endif
 
-/* --- st_open ---------------------------------------------------------------------------------- */
+/* --- st_open --- */
 
 static char directory[] = "/tmp/st-unit-XXXXXX";
 static char path[64];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_thread_park and st_thread_unpark: the token, timeouts, interrupts, and what meets in one turn.
- */
+/* st_thread_park and st_thread_unpark: the token, timeouts, interrupts, and what meets in one
+ * turn. */
 #include "tests/vp.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
@@ -101,7 +101,7 @@ static void interrupt_wakes(void)
     assert_int_equal(parker.error, EINTR);
 }
 
-/* --- by the virtual clock --------------------------------------------------------------------- */
+/* --- by the virtual clock --- */
 
 static void timeout_at_its_time(void)
 {
@@ -153,7 +153,7 @@ static void unpark_then_timeout(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* --- a queue on top of it --------------------------------------------------------------------- */
+/* --- a queue on top of it --- */
 
 enum { STAGES = 50 };
 static st_thread_t stages[STAGES + 1];

@@ -219,7 +219,7 @@ static void urgent_data_is_pollpri(void)
     close(listener);
 }
 
-/* --- the end of a stream ---------------------------------------------------------------------- */
+/* --- the end of a stream --- */
 
 static void half_close_is_readable(void)
 {
@@ -272,7 +272,7 @@ static void a_regular_file_is_ready(void)
     close(pd.fd);
 }
 
-/* --- a number that comes again ---------------------------------------------------------------- */
+/* --- a number that comes again --- */
 
 /* The program closes and reopens behind the library's back, as 1.9's users may do between two calls
  * of st_poll. */

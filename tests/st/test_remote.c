@@ -75,8 +75,7 @@ static void a_post_may_post_itself_again(void)
     assert_int_equal(laps, 10);
 }
 
-/* --- several kernel threads post as fast as they can, while the VP runs, waits for I/O and sleeps
- * ------------------- */
+/* --- several kernel threads post as fast as they can, while the VP runs, waits for I/O and sleeps --- */
 
 enum { POSTERS = 4, MOST = 5000 };
 static int per_poster, received, expected_next[POSTERS];
@@ -148,7 +147,7 @@ static void many_posters_to_a_busy_vp(void)
     settle();
 }
 
-/* --- two VPs that post to each other ---------------------------------------------------------- */
+/* --- two VPs that post to each other --- */
 
 struct player {
     wakeup_t ball;
@@ -214,7 +213,7 @@ static void others_see_whether_it_sleeps(void)
     assert_false(st_vp_asleep(st_vp_self()));
 }
 
-/* --- from a signal handler -------------------------------------------------------------------- */
+/* --- from a signal handler --- */
 
 static wakeup_t from_signal;
 

@@ -38,8 +38,8 @@ static void a_new_descriptor_starts_unknown(void)
     close_pair();
 }
 
-/* The event of the old one is made before the close, and fetched after the new one is registered.
- */
+/* The event of the old one is made before the close, and fetched after the new one is
+ * registered. */
 static void an_event_under_way_is_not_the_new_ones(void)
 {
     socket_pair(fds, true);

@@ -19,7 +19,7 @@
 
 enum { SMALL = 32768 };
 
-/* --- overflow --------------------------------------------------------------------------------- */
+/* --- overflow --- */
 
 static __attribute__((noinline)) int recurse(int depth)
 {
@@ -127,7 +127,7 @@ static void overflow_told_mprotect(void)
     run_over();
 }
 
-/* --- frames larger than what is left of the stack --------------------------------------------- */
+/* --- frames larger than what is left of the stack --- */
 
 static volatile size_t frame_size;
 
@@ -299,7 +299,7 @@ static void neighbours_are_left_alone(void)
     }
 }
 
-/* --- the cache -------------------------------------------------------------------------------- */
+/* --- the cache --- */
 
 static void *nothing(void *arg)
 {
@@ -417,8 +417,7 @@ static void free_stacks_give_their_pages_back(void)
     assert_true(after - before < COUNT * 20000UL);
 }
 
-/* --- stacks as large as those of kernel threads ------------------------------------------------
- */
+/* --- stacks as large as those of kernel threads --- */
 
 enum { LARGE = 8 << 20 };
 
@@ -607,7 +606,7 @@ static void unused_slabs_are_unmapped(void)
     assert_true(stats_now().bytes_reserved <= reserved);
 }
 
-/* --- the census ------------------------------------------------------------------------------- */
+/* --- the census --- */
 
 static void *use_20k(void *arg)
 {
@@ -647,7 +646,7 @@ static void the_census_knows_the_depth(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* --- where it lies ---------------------------------------------------------------------------- */
+/* --- where it lies --- */
 
 static void *look_where(void *arg)
 {

@@ -95,7 +95,7 @@ static void switches_and_turns_go_on(void)
     assert_int_equal(sum, after.turns);
 }
 
-/* --- the length of a turn, by the virtual clock ----------------------------------------------- */
+/* --- the length of a turn, by the virtual clock --- */
 
 static st_utime_t longest_held;
 
@@ -137,7 +137,7 @@ static void a_long_turn_is_told_and_sorted(void)
     assert_null(st_set_turn_cb(NULL));
 }
 
-/* --- sleep is not work ------------------------------------------------------------------------ */
+/* --- sleep is not work --- */
 
 static int sleeps(pid_t tid)
 {

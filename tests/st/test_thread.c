@@ -16,7 +16,7 @@ static void *note_arg(void *arg)
     return arg;
 }
 
-/* --- create and exit -------------------------------------------------------------------------- */
+/* --- create and exit --- */
 
 static void creation_does_not_yield(void)
 {
@@ -102,7 +102,7 @@ static void threads_create_threads(void)
     assert_int_equal(created_depth, 100);
 }
 
-/* --- stacks ----------------------------------------------------------------------------------- */
+/* --- stacks --- */
 
 static void *use_stack(void *arg)
 {
@@ -159,7 +159,7 @@ static void stacks_are_randomized_when_asked(void)
 #endif
 }
 
-/* --- what a switch keeps ---------------------------------------------------------------------- */
+/* --- what a switch keeps --- */
 
 /* More live values than there are callee-saved registers. */
 static void *keep_registers(void *arg)

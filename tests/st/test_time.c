@@ -66,7 +66,7 @@ static void cached_time_moves_once_a_second(void)
     assert_int_equal(st_timecache_set(0), 0);
 }
 
-/* --- sleeping --------------------------------------------------------------------------------- */
+/* --- sleeping --- */
 
 static char woken[32];
 

@@ -112,7 +112,7 @@ static void two_thirds_are_cancelled(void)
     finish(sleepers, n);
 }
 
-/* --- against a model -------------------------------------------------------------------------- */
+/* --- against a model --- */
 
 enum { THREADS = 200 };
 

@@ -53,7 +53,7 @@ static void eat(void)
     st_fd_drained(fds[0], POLLIN);
 }
 
-/* --- readiness -------------------------------------------------------------------------------- */
+/* --- readiness --- */
 
 static void it_fires_once(void)
 {
@@ -220,7 +220,7 @@ static void it_shares_with_a_thread(void)
     stop(&watch);
 }
 
-/* --- timers, by the virtual clock ------------------------------------------------------------- */
+/* --- timers, by the virtual clock --- */
 
 static void a_timeout_is_ready_zero(void)
 {
@@ -285,8 +285,8 @@ static void the_deadline_moves_earlier(void)
     st_watch_free(&timer);
 }
 
-/* Disarmed with a lazy entry left behind, then armed anew: the old entry's time does not fire it.
- */
+/* Disarmed with a lazy entry left behind, then armed anew: the old entry's time does not fire
+ * it. */
 static void a_left_entry_does_not_fire_the_next(void)
 {
     st_watch_t timer;
@@ -330,7 +330,7 @@ static void free_lets_the_memory_go(void)
     free(timers);
 }
 
-/* --- in the callback -------------------------------------------------------------------------- */
+/* --- in the callback --- */
 
 static void rearm_itself(st_watch_t *watch, int ready)
 {
@@ -448,7 +448,7 @@ static void a_callback_wakes_and_creates_threads(void)
     st_watch_free(&timer);
 }
 
-/* --- in a callback or not? -------------------------------------------------------------------- */
+/* --- in a callback or not? --- */
 
 static int told; /* callbacks that were told that they are one */
 
@@ -496,7 +496,7 @@ static void callbacks_know_that_they_are_one(void)
     stop(&reader);
 }
 
-/* --- many ------------------------------------------------------------------------------------- */
+/* --- many --- */
 
 static st_utime_t last_deadline;
 static int fired;
@@ -591,7 +591,7 @@ static void many_idle_connections(void)
     free(watches);
 }
 
-/* --- listeners -------------------------------------------------------------------------------- */
+/* --- listeners --- */
 
 static struct sockaddr_storage addr;
 static socklen_t addr_len;
@@ -634,8 +634,8 @@ static void settle_until(const int *count, int expected)
     assert_int_equal(*count, expected);
 }
 
-/* Level-triggered and persistent: one accept per call, and it is called until the queue is empty.
- */
+/* Level-triggered and persistent: one accept per call, and it is called until the queue is
+ * empty. */
 static void a_listener_is_called_until_empty(void)
 {
     int accepted = 0, clients[10];
@@ -704,8 +704,8 @@ static void *accept_in_a_thread(void *arg)
     return NULL;
 }
 
-/* A thread waits on the listener before, while and after the watch has its exclusive registration.
- */
+/* A thread waits on the listener before, while and after the watch has its exclusive
+ * registration. */
 static void a_listener_shared_with_a_thread(void)
 {
     int accepted = 0;

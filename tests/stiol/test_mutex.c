@@ -415,8 +415,8 @@ static void a_kernel_threads_lock_holds_up_nobody(void)
     join_kernel_thread(id);
 }
 
-/* A kernel thread that waits has its turn, though state threads would hand the mutex on for ever.
- */
+/* A kernel thread that waits has its turn, though state threads would hand the mutex on for
+ * ever. */
 static void *want(void *arg)
 {
     has_lock = true;

@@ -317,8 +317,8 @@ static void trap_5_every_state_thread_has_its_own_value(void)
     CHECK(without(STIOL_NO_TSD, values_body) == 1);
 }
 
-/* 10,000 threads one after the other, with the values of a key that was made before STIOL started.
- */
+/* 10,000 threads one after the other, with the values of a key that was made before STIOL
+ * started. */
 static void *touch(void *arg)
 {
     (void)arg;

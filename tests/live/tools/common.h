@@ -52,8 +52,8 @@ static inline struct sockaddr_in loopback(int index, int port)
     return address;
 }
 
-/* Starts a connection to 127.0.0.1:port from the `source`th loopback address (0: any): see dial().
- */
+/* Starts a connection to 127.0.0.1:port from the `source`th loopback address (0: any): see
+ * dial(). */
 static inline int start_connect(int port, int source)
 {
     struct sockaddr_in to = loopback(0, port);

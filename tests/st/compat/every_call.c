@@ -40,7 +40,7 @@ static void destroy_value(void *value)
     printf("destroyed %s\n", (char *)value);
 }
 
-/* --- threads, keys, time ---------------------------------------------------------------------- */
+/* --- threads, keys, time --- */
 
 static int switches;
 
@@ -113,7 +113,7 @@ static void times(void)
     SAY(st_timecache_set(0));
 }
 
-/* --- synchronization -------------------------------------------------------------------------- */
+/* --- synchronization --- */
 
 static void *waiter(void *arg)
 {
@@ -150,7 +150,7 @@ static void synchronization(void)
     SAY(st_mutex_destroy(mutex));
 }
 
-/* --- streams ---------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 static st_netfd_t client, server, listener;
 static struct sockaddr_in address;
@@ -251,7 +251,7 @@ static void polls(void)
     SAY(st_netfd_close(in));
 }
 
-/* --- messages and files ----------------------------------------------------------------------- */
+/* --- messages and files --- */
 
 static void messages(void)
 {
@@ -288,7 +288,7 @@ static void files(void)
     SAY(st_open("/nonexistent", O_RDONLY, 0) == NULL && errno == ENOENT);
 }
 
-/* --- processes: st_init first, fork later, as the manual's "Program Structure" has it --------- */
+/* --- processes: st_init first, fork later, as the manual's "Program Structure" has it --- */
 
 static void *answer(void *arg)
 {
