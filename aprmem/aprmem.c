@@ -23,7 +23,7 @@ static stiol_extra_t calls[] = {
 #undef APRMEM_CALL
 #undef APRMEM_NEED
 };
-enum { CALLS = sizeof calls / sizeof *calls };
+enum { CALLS = sizeof(calls) / sizeof(*calls) };
 
 /* Functions that only an APR has which was built with APR_POOL_DEBUG: another kind of pool. */
 static const char *const debugging[] = {"apr_pool_num_bytes", "apr_pool_find"};
@@ -67,7 +67,7 @@ static bool known_apr(void)
     apr_version(&version);
     if (version.major != 1 || version.minor < 5 || version.minor > 7)
         return false;
-    for (size_t i = 0; i < sizeof debugging / sizeof *debugging; i++)
+    for (size_t i = 0; i < sizeof(debugging) / sizeof(*debugging); i++)
         if (find(APR, debugging[i]))
             return false;
     return true;

@@ -316,7 +316,7 @@ void aprmem_get_stats(aprmem_stats_t *stats)
 {
     const aprmem_arena_t *arena = aprmem__mine;
 
-    memset(stats, 0, sizeof *stats);
+    memset(stats, 0, sizeof(*stats));
     if (!arena)
         return;
     stats->in_use = arena->used_count * APRMEM_BLOCK;

@@ -19,7 +19,7 @@ static void add(aprmem_pool_t *pool, aprmem_cleanup_t **list, aprmem_cleanup_t w
 
     if (cleanup)
         pool->free_cleanups = cleanup->next;
-    else if (!(cleanup = aprmem__apr_palloc(aprmem__handle(pool), sizeof *cleanup)))
+    else if (!(cleanup = aprmem__apr_palloc(aprmem__handle(pool), sizeof(*cleanup))))
         return;
     what.next = *list;
     *cleanup = what;

@@ -181,7 +181,7 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
             abort_fn(APR_ENOMEM);
         return APR_ENOMEM;
     }
-    memset(pool, 0, sizeof *pool);
+    memset(pool, 0, sizeof(*pool));
     pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + first};
     pool->total = first;
     pool->usual = usual_size(maker);

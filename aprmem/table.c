@@ -112,7 +112,8 @@ static inline apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
     unsigned char kind = kind_of(maker);
     int usual = usual_room(&kinds[kind]), room = least > usual ? least : usual;
     int beside = APRMEM_LIKELY(room <= MOST_BESIDE) ? room : 0;
-    table_t *table = in_range(aprmem__pool(pool), sizeof *table + (size_t)beside * sizeof(entry_t));
+    table_t *table =
+        in_range(aprmem__pool(pool), sizeof(*table) + (size_t)beside * sizeof(entry_t));
 
     if (!table)
         return NULL;

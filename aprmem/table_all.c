@@ -113,12 +113,12 @@ static void compress(table_t *table, unsigned flags)
     bool united = false;
 
     if (count > FEW)
-        sorted = aprmem__apr_palloc(table->list.pool, (size_t)count * sizeof *sorted);
+        sorted = aprmem__apr_palloc(table->list.pool, (size_t)count * sizeof(*sorted));
     if (!sorted)
         return;
     for (int i = 0; i < count; i++)
         sorted[i] = entries(table) + i;
-    qsort(sorted, (size_t)count, sizeof *sorted, by_key);
+    qsort(sorted, (size_t)count, sizeof(*sorted), by_key);
     for (int first = 0; first < count; first = next) {
         for (next = first + 1; next < count && same_key(sorted[first], sorted[next]); next++)
             ;

@@ -120,7 +120,7 @@ static aprmem_anchor_t *new_anchor(apr_pool_t *parent)
     if (aprmem__real.apr_pool_create_ex(&pool, parent, NULL, NULL) != APR_SUCCESS)
         return NULL;
     aprmem__real.apr_pool_tag(pool, "small pools");
-    anchor = aprmem__real.apr_pcalloc(pool, sizeof *anchor);
+    anchor = aprmem__real.apr_pcalloc(pool, sizeof(*anchor));
     anchor->parent = parent;
     anchor->pool = pool;
     aprmem__real.apr_pool_cleanup_register(pool, anchor, anchor_gone, anchor_before_exec);

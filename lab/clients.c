@@ -76,7 +76,7 @@ static void add_answers(char *line, size_t size, size_t at)
         if (all.status[status] == 0 || at >= size)
             continue;
         if (status > 0)
-            snprintf(what, sizeof what, "with %d", status);
+            snprintf(what, sizeof(what), "with %d", status);
         at += (size_t)snprintf(line + at, size - at, "%s%d %s", before, all.status[status], what);
         before = ", ";
     }
@@ -102,20 +102,20 @@ static void counts(char *line, size_t size)
 
 void clients_report(const char *when)
 {
-    counts(all.told, sizeof all.told);
+    counts(all.told, sizeof(all.told));
     printf("%s%s\n", when, all.told);
     fflush(stdout);
 }
 
 static void report_changes(void)
 {
-    char line[sizeof all.told], when[16];
+    char line[sizeof(all.told)], when[16];
     time_t now = time(NULL);
     struct tm local;
-    counts(line, sizeof line);
+    counts(line, sizeof(line));
     if (strcmp(line, all.told) == 0)
         return;
-    strftime(when, sizeof when, "%H:%M:%S  ", localtime_r(&now, &local));
+    strftime(when, sizeof(when), "%H:%M:%S  ", localtime_r(&now, &local));
     clients_report(when);
 }
 
@@ -191,7 +191,7 @@ static void readable(struct client *client)
 {
     static char data[64 * 1024];
     ssize_t got;
-    while ((got = recv(client->fd, data, sizeof data, 0)) > 0)
+    while ((got = recv(client->fd, data, sizeof(data), 0)) > 0)
         take(client, data, (size_t)got);
     if (got == 0 || (errno != EAGAIN && errno != EINTR))
         become(client, CLOSED);
@@ -256,7 +256,7 @@ void clients_init(const struct options *options, struct target *target)
 {
     all.options = options;
     all.target = target;
-    all.client = calloc((size_t)options->count, sizeof *all.client);
+    all.client = calloc((size_t)options->count, sizeof(*all.client));
     all.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (all.client == NULL || all.epoll < 0)
         give_up(TROUBLE, "%s", all.epoll < 0 ? strerror(errno) : "no memory");
@@ -343,7 +343,8 @@ static bool input_says_end(void)
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     if (all.options->seconds > 0 && !isatty(STDIN_FILENO))
         return false;
-    return poll(&input, 1, 0) > 0 && (read(STDIN_FILENO, data, sizeof data) >= 0 || errno != EINTR);
+    return poll(&input, 1, 0) > 0 &&
+           (read(STDIN_FILENO, data, sizeof(data)) >= 0 || errno != EINTR);
 }
 
 void clients_watch(void)

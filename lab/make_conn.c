@@ -69,7 +69,7 @@ static int number(const char *text, const char *what, int high)
 static enum request request(const char *text)
 {
     static const char *const names[] = {"none", "part", "whole"};
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strcmp(text, names[i]) == 0)
             return (enum request)i;
     give_up(TROUBLE, "--request=%s: none, part or whole is wanted", text);

@@ -42,9 +42,9 @@ static void set_target(struct target *target, const struct addrinfo *info)
     char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
     memcpy(&target->address, info->ai_addr, info->ai_addrlen);
     target->size = info->ai_addrlen;
-    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof host, port, sizeof port,
+    getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), port, sizeof(port),
                 NI_NUMERICHOST | NI_NUMERICSERV);
-    snprintf(target->name, sizeof target->name, "%s port %s", host, port);
+    snprintf(target->name, sizeof(target->name), "%s port %s", host, port);
 }
 
 static struct addrinfo *resolve(const struct options *options)
@@ -63,7 +63,7 @@ static int local_ports(void)
     char line[64], *second;
     long low = 32768, high = 60999; /* Linux's own default */
     FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    if (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    if (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         low = strtol(line, &second, 10);
         high = strtol(second, NULL, 10);
     }
@@ -138,8 +138,8 @@ static int try_all(struct target *target, const struct options *options, struct 
         if (fd >= 0)
             return fd;
         tried += may;
-        if (at < sizeof reasons)
-            at += (size_t)snprintf(reasons + at, sizeof reasons - at, "%s%s: %s", at ? "; " : "",
+        if (at < sizeof(reasons))
+            at += (size_t)snprintf(reasons + at, sizeof(reasons) - at, "%s%s: %s", at ? "; " : "",
                                    target->name, may ? strerror(errno) : "no loopback address");
     }
     if (tried > 0)

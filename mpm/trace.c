@@ -58,7 +58,7 @@ UNTRACED static void find_symbols(void)
         if (sections[i].sh_type != SHT_SYMTAB)
             continue;
         traced.symbols = (const ElfW(Sym) *)(traced.file + sections[i].sh_offset);
-        traced.count = sections[i].sh_size / sizeof *traced.symbols;
+        traced.count = sections[i].sh_size / sizeof(*traced.symbols);
         traced.names = traced.file + sections[sections[i].sh_link].sh_offset;
     }
 }
@@ -104,8 +104,8 @@ UNTRACED void __cyg_profile_func_enter(void *function, void *caller)
     (void)caller;
     if (!traced.on)
         return;
-    length = snprintf(line, sizeof line, "STM %d %s\n", (int)getpid(), name_of(place));
-    (void)!write(STDERR_FILENO, line, length < (int)sizeof line ? (size_t)length : sizeof line);
+    length = snprintf(line, sizeof(line), "STM %d %s\n", (int)getpid(), name_of(place));
+    (void)!write(STDERR_FILENO, line, length < (int)sizeof(line) ? (size_t)length : sizeof(line));
     errno = error;
 }
 

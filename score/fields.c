@@ -20,7 +20,7 @@ const stm_score_field_t stm_score_fields[] = {
     FIELD(STM_SCORE_OF_THREAD, stm_score_thread_t, name, type, unit, level, brief, help)
 #include "score/score.def"
 };
-const int stm_score_field_count = sizeof stm_score_fields / sizeof *stm_score_fields;
+const int stm_score_field_count = sizeof(stm_score_fields) / sizeof(*stm_score_fields);
 
 const char *const stm_score_type_names[] = {"counter", "gauge", "peak",
                                             "info",    "time",  "histogram"};

@@ -18,10 +18,10 @@ void stm_text_print(const stm_text_t *text, const char *format, ...)
     int size;
 
     va_start(args, format);
-    size = vsnprintf(line, sizeof line, format, args);
+    size = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    if (size > (int)sizeof line - 1)
-        size = (int)sizeof line - 1;
+    if (size > (int)sizeof(line) - 1)
+        size = (int)sizeof(line) - 1;
     if (size > 0)
         text->put(text->baton, line, (size_t)size);
 }
@@ -44,7 +44,7 @@ static bool wanted(const stm_text_t *text, const stm_score_field_t *field, const
 
     if (!text->wanted)
         return true;
-    snprintf(name, sizeof name, "%s.%s", prefix, field->name);
+    snprintf(name, sizeof(name), "%s.%s", prefix, field->name);
     return text->wanted(text->baton, name, field);
 }
 
@@ -91,7 +91,7 @@ static const struct {
 
 bool stm_text_unseen(uint32_t character)
 {
-    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++) {
+    for (size_t i = 0; i < sizeof(unseen) / sizeof(*unseen); i++) {
         if (character >= unseen[i].first && character <= unseen[i].last)
             return true;
     }
@@ -200,7 +200,7 @@ static void put_listeners(const stm_text_t *text, const stm_view_t *view)
         char prefix[160];
         bool first = false;
 
-        snprintf(prefix, sizeof prefix, "vp.%d.listener.%s", view->ordinal, listener->address);
+        snprintf(prefix, sizeof(prefix), "vp.%d.listener.%s", view->ordinal, listener->address);
         put(text, i ? ",\n{\"address\":" : "{\"address\":");
         put_string(text, listener->address);
         put_fields(text, STM_SCORE_OF_LISTENER, listener, prefix, &first);
@@ -216,7 +216,7 @@ static void put_threads(const stm_text_t *text, const stm_view_t *view)
         char prefix[64];
         bool first = true;
 
-        snprintf(prefix, sizeof prefix, "vp.%d.thread.%u", view->ordinal, i);
+        snprintf(prefix, sizeof(prefix), "vp.%d.thread.%u", view->ordinal, i);
         put(text, i ? ",\n{" : "{");
         put_fields(text, STM_SCORE_OF_THREAD, &view->threads[i], prefix, &first);
         put(text, "}");
@@ -246,7 +246,7 @@ static void put_view(const stm_text_t *text, const stm_view_t *view, uint64_t no
 {
     char prefix[32];
 
-    snprintf(prefix, sizeof prefix, "vp.%d", view->ordinal);
+    snprintf(prefix, sizeof(prefix), "vp.%d", view->ordinal);
     stm_text_print(text, "{\"vp\":%d,\"problem\":", view->ordinal);
     if (*view->problem) {
         put_string(text, view->problem);
@@ -331,7 +331,7 @@ static void vp_metric(const stm_text_t *text, const stm_score_field_t *field,
     const uint64_t *words = stm_score_at(field, &view->total);
     char prefix[32], number[STM_TEXT_NUMBER];
 
-    snprintf(prefix, sizeof prefix, "vp.%d", view->ordinal);
+    snprintf(prefix, sizeof(prefix), "vp.%d", view->ordinal);
     if (!wanted(text, field, prefix))
         return;
     if (field->type == STM_SCORE_TYPE_histogram)
@@ -349,7 +349,7 @@ static void listener_metrics(const stm_text_t *text, const stm_score_field_t *fi
         const stm_score_listener_t *listener = &view->listeners[i];
         char prefix[160], number[STM_TEXT_NUMBER];
 
-        snprintf(prefix, sizeof prefix, "vp.%d.listener.%s", view->ordinal, listener->address);
+        snprintf(prefix, sizeof(prefix), "vp.%d.listener.%s", view->ordinal, listener->address);
         if (wanted(text, field, prefix))
             stm_text_print(text, "stm_listener_%s%s{vp=\"%d\",address=\"%s\"} %s\n", field->name,
                            field->type == STM_SCORE_TYPE_counter ? "_total" : "", view->ordinal,

@@ -29,7 +29,7 @@ static bool problem(stm_view_t *view, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(view->problem, sizeof view->problem, format, args);
+    vsnprintf(view->problem, sizeof(view->problem), format, args);
     va_end(args);
     return false;
 }
@@ -65,7 +65,7 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
 {
     uint64_t pair = (uint64_t)header->key_size + header->value_size;
     uint64_t whole =
-        sizeof *header + (uint64_t)header->listeners_max * sizeof(stm_score_listener_t);
+        sizeof(*header) + (uint64_t)header->listeners_max * sizeof(stm_score_listener_t);
 
     if (header->key_size < 2 || header->value_size < 2 || header->pairs_max < 1 ||
         header->listeners_max > MOST_LISTENERS || header->threads_max > MOST_THREADS ||
@@ -90,7 +90,7 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
 
 static bool check_header(stm_view_t *view, const stm_score_header_t *header)
 {
-    if (memcmp(header->magic, STM_SCORE_MAGIC, sizeof header->magic) != 0)
+    if (memcmp(header->magic, STM_SCORE_MAGIC, sizeof(header->magic)) != 0)
         return problem(view, "is no scoreboard file of STM");
     if (header->byte_order != STM_SCORE_BYTE_ORDER)
         return problem(view, "was written on a machine of another byte order");
@@ -144,13 +144,13 @@ static stm_score_listener_t *find_listener(stm_view_t *view, const char *address
         if (strncmp(view->listeners[i].address, address, STM_SCORE_ADDRESS) == 0)
             return &view->listeners[i];
     }
-    listener = realloc(view->listeners, sizeof *listener * (count + 1));
+    listener = realloc(view->listeners, sizeof(*listener) * (count + 1));
     if (!listener)
         return NULL;
     view->listeners = listener;
     view->listener_count = count + 1;
     listener += count;
-    memset(listener, 0, sizeof *listener);
+    memset(listener, 0, sizeof(*listener));
     memcpy(listener->address, address, STM_SCORE_ADDRESS - 1);
     return listener;
 }
@@ -162,7 +162,7 @@ static void add_listeners(stm_view_t *view, const stm_score_listener_t *from, un
         char address[STM_SCORE_ADDRESS] = "";
         stm_score_listener_t *sum;
 
-        memcpy(address, from[i].address, sizeof address - 1);
+        memcpy(address, from[i].address, sizeof(address) - 1);
         make_plain(address);
         sum = find_listener(view, address);
         if (!sum)
@@ -195,11 +195,11 @@ static void read_block(stm_view_t *view, const stm_view_source_t *source,
                        const stm_score_header_t *header, unsigned index,
                        stm_score_listener_t *listeners)
 {
-    size_t table = header->listeners_max * sizeof *listeners;
+    size_t table = header->listeners_max * sizeof(*listeners);
     bool current = header->current == (uint64_t)index + 1;
     stm_score_block_t block;
 
-    if (!read_part(source, (int)index, &block, sizeof block, 0) ||
+    if (!read_part(source, (int)index, &block, sizeof(block), 0) ||
         !read_part(source, (int)index, listeners, table, header->listeners_at)) {
         view->unread++;
         view->blind |= current;
@@ -240,9 +240,9 @@ static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_sco
     view->listeners = NULL;
     view->listener_count = view->leaving = view->unread = 0;
     view->present = view->blind = false;
-    memset(&view->current, 0, sizeof view->current);
-    memset(&view->total, 0, sizeof view->total);
-    memset(&view->prior, 0, sizeof view->prior);
+    memset(&view->current, 0, sizeof(view->current));
+    memset(&view->total, 0, sizeof(view->total));
+    memset(&view->prior, 0, sizeof(view->prior));
     stm_score_add(STM_SCORE_OF_VP, &view->prior, &header->prior);
     stm_score_add(STM_SCORE_OF_VP, &view->total, &header->prior);
     add_listeners(view, header->prior_listeners, header->listeners_max, false);
@@ -251,7 +251,7 @@ static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_sco
 
 static bool read_sequence(const stm_view_source_t *source, uint64_t *sequence)
 {
-    return read_part(source, HEADER, sequence, sizeof *sequence,
+    return read_part(source, HEADER, sequence, sizeof(*sequence),
                      offsetof(stm_score_header_t, sequence));
 }
 
@@ -281,11 +281,11 @@ static void read_threads(stm_view_t *view, const stm_view_source_t *source,
     stm_score_block_t block;
     size_t size;
 
-    if (!read_part(source, part, &block, sizeof block, 0) || !block.threads)
+    if (!read_part(source, part, &block, sizeof(block), 0) || !block.threads)
         return;
     if (block.threads > header->threads_max)
         block.threads = header->threads_max;
-    size = block.threads * sizeof *view->threads;
+    size = block.threads * sizeof(*view->threads);
     view->threads = malloc(size);
     if (view->threads && read_part(source, part, view->threads, size, header->threads_at))
         view->thread_count = (unsigned)block.threads;
@@ -295,7 +295,7 @@ static bool keep_row(stm_view_t *view, const stm_score_header_t *header, const c
 {
     unsigned count = view->row_count;
     size_t pair = header->key_size + header->value_size, size = pair * header->pairs_max;
-    stm_view_row_t *row = malloc(sizeof *row + size);
+    stm_view_row_t *row = malloc(sizeof(*row) + size);
     stm_view_row_t **rows = realloc(view->rows, sizeof(stm_view_row_t *) * (count + 1));
 
     if (rows)
@@ -304,8 +304,8 @@ static bool keep_row(stm_view_t *view, const stm_score_header_t *header, const c
         free(row);
         return false;
     }
-    memcpy(&row->row, from, sizeof row->row);
-    memcpy(row->pairs, from + sizeof row->row, size);
+    memcpy(&row->row, from, sizeof(row->row));
+    memcpy(row->pairs, from + sizeof(row->row), size);
     if (row->row.pairs > header->pairs_max)
         row->row.pairs = header->pairs_max;
     for (char *at = row->pairs; at < row->pairs + size; at += pair) {
@@ -355,7 +355,7 @@ static void read_rows(stm_view_t *view, const stm_view_source_t *source,
     stm_score_block_t block;
     char *buffer;
 
-    if (!is_taken(header, index) || !read_part(source, (int)index, &block, sizeof block, 0))
+    if (!is_taken(header, index) || !read_part(source, (int)index, &block, sizeof(block), 0))
         return;
     if (block.connections > header->connections_max)
         block.connections = header->connections_max;
@@ -403,11 +403,11 @@ bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *sourc
 {
     stm_score_header_t fixed, *header;
 
-    memset(view, 0, sizeof *view);
-    memset(&fixed, 0, sizeof fixed);
+    memset(view, 0, sizeof(*view));
+    memset(&fixed, 0, sizeof(fixed));
     view->ordinal = ordinal;
-    if (!read_part(source, HEADER, &fixed, sizeof fixed, 0))
-        return memcmp(fixed.magic, STM_SCORE_MAGIC, sizeof fixed.magic) == 0
+    if (!read_part(source, HEADER, &fixed, sizeof(fixed), 0))
+        return memcmp(fixed.magic, STM_SCORE_MAGIC, sizeof(fixed.magic)) == 0
                    ? problem(view, "is cut off: shorter than its header")
                    : problem(view, "is no scoreboard file of STM, or was cut off");
     if (!check_header(view, &fixed))
@@ -423,7 +423,7 @@ bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *sourc
     view->incarnations = header->incarnations;
     view->master_pid = header->master_pid;
     view->server_started = header->server_started;
-    memcpy(view->options, header->options, sizeof view->options - 1);
+    memcpy(view->options, header->options, sizeof(view->options) - 1);
     if (!view->present) {
         view->total.incarnation = header->incarnations;
         view->total.generation = header->generation;
@@ -440,12 +440,12 @@ void stm_view_free(stm_view_t *view)
     free(view->rows);
     free(view->threads);
     free(view->listeners);
-    memset(view, 0, sizeof *view);
+    memset(view, 0, sizeof(*view));
 }
 
 void stm_view_sum(stm_score_vp_t *sum, const stm_view_t *views, int count)
 {
-    memset(sum, 0, sizeof *sum);
+    memset(sum, 0, sizeof(*sum));
     for (int i = 0; i < count; i++) {
         if (*views[i].problem)
             continue;
@@ -465,5 +465,5 @@ const char *stm_view_state(uint64_t state)
 {
     static const char *const names[] = {"starting", "running", "leaving", "stopping"};
 
-    return state < sizeof names / sizeof *names ? names[state] : "unknown";
+    return state < sizeof(names) / sizeof(*names) ? names[state] : "unknown";
 }

@@ -38,14 +38,14 @@ static void add(stmstat_items_t *items, const char *name, const stm_score_field_
     if (items->count == items->room) {
         size_t room = items->room ? items->room * 2 : 256;
 
-        item = realloc(items->item, sizeof *item * room);
+        item = realloc(items->item, sizeof(*item) * room);
         if (!item)
             return;
         items->item = item;
         items->room = room;
     }
     item = &items->item[items->count++];
-    snprintf(item->name, sizeof item->name, "%s", name);
+    snprintf(item->name, sizeof(item->name), "%s", name);
     item->field = field;
     item->value = value;
 }
@@ -60,15 +60,15 @@ static void add_histogram(stmstat_items_t *items, const char *name, const uint64
 {
     char part[160];
 
-    snprintf(part, sizeof part, "%s.sum", name);
+    snprintf(part, sizeof(part), "%s.sum", name);
     add(items, part, &sum_field, words[STM_SCORE_BUCKETS]);
     for (int i = 0; i < STM_SCORE_BUCKETS; i++) {
         uint64_t bound = stm_score_bucket_bound(i);
 
         if (bound)
-            snprintf(part, sizeof part, "%s.under_%" PRIu64 "_us", name, bound);
+            snprintf(part, sizeof(part), "%s.under_%" PRIu64 "_us", name, bound);
         else
-            snprintf(part, sizeof part, "%s.beyond", name);
+            snprintf(part, sizeof(part), "%s.beyond", name);
         add(items, part, &count_field, words[i]);
     }
 }
@@ -82,7 +82,7 @@ static void add_group(stmstat_items_t *items, const char *prefix, stm_score_grou
 
         if (field->group != group || field->level > level)
             continue;
-        snprintf(name, sizeof name, "%s.%s", prefix, field->name);
+        snprintf(name, sizeof(name), "%s.%s", prefix, field->name);
         if (field->type == STM_SCORE_TYPE_histogram)
             add_histogram(items, name, stm_score_at(field, values));
         else
@@ -103,7 +103,7 @@ static void add_sum(stmstat_items_t *items, const stmstat_scan_t *scan, stm_scor
         if (field->group != STM_SCORE_OF_VP || field->type == STM_SCORE_TYPE_info ||
             field->type == STM_SCORE_TYPE_time || field->level > level)
             continue;
-        snprintf(name, sizeof name, "all.%s", field->name);
+        snprintf(name, sizeof(name), "all.%s", field->name);
         if (field->type == STM_SCORE_TYPE_histogram)
             add_histogram(items, name, stm_score_at(field, &sum));
         else
@@ -119,26 +119,26 @@ static void add_view(stmstat_items_t *items, const stm_view_t *view, stm_score_l
                                           .brief = "Connections served, this incarnation"};
     char prefix[128], name[160];
 
-    snprintf(prefix, sizeof prefix, "vp.%d", view->ordinal);
+    snprintf(prefix, sizeof(prefix), "vp.%d", view->ordinal);
     add_group(items, prefix, STM_SCORE_OF_VP, &view->total, level);
-    snprintf(name, sizeof name, "%s.connections_prior", prefix);
+    snprintf(name, sizeof(name), "%s.connections_prior", prefix);
     add(items, name, &prior, view->prior.connections);
-    snprintf(name, sizeof name, "%s.connections_this", prefix);
+    snprintf(name, sizeof(name), "%s.connections_this", prefix);
     add(items, name, &now, view->current.connections);
     for (unsigned i = 0; i < view->listener_count; i++) {
-        snprintf(prefix, sizeof prefix, "vp.%d.listener.%s", view->ordinal,
+        snprintf(prefix, sizeof(prefix), "vp.%d.listener.%s", view->ordinal,
                  view->listeners[i].address);
         add_group(items, prefix, STM_SCORE_OF_LISTENER, &view->listeners[i], level);
     }
     for (unsigned i = 0; i < view->thread_count; i++) {
-        snprintf(prefix, sizeof prefix, "vp.%d.thread.%u", view->ordinal, i);
+        snprintf(prefix, sizeof(prefix), "vp.%d.thread.%u", view->ordinal, i);
         add_group(items, prefix, STM_SCORE_OF_THREAD, &view->threads[i], level);
     }
 }
 
 void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level)
 {
-    memset(items, 0, sizeof *items);
+    memset(items, 0, sizeof(*items));
     add_sum(items, scan, level);
     for (int i = 0; i < scan->count; i++) {
         if (!*scan->views[i].problem)
@@ -149,7 +149,7 @@ void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_le
 void items_free(stmstat_items_t *items)
 {
     free(items->item);
-    memset(items, 0, sizeof *items);
+    memset(items, 0, sizeof(*items));
 }
 
 const stmstat_item_t *items_find(const stmstat_items_t *items, const char *name, size_t near)

@@ -46,7 +46,7 @@ void list_counters(void)
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
-        full_name(field, name, sizeof name);
+        full_name(field, name, sizeof(name));
         if (items_wanted(name))
             printf("%s\n    %s (%s%s%s, %s)\n    %s\n", name, field->brief,
                    stm_score_type_names[field->type],

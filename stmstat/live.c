@@ -76,7 +76,7 @@ static int show_table(int line)
 
         if (!*view->problem)
             show_vp(line++, view);
-        if (scan_remark(&live.scan, view, remark, sizeof remark)) {
+        if (scan_remark(&live.scan, view, remark, sizeof(remark))) {
             attron(A_BOLD);
             mvprintw(line++, 2, "%.*s", COLS - 3, remark);
             attroff(A_BOLD);
@@ -143,7 +143,7 @@ static void show(void)
     char clock[32];
     int line = 2;
 
-    strftime(clock, sizeof clock, "%H:%M:%S", localtime(&now));
+    strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&now));
     erase();
     mvprintw(0, 0, "stmstat  %s  %s", clock, scan_plain(settings.directory));
     if (*live.scan.problem)

@@ -30,7 +30,7 @@ static int tell_remarks(const stmstat_scan_t *scan)
         return TROUBLE;
     }
     for (int i = 0; i < scan->count; i++) {
-        int grave = scan_remark(scan, &scan->views[i], line, sizeof line);
+        int grave = scan_remark(scan, &scan->views[i], line, sizeof(line));
 
         if (grave)
             fprintf(stderr, "stmstat: %s\n", line);

@@ -48,7 +48,7 @@ static int *list_ordinals(DIR *directory, int *count)
         if (ordinal < 0)
             continue;
         if (*count == room) {
-            int *more = realloc(list, sizeof *list * (size_t)(room += 64));
+            int *more = realloc(list, sizeof(*list) * (size_t)(room += 64));
 
             if (!more)
                 break;
@@ -57,15 +57,15 @@ static int *list_ordinals(DIR *directory, int *count)
         list[(*count)++] = ordinal;
     }
     if (*count)
-        qsort(list, (size_t)*count, sizeof *list, in_order);
+        qsort(list, (size_t)*count, sizeof(*list), in_order);
     return list;
 }
 
 static void complain(stm_view_t *view, int ordinal, const char *what)
 {
-    memset(view, 0, sizeof *view);
+    memset(view, 0, sizeof(*view));
     view->ordinal = ordinal;
-    snprintf(view->problem, sizeof view->problem, "%s", what);
+    snprintf(view->problem, sizeof(view->problem), "%s", what);
 }
 
 /* --- a scoreboard: its header's file, and one for each block --- */
@@ -146,7 +146,7 @@ const char *scan_plain(const char *text)
     static char plain[256];
     size_t i;
 
-    for (i = 0; i < sizeof plain - 1 && text[i]; i++)
+    for (i = 0; i < sizeof(plain) - 1 && text[i]; i++)
         plain[i] = (char)(text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?');
     plain[i] = '\0';
     return plain;
@@ -157,19 +157,19 @@ void scan_read(stmstat_scan_t *scan, unsigned what)
     DIR *directory = opendir(settings.directory);
     int *ordinals, count;
 
-    memset(scan, 0, sizeof *scan);
+    memset(scan, 0, sizeof(*scan));
     scan->now = time_now();
     if (!directory) {
-        snprintf(scan->problem, sizeof scan->problem, "%.200s: %s", scan_plain(settings.directory),
+        snprintf(scan->problem, sizeof(scan->problem), "%.200s: %s", scan_plain(settings.directory),
                  strerror(errno));
         return;
     }
     ordinals = list_ordinals(directory, &count);
-    scan->views = calloc((size_t)count + 1, sizeof *scan->views);
+    scan->views = calloc((size_t)count + 1, sizeof(*scan->views));
     for (int i = 0; scan->views && i < count; i++)
         read_one(&scan->views[scan->count++], dirfd(directory), ordinals[i], what);
     if (!scan->count)
-        snprintf(scan->problem, sizeof scan->problem,
+        snprintf(scan->problem, sizeof(scan->problem),
                  "%.200s: there are no scoreboards (is it the server's ScoreboardDir?)",
                  scan_plain(settings.directory));
     free(ordinals);
@@ -181,7 +181,7 @@ void scan_free(stmstat_scan_t *scan)
     for (int i = 0; i < scan->count; i++)
         stm_view_free(&scan->views[i]);
     free(scan->views);
-    memset(scan, 0, sizeof *scan);
+    memset(scan, 0, sizeof(*scan));
 }
 
 int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size)

@@ -164,7 +164,7 @@ static void accept_failed(stm_listener_t *listener, int error)
 static bool accept_one(stm_listener_t *listener)
 {
     struct sockaddr_storage client;
-    socklen_t length = sizeof client;
+    socklen_t length = sizeof(client);
     int fd;
 
     if (!may_accept(listener)) {
@@ -278,7 +278,7 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 bool stm_listeners_open(void)
 {
     stm_accept.listeners =
-        apr_pcalloc(stm.vp.pchild, sizeof *stm_accept.listeners * (size_t)stm_listens_count());
+        apr_pcalloc(stm.vp.pchild, sizeof(*stm_accept.listeners) * (size_t)stm_listens_count());
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
         if (stm_listens_to(lr, stm.vp.ordinal))
             open_one(&stm_accept.listeners[stm_accept.listener_count++], lr);

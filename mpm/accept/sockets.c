@@ -54,7 +54,7 @@ int stm_sockets_open(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
 bool stm_sockets_queue(int fd, unsigned *length, unsigned *limit)
 {
     struct tcp_info info = {0};
-    socklen_t size = sizeof info;
+    socklen_t size = sizeof(info);
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
         return false;

@@ -161,7 +161,7 @@ static void complain_no_stack(void)
 
 bool stm_thread_start(stm_listener_t *listener, bool called)
 {
-    stm_thread_t *thread = calloc(1, sizeof *thread);
+    stm_thread_t *thread = calloc(1, sizeof(*thread));
     int stack_size = (int)stm_config.stack_size;
 
     if (!thread)

@@ -43,7 +43,7 @@ static int claim_fresh(void)
 int stm_slot_take(void)
 {
     if (!spare) {
-        spare = ap_malloc(sizeof *spare * (size_t)stm.limits->threads);
+        spare = ap_malloc(sizeof(*spare) * (size_t)stm.limits->threads);
         fresh = 0;
     }
     return spare_count > 0 ? spare[--spare_count] : claim_fresh();

@@ -28,7 +28,7 @@ void stm_config_begin(void)
 {
     stm_config_t *config = &stm_config;
 
-    memset(config, 0, sizeof *config);
+    memset(config, 0, sizeof(*config));
     config->num_vps = STM_UNSET;
     config->start_threads = STM_UNSET;
     config->min_spare = STM_UNSET;

@@ -77,7 +77,7 @@ static int online_cpus(void)
     cpu_set_t allowed;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
 
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
         return CPU_COUNT(&allowed);
     return online > 0 ? (int)online : 1;
 }
@@ -90,7 +90,7 @@ static const char *cpu_refuses(int cpu, apr_pool_t *pool)
 
     if (cpu >= cpus)
         return apr_psprintf(pool, "no such CPU: must be between 0 and %d", cpus - 1);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
         return "this CPU is offline, or the server is not allowed to run on it";
     return NULL;
 }

@@ -51,7 +51,7 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
         close(fd);
         return;
     }
-    memcpy(&conn->client, client, length < sizeof conn->client ? length : sizeof conn->client);
+    memcpy(&conn->client, client, length < sizeof(conn->client) ? length : sizeof(conn->client));
     if (origin->client_first && !(origin->deferred && has_bytes(conn)))
         stm_conn_first_byte(conn);
     else if (!origin->client_first || !stm_caution_delays(conn))
@@ -66,7 +66,7 @@ static apr_status_t make_socket_of_listener(stm_conn_t *conn)
         .osfd = conn->fd,
         .address = &conn->client.any,
         .length =
-            conn->client.any.sa_family == AF_INET ? sizeof conn->client.v4 : sizeof conn->client,
+            conn->client.any.sa_family == AF_INET ? sizeof(conn->client.v4) : sizeof(conn->client),
     };
     apr_status_t rv;
 
@@ -114,7 +114,7 @@ static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_worker_t *worke
 
     if (handle)
         return handle;
-    id = apr_palloc(conn->pool, sizeof *id);
+    id = apr_palloc(conn->pool, sizeof(*id));
     *id = apr_os_thread_current();
     apr_os_thread_put(&handle, id, conn->pool);
     return handle;
@@ -209,7 +209,7 @@ static void push(const stm_conn_t *conn)
 {
     const int on = 1;
 
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 static void end_last(stm_conn_t *conn)
@@ -386,7 +386,7 @@ int stm_pre_connection(conn_rec *c, void *csd)
 {
     (void)csd;
     if (c->master && (!c->cs || c->cs == c->master->cs)) {
-        c->cs = apr_pcalloc(c->pool, sizeof *c->cs);
+        c->cs = apr_pcalloc(c->pool, sizeof(*c->cs));
         c->cs->state = CONN_STATE_PROCESSING;
         c->cs->sense = CONN_SENSE_DEFAULT;
     }

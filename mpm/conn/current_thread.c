@@ -55,8 +55,8 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *data)
         return 0;
     for (int i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_TLS)
-            for (size_t at = 0; !place && at + sizeof *place <= info->dlpi_phdr[i].p_memsz;
-                 at += sizeof *place)
+            for (size_t at = 0; !place && at + sizeof(*place) <= info->dlpi_phdr[i].p_memsz;
+                 at += sizeof(*place))
                 if (is_place((apr_thread_t **)(block + at)))
                     place = (apr_thread_t **)(block + at);
     return 1;
@@ -108,7 +108,7 @@ static apr_thread_t *create(void)
                                 : apr_pool_create(&pool, root)) != APR_SUCCESS)
         return NULL;
     apr_pool_tag(pool, "state thread");
-    id = apr_palloc(pool, sizeof *id);
+    id = apr_palloc(pool, sizeof(*id));
     *id = apr_os_thread_current();
     apr_os_thread_put(&thread, id, pool);
     return thread;

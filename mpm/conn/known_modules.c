@@ -148,7 +148,7 @@ static const char *const renewed[] = {"mod_logio.c", "mod_reqtimeout.c"};
 static const char *const quiet_input[] = {"CORE_IN", "LOG_INPUT_OUTPUT", "REQTIMEOUT", "DUMPIO_IN"};
 static const char *const quiet_output[] = {"CORE", "REQTIMEOUT", "DUMPIO_OUT"};
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static bool possible;
 /* Modules that must have nothing in the connection's configuration; NULL ends them. */
@@ -189,7 +189,7 @@ static void list_forgetful(apr_pool_t *pool)
 
     for (const module *m = ap_top_module; m; m = m->next)
         count++;
-    forgetful = apr_pcalloc(pool, (count + 1) * sizeof *forgetful);
+    forgetful = apr_pcalloc(pool, (count + 1) * sizeof(*forgetful));
     count = 0;
     for (const module *m = ap_top_module; m; m = m->next) {
         if (!makes_it_again(m))

@@ -46,7 +46,7 @@ typedef struct {
 
 static apr_bucket *network_bucket(source_t *source, apr_bucket_alloc_t *list)
 {
-    apr_bucket *bucket = apr_bucket_alloc(sizeof *bucket, list);
+    apr_bucket *bucket = apr_bucket_alloc(sizeof(*bucket), list);
 
     APR_BUCKET_INIT(bucket);
     bucket->free = apr_bucket_free;
@@ -182,7 +182,7 @@ bool stm_network_receive_early(stm_conn_t *conn)
     if (!spare && !(spare = malloc(APR_BUCKET_BUFF_SIZE)))
         return true; /* which the reader will find out, too */
     rv = receive(&source, spare, &size);
-    if (rv == APR_SUCCESS && (conn->early = malloc(sizeof *conn->early + size)) != NULL) {
+    if (rv == APR_SUCCESS && (conn->early = malloc(sizeof(*conn->early) + size)) != NULL) {
         conn->early->size = size;
         memcpy(conn->early->bytes, spare, size);
     } else if (rv == APR_SUCCESS) {
@@ -206,8 +206,8 @@ static void hand_over(apr_bucket *bucket, source_t *source, const char **data, a
     source->client->early = NULL;
     *data = early->bytes;
     *length = early->size;
-    bucket = apr_bucket_heap_make(bucket, (char *)early, sizeof *early + early->size, free);
-    bucket->start = sizeof *early;
+    bucket = apr_bucket_heap_make(bucket, (char *)early, sizeof(*early) + early->size, free);
+    bucket->start = sizeof(*early);
     bucket->length = *length;
     APR_BUCKET_INSERT_AFTER(bucket, network_bucket(source, list));
 }
@@ -279,7 +279,7 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 
     if (conn ? conn->socket != socket : !may_be_ours())
         return AP_DECLINED;
-    source = apr_palloc(c->pool, sizeof *source);
+    source = apr_palloc(c->pool, sizeof(*source));
     source->socket = socket;
     source->client = conn;
     if (apr_os_sock_get(&source->fd, socket) != APR_SUCCESS)

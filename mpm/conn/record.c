@@ -28,7 +28,7 @@ static stm_conn_t *take_record(void)
     stm_conn_t *conn;
 
     if (!free_records) {
-        conn = calloc(RECORDS_AT_ONCE, sizeof *conn);
+        conn = calloc(RECORDS_AT_ONCE, sizeof(*conn));
         for (int i = 0; conn && i < RECORDS_AT_ONCE; i++, conn++) {
             conn->next = free_records;
             free_records = conn;
@@ -38,7 +38,7 @@ static stm_conn_t *take_record(void)
     if (!conn)
         return NULL;
     free_records = conn->next;
-    memset(conn, 0, sizeof *conn);
+    memset(conn, 0, sizeof(*conn));
     return conn;
 }
 

@@ -54,7 +54,7 @@ apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t 
 
     if (!stm.vp.scheduler)
         return APR_ENOTIMPL; /* the master has no state threads */
-    timed = calloc(1, sizeof *timed);
+    timed = calloc(1, sizeof(*timed));
     if (!timed)
         return APR_ENOMEM;
     timed->delay = delay > 0 ? (st_utime_t)delay : 0;

@@ -23,7 +23,7 @@ static size_t put(size_t at, const char *text)
 
 static size_t put_hex(size_t at, uintptr_t number)
 {
-    char digits[2 + 2 * sizeof number + 1], *digit = digits + sizeof digits - 1;
+    char digits[2 + 2 * sizeof(number) + 1], *digit = digits + sizeof(digits) - 1;
 
     *digit = '\0';
     do

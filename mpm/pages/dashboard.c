@@ -24,10 +24,10 @@ extern const char stm_dashboard_page[] __attribute__((visibility("hidden")));
 static const char *make_nonce(request_rec *r)
 {
     unsigned char bytes[16];
-    char *text = apr_palloc(r->pool, sizeof bytes * 2 + 1);
+    char *text = apr_palloc(r->pool, sizeof(bytes) * 2 + 1);
 
-    ap_random_insecure_bytes(bytes, sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i++)
+    ap_random_insecure_bytes(bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++)
         apr_snprintf(text + i * 2, 3, "%02x", bytes[i]);
     return text;
 }
@@ -39,7 +39,7 @@ static void put_page(request_rec *r, const char *nonce)
     while ((mark = strstr(at, NONCE_MARK)) != NULL) {
         ap_rwrite(at, (int)(mark - at), r);
         ap_rputs(nonce, r);
-        at = mark + sizeof NONCE_MARK - 1;
+        at = mark + sizeof(NONCE_MARK) - 1;
     }
     ap_rputs(at, r);
 }

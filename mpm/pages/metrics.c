@@ -59,7 +59,7 @@ static void refresh(void *unused)
 stm_view_t *stm_page_views(request_rec *r, unsigned what, int *count)
 {
     views_t *views =
-        apr_pcalloc(r->pool, sizeof *views + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
+        apr_pcalloc(r->pool, sizeof(*views) + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
 
     stiol_on_vp(refresh, NULL); /* our own are true to this moment */
     apr_pool_cleanup_register(r->pool, views, free_views, apr_pool_cleanup_null);

@@ -51,7 +51,7 @@ static void auto_values(request_rec *r, const char *prefix, stm_score_group_e gr
         if (field->group != group || field->type == STM_SCORE_TYPE_histogram ||
             (sum && names_one(field)))
             continue;
-        ap_rprintf(r, "Stm%s%s: %s\n", prefix, key_of(field, key, sizeof key),
+        ap_rprintf(r, "Stm%s%s: %s\n", prefix, key_of(field, key, sizeof(key)),
                    stm_text_number(field, *stm_score_at(field, values), number));
     }
 }
@@ -65,7 +65,7 @@ static void auto_page(request_rec *r, const stm_view_t *views, int count)
     stm_view_sum(&sum, views, count);
     auto_values(r, "", STM_SCORE_OF_VP, &sum, true);
     for (int i = 0; i < count; i++) {
-        apr_snprintf(prefix, sizeof prefix, "Vp%d", views[i].ordinal);
+        apr_snprintf(prefix, sizeof(prefix), "Vp%d", views[i].ordinal);
         auto_values(r, prefix, STM_SCORE_OF_VP, &views[i].total, false);
         ap_rprintf(r, "StmVp%dConnectionsPrior: %" APR_UINT64_T_FMT "\n", views[i].ordinal,
                    views[i].prior.connections);
@@ -74,7 +74,7 @@ static void auto_page(request_rec *r, const stm_view_t *views, int count)
         for (unsigned n = 0; n < views[i].listener_count; n++, listener++) {
             ap_rprintf(r, "StmListener%dVp: %d\nStmListener%dAddress: %s\n", listener,
                        views[i].ordinal, listener, views[i].listeners[n].address);
-            apr_snprintf(prefix, sizeof prefix, "Listener%d", listener);
+            apr_snprintf(prefix, sizeof(prefix), "Listener%d", listener);
             auto_values(r, prefix, STM_SCORE_OF_LISTENER, &views[i].listeners[n], false);
         }
     }

@@ -268,7 +268,7 @@ void stm_children_become(void)
 
 static stm_child_t *move_to_leaving(stm_seat_t *seat, apr_time_t cutoff)
 {
-    stm_child_t *child = ap_malloc(sizeof *child);
+    stm_child_t *child = ap_malloc(sizeof(*child));
 
     *child = seat->child;
     child->leaving = true;

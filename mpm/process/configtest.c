@@ -49,10 +49,10 @@ static const char **test_arguments(const process_rec *process)
 static void exec_test(const char **argv, int output, int answer)
 {
     char program[4096], value[64];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
     setpgid(0, 0);
-    snprintf(value, sizeof value, "%d %d", answer, STM_HANDOVER);
+    snprintf(value, sizeof(value), "%d %d", answer, STM_HANDOVER);
     if (n <= 0 || setenv(VARIABLE, value, 1) != 0 || fcntl(answer, F_SETFD, 0) != 0)
         _exit(127);
     program[n] = '\0';
@@ -139,7 +139,7 @@ static void judge(bool exited, int status)
     char text[2048];
     bool content = module_is_content();
 
-    read_output(text, sizeof text);
+    read_output(text, sizeof(text));
     if (exited && status == 127 && !content) {
         test.outcome = STM_TEST_GOOD; /* no test is no failure */
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,

@@ -63,7 +63,7 @@ static void on_command(st_watch_t *watch, int ready)
     ssize_t n;
 
     (void)ready;
-    while ((n = recv(control, commands, sizeof commands, MSG_DONTWAIT)) > 0) {
+    while ((n = recv(control, commands, sizeof(commands), MSG_DONTWAIT)) > 0) {
         for (ssize_t i = 0; i < n; i++) {
             if (commands[i] == STM_CONTROL_STOP)
                 stm_vp_stop();

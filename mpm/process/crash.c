@@ -20,7 +20,7 @@
 #define ALTERNATE_STACK (256 * 1024)
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
-#define FATAL_SIGNALS (sizeof fatal_signals / sizeof *fatal_signals)
+#define FATAL_SIGNALS (sizeof(fatal_signals) / sizeof(*fatal_signals))
 
 static struct sigaction before[FATAL_SIGNALS];
 static bool installed;

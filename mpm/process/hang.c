@@ -55,7 +55,7 @@ static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
     ssize_t n;
     int fd;
 
-    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
+    snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -92,10 +92,10 @@ static bool look_at_process(pid_t pid, process_t *process)
 {
     char text[4096];
 
-    memset(process, 0, sizeof *process);
-    if (!read_proc(pid, "stat", text, sizeof text) || !parse_stat(text, process))
+    memset(process, 0, sizeof(*process));
+    if (!read_proc(pid, "stat", text, sizeof(text)) || !parse_stat(text, process))
         return false;
-    if (read_proc(pid, "status", text, sizeof text)) {
+    if (read_proc(pid, "status", text, sizeof(text))) {
         process->traced = status_number(text, "\nTracerPid:") != 0;
         process->dumping = status_number(text, "\nCoreDumping:") != 0;
     }
@@ -143,7 +143,7 @@ static void log_notice(const stm_child_t *child, const process_t *process)
     char where[128] = "";
 
     if (process->state != 'R')
-        read_proc(child->pid, "wchan", where, sizeof where);
+        read_proc(child->pid, "wchan", where, sizeof(where));
     clean(where);
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
                  "stm: VP %d (incarnation %u, pid %ld) hangs: no turn for %u s, %s%s%s%s",
@@ -157,8 +157,8 @@ static void log_report(const stm_child_t *child)
 {
     char text[STM_PULSE_REPORT], *rest = text, *line;
 
-    memcpy(text, child->pulse->report, sizeof text);
-    text[sizeof text - 1] = '\0';
+    memcpy(text, child->pulse->report, sizeof(text));
+    text[sizeof(text) - 1] = '\0';
     line = strsep(&rest, "\n");
     clean(line);
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: VP %d (pid %ld) hangs %s%s%s",
@@ -227,7 +227,7 @@ static void back_again(stm_child_t *child, uint64_t turns)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
                      "stm: VP %d (pid %ld) goes on after %u s without a turn", child->ordinal,
                      (long)child->pid, child->hang.silent);
-    memset(&child->hang, 0, sizeof child->hang);
+    memset(&child->hang, 0, sizeof(child->hang));
     child->hang.turns = turns;
 }
 

@@ -20,7 +20,7 @@ static void add(stm_stamp_t *stamp, void *at, size_t size)
     if (!at)
         return;
     if (stamp->leftover_count % step == 0) {
-        list = realloc(list, (stamp->leftover_count + step) * sizeof *list);
+        list = realloc(list, (stamp->leftover_count + step) * sizeof(*list));
         if (!list)
             return;
         stamp->leftovers = list;
@@ -41,7 +41,7 @@ static void add_memory(stm_stamp_t *stamp, const stm_shmem_t *memory)
 
 static void add_child(stm_stamp_t *stamp, const stm_child_t *child)
 {
-    add(stamp, child->pulse, stm_shmem_round(sizeof *child->pulse));
+    add(stamp, child->pulse, stm_shmem_round(sizeof(*child->pulse)));
 }
 
 static void add_share(stm_stamp_t *stamp, stm_share_t *share)

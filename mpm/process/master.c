@@ -147,7 +147,7 @@ static void hold_signals(bool held)
     sigset_t blocked;
 
     sigemptyset(&blocked);
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
         sigaddset(&blocked, ours[i]);
     sigprocmask(SIG_BLOCK, &blocked, &asked.signals);
 }

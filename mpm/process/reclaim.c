@@ -21,7 +21,7 @@ static const struct {
     {apr_time_from_sec(7), SIGTERM},
     {apr_time_from_sec(9), SIGKILL},
 };
-#define REMINDERS (sizeof reminders / sizeof *reminders)
+#define REMINDERS (sizeof(reminders) / sizeof(*reminders))
 #define GIVE_UP   apr_time_from_sec(10)
 
 static void reap_known(pid_t pid)

@@ -22,7 +22,7 @@ static void measure_scoreboard(stm_retained_t *retained)
 
 static stm_retained_t *make_retained(void)
 {
-    stm_retained_t *retained = ap_calloc(1, sizeof *retained);
+    stm_retained_t *retained = ap_calloc(1, sizeof(*retained));
 
     for (int i = 0; i < STM_VP_LIMIT; i++)
         retained->seats[i].child.control = -1;
@@ -36,7 +36,7 @@ static stm_retained_t *replace(stm_stamp_t *stamp)
     stm_retained_t *retained = make_retained();
 
     if (!stamp || !stm_stamp_take_over(retained, stamp))
-        stamp = ap_retained_data_create(RETAINED_KEY, sizeof *stamp);
+        stamp = ap_retained_data_create(RETAINED_KEY, sizeof(*stamp));
     stm_stamp_put(retained, stamp);
     return retained;
 }

@@ -70,7 +70,7 @@ static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout
     list[0] = (struct pollfd){.fd = wake[0], .events = POLLIN};
     if (ppoll(list, (nfds_t)count, &limit, signals) <= 0 || !list[0].revents)
         return;
-    while (read(wake[0], drain, sizeof drain) > 0)
+    while (read(wake[0], drain, sizeof(drain)) > 0)
         continue;
 }
 

@@ -54,7 +54,7 @@ static uint64_t layout_of_this_build(void)
 {
     uint64_t hash = 14695981039346656037u ^ stm_score_fingerprint(); /* FNV-1a */
 
-    for (size_t i = 0; i < sizeof layout / sizeof *layout; i++)
+    for (size_t i = 0; i < sizeof(layout) / sizeof(*layout); i++)
         hash = (hash ^ layout[i]) * 1099511628211u;
     return hash;
 }
@@ -62,17 +62,18 @@ static uint64_t layout_of_this_build(void)
 void stm_stamp_put(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     *stamp = (stm_stamp_t){.handover = STM_HANDOVER,
-                           .size = sizeof *retained,
+                           .size = sizeof(*retained),
                            .layout = layout_of_this_build(),
                            .data = retained,
                            .directory = -1};
-    memcpy(stamp->magic, magic, sizeof stamp->magic);
+    memcpy(stamp->magic, magic, sizeof(stamp->magic));
     retained->stamp = stamp;
 }
 
 static bool is_known(const stm_stamp_t *stamp)
 {
-    return memcmp(stamp->magic, magic, sizeof stamp->magic) == 0 && stamp->handover == STM_HANDOVER;
+    return memcmp(stamp->magic, magic, sizeof(stamp->magic)) == 0 &&
+           stamp->handover == STM_HANDOVER;
 }
 
 bool stm_stamp_fits(const stm_stamp_t *stamp)
@@ -96,7 +97,7 @@ static void hand_vps(stm_stamp_t *stamp)
 {
     uint32_t count = 0;
 
-    stamp->vps = calloc((size_t)stm_children_all() + 1, sizeof *stamp->vps);
+    stamp->vps = calloc((size_t)stm_children_all() + 1, sizeof(*stamp->vps));
     for (int i = 0; stamp->vps && i < STM_VP_LIMIT; i++) {
         if (stm_retained->seats[i].child.pid)
             hand(&stamp->vps[count++], &stm_retained->seats[i].child);
@@ -122,7 +123,7 @@ void stm_stamp_forget(stm_stamp_t *stamp)
 
 static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
 {
-    stm_child_t *child = ap_calloc(1, sizeof *child);
+    stm_child_t *child = ap_calloc(1, sizeof(*child));
 
     child->pid = vp->pid;
     child->ordinal = vp->ordinal;

@@ -58,7 +58,7 @@ static void let_go_of_httpd(void)
     stm_pulse_answers(false);
     stm_stall_end();
     stm_crash_restore();
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
         signal(handled[i], SIG_IGN);
 }
 
@@ -84,7 +84,7 @@ static void take_seat(const stm_child_t *child)
 {
     stm_vp_t *vp = &stm.vp;
 
-    memset(vp, 0, sizeof *vp);
+    memset(vp, 0, sizeof(*vp));
     vp->ordinal = child->ordinal;
     vp->incarnation = child->incarnation;
     vp->pid = getpid();
@@ -143,7 +143,7 @@ static void set_signals(void)
     sigemptyset(&none.sa_mask);
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, stm.one_process ? &stop : &none, NULL);
-    for (size_t i = 0; i < sizeof masters / sizeof *masters; i++)
+    for (size_t i = 0; i < sizeof(masters) / sizeof(*masters); i++)
         sigaction(masters[i], &none, NULL);
 }
 

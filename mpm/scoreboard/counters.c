@@ -75,7 +75,7 @@ void stm_score_attach(int index, apr_time_t started)
         block = seat->block[index].writable;
         stm_score = &block->vp;
         thread_counters = (stm_score_thread_t *)((char *)block + header->threads_at);
-        free_counters = ap_malloc(sizeof *free_counters * header->threads_max);
+        free_counters = ap_malloc(sizeof(*free_counters) * header->threads_max);
         stm_score_rows_open(header, block);
     }
     STM_SCORE_SET(stm_score, pid, stm.vp.pid);
@@ -132,7 +132,7 @@ void stm_score_state(stm_vp_state_e state)
 /* libst counts the turns; those of the VP's start are not shown. */
 static void copy_turns(const st_stats_t *stats)
 {
-    _Static_assert(sizeof stats->turn_histogram / sizeof *stats->turn_histogram ==
+    _Static_assert(sizeof(stats->turn_histogram) / sizeof(*stats->turn_histogram) ==
                        STM_SCORE_BUCKETS,
                    "libst sorts turns into the same buckets");
     STM_SCORE_SET(stm_score, turns, stats->turns - at_start.turns);

@@ -165,15 +165,15 @@ static const char *why_not_ours(const struct stat *info)
 /* A name that is a mere number may be anybody's. */
 static const char *why_no_scoreboard(int directory, const char *name)
 {
-    char magic[sizeof STM_SCORE_MAGIC - 1];
+    char magic[sizeof(STM_SCORE_MAGIC) - 1];
     int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     ssize_t n;
 
     if (fd < 0)
         return strerror(errno);
-    n = read(fd, magic, sizeof magic);
+    n = read(fd, magic, sizeof(magic));
     close(fd);
-    if (n == 0 || (n == sizeof magic && memcmp(magic, STM_SCORE_MAGIC, sizeof magic) == 0))
+    if (n == 0 || (n == sizeof(magic) && memcmp(magic, STM_SCORE_MAGIC, sizeof(magic)) == 0))
         return NULL;
     return "is no scoreboard file of STM, and is left alone: remove it, or choose another "
            "directory";

@@ -45,7 +45,7 @@ static uint64_t row_size(void)
 
 static void lay_out(stm_score_header_t *header, int ordinal)
 {
-    memcpy(header->magic, STM_SCORE_MAGIC, sizeof header->magic);
+    memcpy(header->magic, STM_SCORE_MAGIC, sizeof(header->magic));
     header->byte_order = STM_SCORE_BYTE_ORDER;
     header->version = STM_SCORE_VERSION;
     header->fingerprint = stm_score_fingerprint();
@@ -57,8 +57,8 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->threads_max = (uint32_t)stm.limits->threads;
     header->connections_max = header->threads_max;
     header->row_size = row_size();
-    header->header_size = (uint32_t)round_up(sizeof *header + sizeof(stm_score_listener_t) *
-                                                                  (uint64_t)header->listeners_max,
+    header->header_size = (uint32_t)round_up(sizeof(*header) + sizeof(stm_score_listener_t) *
+                                                                   (uint64_t)header->listeners_max,
                                              STM_SCORE_PAGE);
     header->listeners_at = round_up(sizeof(stm_score_block_t), 64);
     header->threads_at =
@@ -70,7 +70,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
         header->connections_at + header->row_size * header->connections_max, STM_SCORE_PAGE);
     header->master_pid = (uint64_t)getpid();
     header->server_started = (uint64_t)apr_time_now();
-    apr_cpystrn(header->options, stm_score_options, sizeof header->options);
+    apr_cpystrn(header->options, stm_score_options, sizeof(header->options));
 }
 
 static stm_score_header_t *new_header(int ordinal)
@@ -93,7 +93,7 @@ static bool show_sequence(const stm_score_seat_t *seat)
 
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     done = stm_shmem_put(shown + offsetof(stm_score_header_t, sequence), &seat->header->sequence,
-                         sizeof seat->header->sequence);
+                         sizeof(seat->header->sequence));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return done;
 }
@@ -121,10 +121,10 @@ static bool map_named(stm_shmem_t *memory, const char *name, size_t size)
     const stm_score_files_t *files = stm_score_files;
     stm_score_new_file_t file;
     const char *reason = stm_score_dir_create(files->directory, name, (long long)size, &file);
-    char path[sizeof files->path + STM_SCORE_NAME];
+    char path[sizeof(files->path) + STM_SCORE_NAME];
     bool mapped;
 
-    apr_snprintf(path, sizeof path, "%s/%s", files->path, name);
+    apr_snprintf(path, sizeof(path), "%s/%s", files->path, name);
     if (reason)
         return complain(reason, path, errno);
     mapped = stm_shmem_map(memory, file.writable, file.readable, size);
@@ -263,12 +263,12 @@ static void name_listener(stm_score_header_t *header, const ap_listen_rec *lr)
 {
     char address[STM_SCORE_ADDRESS];
 
-    apr_snprintf(address, sizeof address, "%pI", lr->bind_addr);
+    apr_snprintf(address, sizeof(address), "%pI", lr->bind_addr);
     if (prior_listener(header, address))
         return;
     for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
         if (!*header->prior_listeners[i].address) {
-            memcpy(header->prior_listeners[i].address, address, sizeof address);
+            memcpy(header->prior_listeners[i].address, address, sizeof(address));
             return;
         }
     }
@@ -291,7 +291,7 @@ static void add_block(stm_score_header_t *header, const char *block)
     size_t size = sizeof(stm_score_listener_t) * STM_LISTENER_LIMIT;
     stm_score_listener_t *listeners = ap_malloc(size);
 
-    if (stm_shmem_get(&counted, block, sizeof counted))
+    if (stm_shmem_get(&counted, block, sizeof(counted)))
         stm_score_add(STM_SCORE_OF_VP, &header->prior, &counted.vp);
     if (stm_shmem_get(listeners, block + header->listeners_at, size))
         add_listeners(header, listeners);
@@ -389,7 +389,7 @@ static bool open_directory(stm_score_files_t *files)
     const char *reason;
 
     files->directory = -1;
-    apr_cpystrn(files->path, configured_path(), sizeof files->path);
+    apr_cpystrn(files->path, configured_path(), sizeof(files->path));
     if (!*files->path)
         return true;
     reason = stm_score_dir_open(files->path, &files->directory);
@@ -428,7 +428,7 @@ bool stm_score_open(stm_score_files_t **kept)
     bool first = *kept == NULL;
 
     if (first)
-        *kept = ap_calloc(1, sizeof **kept);
+        *kept = ap_calloc(1, sizeof(**kept));
     stm_score_files = *kept;
     if (!first)
         tell_of_change(stm_score_files);

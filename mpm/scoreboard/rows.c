@@ -40,7 +40,7 @@ void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mi
     header = layout;
     block = mine;
     if (stm_config.connection_status)
-        notes = calloc(header->connections_max + 1u, sizeof *notes);
+        notes = calloc(header->connections_max + 1u, sizeof(*notes));
 }
 
 /* --- a row --- */
@@ -157,7 +157,7 @@ static const char *time_text(apr_time_t when)
 
     if (now != second) {
         second = now;
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     }
     return text;
 }
@@ -245,7 +245,7 @@ void stm_score_row_request(int number, const request_rec *r)
 
 void stm_score_row_sent(int number, apr_off_t bytes)
 {
-    char text[24], *digit = text + sizeof text - 1;
+    char text[24], *digit = text + sizeof(text) - 1;
     stm_score_row_t *row;
     uint64_t rest;
 

@@ -31,13 +31,13 @@ stm_pulse_t *stm_pulse_make(void)
 void stm_pulse_inherit(stm_pulse_t *pulse, bool inherited)
 {
     if (pulse)
-        madvise(pulse, sizeof *pulse, inherited ? MADV_DOFORK : MADV_DONTFORK);
+        madvise(pulse, sizeof(*pulse), inherited ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 void stm_pulse_unmake(stm_pulse_t *pulse)
 {
     if (pulse)
-        munmap(pulse, sizeof *pulse);
+        munmap(pulse, sizeof(*pulse));
 }
 
 void stm_pulse_take(stm_pulse_t *pulse)

@@ -65,7 +65,7 @@ static bool make_spares(int ordinal)
 bool stm_share_open(stm_share_t **kept, int vps)
 {
     if (!*kept)
-        *kept = ap_calloc(1, sizeof **kept);
+        *kept = ap_calloc(1, sizeof(**kept));
     table = *kept;
     if (!table->seats.writable &&
         (!stm_shmem_make(&table->seats, "stm-seats", sizeof(stm_share_seat_t) * STM_VP_LIMIT) ||

@@ -82,7 +82,7 @@ static int reopen_for_reading(int fd)
 {
     char path[32];
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 

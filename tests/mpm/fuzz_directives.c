@@ -54,8 +54,7 @@ static const char *call(const command_rec *command, cmd_parms *cmd, char **words
                    ? command->AP_FLAG(cmd, NULL, strcasecmp(words[1], "on") == 0)
                    : NULL;
     case TAKE_ARGV:
-        return command->AP_TAKE_ARGV(cmd, stm_run_on_create(cmd->pool, NULL), count - 1,
-                                     words + 1);
+        return command->AP_TAKE_ARGV(cmd, stm_run_on_create(cmd->pool, NULL), count - 1, words + 1);
     default:
         abort(); /* a kind of arguments that this file does not know */
     }
@@ -83,7 +82,7 @@ static void directive(char **words, int count)
     if (error) {
         FUZZ_CHECK(*error && strlen(error) < LONGEST + 400);
         FUZZ_CHECK(!all_or_nothing(command) || strstr(error, command->name));
-        FUZZ_CHECK(!all_or_nothing(command) || memcmp(&before, &stm_config, sizeof before) == 0);
+        FUZZ_CHECK(!all_or_nothing(command) || memcmp(&before, &stm_config, sizeof(before)) == 0);
     }
 }
 
@@ -92,7 +91,7 @@ static ap_directive_t *tree_end;
 /* For first_byte.c: what httpd's parser has left of this line. */
 static void remember(const char *line)
 {
-    ap_directive_t *entry = apr_pcalloc(pool, sizeof *entry);
+    ap_directive_t *entry = apr_pcalloc(pool, sizeof(*entry));
     const char *args = strpbrk(line, " \t");
 
     entry->directive = args ? apr_pstrndup(pool, line, (apr_size_t)(args - line)) : line;
@@ -103,7 +102,7 @@ static void remember(const char *line)
             tree_end->next = entry;
         else
             ap_conftree = entry;
-        tree_end = apr_pcalloc(pool, sizeof *entry);
+        tree_end = apr_pcalloc(pool, sizeof(*entry));
         tree_end->directive = tree_end->args = "";
         entry->first_child = tree_end;
         return;

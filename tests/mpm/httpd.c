@@ -104,7 +104,7 @@ static bool numeric(const char *host)
 
 const char *ap_set_listener(cmd_parms *cmd, void *dummy, int argc, char *const argv[])
 {
-    ap_listen_rec *listener = apr_pcalloc(cmd->pool, sizeof *listener);
+    ap_listen_rec *listener = apr_pcalloc(cmd->pool, sizeof(*listener));
     char *host, *scope;
     apr_port_t port;
 
@@ -199,10 +199,10 @@ void ap_log_error_(const char *file, int line, int module_index, int level, apr_
     (void)status;
     (void)s;
     va_start(args, format);
-    size = (size_t)apr_vsnprintf(text, sizeof text, format, args);
+    size = (size_t)apr_vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     line_count++;
-    if (lines_size + size + 2 > sizeof lines)
+    if (lines_size + size + 2 > sizeof(lines))
         return;
     memcpy(lines + lines_size, text, size);
     lines_size += size;

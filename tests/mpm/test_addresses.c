@@ -29,18 +29,18 @@ static void addresses_with_a_port(void)
                                         "a.b.c.d:0", "127.0.0.1:0", "1.2.3.4:99999"};
 
     begin(1);
-    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+    for (size_t i = 0; i < sizeof(right) / sizeof(*right); i++)
         assert_null(add(0, right[i]));
-    assert_int_equal(stm_config.addresses, sizeof right / sizeof *right);
-    assert_int_equal(stm_listens_count(), sizeof right / sizeof *right);
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    assert_int_equal(stm_config.addresses, sizeof(right) / sizeof(*right));
+    assert_int_equal(stm_listens_count(), sizeof(right) / sizeof(*right));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         const char *error = add(0, wrong[i]);
 
         assert_non_null(error);
         assert_non_null(strstr(error, "VPListen"));
         assert_non_null(strstr(error, wrong[i]));
     }
-    assert_int_equal(stm_config.addresses, sizeof right / sizeof *right);
+    assert_int_equal(stm_config.addresses, sizeof(right) / sizeof(*right));
 }
 
 static void one_socket_for_the_same_address(void)

@@ -36,7 +36,7 @@ static void who_never_serves_waits_twice_as_long_each_time(void)
     static const int waits[] = {0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000};
 
     begin();
-    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
+    for (size_t i = 0; i < sizeof(waits) / sizeof(*waits); i++)
         assert_int_equal(dies(10 * MS, false, true), waits[i] * MS);
     for (int i = 0; i < 100; i++)
         assert_int_equal(dies(10 * MS, false, true), 10 * S);

@@ -149,7 +149,7 @@ static void long_turns_accept_more(void)
     } cases[] = {{0, 0, 1},        {15, 30000, 1},   {16, 1999, 1},     {16, 2000, 5},
                  {500, 10000, 21}, {500, 31500, 64}, {500, 9999999, 64}};
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         stm.vp.connections = cases[i].connections;
         stm.vp.last_turn = cases[i].turn;
         assert_int_equal(stm_balance_batch(), cases[i].batch);

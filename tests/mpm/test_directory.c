@@ -31,7 +31,7 @@ static void end(void)
 {
     char command[128];
 
-    snprintf(command, sizeof command, "rm -rf '%s'", top);
+    snprintf(command, sizeof(command), "rm -rf '%s'", top);
     assert_ok(system(command));
 }
 
@@ -179,15 +179,15 @@ static void only_what_is_ours_is_tidied_away(void)
                                          "2x", "0.0.block~", "0.x.block", "notes"};
 
     begin();
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
         write_file(below(apr_psprintf(test_pool(), "boards/%s", ours[i])), STM_SCORE_MAGIC);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
         write_file(below(apr_psprintf(test_pool(), "boards/%s", others[i])), STM_SCORE_MAGIC);
     write_file("boards/8", "a letter");
     stm_score_dir_tidy(open_boards(), 2);
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
         assert_false(is_there(ours[i]));
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
         assert_true(is_there(others[i]));
     assert_true(is_there("8"));
     end();

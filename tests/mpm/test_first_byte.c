@@ -52,7 +52,7 @@ static void the_shortest_counts(void)
         {"header=", 60},
     };
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
         assert_int_equal(with(cases[i].arguments), cases[i].seconds);
 }
 

@@ -46,7 +46,7 @@ static char state_of(pid_t pid)
     char path[64], state = '?';
     FILE *stat;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     stat = fopen(path, "r");
     assert_non_null(stat);
     assert_int_equal(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
@@ -218,7 +218,7 @@ static void who_leaves_and_waits_has_ten_seconds(void)
         int limit, looks;
     } cases[] = {{'S', 20, 10}, {'S', 0, 10}, {'S', 7, 7}, {'T', 20, 10}, {'T', 0, 10}};
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         stm_child_t *child = leaving_vp(cases[i].state, cases[i].limit);
 
         ended = NULL;
@@ -254,7 +254,7 @@ static unsigned long cpu_ticks(pid_t pid)
     unsigned long user, system;
     FILE *stat;
 
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     stat = fopen(path, "r");
     assert_non_null(stat);
     assert_int_equal(fscanf(stat,

@@ -24,7 +24,7 @@ static void request_workers_are_shared_out(void)
     } cases[] = {{400, 4, 100}, {401, 4, 101},         {1, 4, 1},
                  {3, 4, 1},     {400, STM_UNSET, 100}, {400, 1, 400}};
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         begin();
         stm_config.max_request_workers = cases[i].workers;
         stm_config.num_vps = cases[i].vps;

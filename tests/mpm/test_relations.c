@@ -77,7 +77,7 @@ static void numbers_of_threads(void)
         {3, {1, 1, 1, 2}, {1, 1, 1, 3}, "MaxThreads"},
     };
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         begin(cases[i].listeners);
         set(&cases[i].set);
         assert_int_equal(check(), OK);

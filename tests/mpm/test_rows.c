@@ -148,7 +148,7 @@ static void a_row_is_shown_whole_or_not_at_all(void)
         look();
         if (view.row_count == 0 || value("Method")[0] == '\0')
             continue;
-        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
             assert_string_equal(value(others[i]), value("Method"));
         seen[value("Method")[0] == 'b']++;
     }

@@ -16,7 +16,7 @@ static stm_stamp_t stamp;
 
 static void begin(void)
 {
-    retained = calloc(1, sizeof *retained);
+    retained = calloc(1, sizeof(*retained));
     assert_non_null(retained);
     stm_stamp_put(retained, &stamp);
     stm_retained = retained;
@@ -49,7 +49,7 @@ static void another_layout_does_not(void)
 /* Two VPs with a seat, one that leaves. */
 static void have_vps(void)
 {
-    stm_child_t *leaving = calloc(1, sizeof *leaving);
+    stm_child_t *leaving = calloc(1, sizeof(*leaving));
 
     assert_non_null(leaving);
     retained->seats[0].child = (stm_child_t){.pid = 100, .ordinal = 0, .control = 10};
@@ -117,7 +117,7 @@ static void what_is_not_understood_stays(void)
     before = stamp;
     assert_false(stm_stamp_take_over(&next, &stamp));
     assert_null(next.leaving);
-    assert_memory_equal(&before, &stamp, sizeof stamp);
+    assert_memory_equal(&before, &stamp, sizeof(stamp));
     assert_true(logged("cannot take over"));
 }
 

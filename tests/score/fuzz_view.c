@@ -31,7 +31,7 @@ static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
     if (!copy)
         abort();
     memcpy(copy, data, size);
-    if (size < sizeof *header)
+    if (size < sizeof(*header))
         return copy;
     if (header->version)
         header->version = STM_SCORE_VERSION;

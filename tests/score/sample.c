@@ -11,7 +11,7 @@
 
 static void lay_out(stm_score_header_t *header, int ordinal)
 {
-    memcpy(header->magic, STM_SCORE_MAGIC, sizeof header->magic);
+    memcpy(header->magic, STM_SCORE_MAGIC, sizeof(header->magic));
     header->byte_order = STM_SCORE_BYTE_ORDER;
     header->version = STM_SCORE_VERSION;
     header->fingerprint = stm_score_fingerprint();
@@ -48,7 +48,7 @@ static void add_row(char *at, uint64_t serial, const char *status, const char *r
     row->pairs = SAMPLE_PAIRS;
     row->serial = serial;
     row->busy = serial == 2;
-    at += sizeof *row;
+    at += sizeof(*row);
     for (int i = 0; i < SAMPLE_PAIRS; i++) {
         strncpy(at, pairs[i * 2], SAMPLE_KEY_SIZE - 1);
         strncpy(at + SAMPLE_KEY_SIZE, pairs[i * 2 + 1], SAMPLE_VALUE_SIZE - 1);
@@ -110,7 +110,7 @@ bool sample_read(void *baton, int part, void *to, size_t size, uint64_t offset)
     const stm_score_header_t *header = (const stm_score_header_t *)sample->bytes;
 
     if (part >= 0) {
-        if (sample->size < sizeof *header)
+        if (sample->size < sizeof(*header))
             return false;
         offset += header->header_size + (uint64_t)part * header->block_size;
     }

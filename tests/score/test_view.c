@@ -171,7 +171,7 @@ static void keep(void *baton, const char *data, size_t size)
 {
     output_t *output = baton;
 
-    assert_true(size < sizeof output->bytes - output->size);
+    assert_true(size < sizeof(output->bytes) - output->size);
     memcpy(output->bytes + output->size, data, size);
     output->size += size;
 }
@@ -213,7 +213,7 @@ static void any_bytes_are_advanced_over(void)
         const char *at = text;
 
         random = random * 6364136223846793005u + 1442695040888963407u;
-        memcpy(text, (const char *)&random + 3, sizeof text - 1);
+        memcpy(text, (const char *)&random + 3, sizeof(text) - 1);
         while (*at) {
             const char *before = at;
             uint32_t character = stm_text_next(&at);
@@ -232,9 +232,9 @@ static void what_is_not_shown(void)
                           seen[] = {' ',    '~',    0xa0,   0xe9,   0x416,   0x200a, 0x2010,
                                     0x2027, 0x2030, 0x4e2d, 0xfffd, 0x1f600, 0xe1000};
 
-    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+    for (size_t i = 0; i < sizeof(unseen) / sizeof(*unseen); i++)
         assert_true(stm_text_unseen(unseen[i]));
-    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+    for (size_t i = 0; i < sizeof(seen) / sizeof(*seen); i++)
         assert_false(stm_text_unseen(seen[i]));
 }
 
@@ -270,7 +270,7 @@ static void forms_are_plain(void)
         encode(listeners[1].address, character);
         check_plain(sample, size);
     }
-    memset(listeners, 0x9b, sizeof *listeners * 2); /* no null anywhere */
+    memset(listeners, 0x9b, sizeof(*listeners) * 2); /* no null anywhere */
     memset(key, 0x9b, SAMPLE_KEY_SIZE + SAMPLE_VALUE_SIZE);
     check_plain(sample, size);
     free(sample);

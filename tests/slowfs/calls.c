@@ -32,7 +32,7 @@ static fuse_ino_t inode_of(const struct node *node)
 static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, const char *name,
                           void (*answer)(struct call *))
 {
-    struct call *call = calloc(1, sizeof *call);
+    struct call *call = calloc(1, sizeof(*call));
     if (call == NULL || (name != NULL && (call->name = strdup(name)) == NULL)) {
         free(call);
         fuse_reply_err(request, ENOMEM);
@@ -310,7 +310,7 @@ static const char *pattern(size_t offset)
 {
     static char bytes[READ_LIMIT + PATTERN_PERIOD];
     if (bytes[1] == 0)
-        for (size_t i = 0; i < sizeof bytes; i++)
+        for (size_t i = 0; i < sizeof(bytes); i++)
             bytes[i] = (char)(i % PATTERN_PERIOD);
     return bytes + offset % PATTERN_PERIOD;
 }
@@ -405,7 +405,7 @@ static void call_opendir(fuse_req_t request, fuse_ino_t inode, struct fuse_file_
 static void answer_readdir(struct call *call)
 {
     char buffer[32768];
-    size_t used = 0, room = call->size < sizeof buffer ? call->size : sizeof buffer;
+    size_t used = 0, room = call->size < sizeof(buffer) ? call->size : sizeof(buffer);
     const struct node *child = call->node->children;
     for (off_t place = 0;; place++) {
         const struct node *node = place < 2 ? call->node : child;

@@ -107,7 +107,7 @@ bool control_read(void)
 {
     static char buffer[2048];
     static size_t have;
-    ssize_t got = read(STDIN_FILENO, buffer + have, sizeof buffer - 1 - have);
+    ssize_t got = read(STDIN_FILENO, buffer + have, sizeof(buffer) - 1 - have);
     if (got <= 0)
         return got < 0 && (errno == EINTR || errno == EAGAIN);
     have += (size_t)got;
@@ -122,5 +122,5 @@ bool control_read(void)
     fflush(stdout);
     have = strlen(line);
     memmove(buffer, line, have);
-    return have < sizeof buffer - 1;
+    return have < sizeof(buffer) - 1;
 }

@@ -104,7 +104,7 @@ static struct fuse_session *mounted(const char *folder)
     char *words[] = {(char[]){"slowfs"}, (char[]){"-o"}, options, NULL};
     struct fuse_args arguments = FUSE_ARGS_INIT(3, words);
     struct fuse_session *session =
-        fuse_session_new(&arguments, &call_table, sizeof call_table, NULL);
+        fuse_session_new(&arguments, &call_table, sizeof(call_table), NULL);
     fuse_opt_free_args(&arguments);
     if (session != NULL && fuse_session_mount(session, folder) != 0) {
         fuse_session_destroy(session);

@@ -44,7 +44,7 @@ struct node *tree_child(const struct node *folder, const char *name)
 
 struct node *tree_add(struct node *folder, const char *name, mode_t mode)
 {
-    struct node *node = calloc(1, sizeof *node);
+    struct node *node = calloc(1, sizeof(*node));
     if (node == NULL || (node->name = strdup(name)) == NULL) {
         free(node);
         return NULL;
@@ -170,7 +170,7 @@ bool tree_generate(const char *text)
         return count == 1 && generate_one(name, size);
     *mark = '\0';
     for (unsigned i = 0; i < count; i++) {
-        snprintf(path, sizeof path, "%s%u%s", name, i, mark + 1);
+        snprintf(path, sizeof(path), "%s%u%s", name, i, mark + 1);
         if (!generate_one(path, size))
             return false;
     }

@@ -75,7 +75,7 @@ static void a_post_may_post_itself_again(void)
     assert_int_equal(laps, 10);
 }
 
-/* --- several kernel threads post as fast as they can, while the VP runs, waits for I/O and sleeps --- */
+/* --- several kernel threads post while the VP runs, waits for I/O and sleeps --- */
 
 enum { POSTERS = 4, MOST = 5000 };
 static int per_poster, received, expected_next[POSTERS];

@@ -90,7 +90,7 @@ static int read_late(request_rec *r, long ms)
     while (used() < end)
         continue;
     if (ap_should_client_block(r))
-        while ((got = ap_get_client_block(r, data, sizeof data)) != 0) {
+        while ((got = ap_get_client_block(r, data, sizeof(data))) != 0) {
             if (got < 0)
                 return HTTP_REQUEST_TIME_OUT;
             sum += got;

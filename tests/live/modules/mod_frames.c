@@ -21,9 +21,9 @@ static __attribute__((noinline)) void keep(request_rec *r, int milliseconds)
     volatile unsigned char mine[PATTERN];
     int changed = 0;
 
-    memset((void *)(uintptr_t)mine, 'm', sizeof mine);
+    memset((void *)(uintptr_t)mine, 'm', sizeof(mine));
     apr_sleep(milliseconds * (apr_interval_time_t)1000);
-    for (size_t i = 0; i < sizeof mine; i++)
+    for (size_t i = 0; i < sizeof(mine); i++)
         changed += mine[i] != 'm';
     ap_rprintf(r, "changed: %d", changed);
 }

@@ -43,7 +43,7 @@ static kept_t *kept_by(apr_thread_t *thread)
     apr_thread_data_get(&data, "locals", thread);
     if (data)
         return data;
-    kept = apr_pcalloc(pool, sizeof *kept);
+    kept = apr_pcalloc(pool, sizeof(*kept));
     *kept = (kept_t){CANARY, thread, &mine};
     apr_pool_cleanup_register(pool, kept, forget, apr_pool_cleanup_null);
     apr_thread_data_set(kept, "locals", NULL, thread);
@@ -92,12 +92,12 @@ static int handle(request_rec *r)
     if (!wrong)
         wrong = wrong_current(thread);
     mine = (uintptr_t)r;
-    apr_cpystrn(text, own, sizeof text);
+    apr_cpystrn(text, own, sizeof(text));
     errno = EXDEV;
     apr_sleep(apr_time_from_msec(r->args ? atoi(r->args) : 0));
     if (!wrong)
         wrong = wrong_after(r, thread, own);
-    apr_cpystrn(text, "image", sizeof text);
+    apr_cpystrn(text, "image", sizeof(text));
     ap_set_content_type(r, "text/plain");
     ap_rputs(wrong ? wrong : "right", r);
     return OK;

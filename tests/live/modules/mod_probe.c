@@ -58,10 +58,10 @@ static void crash(void)
 static int overflow(int depth)
 {
     volatile char frame[1024];
-    memset((char *)frame, depth & 0x7f, sizeof frame);
+    memset((char *)frame, depth & 0x7f, sizeof(frame));
     if (depth == 0)
         return frame[0];
-    return overflow(depth - 1) + frame[sizeof frame - 1];
+    return overflow(depth - 1) + frame[sizeof(frame) - 1];
 }
 
 /* CPU time: a machine that stands still meanwhile makes it longer, not shorter. */
@@ -178,7 +178,7 @@ static void *use_pool(void *data)
 
 static void use_pool_in_threads(request_rec *r, int count)
 {
-    pthread_t *ids = apr_palloc(r->pool, sizeof *ids * (size_t)count);
+    pthread_t *ids = apr_palloc(r->pool, sizeof(*ids) * (size_t)count);
     for (int i = 0; i < count; i++)
         if (pthread_create(&ids[i], NULL, use_pool, r->pool) != 0)
             abort();
@@ -242,7 +242,7 @@ static apr_status_t log_exit(void *data)
 {
     char line[32];
     int fd = open(data, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    int length = snprintf(line, sizeof line, "%ld\n", (long)getpid());
+    int length = snprintf(line, sizeof(line), "%ld\n", (long)getpid());
     if (fd < 0 || write(fd, line, (size_t)length) != length)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, NULL, "ProbeExitLog %s", (const char *)data);
     if (fd >= 0)

@@ -65,7 +65,7 @@ static void read_mappings(void)
     char line[512], access[8];
 
     mapping_count = 0;
-    while (maps != NULL && mapping_count < MOST && fgets(line, sizeof line, maps) != NULL) {
+    while (maps != NULL && mapping_count < MOST && fgets(line, sizeof(line), maps) != NULL) {
         mapping_t *mapping = &mappings[mapping_count];
         mapping->name[0] = '\0';
         if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %199s", &mapping->start, &mapping->end, access,
@@ -115,7 +115,7 @@ static void try_mapping(request_rec *r, const mapping_t *mapping)
         gained(r, "remap_file_pages", mapping->name);
     if (madvise(start, size, MADV_REMOVE) == 0)
         gained(r, "MADV_REMOVE", mapping->name);
-    snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", mapping->start, mapping->end);
+    snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", mapping->start, mapping->end);
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd >= 0) {
         gained(r, "map_files", mapping->name);
@@ -135,8 +135,8 @@ static void try_descriptors(request_rec *r)
     for (int fd = 3; fd < 1024; fd++) {
         ssize_t n;
         int again;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        n = readlink(path, name, sizeof name - 1);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        n = readlink(path, name, sizeof(name) - 1);
         if (n <= 0)
             continue;
         name[n] = '\0';
@@ -200,8 +200,8 @@ static int cut(void)
     for (int fd = 3; fd < 1024; fd++) {
         if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
             continue;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        if (readlink(path, name, sizeof name - 1) > 0 && strstr(name, "/logs/") != NULL)
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "/logs/") != NULL)
             continue;
         done += ftruncate(fd, 0) == 0;
         done += truncate(path, 0) == 0;
@@ -212,7 +212,7 @@ static int cut(void)
 static bool may_talk(int fd)
 {
     struct sockaddr_storage address;
-    socklen_t size = sizeof address;
+    socklen_t size = sizeof(address);
     struct stat info;
     if (fstat(fd, &info) != 0)
         return false;
@@ -231,9 +231,9 @@ static int talk(uint64_t seed)
             continue;
         fcntl(fd, F_SETFL, O_NONBLOCK);
         do
-            for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+            for (size_t i = 0; i < sizeof(bytes) / sizeof(*bytes); i++)
                 bytes[i] = next_random(&state);
-        while (write(fd, bytes, sizeof bytes) > 0 && ++done < 100000);
+        while (write(fd, bytes, sizeof(bytes)) > 0 && ++done < 100000);
         fcntl(fd, F_SETFL, 0);
     }
     return done;
@@ -289,7 +289,7 @@ static int stay(void *unused)
 static void lose_head(void)
 {
     static char stack[65536] __attribute__((aligned(16)));
-    if (clone(stay, stack + sizeof stack,
+    if (clone(stay, stack + sizeof(stack),
               CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
               NULL) > 0)
         syscall(SYS_exit, 0);

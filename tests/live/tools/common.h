@@ -57,7 +57,7 @@ static inline struct sockaddr_in loopback(int index, int port)
 static inline int start_connect(int port, int source)
 {
     struct sockaddr_in to = loopback(0, port);
-    return dial((const struct sockaddr *)&to, sizeof to, source);
+    return dial((const struct sockaddr *)&to, sizeof(to), source);
 }
 
 /* Microseconds on a clock that only goes forward. */

@@ -139,7 +139,7 @@ static void turn(int timeout)
 
 static void open_one(void)
 {
-    struct conn *conn = calloc(1, sizeof *conn);
+    struct conn *conn = calloc(1, sizeof(*conn));
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
     if (conn == NULL || all.count == MAX_CONNS)
         die("too many connections");
@@ -185,7 +185,7 @@ static void ask_all(void)
 
 static void choose_path(const char *path)
 {
-    snprintf(all.request, sizeof all.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
 }
 
 static int by_value(const void *left, const void *right)
@@ -198,7 +198,7 @@ static void report_times(void)
 {
     int last = all.timed - 1;
     int64_t *times = all.times;
-    qsort(times, (size_t)all.timed, sizeof *times, by_value);
+    qsort(times, (size_t)all.timed, sizeof(*times), by_value);
     if (last < 0)
         times[last = 0] = 0;
     printf("count=%d p50=%lld p99=%lld max=%lld\n", all.timed, (long long)times[last / 2],
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
     if (raise_file_limit() != 0)
         die("raising the limit of open files: %s", strerror(errno));
     all.epoll = epoll_create1(EPOLL_CLOEXEC);
-    while (fgets(line, sizeof line, stdin) != NULL)
+    while (fgets(line, sizeof(line), stdin) != NULL)
         obey(line);
     return 0;
 }

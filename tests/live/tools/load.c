@@ -173,7 +173,7 @@ static void listen_to_input(void)
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&input, 1, 0) <= 0)
         return;
-    ssize_t got = read(STDIN_FILENO, lines, sizeof lines);
+    ssize_t got = read(STDIN_FILENO, lines, sizeof(lines));
     if (got <= 0)
         run.ending = true;
     for (ssize_t i = 0; i < got; i++)
@@ -212,7 +212,7 @@ static void options(int argc, char **argv)
         default:
             die("usage: load -p PORT [-c CONNECTIONS] [-u PATH] [-k] [-g GAP_MS]");
         }
-    snprintf(run.request, sizeof run.request, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
+    snprintf(run.request, sizeof(run.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
              run.keep ? "" : "Connection: close\r\n");
 }
 
@@ -222,7 +222,7 @@ int main(int argc, char **argv)
     if (raise_file_limit() != 0)
         die("raising the limit of open files: %s", strerror(errno));
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
-    run.client = calloc((size_t)run.clients, sizeof *run.client);
+    run.client = calloc((size_t)run.clients, sizeof(*run.client));
     if (run.client == NULL)
         die("no memory");
     for (int i = 0; i < run.clients; i++)

@@ -62,7 +62,7 @@ static ssize_t read_head(struct response *response, int fd)
 static ssize_t read_body(struct response *response, int fd)
 {
     static char sink[256 * 1024];
-    size_t room = response->left < (int64_t)sizeof sink ? (size_t)response->left : sizeof sink;
+    size_t room = response->left < (int64_t)sizeof(sink) ? (size_t)response->left : sizeof(sink);
     ssize_t got = recv(fd, sink, room, 0);
     if (got > 0)
         response->left -= got;

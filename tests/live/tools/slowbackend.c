@@ -78,7 +78,7 @@ static bool serve(struct peer *peer)
             return true;
         if (delay > 0) {
             promise(peer, (int)delay);
-        } else if (send(peer->fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0) {
+        } else if (send(peer->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0) {
             drop(peer);
             return false;
         }
@@ -108,7 +108,7 @@ static void keep_promise(struct peer *peer)
 {
     peer->due = false;
     held--;
-    if (peer->gone || send(peer->fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0)
+    if (peer->gone || send(peer->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0)
         drop(peer);
     else
         serve(peer);
@@ -131,7 +131,7 @@ static void turn_wheel(void)
 static void take_connections(void)
 {
     for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
-        struct peer *peer = calloc(1, sizeof *peer);
+        struct peer *peer = calloc(1, sizeof(*peer));
         struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
         if (peer == NULL)
             die("no memory");
@@ -145,11 +145,11 @@ static void listen_on(int port)
 {
     struct sockaddr_in address = loopback(0, port);
     struct epoll_event event = {.events = EPOLLIN};
-    socklen_t size = sizeof address;
+    socklen_t size = sizeof(address);
     int one = 1;
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
         listen(listener, 4096) != 0)
         die("port %d: %s", port, strerror(errno));
     getsockname(listener, (struct sockaddr *)&address, &size);
@@ -162,7 +162,7 @@ static void listen_on(int port)
 static void take_lines(void)
 {
     char lines[256];
-    ssize_t got = read(STDIN_FILENO, lines, sizeof lines);
+    ssize_t got = read(STDIN_FILENO, lines, sizeof(lines));
     ended = got <= 0;
     for (ssize_t i = 0; i < got; i++)
         if (lines[i] == '\n')
