@@ -16,7 +16,7 @@
  *
  * @return NULL, or why APR's own pools stay (a static string)
  */
-extern const char *aprmem_prepare(void);
+const char *aprmem_prepare(void);
 
 /**
  * After stiol_start(): from now on the pools and bucket allocators that the calling kernel thread
@@ -24,7 +24,7 @@ extern const char *aprmem_prepare(void);
  *
  * @return 0, or -1 with errno
  */
-extern int aprmem_start(void);
+int aprmem_start(void);
 
 /**
  * Makes a pool that begins with less than others, for one that will hold next to nothing: 256
@@ -34,7 +34,7 @@ extern int aprmem_start(void);
  * @param parent NULL: APR's global pool
  * @return as apr_pool_create(), which makes the pool where small pools are not in place
  */
-extern apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
+apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
 
 /** What the small pools and bucket allocators of the process have of the kernel, bytes. */
 typedef struct aprmem_stats {
@@ -44,6 +44,6 @@ typedef struct aprmem_stats {
 } aprmem_stats_t;
 
 /** The calling kernel thread's share; all 0 if it has none. */
-extern void aprmem_get_stats(aprmem_stats_t *stats);
+void aprmem_get_stats(aprmem_stats_t *stats);
 
 #endif /* APRMEM_H */

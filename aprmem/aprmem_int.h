@@ -32,7 +32,7 @@
 
 /* A macro in APR's header, and a function in the library. */
 #undef apr_pcalloc
-extern void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
+void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
 
 #define APRMEM_LIKELY(x) __builtin_expect(!!(x), 1)
 
@@ -105,10 +105,10 @@ static inline size_t aprmem__chunk_size(unsigned class)
                                 : (size_t)APRMEM_FINE << (class - APRMEM_FINES + 1);
 }
 
-extern int aprmem__reserve(void);
-extern aprmem_arena_t *aprmem__arena_new(void);
-extern void *aprmem__take_slowly(unsigned class);
-extern void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
+int aprmem__reserve(void);
+aprmem_arena_t *aprmem__arena_new(void);
+void *aprmem__take_slowly(unsigned class);
+void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
 
 /** A chunk of the class, from the calling thread's arena or the one that others share; NULL: no
  * memory. */
@@ -149,8 +149,8 @@ static inline void aprmem__give(void *chunk)
 }
 
 /** So many bytes: a chunk, or of malloc() if no chunk is as large, or all are taken. */
-extern void *aprmem__take_bytes(size_t bytes);
-extern void aprmem__give_bytes(void *memory);
+void *aprmem__take_bytes(size_t bytes);
+void aprmem__give_bytes(void *memory);
 
 /* --- the real functions, by their addresses: the plain names lead to the replacements --- */
 
@@ -205,15 +205,15 @@ static inline apr_pool_t *aprmem__handle(aprmem_pool_t *pool)
     return (apr_pool_t *)(void *)pool;
 }
 
-extern void *aprmem__grow(aprmem_pool_t *pool, size_t size);
+void *aprmem__grow(aprmem_pool_t *pool, size_t size);
 /** Calls the abort function, if there is one. Returns NULL. */
-extern void *aprmem__out_of_memory(const aprmem_pool_t *pool);
+void *aprmem__out_of_memory(const aprmem_pool_t *pool);
 /** A new piece with room for size bytes at least, which the pool owns; its room. */
-extern bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
+bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
 /** Gives the newest piece back. */
-extern void aprmem__drop_piece(aprmem_pool_t *pool);
+void aprmem__drop_piece(aprmem_pool_t *pool);
 /** Keeps what is left of a piece for later. */
-extern void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
+void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
 
 static inline size_t aprmem__left(aprmem_room_t room)
 {
@@ -223,21 +223,21 @@ static inline size_t aprmem__left(aprmem_room_t room)
 /* --- tree.c: parents and children --- */
 
 /** The anchor of our pools below one of APR's (NULL: APR's global one). */
-extern aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
-extern apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor);
+aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
+apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor);
 /** APR's pool is gone: what has its address from now on is another one. */
-extern void aprmem__forget_anchor(const apr_pool_t *parent);
+void aprmem__forget_anchor(const apr_pool_t *parent);
 /** Around a fork. */
-extern void aprmem__lock_tree(void);
-extern void aprmem__unlock_tree(void);
-extern void aprmem__link(aprmem_pool_t *pool);
-extern void aprmem__unlink(aprmem_pool_t *pool);
-extern void aprmem__destroy_children(aprmem_pool_t *pool);
+void aprmem__lock_tree(void);
+void aprmem__unlock_tree(void);
+void aprmem__link(aprmem_pool_t *pool);
+void aprmem__unlink(aprmem_pool_t *pool);
+void aprmem__destroy_children(aprmem_pool_t *pool);
 
 /* --- cleanup.c --- */
 
-extern void aprmem__run_cleanups(aprmem_cleanup_t **list);
-extern void aprmem__run_child_cleanups(aprmem_pool_t *pool);
+void aprmem__run_cleanups(aprmem_cleanup_t **list);
+void aprmem__run_child_cleanups(aprmem_pool_t *pool);
 
 #pragma GCC visibility pop
 

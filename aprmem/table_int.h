@@ -75,10 +75,10 @@ static inline bool is(const entry_t *entry, const char *key, uint32_t checksum)
 #pragma GCC visibility push(hidden)
 
 /** A table with room for `least` entries; `maker` is where it is made. APR's in a pool of APR's. */
-extern apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker);
+apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker);
 /** Adds the entries of a table to one; keys and values are not copied. Both may be of both kinds,
  * and the same. */
-extern void aprmem__table_append(apr_table_t *to, const apr_table_t *from);
+void aprmem__table_append(apr_table_t *to, const apr_table_t *from);
 
 #pragma GCC visibility pop
 

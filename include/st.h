@@ -96,7 +96,7 @@ typedef void (*st_switch_cb_t)(void);
  * @yields no
  * @since 1.9
  */
-extern int st_init(void);
+int st_init(void);
 
 /**
  * Frees everything that the calling VP holds: stacks, timers, the descriptor table, epoll. Ends the
@@ -109,7 +109,7 @@ extern int st_init(void);
  * @yields no
  * @since 2.0
  */
-extern int st_destroy(void);
+int st_destroy(void);
 
 /**
  * Tells whether the calling kernel thread is a VP. Costs one read of a thread-local pointer.
@@ -118,7 +118,7 @@ extern int st_destroy(void);
  * @yields no
  * @since 2.0
  */
-extern int st_is_vp(void);
+int st_is_vp(void);
 
 /**
  * Drops the calling kernel thread's VP for good, touching neither epoll nor memory: for a child
@@ -129,7 +129,7 @@ extern int st_is_vp(void);
  * @yields no
  * @since 2.0
  */
-extern void st_after_fork_child(void);
+void st_after_fork_child(void);
 
 /**
  * Says what children of fork() get of the calling VP. By default they get copies of all stacks,
@@ -142,7 +142,7 @@ extern void st_after_fork_child(void);
  * @yields no
  * @since 2.0
  */
-extern int st_set_fork_alone(int on);
+int st_set_fork_alone(int on);
 
 /**
  * Says how many descriptors the process may open.
@@ -151,7 +151,7 @@ extern int st_set_fork_alone(int on);
  * @yields no
  * @since 1.9
  */
-extern int st_getfdlimit(void);
+int st_getfdlimit(void);
 
 /**
  * Chooses the event system. To be called before st_init().
@@ -163,7 +163,7 @@ extern int st_getfdlimit(void);
  * @yields no
  * @since 1.9
  */
-extern int st_set_eventsys(int eventsys);
+int st_set_eventsys(int eventsys);
 
 /**
  * Says which event system is in use.
@@ -172,7 +172,7 @@ extern int st_set_eventsys(int eventsys);
  * @yields no
  * @since 1.9
  */
-extern int st_get_eventsys(void);
+int st_get_eventsys(void);
 
 /**
  * Names the event system in use.
@@ -181,7 +181,7 @@ extern int st_get_eventsys(void);
  * @yields no
  * @since 1.9
  */
-extern const char *st_get_eventsys_name(void);
+const char *st_get_eventsys_name(void);
 
 #ifdef ST_SWITCH_CB
 /**
@@ -193,7 +193,7 @@ extern const char *st_get_eventsys_name(void);
  * @yields no
  * @since 1.9
  */
-extern st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
+st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
 
 /**
  * Sets the function called whenever a state thread stops, also for the last time. It runs as the
@@ -204,7 +204,7 @@ extern st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
  * @yields no
  * @since 1.9
  */
-extern st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
+st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
 #endif
 
 /* --- State threads --- */
@@ -216,7 +216,7 @@ extern st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb);
  * @yields no
  * @since 1.9
  */
-extern st_thread_t st_thread_self(void);
+st_thread_t st_thread_self(void);
 
 /**
  * Creates a state thread and puts it at the end of the run queue.
@@ -232,8 +232,7 @@ extern st_thread_t st_thread_self(void);
  * @yields no
  * @since 1.9
  */
-extern st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
-                                    int stack_size);
+st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable, int stack_size);
 
 /**
  * Ends the calling state thread: destructors of its keys run, a joiner is woken. When the last
@@ -243,7 +242,7 @@ extern st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int jo
  * @yields yes, and does not return
  * @since 1.9
  */
-extern void st_thread_exit(void *retval) __attribute__((noreturn));
+void st_thread_exit(void *retval) __attribute__((noreturn));
 
 /**
  * Waits until a joinable thread has ended. Only one thread may join another.
@@ -257,7 +256,7 @@ extern void st_thread_exit(void *retval) __attribute__((noreturn));
  * @yields yes, unless the thread has ended already
  * @since 1.9
  */
-extern int st_thread_join(st_thread_t thread, void **retvalp);
+int st_thread_join(st_thread_t thread, void **retvalp);
 
 /**
  * Interrupts a state thread: the call in which it waits fails with EINTR. If it does not wait, its
@@ -267,7 +266,7 @@ extern int st_thread_join(st_thread_t thread, void **retvalp);
  * @yields no
  * @since 1.9
  */
-extern void st_thread_interrupt(st_thread_t thread);
+void st_thread_interrupt(st_thread_t thread);
 
 /**
  * Gives the VP to the next ready state thread and returns when it is this one's turn again. Also
@@ -276,7 +275,7 @@ extern void st_thread_interrupt(st_thread_t thread);
  * @yields yes
  * @since 2.0
  */
-extern void st_thread_yield(void);
+void st_thread_yield(void);
 
 /**
  * Gives way like st_thread_yield(), but to those too that become ready meanwhile: the caller, and
@@ -288,7 +287,7 @@ extern void st_thread_yield(void);
  * @yields maybe
  * @since 2.0
  */
-extern void st_thread_yield_last(void);
+void st_thread_yield_last(void);
 
 /**
  * Parks the calling state thread until st_thread_unpark(). A token left by an earlier unpark makes
@@ -301,7 +300,7 @@ extern void st_thread_yield_last(void);
  * @yields yes, unless there is a token
  * @since 2.0
  */
-extern int st_thread_park(st_utime_t timeout);
+int st_thread_park(st_utime_t timeout);
 
 /**
  * Makes a parked thread ready. If it is not parked it gets a token for its next st_thread_park();
@@ -312,7 +311,7 @@ extern int st_thread_park(st_utime_t timeout);
  * @yields no
  * @since 2.0
  */
-extern void st_thread_unpark(st_thread_t thread);
+void st_thread_unpark(st_thread_t thread);
 
 /**
  * Turns the randomization of stack bases on or off for threads created from now on. On: stacks are
@@ -323,7 +322,7 @@ extern void st_thread_unpark(st_thread_t thread);
  * @yields no
  * @since 1.9
  */
-extern int st_randomize_stacks(int on);
+int st_randomize_stacks(int on);
 
 /* --- Time --- */
 
@@ -336,7 +335,7 @@ extern int st_randomize_stacks(int on);
  * @yields no
  * @since 1.9
  */
-extern int st_set_utime_function(st_utime_t (*func)(void));
+int st_set_utime_function(st_utime_t (*func)(void));
 
 /**
  * Reads the high-resolution clock. Works on any kernel thread.
@@ -345,7 +344,7 @@ extern int st_set_utime_function(st_utime_t (*func)(void));
  * @yields no
  * @since 1.9
  */
-extern st_utime_t st_utime(void);
+st_utime_t st_utime(void);
 
 /**
  * Gives a recent time without a look at the clock. It is older the longer threads have run since
@@ -355,7 +354,7 @@ extern st_utime_t st_utime(void);
  * @yields no
  * @since 1.9
  */
-extern st_utime_t st_utime_last_clock(void);
+st_utime_t st_utime_last_clock(void);
 
 /**
  * Turns the cache behind st_time() on or off. The cached time is renewed by the scheduler when it
@@ -366,7 +365,7 @@ extern st_utime_t st_utime_last_clock(void);
  * @yields no
  * @since 1.9
  */
-extern int st_timecache_set(int on);
+int st_timecache_set(int on);
 
 /**
  * Tells the time of day in seconds.
@@ -375,7 +374,7 @@ extern int st_timecache_set(int on);
  * @yields no
  * @since 1.9
  */
-extern time_t st_time(void);
+time_t st_time(void);
 
 /**
  * Suspends the calling thread.
@@ -386,7 +385,7 @@ extern time_t st_time(void);
  * @yields yes
  * @since 1.9
  */
-extern int st_usleep(st_utime_t usecs);
+int st_usleep(st_utime_t usecs);
 
 /**
  * Suspends the calling thread.
@@ -397,7 +396,7 @@ extern int st_usleep(st_utime_t usecs);
  * @yields yes
  * @since 1.9
  */
-extern int st_sleep(int secs);
+int st_sleep(int secs);
 
 /* --- Condition variables and mutexes --- */
 
@@ -409,7 +408,7 @@ extern int st_sleep(int secs);
  * @yields no
  * @since 1.9
  */
-extern st_cond_t st_cond_new(void);
+st_cond_t st_cond_new(void);
 
 /**
  * Destroys a condition variable.
@@ -420,7 +419,7 @@ extern st_cond_t st_cond_new(void);
  * @yields no
  * @since 1.9
  */
-extern int st_cond_destroy(st_cond_t cvar);
+int st_cond_destroy(st_cond_t cvar);
 
 /**
  * Waits until the condition is signalled. No mutex is needed: nothing changes between a check and
@@ -434,7 +433,7 @@ extern int st_cond_destroy(st_cond_t cvar);
  * @yields yes
  * @since 1.9
  */
-extern int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout);
+int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout);
 
 /**
  * st_cond_timedwait() without a timeout.
@@ -445,7 +444,7 @@ extern int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout);
  * @yields yes
  * @since 1.9
  */
-extern int st_cond_wait(st_cond_t cvar);
+int st_cond_wait(st_cond_t cvar);
 
 /**
  * Wakes the thread that has waited longest, if any.
@@ -455,7 +454,7 @@ extern int st_cond_wait(st_cond_t cvar);
  * @yields no
  * @since 1.9
  */
-extern int st_cond_signal(st_cond_t cvar);
+int st_cond_signal(st_cond_t cvar);
 
 /**
  * Wakes all waiting threads, in the order in which they came.
@@ -465,7 +464,7 @@ extern int st_cond_signal(st_cond_t cvar);
  * @yields no
  * @since 1.9
  */
-extern int st_cond_broadcast(st_cond_t cvar);
+int st_cond_broadcast(st_cond_t cvar);
 
 /**
  * Makes a mutex, unlocked.
@@ -475,7 +474,7 @@ extern int st_cond_broadcast(st_cond_t cvar);
  * @yields no
  * @since 1.9
  */
-extern st_mutex_t st_mutex_new(void);
+st_mutex_t st_mutex_new(void);
 
 /**
  * Destroys a mutex.
@@ -486,7 +485,7 @@ extern st_mutex_t st_mutex_new(void);
  * @yields no
  * @since 1.9
  */
-extern int st_mutex_destroy(st_mutex_t lock);
+int st_mutex_destroy(st_mutex_t lock);
 
 /**
  * Locks a mutex, waiting in line if it is taken.
@@ -499,7 +498,7 @@ extern int st_mutex_destroy(st_mutex_t lock);
  * @yields yes, if the mutex is taken
  * @since 1.9
  */
-extern int st_mutex_lock(st_mutex_t lock);
+int st_mutex_lock(st_mutex_t lock);
 
 /**
  * Unlocks a mutex; the first in line becomes its owner.
@@ -510,7 +509,7 @@ extern int st_mutex_lock(st_mutex_t lock);
  * @yields no
  * @since 1.9
  */
-extern int st_mutex_unlock(st_mutex_t lock);
+int st_mutex_unlock(st_mutex_t lock);
 
 /**
  * Locks a mutex if it is free.
@@ -521,7 +520,7 @@ extern int st_mutex_unlock(st_mutex_t lock);
  * @yields no
  * @since 1.9
  */
-extern int st_mutex_trylock(st_mutex_t lock);
+int st_mutex_trylock(st_mutex_t lock);
 
 /* --- Thread-specific data --- */
 
@@ -537,7 +536,7 @@ extern int st_mutex_trylock(st_mutex_t lock);
  * @yields no
  * @since 1.9
  */
-extern int st_key_create(int *keyp, void (*destructor)(void *));
+int st_key_create(int *keyp, void (*destructor)(void *));
 
 /**
  * Says how many keys there can be.
@@ -546,7 +545,7 @@ extern int st_key_create(int *keyp, void (*destructor)(void *));
  * @yields no
  * @since 1.9
  */
-extern int st_key_getlimit(void);
+int st_key_getlimit(void);
 
 /**
  * Sets the calling thread's value of a key. The destructor is called with a replaced value that is
@@ -560,7 +559,7 @@ extern int st_key_getlimit(void);
  * @yields no, unless the destructor does
  * @since 1.9
  */
-extern int st_thread_setspecific(int key, void *value);
+int st_thread_setspecific(int key, void *value);
 
 /**
  * Reads the calling thread's value of a key.
@@ -570,7 +569,7 @@ extern int st_thread_setspecific(int key, void *value);
  * @yields no
  * @since 1.9
  */
-extern void *st_thread_getspecific(int key);
+void *st_thread_getspecific(int key);
 
 /* --- Descriptor objects --- */
 
@@ -584,7 +583,7 @@ extern void *st_thread_getspecific(int key);
  * @yields no
  * @since 1.9
  */
-extern st_netfd_t st_netfd_open(int osfd);
+st_netfd_t st_netfd_open(int osfd);
 
 /**
  * The same for a socket, with one syscall less.
@@ -596,7 +595,7 @@ extern st_netfd_t st_netfd_open(int osfd);
  * @yields no
  * @since 1.9
  */
-extern st_netfd_t st_netfd_open_socket(int osfd);
+st_netfd_t st_netfd_open_socket(int osfd);
 
 /**
  * Frees a descriptor object and leaves the descriptor open. The destructor of its data runs.
@@ -606,7 +605,7 @@ extern st_netfd_t st_netfd_open_socket(int osfd);
  * @yields no
  * @since 1.9
  */
-extern void st_netfd_free(st_netfd_t fd);
+void st_netfd_free(st_netfd_t fd);
 
 /**
  * Frees a descriptor object and closes the descriptor.
@@ -617,7 +616,7 @@ extern void st_netfd_free(st_netfd_t fd);
  * @yields no
  * @since 1.9
  */
-extern int st_netfd_close(st_netfd_t fd);
+int st_netfd_close(st_netfd_t fd);
 
 /**
  * Gives the descriptor of an object.
@@ -627,7 +626,7 @@ extern int st_netfd_close(st_netfd_t fd);
  * @yields no
  * @since 1.9
  */
-extern int st_netfd_fileno(st_netfd_t fd);
+int st_netfd_fileno(st_netfd_t fd);
 
 /**
  * Sets an object's private data. The destructor set before is called with the data replaced, if
@@ -639,7 +638,7 @@ extern int st_netfd_fileno(st_netfd_t fd);
  * @yields no
  * @since 1.9
  */
-extern void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *));
+void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *));
 
 /**
  * Reads an object's private data.
@@ -649,7 +648,7 @@ extern void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(
  * @yields no
  * @since 1.9
  */
-extern void *st_netfd_getspecific(st_netfd_t fd);
+void *st_netfd_getspecific(st_netfd_t fd);
 
 /**
  * Serializes st_accept() among processes where the system needs that. Linux does not (State Threads
@@ -660,7 +659,7 @@ extern void *st_netfd_getspecific(st_netfd_t fd);
  * @yields no
  * @since 1.9
  */
-extern int st_netfd_serialize_accept(st_netfd_t fd);
+int st_netfd_serialize_accept(st_netfd_t fd);
 
 /**
  * Waits for readiness of one descriptor. Asks the kernel, so it is right also for a descriptor
@@ -677,7 +676,7 @@ extern int st_netfd_serialize_accept(st_netfd_t fd);
  * @yields yes
  * @since 1.9
  */
-extern int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
+int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
 
 /**
  * Waits until at least one of a set of descriptors is ready. Like st_netfd_poll() it asks the
@@ -694,7 +693,7 @@ extern int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
  * @yields yes
  * @since 1.9
  */
-extern int st_poll(struct pollfd *pds, int npds, st_utime_t timeout);
+int st_poll(struct pollfd *pds, int npds, st_utime_t timeout);
 
 /* --- Blocking I/O. In each, timeout is the longest time without any progress --- */
 
@@ -711,7 +710,7 @@ extern int st_poll(struct pollfd *pds, int npds, st_utime_t timeout);
  * @yields if it has to wait
  * @since 1.9
  */
-extern st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, st_utime_t timeout);
+st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, st_utime_t timeout);
 
 /**
  * Connects a socket.
@@ -726,7 +725,7 @@ extern st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, 
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime_t timeout);
+int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime_t timeout);
 
 /**
  * Reads what is there, at most nbyte bytes; waits if nothing is.
@@ -741,7 +740,7 @@ extern int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, s
  * @yields if it has to wait
  * @since 1.9
  */
-extern ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
+ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
 
 /**
  * Reads exactly nbyte bytes, less only at the end.
@@ -754,7 +753,7 @@ extern ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeou
  * @yields if it has to wait
  * @since 1.9
  */
-extern ssize_t st_read_fully(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
+ssize_t st_read_fully(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
 
 /**
  * st_read_fully() that says how much is missing.
@@ -767,7 +766,7 @@ extern ssize_t st_read_fully(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t 
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_read_resid(st_netfd_t fd, void *buf, size_t *resid, st_utime_t timeout);
+int st_read_resid(st_netfd_t fd, void *buf, size_t *resid, st_utime_t timeout);
 
 /**
  * st_read() into several buffers.
@@ -780,7 +779,7 @@ extern int st_read_resid(st_netfd_t fd, void *buf, size_t *resid, st_utime_t tim
  * @yields if it has to wait
  * @since 1.9
  */
-extern ssize_t st_readv(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
+ssize_t st_readv(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
 
 /**
  * Fills several buffers.
@@ -794,7 +793,7 @@ extern ssize_t st_readv(st_netfd_t fd, const struct iovec *iov, int iov_size, st
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_readv_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
+int st_readv_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
 
 /**
  * Writes all of a buffer.
@@ -809,7 +808,7 @@ extern int st_readv_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_u
  * @yields if it has to wait
  * @since 1.9
  */
-extern ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeout);
+ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeout);
 
 /**
  * st_write() that says how much is missing.
@@ -822,7 +821,7 @@ extern ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_write_resid(st_netfd_t fd, const void *buf, size_t *resid, st_utime_t timeout);
+int st_write_resid(st_netfd_t fd, const void *buf, size_t *resid, st_utime_t timeout);
 
 /**
  * st_write() from several buffers.
@@ -836,7 +835,7 @@ extern int st_write_resid(st_netfd_t fd, const void *buf, size_t *resid, st_utim
  * @yields if it has to wait
  * @since 1.9
  */
-extern ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
+ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_t timeout);
 
 /**
  * st_writev() that says how much is missing.
@@ -850,7 +849,7 @@ extern ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, s
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_writev_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
+int st_writev_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_utime_t timeout);
 
 /**
  * Receives a message.
@@ -865,8 +864,8 @@ extern int st_writev_resid(st_netfd_t fd, struct iovec **iov, int *iov_size, st_
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_recvfrom(st_netfd_t fd, void *buf, int len, struct sockaddr *from, int *fromlen,
-                       st_utime_t timeout);
+int st_recvfrom(st_netfd_t fd, void *buf, int len, struct sockaddr *from, int *fromlen,
+                st_utime_t timeout);
 
 /**
  * Sends a message.
@@ -881,8 +880,8 @@ extern int st_recvfrom(st_netfd_t fd, void *buf, int len, struct sockaddr *from,
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_sendto(st_netfd_t fd, const void *msg, int len, const struct sockaddr *to, int tolen,
-                     st_utime_t timeout);
+int st_sendto(st_netfd_t fd, const void *msg, int len, const struct sockaddr *to, int tolen,
+              st_utime_t timeout);
 
 /**
  * Receives a message, recvmsg(2) style.
@@ -895,7 +894,7 @@ extern int st_sendto(st_netfd_t fd, const void *msg, int len, const struct socka
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_recvmsg(st_netfd_t fd, struct msghdr *msg, int flags, st_utime_t timeout);
+int st_recvmsg(st_netfd_t fd, struct msghdr *msg, int flags, st_utime_t timeout);
 
 /**
  * Sends a message, sendmsg(2) style.
@@ -908,7 +907,7 @@ extern int st_recvmsg(st_netfd_t fd, struct msghdr *msg, int flags, st_utime_t t
  * @yields if it has to wait
  * @since 1.9
  */
-extern int st_sendmsg(st_netfd_t fd, const struct msghdr *msg, int flags, st_utime_t timeout);
+int st_sendmsg(st_netfd_t fd, const struct msghdr *msg, int flags, st_utime_t timeout);
 
 /**
  * Opens a FIFO or another special file, non-blocking. A regular file may be opened too; reading and
@@ -922,7 +921,7 @@ extern int st_sendmsg(st_netfd_t fd, const struct msghdr *msg, int flags, st_uti
  * @yields no
  * @since 1.9
  */
-extern st_netfd_t st_open(const char *path, int oflags, mode_t mode);
+st_netfd_t st_open(const char *path, int oflags, mode_t mode);
 
 /* --- Readiness of bare descriptors --- */
 
@@ -947,7 +946,7 @@ extern st_netfd_t st_open(const char *path, int oflags, mode_t mode);
  * @yields if it has to wait
  * @since 2.0
  */
-extern int st_fd_wait(int osfd, int events, st_utime_t timeout);
+int st_fd_wait(int osfd, int events, st_utime_t timeout);
 
 /**
  * Says what is known of a descriptor, without a syscall.
@@ -957,7 +956,7 @@ extern int st_fd_wait(int osfd, int events, st_utime_t timeout);
  * @yields no
  * @since 2.0
  */
-extern int st_fd_ready(int osfd);
+int st_fd_ready(int osfd);
 
 /**
  * Clears bits after a short read or write on a byte stream. Keeps POLLIN while POLLRDHUP, POLLHUP,
@@ -969,7 +968,7 @@ extern int st_fd_ready(int osfd);
  * @yields no
  * @since 2.0
  */
-extern void st_fd_drained(int osfd, int events);
+void st_fd_drained(int osfd, int events);
 
 /**
  * Clears bits after EAGAIN was really seen, in any case. What contradicts EAGAIN (an end or error
@@ -980,7 +979,7 @@ extern void st_fd_drained(int osfd, int events);
  * @yields no
  * @since 2.0
  */
-extern void st_fd_again(int osfd, int events);
+void st_fd_again(int osfd, int events);
 
 /**
  * Asks the kernel afresh about a descriptor whose history libst does not know: opened, polled,
@@ -998,7 +997,7 @@ extern void st_fd_again(int osfd, int events);
  * @yields no
  * @since 2.0
  */
-extern int st_fd_rearm(int osfd);
+int st_fd_rearm(int osfd);
 
 /**
  * To be called before a descriptor is closed or handed away: waiting threads wake with EBADF,
@@ -1008,7 +1007,7 @@ extern int st_fd_rearm(int osfd);
  * @yields no
  * @since 2.0
  */
-extern void st_fd_forget(int osfd);
+void st_fd_forget(int osfd);
 
 /**
  * Says that a new descriptor has come under this number, which may have been another's that was
@@ -1019,7 +1018,7 @@ extern void st_fd_forget(int osfd);
  * @yields no
  * @since 2.0
  */
-extern void st_fd_renew(int osfd);
+void st_fd_renew(int osfd);
 
 /* --- Watches: waiting without a state thread (an idle connection, a listener, a timer) --- */
 
@@ -1078,7 +1077,7 @@ struct st_watch {
  * @yields no
  * @since 2.0
  */
-extern void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb);
+void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb);
 
 /**
  * Arms a watch for one call of its callback (ST_WATCH_ACCEPT: until disarmed), when one of events,
@@ -1098,7 +1097,7 @@ extern void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t 
  * @yields no
  * @since 2.0
  */
-extern int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
+int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
 
 /**
  * Disarms a watch; harmless if it is not armed. Costs next to nothing (ST_WATCH_ACCEPT: a syscall).
@@ -1107,7 +1106,7 @@ extern int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
  * @yields no
  * @since 2.0
  */
-extern void st_watch_disarm(st_watch_t *watch);
+void st_watch_disarm(st_watch_t *watch);
 
 /**
  * Disarms a watch and drops what the VP still keeps of it. To be called before its memory goes.
@@ -1116,7 +1115,7 @@ extern void st_watch_disarm(st_watch_t *watch);
  * @yields no
  * @since 2.0
  */
-extern void st_watch_free(st_watch_t *watch);
+void st_watch_free(st_watch_t *watch);
 
 /**
  * Tells whether the scheduler of the calling VP runs a callback (of a watch, a post or a turn), in
@@ -1126,7 +1125,7 @@ extern void st_watch_free(st_watch_t *watch);
  * @yields no
  * @since 2.0
  */
-extern int st_in_callback(void);
+int st_in_callback(void);
 
 /* --- Calls from other kernel threads --- */
 
@@ -1144,7 +1143,7 @@ typedef struct st_remote {
  * @yields no
  * @since 2.0
  */
-extern st_vp_t st_vp_self(void);
+st_vp_t st_vp_self(void);
 
 /**
  * Makes a VP call remote->fn(remote) in its scheduler, after those posted before. May be called on
@@ -1156,7 +1155,7 @@ extern st_vp_t st_vp_self(void);
  * @yields no
  * @since 2.0
  */
-extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
+void st_vp_post(st_vp_t vp, st_remote_t *remote);
 
 /**
  * Tells whether a VP waits in epoll_wait with nothing to run. May be called on any kernel thread
@@ -1167,7 +1166,7 @@ extern void st_vp_post(st_vp_t vp, st_remote_t *remote);
  * @yields no
  * @since 2.0
  */
-extern int st_vp_asleep(st_vp_t vp);
+int st_vp_asleep(st_vp_t vp);
 
 /* --- Stacks and statistics of the calling VP --- */
 
@@ -1188,7 +1187,7 @@ typedef struct st_stack_stats {
  * @yields no
  * @since 2.0
  */
-extern void st_get_stack_stats(st_stack_stats_t *stats);
+void st_get_stack_stats(st_stack_stats_t *stats);
 
 /**
  * Measures how deep a thread's stack was ever used. The stack must have been handed out while
@@ -1199,7 +1198,7 @@ extern void st_get_stack_stats(st_stack_stats_t *stats);
  * @yields no
  * @since 2.0
  */
-extern size_t st_thread_stack_used(st_thread_t thread);
+size_t st_thread_stack_used(st_thread_t thread);
 
 /**
  * Says where a thread's stack lies, as pthread_attr_getstack() would. The top of it holds libst's
@@ -1214,7 +1213,7 @@ extern size_t st_thread_stack_used(st_thread_t thread);
  * @yields no
  * @since 2.0
  */
-extern int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard);
+int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard);
 
 /**
  * Turns the census on or off for stacks handed out from now on. On: each is painted before use,
@@ -1225,7 +1224,7 @@ extern int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t
  * @yields no
  * @since 2.0
  */
-extern int st_stack_census(int on);
+int st_stack_census(int on);
 
 /**
  * Looks how deep the next so many stacks were used, in turn; a call ends with the last stack, and
@@ -1241,7 +1240,7 @@ extern int st_stack_census(int on);
  * @yields no
  * @since 2.0
  */
-extern size_t st_sample_stacks(int count);
+size_t st_sample_stacks(int count);
 
 /**
  * Bounds the cache of free stacks. Beyond it a free stack's pages go back to the system, and a slab
@@ -1252,7 +1251,7 @@ extern size_t st_sample_stacks(int count);
  * @yields no
  * @since 2.0
  */
-extern int st_set_stack_cache(int max_cached);
+int st_set_stack_cache(int max_cached);
 
 /**
  * Tells whether an address lies in the guard of a state thread's stack of this VP, that is whether
@@ -1263,7 +1262,7 @@ extern int st_set_stack_cache(int max_cached);
  * @yields no
  * @since 2.0
  */
-extern size_t st_stack_overflow_at(const void *addr);
+size_t st_stack_overflow_at(const void *addr);
 
 /** Figures of st_get_stats(). The first seven and the last two count since st_init(). */
 typedef struct st_stats {
@@ -1290,7 +1289,7 @@ typedef struct st_stats {
  * @yields no
  * @since 2.0
  */
-extern void st_get_stats(st_stats_t *stats);
+void st_get_stats(st_stats_t *stats);
 
 /**
  * How often a state thread was given the calling VP (st_stats_t has the same figure). While it
@@ -1300,7 +1299,7 @@ extern void st_get_stats(st_stats_t *stats);
  * @yields no
  * @since 2.0
  */
-extern unsigned long long st_switch_count(void);
+unsigned long long st_switch_count(void);
 
 /** A turn callback; held is the time for which the scheduler did not visit epoll, us. */
 typedef void (*st_turn_cb_t)(st_utime_t held);
@@ -1314,7 +1313,7 @@ typedef void (*st_turn_cb_t)(st_utime_t held);
  * @yields no
  * @since 2.0
  */
-extern st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb);
+st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb);
 
 /** A sleep callback; asleep is 1 before the VP waits in the kernel, 0 after. */
 typedef void (*st_sleep_cb_t)(int asleep);
@@ -1329,7 +1328,7 @@ typedef void (*st_sleep_cb_t)(int asleep);
  * @yields no
  * @since 2.0
  */
-extern st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
+st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
 
 /**
  * An exchange callback: takes away what one state thread has on the kernel thread and puts in place
@@ -1352,7 +1351,7 @@ typedef void (*st_exchange_cb_t)(void **from, void **to, int ended);
  * @yields no
  * @since 2.0
  */
-extern st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb);
+st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

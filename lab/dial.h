@@ -12,12 +12,12 @@
  * of its own; source 0: the kernel chooses. Returns a non-blocking socket, or -1 with errno;
  * EADDRNOTAVAIL says that no local port is left there.
  */
-extern int dial(const struct sockaddr *to, socklen_t size, int source);
+int dial(const struct sockaddr *to, socklen_t size, int source);
 
 /** What has become of it, once the socket is writable: 0, or an errno. */
-extern int dial_outcome(int fd);
+int dial_outcome(int fd);
 
 /** As many open files as may be without asking root. Returns 0, or -1 with errno. */
-extern int raise_file_limit(void);
+int raise_file_limit(void);
 
 #endif

@@ -30,10 +30,9 @@ struct options {
 /* --- make_conn.c --- */
 
 /* Says why on stderr and exits with `status`. */
-extern void give_up(int status, const char *format, ...)
-    __attribute__((noreturn, format(printf, 2, 3)));
+void give_up(int status, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* A line on stderr. */
-extern void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- target.c --- */
 
@@ -48,26 +47,26 @@ struct target {
 
 /* Resolves options->host and connects to its addresses in turn, until one of them accepts. Returns
  * that first connection, a non-blocking socket; if there is none, gives up. */
-extern int target_find(struct target *target, const struct options *options);
+int target_find(struct target *target, const struct options *options);
 /* Starts one more connection: a non-blocking socket, or -1 with errno. EADDRNOTAVAIL says that the
  * local ports of all addresses that we may leave from are taken. */
-extern int target_connect(struct target *target);
+int target_connect(struct target *target);
 
 /* --- clients.c --- */
 
 /* Makes room for options->count connections; gives up if there is no memory. */
-extern void clients_init(const struct options *options, struct target *target);
+void clients_init(const struct options *options, struct target *target);
 /* Opens them all, the first of them being `first`. Returns when each is accepted or refused (and,
  * if whole requests are sent, answered), or when nothing has moved for two seconds. */
-extern void clients_open(int first);
+void clients_open(int first);
 /* Watches them until options->seconds have passed, Enter is pressed, a signal to end has come, or
  * none is left. Prints the counts as they change, once a second at most. */
-extern void clients_watch(void);
+void clients_watch(void);
 /* Sends the second half of each half request and waits for the answers. */
-extern void clients_finish(void);
+void clients_finish(void);
 /* Prints the counts; `when` is put in front. */
-extern void clients_report(const char *when);
+void clients_report(const char *when);
 /* Whether every one of them was accepted. */
-extern bool clients_all_accepted(void);
+bool clients_all_accepted(void);
 
 #endif

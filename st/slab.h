@@ -41,24 +41,24 @@ struct st__stack_class {
 /* --- slab.c --- */
 
 /* Finds out how this system guards stacks. */
-extern void st__slab_init(struct st_vp *vp);
+void st__slab_init(struct st_vp *vp);
 /* Decides how stacks of class->wanted bytes are laid out, in pages of class->page bytes. */
-extern void st__slab_layout(struct st__stack_class *class);
+void st__slab_layout(struct st__stack_class *class);
 /* A stack that is neither in use nor cached, without its guard perhaps; NULL with ENOMEM. */
-extern struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class);
+struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class);
 /* Takes a stack back that is neither in use nor cached any more and has given its pages back. */
-extern void st__slab_give(struct st_vp *vp, struct st__stack *stack);
-extern void st__slab_free(struct st_vp *vp, struct st__slab *slab);
+void st__slab_give(struct st_vp *vp, struct st__stack *stack);
+void st__slab_free(struct st_vp *vp, struct st__slab *slab);
 /* Puts a stack's guard in place unless it is there. -1 with ENOMEM. */
-extern int st__slab_guard(struct st_vp *vp, struct st__stack *stack);
+int st__slab_guard(struct st_vp *vp, struct st__stack *stack);
 
 /* --- stack_depth.c --- */
 
 /* Notes how deep a stack was used. To be called before its pages are given back. */
-extern void st__depth_note(struct st_vp *vp, struct st__stack *stack);
-extern void st__depth_paint(struct st__stack *stack);
+void st__depth_note(struct st_vp *vp, struct st__stack *stack);
+void st__depth_paint(struct st__stack *stack);
 /* What AddressSanitizer holds against this memory is forgotten. Nothing in other builds. */
-extern void st__depth_unpoison(const struct st__stack *stack);
+void st__depth_unpoison(const struct st__stack *stack);
 
 #pragma GCC visibility pop
 

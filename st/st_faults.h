@@ -55,9 +55,9 @@ extern unsigned long st__fault_calls[ST_FAULT_COUNT];
 /* "MALLOC", "MMAP", ... */
 extern const char *const st__fault_name[ST_FAULT_COUNT];
 /* All counters to 0, all errnos to their defaults. */
-extern void st__fault_reset(void);
+void st__fault_reset(void);
 /* Nonzero, with errno set, if this call is to fail. Used by the wrappers. */
-extern int st__fault_hit(enum st__fault kind);
+int st__fault_hit(enum st__fault kind);
 #else
 static inline int st__fault_hit(enum st__fault kind)
 {

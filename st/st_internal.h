@@ -49,7 +49,7 @@
 #pragma GCC visibility push(hidden)
 
 /* Writes what went wrong to stderr and aborts: a broken invariant, or epoll taken away. */
-extern void st__fatal(const char *what) __attribute__((noreturn, cold));
+void st__fatal(const char *what) __attribute__((noreturn, cold));
 
 #define ST__STRINGIZE_(x) #x
 #define ST__STRINGIZE(x)  ST__STRINGIZE_(x)
@@ -273,7 +273,7 @@ extern struct st__process st__process;
 extern __thread struct st_vp *st__vp __attribute__((tls_model("initial-exec")));
 
 /* Takes up the parent's VP in the child of a fork. NULL with errno if there is none. */
-extern struct st_vp *st__vp_revive(void);
+struct st_vp *st__vp_revive(void);
 
 /* The VP, for the calls of State Threads 1.9. */
 static inline struct st_vp *st__vp_get(void)
@@ -292,13 +292,13 @@ static inline int st__fail(int error)
 /* --- sched.c --- */
 
 /* Gives the VP away; returns when it is me's turn. me is in the run queue or waits. */
-extern void st__sched(struct st_vp *vp, struct st_thread *me);
+void st__sched(struct st_vp *vp, struct st_thread *me);
 /* The same for a thread that has ended. */
-extern void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
+void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
 /* Puts in place what the primordial thread has: the scheduler is about to call back. */
-extern void st__exchange_for_callbacks(struct st_vp *vp);
+void st__exchange_for_callbacks(struct st_vp *vp);
 /* Frees the stack of a thread that has ended, unless the scheduler still runs on it. */
-extern void st__reap(struct st_vp *vp);
+void st__reap(struct st_vp *vp);
 
 static inline unsigned long long st__switches(const struct st_vp *vp)
 {
@@ -326,101 +326,101 @@ static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
 /* --- switch_*.S --- */
 
 /* Saves the registers on the stack and the stack pointer at *save; goes on at `to`. */
-extern void st__switch(void **save, void *to);
+void st__switch(void **save, void *to);
 /* Where a new thread starts: calls st__thread_main() with the thread. */
-extern void st__thread_start(void);
+void st__thread_start(void);
 /* Lays out a new thread's first frame below top (a multiple of 16); returns its stack pointer. */
-extern void *st__switch_frame(void *top, struct st_thread *thread);
+void *st__switch_frame(void *top, struct st_thread *thread);
 
 /* --- thread.c --- */
-extern void st__thread_main(struct st_thread *me) __attribute__((noreturn));
-extern void st__thread_init(struct st_thread *thread);
+void st__thread_main(struct st_thread *me) __attribute__((noreturn));
+void st__thread_init(struct st_thread *thread);
 
 /* --- timer.c --- */
 
 /* Arms or re-arms a timer; NO_TIMEOUT disarms. -1 with ENOMEM, never for a thread's. */
-extern int st__timer_set(struct st_vp *vp, struct st_timer *timer, st_utime_t timeout);
+int st__timer_set(struct st_vp *vp, struct st_timer *timer, st_utime_t timeout);
 /* Takes a timer out of the heap. */
-extern void st__timer_remove(struct st_vp *vp, struct st_timer *timer);
+void st__timer_remove(struct st_vp *vp, struct st_timer *timer);
 /* Makes room for the timers of `threads` threads. -1 with ENOMEM. */
-extern int st__timer_reserve(struct st_vp *vp, unsigned long long threads);
+int st__timer_reserve(struct st_vp *vp, unsigned long long threads);
 /* us from now to the first key, 0 if it has passed, NO_TIMEOUT if there is none. */
-extern st_utime_t st__timer_delay(const struct st_vp *vp, st_utime_t now);
+st_utime_t st__timer_delay(const struct st_vp *vp, st_utime_t now);
 /* Fires what is due at vp->clock. */
-extern void st__timer_fire_due(struct st_vp *vp);
-extern void st__timer_destroy(struct st_vp *vp);
+void st__timer_fire_due(struct st_vp *vp);
+void st__timer_destroy(struct st_vp *vp);
 
 /* --- event.c --- */
-extern int st__event_init(struct st_vp *vp);
-extern void st__event_destroy(struct st_vp *vp);
+int st__event_init(struct st_vp *vp);
+void st__event_destroy(struct st_vp *vp);
 /* A new epoll instance for the child of a fork, with all that waits. */
-extern int st__event_revive(struct st_vp *vp);
+int st__event_revive(struct st_vp *vp);
 /* One turn: visits epoll, waiting only if no thread is ready; wakes threads, runs callbacks. */
-extern void st__event_turn(struct st_vp *vp);
+void st__event_turn(struct st_vp *vp);
 /* Registers osfd edge-triggered unless it is registered. -1 with errno. */
-extern int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd);
+int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Registers it afresh: the kernel reports its state again. -1 with errno. */
-extern int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd);
+int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Registers it level-triggered and EPOLLEXCLUSIVE. -1 with errno. */
-extern int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events);
+int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events);
 /* Takes the registration back, if there is one. */
-extern void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
+void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
 
 /* --- fdtable.c --- */
 
 /* The entry of a descriptor number, made if need be; NULL with EBADF or ENOMEM. */
-extern struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
+struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
 /* The entry if it exists, else NULL. */
-extern struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
-extern void st__fd_table_destroy(struct st_vp *vp);
-extern void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
-extern void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
+struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
+void st__fd_table_destroy(struct st_vp *vp);
+void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
+void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 
 /* --- ready.c --- */
 
 /* A new descriptor came under this number: forget an earlier one that was not given back. */
-extern void st__fd_reset(struct st_vp *vp, int osfd);
+void st__fd_reset(struct st_vp *vp, int osfd);
 /* The entry's registration was of an earlier descriptor: threads that wait for that wake with
  * EBADF. */
-extern void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
+void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
 /* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
-extern void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
+void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Nonzero if state threads wait on the descriptor. */
-extern bool st__fd_busy(struct st_vp *vp, int osfd);
+bool st__fd_busy(struct st_vp *vp, int osfd);
 
 /* --- watch.c --- */
-extern void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
-extern void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
-extern void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
+void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
+void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
+void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
 
 /* --- remote.c --- */
-extern void st__remote_run(struct st_vp *vp);
+void st__remote_run(struct st_vp *vp);
 
 /* --- stack.c --- */
-extern void st__stack_init(struct st_vp *vp);
-extern void st__stack_destroy(struct st_vp *vp);
+void st__stack_init(struct st_vp *vp);
+void st__stack_destroy(struct st_vp *vp);
 /* A guarded stack of at least size bytes; NULL with ENOMEM. */
-extern struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
-extern void st__stack_free(struct st_vp *vp, struct st__stack *stack);
-extern char *st__stack_base(const struct st__stack *stack);
-extern size_t st__stack_size(const struct st__stack *stack);
-extern size_t st__stack_guard(const struct st__stack *stack);
+struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
+void st__stack_free(struct st_vp *vp, struct st__stack *stack);
+char *st__stack_base(const struct st__stack *stack);
+size_t st__stack_size(const struct st__stack *stack);
+size_t st__stack_guard(const struct st__stack *stack);
 /* Around fork(): the child gets only the stack that this is called on, and back again. */
-extern void st__stacks_hide(struct st_vp *vp);
-extern void st__stacks_show(struct st_vp *vp);
+void st__stacks_hide(struct st_vp *vp);
+void st__stacks_show(struct st_vp *vp);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
-extern size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
+size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
 
 /* --- key.c --- */
-extern void st__keys_end(struct st_thread *thread);
+void st__keys_end(struct st_thread *thread);
 
 /* --- clock.c --- */
-extern void st__clock_tick(st_utime_t now);
+void st__clock_tick(st_utime_t now);
 
 /* --- shuffle.c --- */
 #ifdef ST_SHUFFLE
-extern void st__shuffle_start(struct st_vp *vp);
-extern void st__shuffle(struct st_vp *vp);
+void st__shuffle_start(struct st_vp *vp);
+void st__shuffle(struct st_vp *vp);
 #else
 static inline void st__shuffle_start(struct st_vp *vp)
 {
@@ -433,14 +433,14 @@ static inline void st__shuffle(struct st_vp *vp)
 #endif
 
 /* --- fd.c --- */
-extern st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
+st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
 
 /* --- debug.c --- */
 #if ST__ASAN
-extern void st__asan_init(struct st_thread *primordial);
-extern void st__asan_leave(struct st_thread *to, void **fake);
-extern void st__asan_arrive(void *fake);
-extern void st__asan_unpoison(const void *base, size_t size);
+void st__asan_init(struct st_thread *primordial);
+void st__asan_leave(struct st_thread *to, void **fake);
+void st__asan_arrive(void *fake);
+void st__asan_unpoison(const void *base, size_t size);
 #else
 static inline void st__asan_init(struct st_thread *primordial)
 {
@@ -462,13 +462,13 @@ static inline void st__asan_unpoison(const void *base, size_t size)
 }
 #endif
 #if ST__VALGRIND
-extern bool st__valgrind_running(void);
-extern void st__valgrind_register(struct st__stack *stack);
-extern void st__valgrind_deregister(struct st__stack *stack);
+bool st__valgrind_running(void);
+void st__valgrind_register(struct st__stack *stack);
+void st__valgrind_deregister(struct st__stack *stack);
 /* The stack gets a new thread. */
-extern void st__valgrind_renew(struct st__stack *stack);
+void st__valgrind_renew(struct st__stack *stack);
 /* All of the stack is about to be read. */
-extern void st__valgrind_reveal(const struct st__stack *stack);
+void st__valgrind_reveal(const struct st__stack *stack);
 #else
 static inline bool st__valgrind_running(void)
 {

@@ -12,12 +12,12 @@
 
 /** What the order of the calling VP's threads follows from: STM_SEED of the environment; without
  * that, the time. Only builds with ST_SHUFFLE have it. */
-extern uint64_t st_shuffle_seed(void);
+uint64_t st_shuffle_seed(void);
 
 #ifdef ST_SHUFFLE
 /** Gives way once, and now and then so often that others get far ahead. errno stays. Must be called
  * on a state thread. Yields. */
-extern void st_shuffle(void);
+void st_shuffle(void);
 #else
 static inline void st_shuffle(void)
 {

@@ -51,20 +51,20 @@ typedef struct stiol__ask {
 } stiol__ask_t;
 
 /** Runs ask->job.run on a helper, or at once if vp is NULL or the database is local. ask->rc. */
-extern int stiol__ask_into(struct stiol__vp *vp, stiol__nss_t database, stiol__ask_t *ask);
+int stiol__ask_into(struct stiol__vp *vp, stiol__nss_t database, stiol__ask_t *ask);
 
 /** The same, with the result in the calling state thread's memory: valid until its next call of
  * that function. NULL with errno: there is none. */
-extern void *stiol__ask_own(struct stiol__vp *vp, stiol__nss_t database, stiol__own_t place,
-                            stiol__ask_t *ask);
+void *stiol__ask_own(struct stiol__vp *vp, stiol__nss_t database, stiol__own_t place,
+                     stiol__ask_t *ask);
 
 /** The memory of that place, of so many bytes at least; NULL: there is none to be had. */
-extern char *stiol__own_buffer(struct stiol__vp *vp, stiol__own_t place, size_t size);
+char *stiol__own_buffer(struct stiol__vp *vp, stiol__own_t place, size_t size);
 
 struct stiol__thread;
 
 /** At a state thread's end. */
-extern void stiol__entries_free(struct stiol__thread *self);
+void stiol__entries_free(struct stiol__thread *self);
 
 /* Definitions of the replacements; all calls of a kind differ in names and types alone. */
 

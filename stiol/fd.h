@@ -32,9 +32,9 @@ typedef enum {
 extern unsigned char *stiol__fd_bytes;
 
 /** Before the first VP: the table. 0, or -1 with errno: no address space. */
-extern int stiol__fd_start(void);
+int stiol__fd_start(void);
 /** Examines the descriptor itself, because nothing is known of it, and notes what it is. */
-extern stiol__fd_class_t stiol__fd_look(int fd);
+stiol__fd_class_t stiol__fd_look(int fd);
 
 /* Beside the class: */
 #define STIOL_LOW_MARK  0x80 /* SO_RCVLOWAT was set */
@@ -75,29 +75,29 @@ static inline stiol__fd_class_t stiol__fd_class(int fd)
 }
 
 /** Notes what it is. */
-extern void stiol__fd_set_class(int fd, stiol__fd_class_t class);
+void stiol__fd_set_class(int fd, stiol__fd_class_t class);
 /** A descriptor came into being under this number, if it is one (not negative): what was known is
  * of another. Returns fd, errno kept. */
-extern int stiol__fd_made(int fd, stiol__fd_class_t class);
+int stiol__fd_made(int fd, stiol__fd_class_t class);
 /** The same for those that a message brought (SCM_RIGHTS). */
-extern void stiol__fd_received(struct msghdr *message);
+void stiol__fd_received(struct msghdr *message);
 /** The descriptor is about to be closed, or was just now. On any kernel thread, in callbacks and
  * signal handlers too. */
-extern void stiol__fd_closing(int fd);
+void stiol__fd_closing(int fd);
 /** The same two for a stream's descriptor; stiol__stream_opened() returns the stream, which may be
  * NULL. */
-extern FILE *stiol__stream_opened(FILE *stream);
-extern void stiol__stream_closing(FILE *stream);
+FILE *stiol__stream_opened(FILE *stream);
+void stiol__stream_closing(FILE *stream);
 /** Whether anything is known of it. */
-extern bool stiol__fd_is_noted(int fd);
+bool stiol__fd_is_noted(int fd);
 /** Whether SO_RCVLOWAT was set. */
-extern bool stiol__fd_has_low_mark(int fd);
+bool stiol__fd_has_low_mark(int fd);
 /** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO (option) allows; STIOL_NEVER: no
  * limit. */
-extern st_utime_t stiol__socket_timeout(int fd, int option);
+st_utime_t stiol__socket_timeout(int fd, int option);
 
 /** filelock.c: fcntl() with F_SETLKW or F_OFD_SETLKW; parks. -1 with errno. Called by fd.c. */
-extern int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
+int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock);
 
 #pragma GCC visibility pop
 

@@ -10,16 +10,16 @@
 #pragma GCC visibility push(hidden)
 
 /** At the first VP: takes the handlers over that are set already, whoever has set them. */
-extern void stiol__handlers_start(void);
+void stiol__handlers_start(void);
 /** After the last VP: puts them back. */
-extern void stiol__handlers_stop(void);
+void stiol__handlers_stop(void);
 /** The VP ends: nothing is to be posted to it from now on. */
-extern void stiol__handlers_vp_ends(stiol__vp_t *vp);
+void stiol__handlers_vp_ends(stiol__vp_t *vp);
 /** In a child after fork: no handler is to make it a VP again. */
-extern void stiol__handlers_forked(void);
+void stiol__handlers_forked(void);
 /** A release of key by a signal handler: whoever waits is woken by a VP, later, since the handler
  * may have interrupted the one who holds the lot's lock. False: the caller may do it now. */
-extern bool stiol__wake_later(uintptr_t key);
+bool stiol__wake_later(uintptr_t key);
 
 #pragma GCC visibility pop
 

@@ -66,33 +66,33 @@ typedef struct stiol__job {
  * is interrupted instead. errno and h_errno are those that the job left; errno is kept if that is
  * 0.
  */
-extern void stiol__help(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
+void stiol__help(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
 
 /**
  * Hands in a job of which job->finished() will tell. Does not yield.
  *
  * @return false: there is no kernel thread to be had, and the job was not taken
  */
-extern bool stiol__help_start(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
+bool stiol__help_start(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
 
 /**
  * The same, but if there is no kernel thread to be had parks and tries again for a second.
  *
  * @param interrupted set to true if the state thread was interrupted meanwhile; else left alone
  */
-extern bool stiol__help_start_patiently(struct stiol__vp *vp, stiol__help_class_t class,
-                                        stiol__job_t *job, bool *interrupted);
+bool stiol__help_start_patiently(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job,
+                                 bool *interrupted);
 
 /** Runs a job that nobody takes on the calling kernel thread; job->finished() is not called. */
-extern void stiol__help_here(stiol__job_t *job);
+void stiol__help_here(stiol__job_t *job);
 
 /** us after which who waits for a job calls stiol__help_try_again(): there may be a kernel thread
  * to be had by now. stiol__help() does that. */
 #define STIOL_JOB_PATIENCE ((st_utime_t)1000000)
-extern void stiol__help_try_again(void);
+void stiol__help_try_again(void);
 
 /** Whether a job of this class that is not quick would have to wait for a helper now. */
-extern bool stiol__help_crowded(stiol__help_class_t class);
+bool stiol__help_crowded(stiol__help_class_t class);
 
 /**
  * Gives up a job of the heap that stiol__help_start() has taken. To be called on its VP before
@@ -101,18 +101,18 @@ extern bool stiol__help_crowded(stiol__help_class_t class);
  * @param release frees the job; called at once, or on the helper when run() has returned
  * @return false: it is done already; job->finished() will be called in this turn of the scheduler
  */
-extern bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job));
+bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job));
 
 /** stiol__help() for a replacement of this kind (of calls.def): counts the park and the help. */
 #define STIOL_HELP(vp, kind, class, job)                                                           \
     (STIOL_PARKS(vp, kind), (vp)->counters.kind.helped++, stiol__help(vp, class, job))
 
 /** Has the object that holds STIOL stay loaded: kernel threads run its code. */
-extern void stiol__stay_loaded(void);
+void stiol__stay_loaded(void);
 /** Sends the idle helpers away. One in the middle of a job is not waited for. */
-extern void stiol__helpers_stop(void);
+void stiol__helpers_stop(void);
 /** In a child after fork. */
-extern void stiol__helpers_forked(void);
+void stiol__helpers_forked(void);
 
 #pragma GCC visibility pop
 

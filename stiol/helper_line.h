@@ -27,22 +27,22 @@ typedef struct stiol__line {
 } stiol__line_t;
 
 /** Puts a job at the end of its group's line. False: no memory. */
-extern bool stiol__line_enter(stiol__line_t *line, stiol__job_t *job);
+bool stiol__line_enter(stiol__line_t *line, stiol__job_t *job);
 /** Takes out the job whose turn it is: it counts as running from now on. NULL: none waits that may
  * run now. */
-extern stiol__job_t *stiol__line_next(stiol__line_t *line);
+stiol__job_t *stiol__line_next(stiol__line_t *line);
 /** The job of stiol__line_next() could not be run: it waits again, as the first of its group. */
-extern void stiol__line_return(stiol__line_t *line, stiol__job_t *job);
+void stiol__line_return(stiol__line_t *line, stiol__job_t *job);
 /** A job that ran has ended. */
-extern void stiol__line_leave(stiol__line_t *line, stiol__job_t *job);
+void stiol__line_leave(stiol__line_t *line, stiol__job_t *job);
 /** Takes out a job that waits. */
-extern void stiol__line_cancel(stiol__line_t *line, stiol__job_t *job);
+void stiol__line_cancel(stiol__line_t *line, stiol__job_t *job);
 /** Forgets all jobs: they are the parent process's. */
-extern void stiol__line_forked(stiol__line_t *line);
+void stiol__line_forked(stiol__line_t *line);
 /** How many jobs wait. */
-extern int stiol__line_waiting(const stiol__line_t *line);
+int stiol__line_waiting(const stiol__line_t *line);
 /** Whether a job of a new group that is not quick would have to wait. */
-extern bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class);
+bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class);
 
 #pragma GCC visibility pop
 

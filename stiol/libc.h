@@ -80,56 +80,56 @@
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 /* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
-extern int __poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size);
-extern int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
-                       const sigset_t *mask, size_t size);
-extern ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
-extern ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
-extern ssize_t __readlink_chk(const char *path, char *buf, size_t n, size_t size);
-extern ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t n, size_t size);
-extern char *__realpath_chk(const char *path, char *resolved, size_t size);
-extern ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t size);
-extern ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t size);
-extern size_t __fread_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
-extern size_t __fread_unlocked_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
-extern char *__fgets_chk(char *buf, size_t size, int n, FILE *stream);
-extern char *__fgets_unlocked_chk(char *buf, size_t size, int n, FILE *stream);
-extern int __fprintf_chk(FILE *stream, int flag, const char *format, ...);
-extern int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list list);
-extern int __isoc99_fscanf(FILE *stream, const char *format, ...);
+int __poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size);
+int __ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                const sigset_t *mask, size_t size);
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags);
+ssize_t __readlink_chk(const char *path, char *buf, size_t n, size_t size);
+ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t n, size_t size);
+char *__realpath_chk(const char *path, char *resolved, size_t size);
+ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t size);
+ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t offset, size_t size);
+size_t __fread_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
+size_t __fread_unlocked_chk(void *buf, size_t size, size_t one, size_t n, FILE *stream);
+char *__fgets_chk(char *buf, size_t size, int n, FILE *stream);
+char *__fgets_unlocked_chk(char *buf, size_t size, int n, FILE *stream);
+int __fprintf_chk(FILE *stream, int flag, const char *format, ...);
+int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list list);
+int __isoc99_fscanf(FILE *stream, const char *format, ...);
 /* <resolv.h> makes macros of p_type and the like. */
 struct __res_state;
-extern struct __res_state *__res_state(void);
-extern int __res_init(void);
-extern int res_query(const char *name, int class, int type, unsigned char *answer, int size);
-extern int res_search(const char *name, int class, int type, unsigned char *answer, int size);
-extern int res_querydomain(const char *name, const char *domain, int class, int type,
-                           unsigned char *answer, int size);
-extern int res_send(const unsigned char *message, int length, unsigned char *answer, int size);
-extern int res_nquery(struct __res_state *settings, const char *name, int class, int type,
-                      unsigned char *answer, int size);
-extern int res_nsearch(struct __res_state *settings, const char *name, int class, int type,
-                       unsigned char *answer, int size);
-extern int res_nquerydomain(struct __res_state *settings, const char *name, const char *domain,
-                            int class, int type, unsigned char *answer, int size);
-extern int res_nsend(struct __res_state *settings, const unsigned char *message, int length,
-                     unsigned char *answer, int size);
-extern void __syslog_chk(int priority, int flag, const char *format, ...);
-extern void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
-extern int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
-extern void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
-extern __sighandler_t bsd_signal(int number, __sighandler_t handler);
-extern __sighandler_t __sysv_signal(int number, __sighandler_t handler);
-extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
-extern int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);
-extern int __openat_2(int dir, const char *path, int flags);
-extern int __openat64_2(int dir, const char *path, int flags);
-extern ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
-                              __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
+struct __res_state *__res_state(void);
+int __res_init(void);
+int res_query(const char *name, int class, int type, unsigned char *answer, int size);
+int res_search(const char *name, int class, int type, unsigned char *answer, int size);
+int res_querydomain(const char *name, const char *domain, int class, int type,
+                    unsigned char *answer, int size);
+int res_send(const unsigned char *message, int length, unsigned char *answer, int size);
+int res_nquery(struct __res_state *settings, const char *name, int class, int type,
+               unsigned char *answer, int size);
+int res_nsearch(struct __res_state *settings, const char *name, int class, int type,
+                unsigned char *answer, int size);
+int res_nquerydomain(struct __res_state *settings, const char *name, const char *domain, int class,
+                     int type, unsigned char *answer, int size);
+int res_nsend(struct __res_state *settings, const unsigned char *message, int length,
+              unsigned char *answer, int size);
+void __syslog_chk(int priority, int flag, const char *format, ...);
+void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
+int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
+void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
+__sighandler_t bsd_signal(int number, __sighandler_t handler);
+__sighandler_t __sysv_signal(int number, __sighandler_t handler);
+int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
+int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
+ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
+                       __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
 
 /* The C++ runtime's; weak: the object that holds STIOL is linked without it. */
-extern int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
-extern void __cxa_guard_release(int64_t *guard) __attribute__((weak));
-extern void __cxa_guard_abort(int64_t *guard) __attribute__((weak));
+int __cxa_guard_acquire(int64_t *guard) __attribute__((weak));
+void __cxa_guard_release(int64_t *guard) __attribute__((weak));
+void __cxa_guard_abort(int64_t *guard) __attribute__((weak));
 
 #endif /* STIOL_LIBC_H */

@@ -31,48 +31,48 @@ struct stiol__owner {
 };
 
 /** Who has the lock; NULL: no state thread of this VP. Good until the next add or remove. */
-extern stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock);
+stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock);
 /** Adds a lock that is not in the table, as the calling state thread's. 0, or -1: no memory. */
-extern int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind);
-extern void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
+int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind);
+void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
 /** Forgets what is known of a lock that was at this address; on a kernel thread that is no VP:
  * nothing. */
-extern void stiol__owner_forget(const void *lock);
+void stiol__owner_forget(const void *lock);
 /** The calling state thread ends: whoever locks one of its robust mutexes next is told, and its
  * streams are free. Called by thread.c. */
-extern void stiol__owner_ended(stiol__vp_t *vp);
+void stiol__owner_ended(stiol__vp_t *vp);
 
 /* --- robust.c, stdio.c: for owner.c --- */
 
 /** The calling state thread has the mutex and ends: the next one to lock it, of whatever process,
  * is told (EOWNERDEAD). Holds up the VP for the time that it takes to make a kernel thread. */
-extern void stiol__robust_died(pthread_mutex_t *mutex);
+void stiol__robust_died(pthread_mutex_t *mutex);
 /** The calling state thread has the stream's lock and ends. */
-extern void stiol__stream_left(FILE *file);
+void stiol__stream_left(FILE *file);
 
 /* --- futex.c, futex_pi.c, futex_waitv.c --- */
 
 /** SYS_futex with these arguments (the number is not among them), as syscall(): -1 with errno. On
  * any kernel thread; a wait parks a state thread. Called by syscall.c. */
-extern long stiol__futex(const long *raw);
+long stiol__futex(const long *raw);
 /** The same for SYS_futex_waitv, and for the priority-inheriting operations of SYS_futex. */
-extern long stiol__futex_waitv(const long *args);
-extern long stiol__futex_pi(const long *args);
+long stiol__futex_waitv(const long *args);
+long stiol__futex_pi(const long *args);
 /** FUTEX_WAIT without a time limit, of a futex that other processes might share; parks. Returns
  * when woken, when *word differs from value, and at an interrupt: look again. */
-extern void stiol__futex_wait(uint32_t *word, uint32_t value);
+void stiol__futex_wait(uint32_t *word, uint32_t value);
 /** FUTEX_WAKE of all that wait for it. */
-extern void stiol__futex_wake_all(uint32_t *word);
+void stiol__futex_wake_all(uint32_t *word);
 
 /* --- mutex.c, layout.c --- */
 
 /** As pthread_mutex_clocklock(), with a deadline on libst's clock (us); parks. Returns its error
  * numbers. */
-extern int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline);
+int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline);
 /** As pthread_mutex_unlock(). Does not yield. */
-extern int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex);
+int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex);
 /** Whether glibc's mutex and condition variable are laid out as we read them. */
-extern bool stiol__layout_known(void);
+bool stiol__layout_known(void);
 
 #pragma GCC visibility pop
 

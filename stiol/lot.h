@@ -55,51 +55,51 @@ static inline bool stiol__lot_crowd(uintptr_t key)
 
 /** Joins the queue of key at its end. tag is the caller's, for stiol__lot_before() and the like.
  * Does not yield. */
-extern void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag);
+void stiol__lot_enter(stiol__waiter_t *waiter, stiol__vp_t *vp, uintptr_t key, int tag);
 /** Leaves the queue. Returns whether the waiter was still in it. Parks for a turn if a wake-up from
  * another kernel thread is on its way, since that uses the waiter's memory. */
-extern bool stiol__lot_leave(stiol__waiter_t *waiter);
+bool stiol__lot_leave(stiol__waiter_t *waiter);
 /** Whether the waiter is the first in its queue. Does not yield, nor do the next two. */
-extern bool stiol__lot_first(const stiol__waiter_t *waiter);
+bool stiol__lot_first(const stiol__waiter_t *waiter);
 /** Whether one with that tag stands before the waiter. */
-extern bool stiol__lot_before(const stiol__waiter_t *waiter, int tag);
+bool stiol__lot_before(const stiol__waiter_t *waiter, int tag);
 /** Parks until woken, at most `timeout` us; 0 yields. 0, or -1 with ETIME or EINTR. A wake-up that
  * came before counts. */
-extern int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout);
+int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout);
 /** The same for one who stands in several queues: the index of the waiter that was woken, or -1. */
-extern int stiol__lot_sleep_any(stiol__waiter_t *waiters, unsigned count, st_utime_t timeout);
+int stiol__lot_sleep_any(stiol__waiter_t *waiters, unsigned count, st_utime_t timeout);
 /** Waits in the queue of a lock that is another process's, asking again in growing intervals:
  * `attempt` returns 1 had, 0 not yet, -1 failed (errno). Parks until 1 or -1, or until the
  * deadline: -1 with ETIME. */
-extern int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
-                        st_utime_t deadline);
+int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
+                 st_utime_t deadline);
 
 /* --- for those who release: on any kernel thread, does not yield --- */
 
 /** Whether anyone waits for key. */
-extern bool stiol__lot_any(uintptr_t key);
+bool stiol__lot_any(uintptr_t key);
 /** Whether one with that tag does. */
-extern bool stiol__lot_any_of(uintptr_t key, int tag);
+bool stiol__lot_any_of(uintptr_t key, int tag);
 /** Wakes the first in the queue, or all; they stay in it until they have what they wait for. */
-extern void stiol__lot_wake(uintptr_t key, bool all);
+void stiol__lot_wake(uintptr_t key, bool all);
 /** Wakes all that wait for anything: each looks whether it is there. */
-extern void stiol__lot_wake_everyone(void);
+void stiol__lot_wake_everyone(void);
 /** Takes the first out of the queue and wakes it. Returns whether there was one. */
-extern bool stiol__lot_pop(uintptr_t key);
+bool stiol__lot_pop(uintptr_t key);
 /** Takes up to `most` whose tag has a bit of mask out of the queue, the longest waiting first, and
  * wakes them. Returns how many there were. */
-extern unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask);
+unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask);
 /** Moves up to `most` from one queue to the end of another, without waking them. Returns how many
  * there were. */
-extern unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most);
+unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most);
 /** Takes the first out of the queue if it is of this VP: the lock is its own from now on. NULL:
  * there is none. */
-extern st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key);
+st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key);
 /** In a child after fork: the queues are the parent's, and a kernel thread that is gone may have
  * held a bucket. */
-extern void stiol__lot_forked(void);
+void stiol__lot_forked(void);
 /** How many wait for anything; for tests. */
-extern unsigned stiol__lot_waiters(void);
+unsigned stiol__lot_waiters(void);
 
 /** Wakes the first in the queue of key, or all, if anyone waits for anything. */
 static inline void stiol__lot_notify(uintptr_t key, bool all)

@@ -25,13 +25,13 @@ typedef enum {
 
 /** Whether the database lies in local files alone, so that nobody has to be asked. Looks whether
  * /etc/nsswitch.conf has changed: two system calls. */
-extern bool stiol__nss_is_local(stiol__nss_t database);
+bool stiol__nss_is_local(stiol__nss_t database);
 
 /** In a child after fork. */
-extern void stiol__nss_forked(void);
+void stiol__nss_forked(void);
 
 /** Whether a name or address is in /etc/hosts. Reads it: for when it matters. */
-extern bool stiol__in_hosts_file(const char *word);
+bool stiol__in_hosts_file(const char *word);
 
 #pragma GCC visibility pop
 

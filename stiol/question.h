@@ -25,7 +25,7 @@ typedef struct stiol__question {
 } stiol__question_t;
 
 /** The calling VP's open question with this key, NULL: none. */
-extern stiol__question_t *stiol__question_find(const void *key, size_t key_size);
+stiol__question_t *stiol__question_find(const void *key, size_t key_size);
 
 /**
  * Parks until there is an answer. Asks, unless the question is open already. A state thread that
@@ -34,12 +34,12 @@ extern stiol__question_t *stiol__question_find(const void *key, size_t key_size)
  * @return 0: the answer is there, and the caller has to take it and to call stiol__question_end(),
  *     with no yield in between. -1 with errno: the wait was ended; the question may be gone
  */
-extern int stiol__question_wait(struct stiol__vp *vp, stiol__question_t *question);
+int stiol__question_wait(struct stiol__vp *vp, stiol__question_t *question);
 
 /** Whether nobody else is still to take the answer. */
-extern bool stiol__question_last(const stiol__question_t *question);
+bool stiol__question_last(const stiol__question_t *question);
 /** Frees it if so. */
-extern void stiol__question_end(stiol__question_t *question);
+void stiol__question_end(stiol__question_t *question);
 
 #pragma GCC visibility pop
 

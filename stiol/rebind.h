@@ -15,9 +15,9 @@
 struct dl_phdr_info;
 
 /** Whether an object is one of those that are never rebound, the C library and its like. */
-extern bool stiol__is_system(const struct dl_phdr_info *info);
+bool stiol__is_system(const struct dl_phdr_info *info);
 /** Whether it is the one that holds STIOL. */
-extern bool stiol__is_own(const struct dl_phdr_info *info);
+bool stiol__is_own(const struct dl_phdr_info *info);
 
 /** A slot that the walk found. */
 typedef struct stiol__found {
@@ -34,28 +34,28 @@ typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
 
 /** Calls cb for each slot that refers to a call of the table; a nonzero result ends the walk and is
  * returned. */
-extern int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
+int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
 /** stiol_config_t.thread_objects where it is NULL. */
 extern const char *const stiol__default_thread_objects[];
 /** The calls of stiol_add_calls() in place of those before; -1: too many. */
-extern int stiol__set_extras(const stiol_extra_t *extras, int count);
+int stiol__set_extras(const stiol_extra_t *extras, int count);
 
 /* --- rebind.c --- */
 
 /** Rebinds all slots. 0, or -1: none of them is rebound, and stiol_error() says why. */
-extern int stiol__rebind(const char *const *thread_objects);
+int stiol__rebind(const char *const *thread_objects);
 /** After a dlopen(), and after a dlclose(): nothing if nothing is rebound. */
-extern void stiol__rebind_more(void);
-extern void stiol__rebind_less(void);
+void stiol__rebind_more(void);
+void stiol__rebind_less(void);
 /** Puts back what was in the slots. */
-extern void stiol__restore(void);
+void stiol__restore(void);
 /** Sets what stiol_error() says. */
-extern void stiol__fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void stiol__fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- dl.c --- */
 
 /** dlclose(), for code of our own that gives back an object that may then be unloaded. */
-extern int stiol__unload(void *handle);
+int stiol__unload(void *handle);
 
 #pragma GCC visibility pop
 

@@ -16,7 +16,7 @@ extern "C" {
 
 /** Tells STIOL that an fd which it did not see come into being is a nonblocking socket without
  * further flags (O_RDWR | O_NONBLOCK), so that it need not ask. No syscall. */
-extern void stiol_note_nonblocking(int osfd);
+void stiol_note_nonblocking(int osfd);
 
 /**
  * To be called after a recv() that STIOL does not see has said EAGAIN: tells libst, as
@@ -25,7 +25,7 @@ extern void stiol_note_nonblocking(int osfd);
  *
  * @param osfd a stream socket
  */
-extern void stiol_saw_empty(int osfd);
+void stiol_saw_empty(int osfd);
 
 /** A connection that was accepted already. */
 typedef struct stiol_connection {
@@ -42,7 +42,7 @@ typedef struct stiol_connection {
  * @param connection is looked at in that call; NULL: takes an earlier one back
  * @return 0, or -1: the caller is on no state thread, or STIOL was not started
  */
-extern int stiol_pass_accepted(const stiol_connection_t *connection);
+int stiol_pass_accepted(const stiol_connection_t *connection);
 
 /**
  * From now on what writev() on the calling VP writes to this nonblocking stream socket waits in the
@@ -52,14 +52,14 @@ extern int stiol_pass_accepted(const stiol_connection_t *connection);
  *
  * @param osfd the socket, -1: none any more
  */
-extern void stiol_expect_more(int osfd);
+void stiol_expect_more(int osfd);
 
 /**
  * pread() for the object that holds STIOL, whose own calls are not rebound: what is in memory is had
  * by one system call, anything else is read on a helper while the state thread is parked. May
  * yield.
  */
-extern ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset);
+ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset);
 
 #ifdef __cplusplus
 }

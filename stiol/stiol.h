@@ -65,7 +65,7 @@ typedef struct stiol_config {
  * @param config options, NULL: all defaults; copied
  * @return 0, or -1: nothing is rebound, and stiol_error() names the object and the symbol
  */
-extern int stiol_start(const stiol_config_t *config);
+int stiol_start(const stiol_config_t *config);
 
 /**
  * For a state thread of a pool, as the first thing that it does: it inherits the thread-specific
@@ -74,7 +74,7 @@ extern int stiol_start(const stiol_config_t *config);
  * them, unless pthread_create() made it.) Without this call a thread begins as a new one. Does not
  * yield.
  */
-extern void stiol_inherit(void);
+void stiol_inherit(void);
 
 /**
  * Runs function(data) on a kernel thread while the calling state thread is parked, so that it may
@@ -89,16 +89,16 @@ extern void stiol_inherit(void);
  * @errno ENOMEM     no memory
  * @errno ECANCELED  it was still in line when the VP began to end (stiol_end_waits())
  */
-extern int stiol_carry(void (*function)(void *data), void *data);
+int stiol_carry(void (*function)(void *data), void *data);
 
 /** Whether the caller is run by a kernel thread for stiol_carry(). */
-extern bool stiol_is_carried(void);
+bool stiol_is_carried(void);
 
 /**
  * For functions that stiol_carry() runs: calls function(data) on the VP, in its scheduler, where it
  * must not yield, and waits for it. Called elsewhere it is a plain call.
  */
-extern void stiol_on_vp(void (*function)(void *data), void *data);
+void stiol_on_vp(void (*function)(void *data), void *data);
 
 /** The kernel threads that run state threads of a VP. */
 typedef struct stiol_carriers {
@@ -108,11 +108,11 @@ typedef struct stiol_carriers {
 } stiol_carriers_t;
 
 /** The calling VP's, all zero if it has none. */
-extern void stiol_get_carriers(stiol_carriers_t *carriers);
+void stiol_get_carriers(stiol_carriers_t *carriers);
 
 /** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not
  * started. */
-extern void stiol_stop(void);
+void stiol_stop(void);
 
 /** A function of another library than the C library that is to be replaced as well. */
 typedef struct stiol_extra {
@@ -129,7 +129,7 @@ typedef struct stiol_extra {
  * @param extras not copied; NULL with a count of 0 takes them back
  * @return 0, or -1: there are too many (at most 64), or objects are rebound already
  */
-extern int stiol_add_calls(const stiol_extra_t *extras, int count);
+int stiol_add_calls(const stiol_extra_t *extras, int count);
 
 /**
  * For the end of a VP: waits are to end. Interrupts the state threads that pthread_create() made
@@ -137,15 +137,15 @@ extern int stiol_add_calls(const stiol_extra_t *extras, int count);
  * ECONNABORTED, not with EINTR, which most callers answer by waiting again. A write to a pipe goes
  * on: it may be a line for the log. Call it as often as it takes; does not yield.
  */
-extern void stiol_end_waits(void);
+void stiol_end_waits(void);
 
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
-extern const char *stiol_error(void);
+const char *stiol_error(void);
 
 /** Why a later dlopen()ed object could not be rebound is told here (from within dlopen()). NULL:
  * stderr. */
 typedef void (*stiol_complaint_t)(const char *message);
-extern void stiol_set_complaint(stiol_complaint_t complaint);
+void stiol_set_complaint(stiol_complaint_t complaint);
 
 /** One slot: an entry of an object's global offset table, or a pointer in its data. */
 typedef struct stiol_slot {
@@ -158,11 +158,11 @@ typedef struct stiol_slot {
 typedef void (*stiol_slot_cb_t)(const stiol_slot_t *slot, void *data);
 
 /** Calls cb for each slot that is rebound now. @return their number */
-extern int stiol_each(stiol_slot_cb_t cb, void *data);
+int stiol_each(stiol_slot_cb_t cb, void *data);
 
 /** The dry walk: calls cb for each slot that stiol_start() would rebind. Needs no VP. @return their
  * number, or -1 if there is a problem with one of them (its `problem` says which). */
-extern int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
+int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
 
 /** Calls of one kind: how many, how many of them parked the state thread, and how many of those
  * another kernel thread did. */
@@ -180,7 +180,7 @@ typedef struct stiol_counters {
 } stiol_counters_t;
 
 /** The calling VP's counters, all zero if STIOL was not started on it. */
-extern void stiol_get_counters(stiol_counters_t *counters);
+void stiol_get_counters(stiol_counters_t *counters);
 
 /** The process's helper kernel threads. */
 typedef struct stiol_helpers {
@@ -196,12 +196,12 @@ typedef struct stiol_helpers {
 } stiol_helpers_t;
 
 /** Gives the present state of the helpers. */
-extern void stiol_get_helpers(stiol_helpers_t *helpers);
+void stiol_get_helpers(stiol_helpers_t *helpers);
 
 /** Forgets what STIOL and libst know of an fd: for one that was opened, closed or changed in a way
  * that STIOL does not see (by the object that holds STIOL itself, or inside libc). No syscall
  * unless libst has it registered. */
-extern void stiol_forget_fd(int osfd);
+void stiol_forget_fd(int osfd);
 
 #ifdef __cplusplus
 }

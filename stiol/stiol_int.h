@@ -182,7 +182,7 @@ extern __thread stiol__interruption_t stiol__interruption
     __attribute__((tls_model("initial-exec")));
 
 /** There is an interruption: the VP, if the handler is left by now (siglongjmp()), else NULL. */
-extern stiol__vp_t *stiol__after_handler(void);
+stiol__vp_t *stiol__after_handler(void);
 
 /** The calling kernel thread's VP, NULL in a signal handler. */
 static inline stiol__vp_t *stiol__mine(void)
@@ -212,12 +212,12 @@ static inline stiol__vp_t *stiol__interrupted(void)
 }
 
 /** The calling state thread's record; NULL: no memory. */
-extern stiol__thread_t *stiol__self(stiol__vp_t *vp);
+stiol__thread_t *stiol__self(stiol__vp_t *vp);
 /** In a signal handler: the record of the state thread that it has interrupted, NULL: it has none.
  * Elsewhere NULL. */
-extern stiol__thread_t *stiol__interrupted_self(void);
+stiol__thread_t *stiol__interrupted_self(void);
 #ifdef STIOL_DEBUG
-extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
+void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
 #define STIOL_TRACE(vp, call, arg)                                                                 \
     do {                                                                                           \
         if ((vp)->config.trace)                                                                    \
@@ -246,8 +246,8 @@ extern void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void
 
 /** Ends the calling state thread if somebody has asked for it (pthread_cancel()). To be called when
  * a wait was interrupted, with nothing left that points to the caller's stack. */
-extern void stiol__cancellation(void);
-extern bool stiol__to_be_cancelled(void);
+void stiol__cancellation(void);
+bool stiol__to_be_cancelled(void);
 
 /** A wait has failed with errno. -1; at the VP's end an interrupted caller is not to try again. */
 static inline int stiol__failed(const stiol__vp_t *vp)
@@ -263,9 +263,9 @@ static inline int stiol__failed(const stiol__vp_t *vp)
 #define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
 
 #ifdef STM_DEBUG
-extern void stiol__parks(stiol__vp_t *vp);
-extern void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void *caller);
-extern void stiol__gave(stiol__vp_t *vp, const void *lock);
+void stiol__parks(stiol__vp_t *vp);
+void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void *caller);
+void stiol__gave(stiol__vp_t *vp, const void *lock);
 #else
 #define stiol__parks(vp)                    ((void)(vp))
 #define stiol__took(vp, kind, lock, caller) ((void)0)
@@ -302,13 +302,13 @@ extern unsigned stiol__off;
 
 #define STIOL_NEVER ST_UTIME_NO_TIMEOUT
 
-extern st_utime_t stiol__deadline(st_utime_t timeout); /* from now */
-extern st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
+st_utime_t stiol__deadline(st_utime_t timeout); /* from now */
+st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
 /* A length of time: us, rounded up. */
-extern st_utime_t stiol__timespec(const struct timespec *ts);
+st_utime_t stiol__timespec(const struct timespec *ts);
 /* A time on some clock: the deadline. */
-extern st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
-extern bool stiol__valid(const struct timespec *ts);
+st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
+bool stiol__valid(const struct timespec *ts);
 
 /** Growing intervals for what cannot wake us: another process's lock. */
 typedef struct stiol__backoff {
@@ -316,21 +316,21 @@ typedef struct stiol__backoff {
 } stiol__backoff_t;
 
 /** The next interval, us; 0 at first (yield), at most `most`. */
-extern st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
+st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
 
 /* --- wait.c --- */
 
 /** poll() with a timeout in us; parks. */
-extern int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout);
+int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout);
 /** Asks the kernel afresh, then parks until one of events is set. 1, 0 timeout, -1 errno. */
-extern int stiol__wait_fd(int fd, int events, st_utime_t timeout);
+int stiol__wait_fd(int fd, int events, st_utime_t timeout);
 /** Gives way, errno kept. */
-extern void stiol__yield(void);
+void stiol__yield(void);
 
 /* --- pages.c --- */
 
-extern void stiol__pages_start(const stiol__vp_t *vp);
-extern void stiol__pages_stop(const stiol__vp_t *vp);
+void stiol__pages_start(const stiol__vp_t *vp);
+void stiol__pages_stop(const stiol__vp_t *vp);
 
 #pragma GCC visibility pop
 

@@ -15,12 +15,12 @@
 /* --- tsd.c: thread-specific values. Called by stiol.c and thread.c --- */
 
 /** On a VP that starts. */
-extern void stiol__tsd_start(void);
+void stiol__tsd_start(void);
 /** On the thread that ends: runs its destructors, which are other people's code and may yield. */
-extern void stiol__tsd_end(stiol__thread_t *self);
+void stiol__tsd_end(stiol__thread_t *self);
 /** Ends the sets of values that no thread has; on the primordial thread, with STIOL still at work.
  * May yield. */
-extern void stiol__tsd_stop(stiol__vp_t *vp);
+void stiol__tsd_stop(stiol__vp_t *vp);
 
 /* --- tls_objects.c: the loaded objects that have thread-local variables --- */
 
@@ -39,22 +39,22 @@ typedef struct stiol__block {
 /** Changes whenever the blocks of a kernel thread may have become others. */
 extern _Atomic unsigned long stiol__locals_generation;
 /** Looks for objects that have come or gone. On any kernel thread. -1: no memory. */
-extern int stiol__locals_update(void);
+int stiol__locals_update(void);
 /** Around a dlclose(): nobody may touch a block that goes. */
-extern void stiol__locals_close(void);
-extern void stiol__locals_closed(void);
+void stiol__locals_close(void);
+void stiol__locals_closed(void);
 /** The calling kernel thread's blocks in place of those before; 0 blocks gives them back. Their
  * count, or -1: no memory. *generation is what they are good for. */
-extern int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation);
+int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *generation);
 /** Gives such a list back. */
-extern void stiol__locals_release(stiol__block_t *blocks, int count);
+void stiol__locals_release(stiol__block_t *blocks, int count);
 /** In a child after fork: another kernel thread may have held the lock. */
-extern void stiol__locals_forked(void);
+void stiol__locals_forked(void);
 /* What of the C library's is a thread's, and of known place and size: its blocks come first. */
 enum { STIOL_LOCAL_H_ERRNO, STIOL_LOCAL_RESOLVER, STIOL_LOCAL_OBJECTS };
 /** A module knows where it is: from now on it is among the blocks. */
-extern void stiol__locals_add(unsigned serial);
-extern bool stiol__locals_have(unsigned serial);
+void stiol__locals_add(unsigned serial);
+bool stiol__locals_have(unsigned serial);
 
 /* --- tls_exit.c: destructors of C++'s thread_local objects --- */
 
@@ -66,9 +66,9 @@ typedef struct stiol__farewell {
 } stiol__farewell_t;
 
 /** Runs the calling thread's, the last one first; they may yield. */
-extern void stiol__say_farewells(stiol__thread_t *self);
+void stiol__say_farewells(stiol__thread_t *self);
 /** Hands the primordial thread's over to the C library. */
-extern void stiol__leave_farewells(stiol__thread_t *self);
+void stiol__leave_farewells(stiol__thread_t *self);
 
 /* --- tls.c: each state thread's own contents of thread-local variables --- */
 
@@ -90,53 +90,53 @@ typedef struct stiol__tls {
 } stiol__tls_t;
 
 /** On a VP that starts: 0, or -1: no memory. */
-extern int stiol__tls_start(stiol__vp_t *vp);
+int stiol__tls_start(stiol__vp_t *vp);
 /** At its end. What is in place stays: the primordial thread's, which is the kernel thread's
  * own. */
-extern void stiol__tls_stop(stiol__vp_t *vp);
+void stiol__tls_stop(stiol__vp_t *vp);
 /** What is in place now, for the caller to keep; -1: no memory. */
-extern int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
+int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
 /** Puts contents in place; they are the caller's still. */
-extern void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
-extern void stiol__tls_free(stiol__contents_t *contents);
+void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
+void stiol__tls_free(stiol__contents_t *contents);
 /** As stiol__tls_load(), for a kernel thread's blocks. */
-extern void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents);
+void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents);
 /** Whether the primordial thread's are in place: also while another one's stack runs the
  * scheduler. */
-extern bool stiol__tls_primordial(const stiol__vp_t *vp);
+bool stiol__tls_primordial(const stiol__vp_t *vp);
 
 /* --- settings.c: locale, signal mask and the like. Called by tls.c and thread.c --- */
 
 /** The VP's usual ones are those of now. 0, or -1: no memory. */
-extern int stiol__settings_start(stiol__tls_t *tls);
+int stiol__settings_start(stiol__tls_t *tls);
 /** Goes over from tls->settings. */
-extern void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to);
-extern void stiol__settings_free(stiol__settings_t *settings);
+void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to);
+void stiol__settings_free(stiol__settings_t *settings);
 /** The signal stack of a thread that has set none. */
-extern const stack_t *stiol__settings_stack(const stiol__tls_t *tls);
+const stack_t *stiol__settings_stack(const stiol__tls_t *tls);
 /** The settings in place are of a thread that was run by another kernel thread, with that signal
  * stack: its own is another. */
-extern void stiol__settings_move(stiol__tls_t *tls, const stack_t *before);
+void stiol__settings_move(stiol__tls_t *tls, const stack_t *before);
 /** The signals that a thread blocks which has not asked for it; tls may be NULL. */
-extern void stiol__settings_usual_mask(const stiol__tls_t *tls, sigset_t *mask);
+void stiol__settings_usual_mask(const stiol__tls_t *tls, sigset_t *mask);
 /** The calling thread's signal mask, for one that it makes; 0: the usual one. */
-extern uint64_t stiol__settings_mask(const stiol__vp_t *vp);
+uint64_t stiol__settings_mask(const stiol__vp_t *vp);
 /** On the new thread: the mask is that of its maker. */
-extern void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask);
+void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask);
 /** dlopen() or dlclose() has failed: the thread may ask why after it has waited. */
-extern void stiol__note_dlerror(stiol__vp_t *vp);
+void stiol__note_dlerror(stiol__vp_t *vp);
 
 /* --- texts.c, resolve.c: buffers of results --- */
 
 typedef struct stiol__texts stiol__texts_t;
 
 /** At a thread's end. */
-extern void stiol__texts_free(stiol__thread_t *self);
-extern void stiol__host_free(stiol__thread_t *self);
+void stiol__texts_free(stiol__thread_t *self);
+void stiol__host_free(stiol__thread_t *self);
 /** At a thread's end: closes what the resolver has open for it, as glibc does. */
-extern void stiol__resolver_end(void);
+void stiol__resolver_end(void);
 /** Fills in one of the C library's blocks. */
-extern void stiol__library_block(stiol__block_t *block);
+void stiol__library_block(stiol__block_t *block);
 
 #pragma GCC visibility pop
 

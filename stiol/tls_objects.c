@@ -31,7 +31,7 @@ struct stiol__local {
 typedef struct place {
     unsigned long module, offset;
 } place_t;
-extern void *__tls_get_addr(place_t *place);
+void *__tls_get_addr(place_t *place);
 
 _Atomic unsigned long stiol__locals_generation = 1;
 

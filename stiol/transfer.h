@@ -28,35 +28,35 @@ typedef struct stiol__transfer {
     stiol__backoff_t backoff;
 } stiol__transfer_t;
 
-extern size_t stiol__length_of(const struct iovec *parts, size_t count);
+size_t stiol__length_of(const struct iovec *parts, size_t count);
 /** Moves on by n bytes. */
-extern void stiol__advance(stiol__transfer_t *transfer, size_t n);
+void stiol__advance(stiol__transfer_t *transfer, size_t n);
 
 /** Carries a call out, with waits where it has to wait. The parts are changed if it goes on for
  * several tries. */
-extern ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer);
+ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
 /** The same with parts that are the caller's: a copy is changed. */
-extern ssize_t stiol__move_copied(stiol__vp_t *vp, stiol__transfer_t *transfer);
+ssize_t stiol__move_copied(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
 /** A call on what is held to be nonblocking, in a form that does not wait even if it no longer is:
  * O_NONBLOCK belongs to the open file, which others may share. */
-extern ssize_t stiol__move_now(stiol__vp_t *vp, stiol__transfer_t *transfer);
+ssize_t stiol__move_now(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
 /** EAGAIN was seen: parks until the call is worth another try. -1: the caller is to get errno. */
-extern int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer);
+int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
 /** Whether what was held to be nonblocking is blocking now. */
-extern bool stiol__blocks_now(int fd);
+bool stiol__blocks_now(int fd);
 /** A call on it has moved n bytes, or said EAGAIN: whether it is to wait for more for that
  * reason. */
-extern bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n);
+bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n);
 /** Then: waits, and returns all that was moved. */
-extern ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssize_t n);
+ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssize_t n);
 
 /** The result of a call that was passed through. Its EAGAIN is news for who waits for the
  * descriptor next: without it libst still holds it to be ready. */
-extern ssize_t stiol__passed(int fd, ssize_t n, int events);
+ssize_t stiol__passed(int fd, ssize_t n, int events);
 
 static inline bool stiol__would_block(void)
 {

@@ -17,7 +17,7 @@ typedef struct job {
 
 apr_pool_t *fuzz_top[FUZZ_KINDS];
 
-extern int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 apr_pool_t *fuzz_pool(int kind, apr_pool_t *parent)
 {

@@ -15,18 +15,18 @@ enum { FUZZ_OURS, FUZZ_APRS, FUZZ_KINDS };
 extern apr_pool_t *fuzz_top[FUZZ_KINDS];
 
 /** Once: starts the virtual processor. Ends the process if APR's pools cannot be replaced. */
-extern void fuzz_start(void);
+void fuzz_start(void);
 
 /** A pool of that kind, whose parent is of the same kind. */
-extern apr_pool_t *fuzz_pool(int kind, apr_pool_t *parent);
+apr_pool_t *fuzz_pool(int kind, apr_pool_t *parent);
 
 /**
  * Calls run(input) here and on some kernel threads at once, each with the whole input; or, with
  * no threads, here alone.
  */
-extern void fuzz_run(void (*run)(fuzz_input_t input), fuzz_input_t input, unsigned threads);
+void fuzz_run(void (*run)(fuzz_input_t input), fuzz_input_t input, unsigned threads);
 
 /** Calls run(data) on a kernel thread, and waits for its end. */
-extern void fuzz_elsewhere(void *(*run)(void *data), void *data);
+void fuzz_elsewhere(void *(*run)(void *data), void *data);
 
 #endif /* SMALL_H */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FUZZ_CHECK(what)                                                                           \
     do {                                                                                           \

@@ -5,7 +5,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-extern int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
+int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 static void replay(const char *path)
 {

@@ -8,9 +8,9 @@
 
 static const table_t *call = &table_any, *apr = &table_threads;
 
-extern void cleanup_around(void (*body)(void *), void (*handler)(void *), void *arg);
+void cleanup_around(void (*body)(void *), void (*handler)(void *), void *arg);
 #ifdef HAVE_CXX
-extern void cxx_around(void (*body)(void *), void (*destructor)(void *), void *arg);
+void cxx_around(void (*body)(void *), void (*destructor)(void *), void *arg);
 #endif
 
 /* Handlers get letters: "ab" is the outer one's a, and the inner one's b. */

@@ -8,9 +8,9 @@
 static const table_t *call = &table_any, *apr = &table_threads;
 
 #ifdef HAVE_CXX
-extern void cxx_let_end(int yes);
-extern int cxx_join_thread(void), cxx_join_async(void), cxx_detach_thread(void);
-extern int cxx_is_me(unsigned long id);
+void cxx_let_end(int yes);
+int cxx_join_thread(void), cxx_join_async(void), cxx_detach_thread(void);
+int cxx_is_me(unsigned long id);
 #endif
 
 static _Atomic bool begun, may_end;

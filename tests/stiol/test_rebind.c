@@ -5,9 +5,9 @@
  */
 #include "tests/stiol/stiol_vp.h"
 
-extern int now_poll(int fd, int timeout), now_sleep(int us), now_lock(pthread_mutex_t *mutex);
-extern int lazy_poll(int fd, int timeout), lazy_sleep(int us), lazy_lock(pthread_mutex_t *mutex);
-extern int noplt_poll(int fd, int timeout), noplt_sleep(int us), noplt_lock(pthread_mutex_t *mutex);
+int now_poll(int fd, int timeout), now_sleep(int us), now_lock(pthread_mutex_t *mutex);
+int lazy_poll(int fd, int timeout), lazy_sleep(int us), lazy_lock(pthread_mutex_t *mutex);
+int noplt_poll(int fd, int timeout), noplt_sleep(int us), noplt_lock(pthread_mutex_t *mutex);
 
 /* How many slots of a table lead to their replacement: the one for objects of this kind. */
 static int replaced(const table_t *table)

@@ -28,8 +28,8 @@ enum response_event {
 };
 
 /* Before each request. */
-extern void response_begin(struct response *response);
+void response_begin(struct response *response);
 /* Reads what is there. */
-extern enum response_event response_read(struct response *response, int fd);
+enum response_event response_read(struct response *response, int fd);
 
 #endif

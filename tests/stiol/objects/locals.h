@@ -15,7 +15,7 @@ typedef struct locals {
 
 typedef locals_t *where_t(void);
 
-extern void **pointer_local(void);
+void **pointer_local(void);
 extern where_t linked_locals, static_locals; /* GNU2 or default model; initial-exec */
 
 #endif

@@ -24,12 +24,12 @@
 #define IDS      10000
 
 /* Declared here, as nobody else calls them. */
-extern enum nss_status _nss_slow_getpwnam_r(const char *, struct passwd *, char *, size_t, int *);
-extern enum nss_status _nss_slow_getpwuid_r(uid_t, struct passwd *, char *, size_t, int *);
-extern enum nss_status _nss_slow_getgrnam_r(const char *, struct group *, char *, size_t, int *);
-extern enum nss_status _nss_slow_getgrgid_r(gid_t, struct group *, char *, size_t, int *);
-extern enum nss_status _nss_slow_gethostbyname4_r(const char *, struct gaih_addrtuple **, char *,
-                                                  size_t, int *, int *, int32_t *);
+enum nss_status _nss_slow_getpwnam_r(const char *, struct passwd *, char *, size_t, int *);
+enum nss_status _nss_slow_getpwuid_r(uid_t, struct passwd *, char *, size_t, int *);
+enum nss_status _nss_slow_getgrnam_r(const char *, struct group *, char *, size_t, int *);
+enum nss_status _nss_slow_getgrgid_r(gid_t, struct group *, char *, size_t, int *);
+enum nss_status _nss_slow_gethostbyname4_r(const char *, struct gaih_addrtuple **, char *, size_t,
+                                           int *, int *, int32_t *);
 
 /* Only system calls: libc's functions could be rebound here, as in any other object. */
 static void wait_at_gate(void)
