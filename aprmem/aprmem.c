@@ -50,7 +50,7 @@ static bool find_real(void)
 
 #define APRMEM_NEED(name, library)                                                                 \
     aprmem__real.name = (__typeof__(name) *)(uintptr_t)find(library, #name);                       \
-    found = found && aprmem__real.name != NULL;
+    found = found && aprmem__real.name;
 #define APRMEM_CALL(name, library)                                                                 \
     APRMEM_NEED(name, library)                                                                     \
     calls[i++].real = (void *)(uintptr_t)aprmem__real.name;
@@ -81,7 +81,7 @@ typedef struct seen {
 
 static bool is(const stiol_slot_t *slot, const char *library, const char *symbol)
 {
-    return strstr(slot->object, library) != NULL && strcmp(slot->symbol, symbol) == 0;
+    return strstr(slot->object, library) && strcmp(slot->symbol, symbol) == 0;
 }
 
 static void look(const stiol_slot_t *slot, void *data)

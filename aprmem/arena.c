@@ -259,7 +259,7 @@ void *aprmem__take_slowly(unsigned class)
 {
     void *chunk;
 
-    if (APRMEM_LIKELY(aprmem__mine != NULL))
+    if (APRMEM_LIKELY(aprmem__mine))
         return take_from(aprmem__mine, class);
     pthread_mutex_lock(&shared.lock);
     chunk = take_from(&shared.arena, class);

@@ -230,7 +230,7 @@ void aprmem__apr_bucket_free(void *memory)
 
         APRMEM_ASSERT(kind < KINDS);
         APRMEM_SCRIBBLE(memory, cell_sizes[kind] - sizeof(head_t));
-        if (!APRMEM_LIKELY(aprmem__mine != NULL)) {
+        if (!APRMEM_LIKELY(aprmem__mine)) {
             return_cell(list, head);
             return;
         }

@@ -107,7 +107,7 @@ void aprmem__run_cleanups(aprmem_cleanup_t **list)
 {
     aprmem_cleanup_t *cleanup;
 
-    while ((cleanup = *list) != NULL) {
+    while ((cleanup = *list)) {
         *list = cleanup->next;
         cleanup->plain((void *)(uintptr_t)cleanup->data);
     }
@@ -117,7 +117,7 @@ void aprmem__run_child_cleanups(aprmem_pool_t *pool)
 {
     aprmem_cleanup_t *cleanup;
 
-    while ((cleanup = pool->cleanups) != NULL) {
+    while ((cleanup = pool->cleanups)) {
         pool->cleanups = cleanup->next;
         cleanup->child((void *)(uintptr_t)cleanup->data);
     }

@@ -298,7 +298,7 @@ static bool merge(table_t *table, const char *key, uint32_t checksum, const char
 
     if (found)
         found->val = apr_pstrcat(table->list.pool, found->val, ", ", value, NULL);
-    return found != NULL;
+    return found;
 }
 
 void aprmem__apr_table_merge(apr_table_t *handle, const char *key, const char *value)

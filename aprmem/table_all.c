@@ -185,7 +185,7 @@ int aprmem__apr_table_vdo(apr_table_do_callback_fn_t *function, void *data,
     do {
         if (walk(function, data, table, key) == 0)
             all = 0;
-    } while (key && (key = va_arg(keys, const char *)) != NULL);
+    } while (key && (key = va_arg(keys, const char *)));
     return all;
 }
 

@@ -240,7 +240,7 @@ static void catch_signals(void)
 
 static void write_request(const struct options *options)
 {
-    bool six = strchr(options->host, ':') != NULL;
+    bool six = strchr(options->host, ':');
     int length =
         asprintf(&all.request, "GET %s HTTP/1.1\r\nHost: %s%s%s\r\nUser-Agent: make_conn\r\n\r\n",
                  options->path, six ? "[" : "", options->host, six ? "]" : "");
@@ -258,7 +258,7 @@ void clients_init(const struct options *options, struct target *target)
     all.target = target;
     all.client = calloc((size_t)options->count, sizeof(*all.client));
     all.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (all.client == NULL || all.epoll < 0)
+    if (!all.client || all.epoll < 0)
         give_up(TROUBLE, "%s", all.epoll < 0 ? strerror(errno) : "no memory");
     write_request(options);
     catch_signals();

@@ -63,11 +63,11 @@ static int local_ports(void)
     char line[64], *second;
     long low = 32768, high = 60999; /* Linux's own default */
     FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    if (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+    if (file && fgets(line, sizeof(line), file)) {
         low = strtol(line, &second, 10);
         high = strtol(second, NULL, 10);
     }
-    if (file != NULL)
+    if (file)
         fclose(file);
     return low <= high && high <= UINT16_MAX ? (int)(high - low + 1) : 1;
 }
@@ -130,7 +130,7 @@ static int try_all(struct target *target, const struct options *options, struct 
     char reasons[4096] = "";
     size_t at = 0;
     int tried = 0;
-    for (struct addrinfo *info = list; info != NULL; info = info->ai_next) {
+    for (struct addrinfo *info = list; info; info = info->ai_next) {
         bool may = options->allow_remote || is_loopback(info->ai_addr);
         set_target(target, info);
         target->from_source = 0;

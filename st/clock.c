@@ -24,7 +24,7 @@ st_utime_t st_utime(void)
 {
     struct timespec now;
 
-    if (ST__UNLIKELY(utime_function != NULL))
+    if (ST__UNLIKELY(utime_function))
         return utime_function();
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (st_utime_t)now.tv_sec * 1000000 + (st_utime_t)now.tv_nsec / 1000;
@@ -34,7 +34,7 @@ st_utime_t st_utime_last_clock(void)
 {
     struct st_vp *vp = st__vp_get();
 
-    return vp != NULL ? vp->clock : st_utime();
+    return vp ? vp->clock : st_utime();
 }
 
 int st_timecache_set(int on)
@@ -68,7 +68,7 @@ int st_usleep(st_utime_t usecs)
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     me = vp->current;
     if (st__take_interrupt(me) < 0)

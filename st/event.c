@@ -84,7 +84,7 @@ int st__event_init(struct st_vp *vp)
 /* The caller's watches outlive the VP: leave none of them linked to freed memory. */
 static void unlink_all(struct st_vp *vp, struct st__fd *fd)
 {
-    while (fd->links != NULL) {
+    while (fd->links) {
         struct st_fd_link *link = fd->links;
 
         if (link->kind == ST__LINK_WATCH || link->kind == ST__LINK_ACCEPT)
@@ -98,7 +98,7 @@ static void for_each_fd(struct st_vp *vp,
                         void (*action)(struct st_vp *vp, int osfd, struct st__fd *fd))
 {
     for (unsigned chunk = 0; chunk < vp->fds.chunk_count; chunk++) {
-        if (vp->fds.chunks[chunk] == NULL)
+        if (!vp->fds.chunks[chunk])
             continue;
         for (int i = 0; i < ST__FD_CHUNK; i++)
             action(vp, (int)(chunk << ST__FD_CHUNK_SHIFT) + i, &vp->fds.chunks[chunk][i]);
@@ -125,7 +125,7 @@ static void revive_fd(struct st_vp *vp, int osfd, struct st__fd *fd)
 
     fd->flags = 0;
     fd->ready = 0;
-    if (fd->links == NULL)
+    if (!fd->links)
         return;
     /* What cannot be registered any more was closed: those who wait on it are to know. */
     if (exclusive ? st__event_add_exclusive(vp, osfd, fd, POLLIN) < 0
@@ -180,7 +180,7 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
 error:
     error = errno;
     fd->flags = 0;
-    if (fd->links != NULL) /* nothing would wake them any more */
+    if (fd->links) /* nothing would wake them any more */
         st__fd_forget(vp, osfd, fd);
     return st__fail(error);
 }
@@ -203,7 +203,7 @@ int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int e
     if (control(vp, EPOLL_CTL_ADD, osfd, fd, wanted) < 0) {
         int error = errno;
 
-        if (fd->links != NULL)
+        if (fd->links)
             (void)st__event_rearm(vp, osfd, fd); /* which tells them if it fails */
         return st__fail(error);
     }
@@ -235,7 +235,7 @@ static void wake_threads(struct st_vp *vp, struct st__fd *fd)
 {
     struct st_fd_link *link, *next;
 
-    for (link = fd->links; link != NULL; link = next) {
+    for (link = fd->links; link; link = next) {
         struct st_thread *thread;
         int ready = match(link, fd);
 
@@ -254,7 +254,7 @@ static void wake_threads(struct st_vp *vp, struct st__fd *fd)
 
 static struct st_fd_link *find_match(const struct st__fd *fd, unsigned short kind)
 {
-    for (struct st_fd_link *link = fd->links; link != NULL; link = link->next)
+    for (struct st_fd_link *link = fd->links; link; link = link->next)
         if (link->kind == kind && match(link, fd) != 0)
             return link;
     return NULL;
@@ -267,12 +267,12 @@ static void run_watches(struct st_vp *vp, struct st__fd *fd)
     uint32_t generation = fd->generation;
     struct st_fd_link *link;
 
-    while ((link = find_match(fd, ST__LINK_WATCH)) != NULL) {
+    while ((link = find_match(fd, ST__LINK_WATCH))) {
         st__watch_ready(vp, ST__CONTAINER(link, struct st_watch, link), match(link, fd));
         if (fd->generation != generation)
             return;
     }
-    if ((link = find_match(fd, ST__LINK_ACCEPT)) != NULL)
+    if ((link = find_match(fd, ST__LINK_ACCEPT)))
         st__watch_ready(vp, ST__CONTAINER(link, struct st_watch, link), match(link, fd));
     if (fd->generation == generation && fd->flags & ST__FD_EXCLUSIVE)
         fd->ready = 0; /* level-triggered: no bit outlives its turn */
@@ -284,7 +284,7 @@ static void ignore(struct st_vp *vp, const struct epoll_event *event, const stru
 {
     uint32_t generation = (uint32_t)(event->data.u64 >> 32);
 
-    if ((event->data.u64 & EXCLUSIVE_TAG) != 0 && (fd == NULL || fd->generation != generation))
+    if ((event->data.u64 & EXCLUSIVE_TAG) != 0 && (!fd || fd->generation != generation))
         vp->ghost_seen = true;
 }
 
@@ -296,15 +296,15 @@ static void dispatch(struct st_vp *vp, const struct epoll_event *event)
     if (event->data.u64 == EVENTFD_TAG)
         return;
     fd = st__fd_find(vp, osfd);
-    if (fd == NULL || tag_of(osfd, fd) != (event->data.u64 & ~EXCLUSIVE_TAG) || fd->flags == 0) {
+    if (!fd || tag_of(osfd, fd) != (event->data.u64 & ~EXCLUSIVE_TAG) || fd->flags == 0) {
         ignore(vp, event, fd);
         return;
     }
     fd->ready |= (uint16_t)(event->events & KEPT_BITS);
-    if (fd->links == NULL)
+    if (!fd->links)
         return;
     wake_threads(vp, fd);
-    if (fd->links != NULL || fd->flags & ST__FD_EXCLUSIVE)
+    if (fd->links || fd->flags & ST__FD_EXCLUSIVE)
         run_watches(vp, fd);
 }
 
@@ -350,16 +350,16 @@ static void tell_sleep(struct st_vp *vp, int asleep)
 /* Tells posters that they have to write to the eventfd. Returns the delay, 0 if one came first. */
 static st_utime_t fall_asleep(struct st_vp *vp, st_utime_t delay)
 {
-    if (vp->sleep_cb != NULL)
+    if (vp->sleep_cb)
         tell_sleep(vp, 1);
     atomic_store(&vp->asleep, 1);
-    return atomic_load(&vp->remote) == NULL ? delay : 0;
+    return !atomic_load(&vp->remote) ? delay : 0;
 }
 
 static void wake_up(struct st_vp *vp)
 {
     atomic_store_explicit(&vp->asleep, 0, memory_order_relaxed);
-    if (vp->sleep_cb != NULL)
+    if (vp->sleep_cb)
         tell_sleep(vp, 0);
 }
 
@@ -436,7 +436,7 @@ static void exorcise(struct st_vp *vp)
 
 void st__event_turn(struct st_vp *vp)
 {
-    bool idle = vp->runq_head == NULL, sleeps = false;
+    bool idle = !vp->runq_head, sleeps = false;
     st_utime_t delay = 0, left = 0, now, held;
     int count;
 
@@ -465,7 +465,7 @@ void st__event_turn(struct st_vp *vp)
     count_turn(vp, held, count);
 
     vp->in_callback = true;
-    if (ST__UNLIKELY(vp->turn_cb != NULL))
+    if (ST__UNLIKELY(vp->turn_cb))
         vp->turn_cb(held);
     dispatch_all(vp, count);
     if (ST__UNLIKELY(vp->ghost_seen || vp->haunted > 0))
@@ -481,7 +481,7 @@ st_turn_cb_t st_set_turn_cb(st_turn_cb_t cb)
     struct st_vp *vp = st__vp;
     st_turn_cb_t previous;
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     previous = vp->turn_cb;
     vp->turn_cb = cb;
@@ -493,7 +493,7 @@ st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb)
     struct st_vp *vp = st__vp;
     st_sleep_cb_t previous;
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     previous = vp->sleep_cb;
     vp->sleep_cb = cb;
@@ -502,5 +502,5 @@ st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb)
 
 int st_in_callback(void)
 {
-    return st__vp != NULL && st__vp->in_callback;
+    return st__vp && st__vp->in_callback;
 }

@@ -21,13 +21,13 @@ st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket)
     struct st_vp *vp = st__vp_get();
     struct st_netfd *fd;
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     if (osfd < 0) {
         errno = EBADF;
         return NULL;
     }
-    if ((fd = st__calloc(1, sizeof(*fd))) == NULL)
+    if (!(fd = st__calloc(1, sizeof(*fd))))
         return NULL;
     fd->osfd = osfd;
     if (nonblock && set_nonblocking(osfd, socket) < 0) {
@@ -59,7 +59,7 @@ st_netfd_t st_open(const char *path, int oflags, mode_t mode)
     while ((osfd = st__sys_open(path, oflags | O_NONBLOCK, mode)) < 0)
         if (errno != EINTR)
             return NULL;
-    if ((fd = st__netfd_new(osfd, false, false)) == NULL) {
+    if (!(fd = st__netfd_new(osfd, false, false))) {
         int error = errno;
 
         close(osfd);
@@ -71,7 +71,7 @@ st_netfd_t st_open(const char *path, int oflags, mode_t mode)
 void st_netfd_free(st_netfd_t fd)
 {
     st_fd_forget(fd->osfd);
-    if (fd->specific != NULL && fd->destructor != NULL)
+    if (fd->specific && fd->destructor)
         fd->destructor(fd->specific);
     free(fd);
 }
@@ -81,7 +81,7 @@ int st_netfd_close(st_netfd_t fd)
     struct st_vp *vp = st__vp_get();
     int osfd = fd->osfd;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     if (st__fd_busy(vp, osfd))
         return st__fail(EBUSY);
@@ -96,7 +96,7 @@ int st_netfd_fileno(st_netfd_t fd)
 
 void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *))
 {
-    if (fd->specific != NULL && fd->specific != value && fd->destructor != NULL)
+    if (fd->specific && fd->specific != value && fd->destructor)
         fd->destructor(fd->specific);
     fd->specific = value;
     fd->destructor = destructor;

@@ -12,7 +12,7 @@ struct st__fd *st__fd_find(const struct st_vp *vp, int osfd)
     unsigned chunk = (unsigned)osfd >> ST__FD_CHUNK_SHIFT;
 
     /* A negative number is a very large chunk. */
-    if (ST__UNLIKELY(chunk >= vp->fds.chunk_count || vp->fds.chunks[chunk] == NULL))
+    if (ST__UNLIKELY(chunk >= vp->fds.chunk_count || !vp->fds.chunks[chunk]))
         return NULL;
     return &vp->fds.chunks[chunk][osfd & (ST__FD_CHUNK - 1)];
 }
@@ -24,7 +24,7 @@ static int grow_directory(struct st__fd_table *table, unsigned chunk)
 
     while (count <= chunk)
         count *= 2;
-    if ((chunks = st__realloc(table->chunks, count * sizeof(*chunks))) == NULL)
+    if (!(chunks = st__realloc(table->chunks, count * sizeof(*chunks))))
         return -1;
     memset(chunks + table->chunk_count, 0, (count - table->chunk_count) * sizeof(*chunks));
     table->chunks = chunks;
@@ -38,7 +38,7 @@ struct st__fd *st__fd_entry(struct st_vp *vp, int osfd)
     struct st__fd *fd = st__fd_find(vp, osfd);
     unsigned chunk = (unsigned)osfd >> ST__FD_CHUNK_SHIFT;
 
-    if (ST__LIKELY(fd != NULL))
+    if (ST__LIKELY(fd))
         return fd;
     if (osfd < 0) {
         errno = EBADF;
@@ -46,7 +46,7 @@ struct st__fd *st__fd_entry(struct st_vp *vp, int osfd)
     }
     if (chunk >= table->chunk_count && grow_directory(table, chunk) < 0)
         return NULL;
-    if ((table->chunks[chunk] = st__calloc(ST__FD_CHUNK, sizeof(struct st__fd))) == NULL)
+    if (!(table->chunks[chunk] = st__calloc(ST__FD_CHUNK, sizeof(struct st__fd))))
         return NULL;
     return st__fd_find(vp, osfd);
 }
@@ -61,10 +61,10 @@ void st__fd_table_destroy(struct st_vp *vp)
 
 void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link)
 {
-    ST__ASSERT(link->pprev == NULL);
+    ST__ASSERT(!link->pprev);
     link->next = fd->links;
     link->pprev = &fd->links;
-    if (link->next != NULL)
+    if (link->next)
         link->next->pprev = &link->next;
     fd->links = link;
     vp->stats.waiting_fds++;
@@ -72,9 +72,9 @@ void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link)
 
 void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link)
 {
-    ST__ASSERT(link->pprev != NULL);
+    ST__ASSERT(link->pprev);
     *link->pprev = link->next;
-    if (link->next != NULL)
+    if (link->next)
         link->next->pprev = link->pprev;
     link->pprev = NULL;
     vp->stats.waiting_fds--;

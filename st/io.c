@@ -15,7 +15,7 @@ static int wait_ready(int osfd, int events, st_utime_t timeout)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL || st__take_interrupt(vp->current) < 0)
+    if (!vp || st__take_interrupt(vp->current) < 0)
         return -1;
     if (st_fd_wait(osfd, events, timeout) < 0)
         return -1;
@@ -94,7 +94,7 @@ st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, st_utim
     while ((osfd = st__sys_accept(fd->osfd, addr, (socklen_t *)addrlen)) < 0)
         if (retry(fd, POLLIN, timeout) < 0)
             return NULL;
-    if ((connection = st__netfd_new(osfd, false, true)) == NULL) {
+    if (!(connection = st__netfd_new(osfd, false, true))) {
         int error = errno;
 
         close(osfd);
@@ -115,7 +115,7 @@ int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime
     if (errno != EINPROGRESS && errno != EINTR) /* EINTR: it goes on all the same */
         return -1;
     /* What was known of the socket before is out of date. */
-    if (st__vp_get() == NULL || st_fd_rearm(fd->osfd) < 0)
+    if (!st__vp_get() || st_fd_rearm(fd->osfd) < 0)
         return -1;
     if (wait_ready(fd->osfd, POLLOUT, timeout) < 0)
         return -1;
@@ -243,7 +243,7 @@ static int write_rest(st_netfd_t fd, const struct iovec *iov, int count, size_t 
         iov++;
         count--;
     }
-    if (count > LOCAL_IOV && (copy = st__malloc((size_t)count * sizeof(*copy))) == NULL)
+    if (count > LOCAL_IOV && !(copy = st__malloc((size_t)count * sizeof(*copy))))
         return -1;
     memcpy(copy, iov, (size_t)count * sizeof(*copy));
     rest = copy;

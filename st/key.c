@@ -47,7 +47,7 @@ static int make_room(struct st_thread *thread, unsigned key)
 
     while (ST__KEYS_INLINE + count <= key)
         count *= 2;
-    if ((values = st__realloc(thread->values, count * sizeof(*values))) == NULL)
+    if (!(values = st__realloc(thread->values, count * sizeof(*values))))
         return -1;
     memset(values + thread->value_count, 0, (count - thread->value_count) * sizeof(*values));
     thread->values = values;
@@ -68,19 +68,19 @@ int st_thread_setspecific(int key, void *value)
     struct st_thread *me;
     void *previous;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     if (!is_key(key))
         return st__fail(EINVAL);
     me = vp->current;
     if (!has_room(me, (unsigned)key)) {
-        if (value == NULL)
+        if (!value)
             return 0;
         if (make_room(me, (unsigned)key) < 0)
             return -1;
     }
     previous = *place_of(me, (unsigned)key);
-    if (previous != NULL && previous != value && destructors[key] != NULL)
+    if (previous && previous != value && destructors[key])
         destructors[key](previous); /* may set other keys, so that the place moves */
     *place_of(me, (unsigned)key) = value;
     return 0;
@@ -90,7 +90,7 @@ void *st_thread_getspecific(int key)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL || !is_key(key) || !has_room(vp->current, (unsigned)key))
+    if (!vp || !is_key(key) || !has_room(vp->current, (unsigned)key))
         return NULL;
     return *place_of(vp->current, (unsigned)key);
 }
@@ -103,7 +103,7 @@ static bool end_pass(struct st_thread *thread)
     for (unsigned key = 0; has_room(thread, key) && is_key((int)key); key++) {
         void *value = *place_of(thread, key);
 
-        if (value == NULL || destructors[key] == NULL)
+        if (!value || !destructors[key])
             continue;
         any = true;
         destructors[key](value); /* still sees it, as in State Threads 1.9 */

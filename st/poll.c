@@ -19,7 +19,7 @@ static int check(const struct pollfd *pds, int npds)
 static void unlink_all(struct st_vp *vp, struct st__poll_link *links, int count)
 {
     for (int i = 0; i < count; i++)
-        if (links[i].link.pprev != NULL)
+        if (links[i].link.pprev)
             st__fd_unlink(vp, &links[i].link);
 }
 
@@ -29,7 +29,7 @@ static int link_all(struct st_vp *vp, struct st__poll_link *links, const struct 
     for (int i = 0; i < npds; i++) {
         struct st__fd *fd = st__fd_entry(vp, pds[i].fd);
 
-        if (fd == NULL || st__event_rearm(vp, pds[i].fd, fd) < 0) {
+        if (!fd || st__event_rearm(vp, pds[i].fd, fd) < 0) {
             unlink_all(vp, links, i);
             return -1;
         }
@@ -47,7 +47,7 @@ static int collect(struct st__poll_link *links, struct pollfd *pds, int npds)
     int ready = 0;
 
     for (int i = 0; i < npds; i++) {
-        pds[i].revents = links[i].link.pprev == NULL ? (short)links[i].link.events : 0;
+        pds[i].revents = !links[i].link.pprev ? (short)links[i].link.events : 0;
         ready += pds[i].revents != 0;
     }
     return ready;
@@ -73,7 +73,7 @@ int st_poll(struct pollfd *pds, int npds, st_utime_t timeout)
     struct st__poll_link local[LOCAL_LINKS], *links = local;
     int ready;
 
-    if (vp == NULL || st__take_interrupt(vp->current) < 0 || check(pds, npds) < 0)
+    if (!vp || st__take_interrupt(vp->current) < 0 || check(pds, npds) < 0)
         return -1;
     /* It always yields: a program that polls in a loop must not keep the VP to itself. */
     st_thread_yield();
@@ -83,7 +83,7 @@ int st_poll(struct pollfd *pds, int npds, st_utime_t timeout)
     if (ready != 0 || timeout == ST_UTIME_NO_WAIT)
         return ready;
 
-    if (npds > LOCAL_LINKS && (links = st__malloc((size_t)npds * sizeof(*links))) == NULL)
+    if (npds > LOCAL_LINKS && !(links = st__malloc((size_t)npds * sizeof(*links))))
         return -1;
     ready = wait_links(vp, links, pds, npds, timeout);
     if (links != local) {

@@ -14,9 +14,9 @@ int st_fd_wait(int osfd, int events, st_utime_t timeout)
     uint32_t generation;
     int reason;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
-    if ((fd = st__fd_entry(vp, osfd)) == NULL || st__event_add(vp, osfd, fd) < 0)
+    if (!(fd = st__fd_entry(vp, osfd)) || st__event_add(vp, osfd, fd) < 0)
         return -1;
     if (fd->ready & (events | ALWAYS))
         return fd->ready & (events | ALWAYS);
@@ -39,9 +39,9 @@ int st_fd_wait(int osfd, int events, st_utime_t timeout)
 int st_fd_ready(int osfd)
 {
     struct st_vp *vp = st__vp;
-    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+    struct st__fd *fd = vp ? st__fd_find(vp, osfd) : NULL;
 
-    if (fd == NULL || !(fd->flags & ST__FD_REGISTERED))
+    if (!fd || !(fd->flags & ST__FD_REGISTERED))
         return ALL_BITS;
     return fd->ready;
 }
@@ -49,9 +49,9 @@ int st_fd_ready(int osfd)
 void st_fd_drained(int osfd, int events)
 {
     struct st_vp *vp = st__vp;
-    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+    struct st__fd *fd = vp ? st__fd_find(vp, osfd) : NULL;
 
-    if (fd == NULL)
+    if (!fd)
         return;
     /* What is still to be read makes no further event. */
     if (fd->ready & (POLLRDHUP | POLLPRI | ALWAYS))
@@ -62,10 +62,10 @@ void st_fd_drained(int osfd, int events)
 void st_fd_again(int osfd, int events)
 {
     struct st_vp *vp = st__vp;
-    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+    struct st__fd *fd = vp ? st__fd_find(vp, osfd) : NULL;
     int gone = events;
 
-    if (fd == NULL)
+    if (!fd)
         return;
     /* With an end or an error pending it would not have been EAGAIN. */
     if (events & POLLIN)
@@ -80,9 +80,9 @@ int st_fd_rearm(int osfd)
     struct st_vp *vp = st__vp;
     struct st__fd *fd;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
-    if ((fd = st__fd_entry(vp, osfd)) == NULL)
+    if (!(fd = st__fd_entry(vp, osfd)))
         return -1;
     return st__event_rearm(vp, osfd, fd);
 }
@@ -111,16 +111,16 @@ void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd)
 {
     st__event_delete(vp, osfd, fd);
     fd->generation++;
-    while (fd->links != NULL)
+    while (fd->links)
         forget_link(vp, fd->links);
 }
 
 void st_fd_forget(int osfd)
 {
     struct st_vp *vp = st__vp;
-    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+    struct st__fd *fd = vp ? st__fd_find(vp, osfd) : NULL;
 
-    if (fd != NULL)
+    if (fd)
         st__fd_forget(vp, osfd, fd);
 }
 
@@ -128,7 +128,7 @@ void st__fd_reset(struct st_vp *vp, int osfd)
 {
     struct st__fd *fd = st__fd_find(vp, osfd);
 
-    if (fd == NULL || fd->links != NULL)
+    if (!fd || fd->links)
         return;
     fd->generation++;
     fd->flags = 0;
@@ -141,7 +141,7 @@ static void wake_of_earlier(struct st_vp *vp, struct st__fd *fd)
 {
     struct st_fd_link *link, *next;
 
-    for (link = fd->links; link != NULL; link = next) {
+    for (link = fd->links; link; link = next) {
         next = link->next;
         if (link->kind < ST__LINK_WATCH)
             forget_link(vp, link);
@@ -159,9 +159,9 @@ void st__fd_renewed(struct st_vp *vp, struct st__fd *fd)
 void st_fd_renew(int osfd)
 {
     struct st_vp *vp = st__vp;
-    struct st__fd *fd = vp != NULL ? st__fd_find(vp, osfd) : NULL;
+    struct st__fd *fd = vp ? st__fd_find(vp, osfd) : NULL;
 
-    if (ST__UNLIKELY(fd != NULL && (fd->flags != 0 || fd->links != NULL)))
+    if (ST__UNLIKELY(fd && (fd->flags != 0 || fd->links)))
         st__fd_renewed(vp, fd);
 }
 
@@ -169,9 +169,9 @@ bool st__fd_busy(struct st_vp *vp, int osfd)
 {
     struct st__fd *fd = st__fd_find(vp, osfd);
 
-    if (fd == NULL)
+    if (!fd)
         return false;
-    for (struct st_fd_link *link = fd->links; link != NULL; link = link->next)
+    for (struct st_fd_link *link = fd->links; link; link = link->next)
         if (link->kind == ST__LINK_THREAD || link->kind == ST__LINK_POLL)
             return true;
     return false;

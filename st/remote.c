@@ -35,7 +35,7 @@ static st_remote_t *take_all(struct st_vp *vp)
     st_remote_t *newest = atomic_exchange(&vp->remote, NULL);
     st_remote_t *oldest = NULL;
 
-    while (newest != NULL) {
+    while (newest) {
         st_remote_t *next = newest->next;
 
         newest->next = oldest;
@@ -49,10 +49,10 @@ void st__remote_run(struct st_vp *vp)
 {
     st_remote_t *remote;
 
-    if (ST__LIKELY(atomic_load_explicit(&vp->remote, memory_order_relaxed) == NULL))
+    if (ST__LIKELY(!atomic_load_explicit(&vp->remote, memory_order_relaxed)))
         return;
     remote = take_all(vp);
-    while (remote != NULL) {
+    while (remote) {
         st_remote_t *next = remote->next;
 
         vp->stats.remote_posts++;

@@ -9,7 +9,7 @@
 /* With thousands of threads each switch misses the cache: fetch what the next two will need. */
 static inline void prefetch(const struct st_thread *next)
 {
-    if (next != NULL) {
+    if (next) {
         __builtin_prefetch(next->sp);
         __builtin_prefetch((const char *)next->sp + 64);
         __builtin_prefetch(next->next);
@@ -39,9 +39,9 @@ enum { LONGEST_LAST = 1000 };
 /* Puts those that are behind all others to the end of the run queue, or to its head. */
 static void requeue_last(struct st_vp *vp, bool to_head)
 {
-    if (vp->last_head == NULL)
+    if (!vp->last_head)
         return;
-    if (vp->runq_head == NULL) {
+    if (!vp->runq_head) {
         vp->runq_head = vp->last_head;
         vp->runq_tail = vp->last_tail;
     } else if (to_head) {
@@ -59,7 +59,7 @@ static void requeue_last(struct st_vp *vp, bool to_head)
 /* Is there a thread that may run before epoll is visited? */
 static inline bool ready(const struct st_vp *vp)
 {
-    return ST__LIKELY(vp->runq_head != NULL && vp->budget > 0);
+    return ST__LIKELY(vp->runq_head && vp->budget > 0);
 }
 
 static void find_ready(struct st_vp *vp)
@@ -76,7 +76,7 @@ static inline void exchange(struct st_vp *vp, struct st_thread *next, int ended)
 {
     struct st_thread *from = vp->in_place;
 
-    if (vp->exchange == NULL || from == next)
+    if (!vp->exchange || from == next)
         return;
     vp->in_place = next;
     vp->exchange(&from->carried, &next->carried, ended);
@@ -96,7 +96,7 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
 
     ST__ASSERT(!vp->in_callback);
     ST__ASSERT(vp->current == me);
-    if (vp->switch_out != NULL)
+    if (vp->switch_out)
         vp->switch_out();
     find_ready(vp);
     next = start_next(vp);
@@ -106,7 +106,7 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
         st__switch(&me->sp, next->sp);
         st__asan_arrive(fake);
     }
-    if (vp->switch_in != NULL) {
+    if (vp->switch_in) {
         vp->switch_in();
         *vp->errno_place = me->saved_errno;
     }
@@ -163,7 +163,7 @@ void st__reap(struct st_vp *vp)
 {
     struct st_thread *ended = vp->reap;
 
-    if (ended != NULL && ended != vp->current) {
+    if (ended && ended != vp->current) {
         vp->reap = NULL;
         st__stack_free(vp, ended->stack);
     }
@@ -173,7 +173,7 @@ void st_thread_yield(void)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL)
+    if (!vp)
         return;
     st__runq_push(vp, vp->current);
     st__sched(vp, vp->current);
@@ -184,7 +184,7 @@ void st_thread_yield_last(void)
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
 
-    if (vp == NULL || vp->runq_head == NULL)
+    if (!vp || !vp->runq_head)
         return;
     if (st_utime() - vp->clock >= LONGEST_LAST) {
         requeue_last(vp, true);
@@ -193,7 +193,7 @@ void st_thread_yield_last(void)
     me = vp->current;
     me->state = ST__READY;
     me->next = NULL;
-    if (vp->last_head == NULL)
+    if (!vp->last_head)
         vp->last_head = me;
     else
         vp->last_tail->next = me;
@@ -207,12 +207,12 @@ st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb)
     struct st_vp *vp = st__vp_get();
     st_exchange_cb_t previous;
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     previous = vp->exchange;
     vp->exchange = cb;
     vp->in_place = vp->current;
-    vp->hooked = vp->always_slowly || cb != NULL;
+    vp->hooked = vp->always_slowly || cb;
     return previous;
 }
 
@@ -222,8 +222,8 @@ static st_switch_cb_t replace_cb(struct st_vp *vp, st_switch_cb_t *place, st_swi
     st_switch_cb_t previous = *place;
 
     *place = cb;
-    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in != NULL || vp->switch_out != NULL;
-    vp->hooked = vp->always_slowly || vp->exchange != NULL;
+    vp->always_slowly = ST__ALWAYS_SLOWLY || vp->switch_in || vp->switch_out;
+    vp->hooked = vp->always_slowly || vp->exchange;
     return previous;
 }
 
@@ -231,13 +231,13 @@ st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
 
-    return vp != NULL ? replace_cb(vp, &vp->switch_in, cb) : NULL;
+    return vp ? replace_cb(vp, &vp->switch_in, cb) : NULL;
 }
 
 st_switch_cb_t st_set_switch_out_cb(st_switch_cb_t cb)
 {
     struct st_vp *vp = st__vp_get();
 
-    return vp != NULL ? replace_cb(vp, &vp->switch_out, cb) : NULL;
+    return vp ? replace_cb(vp, &vp->switch_out, cb) : NULL;
 }
 #endif

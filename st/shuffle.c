@@ -28,14 +28,14 @@ void st__shuffle_start(struct st_vp *vp)
 {
     const char *given = getenv(ST_SHUFFLE_SEED_VARIABLE);
 
-    vp->shuffle_seed = given != NULL ? strtoull(given, NULL, 0) : st_utime();
+    vp->shuffle_seed = given ? strtoull(given, NULL, 0) : st_utime();
     vp->shuffle = vp->shuffle_seed;
     vp->shuffle_pid = getpid();
 }
 
 uint64_t st_shuffle_seed(void)
 {
-    return st__vp != NULL ? st__vp->shuffle_seed : 0;
+    return st__vp ? st__vp->shuffle_seed : 0;
 }
 
 /* Moves one of the first in the run queue, which must not be empty, to its head. */
@@ -46,10 +46,10 @@ void st__shuffle(struct st_vp *vp)
 
     if (steps == 0)
         return;
-    for (; steps > 1 && before->next != NULL; steps--)
+    for (; steps > 1 && before->next; steps--)
         before = before->next;
     chosen = before->next;
-    if (chosen == NULL)
+    if (!chosen)
         return;
     before->next = chosen->next;
     if (vp->runq_tail == chosen)

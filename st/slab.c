@@ -104,10 +104,10 @@ size_t st_stack_overflow_at(const void *addr)
     const struct st_vp *vp = st__vp;
     uintptr_t at = (uintptr_t)addr;
 
-    if (vp == NULL)
+    if (!vp)
         return 0;
-    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
-        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next) {
+    for (struct st__stack_class *class = vp->stacks.classes; class; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab; slab = slab->next) {
             uintptr_t start = (uintptr_t)slab->memory;
 
             if (at >= start && at - start < slab->count * stride(class))
@@ -217,18 +217,18 @@ static void open_slab(struct st__slab *slab)
     slab->open = true;
     slab->prev_open = NULL;
     slab->next_open = class->open;
-    if (class->open != NULL)
+    if (class->open)
         class->open->prev_open = slab;
     class->open = slab;
 }
 
 static void shut_slab(struct st__slab *slab)
 {
-    if (slab->prev_open != NULL)
+    if (slab->prev_open)
         slab->prev_open->next_open = slab->next_open;
     else
         slab->class->open = slab->next_open;
-    if (slab->next_open != NULL)
+    if (slab->next_open)
         slab->next_open->prev_open = slab->prev_open;
     slab->open = false;
 }
@@ -248,7 +248,7 @@ static void enlist(struct st_vp *vp, struct st__slab *slab)
     struct st__stack_class *class = slab->class;
 
     slab->next = class->slabs;
-    if (class->slabs != NULL)
+    if (class->slabs)
         class->slabs->prev = slab;
     class->slabs = slab;
     class->slabs_made++;
@@ -262,11 +262,11 @@ static struct st__slab *slab_new(struct st_vp *vp, struct st__stack_class *class
     unsigned count = next_count(vp, class);
     struct st__slab *slab = st__calloc(1, sizeof(*slab) + count * sizeof(struct st__stack));
 
-    if (slab == NULL)
+    if (!slab)
         return NULL;
-    while ((slab->memory = reserve(vp, class, count)) == NULL && count > 1)
+    while (!(slab->memory = reserve(vp, class, count)) && count > 1)
         count /= 2;
-    if (slab->memory == NULL) {
+    if (!slab->memory) {
         free(slab);
         errno = ENOMEM;
         return NULL;
@@ -284,15 +284,15 @@ void st__slab_free(struct st_vp *vp, struct st__slab *slab)
     struct st__stack_class *class = slab->class;
     size_t bytes = slab->count * stride(class);
 
-    if (vp->stacks.sampled != NULL && vp->stacks.sampled->slab == slab)
+    if (vp->stacks.sampled && vp->stacks.sampled->slab == slab)
         vp->stacks.sampled = NULL;
     if (slab->open)
         shut_slab(slab);
-    if (slab->prev != NULL)
+    if (slab->prev)
         slab->prev->next = slab->next;
     else
         class->slabs = slab->next;
-    if (slab->next != NULL)
+    if (slab->next)
         slab->next->prev = slab->prev;
     class->slabs_made--;
     for (unsigned i = 0; i < slab->count; i++)
@@ -307,18 +307,18 @@ void st__slab_free(struct st_vp *vp, struct st__slab *slab)
 
 struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class)
 {
-    struct st__slab *slab = class->open != NULL ? class->open : slab_new(vp, class);
+    struct st__slab *slab = class->open ? class->open : slab_new(vp, class);
     struct st__stack *stack;
 
-    if (slab == NULL)
+    if (!slab)
         return NULL;
     stack = slab->free;
-    if (stack != NULL)
+    if (stack)
         slab->free = stack->next;
     else
         stack = &slab->stacks[slab->fresh++];
     slab->busy++;
-    if (slab->free == NULL && slab->fresh == slab->count)
+    if (!slab->free && slab->fresh == slab->count)
         shut_slab(slab);
     return stack;
 }
@@ -339,8 +339,8 @@ void st__slab_give(struct st_vp *vp, struct st__stack *stack)
 
 static void advise(struct st_vp *vp, int advice)
 {
-    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
-        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next)
+    for (struct st__stack_class *class = vp->stacks.classes; class; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab; slab = slab->next)
             (void)madvise(slab->memory, slab->count * stride(class), advice);
 }
 
@@ -351,10 +351,10 @@ static void advise_here(struct st_vp *vp, int advice)
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     const struct st__stack *current = vp->current->stack;
 
-    if (current != NULL)
+    if (current)
         (void)madvise(st__stack_base(current), current->slab->class->size, advice);
-    for (struct st__stack_class *class = vp->stacks.classes; class != NULL; class = class->next)
-        for (struct st__slab *slab = class->slabs; slab != NULL; slab = slab->next) {
+    for (struct st__stack_class *class = vp->stacks.classes; class; class = class->next)
+        for (struct st__slab *slab = class->slabs; slab; slab = slab->next) {
             size_t offset = here - (uintptr_t)slab->memory;
 
             if (here < (uintptr_t)slab->memory || offset >= slab->count * stride(class))

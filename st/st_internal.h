@@ -280,7 +280,7 @@ static inline struct st_vp *st__vp_get(void)
 {
     struct st_vp *vp = st__vp;
 
-    return ST__LIKELY(vp != NULL) ? vp : st__vp_revive();
+    return ST__LIKELY(vp) ? vp : st__vp_revive();
 }
 
 static inline int st__fail(int error)
@@ -315,7 +315,7 @@ static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
 {
     thread->state = ST__READY;
     thread->next = NULL;
-    if (vp->runq_head == NULL)
+    if (!vp->runq_head)
         vp->runq_head = thread;
     else
         vp->runq_tail->next = thread;
@@ -510,7 +510,7 @@ static inline void st__queue_append(struct st__queue *queue, struct st_thread *t
     thread->queue = queue;
     thread->queue_next = NULL;
     thread->queue_prev = queue->tail;
-    if (queue->tail == NULL)
+    if (!queue->tail)
         queue->head = thread;
     else
         queue->tail->queue_next = thread;
@@ -521,11 +521,11 @@ static inline void st__queue_remove(struct st_thread *thread)
 {
     struct st__queue *queue = thread->queue;
 
-    if (thread->queue_prev == NULL)
+    if (!thread->queue_prev)
         queue->head = thread->queue_next;
     else
         thread->queue_prev->queue_next = thread->queue_next;
-    if (thread->queue_next == NULL)
+    if (!thread->queue_next)
         queue->tail = thread->queue_prev;
     else
         thread->queue_next->queue_prev = thread->queue_prev;
@@ -548,9 +548,9 @@ static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reas
     ST__ASSERT(thread->state == ST__WAITING);
     thread->reason = reason;
     thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
-    if (thread->queue != NULL)
+    if (thread->queue)
         st__queue_remove(thread);
-    if (thread->link.pprev != NULL)
+    if (thread->link.pprev)
         st__fd_unlink(vp, &thread->link);
     st__runq_push(vp, thread);
 }
@@ -560,9 +560,9 @@ static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
 {
     struct st_thread *thread = queue->head;
 
-    ST__ASSERT(thread->state == ST__WAITING && thread->link.pprev == NULL);
+    ST__ASSERT(thread->state == ST__WAITING && !thread->link.pprev);
     queue->head = thread->queue_next;
-    if (queue->head != NULL)
+    if (queue->head)
         queue->head->queue_prev = NULL;
     else
         queue->tail = NULL;

@@ -26,8 +26,8 @@ void st__stack_destroy(struct st_vp *vp)
 {
     struct st__stack_class *class;
 
-    while ((class = vp->stacks.classes) != NULL) {
-        while (class->slabs != NULL)
+    while ((class = vp->stacks.classes)) {
+        while (class->slabs)
             st__slab_free(vp, class->slabs);
         vp->stacks.classes = class->next;
         free(class);
@@ -38,10 +38,10 @@ static struct st__stack_class *find_class(struct st_vp *vp, size_t wanted)
 {
     struct st__stack_class *class;
 
-    for (class = vp->stacks.classes; class != NULL; class = class->next)
+    for (class = vp->stacks.classes; class; class = class->next)
         if (class->wanted == wanted)
             return class;
-    if ((class = st__calloc(1, sizeof(*class))) == NULL)
+    if (!(class = st__calloc(1, sizeof(*class))))
         return NULL;
     class->wanted = wanted;
     class->page = vp->stacks.page;
@@ -59,13 +59,13 @@ static void cache(struct st_vp *vp, struct st__stack *stack)
 
     stack->next = class->cached;
     stack->prev = NULL;
-    if (class->cached != NULL)
+    if (class->cached)
         class->cached->prev = stack;
     class->cached = stack;
 
     stack->newer = NULL;
     stack->older = vp->stacks.newest;
-    if (vp->stacks.newest != NULL)
+    if (vp->stacks.newest)
         vp->stacks.newest->newer = stack;
     else
         vp->stacks.oldest = stack;
@@ -75,18 +75,18 @@ static void cache(struct st_vp *vp, struct st__stack *stack)
 
 static void uncache(struct st_vp *vp, struct st__stack *stack)
 {
-    if (stack->prev != NULL)
+    if (stack->prev)
         stack->prev->next = stack->next;
     else
         stack->slab->class->cached = stack->next;
-    if (stack->next != NULL)
+    if (stack->next)
         stack->next->prev = stack->prev;
 
-    if (stack->newer != NULL)
+    if (stack->newer)
         stack->newer->older = stack->older;
     else
         vp->stacks.newest = stack->older;
-    if (stack->older != NULL)
+    if (stack->older)
         stack->older->newer = stack->newer;
     else
         vp->stacks.oldest = stack->newer;
@@ -97,7 +97,7 @@ static struct st__stack *take(struct st_vp *vp, struct st__stack_class *class)
 {
     struct st__stack *stack = class->cached;
 
-    if (stack == NULL)
+    if (!stack)
         return st__slab_take(vp, class);
     uncache(vp, stack);
     return stack;
@@ -118,7 +118,7 @@ struct st__stack *st__stack_new(struct st_vp *vp, size_t size)
     struct st__stack_class *class = find_class(vp, round_size(vp, size));
     struct st__stack *stack;
 
-    if (class == NULL || (stack = take(vp, class)) == NULL)
+    if (!class || !(stack = take(vp, class)))
         return NULL;
     if (st__slab_guard(vp, stack) < 0) {
         st__slab_give(vp, stack);
@@ -171,7 +171,7 @@ int st_set_stack_cache(int max_cached)
     struct st_vp *vp = st__vp;
     int previous;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
     st__reap(vp);
     previous = (int)vp->stacks.max_cached;
@@ -185,7 +185,7 @@ void st_get_stack_stats(st_stack_stats_t *stats)
     struct st_vp *vp = st__vp;
 
     memset(stats, 0, sizeof(*stats));
-    if (vp == NULL)
+    if (!vp)
         return;
     st__reap(vp);
     stats->in_use = vp->stacks.in_use;
@@ -219,7 +219,7 @@ int st_randomize_stacks(int on)
     struct st_vp *vp = st__vp_get();
     int previous;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     previous = vp->stacks.randomize;
     vp->stacks.randomize = on != 0;

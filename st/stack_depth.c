@@ -46,7 +46,7 @@ int st_stack_census(int on)
     struct st_vp *vp = st__vp;
     int previous;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
     previous = vp->stacks.census;
     vp->stacks.census = on != 0;
@@ -57,7 +57,7 @@ size_t st_thread_stack_used(st_thread_t thread)
 {
     struct st_vp *vp = st__vp;
 
-    if (vp == NULL || thread->stack == NULL || !thread->stack->painted)
+    if (!vp || !thread->stack || !thread->stack->painted)
         return 0;
     return measure(vp, thread->stack);
 }
@@ -116,7 +116,7 @@ static size_t needed(const struct st__stack *stack)
 
     if (here >= base && here < top)
         return top - base;
-    if (thread == NULL)
+    if (!thread)
         return 0;
     if (thread->state != ST__WAITING && thread->state != ST__READY)
         return top - base;
@@ -166,25 +166,25 @@ static void look(struct st_vp *vp, const struct st__stack *stack)
 
 static struct st__slab *slab_after(const struct st__stack_pool *pool, const struct st__slab *slab)
 {
-    const struct st__stack_class *class = slab != NULL ? slab->class->next : pool->classes;
+    const struct st__stack_class *class = slab ? slab->class->next : pool->classes;
 
-    if (slab != NULL && slab->next != NULL)
+    if (slab && slab->next)
         return slab->next;
-    while (class != NULL && class->slabs == NULL)
+    while (class && !class->slabs)
         class = class->next;
-    return class != NULL ? class->slabs : NULL;
+    return class ? class->slabs : NULL;
 }
 
 /* The next stack that was ever handed out; NULL: that was the last one. */
 static struct st__stack *next_sample(const struct st__stack_pool *pool)
 {
     struct st__stack *last = pool->sampled;
-    struct st__slab *slab = last != NULL ? last->slab : NULL;
+    struct st__slab *slab = last ? last->slab : NULL;
 
-    if (slab != NULL && last + 1 < slab->stacks + slab->fresh)
+    if (slab && last + 1 < slab->stacks + slab->fresh)
         return last + 1;
     slab = slab_after(pool, slab);
-    return slab != NULL ? slab->stacks : NULL;
+    return slab ? slab->stacks : NULL;
 }
 
 size_t st_sample_stacks(int count)
@@ -192,11 +192,11 @@ size_t st_sample_stacks(int count)
     struct st_vp *vp = st__vp;
     int error = errno;
 
-    if (vp == NULL)
+    if (!vp)
         return 0;
     if (count < 0)
         vp->stacks.sampled = NULL;
-    while (count-- != 0 && (vp->stacks.sampled = next_sample(&vp->stacks)) != NULL)
+    while (count-- != 0 && (vp->stacks.sampled = next_sample(&vp->stacks)))
         look(vp, vp->stacks.sampled);
     errno = error;
     return vp->stacks.deepest;

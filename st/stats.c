@@ -10,7 +10,7 @@ void st_get_stats(st_stats_t *stats)
 {
     const struct st_vp *vp = st__vp;
 
-    if (vp == NULL) {
+    if (!vp) {
         memset(stats, 0, sizeof(*stats));
         return;
     }
@@ -21,5 +21,5 @@ void st_get_stats(st_stats_t *stats)
 
 unsigned long long st_switch_count(void)
 {
-    return st__vp != NULL ? st__switches(st__vp) : 0;
+    return st__vp ? st__switches(st__vp) : 0;
 }

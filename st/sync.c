@@ -22,7 +22,7 @@ st_cond_t st_cond_new(void)
 
 int st_cond_destroy(st_cond_t cvar)
 {
-    if (cvar->waiters.head != NULL)
+    if (cvar->waiters.head)
         return st__fail(EBUSY);
     free(cvar);
     return 0;
@@ -34,7 +34,7 @@ int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout)
     struct st_thread *me;
     int reason;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     me = vp->current;
     if (st__take_interrupt(me) < 0)
@@ -56,7 +56,7 @@ int st_cond_signal(st_cond_t cvar)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp != NULL && cvar->waiters.head != NULL)
+    if (vp && cvar->waiters.head)
         st__wake_first(vp, &cvar->waiters);
     return 0;
 }
@@ -65,9 +65,9 @@ int st_cond_broadcast(st_cond_t cvar)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL)
+    if (!vp)
         return 0;
-    while (cvar->waiters.head != NULL)
+    while (cvar->waiters.head)
         st__wake_first(vp, &cvar->waiters);
     return 0;
 }
@@ -81,9 +81,9 @@ st_mutex_t st_mutex_new(void)
 
 int st_mutex_destroy(st_mutex_t lock)
 {
-    if (lock->owner != NULL)
+    if (lock->owner)
         return st__fail(EBUSY);
-    ST__ASSERT(lock->waiters.head == NULL);
+    ST__ASSERT(!lock->waiters.head);
     free(lock);
     return 0;
 }
@@ -93,12 +93,12 @@ int st_mutex_lock(st_mutex_t lock)
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     me = vp->current;
     if (st__take_interrupt(me) < 0)
         return -1;
-    if (lock->owner == NULL) {
+    if (!lock->owner) {
         lock->owner = me;
         return 0;
     }
@@ -114,12 +114,12 @@ int st_mutex_unlock(st_mutex_t lock)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     if (lock->owner != vp->current)
         return st__fail(EPERM);
     lock->owner = lock->waiters.head;
-    if (lock->owner != NULL)
+    if (lock->owner)
         st__wake_first(vp, &lock->waiters);
     return 0;
 }
@@ -128,9 +128,9 @@ int st_mutex_trylock(st_mutex_t lock)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
-    if (lock->owner != NULL)
+    if (lock->owner)
         return st__fail(EBUSY);
     lock->owner = vp->current;
     return 0;

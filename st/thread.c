@@ -42,7 +42,7 @@ st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
     struct st__stack *stack;
     struct st_thread *thread;
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     if (stack_size < 0) {
         errno = EINVAL;
@@ -52,7 +52,7 @@ st_thread_t st_thread_create(void *(*start)(void *arg), void *arg, int joinable,
     if (st__timer_reserve(vp, vp->stats.threads + 1) < 0)
         return NULL;
     stack = st__stack_new(vp, (size_t)(stack_size == 0 ? DEFAULT_STACK_SIZE : stack_size));
-    if (stack == NULL)
+    if (!stack)
         return NULL;
 
     thread = place_thread(vp, stack);
@@ -78,9 +78,9 @@ static void retire(struct st_vp *vp, struct st_thread *me)
     me->state = ST__ZOMBIE;
     st__reap(vp);
     if (!me->joinable) {
-        if (me->stack != NULL) /* not the primordial thread */
+        if (me->stack) /* not the primordial thread */
             vp->reap = me;
-    } else if (me->joiner != NULL && me->joiner->state == ST__WAITING) {
+    } else if (me->joiner && me->joiner->state == ST__WAITING) {
         st__wake(vp, me->joiner, 0);
     }
 }
@@ -90,12 +90,12 @@ void st_thread_exit(void *retval)
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
 
-    if (vp == NULL)
+    if (!vp)
         st__fatal("st_thread_exit() on a kernel thread that is no VP");
     me = vp->current;
     me->retval = retval;
     st__keys_end(me);
-    if (vp->switch_out != NULL)
+    if (vp->switch_out)
         vp->switch_out();
     vp->stats.threads_exited++;
     if (--vp->stats.threads == 0)
@@ -110,14 +110,14 @@ int st_thread_join(st_thread_t thread, void **retvalp)
     struct st_vp *vp = st__vp_get();
     struct st_thread *me;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     me = vp->current;
     if (!thread->joinable)
         return st__fail(EINVAL);
     if (thread == me)
         return st__fail(EDEADLK);
-    if (thread->joiner != NULL)
+    if (thread->joiner)
         return st__fail(EINVAL);
 
     if (thread->state != ST__ZOMBIE) {
@@ -130,7 +130,7 @@ int st_thread_join(st_thread_t thread, void **retvalp)
             return -1;
     }
     ST__ASSERT(thread->state == ST__ZOMBIE);
-    if (retvalp != NULL)
+    if (retvalp)
         *retvalp = thread->retval;
     st__stack_free(vp, thread->stack);
     return 0;
@@ -140,7 +140,7 @@ void st_thread_interrupt(st_thread_t thread)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL || thread->state == ST__ZOMBIE)
+    if (!vp || thread->state == ST__ZOMBIE)
         return;
     thread->interrupted = true;
     if (thread->state == ST__WAITING)
@@ -149,18 +149,18 @@ void st_thread_interrupt(st_thread_t thread)
 
 st_thread_t st_thread_self(void)
 {
-    if (ST__LIKELY(st__vp != NULL))
+    if (ST__LIKELY(st__vp))
         return st__vp->current;
-    return st__process.orphan != NULL ? st__process.orphan->current : NULL;
+    return st__process.orphan ? st__process.orphan->current : NULL;
 }
 
 int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard)
 {
-    if (thread->stack == NULL)
+    if (!thread->stack)
         return st__fail(EINVAL);
     *base = st__stack_base(thread->stack);
     *size = st__stack_size(thread->stack);
-    if (guard != NULL)
+    if (guard)
         *guard = st__stack_guard(thread->stack);
     return 0;
 }
@@ -171,7 +171,7 @@ int st_thread_park(st_utime_t timeout)
     struct st_thread *me;
     int reason;
 
-    if (vp == NULL)
+    if (!vp)
         return -1;
     me = vp->current;
     if (me->token) {
@@ -198,7 +198,7 @@ void st_thread_unpark(st_thread_t thread)
 {
     struct st_vp *vp = st__vp_get();
 
-    if (vp == NULL)
+    if (!vp)
         return;
     if (thread->parked && thread->state == ST__WAITING)
         st__wake(vp, thread, 0);

@@ -84,7 +84,7 @@ static int heap_reserve(struct st__heap *heap, unsigned long long needed)
         room *= 2;
     if (room > UINT_MAX)
         return st__fail(ENOMEM);
-    if ((entries = st__realloc(heap->entries, room * sizeof(*entries))) == NULL)
+    if (!(entries = st__realloc(heap->entries, room * sizeof(*entries))))
         return -1;
     heap->entries = entries;
     heap->room = (unsigned)room;

@@ -40,9 +40,9 @@ static void list_remove(struct st_vp *vp)
     struct st_vp **at = &st__process.vps;
 
     pthread_mutex_lock(&st__process.lock);
-    while (*at != NULL && *at != vp)
+    while (*at && *at != vp)
         at = &(*at)->next_vp;
-    if (*at != NULL)
+    if (*at)
         *at = vp->next_vp;
     pthread_mutex_unlock(&st__process.lock);
 }
@@ -54,13 +54,13 @@ static void list_remove(struct st_vp *vp)
 
 static void before_fork(void)
 {
-    if (st__vp != NULL && st__vp->stacks.fork_alone)
+    if (st__vp && st__vp->stacks.fork_alone)
         st__stacks_hide(st__vp);
 }
 
 static void forked_parent(void)
 {
-    if (st__vp != NULL && st__vp->stacks.fork_alone)
+    if (st__vp && st__vp->stacks.fork_alone)
         st__stacks_show(st__vp);
 }
 
@@ -69,7 +69,7 @@ static void forked_child(void)
     /* The parent's VPs are not here; and another of its kernel threads may have held the lock. */
     st__process.vps = NULL;
     pthread_mutex_init(&st__process.lock, NULL);
-    if (st__vp == NULL)
+    if (!st__vp)
         return;
     if (st__vp->stacks.fork_alone)
         st_after_fork_child();
@@ -83,7 +83,7 @@ int st_set_fork_alone(int on)
     struct st_vp *vp = st__vp;
     int previous;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
     previous = vp->stacks.fork_alone;
     vp->stacks.fork_alone = on != 0;
@@ -92,9 +92,9 @@ int st_set_fork_alone(int on)
 
 void st_after_fork_child(void)
 {
-    if (st__vp != NULL)
+    if (st__vp)
         st__process.dropped = st__vp;
-    else if (st__process.orphan != NULL)
+    else if (st__process.orphan)
         st__process.dropped = st__process.orphan;
     st__vp = NULL;
     st__process.orphan = NULL;
@@ -105,7 +105,7 @@ struct st_vp *st__vp_revive(void)
 {
     struct st_vp *vp = st__process.orphan;
 
-    if (vp == NULL) {
+    if (!vp) {
         errno = EPERM;
         return NULL;
     }
@@ -166,7 +166,7 @@ static struct st_vp *vp_new(void)
 {
     struct st_vp *vp = st__aligned_alloc(_Alignof(struct st_vp), sizeof(struct st_vp));
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
     memset(vp, 0, sizeof(*vp));
     vp->errno_place = &errno;
@@ -184,14 +184,14 @@ int st_init(void)
 {
     struct st_vp *vp;
 
-    if (st__vp != NULL)
+    if (st__vp)
         return 0;
-    if (st__process.orphan != NULL)
-        return st__vp_revive() != NULL ? 0 : -1;
+    if (st__process.orphan)
+        return st__vp_revive() ? 0 : -1;
 
     if (register_atfork() < 0 || ignore_sigpipe() < 0 || raise_fd_limit() < 0)
         return -1;
-    if ((vp = vp_new()) == NULL)
+    if (!(vp = vp_new()))
         return -1;
     if (st__timer_reserve(vp, 1) < 0)
         goto error_vp;
@@ -218,7 +218,7 @@ int st_destroy(void)
 {
     struct st_vp *vp = st__vp;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
     if (vp->current != &vp->primordial || vp->stats.threads != 1)
         return st__fail(EBUSY);
@@ -237,7 +237,7 @@ int st_destroy(void)
 
 int st_is_vp(void)
 {
-    return st__vp != NULL;
+    return !!st__vp;
 }
 
 st_vp_t st_vp_self(void)

@@ -29,17 +29,17 @@ static void disarm_accept(struct st_vp *vp, st_watch_t *watch)
 {
     struct st__fd *fd = st__fd_find(vp, watch->link.osfd);
 
-    if (fd == NULL || !(fd->flags & ST__FD_EXCLUSIVE))
+    if (!fd || !(fd->flags & ST__FD_EXCLUSIVE))
         return;
     st__event_delete(vp, watch->link.osfd, fd);
-    if (fd->links != NULL)
+    if (fd->links)
         (void)st__event_rearm(vp, watch->link.osfd, fd); /* which tells them if it fails */
 }
 
 void st__watch_disarm(struct st_vp *vp, st_watch_t *watch)
 {
     watch->timer.deadline = ST_UTIME_NO_TIMEOUT;
-    if (watch->link.pprev != NULL) {
+    if (watch->link.pprev) {
         st__fd_unlink(vp, &watch->link);
         if (watch->link.kind == ST__LINK_ACCEPT)
             disarm_accept(vp, watch);
@@ -53,12 +53,12 @@ static int arm_fd(struct st_vp *vp, st_watch_t *watch, int events)
     struct st__fd *fd = st__fd_entry(vp, watch->link.osfd);
     int ready;
 
-    if (fd == NULL || st__event_add(vp, watch->link.osfd, fd) < 0)
+    if (!fd || st__event_add(vp, watch->link.osfd, fd) < 0)
         return -1;
     if ((ready = fd->ready & (events | POLLERR | POLLHUP)) != 0)
         return ready;
     watch->link.events = (unsigned short)events;
-    if (watch->link.pprev == NULL)
+    if (!watch->link.pprev)
         st__fd_link(vp, fd, &watch->link);
     return 0;
 }
@@ -67,16 +67,16 @@ static int arm_accept(struct st_vp *vp, st_watch_t *watch, int events)
 {
     struct st__fd *fd = st__fd_entry(vp, watch->link.osfd);
 
-    if (fd == NULL)
+    if (!fd)
         return -1;
-    if (watch->link.pprev != NULL && watch->link.events == events)
+    if (watch->link.pprev && watch->link.events == events)
         return 0;
-    if (watch->link.pprev == NULL && fd->flags & ST__FD_EXCLUSIVE)
+    if (!watch->link.pprev && fd->flags & ST__FD_EXCLUSIVE)
         return st__fail(EEXIST);
     if (st__event_add_exclusive(vp, watch->link.osfd, fd, events) < 0)
         return -1;
     watch->link.events = (unsigned short)events;
-    if (watch->link.pprev == NULL)
+    if (!watch->link.pprev)
         st__fd_link(vp, fd, &watch->link);
     return 0;
 }
@@ -86,7 +86,7 @@ int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout)
     struct st_vp *vp = st__vp;
     int result = 0;
 
-    if (vp == NULL)
+    if (!vp)
         return st__fail(EPERM);
     if (watch->link.osfd >= 0)
         result = watch->link.kind == ST__LINK_ACCEPT ? arm_accept(vp, watch, events)
@@ -111,7 +111,7 @@ void st_watch_disarm(st_watch_t *watch)
 {
     struct st_vp *vp = st__vp;
 
-    if (vp != NULL)
+    if (vp)
         st__watch_disarm(vp, watch);
 }
 
@@ -119,7 +119,7 @@ void st_watch_free(st_watch_t *watch)
 {
     struct st_vp *vp = st__vp;
 
-    if (vp == NULL)
+    if (!vp)
         return;
     st__watch_disarm(vp, watch);
     st__timer_remove(vp, &watch->timer);

@@ -123,13 +123,13 @@ static int accept_patiently(stiol__vp_t *vp, int fd, struct sockaddr *addr, sock
 /* The one that the MPM has accepted; -1: none. */
 static int take_accepted(stiol__vp_t *vp, struct sockaddr *addr, socklen_t *addrlen)
 {
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
-    const stiol_connection_t *connection = self != NULL ? self->accepted : NULL;
+    stiol__thread_t *self = vp ? stiol__self(vp) : NULL;
+    const stiol_connection_t *connection = self ? self->accepted : NULL;
 
-    if (connection == NULL)
+    if (!connection)
         return -1;
     self->accepted = NULL;
-    if (addr != NULL && addrlen != NULL) {
+    if (addr && addrlen) {
         memcpy(addr, connection->address,
                *addrlen < connection->length ? *addrlen : connection->length);
         *addrlen = connection->length;
@@ -144,11 +144,11 @@ int stiol__accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict addrlen, int
 
     if (made >= 0)
         return made;
-    if (vp != NULL && stiol__fd_class(fd) == STIOL_FD_SOCKET)
+    if (vp && stiol__fd_class(fd) == STIOL_FD_SOCKET)
         made = accept_patiently(vp, fd, addr.__sockaddr__, addrlen, flags);
     else
         made = accept4(fd, addr, addrlen, flags);
-    if (vp != NULL)
+    if (vp)
         stiol__yield();
     return stiol__fd_made(made,
                           (flags & SOCK_NONBLOCK) != 0 ? STIOL_FD_ASYNC_SOCKET : STIOL_FD_SOCKET);

@@ -12,7 +12,7 @@ static int kernel_id(pthread_t *id)
 {
     const stiol__thread_t *thread = stiol__record_of(*id);
 
-    if (STIOL_LIKELY(thread == NULL))
+    if (STIOL_LIKELY(!thread))
         return 0;
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
@@ -73,7 +73,7 @@ static int describe(const stiol__thread_t *thread, pthread_attr_t *attr)
         rc = errno;
     if (rc == 0)
         rc = pthread_attr_setstack(attr, base, size);
-    if (rc == EINVAL && base != NULL)
+    if (rc == EINVAL && base)
         rc = set_small_stack(attr, base, size);
     if (rc == 0)
         rc = pthread_attr_setguardsize(attr, guard);
@@ -92,7 +92,7 @@ int stiol__pthread_getattr_np(pthread_t id, pthread_attr_t *attr)
     int rc, error = errno;
 
     (void)STIOL_ENTER(thread, pthread_getattr_np, id);
-    if (thread == NULL)
+    if (!thread)
         return pthread_getattr_np(id, attr);
     if (thread->magic == STIOL_THREAD_ENDED || thread->ended)
         return ESRCH;
@@ -149,7 +149,7 @@ static bool is_past(pthread_t id)
 {
     const stiol__thread_t *thread = stiol__record_of(id);
 
-    return thread != NULL && thread->magic == STIOL_THREAD_MAGIC &&
+    return thread && thread->magic == STIOL_THREAD_MAGIC &&
            atomic_load_explicit(&thread->ended, memory_order_acquire);
 }
 

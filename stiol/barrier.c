@@ -25,7 +25,7 @@ int stiol__pthread_barrier_wait(pthread_barrier_t *barrier)
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_barrier_wait, barrier);
     barrier_job_t wait = {.job = {.run = run_wait}, .barrier = barrier};
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_barrier_wait(barrier);
     STIOL_PARKS(vp, mutex);
     stiol__aside(vp, &vp->counters.mutex.helped, &wait.job);

@@ -36,10 +36,10 @@ int stiol__recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
     st_utime_t end;
     int error = errno;
 
-    if (vp == NULL || !waits(fd, flags) || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || !waits(fd, flags) || (timeout && !stiol__valid(timeout)))
         return (int)stiol__passed(fd, recvmmsg(fd, messages, count, flags, timeout),
                                   (flags & MSG_ERRQUEUE) == 0 ? POLLIN | POLLRDHUP : 0);
-    end = timeout != NULL ? stiol__deadline(stiol__timespec(timeout)) : STIOL_NEVER;
+    end = timeout ? stiol__deadline(stiol__timespec(timeout)) : STIOL_NEVER;
     while (done < most) {
         int one = done > 0 && (flags & MSG_WAITFORONE) != 0 ? flags | MSG_DONTWAIT : flags;
         ssize_t n = stiol__recvmsg(fd, &messages[done].msg_hdr, one & ~MSG_WAITFORONE);
@@ -47,7 +47,7 @@ int stiol__recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
         if (n < 0)
             break;
         messages[done++].msg_len = (unsigned)n;
-        if ((timeout != NULL && is_over(end, timeout)) ||
+        if ((timeout && is_over(end, timeout)) ||
             (messages[done - 1].msg_hdr.msg_flags & MSG_OOB) != 0)
             break;
     }
@@ -63,7 +63,7 @@ int stiol__sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
     unsigned done = 0, most = at_most(count);
     int error = errno;
 
-    if (vp == NULL || !waits(fd, flags))
+    if (!vp || !waits(fd, flags))
         return (int)stiol__passed(fd, sendmmsg(fd, messages, count, flags), POLLOUT);
     while (done < most) {
         ssize_t n = stiol__sendmsg(fd, &messages[done].msg_hdr, flags);
@@ -84,7 +84,7 @@ int stiol__sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
  * file or to a read. */
 static bool is_plain(int flags)
 {
-    return (flags & RWF_NOWAIT) == 0 && stiol__here() != NULL;
+    return (flags & RWF_NOWAIT) == 0 && stiol__here();
 }
 
 ssize_t stiol__preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)

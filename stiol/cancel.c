@@ -30,7 +30,7 @@ void stiol____pthread_register_cancel(__pthread_unwind_buf_t *buffer)
     stiol__thread_t *self = stiol__identified();
 
     (void)STIOL_ENTER(thread, __pthread_register_cancel, buffer);
-    if (self == NULL) {
+    if (!self) {
         __pthread_register_cancel(buffer);
         return;
     }
@@ -43,7 +43,7 @@ void stiol____pthread_unregister_cancel(__pthread_unwind_buf_t *buffer)
     stiol__thread_t *self = stiol__identified();
 
     (void)STIOL_ENTER(thread, __pthread_unregister_cancel, buffer);
-    if (self == NULL)
+    if (!self)
         __pthread_unregister_cancel(buffer);
     else
         self->cleanup = PREVIOUS(buffer);
@@ -53,7 +53,7 @@ void stiol____pthread_register_cancel_defer(__pthread_unwind_buf_t *buffer)
 {
     stiol__thread_t *self = stiol__identified();
 
-    if (self == NULL) {
+    if (!self) {
         __pthread_register_cancel_defer(buffer);
         return;
     }
@@ -66,13 +66,13 @@ void stiol____pthread_unregister_cancel_restore(__pthread_unwind_buf_t *buffer)
 {
     stiol__thread_t *self = stiol__identified();
 
-    if (self == NULL) {
+    if (!self) {
         __pthread_unregister_cancel_restore(buffer);
         return;
     }
     stiol____pthread_unregister_cancel(buffer);
     (void)stiol__pthread_setcanceltype(
-        TYPE(buffer) != NULL ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, NULL);
+        TYPE(buffer) ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, NULL);
 }
 
 /* --- unwinding --- */
@@ -89,7 +89,7 @@ static void __attribute__((noreturn)) run_handler(stiol__thread_t *self)
 
 static void __attribute__((noreturn)) leave(stiol__thread_t *self)
 {
-    if (stiol__carriage != NULL)
+    if (stiol__carriage)
         stiol__carriage_left();
     st_thread_exit(self->result);
 }
@@ -104,7 +104,7 @@ static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exc
     stiol__thread_t *self = data;
 
     (void)version, (void)class, (void)exception;
-    if (self->cleanup != NULL && (end || (uintptr_t)self->cleanup < _Unwind_GetCFA(context)))
+    if (self->cleanup && (end || (uintptr_t)self->cleanup < _Unwind_GetCFA(context)))
         run_handler(self);
     if (end)
         leave(self);
@@ -124,12 +124,12 @@ static struct stiol__unwinding *unwinding_of(stiol__thread_t *self)
 {
     void *library, *function;
 
-    if (self->unwinding != NULL)
+    if (self->unwinding)
         return self->unwinding;
     library = dlopen("libgcc_s.so.1", RTLD_NOW);
-    function = library != NULL ? dlsym(library, "_Unwind_ForcedUnwind") : NULL;
-    if (function == NULL || posix_memalign((void **)&self->unwinding, _Alignof(max_align_t),
-                                           sizeof(*self->unwinding)) != 0)
+    function = library ? dlsym(library, "_Unwind_ForcedUnwind") : NULL;
+    if (!function || posix_memalign((void **)&self->unwinding, _Alignof(max_align_t),
+                                    sizeof(*self->unwinding)) != 0)
         return self->unwinding = NULL;
     memset(self->unwinding, 0, sizeof(*self->unwinding));
     self->unwinding->exception.exception_cleanup = not_thrown_again;
@@ -142,7 +142,7 @@ static void __attribute__((noreturn)) unwind(stiol__thread_t *self)
 {
     struct stiol__unwinding *unwinding = unwinding_of(self);
 
-    if (unwinding != NULL)
+    if (unwinding)
         (void)unwinding->unwind(&unwinding->exception, stop, self);
     leave(self);
 }
@@ -151,7 +151,7 @@ void stiol____pthread_unwind_next(__pthread_unwind_buf_t *buffer)
 {
     stiol__thread_t *self = stiol__identified();
 
-    if (self == NULL)
+    if (!self)
         __pthread_unwind_next(buffer);
     unwind(self);
 }
@@ -161,9 +161,9 @@ void stiol__pthread_exit(void *result)
     stiol__thread_t *self = stiol__identified();
 
     (void)STIOL_ENTER(thread, pthread_exit, result);
-    if (self == NULL && stiol__here() != NULL)
+    if (!self && stiol__here())
         st_thread_exit(result); /* the primordial thread */
-    if (self == NULL || stiol__is_survivor(self))
+    if (!self || stiol__is_survivor(self))
         pthread_exit(result);
     self->result = result;
     self->cancel_off = true;
@@ -183,21 +183,21 @@ bool stiol__to_be_cancelled(void)
 {
     const stiol__thread_t *self = stiol__identified();
 
-    return self != NULL && is_due(self);
+    return self && is_due(self);
 }
 
 void stiol__cancellation(void)
 {
     stiol__thread_t *self = stiol__identified();
 
-    if (self != NULL && is_due(self))
+    if (self && is_due(self))
         stiol__pthread_exit(PTHREAD_CANCELED);
 }
 
 void stiol__pthread_testcancel(void)
 {
     (void)STIOL_ENTER(thread, pthread_testcancel, 0);
-    if (stiol__identified() == NULL)
+    if (!stiol__identified())
         pthread_testcancel();
     else
         stiol__cancellation();
@@ -229,7 +229,7 @@ static void interrupt(stiol__thread_t *thread)
         return;
     }
     request = malloc(sizeof(*request));
-    if (request == NULL)
+    if (!request)
         return; /* its next wait but this one */
     *request = (request_t){.remote = {.fn = interrupt_remotely}, .thread = thread};
     st_vp_post(thread->vp->vp, &request->remote);
@@ -240,7 +240,7 @@ int stiol__pthread_cancel(pthread_t id)
     stiol__thread_t *thread = stiol__record_of(id);
 
     (void)STIOL_ENTER(thread, pthread_cancel, id);
-    if (thread == NULL)
+    if (!thread)
         return pthread_cancel(id);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
@@ -259,11 +259,11 @@ int stiol__pthread_setcancelstate(int state, int *before)
     stiol__thread_t *self = stiol__identified();
 
     (void)STIOL_ENTER(thread, pthread_setcancelstate, state);
-    if (self == NULL)
+    if (!self)
         return pthread_setcancelstate(state, before);
     if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE)
         return EINVAL;
-    if (before != NULL)
+    if (before)
         *before = self->cancel_off ? PTHREAD_CANCEL_DISABLE : PTHREAD_CANCEL_ENABLE;
     self->cancel_off = state == PTHREAD_CANCEL_DISABLE;
     if (!is_due(self))
@@ -279,11 +279,11 @@ int stiol__pthread_setcanceltype(int type, int *before)
     stiol__thread_t *self = stiol__identified();
 
     (void)STIOL_ENTER(thread, pthread_setcanceltype, type);
-    if (self == NULL)
+    if (!self)
         return pthread_setcanceltype(type, before);
     if (type != PTHREAD_CANCEL_DEFERRED && type != PTHREAD_CANCEL_ASYNCHRONOUS)
         return EINVAL;
-    if (before != NULL)
+    if (before)
         *before = self->cancel_at_once ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED;
     self->cancel_at_once = type == PTHREAD_CANCEL_ASYNCHRONOUS;
     if (self->cancel_at_once)

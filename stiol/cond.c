@@ -66,7 +66,7 @@ int stiol__pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *res
 {
     stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_wait, cond);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_cond_wait(cond, mutex);
     return wait_until(vp, cond, mutex, STIOL_NEVER, __builtin_return_address(0));
 }
@@ -76,7 +76,7 @@ int stiol__pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t
 {
     stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_timedwait, cond);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_cond_timedwait(cond, mutex, at);
     if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
         return EINVAL;
@@ -88,7 +88,7 @@ int stiol__pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t
 {
     stiol__vp_t *vp = STIOL_ENTER(cond, pthread_cond_clockwait, cond);
 
-    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+    if (!vp || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
         return pthread_cond_clockwait(cond, mutex, clock, at);
     if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
         return EINVAL;

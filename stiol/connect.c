@@ -80,8 +80,8 @@ int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
     st_utime_t deadline;
     int rc, error = errno;
 
-    if (vp == NULL || (stiol__fd_class(fd) != STIOL_FD_SOCKET &&
-                       !(stiol__fd_kind(fd) == STIOL_FD_ASYNC_SOCKET && stiol__blocks_now(fd))))
+    if (!vp || (stiol__fd_class(fd) != STIOL_FD_SOCKET &&
+                !(stiol__fd_kind(fd) == STIOL_FD_ASYNC_SOCKET && stiol__blocks_now(fd))))
         return connect(fd, addr, length);
     deadline = stiol__deadline(stiol__socket_timeout(fd, SO_SNDTIMEO));
     STIOL_PARKS(vp, io);
@@ -144,7 +144,7 @@ ssize_t stiol__sendfile64(int out, int in, off64_t *offset, size_t count)
     stiol__vp_t *vp = STIOL_ENTER(io, sendfile64, out);
     stiol__fd_class_t class;
 
-    if (vp == NULL || count == 0)
+    if (!vp || count == 0)
         return sendfile64(out, in, offset, count);
     class = stiol__fd_class(out);
     if (class != STIOL_FD_SOCKET && class != STIOL_FD_STREAM)

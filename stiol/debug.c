@@ -12,10 +12,10 @@ static const char *object_of(const void *address)
     const char *slash;
     Dl_info info;
 
-    if (dladdr(address, &info) == 0 || info.dli_fname == NULL)
+    if (dladdr(address, &info) == 0 || !info.dli_fname)
         return "?";
     slash = strrchr(info.dli_fname, '/');
-    return slash != NULL ? slash + 1 : info.dli_fname;
+    return slash ? slash + 1 : info.dli_fname;
 }
 
 /* One write, so that lines of several VPs do not mix. */
@@ -37,7 +37,7 @@ void stiol__parks(stiol__vp_t *vp)
 {
     stiol__thread_t *self = stiol__self(vp);
 
-    if (self != NULL)
+    if (self)
         self->parks++;
 }
 
@@ -46,8 +46,7 @@ void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void
 {
     stiol__thread_t *self;
 
-    if (vp->config.lock_report == NULL || (self = stiol__self(vp)) == NULL ||
-        self->held == STIOL_HELD_MAX)
+    if (!vp->config.lock_report || !(self = stiol__self(vp)) || self->held == STIOL_HELD_MAX)
         return;
     self->locks[self->held++] = (stiol__held_t){
         .lock = lock, .caller = caller, .kind = kind, .since = st_utime(), .parks = self->parks};
@@ -60,7 +59,7 @@ void stiol__gave(stiol__vp_t *vp, const void *lock)
     stiol__held_t held;
     int i;
 
-    if (vp->config.lock_report == NULL || (self = stiol__self(vp)) == NULL)
+    if (!vp->config.lock_report || !(self = stiol__self(vp)))
         return;
     for (i = self->held - 1; i >= 0 && self->locks[i].lock != lock;)
         i--;

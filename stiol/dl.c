@@ -32,11 +32,11 @@ int stiol__unload(void *handle)
 
 void *stiol__dlopen(const char *path, int flags)
 {
-    stiol__vp_t *vp = STIOL_ENTER(dl, dlopen, path != NULL);
+    stiol__vp_t *vp = STIOL_ENTER(dl, dlopen, path);
     void *handle;
 
     handle = dlopen(path, flags);
-    if (handle != NULL)
+    if (handle)
         came();
     else
         stiol__note_dlerror(vp);

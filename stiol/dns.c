@@ -29,7 +29,7 @@ typedef struct dns_ask {
     {                                                                                              \
         dns_ask_t *ask = (dns_ask_t *)job;                                                         \
                                                                                                    \
-        ask->rc = ask->settings != NULL ? n_name(ask->settings, __VA_ARGS__) : name(__VA_ARGS__);  \
+        ask->rc = ask->settings ? n_name(ask->settings, __VA_ARGS__) : name(__VA_ARGS__);          \
     }
 
 DNS_RUN(res_query, res_nquery, ask->name, ask->class, ask->type, ask->answer, ask->size)
@@ -42,12 +42,12 @@ DNS_RUN(res_send, res_nsend, ask->message, ask->length, ask->answer, ask->size)
 static int ask_dns(stiol__vp_t *vp, res_state settings, dns_ask_t *ask)
 {
     struct __res_state copy;
-    bool own = settings == NULL || settings == &_res;
+    bool own = !settings || settings == &_res;
 
     ask->job.group = DNS;
     if (!own) {
         ask->settings = settings;
-    } else if (stiol__locals_have(STIOL_LOCAL_RESOLVER) || settings != NULL) {
+    } else if (stiol__locals_have(STIOL_LOCAL_RESOLVER) || settings) {
         copy = _res;
         ask->settings = &copy;
     }
@@ -69,7 +69,7 @@ int stiol__res_query(const char *name, int class, int type, unsigned char *answe
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_query(name, class, type, answer, size) : ask_dns(vp, NULL, &ask);
+    return !vp ? res_query(name, class, type, answer, size) : ask_dns(vp, NULL, &ask);
 }
 
 int stiol__res_search(const char *name, int class, int type, unsigned char *answer, int size)
@@ -82,7 +82,7 @@ int stiol__res_search(const char *name, int class, int type, unsigned char *answ
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_search(name, class, type, answer, size) : ask_dns(vp, NULL, &ask);
+    return !vp ? res_search(name, class, type, answer, size) : ask_dns(vp, NULL, &ask);
 }
 
 int stiol__res_querydomain(const char *name, const char *domain, int class, int type,
@@ -97,8 +97,7 @@ int stiol__res_querydomain(const char *name, const char *domain, int class, int 
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_querydomain(name, domain, class, type, answer, size)
-                      : ask_dns(vp, NULL, &ask);
+    return !vp ? res_querydomain(name, domain, class, type, answer, size) : ask_dns(vp, NULL, &ask);
 }
 
 int stiol__res_send(const unsigned char *message, int length, unsigned char *answer, int size)
@@ -110,7 +109,7 @@ int stiol__res_send(const unsigned char *message, int length, unsigned char *ans
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_send(message, length, answer, size) : ask_dns(vp, NULL, &ask);
+    return !vp ? res_send(message, length, answer, size) : ask_dns(vp, NULL, &ask);
 }
 
 /* --- with the caller's --- */
@@ -126,8 +125,8 @@ int stiol__res_nquery(res_state settings, const char *name, int class, int type,
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_nquery(settings, name, class, type, answer, size)
-                      : ask_dns(vp, settings, &ask);
+    return !vp ? res_nquery(settings, name, class, type, answer, size)
+               : ask_dns(vp, settings, &ask);
 }
 
 int stiol__res_nsearch(res_state settings, const char *name, int class, int type,
@@ -141,8 +140,8 @@ int stiol__res_nsearch(res_state settings, const char *name, int class, int type
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_nsearch(settings, name, class, type, answer, size)
-                      : ask_dns(vp, settings, &ask);
+    return !vp ? res_nsearch(settings, name, class, type, answer, size)
+               : ask_dns(vp, settings, &ask);
 }
 
 int stiol__res_nquerydomain(res_state settings, const char *name, const char *domain, int class,
@@ -157,8 +156,8 @@ int stiol__res_nquerydomain(res_state settings, const char *name, const char *do
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_nquerydomain(settings, name, domain, class, type, answer, size)
-                      : ask_dns(vp, settings, &ask);
+    return !vp ? res_nquerydomain(settings, name, domain, class, type, answer, size)
+               : ask_dns(vp, settings, &ask);
 }
 
 int stiol__res_nsend(res_state settings, const unsigned char *message, int length,
@@ -171,6 +170,5 @@ int stiol__res_nsend(res_state settings, const unsigned char *message, int lengt
                      .answer = answer,
                      .size = size};
 
-    return vp == NULL ? res_nsend(settings, message, length, answer, size)
-                      : ask_dns(vp, settings, &ask);
+    return !vp ? res_nsend(settings, message, length, answer, size) : ask_dns(vp, settings, &ask);
 }

@@ -147,14 +147,14 @@ static const char *name_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
-    return slash != NULL ? slash + 1 : path;
+    return slash ? slash + 1 : path;
 }
 
 static bool begins_with_one(const char *path, const char *const *starts)
 {
     const char *name = name_of(path);
 
-    for (; *starts != NULL; starts++)
+    for (; *starts; starts++)
         if (strncmp(name, *starts, strlen(*starts)) == 0)
             return true;
     return false;
@@ -279,10 +279,10 @@ static bool read_object(object_t *object, const struct dl_phdr_info *info)
             object->protected_high = (low + segment->p_memsz) & ~(page - 1);
         }
     }
-    if (object->dynamic == NULL)
+    if (!object->dynamic)
         return false;
     read_dynamic(object);
-    return object->symbols != NULL && object->strings != NULL;
+    return object->symbols && object->strings;
 }
 
 /* --- slots --- */
@@ -305,7 +305,7 @@ static const char *name_of_relocation(unsigned long type)
  * C++ runtime is loaded with the modules, or linked into one of them), it is the call we mean. */
 static bool is_reserved(const stiol__call_t *call)
 {
-    return call->version != NULL && strncmp(call->version, "CXXABI_", 7) == 0;
+    return call->version && strncmp(call->version, "CXXABI_", 7) == 0;
 }
 
 /* Whether the object's symbol is no function of its own, or the very one that we mean. */
@@ -324,16 +324,16 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
     const stiol__call_t *call = found->call;
     const void *target = *found->address;
 
-    if (target == NULL)
+    if (!target)
         return false; /* a weak reference that nothing satisfied */
     if (target == call->real || target == found->replacement || is_reserved(call))
         return true;
-    if (target == call->global && call->version == NULL)
+    if (target == call->global && !call->version)
         return true;
     if (ELF64_R_TYPE(rela->r_info) == RELOC_JUMP_SLOT && is_elsewhere(call, object, symbol) &&
         within(range_of(object->info), target))
         return true; /* not bound yet: leads to the object's own PLT */
-    for (int i = 0; call->version == NULL && i < walk->systems; i++)
+    for (int i = 0; !call->version && i < walk->systems; i++)
         if (within(walk->system[i], target))
             return true;
     return false;
@@ -357,7 +357,7 @@ static const char *problem_of(const object_t *object, unsigned long type, uintpt
 
     if (type != RELOC_JUMP_SLOT && type != RELOC_GLOB_DAT && type != RELOC_POINTER)
         return "the reference is of a kind that cannot be changed (code not built with -fPIC?)";
-    if (segment == NULL)
+    if (!segment)
         return "the reference lies outside the object";
     if ((segment->p_flags & PF_W) == 0)
         return "the reference lies in read-only code (code not built with -fPIC?)";
@@ -378,8 +378,8 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
         (type == RELOC_POINTER && rela->r_addend != 0))
         return 0;
     call = ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ? datum_named(name) : call_named(name);
-    replacement = call != NULL ? replacement_in(walk, object, call) : NULL;
-    if (replacement == NULL)
+    replacement = call ? replacement_in(walk, object, call) : NULL;
+    if (!replacement)
         return 0;
     found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
                                       problem_of(object, type, address)},
@@ -390,8 +390,8 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
                              .dynamic = object->dynamic,
                              .protected_low = object->protected_low,
                              .protected_high = object->protected_high};
-    if (found.slot.problem != NULL ? symbol->st_shndx != SHN_UNDEF
-                                   : !leads_to(walk, &found, object, rela, symbol))
+    if (found.slot.problem ? symbol->st_shndx != SHN_UNDEF
+                           : !leads_to(walk, &found, object, rela, symbol))
         return 0;
     return walk->cb(&found, walk->data);
 }

@@ -33,7 +33,7 @@ struct stiol__entries {
 
 void stiol__entries_free(stiol__thread_t *self)
 {
-    if (self->entries == NULL)
+    if (!self->entries)
         return;
     for (int i = 0; i < STIOL_OWN_PLACES; i++)
         free(self->entries->places[i].buffer);
@@ -45,14 +45,14 @@ static place_t *place_of(stiol__vp_t *vp, stiol__own_t which)
 {
     stiol__thread_t *self = stiol__self(vp);
 
-    if (self != NULL && self->entries == NULL)
+    if (self && !self->entries)
         self->entries = calloc(1, sizeof(*self->entries));
-    return self != NULL && self->entries != NULL ? &self->entries->places[which] : NULL;
+    return self && self->entries ? &self->entries->places[which] : NULL;
 }
 
 int stiol__ask_into(stiol__vp_t *vp, stiol__nss_t database, stiol__ask_t *ask)
 {
-    if (vp == NULL || stiol__nss_is_local(database)) {
+    if (!vp || stiol__nss_is_local(database)) {
         ask->job.run(&ask->job);
         return ask->rc;
     }
@@ -67,7 +67,7 @@ static bool grow(place_t *place)
     size_t size = place->size == 0 ? FIRST_SIZE : 2 * place->size;
     char *buffer = size <= MOST_SIZE ? realloc(place->buffer, size) : NULL;
 
-    if (buffer == NULL)
+    if (!buffer)
         return false;
     place->buffer = buffer;
     place->size = size;
@@ -78,10 +78,10 @@ char *stiol__own_buffer(stiol__vp_t *vp, stiol__own_t which, size_t size)
 {
     place_t *place = place_of(vp, which);
 
-    while (place != NULL && place->size < size)
+    while (place && place->size < size)
         if (!grow(place))
             return NULL;
-    return place != NULL ? place->buffer : NULL;
+    return place ? place->buffer : NULL;
 }
 
 /* Calls that find nothing say so by a result of NULL, by an error, or both. */
@@ -91,7 +91,7 @@ void *stiol__ask_own(stiol__vp_t *vp, stiol__nss_t database, stiol__own_t which,
     void *result = NULL;
     int rc = ENOMEM;
 
-    if (place != NULL && (place->size > 0 || grow(place))) {
+    if (place && (place->size > 0 || grow(place))) {
         ask->entry = &place->entry;
         ask->result = &result;
         do {

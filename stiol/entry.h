@@ -110,7 +110,7 @@ void stiol__entries_free(struct stiol__thread *self);
         stiol__vp_t *vp = STIOL_ENTER(resolve, name, 0);                                           \
         stiol__ask_t ask = {.job.run = run_##name, STIOL_UNWRAP fields};                           \
                                                                                                    \
-        return vp == NULL ? name arguments : stiol__ask_own(vp, database, own, &ask);              \
+        return !vp ? name arguments : stiol__ask_own(vp, database, own, &ask);                     \
     }
 
 /** The same for those that also give an h_errno. */
@@ -136,10 +136,9 @@ void stiol__entries_free(struct stiol__thread *self);
         stiol__vp_t *vp = STIOL_ENTER(resolve, name, 0);                                           \
         int herror = 0;                                                                            \
         stiol__ask_t ask = {.job.run = run_##name, .herror = &herror, STIOL_UNWRAP fields};        \
-        struct type *found =                                                                       \
-            vp == NULL ? name arguments : stiol__ask_own(vp, database, own, &ask);                 \
+        struct type *found = !vp ? name arguments : stiol__ask_own(vp, database, own, &ask);       \
                                                                                                    \
-        if (vp != NULL && found == NULL)                                                           \
+        if (vp && !found)                                                                          \
             h_errno = herror;                                                                      \
         return found;                                                                              \
     }
@@ -164,7 +163,7 @@ void stiol__entries_free(struct stiol__thread *self);
         stiol__vp_t *vp = STIOL_ENTER(resolve, name, 0);                                           \
         stiol__ask_t ask = {.job.run = run_##name};                                                \
                                                                                                    \
-        return vp == NULL ? name() : stiol__ask_own(vp, database, own, &ask);                      \
+        return !vp ? name() : stiol__ask_own(vp, database, own, &ask);                             \
     }
 
 #define STIOL_ASK_HOST_NEXT(type, name, own, database)                                             \
@@ -188,7 +187,7 @@ void stiol__entries_free(struct stiol__thread *self);
         int herror = 0;                                                                            \
         stiol__ask_t ask = {.job.run = run_##name, .herror = &herror};                             \
                                                                                                    \
-        return vp == NULL ? name() : stiol__ask_own(vp, database, own, &ask);                      \
+        return !vp ? name() : stiol__ask_own(vp, database, own, &ask);                             \
     }
 
 /** To the first entry, and away from them: which one is next is the process's. */

@@ -29,7 +29,7 @@ void stiol__fd_set_class(int fd, stiol__fd_class_t class)
 {
     unsigned char *byte = stiol__fd_byte(fd);
 
-    if (byte != NULL && *byte != (unsigned char)class)
+    if (byte && *byte != (unsigned char)class)
         __atomic_store_n(byte, (unsigned char)class, __ATOMIC_RELAXED);
 }
 
@@ -37,7 +37,7 @@ static unsigned byte_at(int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
 
-    return byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : STIOL_FD_UNKNOWN;
+    return byte ? __atomic_load_n(byte, __ATOMIC_RELAXED) : STIOL_FD_UNKNOWN;
 }
 
 bool stiol__fd_is_noted(int fd)
@@ -50,7 +50,7 @@ static void note_class(int fd, stiol__fd_class_t class)
 {
     unsigned mark = byte_at(fd) & STIOL_FD_MARKS;
 
-    if (stiol__mine() == NULL && (byte_at(fd) & STIOL_ELSEWHERE) != 0)
+    if (!stiol__mine() && (byte_at(fd) & STIOL_ELSEWHERE) != 0)
         return; /* a VP has to see the mark, and looks then */
 
     stiol__fd_set_class(fd, (stiol__fd_class_t)(class | mark));
@@ -88,7 +88,7 @@ static void renew(int fd)
 {
     unsigned char *byte = stiol__fd_byte(fd);
 
-    if (byte == NULL || (*byte & STIOL_ELSEWHERE) == 0 || stiol__mine() == NULL)
+    if (!byte || (*byte & STIOL_ELSEWHERE) == 0 || !stiol__mine())
         return;
     (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_ELSEWHERE, __ATOMIC_RELAXED);
     st_fd_renew(fd);
@@ -107,7 +107,7 @@ int stiol__fd_made(int fd, stiol__fd_class_t class)
 {
     if (fd < 0 || STIOL_OFF(STIOL_NO_FORGET))
         return fd;
-    if (stiol__mine() != NULL) {
+    if (stiol__mine()) {
         stiol__fd_set_class(fd, class);
         st_fd_renew(fd);
     } else {
@@ -129,7 +129,7 @@ static int made_two(int rc, const int fds[2], stiol__fd_class_t class)
 
 void stiol__fd_received(struct msghdr *message)
 {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         int fd;
 
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -149,9 +149,8 @@ void stiol__fd_closing(int fd)
 
     if (STIOL_OFF(STIOL_NO_FORGET))
         return;
-    stiol__fd_set_class(fd, stiol__mine() != NULL ? STIOL_FD_UNKNOWN
-                                                  : (stiol__fd_class_t)STIOL_ELSEWHERE);
-    if (stiol__mine() != NULL && fd >= 0)
+    stiol__fd_set_class(fd, stiol__mine() ? STIOL_FD_UNKNOWN : (stiol__fd_class_t)STIOL_ELSEWHERE);
+    if (stiol__mine() && fd >= 0)
         st_fd_forget(fd);
     errno = error;
 }
@@ -168,10 +167,10 @@ int stiol__close(int fd)
         errno = EBADF;
         return -1;
     }
-    slow = vp != NULL && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
+    slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
     stiol__fd_closing(fd);
     rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
-    if (stiol__mine() == NULL && !STIOL_OFF(STIOL_NO_FORGET))
+    if (!stiol__mine() && !STIOL_OFF(STIOL_NO_FORGET))
         stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have looked */
     return rc;
 }
@@ -222,7 +221,7 @@ int stiol__setsockopt(int fd, int level, int option, const void *value, socklen_
     unsigned char *byte = stiol__fd_byte(fd);
 
     (void)STIOL_ENTER(fd, setsockopt, fd);
-    if (STIOL_UNLIKELY(level == SOL_SOCKET && option == SO_RCVLOWAT && byte != NULL))
+    if (STIOL_UNLIKELY(level == SOL_SOCKET && option == SO_RCVLOWAT && byte))
         (void)__atomic_fetch_or(byte, STIOL_LOW_MARK, __ATOMIC_RELAXED);
     return setsockopt(fd, level, option, value, length);
 }
@@ -284,7 +283,7 @@ static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
     case F_SETLKW:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
-        return vp != NULL ? stiol__filelock_fcntl(vp, fd, command, arg) : fcntl(fd, command, arg);
+        return vp ? stiol__filelock_fcntl(vp, fd, command, arg) : fcntl(fd, command, arg);
     default:
         return fcntl(fd, command, arg);
     }

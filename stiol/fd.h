@@ -44,16 +44,15 @@ stiol__fd_class_t stiol__fd_look(int fd);
 
 static inline unsigned char *stiol__fd_byte(int fd)
 {
-    return STIOL_LIKELY((unsigned)fd < STIOL_FDS_MAX && stiol__fd_bytes != NULL)
-               ? &stiol__fd_bytes[fd]
-               : NULL;
+    return STIOL_LIKELY((unsigned)fd < STIOL_FDS_MAX && stiol__fd_bytes) ? &stiol__fd_bytes[fd]
+                                                                         : NULL;
 }
 
 /** What is known of it, without a look. */
 static inline stiol__fd_class_t stiol__fd_noted(int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
-    unsigned noted = byte != NULL ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
+    unsigned noted = byte ? __atomic_load_n(byte, __ATOMIC_RELAXED) : 0;
 
     return (stiol__fd_class_t)(noted & ~(unsigned)STIOL_FD_MARKS);
 }

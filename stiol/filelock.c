@@ -128,7 +128,7 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
     int error = errno, rc;
 
     *asked = false;
-    if (ask == NULL)
+    if (!ask)
         return -1;
     *ask = (earnest_t){.fd = args->fd,
                        .lock = *args->lock,
@@ -173,7 +173,7 @@ int stiol__flock(int fd, int operation)
     lock_args_t args = {.fd = fd, .command = operation | LOCK_NB};
     int rc;
 
-    if (vp != NULL && (operation & (LOCK_NB | LOCK_UN)) == 0)
+    if (vp && (operation & (LOCK_NB | LOCK_UN)) == 0)
         return lock_or_wait(vp, attempt_flock, &args);
     rc = (int)stiol__on_fd(vp, fd, run_flock, (const long[]){fd, operation});
     if (rc == 0 && (operation & LOCK_UN) != 0)
@@ -212,12 +212,12 @@ int stiol__lockf(int fd, int command, off_t length)
 {
     stiol__vp_t *vp = STIOL_ENTER(filelock, lockf, fd);
 
-    return vp == NULL ? lockf(fd, command, length) : do_lockf(vp, fd, command, length);
+    return !vp ? lockf(fd, command, length) : do_lockf(vp, fd, command, length);
 }
 
 int stiol__lockf64(int fd, int command, off64_t length)
 {
     stiol__vp_t *vp = STIOL_ENTER(filelock, lockf64, fd);
 
-    return vp == NULL ? lockf64(fd, command, length) : do_lockf(vp, fd, command, length);
+    return !vp ? lockf64(fd, command, length) : do_lockf(vp, fd, command, length);
 }

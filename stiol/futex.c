@@ -128,9 +128,9 @@ static long do_wait(stiol__vp_t *vp, const futex_args_t *args)
     st_utime_t deadline = STIOL_NEVER;
     int rc;
 
-    if (bits == 0 || (timeout != NULL && !stiol__valid(timeout)))
+    if (bits == 0 || (timeout && !stiol__valid(timeout)))
         return failed(EINVAL);
-    if (timeout != NULL)
+    if (timeout)
         deadline = absolute ? stiol__until(clock_of(args->op), timeout)
                             : stiol__deadline(stiol__timespec(timeout));
     rc = wait_until(vp, args->word, args->value, bits, is_shared(args->op), deadline);
@@ -295,7 +295,7 @@ long stiol__futex(const long *raw)
     switch (args.command) {
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET:
-        if (vp != NULL)
+        if (vp)
             return do_wait(vp, &args);
         break;
     case FUTEX_WAKE:
@@ -321,7 +321,7 @@ void stiol__futex_wait(uint32_t *word, uint32_t value)
 {
     stiol__vp_t *vp = stiol__here();
 
-    if (vp != NULL)
+    if (vp)
         (void)wait_until(vp, word, value, FUTEX_BITSET_MATCH_ANY, true, STIOL_NEVER);
     else
         (void)syscall(SYS_futex, word, FUTEX_WAIT, value, NULL);

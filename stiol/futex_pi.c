@@ -83,7 +83,7 @@ static int lock_from_afar(uint32_t *word, clockid_t clock, const struct timespec
         struct timespec now;
 
         (void)clock_gettime(clock, &now);
-        if (at != NULL &&
+        if (at &&
             (now.tv_sec > at->tv_sec || (now.tv_sec == at->tv_sec && now.tv_nsec >= at->tv_nsec)))
             return ETIMEDOUT;
         if (owner_of(load(word)) <= KERNEL_MAX)
@@ -131,13 +131,13 @@ static long lock(const long *args, uint32_t *word, int op)
                           : CLOCK_MONOTONIC;
     int rc;
 
-    if (at != NULL && !stiol__valid(at))
+    if (at && !stiol__valid(at))
         return result(EINVAL);
-    if (vp != NULL) {
+    if (vp) {
         rc = attempt(word, stiol__gettid());
         if (rc == EAGAIN)
-            rc = lock_in_line(vp, word, stiol__gettid(),
-                              at != NULL ? stiol__until(clock, at) : STIOL_NEVER);
+            rc =
+                lock_in_line(vp, word, stiol__gettid(), at ? stiol__until(clock, at) : STIOL_NEVER);
         return result(rc);
     }
     return lock_on_kernel_thread(args, word, clock);
@@ -176,7 +176,7 @@ long stiol__futex_pi(const long *args)
     case FUTEX_UNLOCK_PI:
         return unlock(args, word);
     case FUTEX_TRYLOCK_PI:
-        if (stiol__here() != NULL || owner_of(load(word)) > KERNEL_MAX)
+        if (stiol__here() || owner_of(load(word)) > KERNEL_MAX)
             return result(attempt(word, stiol__gettid()));
         break;
     default:

@@ -111,15 +111,15 @@ long stiol__futex_waitv(const long *args)
     stiol__waiter_t few[FEW], *waiters = few;
     long rc;
 
-    if (vp == NULL || ones == NULL || count == 0 || count > MOST || (unsigned)args[2] != 0 ||
+    if (!vp || !ones || count == 0 || count > MOST || (unsigned)args[2] != 0 ||
         !are_valid(ones, count) ||
-        (timeout != NULL &&
+        (timeout &&
          (!stiol__valid(timeout) || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))))
         return syscall(SYS_futex_waitv, args[0], args[1], args[2], args[3], args[4], args[5]);
-    if (count > FEW && (waiters = malloc(count * sizeof(*waiters))) == NULL)
+    if (count > FEW && !(waiters = malloc(count * sizeof(*waiters))))
         return -1;
     rc = wait_for_one(vp, waiters, ones, count,
-                      timeout != NULL ? stiol__until(clock, timeout) : STIOL_NEVER);
+                      timeout ? stiol__until(clock, timeout) : STIOL_NEVER);
     if (waiters != few)
         free(waiters);
     return rc;

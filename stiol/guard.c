@@ -25,11 +25,11 @@ static void throw_recursive_init(void)
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
     void (*throw_system_error)(int error) = NULL;
 
-    if (library != NULL) {
+    if (library) {
         *(void **)&throw_system_error = dlsym(library, "_ZSt20__throw_system_errori");
         (void)dlclose(library); /* it was loaded before */
     }
-    if (throw_system_error != NULL)
+    if (throw_system_error)
         throw_system_error(EDEADLK);
     (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
     abort();
@@ -38,7 +38,7 @@ static void throw_recursive_init(void)
 /* The caller may run the initialiser; the VP notes which state thread it is. */
 static int begin(stiol__vp_t *vp, int64_t *guard)
 {
-    if (vp != NULL)
+    if (vp)
         (void)stiol__owner_add(vp, guard, STIOL_GUARD); /* no memory: recursion goes unnoticed */
     return 1;
 }
@@ -46,10 +46,10 @@ static int begin(stiol__vp_t *vp, int64_t *guard)
 /* The initialiser is at work: until that has changed. */
 static void await(stiol__vp_t *vp, int64_t *guard, uint32_t value)
 {
-    const stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, guard) : NULL;
+    const stiol__owner_t *owner = vp ? stiol__owner_find(vp, guard) : NULL;
     uint32_t *word = (uint32_t *)guard;
 
-    if (owner != NULL && owner->thread == st_thread_self())
+    if (owner && owner->thread == st_thread_self())
         throw_recursive_init();
     if ((value & WAITING) == 0 && !__atomic_compare_exchange_n(word, &value, value | WAITING, false,
                                                                __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
@@ -78,9 +78,9 @@ int stiol____cxa_guard_acquire(int64_t *guard)
 static void finish(stiol__vp_t *vp, int64_t *guard, uint32_t value)
 {
     uint32_t *word = (uint32_t *)guard;
-    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, guard) : NULL;
+    stiol__owner_t *owner = vp ? stiol__owner_find(vp, guard) : NULL;
 
-    if (owner != NULL)
+    if (owner)
         stiol__owner_remove(vp, owner);
     if ((__atomic_exchange_n(word, value, __ATOMIC_ACQ_REL) & WAITING) != 0)
         stiol__futex_wake_all(word);

@@ -84,13 +84,13 @@ static void on_signal(int number, siginfo_t *info, void *context)
     handler_t handler = atomic_load_explicit(&handlers[number], memory_order_acquire);
     stiol__vp_t *vp = stiol__mine();
 
-    if (vp != NULL && !STIOL_OFF(STIOL_NO_HANDLERS))
+    if (vp && !STIOL_OFF(STIOL_NO_HANDLERS))
         interrupt(vp, here());
     stiol__interruption.handled++;
     stiol__interruption.depth++;
     handler(number, info, context);
     stiol__interruption.depth--;
-    if (vp != NULL && stiol__interruption.vp == vp) /* else it was left, or is in a forked child */
+    if (vp && stiol__interruption.vp == vp) /* else it was left, or is in a forked child */
         resume();
 }
 
@@ -146,7 +146,7 @@ static void find_guard(void)
 /* Jumps within a handler leave it interrupted. */
 static void jumps(struct __jmp_buf_tag *env)
 {
-    if (STIOL_LIKELY(stiol__vp != NULL || stiol__interruption.vp == NULL))
+    if (STIOL_LIKELY(stiol__vp || !stiol__interruption.vp))
         return;
     if (is_handlers(here()) && !(guard_known && is_handlers(saved_sp(env))))
         resume();
@@ -209,12 +209,12 @@ static int set_action(setter_t real, int number, const struct sigaction *action,
     struct sigaction ours;
     int rc;
 
-    if (action != NULL) {
+    if (action) {
         ours = *action;
         ours.sa_sigaction = for_kernel(number, action->sa_sigaction);
     }
-    rc = real(number, action != NULL ? &ours : NULL, old);
-    if (rc == 0 && old != NULL && old->sa_sigaction == on_signal && before != NULL)
+    rc = real(number, action ? &ours : NULL, old);
+    if (rc == 0 && old && old->sa_sigaction == on_signal && before)
         old->sa_sigaction = before;
     return rc;
 }
@@ -240,9 +240,8 @@ static __sighandler_t set_simply(simple_setter_t real, int number, __sighandler_
     handler_t ours = for_kernel(number, (handler_t)(uintptr_t)handler);
     __sighandler_t old = real(number, (__sighandler_t)(uintptr_t)ours);
 
-    return (uintptr_t)old == (uintptr_t)on_signal && before != NULL
-               ? (__sighandler_t)(uintptr_t)before
-               : old;
+    return (uintptr_t)old == (uintptr_t)on_signal && before ? (__sighandler_t)(uintptr_t)before
+                                                            : old;
 }
 
 #define SIMPLE_SETTER(name)                                                                        \
@@ -342,10 +341,10 @@ bool stiol__wake_later(uintptr_t key)
 {
     stiol__vp_t *vp;
 
-    if (STIOL_LIKELY(stiol__vp != NULL || stiol__interruption.depth == 0))
+    if (STIOL_LIKELY(stiol__vp || stiol__interruption.depth == 0))
         return false;
-    vp = stiol__interruption.vp != NULL ? stiol__interruption.vp : atomic_load(&any_vp);
-    if (vp == NULL)
+    vp = stiol__interruption.vp ? stiol__interruption.vp : atomic_load(&any_vp);
+    if (!vp)
         return false;
     keep(key);
     if (!atomic_exchange(&later.posted, true)) {

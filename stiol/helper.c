@@ -51,7 +51,7 @@ static void job_done(st_remote_t *remote)
     stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
     st_thread_t thread = job->thread;
 
-    if (job->finished != NULL) {
+    if (job->finished) {
         job->finished(job);
         return;
     }
@@ -83,11 +83,11 @@ static bool idle_for_a_while(helper_t *self)
     pool.idle = self;
     self->idle = true;
     pool.idlers++;
-    while (self->job == NULL && !pool.stopping && rc != ETIMEDOUT)
+    while (!self->job && !pool.stopping && rc != ETIMEDOUT)
         rc = pthread_cond_clockwait(&self->wake, &pool.lock, CLOCK_MONOTONIC, &until);
     if (self->idle)
         leave_idle(self);
-    return self->job != NULL;
+    return self->job;
 }
 
 static bool place_jobs(void);
@@ -106,7 +106,7 @@ static void do_job(stiol__job_t *job)
     release = job->release;
     pool.finishing++;
     pthread_mutex_unlock(&pool.lock);
-    if (release != NULL)
+    if (release)
         release(job);
     else
         st_vp_post(vp, &job->remote);
@@ -127,7 +127,7 @@ static void *helper_main(void *arg)
         do_job(job);
         self.job = stiol__line_next(&pool.line);
         (void)place_jobs(); /* what has waited for its share may have it now */
-    } while (self.job != NULL || idle_for_a_while(&self));
+    } while (self.job || idle_for_a_while(&self));
     pool.helpers--;
     pthread_cond_broadcast(&pool.left);
     pthread_mutex_unlock(&pool.lock);
@@ -140,7 +140,7 @@ void stiol__stay_loaded(void)
 {
     Dl_info info;
 
-    if (dladdr((void *)&pool, &info) != 0 && info.dli_fname != NULL)
+    if (dladdr((void *)&pool, &info) != 0 && info.dli_fname)
         (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
@@ -151,7 +151,7 @@ static bool give(stiol__job_t *job)
 {
     helper_t *helper = pool.idle;
 
-    if (helper == NULL) {
+    if (!helper) {
         int rc = stiol__kernel_thread(helper_main, job, STACK_SIZE);
 
         if (rc != 0) {
@@ -171,7 +171,7 @@ static bool give(stiol__job_t *job)
  * is not to get a helper for each. */
 static bool helper_to_be_had(void)
 {
-    if (pool.idle != NULL)
+    if (pool.idle)
         return true;
     return pool.helpers < pool.line.limit && stiol__line_waiting(&pool.line) > pool.finishing;
 }
@@ -181,7 +181,7 @@ static bool place_jobs(void)
 {
     stiol__job_t *job;
 
-    while (helper_to_be_had() && (job = stiol__line_next(&pool.line)) != NULL) {
+    while (helper_to_be_had() && (job = stiol__line_next(&pool.line))) {
         if (!give(job)) {
             stiol__line_return(&pool.line, job);
             return false;
@@ -312,7 +312,7 @@ void stiol__helpers_stop(void)
 {
     pthread_mutex_lock(&pool.lock);
     pool.stopping = true;
-    for (helper_t *helper = pool.idle; helper != NULL; helper = helper->next)
+    for (helper_t *helper = pool.idle; helper; helper = helper->next)
         pthread_cond_signal(&helper->wake);
     while (pool.idlers + pool.finishing > 0)
         pthread_cond_wait(&pool.left, &pool.lock);

@@ -37,12 +37,12 @@ static stiol__help_group_t *group_of(stiol__line_t *line, const stiol__job_t *jo
     uint64_t key = job->group != 0 ? job->group : (uintptr_t)job;
     stiol__help_group_t **bucket = bucket_of(line, key), *group = *bucket;
 
-    while (group != NULL && (group->key != key || group->class != job->class))
+    while (group && (group->key != key || group->class != job->class))
         group = group->next;
-    if (group != NULL)
+    if (group)
         return group;
     group = calloc(1, sizeof(*group));
-    if (group == NULL)
+    if (!group)
         return NULL;
     *group = (stiol__help_group_t){.next = *bucket, .key = key, .class = job->class};
     group->last = &group->first;
@@ -54,7 +54,7 @@ static void forget_if_empty(stiol__line_t *line, stiol__help_group_t *group)
 {
     stiol__help_group_t **place = bucket_of(line, group->key);
 
-    if (group->running > 0 || group->first != NULL)
+    if (group->running > 0 || group->first)
         return;
     while (*place != group)
         place = &(*place)->next;
@@ -67,7 +67,7 @@ static void line_up(stiol__line_t *line, stiol__help_group_t *group)
     stiol__help_group_t *newest = line->newest[group->class];
 
     group->after = NULL;
-    if (newest != NULL)
+    if (newest)
         newest->after = group;
     else
         line->first[group->class] = group;
@@ -159,7 +159,7 @@ static stiol__job_t *take_first(stiol__line_t *line, stiol__help_group_t *group)
 
     step_out(line, group);
     group->first = job->next;
-    if (group->first == NULL)
+    if (!group->first)
         group->last = &group->first;
     else
         line_up(line, group);
@@ -177,10 +177,10 @@ static stiol__job_t *next_of(stiol__line_t *line, stiol__help_class_t class)
 {
     int room = room_of(line, class), kept;
 
-    if (room <= 0 || line->first[class] == NULL)
+    if (room <= 0 || !line->first[class])
         return NULL;
     kept = kept_for_quick(line, class);
-    for (stiol__help_group_t *group = line->first[class]; group != NULL; group = group->after)
+    for (stiol__help_group_t *group = line->first[class]; group; group = group->after)
         if (may_run(line, group, room, kept))
             return take_first(line, group);
     return NULL;
@@ -190,7 +190,7 @@ stiol__job_t *stiol__line_next(stiol__line_t *line)
 {
     stiol__job_t *job = NULL;
 
-    for (int i = 1; i <= STIOL_HELP_CLASSES && job == NULL; i++)
+    for (int i = 1; i <= STIOL_HELP_CLASSES && !job; i++)
         job = next_of(line, (stiol__help_class_t)(((int)line->last + i) % STIOL_HELP_CLASSES));
     return job;
 }
@@ -201,12 +201,12 @@ bool stiol__line_enter(stiol__line_t *line, stiol__job_t *job)
 {
     stiol__help_group_t *group = group_of(line, job);
 
-    if (group == NULL)
+    if (!group)
         return false;
     job->in = group;
     job->next = NULL;
     job->state = STIOL_JOB_WAITS;
-    if (group->first == NULL)
+    if (!group->first)
         line_up(line, group);
     *group->last = job;
     group->last = &job->next;
@@ -223,7 +223,7 @@ void stiol__line_return(stiol__line_t *line, stiol__job_t *job)
     line->running[group->class]--;
     line->all_running--;
     line->waiting[group->class]++;
-    if (group->first == NULL) {
+    if (!group->first) {
         group->last = &job->next;
         line_up(line, group);
     }
@@ -252,7 +252,7 @@ void stiol__line_cancel(stiol__line_t *line, stiol__job_t *job)
     if (group->last == &job->next)
         group->last = place;
     line->waiting[group->class]--;
-    if (group->first == NULL)
+    if (!group->first)
         step_out(line, group);
     forget_if_empty(line, group);
 }

@@ -44,10 +44,10 @@ stiol__thread_t *stiol__record_new(void)
 
     pthread_mutex_lock(&identity.lock);
     self = identity.free_records;
-    if (self != NULL)
+    if (self)
         identity.free_records = self->next;
     pthread_mutex_unlock(&identity.lock);
-    if (self == NULL)
+    if (!self)
         return calloc(1, sizeof(*self));
     memset(self, 0, sizeof(*self));
     return self;
@@ -84,7 +84,7 @@ void stiol__records_stop(void)
     stiol__thread_t *self;
 
     pthread_mutex_lock(&identity.lock);
-    while ((self = identity.free_records) != NULL) {
+    while ((self = identity.free_records)) {
         identity.free_records = self->next;
         free(self);
     }
@@ -96,13 +96,13 @@ static inline stiol__thread_t *identified(void)
     stiol__vp_t *vp = stiol__mine();
     stiol__thread_t *self = NULL;
 
-    if (STIOL_UNLIKELY(vp == NULL))
-        self = stiol__interrupted() != NULL ? stiol__interrupted_self()
-               : stiol__carried() != NULL   ? stiol__carried()
-                                            : survivor;
+    if (STIOL_UNLIKELY(!vp))
+        self = stiol__interrupted() ? stiol__interrupted_self()
+               : stiol__carried()   ? stiol__carried()
+                                    : survivor;
     else if (STIOL_LIKELY(!st_in_callback()))
         self = stiol__self(vp);
-    return self != NULL && STIOL_LIKELY(!self->primordial) ? self : NULL;
+    return self && STIOL_LIKELY(!self->primordial) ? self : NULL;
 }
 
 /** Before a fork. */
@@ -116,13 +116,13 @@ void stiol__identity_forked(void)
 {
     pthread_mutex_init(&identity.lock, NULL); /* another thread may have held it */
     survivor = forking;
-    if (survivor != NULL && survivor->name[0] != '\0')
+    if (survivor && survivor->name[0] != '\0')
         (void)prctl(PR_SET_NAME, survivor->name);
 }
 
 bool stiol__is_survivor(const stiol__thread_t *self)
 {
-    return STIOL_UNLIKELY(self == survivor) && stiol__interrupted() == NULL;
+    return STIOL_UNLIKELY(self == survivor) && !stiol__interrupted();
 }
 
 stiol__thread_t *stiol__identified(void)
@@ -135,7 +135,7 @@ pthread_t stiol__pthread_self(void)
 {
     stiol__thread_t *self = identified();
 
-    return STIOL_LIKELY(self != NULL) ? (pthread_t)self : pthread_self();
+    return STIOL_LIKELY(self) ? (pthread_t)self : pthread_self();
 }
 
 /* --- numbers --- */
@@ -149,7 +149,7 @@ static unsigned more_numbers(void)
     if (size > LAST_TID - FIRST_TID)
         return 0;
     numbers = realloc(identity.numbers, size * sizeof(*numbers));
-    if (numbers == NULL)
+    if (!numbers)
         return 0;
     identity.numbers = numbers;
     identity.size = size;
@@ -174,7 +174,7 @@ static pid_t number_of(stiol__thread_t *self)
 {
     unsigned i;
 
-    if (stiol__mine() == NULL && stiol__carriage == NULL)
+    if (!stiol__mine() && !stiol__carriage)
         return gettid();
     pthread_mutex_lock(&identity.lock);
     i = take_number();
@@ -190,7 +190,7 @@ pid_t stiol__gettid(void)
 {
     stiol__thread_t *self = identified();
 
-    if (self == NULL || STIOL_UNLIKELY(stiol__is_survivor(self))) /* a forked child is a process */
+    if (!self || STIOL_UNLIKELY(stiol__is_survivor(self))) /* a forked child is a process */
         return gettid();
     return STIOL_LIKELY(self->tid != 0) ? self->tid : number_of(self);
 }
@@ -210,7 +210,7 @@ pid_t stiol__kernel_tid(pid_t tid)
     if (STIOL_LIKELY(tid < FIRST_TID || tid > LAST_TID))
         return tid;
     pthread_mutex_lock(&identity.lock);
-    if (i < identity.used && identity.numbers[i].thread != NULL)
+    if (i < identity.used && identity.numbers[i].thread)
         tid = tid_of(identity.numbers[i].thread);
     pthread_mutex_unlock(&identity.lock);
     return tid; /* nobody's: the kernel does not know it either */
@@ -298,7 +298,7 @@ int stiol__timer_create(clockid_t clock, struct sigevent *restrict event, timer_
     struct sigevent real;
 
     (void)STIOL_ENTER(thread, timer_create, clock);
-    if (event == NULL || event->sigev_notify != SIGEV_THREAD_ID)
+    if (!event || event->sigev_notify != SIGEV_THREAD_ID)
         return timer_create(clock, event, timer);
     real = *event;
     real.sigev_notify_thread_id = stiol__kernel_tid(event->sigev_notify_thread_id);
@@ -364,7 +364,7 @@ int stiol__pthread_setname_np(pthread_t id, const char *name)
     stiol__thread_t *thread = stiol__record_of(id);
 
     (void)STIOL_ENTER(thread, pthread_setname_np, id);
-    if (thread == NULL)
+    if (!thread)
         return pthread_setname_np(id, name);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
@@ -382,7 +382,7 @@ int stiol__pthread_getname_np(pthread_t id, char *name, size_t size)
     const stiol__thread_t *thread = stiol__record_of(id);
 
     (void)STIOL_ENTER(thread, pthread_getname_np, id);
-    if (thread == NULL)
+    if (!thread)
         return pthread_getname_np(id, name, size);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
@@ -407,13 +407,13 @@ int stiol__prctl(int option, ...)
     for (int i = 0; i < 4; i++)
         arguments[i] = va_arg(list, unsigned long);
     va_end(list);
-    if (self != NULL && stiol__is_survivor(self))
+    if (self && stiol__is_survivor(self))
         self = NULL;
-    if (self != NULL && option == PR_SET_NAME) {
+    if (self && option == PR_SET_NAME) {
         keep_name(self, (const char *)arguments[0]); /* longer ones are cut */
         return 0;
     }
-    if (self != NULL && option == PR_GET_NAME && self->name[0] != '\0') {
+    if (self && option == PR_GET_NAME && self->name[0] != '\0') {
         memcpy((void *)arguments[0], self->name, sizeof(self->name));
         return 0;
     }

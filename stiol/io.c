@@ -59,7 +59,7 @@ ssize_t stiol__read(int fd, void *buf, size_t n)
     stiol__transfer_t transfer = {
         .fd = fd, .parts = &part, .count = 1, .in = true, .of_file = true};
     manner_t manner = REALLY;
-    ssize_t got = vp != NULL ? read_file(vp, &transfer, n, &manner) : -2;
+    ssize_t got = vp ? read_file(vp, &transfer, n, &manner) : -2;
 
     if (got != -2)
         return got;
@@ -80,7 +80,7 @@ ssize_t stiol__write(int fd, const void *buf, size_t n)
     struct iovec part = {(void *)(uintptr_t)buf, n};
     stiol__transfer_t transfer = {
         .fd = fd, .parts = &part, .count = 1, .of_file = true, .whole = true};
-    manner_t manner = vp != NULL ? manner_of(&transfer, n) : REALLY;
+    manner_t manner = vp ? manner_of(&transfer, n) : REALLY;
 
     if (manner == REALLY)
         return stiol__passed_out(fd, write(fd, buf, n));
@@ -91,7 +91,7 @@ ssize_t stiol__write(int fd, const void *buf, size_t n)
 
 static bool are_parts(const struct iovec *parts, int count)
 {
-    return parts != NULL && count > 0 && count <= 1024;
+    return parts && count > 0 && count <= 1024;
 }
 
 ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
@@ -105,7 +105,7 @@ ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
     manner_t manner = REALLY;
     ssize_t got = -2;
 
-    if (vp != NULL && are_parts(parts, count))
+    if (vp && are_parts(parts, count))
         got = read_file(vp, &transfer, stiol__length_of(parts, (size_t)count), &manner);
     if (got != -2)
         return got;
@@ -128,7 +128,7 @@ static ssize_t send_to_client(int fd, const struct iovec *parts, int count, int 
  * comes alone costs the peer a wake, and more often than not us the CPU. */
 static void send_in_a_row(const stiol__vp_t *vp)
 {
-    if (vp != NULL && !STIOL_OFF(STIOL_NO_ROWS))
+    if (vp && !STIOL_OFF(STIOL_NO_ROWS))
         st_thread_yield_last();
 }
 
@@ -142,13 +142,13 @@ ssize_t stiol__writev(int fd, const struct iovec *parts, int count)
                                   .whole = true};
     manner_t manner = REALLY;
 
-    if (vp != NULL && fd == vp->more_for && count > 0)
+    if (vp && fd == vp->more_for && count > 0)
         return send_to_client(fd, parts, count, MSG_MORE);
-    if (vp != NULL && count > 0 && stiol__fd_kind(fd) == STIOL_FD_NONBLOCKING) {
+    if (vp && count > 0 && stiol__fd_kind(fd) == STIOL_FD_NONBLOCKING) {
         send_in_a_row(vp);
         return send_to_client(fd, parts, count, 0);
     }
-    if (vp != NULL && are_parts(parts, count))
+    if (vp && are_parts(parts, count))
         manner = manner_of(&transfer, stiol__length_of(parts, (size_t)count));
     if (manner == PATIENTLY)
         return stiol__move_copied(vp, &transfer);

@@ -48,7 +48,7 @@ static kthread_t **place_of(pthread_t id)
     uint64_t hash = (uint64_t)id * UINT64_C(0x9E3779B97F4A7C15);
     kthread_t **place = &running.buckets[hash >> 58];
 
-    while (*place != NULL && !pthread_equal((*place)->id, id))
+    while (*place && !pthread_equal((*place)->id, id))
         place = &(*place)->next;
     return place;
 }
@@ -82,7 +82,7 @@ static void leave(kthread_t *self)
     place = place_of(self->id);
     if (*place == self) { /* else it is what a fork has left of it, and nobody waits here */
         *place = self->next;
-        if (self->joiner != NULL) {
+        if (self->joiner) {
             self->joiner->told = true;
             st_vp_post(self->joiner->vp->vp, &self->joiner->remote);
         }
@@ -129,7 +129,7 @@ static void *main_of(void *data)
         enter(self);
     else
         free(self);
-    return start11 != NULL ? (void *)(intptr_t)start11(arg) : start(arg);
+    return start11 ? (void *)(intptr_t)start11(arg) : start(arg);
 }
 
 int stiol__kthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *),
@@ -140,7 +140,7 @@ int stiol__kthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*sta
 
     pthread_once(&running.once, prepare);
     made = calloc(1, sizeof(*made));
-    if (made == NULL)
+    if (!made)
         return EAGAIN;
     made->start = start;
     made->start11 = start11;
@@ -170,10 +170,10 @@ static int await_end(stiol__vp_t *vp, pthread_t id, st_utime_t deadline, bool *i
 
     pthread_mutex_lock(&running.lock);
     kthread = *place_of(id);
-    if (kthread != NULL && kthread->joiner == NULL)
+    if (kthread && !kthread->joiner)
         kthread->joiner = &joiner;
     else
-        rc = kthread != NULL ? EINVAL : ENOENT;
+        rc = kthread ? EINVAL : ENOENT;
     pthread_mutex_unlock(&running.lock);
     if (rc != 0)
         return rc == ENOENT ? 0 : rc;

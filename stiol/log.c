@@ -144,7 +144,7 @@ static log_job_t *new_job(int what, int number)
 {
     log_job_t *call = calloc(1, sizeof(*call));
 
-    if (call != NULL) {
+    if (call) {
         call->what = what;
         call->number = number;
     }
@@ -158,7 +158,7 @@ static bool log_line(stiol__vp_t *vp, int priority, const char *format, va_list 
     va_list again;
     int length;
 
-    if (call == NULL)
+    if (!call)
         return false;
     va_copy(again, arguments);
     length = vasprintf(&call->line, format, again);
@@ -175,7 +175,7 @@ void stiol__vsyslog(int priority, const char *format, va_list arguments)
 {
     stiol__vp_t *vp = ENTER(vsyslog, priority);
 
-    if (vp == NULL || !log_line(vp, priority, format, arguments))
+    if (!vp || !log_line(vp, priority, format, arguments))
         vsyslog(priority, format, arguments);
 }
 
@@ -207,9 +207,9 @@ void stiol____syslog_chk(int priority, int flag, const char *format, ...)
 void stiol__openlog(const char *ident, int options, int facility)
 {
     stiol__vp_t *vp = ENTER(openlog, options);
-    log_job_t *call = vp != NULL ? new_job(OPEN, options) : NULL;
+    log_job_t *call = vp ? new_job(OPEN, options) : NULL;
 
-    if (call == NULL) {
+    if (!call) {
         openlog(ident, options, facility);
         return;
     }
@@ -221,9 +221,9 @@ void stiol__openlog(const char *ident, int options, int facility)
 void stiol__closelog(void)
 {
     stiol__vp_t *vp = ENTER(closelog, 0);
-    log_job_t *call = vp != NULL ? new_job(CLOSE, 0) : NULL;
+    log_job_t *call = vp ? new_job(CLOSE, 0) : NULL;
 
-    if (call != NULL)
+    if (call)
         (void)run_elsewhere(vp, call);
     else
         closelog();
@@ -232,7 +232,7 @@ void stiol__closelog(void)
 int stiol__setlogmask(int mask)
 {
     stiol__vp_t *vp = ENTER(setlogmask, mask);
-    log_job_t *call = vp != NULL ? new_job(MASK, mask) : NULL;
+    log_job_t *call = vp ? new_job(MASK, mask) : NULL;
 
-    return call != NULL ? run_elsewhere(vp, call) : setlogmask(mask);
+    return call ? run_elsewhere(vp, call) : setlogmask(mask);
 }

@@ -41,7 +41,7 @@ static void append(bucket_t *bucket, stiol__waiter_t *waiter)
 {
     waiter->next = NULL;
     waiter->prev = bucket->last;
-    *(bucket->last != NULL ? &bucket->last->next : &bucket->first) = waiter;
+    *(bucket->last ? &bucket->last->next : &bucket->first) = waiter;
     bucket->last = waiter;
     waiter->linked = true;
     atomic_fetch_add(&stiol__crowds[stiol__bucket(waiter->key)], 1);
@@ -49,8 +49,8 @@ static void append(bucket_t *bucket, stiol__waiter_t *waiter)
 
 static void take_out(bucket_t *bucket, stiol__waiter_t *waiter)
 {
-    *(waiter->prev != NULL ? &waiter->prev->next : &bucket->first) = waiter->next;
-    *(waiter->next != NULL ? &waiter->next->prev : &bucket->last) = waiter->prev;
+    *(waiter->prev ? &waiter->prev->next : &bucket->first) = waiter->next;
+    *(waiter->next ? &waiter->next->prev : &bucket->last) = waiter->prev;
     waiter->linked = false;
     atomic_fetch_sub(&stiol__crowds[stiol__bucket(waiter->key)], 1);
 }
@@ -59,7 +59,7 @@ static stiol__waiter_t *first_of(const bucket_t *bucket, uintptr_t key)
 {
     stiol__waiter_t *waiter = bucket->first;
 
-    while (waiter != NULL && waiter->key != key)
+    while (waiter && waiter->key != key)
         waiter = waiter->next;
     return waiter;
 }
@@ -209,7 +209,7 @@ bool stiol__lot_any(uintptr_t key)
     if (STIOL_LIKELY(!stiol__lot_crowd(key)))
         return false;
     acquire(bucket);
-    any = first_of(bucket, key) != NULL;
+    any = !!first_of(bucket, key);
     release(bucket);
     return any;
 }
@@ -224,10 +224,10 @@ bool stiol__lot_any_of(uintptr_t key, int tag)
         return false;
     acquire(bucket);
     waiter = bucket->first;
-    while (waiter != NULL && !(waiter->key == key && waiter->tag == tag))
+    while (waiter && !(waiter->key == key && waiter->tag == tag))
         waiter = waiter->next;
     release(bucket);
-    return waiter != NULL;
+    return waiter;
 }
 
 unsigned stiol__lot_waiters(void)
@@ -248,7 +248,7 @@ void stiol__lot_wake(uintptr_t key, bool all)
     if (STIOL_UNLIKELY(stiol__wake_later(key)))
         return;
     acquire(bucket);
-    for (waiter = first_of(bucket, key); waiter != NULL; waiter = waiter->next) {
+    for (waiter = first_of(bucket, key); waiter; waiter = waiter->next) {
         if (waiter->key != key)
             continue;
         rouse(waiter);
@@ -263,7 +263,7 @@ void stiol__lot_wake_everyone(void)
 {
     for (unsigned i = 0; i < STIOL_BUCKETS; i++) {
         acquire(&buckets[i]);
-        for (stiol__waiter_t *waiter = buckets[i].first; waiter != NULL; waiter = waiter->next)
+        for (stiol__waiter_t *waiter = buckets[i].first; waiter; waiter = waiter->next)
             rouse(waiter);
         release(&buckets[i]);
     }
@@ -279,12 +279,12 @@ bool stiol__lot_pop(uintptr_t key)
         return false;
     acquire(bucket);
     waiter = first_of(bucket, key);
-    if (waiter != NULL && !(STIOL_OFF(STIOL_NO_POST) && waiter->vp != stiol__vp)) {
+    if (waiter && !(STIOL_OFF(STIOL_NO_POST) && waiter->vp != stiol__vp)) {
         take_out(bucket, waiter);
         rouse(waiter);
     }
     release(bucket);
-    return waiter != NULL;
+    return waiter;
 }
 
 /** Takes up to `most` whose tag has a bit of mask out of the line, the longest waiting first, and
@@ -298,7 +298,7 @@ unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask)
     if (STIOL_UNLIKELY(stiol__wake_later(key)))
         return 0;
     acquire(bucket);
-    for (waiter = bucket->first; waiter != NULL && count < most; waiter = next) {
+    for (waiter = bucket->first; waiter && count < most; waiter = next) {
         next = waiter->next;
         if (waiter->key != key || ((unsigned)waiter->tag & mask) == 0)
             continue;
@@ -322,7 +322,7 @@ unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
     acquire(source < target ? source : target); /* all in this order: no deadlock */
     if (source != target)
         acquire(source < target ? target : source);
-    for (waiter = source->first; waiter != NULL && count < most; waiter = next) {
+    for (waiter = source->first; waiter && count < most; waiter = next) {
         next = waiter->next;
         if (waiter->key != from)
             continue;
@@ -347,7 +347,7 @@ st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
 
     acquire(bucket);
     waiter = first_of(bucket, key);
-    if (waiter != NULL && waiter->vp == vp) {
+    if (waiter && waiter->vp == vp) {
         take_out(bucket, waiter);
         waiter->granted = true;
         thread = waiter->thread;

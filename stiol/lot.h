@@ -46,7 +46,7 @@ static inline bool stiol__lot_crowd_here(uintptr_t key)
  * again after entering; between kernel threads that takes a fence. */
 static inline bool stiol__lot_crowd(uintptr_t key)
 {
-    if (stiol__vp == NULL)
+    if (!stiol__vp)
         atomic_thread_fence(memory_order_seq_cst);
     return stiol__lot_crowd_here(key);
 }

@@ -116,7 +116,7 @@ int stiol__signalfd(int fd, const sigset_t *mask, int flags)
 /** A stream was opened, if it is not NULL: its number is a new descriptor's. */
 FILE *stiol__stream_opened(FILE *stream)
 {
-    if (stream != NULL)
+    if (stream)
         (void)made(fileno(stream));
     return stream;
 }
@@ -142,7 +142,7 @@ static void closing_many(unsigned first, unsigned last)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= last)
         last = (unsigned)limit.rlim_cur;
     for (unsigned fd = first; fd <= last && fd < INT_MAX; fd++)
-        if (stiol__mine() != NULL || stiol__fd_is_noted((int)fd))
+        if (stiol__mine() || stiol__fd_is_noted((int)fd))
             stiol__fd_closing((int)fd);
     errno = error;
 }

@@ -16,7 +16,7 @@ static bool may_wait(int fd, int flags, bool in)
  * file, which others may share and change. */
 static int now(const stiol__vp_t *vp, int flags)
 {
-    return vp != NULL ? flags | MSG_DONTWAIT : flags;
+    return vp ? flags | MSG_DONTWAIT : flags;
 }
 
 /* After such a call: whether it is blocking, and to wait after all. */
@@ -24,7 +24,7 @@ static bool is_to_wait(const stiol__vp_t *vp, const stiol__transfer_t *transfer,
 {
     const int never = transfer->in ? MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB : MSG_DONTWAIT;
 
-    return vp != NULL && (transfer->flags & never) == 0 && stiol__is_to_wait(transfer, n) &&
+    return vp && (transfer->flags & never) == 0 && stiol__is_to_wait(transfer, n) &&
            stiol__fd_class(transfer->fd) == STIOL_FD_SOCKET;
 }
 
@@ -74,8 +74,7 @@ ssize_t stiol__recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKA
 {
     stiol__vp_t *vp = STIOL_ENTER(io, recvfrom, fd);
     struct iovec part = {buf, n};
-    struct msghdr message = {.msg_name = addr.__sockaddr__,
-                             .msg_namelen = addrlen != NULL ? *addrlen : 0};
+    struct msghdr message = {.msg_name = addr.__sockaddr__, .msg_namelen = addrlen ? *addrlen : 0};
     stiol__transfer_t transfer = {.fd = fd,
                                   .flags = flags,
                                   .parts = &part,
@@ -86,7 +85,7 @@ ssize_t stiol__recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKA
                                   .class = STIOL_FD_SOCKET};
     ssize_t got;
 
-    if (vp == NULL || !may_wait(fd, flags, true)) {
+    if (!vp || !may_wait(fd, flags, true)) {
         got = recvfrom(fd, buf, n, now(vp, flags), addr, addrlen);
         if (!is_to_wait(vp, &transfer, got))
             return stiol__passed_in(fd, got, flags);
@@ -97,7 +96,7 @@ ssize_t stiol__recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKA
             peek_patiently(vp, fd, n);
     }
     got = stiol__move(vp, &transfer);
-    if (got >= 0 && addrlen != NULL)
+    if (got >= 0 && addrlen)
         *addrlen = transfer.partly ? transfer.first.msg_namelen : message.msg_namelen;
     return got;
 }
@@ -158,7 +157,7 @@ ssize_t stiol__recvmsg(int fd, struct msghdr *message, int flags)
     stiol__vp_t *vp = STIOL_ENTER(io, recvmsg, fd);
     const stiol__transfer_t transfer = {.fd = fd, .flags = flags, .in = true};
     ssize_t got = -1;
-    bool waits = vp != NULL && may_wait(fd, flags, true) && message->msg_iovlen <= 1024;
+    bool waits = vp && may_wait(fd, flags, true) && message->msg_iovlen <= 1024;
 
     if (!waits) {
         got = recvmsg(fd, message, now(vp, flags));
@@ -188,7 +187,7 @@ ssize_t stiol__sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCK
                                   .class = STIOL_FD_SOCKET};
     ssize_t sent;
 
-    if (vp == NULL || !may_wait(fd, flags, false)) {
+    if (!vp || !may_wait(fd, flags, false)) {
         sent = sendto(fd, buf, n, now(vp, flags), addr, addrlen);
         if (is_to_wait(vp, &transfer, sent))
             return stiol__move_after_all(vp, &transfer, sent);
@@ -210,7 +209,7 @@ ssize_t stiol__sendmsg(int fd, const struct msghdr *message, int flags)
         .fd = fd, .flags = flags, .message = &own, .whole = true, .class = STIOL_FD_SOCKET};
     ssize_t sent;
 
-    if (vp == NULL || message->msg_iovlen > 1024)
+    if (!vp || message->msg_iovlen > 1024)
         return sendmsg(fd, message, flags);
     own = *message;
     transfer.parts = own.msg_iov;

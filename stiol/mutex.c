@@ -71,7 +71,7 @@ static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
     int rc;
 
-    if (owner != NULL) {
+    if (owner) {
         if (is_held_here(vp, mutex))
             return EBUSY;
         stiol__owner_remove(vp, owner);
@@ -139,7 +139,7 @@ static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
     int rc;
 
-    if (owner != NULL && owner->thread == st_thread_self() && is_held_here(vp, mutex)) {
+    if (owner && owner->thread == st_thread_self() && is_held_here(vp, mutex)) {
         if (TYPE(mutex) == PTHREAD_MUTEX_ERRORCHECK)
             return EDEADLK;
         if (TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE) {
@@ -196,9 +196,9 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
     if (STIOL_OFF(STIOL_NO_OWNER))
         return pthread_mutex_unlock(mutex);
     if (STIOL_LIKELY(!is_owned_type(mutex)))
-        return hand_over(vp, mutex) != NULL ? 0 : really_release(mutex);
+        return hand_over(vp, mutex) ? 0 : really_release(mutex);
     owner = stiol__owner_find(vp, mutex);
-    if (owner == NULL)
+    if (!owner)
         return really_release(mutex); /* locked before STIOL started, or not locked */
     if (owner->thread != st_thread_self())
         return EPERM;
@@ -207,7 +207,7 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
         return 0;
     }
     next = hand_over(vp, mutex);
-    if (next != NULL) {
+    if (next) {
         owner->thread = next;
         return 0;
     }
@@ -248,7 +248,7 @@ static inline stiol__vp_t *quick(const pthread_mutex_t *mutex)
 {
     stiol__vp_t *vp = stiol__vp;
 
-    return vp == NULL || is_owned_type(mutex) || stiol__lot_crowd_here(key_of(mutex)) ? NULL : vp;
+    return !vp || is_owned_type(mutex) || stiol__lot_crowd_here(key_of(mutex)) ? NULL : vp;
 }
 #endif
 
@@ -258,9 +258,9 @@ static int SLOWLY lock_or_wait(pthread_mutex_t *mutex, const void *caller)
     int rc;
 
     (void)caller;
-    if (vp == NULL)
-        return stiol__vp != NULL ? lock_in_callback(stiol__vp, mutex)
-                                 : stiol__carried_took(mutex, pthread_mutex_lock(mutex));
+    if (!vp)
+        return stiol__vp ? lock_in_callback(stiol__vp, mutex)
+                         : stiol__carried_took(mutex, pthread_mutex_lock(mutex));
     rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
         stiol__took(vp, "mutex", mutex, caller);
@@ -273,7 +273,7 @@ int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
 {
     stiol__vp_t *at_once = quick(mutex);
 
-    if (STIOL_LIKELY(at_once != NULL)) {
+    if (STIOL_LIKELY(at_once)) {
         int had = pthread_mutex_trylock(mutex);
 
         if (STIOL_LIKELY(had != EBUSY)) {
@@ -290,11 +290,11 @@ int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
     stiol__owner_t *owner;
     int rc;
 
-    if (vp == NULL)
+    if (!vp)
         return stiol__carried_took(mutex, pthread_mutex_trylock(mutex));
     owner = is_owned_type(mutex) ? stiol__owner_find(vp, mutex) : NULL;
-    if (owner != NULL && owner->thread == st_thread_self() &&
-        TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE && is_held_here(vp, mutex)) {
+    if (owner && owner->thread == st_thread_self() && TYPE(mutex) == PTHREAD_MUTEX_RECURSIVE &&
+        is_held_here(vp, mutex)) {
         owner->count++;
         rc = 0;
     } else {
@@ -326,7 +326,7 @@ int stiol__pthread_mutex_timedlock(pthread_mutex_t *restrict mutex,
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_timedlock, mutex);
 
-    if (vp == NULL)
+    if (!vp)
         return stiol__carried_took(mutex, pthread_mutex_timedlock(mutex, at));
     return lock_until(vp, mutex, CLOCK_REALTIME, at, __builtin_return_address(0));
 }
@@ -336,7 +336,7 @@ int stiol__pthread_mutex_clocklock(pthread_mutex_t *restrict mutex, clockid_t cl
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_clocklock, mutex);
 
-    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+    if (!vp || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
         return stiol__carried_took(mutex, pthread_mutex_clocklock(mutex, clock, at));
     return lock_until(vp, mutex, clock, at, __builtin_return_address(0));
 }
@@ -345,7 +345,7 @@ static int SLOWLY unlock_and_wake(pthread_mutex_t *mutex)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_mutex_unlock, mutex);
 
-    if (vp == NULL) {
+    if (!vp) {
         stiol__carried_gives(mutex);
         return really_release(mutex);
     }
@@ -357,7 +357,7 @@ int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
     stiol__vp_t *vp = quick(mutex);
 
-    if (STIOL_UNLIKELY(vp == NULL))
+    if (STIOL_UNLIKELY(!vp))
         return unlock_and_wake(mutex);
     vp->counters.mutex.calls++;
     return pthread_mutex_unlock(mutex);

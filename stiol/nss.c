@@ -41,10 +41,10 @@ static bool all_local(char *services)
     char *rest = services, *word;
     bool any = false;
 
-    for (char *action = strchr(services, '['); action != NULL; action = strchr(action, '['))
+    for (char *action = strchr(services, '['); action; action = strchr(action, '['))
         while (*action != '\0' && *action != ']')
             *action++ = ' ';
-    while ((word = strsep(&rest, " \t\n]")) != NULL) {
+    while ((word = strsep(&rest, " \t\n]"))) {
         if (*word == '\0')
             continue;
         any = true;
@@ -61,7 +61,7 @@ static void note_line(char *line)
     line[strcspn(line, "#")] = '\0';
     line += strspn(line, " \t");
     colon = strchr(line, ':');
-    if (colon == NULL)
+    if (!colon)
         return;
     *colon = '\0';
     line[strcspn(line, " \t")] = '\0';
@@ -82,9 +82,9 @@ static void read_switch_file(const struct stat *now)
     seen.size = now->st_size;
     seen.changed = now->st_mtim;
     file = fopen(SWITCH_FILE, "re");
-    if (file == NULL)
+    if (!file)
         return;
-    while (fgets(line, sizeof(line), file) != NULL)
+    while (fgets(line, sizeof(line), file))
         note_line(line);
     (void)fclose(file);
 }
@@ -119,7 +119,7 @@ static bool has_word(char *line, const char *wanted)
     char *rest = line, *word;
 
     line[strcspn(line, "#")] = '\0';
-    while ((word = strsep(&rest, " \t\n")) != NULL)
+    while ((word = strsep(&rest, " \t\n")))
         if (strcasecmp(word, wanted) == 0)
             return true;
     return false;
@@ -132,8 +132,8 @@ bool stiol__in_hosts_file(const char *word)
     bool found = false;
     FILE *file = fopen(HOSTS_FILE, "re");
 
-    if (file != NULL) {
-        while (!found && fgets(line, sizeof(line), file) != NULL)
+    if (file) {
+        while (!found && fgets(line, sizeof(line), file))
             found = has_word(line, word);
         (void)fclose(file);
     }

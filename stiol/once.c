@@ -23,7 +23,7 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
     stiol__waiter_t waiter;
     int rc, error = errno;
 
-    if (vp == NULL || (__atomic_load_n((int *)control, __ATOMIC_ACQUIRE) & DONE) != 0)
+    if (!vp || (__atomic_load_n((int *)control, __ATOMIC_ACQUIRE) & DONE) != 0)
         return pthread_once(control, routine);
     if (under_way_elsewhere(control)) {
         STIOL_PARKS(vp, mutex);
@@ -45,7 +45,7 @@ int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
     bool interrupted = false;
     int rc, error = errno;
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_spin_lock(lock);
     while ((rc = pthread_spin_trylock(lock)) == EBUSY) {
         st_utime_t interval = stiol__interval(&backoff, INTERVAL);

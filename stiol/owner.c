@@ -22,7 +22,7 @@ static stiol__owner_t *slot(const stiol__vp_t *vp, const void *lock)
 {
     size_t i = place(vp, lock);
 
-    while (vp->owners[i].lock != NULL && vp->owners[i].lock != lock)
+    while (vp->owners[i].lock && vp->owners[i].lock != lock)
         i = (i + 1) & (vp->owners_size - 1);
     return &vp->owners[i];
 }
@@ -34,7 +34,7 @@ stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock)
     if (vp->owners_used == 0)
         return NULL;
     owner = slot(vp, lock);
-    return owner->lock != NULL ? owner : NULL;
+    return owner->lock ? owner : NULL;
 }
 
 static int grow(stiol__vp_t *vp)
@@ -43,12 +43,12 @@ static int grow(stiol__vp_t *vp)
     size_t old_size = vp->owners_size, size = old_size != 0 ? 2 * old_size : FIRST_SIZE;
 
     owners = calloc(size, sizeof(*owners));
-    if (owners == NULL)
+    if (!owners)
         return -1;
     vp->owners = owners;
     vp->owners_size = size;
     for (size_t i = 0; i < old_size; i++)
-        if (old[i].lock != NULL)
+        if (old[i].lock)
             *slot(vp, old[i].lock) = old[i];
     free(old);
     return 0;
@@ -74,7 +74,7 @@ void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner)
 
     for (;;) {
         i = (i + 1) & mask;
-        if (vp->owners[i].lock == NULL)
+        if (!vp->owners[i].lock)
             break;
         if (((i - place(vp, vp->owners[i].lock)) & mask) >= ((i - gap) & mask)) {
             vp->owners[gap] = vp->owners[i];
@@ -90,9 +90,9 @@ void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner)
 void stiol__owner_forget(const void *lock)
 {
     stiol__vp_t *vp = stiol__vp;
-    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, lock) : NULL;
+    stiol__owner_t *owner = vp ? stiol__owner_find(vp, lock) : NULL;
 
-    if (owner != NULL)
+    if (owner)
         stiol__owner_remove(vp, owner);
 }
 
@@ -103,7 +103,7 @@ static stiol__owner_t *left_behind(const stiol__vp_t *vp, st_thread_t thread)
     for (size_t i = 0; i < vp->owners_size; i++) {
         stiol__owner_t *owner = &vp->owners[i];
 
-        if (owner->lock == NULL || owner->thread != thread)
+        if (!owner->lock || owner->thread != thread)
             continue;
         if (owner->kind == STIOL_ROBUST || owner->kind == STIOL_FILE)
             return owner;
@@ -118,7 +118,7 @@ void stiol__owner_ended(stiol__vp_t *vp)
 {
     stiol__owner_t *owner;
 
-    while (vp->owners_used > 0 && (owner = left_behind(vp, st_thread_self())) != NULL) {
+    while (vp->owners_used > 0 && (owner = left_behind(vp, st_thread_self()))) {
         void *lock = owner->lock;
         bool robust = owner->kind == STIOL_ROBUST;
 

@@ -38,8 +38,7 @@ static char *block_at(uint32_t number)
 
 static bool is_ours(const void *address, size_t length)
 {
-    return space.base != NULL && length == BLOCK &&
-           (uintptr_t)address - (uintptr_t)space.base < SPACE;
+    return space.base && length == BLOCK && (uintptr_t)address - (uintptr_t)space.base < SPACE;
 }
 
 void stiol__pages_start(const stiol__vp_t *vp)
@@ -47,7 +46,7 @@ void stiol__pages_start(const stiol__vp_t *vp)
     size_t places = BLOCKS * sizeof(*space.free);
     char *base;
 
-    if (space.base != NULL || vp->config.max_free < 0)
+    if (space.base || vp->config.max_free < 0)
         return;
     /* The places behind the space: memory as far as they are touched. */
     base =
@@ -72,7 +71,7 @@ void stiol__pages_start(const stiol__vp_t *vp)
 /* What is in use stays mapped, and is unmapped by the real call from now on. */
 void stiol__pages_stop(const stiol__vp_t *vp)
 {
-    if (space.base == NULL || space.owner != vp)
+    if (!space.base || space.owner != vp)
         return;
     for (uint32_t i = 0; i < space.count; i++)
         (void)munmap(block_at(space.free[i]), BLOCK);
@@ -103,7 +102,7 @@ static void take_returned(void)
 {
     returned_t *block = atomic_exchange(&space.returned, NULL), *next;
 
-    for (; block != NULL; block = next) {
+    for (; block; block = next) {
         next = block->next;
         push(block);
     }
@@ -146,7 +145,7 @@ static void give_back(void *address)
 static void *map(stiol__vp_t *vp, void *address, size_t length, int protection, int flags, int fd,
                  off_t offset)
 {
-    if (vp != NULL && fd >= 0 && (flags & (MAP_ANONYMOUS | MAP_FIXED)) == 0)
+    if (vp && fd >= 0 && (flags & (MAP_ANONYMOUS | MAP_FIXED)) == 0)
         return stiol__map_file(vp, address, length, protection, flags, fd, offset);
     return mmap(address, length, protection, flags, fd, offset);
 }
@@ -156,9 +155,9 @@ void *stiol__mmap(void *address, size_t length, int protection, int flags, int f
     stiol__vp_t *vp = STIOL_ENTER(memory, mmap, length);
     void *block;
 
-    if (length == BLOCK && address == NULL && protection == (PROT_READ | PROT_WRITE) &&
-        flags == (MAP_PRIVATE | MAP_ANONYMOUS) && stiol__vp != NULL && stiol__vp == space.owner &&
-        (block = take()) != NULL)
+    if (length == BLOCK && !address && protection == (PROT_READ | PROT_WRITE) &&
+        flags == (MAP_PRIVATE | MAP_ANONYMOUS) && stiol__vp && stiol__vp == space.owner &&
+        (block = take()))
         return block;
     return map(vp, address, length, protection, flags, fd, offset);
 }

@@ -22,7 +22,7 @@ int stiol__pause(void)
 {
     stiol__vp_t *vp = STIOL_ENTER(wait, pause, 0);
 
-    return vp == NULL ? pause() : wait_for_handler(vp, stiol__interruption.handled);
+    return !vp ? pause() : wait_for_handler(vp, stiol__interruption.handled);
 }
 
 int stiol__sigsuspend(const sigset_t *mask)
@@ -32,7 +32,7 @@ int stiol__sigsuspend(const sigset_t *mask)
     sigset_t own;
     int error;
 
-    if (vp == NULL)
+    if (!vp)
         return sigsuspend(mask);
     (void)stiol__pthread_sigmask(SIG_SETMASK, mask, &own);
     (void)wait_for_handler(vp, before);

@@ -109,29 +109,28 @@ pid_t stiol__waitpid(pid_t pid, int *status, int options)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, waitpid, pid);
 
-    return vp == NULL ? waitpid(pid, status, options) : wait_for(vp, pid, status, options, NULL);
+    return !vp ? waitpid(pid, status, options) : wait_for(vp, pid, status, options, NULL);
 }
 
 pid_t stiol__wait(int *status)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, wait, 0);
 
-    return vp == NULL ? wait(status) : wait_for(vp, -1, status, 0, NULL);
+    return !vp ? wait(status) : wait_for(vp, -1, status, 0, NULL);
 }
 
 pid_t stiol__wait3(int *status, int options, struct rusage *usage)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, wait3, options);
 
-    return vp == NULL ? wait3(status, options, usage) : wait_for(vp, -1, status, options, usage);
+    return !vp ? wait3(status, options, usage) : wait_for(vp, -1, status, options, usage);
 }
 
 pid_t stiol__wait4(pid_t pid, int *status, int options, struct rusage *usage)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, wait4, pid);
 
-    return vp == NULL ? wait4(pid, status, options, usage)
-                      : wait_for(vp, pid, status, options, usage);
+    return !vp ? wait4(pid, status, options, usage) : wait_for(vp, pid, status, options, usage);
 }
 
 typedef struct waitid_args {
@@ -156,10 +155,10 @@ int stiol__waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, waitid, id);
     siginfo_t own;
-    waitid_args_t args = {type, id, info != NULL ? info : &own, options};
+    waitid_args_t args = {type, id, info ? info : &own, options};
     bool end_only = (options & (WSTOPPED | WCONTINUED)) == 0;
 
-    if (vp == NULL)
+    if (!vp)
         return waitid(type, id, info, options);
     if ((options & WNOHANG) != 0) {
         stiol__yield();

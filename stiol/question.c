@@ -22,7 +22,7 @@ stiol__question_t *stiol__question_find(const void *key, size_t key_size)
 {
     stiol__question_t *question = open_questions;
 
-    while (question != NULL &&
+    while (question &&
            (question->key_size != key_size || memcmp(question->key, key, key_size) != 0))
         question = question->next;
     return question;
@@ -45,10 +45,10 @@ static void answered(stiol__job_t *job)
 
     if (question->open)
         close_question(question);
-    if (question->askers == NULL)
+    if (!question->askers)
         question->free(question); /* the last one has left in this very moment */
     else
-        for (asker_t *asker = question->askers; asker != NULL; asker = asker->next) {
+        for (asker_t *asker = question->askers; asker; asker = asker->next) {
             asker->answered = true;
             st_thread_unpark(asker->thread);
         }
@@ -74,7 +74,7 @@ static void take_out(stiol__question_t *question, const asker_t *asker)
 static int leave_unanswered(stiol__vp_t *vp, stiol__question_t *question, const asker_t *asker)
 {
     take_out(question, asker);
-    if (question->askers == NULL && question->open) {
+    if (!question->askers && question->open) {
         close_question(question);
         (void)stiol__help_abandon(&question->job, release);
     }
@@ -123,11 +123,11 @@ int stiol__question_wait(stiol__vp_t *vp, stiol__question_t *question)
 
 bool stiol__question_last(const stiol__question_t *question)
 {
-    return question->askers == NULL;
+    return !question->askers;
 }
 
 void stiol__question_end(stiol__question_t *question)
 {
-    if (question->askers == NULL)
+    if (!question->askers)
         question->free(question);
 }

@@ -38,11 +38,11 @@ static ssize_t move_mail(stiol__vp_t *vp, const mail_t *mail, const struct times
         stiol__yield();
         return n;
     }
-    if (at != NULL && !stiol__valid(at)) {
+    if (at && !stiol__valid(at)) {
         errno = EINVAL;
         return -1;
     }
-    if (at != NULL)
+    if (at)
         deadline = stiol__until(CLOCK_REALTIME, at);
     STIOL_PARKS(vp, io);
     do {
@@ -64,8 +64,7 @@ ssize_t stiol__mq_timedreceive(mqd_t queue, char *restrict text, size_t length,
     const mail_t mail = {
         .queue = queue, .text = text, .length = length, .priority = priority, .in = true};
 
-    return vp == NULL ? mq_timedreceive(queue, text, length, priority, at)
-                      : move_mail(vp, &mail, at);
+    return !vp ? mq_timedreceive(queue, text, length, priority, at) : move_mail(vp, &mail, at);
 }
 
 ssize_t stiol__mq_receive(mqd_t queue, char *text, size_t length, unsigned *priority)
@@ -74,7 +73,7 @@ ssize_t stiol__mq_receive(mqd_t queue, char *text, size_t length, unsigned *prio
     const mail_t mail = {
         .queue = queue, .text = text, .length = length, .priority = priority, .in = true};
 
-    return vp == NULL ? mq_receive(queue, text, length, priority) : move_mail(vp, &mail, NULL);
+    return !vp ? mq_receive(queue, text, length, priority) : move_mail(vp, &mail, NULL);
 }
 
 int stiol__mq_timedsend(mqd_t queue, const char *text, size_t length, unsigned rank,
@@ -84,7 +83,7 @@ int stiol__mq_timedsend(mqd_t queue, const char *text, size_t length, unsigned r
     const mail_t mail = {
         .queue = queue, .text = (char *)(uintptr_t)text, .length = length, .rank = rank};
 
-    return vp == NULL ? mq_timedsend(queue, text, length, rank, at) : (int)move_mail(vp, &mail, at);
+    return !vp ? mq_timedsend(queue, text, length, rank, at) : (int)move_mail(vp, &mail, at);
 }
 
 int stiol__mq_send(mqd_t queue, const char *text, size_t length, unsigned rank)
@@ -93,7 +92,7 @@ int stiol__mq_send(mqd_t queue, const char *text, size_t length, unsigned rank)
     const mail_t mail = {
         .queue = queue, .text = (char *)(uintptr_t)text, .length = length, .rank = rank};
 
-    return vp == NULL ? mq_send(queue, text, length, rank) : (int)move_mail(vp, &mail, NULL);
+    return !vp ? mq_send(queue, text, length, rank) : (int)move_mail(vp, &mail, NULL);
 }
 
 int stiol__mq_close(mqd_t queue)
@@ -152,7 +151,7 @@ ssize_t stiol__msgrcv(int id, void *message, size_t size, long type, int flags)
         .id = id, .flags = flags, .message = message, .size = size, .type = type};
     ssize_t n;
 
-    if (vp == NULL || (flags & IPC_NOWAIT) != 0)
+    if (!vp || (flags & IPC_NOWAIT) != 0)
         n = msgrcv(id, message, size, type, flags);
     else
         n = move_message(vp, attempt_receive, &args);
@@ -168,7 +167,7 @@ int stiol__msgsnd(int id, const void *message, size_t size, int flags)
         .id = id, .flags = flags, .message = (void *)(uintptr_t)message, .size = size};
     int rc;
 
-    if (vp == NULL || (flags & IPC_NOWAIT) != 0)
+    if (!vp || (flags & IPC_NOWAIT) != 0)
         rc = msgsnd(id, message, size, flags);
     else
         rc = (int)move_message(vp, attempt_send, &args);

@@ -48,7 +48,7 @@ void stiol_set_complaint(stiol_complaint_t complaint)
 
 static void complain(void)
 {
-    if (bindings.complaint != NULL)
+    if (bindings.complaint)
         bindings.complaint(bindings.error);
     else
         (void)fprintf(stderr, "stiol: %s\n", bindings.error);
@@ -71,7 +71,7 @@ static bool is_protected(const stiol__found_t *found)
 /* The page that was read-only after relocation and is writable now is so no longer. */
 static void close_page(void)
 {
-    if (bindings.open_page != NULL)
+    if (bindings.open_page)
         (void)mprotect(bindings.open_page, bindings.page_size, PROT_READ);
     bindings.open_page = NULL;
 }
@@ -108,7 +108,7 @@ static record_t *new_record(const stiol__found_t *found)
         size_t size = bindings.size != 0 ? 2 * bindings.size : 1024;
         record_t *records = realloc(bindings.records, size * sizeof(*records));
 
-        if (records == NULL)
+        if (!records)
             return NULL;
         bindings.records = records;
         bindings.size = size;
@@ -116,7 +116,7 @@ static record_t *new_record(const stiol__found_t *found)
     record = &bindings.records[bindings.count];
     *record = (record_t){.found = *found, .original = *found->address};
     record->found.slot.object = strdup(found->slot.object);
-    return record->found.slot.object != NULL ? record : NULL;
+    return record->found.slot.object ? record : NULL;
 }
 
 static void forget_record(size_t i)
@@ -128,7 +128,7 @@ static void forget_record(size_t i)
 static int check_slot(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (found->slot.problem == NULL)
+    if (!found->slot.problem)
         return 0;
     stiol__fail("cannot rebind %s in %s: %s", found->slot.symbol, shown(found->slot.object),
                 found->slot.problem);
@@ -138,9 +138,9 @@ static int check_slot(const stiol__found_t *found, void *data)
 static int rebind_slot(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (found->slot.problem != NULL || *found->address == found->replacement)
+    if (found->slot.problem || *found->address == found->replacement)
         return 0;
-    if (new_record(found) == NULL) {
+    if (!new_record(found)) {
         stiol__fail("cannot rebind %s in %s: no memory", found->slot.symbol,
                     shown(found->slot.object));
         return -1;
@@ -162,7 +162,7 @@ int stiol_add_calls(const stiol_extra_t *extras, int count)
     int rc = -1;
 
     pthread_mutex_lock(&bindings.lock);
-    if (bindings.thread_objects == NULL)
+    if (!bindings.thread_objects)
         rc = stiol__set_extras(extras, count);
     pthread_mutex_unlock(&bindings.lock);
     return rc;
@@ -263,7 +263,7 @@ static void prune(void)
 static int drop_stale(const stiol__found_t *found, void *data)
 {
     (void)data;
-    if (found->slot.problem != NULL || *found->address == found->replacement)
+    if (found->slot.problem || *found->address == found->replacement)
         return 0;
     for (size_t i = bindings.count; i-- > 0;)
         if (bindings.records[i].found.address == found->address)
@@ -276,7 +276,7 @@ void stiol__rebind_more(void)
     int error = errno, rc;
 
     pthread_mutex_lock(&bindings.lock);
-    if (bindings.thread_objects != NULL && objects_changed()) {
+    if (bindings.thread_objects && objects_changed()) {
         prune();
         (void)stiol__walk(bindings.thread_objects, drop_stale, NULL);
         rc = stiol__walk(bindings.thread_objects, rebind_slot, NULL);
@@ -293,7 +293,7 @@ void stiol__rebind_less(void)
     int error = errno;
 
     pthread_mutex_lock(&bindings.lock);
-    if (bindings.thread_objects != NULL && objects_changed())
+    if (bindings.thread_objects && objects_changed())
         prune();
     pthread_mutex_unlock(&bindings.lock);
     errno = error;
@@ -325,7 +325,7 @@ static int tell(const stiol__found_t *found, void *data)
 
     telling->cb(&found->slot, telling->data);
     telling->count++;
-    telling->problems += found->slot.problem != NULL;
+    telling->problems += !!found->slot.problem;
     return 0;
 }
 

@@ -88,28 +88,28 @@ static void free_forward(stiol__question_t *question)
 
 static forward_t *new_forward(const char *name, const char *service, const struct addrinfo *hints)
 {
-    size_t name_size = (name != NULL ? strlen(name) : 0) + 1;
-    size_t service_size = service != NULL ? strlen(service) + 1 : 0;
+    size_t name_size = (name ? strlen(name) : 0) + 1;
+    size_t service_size = service ? strlen(service) + 1 : 0;
     forward_t *forward = calloc(1, sizeof(*forward) + name_size + service_size);
 
-    if (forward == NULL)
+    if (!forward)
         return NULL;
     forward->rc = EAI_AGAIN; /* there is no answer yet */
-    if (hints != NULL) {
+    if (hints) {
         forward->has_hints = 1;
         forward->flags = hints->ai_flags;
         forward->family = hints->ai_family;
         forward->type = hints->ai_socktype;
         forward->protocol = hints->ai_protocol;
     }
-    forward->has_name = name != NULL;
-    forward->has_service = service != NULL;
-    if (name != NULL)
+    forward->has_name = !!name;
+    forward->has_service = !!service;
+    if (name)
         memcpy(forward->name, name, name_size);
-    if (service != NULL)
+    if (service)
         memcpy(forward->name + name_size, service, service_size);
     forward->question.job.run = run_forward;
-    forward->question.job.group = name != NULL ? domain_of(name) : SERVICES;
+    forward->question.job.group = name ? domain_of(name) : SERVICES;
     forward->question.free = free_forward;
     forward->question.key = &forward->has_hints;
     forward->question.key_size =
@@ -122,13 +122,13 @@ static struct addrinfo *copy_address(const struct addrinfo *from)
 {
     struct addrinfo *copy = malloc(sizeof(*copy) + from->ai_addrlen);
 
-    if (copy == NULL)
+    if (!copy)
         return NULL;
     *copy = *from;
     copy->ai_next = NULL;
     copy->ai_canonname = NULL;
     copy->ai_addr = memcpy(copy + 1, from->ai_addr, from->ai_addrlen);
-    if (from->ai_canonname != NULL && (copy->ai_canonname = strdup(from->ai_canonname)) == NULL) {
+    if (from->ai_canonname && !(copy->ai_canonname = strdup(from->ai_canonname))) {
         free(copy);
         return NULL;
     }
@@ -140,10 +140,10 @@ static int copy_addresses(const struct addrinfo *from, struct addrinfo **result)
 {
     struct addrinfo *first = NULL, **last = &first;
 
-    for (; from != NULL; from = from->ai_next) {
+    for (; from; from = from->ai_next) {
         *last = copy_address(from);
-        if (*last == NULL) {
-            if (first != NULL)
+        if (!*last) {
+            if (first)
                 freeaddrinfo(first);
             return EAI_MEMORY;
         }
@@ -177,14 +177,14 @@ static int look_up(stiol__vp_t *vp, const char *name, const char *service,
     forward_t *forward = new_forward(name, service, hints);
     stiol__question_t *open;
 
-    if (forward == NULL)
+    if (!forward)
         return EAI_MEMORY;
     open = stiol__question_find(forward->question.key, forward->question.key_size);
-    if (open != NULL) {
+    if (open) {
         free(forward);
         forward = (forward_t *)open;
     } else if (stiol__help_crowded(STIOL_HELP_RESOLVE)) {
-        forward->question.job.quick = name != NULL && stiol__in_hosts_file(name);
+        forward->question.job.quick = name && stiol__in_hosts_file(name);
     }
     if (stiol__question_wait(vp, &forward->question) != 0) {
         stiol__cancellation();
@@ -196,18 +196,18 @@ static int look_up(stiol__vp_t *vp, const char *name, const char *service,
 /* A number needs no one to be asked, nor what lies in local files. */
 static bool is_known_service(const char *service, int numeric)
 {
-    return service == NULL || numeric || service[strspn(service, "0123456789")] == '\0' ||
+    return !service || numeric || service[strspn(service, "0123456789")] == '\0' ||
            stiol__nss_is_local(STIOL_NSS_SERVICES);
 }
 
 int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
                        const struct addrinfo *restrict hints, struct addrinfo **restrict result)
 {
-    stiol__vp_t *vp = STIOL_ENTER(resolve, getaddrinfo, name != NULL);
-    int flags = hints != NULL ? hints->ai_flags : 0;
+    stiol__vp_t *vp = STIOL_ENTER(resolve, getaddrinfo, name);
+    int flags = hints ? hints->ai_flags : 0;
 
-    if (vp == NULL || ((name == NULL || is_numeric(name) || (flags & AI_NUMERICHOST) != 0) &&
-                       is_known_service(service, flags & AI_NUMERICSERV)))
+    if (!vp || ((!name || is_numeric(name) || (flags & AI_NUMERICHOST) != 0) &&
+                is_known_service(service, flags & AI_NUMERICSERV)))
         return getaddrinfo(name, service, hints, result);
     return look_up(vp, name, service, hints, result);
 }
@@ -247,11 +247,9 @@ static bool is_in_hosts_file(const struct sockaddr *address)
     char text[INET6_ADDRSTRLEN];
 
     if (address->sa_family == AF_INET)
-        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)) != NULL &&
-               stiol__in_hosts_file(text);
+        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)) && stiol__in_hosts_file(text);
     return address->sa_family == AF_INET6 &&
-           inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)) != NULL &&
-           stiol__in_hosts_file(text);
+           inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)) && stiol__in_hosts_file(text);
 }
 
 static reverse_t *new_reverse(const struct sockaddr *address, socklen_t length, bool wants_host,
@@ -259,7 +257,7 @@ static reverse_t *new_reverse(const struct sockaddr *address, socklen_t length, 
 {
     reverse_t *reverse = calloc(1, sizeof(*reverse));
 
-    if (reverse == NULL)
+    if (!reverse)
         return NULL;
     reverse->flags = flags;
     reverse->wants_host = wants_host;
@@ -291,7 +289,7 @@ static int look_up_address(stiol__vp_t *vp, reverse_t *reverse, char *host, sock
         stiol__question_find(reverse->question.key, reverse->question.key_size);
     int rc;
 
-    if (open != NULL) {
+    if (open) {
         free(reverse);
         reverse = (reverse_t *)open;
     } else if (stiol__help_crowded(STIOL_HELP_RESOLVE)) {
@@ -318,16 +316,15 @@ int stiol__getnameinfo(const struct sockaddr *restrict address, socklen_t length
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, getnameinfo, flags);
     reverse_t *reverse;
-    bool wants_host = host != NULL && host_size > 0 && (flags & NI_NUMERICHOST) == 0;
-    bool wants_service = service != NULL && service_size > 0 && (flags & NI_NUMERICSERV) == 0;
+    bool wants_host = host && host_size > 0 && (flags & NI_NUMERICHOST) == 0;
+    bool wants_service = service && service_size > 0 && (flags & NI_NUMERICSERV) == 0;
 
-    if (vp == NULL ||
-        (!wants_host && (!wants_service || stiol__nss_is_local(STIOL_NSS_SERVICES))) ||
+    if (!vp || (!wants_host && (!wants_service || stiol__nss_is_local(STIOL_NSS_SERVICES))) ||
         length < sizeof(sa_family_t) || length > sizeof(struct sockaddr_storage))
         return getnameinfo(address, length, host, host_size, service, service_size, flags);
-    reverse = new_reverse(address, length, host != NULL && host_size > 0,
-                          service != NULL && service_size > 0, flags);
-    if (reverse == NULL)
+    reverse =
+        new_reverse(address, length, host && host_size > 0, service && service_size > 0, flags);
+    if (!reverse)
         return EAI_MEMORY;
     return look_up_address(vp, reverse, host, host_size, service, service_size);
 }
@@ -392,9 +389,9 @@ static struct hostent *find_own_host(stiol__vp_t *vp, host_job_t *host)
     struct hostent *result = NULL;
     int herror = NETDB_INTERNAL;
 
-    if (self != NULL && self->host == NULL)
+    if (self && !self->host)
         self->host = malloc(sizeof(*self->host));
-    if (self == NULL || self->host == NULL) {
+    if (!self || !self->host) {
         h_errno = NETDB_INTERNAL;
         return NULL;
     }
@@ -410,7 +407,7 @@ struct hostent *stiol__gethostbyname(const char *name)
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname, 0);
     host_job_t host = {.how = BY_NAME, .what = name};
 
-    return vp == NULL ? gethostbyname(name) : find_own_host(vp, &host);
+    return !vp ? gethostbyname(name) : find_own_host(vp, &host);
 }
 
 struct hostent *stiol__gethostbyname2(const char *name, int family)
@@ -418,7 +415,7 @@ struct hostent *stiol__gethostbyname2(const char *name, int family)
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname2, family);
     host_job_t host = {.how = BY_NAME2, .what = name, .family = family};
 
-    return vp == NULL ? gethostbyname2(name, family) : find_own_host(vp, &host);
+    return !vp ? gethostbyname2(name, family) : find_own_host(vp, &host);
 }
 
 struct hostent *stiol__gethostbyaddr(const void *address, socklen_t length, int family)
@@ -426,7 +423,7 @@ struct hostent *stiol__gethostbyaddr(const void *address, socklen_t length, int 
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyaddr, family);
     host_job_t host = {.how = BY_ADDRESS, .what = address, .length = length, .family = family};
 
-    return vp == NULL ? gethostbyaddr(address, length, family) : find_own_host(vp, &host);
+    return !vp ? gethostbyaddr(address, length, family) : find_own_host(vp, &host);
 }
 
 int stiol__gethostbyname_r(const char *restrict name, struct hostent *restrict entry,
@@ -436,7 +433,7 @@ int stiol__gethostbyname_r(const char *restrict name, struct hostent *restrict e
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname_r, 0);
     host_job_t host = {.how = BY_NAME, .what = name};
 
-    if (vp == NULL)
+    if (!vp)
         return gethostbyname_r(name, entry, buffer, size, result, herror);
     return find_into(vp, &host, entry, buffer, size, result, herror);
 }
@@ -448,7 +445,7 @@ int stiol__gethostbyname2_r(const char *restrict name, int family, struct hosten
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname2_r, family);
     host_job_t host = {.how = BY_NAME2, .what = name, .family = family};
 
-    if (vp == NULL)
+    if (!vp)
         return gethostbyname2_r(name, family, entry, buffer, size, result, herror);
     return find_into(vp, &host, entry, buffer, size, result, herror);
 }
@@ -460,7 +457,7 @@ int stiol__gethostbyaddr_r(const void *restrict address, socklen_t length, int f
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyaddr_r, family);
     host_job_t host = {.how = BY_ADDRESS, .what = address, .length = length, .family = family};
 
-    if (vp == NULL)
+    if (!vp)
         return gethostbyaddr_r(address, length, family, entry, buffer, size, result, herror);
     return find_into(vp, &host, entry, buffer, size, result, herror);
 }

@@ -32,7 +32,7 @@ static bool is_writer(stiol__vp_t *vp, const pthread_rwlock_t *lock)
 {
     const stiol__owner_t *owner = stiol__owner_find(vp, lock);
 
-    return owner != NULL && owner->thread == st_thread_self();
+    return owner && owner->thread == st_thread_self();
 }
 
 /* The lock was had: an entry that is in the table is of an earlier one at this address. */
@@ -40,7 +40,7 @@ static int had(stiol__vp_t *vp, pthread_rwlock_t *lock, int how)
 {
     stiol__owner_t *stale = stiol__owner_find(vp, lock);
 
-    if (stale != NULL)
+    if (stale)
         stiol__owner_remove(vp, stale);
     if (how == READER || stiol__owner_add(vp, lock, STIOL_RWLOCK) == 0)
         return 0;
@@ -75,7 +75,7 @@ static bool may_try_in_line(const stiol__waiter_t *waiter, const pthread_rwlock_
 static st_utime_t interval_for(stiol__vp_t *vp, const pthread_rwlock_t *lock,
                                stiol__backoff_t *backoff)
 {
-    if (stiol__owner_find(vp, lock) != NULL)
+    if (stiol__owner_find(vp, lock))
         return LOCAL_INTERVAL;
     return stiol__interval(backoff, backoff->tries < 64 ? INTERVAL : LONG_INTERVAL);
 }
@@ -157,7 +157,7 @@ int stiol__pthread_rwlock_rdlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_rdlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_rdlock(lock);
     return noted(vp, lock, __builtin_return_address(0), acquire(vp, lock, READER, STIOL_NEVER));
 }
@@ -167,7 +167,7 @@ int stiol__pthread_rwlock_timedrdlock(pthread_rwlock_t *restrict lock,
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_timedrdlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_timedrdlock(lock, at);
     return noted(vp, lock, __builtin_return_address(0),
                  acquire_until(vp, lock, READER, CLOCK_REALTIME, at));
@@ -178,7 +178,7 @@ int stiol__pthread_rwlock_clockrdlock(pthread_rwlock_t *restrict lock, clockid_t
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_clockrdlock, lock);
 
-    if (vp == NULL || !is_clock(clock))
+    if (!vp || !is_clock(clock))
         return pthread_rwlock_clockrdlock(lock, clock, at);
     return noted(vp, lock, __builtin_return_address(0), acquire_until(vp, lock, READER, clock, at));
 }
@@ -187,7 +187,7 @@ int stiol__pthread_rwlock_tryrdlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_tryrdlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_tryrdlock(lock);
     if (!may_try(lock, READER))
         return EBUSY;
@@ -198,7 +198,7 @@ int stiol__pthread_rwlock_wrlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_wrlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_wrlock(lock);
     return noted(vp, lock, __builtin_return_address(0), acquire(vp, lock, WRITER, STIOL_NEVER));
 }
@@ -208,7 +208,7 @@ int stiol__pthread_rwlock_timedwrlock(pthread_rwlock_t *restrict lock,
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_timedwrlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_timedwrlock(lock, at);
     return noted(vp, lock, __builtin_return_address(0),
                  acquire_until(vp, lock, WRITER, CLOCK_REALTIME, at));
@@ -219,7 +219,7 @@ int stiol__pthread_rwlock_clockwrlock(pthread_rwlock_t *restrict lock, clockid_t
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_clockwrlock, lock);
 
-    if (vp == NULL || !is_clock(clock))
+    if (!vp || !is_clock(clock))
         return pthread_rwlock_clockwrlock(lock, clock, at);
     return noted(vp, lock, __builtin_return_address(0), acquire_until(vp, lock, WRITER, clock, at));
 }
@@ -228,7 +228,7 @@ int stiol__pthread_rwlock_trywrlock(pthread_rwlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_trywrlock, lock);
 
-    if (vp == NULL)
+    if (!vp)
         return pthread_rwlock_trywrlock(lock);
     if (!may_try(lock, WRITER))
         return EBUSY;
@@ -240,7 +240,7 @@ int stiol__pthread_rwlock_unlock(pthread_rwlock_t *lock)
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_unlock, lock);
     int rc;
 
-    if (vp != NULL) {
+    if (vp) {
         stiol__gave(vp, lock);
         stiol__owner_forget(lock);
     }

@@ -15,7 +15,7 @@ static bool in(const fd_set *set, int fd)
     const unsigned long *words = (const unsigned long *)set;
     const int bits = 8 * (int)sizeof(*words);
 
-    return set != NULL && (words[fd / bits] >> (fd % bits) & 1) != 0;
+    return set && (words[fd / bits] >> (fd % bits) & 1) != 0;
 }
 
 /* Not FD_SET: fortified, that ends the process beyond FD_SETSIZE, where the kernel's select() does
@@ -56,7 +56,7 @@ static int tell(fd_set *set, const struct pollfd *fd, int bits)
 {
     bool ready = in(set, fd->fd) && (fd->revents & bits) != 0;
 
-    if (set != NULL)
+    if (set)
         put(set, fd->fd, ready);
     return ready;
 }
@@ -85,7 +85,7 @@ static int select_us(stiol__vp_t *vp, int nfds, fd_set *r, fd_set *w, fd_set *e,
     nfds_t count = count_of(nfds, r, w, e);
     int rc;
 
-    if (count > ON_STACK && (fds = malloc(count * sizeof(*fds))) == NULL)
+    if (count > ON_STACK && !(fds = malloc(count * sizeof(*fds))))
         return -1;
     gather(fds, nfds, r, w, e);
     rc = stiol__poll_us(vp, fds, count, timeout);
@@ -103,14 +103,13 @@ int stiol__select(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *rest
     st_utime_t length = STIOL_NEVER, deadline;
     int rc;
 
-    if (vp == NULL || nfds < 0 ||
-        (timeout != NULL && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+    if (!vp || nfds < 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
         return select(nfds, r, w, e, timeout);
-    if (timeout != NULL)
+    if (timeout)
         length = (st_utime_t)timeout->tv_sec * STIOL_SECOND + (st_utime_t)timeout->tv_usec;
     deadline = stiol__deadline(length);
     rc = select_us(vp, nfds, r, w, e, length);
-    if (timeout != NULL) { /* Linux says what is left */
+    if (timeout) { /* Linux says what is left */
         length = stiol__left(deadline);
         timeout->tv_sec = (time_t)(length / STIOL_SECOND);
         timeout->tv_usec = (suseconds_t)(length % STIOL_SECOND);
@@ -125,9 +124,9 @@ int stiol__pselect(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *res
     stiol__vp_t *vp = STIOL_ENTER(wait, pselect, nfds);
     struct timespec now = {0, 0};
 
-    if (vp == NULL || nfds < 0 || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || nfds < 0 || (timeout && !stiol__valid(timeout)))
         return pselect(nfds, r, w, e, timeout, mask);
-    if (mask != NULL && ppoll(NULL, 0, &now, mask) < 0)
+    if (mask && ppoll(NULL, 0, &now, mask) < 0)
         return -1; /* a signal that the mask lets in */
-    return select_us(vp, nfds, r, w, e, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER);
+    return select_us(vp, nfds, r, w, e, timeout ? stiol__timespec(timeout) : STIOL_NEVER);
 }

@@ -29,7 +29,7 @@ int stiol__sem_wait(sem_t *sem)
     stiol__vp_t *vp = STIOL_ENTER(sem, sem_wait, sem);
     int had;
 
-    if (vp == NULL)
+    if (!vp)
         return sem_wait(sem);
     had = attempt_wait(sem);
     if (had != 0)
@@ -54,14 +54,14 @@ int stiol__sem_timedwait(sem_t *restrict sem, const struct timespec *restrict at
 {
     stiol__vp_t *vp = STIOL_ENTER(sem, sem_timedwait, sem);
 
-    return vp == NULL ? sem_timedwait(sem, at) : timed(vp, sem, CLOCK_REALTIME, at);
+    return !vp ? sem_timedwait(sem, at) : timed(vp, sem, CLOCK_REALTIME, at);
 }
 
 int stiol__sem_clockwait(sem_t *restrict sem, clockid_t clock, const struct timespec *restrict at)
 {
     stiol__vp_t *vp = STIOL_ENTER(sem, sem_clockwait, sem);
 
-    if (vp == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
+    if (!vp || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC))
         return sem_clockwait(sem, clock, at);
     return timed(vp, sem, clock, at);
 }
@@ -145,8 +145,7 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
         return had > 0 ? 0 : -1;
     STIOL_PARKS(vp, sem);
     if (stiol__probe(vp, STIOL_KEY_SEM(id), attempt_op, &args,
-                     stiol__deadline(timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER)) ==
-        0)
+                     stiol__deadline(timeout ? stiol__timespec(timeout) : STIOL_NEVER)) == 0)
         return 0;
     if (errno == ETIMEDOUT)
         errno = EAGAIN; /* as semtimedop() says it */
@@ -158,7 +157,7 @@ int stiol__semtimedop(int id, struct sembuf *ops, size_t count, const struct tim
     stiol__vp_t *vp = STIOL_ENTER(sem, semtimedop, id);
     int rc;
 
-    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || (timeout && !stiol__valid(timeout)))
         rc = semtimedop(id, ops, count, timeout);
     else
         rc = do_op(vp, id, ops, count, timeout);
@@ -170,7 +169,7 @@ int stiol__semtimedop(int id, struct sembuf *ops, size_t count, const struct tim
 int stiol__semop(int id, struct sembuf *ops, size_t count)
 {
     stiol__vp_t *vp = STIOL_ENTER(sem, semop, id);
-    int rc = vp == NULL ? semop(id, ops, count) : do_op(vp, id, ops, count, NULL);
+    int rc = !vp ? semop(id, ops, count) : do_op(vp, id, ops, count, NULL);
 
     if (rc == 0)
         stiol__lot_notify(STIOL_KEY_SEM(id), true);

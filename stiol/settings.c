@@ -48,7 +48,7 @@ int stiol__settings_start(stiol__tls_t *tls)
     locale_t locale = uselocale((locale_t)0);
     sigset_t set;
 
-    if (usual == NULL)
+    if (!usual)
         return -1;
     usual->locale = LC_GLOBAL_LOCALE;
     (void)pthread_sigmask(SIG_SETMASK, NULL, &set);
@@ -59,7 +59,7 @@ int stiol__settings_start(stiol__tls_t *tls)
         return 0;
     /* The calling thread's alone: others must not use, or free, what belongs to it. */
     tls->settings = malloc(sizeof(*tls->settings));
-    if (tls->settings == NULL)
+    if (!tls->settings)
         return -1;
     *tls->settings = *usual;
     tls->settings->locale = locale;
@@ -77,7 +77,7 @@ static void keep_dlerror(stiol__settings_t *settings)
     const char *error = dlerror();
 
     settings->dl_failed = false;
-    if (error == NULL)
+    if (!error)
         return;
     free(settings->dl_error);
     settings->dl_error = strdup(error);
@@ -85,8 +85,8 @@ static void keep_dlerror(stiol__settings_t *settings)
 
 void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to)
 {
-    const stiol__settings_t *after = to != NULL ? to : tls->usual;
-    stiol__settings_t *before = tls->settings != NULL ? tls->settings : tls->usual;
+    const stiol__settings_t *after = to ? to : tls->usual;
+    stiol__settings_t *before = tls->settings ? tls->settings : tls->usual;
 
     if (before->dl_failed)
         keep_dlerror(before);
@@ -106,7 +106,7 @@ const stack_t *stiol__settings_stack(const stiol__tls_t *tls)
 
 void stiol__settings_move(stiol__tls_t *tls, const stack_t *before)
 {
-    if (tls->settings == NULL || !same_stack(&tls->settings->stack, before))
+    if (!tls->settings || !same_stack(&tls->settings->stack, before))
         return;
     tls->settings->stack = tls->usual->stack;
     (void)sigaltstack(&tls->usual->stack, NULL);
@@ -115,13 +115,13 @@ void stiol__settings_move(stiol__tls_t *tls, const stack_t *before)
 void stiol__settings_usual_mask(const stiol__tls_t *tls, sigset_t *mask)
 {
     (void)pthread_sigmask(SIG_SETMASK, NULL, mask);
-    if (tls != NULL)
+    if (tls)
         memcpy(mask, &tls->usual->mask, sizeof(tls->usual->mask));
 }
 
 void stiol__settings_free(stiol__settings_t *settings)
 {
-    if (settings == NULL)
+    if (!settings)
         return;
     free(settings->dl_error);
     free(settings->dl_shown);
@@ -133,10 +133,10 @@ static stiol__settings_t *own(stiol__tls_t *tls)
 {
     stiol__settings_t *settings = tls->settings;
 
-    if (settings != NULL)
+    if (settings)
         return settings;
     settings = malloc(sizeof(*settings));
-    if (settings == NULL)
+    if (!settings)
         return NULL;
     *settings = *tls->usual;
     settings->dl_failed = false;
@@ -149,7 +149,7 @@ static stiol__settings_t *own(stiol__tls_t *tls)
 
 uint64_t stiol__settings_mask(const stiol__vp_t *vp)
 {
-    if (vp->tls == NULL || vp->tls->settings == NULL)
+    if (!vp->tls || !vp->tls->settings)
         return 0;
     return vp->tls->settings->mask;
 }
@@ -158,10 +158,10 @@ void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask)
 {
     stiol__settings_t *settings;
 
-    if (vp->tls == NULL || mask == 0 || mask == vp->tls->usual->mask)
+    if (!vp->tls || mask == 0 || mask == vp->tls->usual->mask)
         return;
     settings = own(vp->tls);
-    if (settings == NULL)
+    if (!settings)
         return;
     settings->mask = mask;
     set_mask(mask);
@@ -172,9 +172,9 @@ void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask)
 /* Where the calling thread's settings are kept; NULL: it is no state thread. */
 static stiol__tls_t *here(stiol__vp_t *vp)
 {
-    if (STIOL_LIKELY(vp != NULL))
+    if (STIOL_LIKELY(vp))
         return vp->tls;
-    return stiol__carriage != NULL ? stiol__carriage->tls : NULL;
+    return stiol__carriage ? stiol__carriage->tls : NULL;
 }
 
 locale_t stiol__uselocale(locale_t locale)
@@ -183,10 +183,10 @@ locale_t stiol__uselocale(locale_t locale)
     stiol__settings_t *settings;
     locale_t before;
 
-    if (tls == NULL || locale == (locale_t)0)
+    if (!tls || locale == (locale_t)0)
         return uselocale(locale);
     settings = own(tls);
-    if (settings == NULL) {
+    if (!settings) {
         errno = ENOMEM;
         return (locale_t)0;
     }
@@ -211,21 +211,21 @@ static uint64_t mask_after(int how, uint64_t before, uint64_t set)
 int stiol__pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
 {
     stiol__tls_t *tls = here(STIOL_ENTER(tsd, pthread_sigmask, how));
-    uint64_t wanted = set != NULL ? bits_of(set) : 0; /* old may be where set is */
+    uint64_t wanted = set ? bits_of(set) : 0; /* old may be where set is */
     stiol__settings_t *settings;
     sigset_t before;
     int rc;
 
-    if (tls == NULL || set == NULL)
+    if (!tls || !set)
         return pthread_sigmask(how, set, old);
     settings = own(tls);
-    if (settings == NULL)
+    if (!settings)
         return ENOMEM;
     rc = pthread_sigmask(how, set, &before);
     if (rc != 0)
         return rc;
     settings->mask = mask_after(how, bits_of(&before), wanted);
-    if (old != NULL)
+    if (old)
         *old = before;
     return 0;
 }
@@ -243,14 +243,14 @@ int stiol__sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict
 int stiol__sigaltstack(const stack_t *restrict stack, stack_t *restrict old)
 {
     stiol__tls_t *tls = here(STIOL_ENTER(tsd, sigaltstack, stack));
-    stack_t wanted = stack != NULL ? *stack : (stack_t){0};
+    stack_t wanted = stack ? *stack : (stack_t){0};
     stiol__settings_t *settings;
     int rc;
 
-    if (tls == NULL || stack == NULL)
+    if (!tls || !stack)
         return sigaltstack(stack, old);
     settings = own(tls);
-    if (settings == NULL) {
+    if (!settings) {
         errno = ENOMEM;
         return -1;
     }
@@ -264,22 +264,22 @@ int stiol__sigaltstack(const stack_t *restrict stack, stack_t *restrict old)
 void stiol__note_dlerror(stiol__vp_t *vp)
 {
     stiol__tls_t *tls = here(vp);
-    stiol__settings_t *settings = tls != NULL ? own(tls) : NULL;
+    stiol__settings_t *settings = tls ? own(tls) : NULL;
 
-    if (settings != NULL)
+    if (settings)
         settings->dl_failed = true;
 }
 
 char *stiol__dlerror(void)
 {
     stiol__tls_t *tls = here(STIOL_ENTER(dl, dlerror, 0));
-    stiol__settings_t *settings = tls != NULL ? tls->settings : NULL;
+    stiol__settings_t *settings = tls ? tls->settings : NULL;
     char *error = dlerror();
 
-    if (settings == NULL)
+    if (!settings)
         return error;
     settings->dl_failed = false;
-    if (error != NULL || settings->dl_error == NULL)
+    if (error || !settings->dl_error)
         return error;
     free(settings->dl_shown);
     settings->dl_shown = settings->dl_error;

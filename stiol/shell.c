@@ -99,26 +99,26 @@ int stiol__system(const char *command)
     int rc, status = 127 << 8;
     pid_t pid;
 
-    if (command == NULL)
+    if (!command)
         return system(NULL);
     if (posix_spawnattr_init(&attr) != 0)
         return -1;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    (void)pthread_sigmask(SIG_BLOCK, vp == NULL ? &child : NULL, &before);
+    (void)pthread_sigmask(SIG_BLOCK, !vp ? &child : NULL, &before);
     be_deaf(&attr);
     (void)posix_spawnattr_setsigmask(&attr, &before);
     (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     rc = start_shell(&pid, command, NULL, &attr);
     if (rc == 0)
-        status = vp != NULL ? wait_for_end(vp, pid, true) : wait_really(pid);
+        status = vp ? wait_for_end(vp, pid, true) : wait_really(pid);
     hear_again();
-    if (vp == NULL)
+    if (!vp)
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)posix_spawnattr_destroy(&attr);
     if (rc != 0)
         errno = rc;
-    else if (vp != NULL)
+    else if (vp)
         stiol__cancellation();
     return status;
 }
@@ -142,7 +142,7 @@ static pipe_stream_t **place_of(const FILE *stream)
 {
     pipe_stream_t **place = &streams.first;
 
-    while (*place != NULL && (*place)->stream != stream)
+    while (*place && (*place)->stream != stream)
         place = &(*place)->next;
     return place;
 }
@@ -154,7 +154,7 @@ static pipe_stream_t *take(const FILE *stream)
     pthread_mutex_lock(&streams.lock);
     place = place_of(stream);
     taken = *place;
-    if (taken != NULL)
+    if (taken)
         *place = taken->next;
     pthread_mutex_unlock(&streams.lock);
     return taken;
@@ -170,7 +170,7 @@ static int start_with_pipe(pipe_stream_t *made, const char *command, int end, in
     if (rc != 0)
         return rc;
     rc = posix_spawn_file_actions_adddup2(&actions, end, as);
-    for (const pipe_stream_t *other = streams.first; rc == 0 && other != NULL; other = other->next)
+    for (const pipe_stream_t *other = streams.first; rc == 0 && other; other = other->next)
         if (other->fd != as)
             rc = posix_spawn_file_actions_addclose(&actions, other->fd);
     if (rc == 0)
@@ -215,11 +215,11 @@ static pipe_stream_t *new_stream(int fd, const char *mode)
 {
     pipe_stream_t *made = calloc(1, sizeof(*made));
 
-    if (made == NULL)
+    if (!made)
         return NULL;
     made->fd = fd;
     made->stream = fdopen(fd, mode);
-    if (made->stream != NULL)
+    if (made->stream)
         return made;
     free(made);
     return NULL;
@@ -240,7 +240,7 @@ FILE *stiol__popen(const char *command, const char *mode)
     if (stiol__pipe2(ends, O_CLOEXEC) != 0)
         return NULL;
     made = new_stream(ends[own], own == 0 ? "r" : "w");
-    if (made == NULL) {
+    if (!made) {
         rc = errno;
         (void)close(ends[0]);
         (void)close(ends[1]);
@@ -289,13 +289,13 @@ static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
     FILE *stream = taken->stream;
 
     free(taken);
-    if (vp != NULL)
+    if (vp)
         stiol_forget_fd(fileno(stream));
-    if (vp != NULL && __fpending(stream) != 0)
+    if (vp && __fpending(stream) != 0)
         (void)close_elsewhere(vp, stream, fclose);
     else
         (void)fclose(stream);
-    return vp != NULL ? wait_for_end(vp, pid, false) : wait_really(pid);
+    return vp ? wait_for_end(vp, pid, false) : wait_really(pid);
 }
 
 int stiol__pclose(FILE *stream)
@@ -304,9 +304,9 @@ int stiol__pclose(FILE *stream)
     pipe_stream_t *taken = take(stream);
 
     stiol__owner_forget(stream);
-    if (taken != NULL)
+    if (taken)
         return end_pipe(vp, taken);
-    if (vp == NULL)
+    if (!vp)
         return pclose(stream);
     stiol_forget_fd(fileno(stream)); /* made before STIOL started */
     return close_elsewhere(vp, stream, pclose);
@@ -316,10 +316,10 @@ int stiol__fclose(FILE *stream)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, fclose, 0);
     pipe_stream_t *taken = take(stream);
-    bool waits = vp != NULL && stiol__stream_waits(stream);
+    bool waits = vp && stiol__stream_waits(stream);
 
     stiol__owner_forget(stream); /* its lock goes with it */
-    if (taken != NULL)
+    if (taken)
         return end_pipe(vp, taken);
     stiol__stream_closing(stream);
     return waits ? close_elsewhere(vp, stream, fclose) : fclose(stream);

@@ -34,7 +34,7 @@ int stiol__sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
     stiol__vp_t *vp = STIOL_ENTER(wait, sigtimedwait, 0);
     int fd, rc, error;
 
-    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || (timeout && !stiol__valid(timeout)))
         return sigtimedwait(set, info, timeout);
     rc = take(set, info);
     if (rc >= 0 || errno != EAGAIN) {
@@ -47,7 +47,7 @@ int stiol__sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
     stiol_forget_fd(fd); /* what the number was before */
     STIOL_PARKS(vp, wait);
     rc = wait_until(vp, fd, set, info,
-                    stiol__deadline(timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER));
+                    stiol__deadline(timeout ? stiol__timespec(timeout) : STIOL_NEVER));
     error = errno;
     stiol_forget_fd(fd);
     (void)close(fd);
@@ -68,7 +68,7 @@ int stiol__sigwait(const sigset_t *restrict set, int *restrict signal)
 
     while ((rc = stiol__sigtimedwait(set, NULL, NULL)) < 0 && errno == EINTR)
         interrupted = true;
-    if (interrupted && stiol__here() != NULL)
+    if (interrupted && stiol__here())
         st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
     if (rc < 0)
         return errno;

@@ -40,7 +40,7 @@ unsigned stiol__sleep(unsigned seconds)
     stiol__vp_t *vp = STIOL_ENTER(sleep, sleep, seconds);
     st_utime_t start, gone;
 
-    if (vp == NULL)
+    if (!vp)
         return sleep(seconds);
     start = st_utime();
     if (doze(vp, seconds * STIOL_SECOND) == 0)
@@ -53,7 +53,7 @@ int stiol__usleep(useconds_t length)
 {
     stiol__vp_t *vp = STIOL_ENTER(sleep, usleep, length);
 
-    return vp == NULL ? usleep(length) : doze(vp, length);
+    return !vp ? usleep(length) : doze(vp, length);
 }
 
 int stiol__nanosleep(const struct timespec *length, struct timespec *rest)
@@ -61,12 +61,12 @@ int stiol__nanosleep(const struct timespec *length, struct timespec *rest)
     stiol__vp_t *vp = STIOL_ENTER(sleep, nanosleep, length->tv_sec);
     st_utime_t start;
 
-    if (vp == NULL || !stiol__valid(length))
+    if (!vp || !stiol__valid(length))
         return nanosleep(length, rest);
     start = st_utime();
     if (doze(vp, stiol__timespec(length)) == 0)
         return 0;
-    if (rest != NULL)
+    if (rest)
         set_rest(rest, start, stiol__timespec(length));
     errno = EINTR;
     return -1;
@@ -128,7 +128,7 @@ int stiol__clock_nanosleep(clockid_t clock, int flags, const struct timespec *wh
     st_utime_t start, length = stiol__timespec(when);
     int rc, error = errno;
 
-    if (vp == NULL || !stiol__valid(when))
+    if (!vp || !stiol__valid(when))
         return clock_nanosleep(clock, flags, when, rest);
     rc = may_sleep_by(clock);
     if (rc != 0)
@@ -141,7 +141,7 @@ int stiol__clock_nanosleep(clockid_t clock, int flags, const struct timespec *wh
     else
         rc = doze_until(vp, clock, time_of(clock) + length);
     errno = error;
-    if (rc == EINTR && rest != NULL && (flags & TIMER_ABSTIME) == 0)
+    if (rc == EINTR && rest && (flags & TIMER_ABSTIME) == 0)
         set_rest(rest, start, length);
     return rc;
 }
@@ -150,7 +150,7 @@ int stiol__sched_yield(void)
 {
     stiol__vp_t *vp = STIOL_ENTER(sleep, sched_yield, 0);
 
-    if (vp == NULL)
+    if (!vp)
         return sched_yield();
     st_thread_yield();
     return 0;

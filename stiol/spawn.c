@@ -79,7 +79,7 @@ static bool are_known(const posix_spawn_file_actions_t *actions)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    if (actions == NULL || actions->__used == 0)
+    if (!actions || actions->__used == 0)
         return true;
     pthread_once(&once, look_once);
     for (int i = 0; i < actions->__used; i++)
@@ -233,7 +233,7 @@ IN_CHILD static int child_main(void *data)
         stiol__in_child();
         rc = sigprocmask(SIG_SETMASK, &program->mask, NULL);
     }
-    if (rc == 0 && program->path != NULL)
+    if (rc == 0 && program->path)
         (void)execute_on_path(program);
     else if (rc == 0)
         execve(program->file, program->argv, program->environment);
@@ -259,7 +259,7 @@ static int run(pid_t *pid, program_t *program, char *stack)
     } else if (program->error != 0) {
         rc = program->error;
         (void)waitpid(child, NULL, 0); /* it has ended: does not wait */
-    } else if (pid != NULL) {
+    } else if (pid) {
         *pid = child;
     }
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
@@ -271,7 +271,7 @@ static void read_attributes(program_t *program, const posix_spawnattr_t *attr)
     short flags = 0;
 
     sigemptyset(&program->mask);
-    if (attr == NULL)
+    if (!attr)
         return;
     (void)posix_spawnattr_getflags(attr, &flags);
     (void)posix_spawnattr_getpgroup(attr, &program->group);
@@ -316,14 +316,14 @@ static int spawn(pid_t *pid, const char *file, bool search,
     const char *path = getenv("PATH");
 
     read_attributes(&program, attr);
-    if (stiol__in_child == NULL || (program.flags & ~KNOWN_FLAGS) != 0 || !are_known(actions))
+    if (!stiol__in_child || (program.flags & ~KNOWN_FLAGS) != 0 || !are_known(actions))
         return search ? posix_spawnp(pid, file, actions, attr, argv, environment)
                       : posix_spawn(pid, file, actions, attr, argv, environment);
-    if (search && strchr(file, '/') == NULL)
-        program.path = path != NULL ? path : "/bin:/usr/bin";
+    if (search && !strchr(file, '/'))
+        program.path = path ? path : "/bin:/usr/bin";
     if (*file == '\0')
         program.path = NULL; /* ENOENT, without a look */
-    if (actions != NULL) {
+    if (actions) {
         program.actions = (const action_t *)actions->__actions;
         program.action_count = actions->__used;
     }

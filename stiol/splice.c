@@ -124,7 +124,7 @@ ssize_t stiol__splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
     stiol__vp_t *vp = STIOL_ENTER(io, splice, in);
     const splice_call_t call = {in, out, in_offset, out_offset, length, flags, false};
 
-    if (vp == NULL || length == 0 || !can_wait(in, out, flags))
+    if (!vp || length == 0 || !can_wait(in, out, flags))
         return splice(in, in_offset, out, out_offset, length, flags);
     return do_splice(vp, &call);
 }
@@ -134,7 +134,7 @@ ssize_t stiol__tee(int in, int out, size_t length, unsigned flags)
     stiol__vp_t *vp = STIOL_ENTER(io, tee, in);
     const splice_call_t call = {in, out, NULL, NULL, length, flags, true};
 
-    if (vp == NULL || length == 0 || !can_wait(in, out, flags))
+    if (!vp || length == 0 || !can_wait(in, out, flags))
         return tee(in, out, length, flags);
     return do_splice(vp, &call);
 }
@@ -146,7 +146,7 @@ ssize_t stiol__vmsplice(int fd, const struct iovec *parts, size_t count, unsigne
     int error = errno;
     ssize_t n;
 
-    if (vp == NULL || count == 0 || !waits(fd, flags))
+    if (!vp || count == 0 || !waits(fd, flags))
         return vmsplice(fd, parts, count, flags);
     while ((n = vmsplice(fd, parts, count, flags | SPLICE_F_NONBLOCK)) < 0 && errno == EAGAIN) {
         int access = fcntl(fd, F_GETFL) & O_ACCMODE;

@@ -17,7 +17,7 @@ static bool take(stiol__vp_t *vp, FILE *file)
 {
     stiol__owner_t *owner = stiol__owner_find(vp, file);
 
-    if (owner != NULL) {
+    if (owner) {
         if (owner->thread != st_thread_self())
             return false;
         owner->count++;
@@ -48,7 +48,7 @@ void stiol__flockfile(FILE *file)
     stream_args_t args = {vp, file};
     bool interrupted = false;
 
-    if (vp == NULL) {
+    if (!vp) {
         flockfile(file);
         return;
     }
@@ -65,7 +65,7 @@ int stiol__ftrylockfile(FILE *file)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, ftrylockfile, file);
 
-    if (vp == NULL)
+    if (!vp)
         return ftrylockfile(file);
     return take(vp, file) ? 0 : -1;
 }
@@ -79,11 +79,11 @@ void stiol__stream_left(FILE *file)
 void stiol__funlockfile(FILE *file)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, funlockfile, file);
-    stiol__owner_t *owner = vp != NULL ? stiol__owner_find(vp, file) : NULL;
+    stiol__owner_t *owner = vp ? stiol__owner_find(vp, file) : NULL;
 
-    if (owner != NULL && owner->thread == st_thread_self() && --owner->count > 0)
+    if (owner && owner->thread == st_thread_self() && --owner->count > 0)
         return;
-    if (owner != NULL)
+    if (owner)
         stiol__owner_remove(vp, owner);
     stiol__stream_left(file);
 }

@@ -82,7 +82,7 @@ static void thread_ended(void *data)
     joiner = self->joiner;
     keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */
     atomic_store_explicit(&self->ended, true, memory_order_release);
-    if (joiner != NULL)
+    if (joiner)
         st_thread_unpark(joiner);
     if (!keep)
         stiol__record_free(self);
@@ -92,7 +92,7 @@ static stiol__thread_t *make_self(stiol__vp_t *vp)
 {
     stiol__thread_t *self = stiol__record_new();
 
-    if (self == NULL)
+    if (!self)
         return NULL;
     self->magic = STIOL_THREAD_MAGIC;
     self->vp = vp;
@@ -108,12 +108,12 @@ stiol__thread_t *stiol__self(stiol__vp_t *vp)
 {
     stiol__thread_t *self = st_thread_getspecific(key);
 
-    return STIOL_LIKELY(self != NULL) ? self : make_self(vp);
+    return STIOL_LIKELY(self) ? self : make_self(vp);
 }
 
 stiol__thread_t *stiol__interrupted_self(void)
 {
-    if (STIOL_LIKELY(stiol__interruption.vp == NULL) || stiol__mine() != NULL || st_in_callback())
+    if (STIOL_LIKELY(!stiol__interruption.vp) || stiol__mine() || st_in_callback())
         return NULL;
     if (stiol__tls_primordial(stiol__interruption.vp)) /* the scheduler waits for events */
         return NULL;
@@ -141,7 +141,7 @@ static void forked(void)
     stiol__nss_forked();
     stiol__locals_forked();
     stiol__handlers_forked();
-    if (vp == NULL)
+    if (!vp)
         return;
     stiol__vp = NULL; /* the child is no VP: every call is the real one */
     st_after_fork_child();
@@ -173,9 +173,9 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
 {
     stiol__vp_t *vp = calloc(1, sizeof(*vp));
 
-    if (vp == NULL)
+    if (!vp)
         return NULL;
-    if (config != NULL)
+    if (config)
         vp->config = *config;
     if (vp->config.max_helpers <= 0)
         vp->config.max_helpers = DEFAULT_HELPERS;
@@ -183,7 +183,7 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
         vp->config.tsd_cache = DEFAULT_TSD_CACHE;
     if (vp->config.max_free == 0)
         vp->config.max_free = DEFAULT_MAX_FREE;
-    if (vp->config.thread_objects == NULL)
+    if (!vp->config.thread_objects)
         vp->config.thread_objects = stiol__default_thread_objects;
     vp->vp = st_vp_self();
     vp->tid = gettid();
@@ -199,12 +199,12 @@ int stiol_start(const stiol_config_t *config)
     stiol__vp_t *vp;
     int rc = 0;
 
-    if (st_vp_self() == NULL || stiol__mine() != NULL) {
-        stiol__fail(stiol__mine() != NULL ? "started already" : "st_init() was not called");
+    if (!st_vp_self() || stiol__mine()) {
+        stiol__fail(stiol__mine() ? "started already" : "st_init() was not called");
         return -1;
     }
     vp = new_vp(config);
-    if (vp == NULL) {
+    if (!vp) {
         stiol__fail("cannot start: no memory");
         return -1;
     }
@@ -235,11 +235,11 @@ void stiol_stop(void)
     stiol__vp_t *vp = stiol__mine();
     stiol__thread_t *self;
 
-    if (vp == NULL)
+    if (!vp)
         return;
     stiol__tsd_stop(vp);
     self = st_thread_getspecific(key);
-    if (self != NULL)
+    if (self)
         (void)st_thread_setspecific(key, NULL); /* which ends it */
     stiol__tls_stop(vp);
     pthread_mutex_lock(&starting);
@@ -263,17 +263,17 @@ void stiol_end_waits(void)
 {
     stiol__vp_t *vp = stiol__mine();
 
-    if (vp == NULL)
+    if (!vp)
         return;
     vp->ending = true;
-    for (const stiol__thread_t *thread = vp->threads; thread != NULL; thread = thread->next)
+    for (const stiol__thread_t *thread = vp->threads; thread; thread = thread->next)
         if (thread->started)
             st_thread_interrupt(thread->thread);
 }
 
 void stiol_get_counters(stiol_counters_t *counters)
 {
-    if (stiol__mine() != NULL)
+    if (stiol__mine())
         *counters = stiol__vp->counters;
     else
         memset(counters, 0, sizeof(*counters));
@@ -282,7 +282,7 @@ void stiol_get_counters(stiol_counters_t *counters)
 void stiol_forget_fd(int osfd)
 {
     stiol__fd_set_class(osfd, STIOL_FD_UNKNOWN);
-    if (stiol__mine() != NULL)
+    if (stiol__mine())
         st_fd_forget(osfd);
 }
 
@@ -294,9 +294,9 @@ void stiol_note_nonblocking(int osfd)
 int stiol_pass_accepted(const stiol_connection_t *connection)
 {
     stiol__vp_t *vp = stiol__here();
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp ? stiol__self(vp) : NULL;
 
-    if (self == NULL)
+    if (!self)
         return -1;
     self->accepted = connection;
     return 0;
@@ -304,6 +304,6 @@ int stiol_pass_accepted(const stiol_connection_t *connection)
 
 void stiol_expect_more(int osfd)
 {
-    if (stiol__mine() != NULL)
+    if (stiol__mine())
         stiol__vp->more_for = osfd;
 }

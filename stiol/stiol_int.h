@@ -189,7 +189,7 @@ static inline stiol__vp_t *stiol__mine(void)
 {
     stiol__vp_t *vp = stiol__vp;
 
-    if (STIOL_UNLIKELY(vp == NULL) && STIOL_UNLIKELY(stiol__interruption.vp != NULL))
+    if (STIOL_UNLIKELY(!vp) && STIOL_UNLIKELY(stiol__interruption.vp))
         return stiol__after_handler();
     return vp;
 }
@@ -200,7 +200,7 @@ static inline stiol__vp_t *stiol__here(void)
 {
     stiol__vp_t *vp = stiol__mine();
 
-    return vp != NULL && STIOL_LIKELY(!st_in_callback()) ? vp : NULL;
+    return vp && STIOL_LIKELY(!st_in_callback()) ? vp : NULL;
 }
 
 /** For what only looks: the VP also in a signal handler that has interrupted it. */
@@ -208,7 +208,7 @@ static inline stiol__vp_t *stiol__interrupted(void)
 {
     stiol__vp_t *vp = stiol__mine();
 
-    return vp != NULL ? vp : stiol__interruption.vp;
+    return vp ? vp : stiol__interruption.vp;
 }
 
 /** The calling state thread's record; NULL: no memory. */
@@ -236,7 +236,7 @@ void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *calle
 #define STIOL_ENTER(kind, call, arg)                                                               \
     ({                                                                                             \
         stiol__vp_t *vp_ = stiol__here();                                                          \
-        if (vp_ != NULL) {                                                                         \
+        if (vp_) {                                                                                 \
             vp_->counters.kind.calls++;                                                            \
             STIOL_TRACE(vp_, #call, arg);                                                          \
             STIOL_SHUFFLE(vp_, kind);                                                              \

@@ -27,7 +27,7 @@ static long by_errno(int rc)
 /* The kernel's signal sets are 8 bytes long. NULL: none. */
 static const sigset_t *set_of(const void *raw, long size, sigset_t *set)
 {
-    if (raw == NULL)
+    if (!raw)
         return NULL;
     sigemptyset(set);
     memcpy(set, raw, size > 0 && size < (long)sizeof(*set) ? (size_t)size : 8);

@@ -19,11 +19,11 @@ struct stiol__texts {
 
 static stiol__texts_t *texts_of(stiol__vp_t *vp)
 {
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : stiol__carried();
+    stiol__thread_t *self = vp ? stiol__self(vp) : stiol__carried();
 
-    if (self == NULL)
+    if (!self)
         return NULL;
-    if (self->texts == NULL)
+    if (!self->texts)
         self->texts = calloc(1, sizeof(*self->texts));
     return self->texts;
 }
@@ -38,35 +38,35 @@ static char *keep(char *place, size_t size, const char *text)
 char *stiol__strerror(int error)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, strerror, error);
-    stiol__texts_t *texts = strerrordesc_np(error) == NULL ? texts_of(vp) : NULL;
+    stiol__texts_t *texts = !strerrordesc_np(error) ? texts_of(vp) : NULL;
     char *text = strerror(error);
 
-    return texts != NULL ? keep(texts->error, sizeof(texts->error), text) : text;
+    return texts ? keep(texts->error, sizeof(texts->error), text) : text;
 }
 
 char *stiol__strerror_l(int error, locale_t locale)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, strerror_l, error);
-    stiol__texts_t *texts = strerrordesc_np(error) == NULL ? texts_of(vp) : NULL;
+    stiol__texts_t *texts = !strerrordesc_np(error) ? texts_of(vp) : NULL;
     char *text = strerror_l(error, locale);
 
-    return texts != NULL ? keep(texts->error, sizeof(texts->error), text) : text;
+    return texts ? keep(texts->error, sizeof(texts->error), text) : text;
 }
 
 char *stiol__strsignal(int number)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, strsignal, number);
-    stiol__texts_t *texts = sigdescr_np(number) == NULL ? texts_of(vp) : NULL;
+    stiol__texts_t *texts = !sigdescr_np(number) ? texts_of(vp) : NULL;
     char *text = strsignal(number);
 
-    return texts != NULL ? keep(texts->signal, sizeof(texts->signal), text) : text;
+    return texts ? keep(texts->signal, sizeof(texts->signal), text) : text;
 }
 
 char *stiol__inet_ntoa(struct in_addr address)
 {
     stiol__texts_t *texts = texts_of(STIOL_ENTER(tsd, inet_ntoa, 0));
 
-    if (texts == NULL)
+    if (!texts)
         return inet_ntoa(address);
     (void)inet_ntop(AF_INET, &address, texts->address, sizeof(texts->address));
     return texts->address;
@@ -76,7 +76,7 @@ char *stiol__inet_ntoa(struct in_addr address)
 
 int *stiol____h_errno_location(void)
 {
-    if (STIOL_ENTER(tsd, __h_errno_location, 0) != NULL || stiol__carriage != NULL)
+    if (STIOL_ENTER(tsd, __h_errno_location, 0) || stiol__carriage)
         stiol__locals_add(STIOL_LOCAL_H_ERRNO);
     return &h_errno;
 }
@@ -85,7 +85,7 @@ struct __res_state *stiol____res_state(void)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, __res_state, 0);
 
-    if (vp != NULL && vp->tls != NULL && stiol__self(vp) != NULL)
+    if (vp && vp->tls && stiol__self(vp))
         stiol__locals_add(STIOL_LOCAL_RESOLVER);
     return __res_state();
 }

@@ -12,14 +12,14 @@ static void enlist(stiol__vp_t *vp, stiol__thread_t *self)
 {
     self->next = vp->threads;
     self->previous = &vp->threads;
-    if (self->next != NULL)
+    if (self->next)
         self->next->previous = &self->next;
     vp->threads = self;
 }
 
 void stiol__unlist(stiol__thread_t *self)
 {
-    if (self->next != NULL)
+    if (self->next)
         self->next->previous = self->previous;
     *self->previous = self->next;
 }
@@ -32,8 +32,8 @@ static void *thread_main(void *data)
     stiol__settings_inherit(self->vp, self->mask);
     self->started = true;
     if (stiol__become(self) == 0)
-        self->result = self->start11 != NULL ? (void *)(intptr_t)self->start11(self->arg)
-                                             : self->start(self->arg);
+        self->result =
+            self->start11 ? (void *)(intptr_t)self->start11(self->arg) : self->start(self->arg);
     return self->result;
 }
 
@@ -43,7 +43,7 @@ static int stack_size(const stiol__vp_t *vp, const pthread_attr_t *attr)
     size_t wanted = 0, usual = 0, size = (size_t)vp->config.stack_size;
     pthread_attr_t defaults;
 
-    if (attr == NULL || pthread_attr_getstacksize(attr, &wanted) != 0 ||
+    if (!attr || pthread_attr_getstacksize(attr, &wanted) != 0 ||
         pthread_getattr_default_np(&defaults) != 0)
         return (int)size;
     (void)pthread_attr_getstacksize(&defaults, &usual);
@@ -57,7 +57,7 @@ static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *at
 {
     int detached = PTHREAD_CREATE_JOINABLE;
 
-    if (attr != NULL)
+    if (attr)
         (void)pthread_attr_getdetachstate(attr, &detached);
     thread->magic = STIOL_THREAD_MAGIC;
     thread->vp = vp;
@@ -66,7 +66,7 @@ static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *at
     thread->mask = stiol__settings_mask(vp);
     *id = (pthread_t)thread;
     thread->thread = st_thread_create(thread_main, thread, 0, stack_size(vp, attr));
-    if (thread->thread == NULL) {
+    if (!thread->thread) {
         stiol__record_free(thread);
         return EAGAIN;
     }
@@ -77,7 +77,7 @@ static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *at
 /* What the VP alone has used without a lock so far may need one from now on. */
 static void tell_of_kernel_thread(const stiol__vp_t *vp)
 {
-    if (vp != NULL && vp->config.kernel_thread != NULL && !STIOL_OFF(STIOL_NO_TELLING))
+    if (vp && vp->config.kernel_thread && !STIOL_OFF(STIOL_NO_TELLING))
         vp->config.kernel_thread();
 }
 
@@ -87,10 +87,10 @@ int stiol__pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict
     stiol__vp_t *vp = STIOL_ENTER(thread, pthread_create, start);
     stiol__thread_t *thread;
 
-    if (vp == NULL)
+    if (!vp)
         return stiol__kthread_create(id, attr, start, NULL, arg);
     thread = stiol__record_new();
-    if (thread == NULL)
+    if (!thread)
         return EAGAIN;
     thread->start = start;
     thread->arg = arg;
@@ -115,7 +115,7 @@ static int wait_from_afar(stiol__vp_t *vp, const stiol__thread_t *thread, st_uti
     while (!atomic_load_explicit(&thread->ended, memory_order_acquire)) {
         if (stiol__left(deadline) == 0)
             return ETIMEDOUT;
-        if (vp != NULL)
+        if (vp)
             (void)st_usleep(1000);
         else
             (void)usleep(1000);
@@ -154,17 +154,17 @@ static int join_state_thread(stiol__vp_t *vp, stiol__thread_t *thread, void **re
         return ESRCH;
     if (vp == thread->vp && thread->thread == st_thread_self())
         return EDEADLK;
-    if (thread->detached || thread->joiner != NULL || !thread->ours)
+    if (thread->detached || thread->joiner || !thread->ours)
         return EINVAL;
     if (vp == thread->vp)
         rc = wait_for(vp, thread, deadline);
-    else if (stiol__interrupted() == NULL || vp != NULL)
+    else if (!stiol__interrupted() || vp)
         rc = wait_from_afar(vp, thread, deadline);
     else
         return EDEADLK; /* in a callback or a handler: it cannot end before we return */
     if (rc != 0)
         return rc;
-    if (result != NULL)
+    if (result)
         *result = thread->result;
     stiol__record_free(thread);
     return 0;
@@ -175,9 +175,9 @@ int stiol__pthread_join(pthread_t id, void **result)
     stiol__vp_t *vp = STIOL_ENTER(thread, pthread_join, id);
     stiol__thread_t *thread = stiol__record_of(id);
 
-    if (thread != NULL)
+    if (thread)
         return join_state_thread(vp, thread, result, STIOL_NEVER);
-    return vp != NULL ? stiol__kthread_join(vp, id, result, STIOL_NEVER) : pthread_join(id, result);
+    return vp ? stiol__kthread_join(vp, id, result, STIOL_NEVER) : pthread_join(id, result);
 }
 
 int stiol__pthread_tryjoin_np(pthread_t id, void **result)
@@ -185,13 +185,13 @@ int stiol__pthread_tryjoin_np(pthread_t id, void **result)
     stiol__vp_t *vp = STIOL_ENTER(thread, pthread_tryjoin_np, id);
     stiol__thread_t *thread = stiol__record_of(id);
 
-    if (thread == NULL) {
-        if (vp != NULL)
+    if (!thread) {
+        if (vp)
             stiol__yield(); /* who asks in a loop must not keep its VP */
         return pthread_tryjoin_np(id, result);
     }
     if (thread->magic == STIOL_THREAD_MAGIC && !thread->ended) {
-        if (vp != NULL)
+        if (vp)
             stiol__yield();
         return EBUSY;
     }
@@ -205,16 +205,16 @@ int stiol__pthread_clockjoin_np(pthread_t id, void **result, clockid_t clock,
     stiol__thread_t *thread = stiol__record_of(id);
     st_utime_t deadline = STIOL_NEVER;
 
-    if (thread == NULL && vp == NULL)
+    if (!thread && !vp)
         return pthread_clockjoin_np(id, result, clock, at);
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
         return EINVAL;
-    if (at != NULL && (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L))
+    if (at && (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L))
         return EINVAL;
-    if (at != NULL)
+    if (at)
         deadline = stiol__until(clock, at);
-    return thread != NULL ? join_state_thread(vp, thread, result, deadline)
-                          : stiol__kthread_join(vp, id, result, deadline);
+    return thread ? join_state_thread(vp, thread, result, deadline)
+                  : stiol__kthread_join(vp, id, result, deadline);
 }
 
 int stiol__pthread_timedjoin_np(pthread_t id, void **result, const struct timespec *at)
@@ -227,7 +227,7 @@ int stiol__pthread_detach(pthread_t id)
     stiol__thread_t *thread = stiol__record_of(id);
 
     (void)STIOL_ENTER(thread, pthread_detach, id);
-    if (thread == NULL)
+    if (!thread)
         return pthread_detach(id);
     if (thread->magic == STIOL_THREAD_ENDED)
         return ESRCH;
@@ -264,10 +264,10 @@ int stiol__thrd_create(thrd_t *id, thrd_start_t start, void *arg)
     stiol__vp_t *vp = STIOL_ENTER(thread, thrd_create, start);
     stiol__thread_t *thread;
 
-    if (vp == NULL)
+    if (!vp)
         return stiol__error11(stiol__kthread_create(id, NULL, NULL, start, arg));
     thread = stiol__record_new();
-    if (thread == NULL)
+    if (!thread)
         return thrd_nomem;
     thread->start11 = start;
     thread->arg = arg;
@@ -287,7 +287,7 @@ int stiol__thrd_join(thrd_t id, int *result)
     void *value = NULL;
     int rc = stiol__pthread_join(id, &value);
 
-    if (rc == 0 && result != NULL)
+    if (rc == 0 && result)
         *result = (int)(intptr_t)value;
     return stiol__error11(rc);
 }

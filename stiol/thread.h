@@ -45,7 +45,7 @@ static inline stiol__thread_t *stiol__record_of(pthread_t id)
 {
     stiol__thread_t *thread = (stiol__thread_t *)id;
 
-    if (thread == NULL)
+    if (!thread)
         return NULL;
     return thread->magic == STIOL_THREAD_MAGIC || thread->magic == STIOL_THREAD_ENDED ? thread
                                                                                       : NULL;

@@ -90,10 +90,10 @@ static inline uint32_t look(stiol__tls_t *tls)
 static __attribute__((noinline)) uint32_t make_room(stiol__tls_t *tls, stiol__contents_t **place,
                                                     uint32_t bytes)
 {
-    while (*place == NULL || bytes > (*place)->room) {
+    while (!*place || bytes > (*place)->room) {
         free(*place);
         *place = malloc(sizeof(**place) + bytes);
-        if (*place == NULL)
+        if (!*place)
             return UINT32_MAX;
         **place = (stiol__contents_t){.room = bytes};
         bytes = look(tls);
@@ -106,7 +106,7 @@ static inline void keep(const stiol__tls_t *tls, char *entries)
 {
     const stiol__block_t *block;
 
-    for (stiol__block_t *const *dirty = tls->dirty; (block = *dirty) != NULL; dirty++) {
+    for (stiol__block_t *const *dirty = tls->dirty; (block = *dirty); dirty++) {
         entry_t *entry = (entry_t *)entries;
 
         entry->serial = block->serial;
@@ -128,15 +128,15 @@ static void put_alone(const stiol__tls_t *tls, const entry_t *entry)
  * their serials. */
 static inline void put(const stiol__tls_t *tls, const stiol__contents_t *contents)
 {
-    const char *at = contents != NULL ? contents->entries : NULL;
-    const char *end = contents != NULL ? at + contents->used : NULL;
+    const char *at = contents ? contents->entries : NULL;
+    const char *end = contents ? at + contents->used : NULL;
     stiol__block_t *const *dirty = tls->dirty;
     const stiol__block_t *block;
 
-    while ((block = *dirty) != NULL || at != end) {
+    while ((block = *dirty) || at != end) {
         const entry_t *entry = (const entry_t *)at;
 
-        if (block == NULL || (at != end && entry->serial < block->serial)) {
+        if (!block || (at != end && entry->serial < block->serial)) {
             put_alone(tls, entry);
         } else if (at == end || entry->serial > block->serial) {
             copy(block->address, block->image, block->size);
@@ -153,12 +153,12 @@ static inline void put(const stiol__tls_t *tls, const stiol__contents_t *content
 /* Puts the settings of contents in place; those that were in place are the caller's. */
 static inline void go_over(stiol__tls_t *tls, stiol__contents_t *contents)
 {
-    stiol__settings_t *settings = contents != NULL ? contents->settings : NULL;
+    stiol__settings_t *settings = contents ? contents->settings : NULL;
 
     if (STIOL_LIKELY(settings == tls->settings))
         return;
     stiol__settings_change(tls, settings);
-    if (contents != NULL)
+    if (contents)
         contents->settings = NULL;
 }
 
@@ -169,7 +169,7 @@ static __attribute__((noinline)) void renew(stiol__tls_t *tls)
 
     free(tls->dirty);
     tls->dirty = count < 0 ? NULL : malloc(((size_t)count + 1) * sizeof(stiol__block_t *));
-    if (tls->dirty == NULL)
+    if (!tls->dirty)
         fail();
     tls->count = count;
 }
@@ -186,7 +186,7 @@ static __attribute__((noinline)) void end(stiol__tls_t *tls, stiol__contents_t *
 {
     stiol__settings_t *settings = tls->settings;
 
-    if (settings != NULL)
+    if (settings)
         stiol__settings_change(tls, NULL);
     stiol__settings_free(settings);
     stiol__tls_free(*from);
@@ -199,8 +199,8 @@ static __attribute__((noinline)) void end(stiol__tls_t *tls, stiol__contents_t *
 static inline bool lacks_room(const stiol__tls_t *tls, const stiol__contents_t *contents,
                               uint32_t bytes)
 {
-    if (contents == NULL)
-        return bytes != 0 || tls->settings != NULL;
+    if (!contents)
+        return bytes != 0 || tls->settings;
     return bytes > contents->room;
 }
 
@@ -212,7 +212,7 @@ static inline void exchange_contents(stiol__tls_t *tls, stiol__contents_t **from
     if (STIOL_UNLIKELY(lacks_room(tls, *from, bytes)))
         if ((bytes = make_room(tls, from, bytes)) == UINT32_MAX)
             fail();
-    if (*from != NULL) {
+    if (*from) {
         (*from)->used = bytes;
         (*from)->settings = tls->settings;
         keep(tls, (*from)->entries);
@@ -230,7 +230,7 @@ static void exchange(void **from, void **to, int ended)
 
     if (is_old(tls)) {
         renew(tls);
-        if (tls->primordial == NULL) /* whoever has set us is the first that is exchanged */
+        if (!tls->primordial) /* whoever has set us is the first that is exchanged */
             tls->primordial = (stiol__contents_t **)from;
     }
     tls->in_place = (stiol__contents_t **)to;
@@ -244,7 +244,7 @@ static void exchange(void **from, void **to, int ended)
 
 bool stiol__tls_primordial(const stiol__vp_t *vp)
 {
-    return vp->tls != NULL && vp->tls->in_place == vp->tls->primordial;
+    return vp->tls && vp->tls->in_place == vp->tls->primordial;
 }
 
 /* What is in place now, for the caller to keep; -1: no memory. */
@@ -261,7 +261,7 @@ static int keep_here(stiol__tls_t *tls, stiol__contents_t **contents)
     (*contents)->used = bytes;
     keep(tls, (*contents)->entries);
     (*contents)->settings = tls->settings;
-    if (tls->settings != NULL)
+    if (tls->settings)
         stiol__settings_change(tls, NULL);
     return 0;
 }
@@ -269,7 +269,7 @@ static int keep_here(stiol__tls_t *tls, stiol__contents_t **contents)
 int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents)
 {
     *contents = NULL;
-    return vp->tls != NULL ? keep_here(vp->tls, contents) : 0;
+    return vp->tls ? keep_here(vp->tls, contents) : 0;
 }
 
 void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents)
@@ -288,19 +288,19 @@ void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents)
 
 void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents)
 {
-    if (vp->tls != NULL)
+    if (vp->tls)
         stiol__tls_put(vp->tls, contents);
 }
 
 void stiol__tls_keep_all(stiol__tls_t *tls, stiol__contents_t **contents, stiol__places_t **places)
 {
-    if (keep_here(tls, contents) != 0 || (*places = stiol__places_of(tls)) == NULL)
+    if (keep_here(tls, contents) != 0 || !(*places = stiol__places_of(tls)))
         fail();
 }
 
 void stiol__tls_free(stiol__contents_t *contents)
 {
-    if (contents != NULL)
+    if (contents)
         stiol__settings_free(contents->settings);
     free(contents);
 }
@@ -312,14 +312,14 @@ int stiol__tls_start(stiol__vp_t *vp)
     if (STIOL_OFF(STIOL_NO_TLS))
         return 0;
     tls = calloc(1, sizeof(*tls));
-    if (tls == NULL || stiol__locals_update() != 0 || stiol__settings_start(tls) != 0)
+    if (!tls || stiol__locals_update() != 0 || stiol__settings_start(tls) != 0)
         goto error;
     vp->tls = tls_here = tls;
     (void)st_set_exchange_cb(exchange);
     return 0;
 
 error:
-    if (tls != NULL)
+    if (tls)
         stiol__settings_free(tls->usual);
     free(tls);
     return -1;
@@ -329,7 +329,7 @@ stiol__tls_t *stiol__tls_carrier(void)
 {
     stiol__tls_t *tls = calloc(1, sizeof(*tls));
 
-    if (tls == NULL || stiol__settings_start(tls) != 0)
+    if (!tls || stiol__settings_start(tls) != 0)
         fail();
     renew(tls);
     return tls;
@@ -354,10 +354,10 @@ void stiol__tls_stop(stiol__vp_t *vp)
 {
     stiol__tls_t *tls = vp->tls;
 
-    if (tls == NULL)
+    if (!tls)
         return;
     (void)st_set_exchange_cb(NULL);
-    if (tls->primordial != NULL) {
+    if (tls->primordial) {
         stiol__tls_free(*tls->primordial);
         *tls->primordial = NULL;
     }

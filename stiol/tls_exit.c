@@ -13,7 +13,7 @@ static void *keep_loaded(void *dso)
 {
     Dl_info info;
 
-    if (dso == NULL || dladdr(dso, &info) == 0 || info.dli_fname == NULL)
+    if (!dso || dladdr(dso, &info) == 0 || !info.dli_fname)
         return NULL;
     return dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
 }
@@ -28,14 +28,14 @@ static stiol__farewell_t *pop(stiol__thread_t *self)
 
 static void forget(stiol__farewell_t *farewell)
 {
-    if (farewell->handle != NULL)
+    if (farewell->handle)
         (void)stiol__unload(farewell->handle);
     free(farewell);
 }
 
 void stiol__say_farewells(stiol__thread_t *self)
 {
-    while (self->farewells != NULL) {
+    while (self->farewells) {
         stiol__farewell_t *farewell = pop(self);
 
         farewell->destructor(farewell->object);
@@ -47,7 +47,7 @@ static void reverse(stiol__thread_t *self)
 {
     stiol__farewell_t *reversed = NULL;
 
-    while (self->farewells != NULL) {
+    while (self->farewells) {
         stiol__farewell_t *farewell = pop(self);
 
         farewell->next = reversed;
@@ -59,7 +59,7 @@ static void reverse(stiol__thread_t *self)
 void stiol__leave_farewells(stiol__thread_t *self)
 {
     reverse(self);
-    while (self->farewells != NULL) {
+    while (self->farewells) {
         stiol__farewell_t *farewell = pop(self);
 
         (void)__cxa_thread_atexit_impl(farewell->destructor, farewell->object, farewell->dso);
@@ -73,13 +73,13 @@ void stiol__leave_farewells(stiol__thread_t *self)
 static void at_exit(void *unused)
 {
     stiol__vp_t *vp = stiol__here();
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp ? stiol__self(vp) : NULL;
 
     (void)unused;
-    if (self == NULL)
+    if (!self)
         return;
     stiol__say_farewells(self);
-    if (!self->primordial && vp->tls != NULL && vp->tls->primordial != NULL)
+    if (!self->primordial && vp->tls && vp->tls->primordial)
         stiol__tls_load(vp, *vp->tls->primordial);
 }
 
@@ -93,15 +93,15 @@ static void hook_exit(stiol__vp_t *vp)
 int stiol____cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso)
 {
     stiol__vp_t *vp = STIOL_ENTER(tsd, __cxa_thread_atexit_impl, destructor);
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : stiol__carried();
+    stiol__thread_t *self = vp ? stiol__self(vp) : stiol__carried();
     stiol__farewell_t *farewell;
 
-    if (self == NULL)
+    if (!self)
         return __cxa_thread_atexit_impl(destructor, object, dso);
     farewell = malloc(sizeof(*farewell));
-    if (farewell == NULL)
+    if (!farewell)
         return -1;
-    if (vp != NULL)
+    if (vp)
         hook_exit(vp);
     *farewell = (stiol__farewell_t){.next = self->farewells,
                                     .destructor = destructor,

@@ -75,9 +75,8 @@ static stiol__local_t *find(const struct dl_phdr_info *info)
 {
     stiol__local_t *local = locals.first;
 
-    while (local != NULL &&
-           (local->module != info->dlpi_tls_modid || local->base != info->dlpi_addr ||
-            strcmp(local->name, info->dlpi_name) != 0))
+    while (local && (local->module != info->dlpi_tls_modid || local->base != info->dlpi_addr ||
+                     strcmp(local->name, info->dlpi_name) != 0))
         local = local->next;
     return local;
 }
@@ -87,10 +86,10 @@ static stiol__local_t *make(const struct dl_phdr_info *info, const ElfW(Phdr) * 
     stiol__local_t *local = calloc(1, sizeof(*local) + segment->p_memsz);
     stiol__local_t **place = &locals.first;
 
-    if (local == NULL)
+    if (!local)
         return NULL;
     local->name = strdup(info->dlpi_name);
-    if (local->name == NULL) {
+    if (!local->name) {
         free(local);
         return NULL;
     }
@@ -100,7 +99,7 @@ static stiol__local_t *make(const struct dl_phdr_info *info, const ElfW(Phdr) * 
     local->base = info->dlpi_addr;
     local->size = segment->p_memsz;
     memcpy(local->image, (const char *)info->dlpi_addr + segment->p_vaddr, segment->p_filesz);
-    while (*place != NULL)
+    while (*place)
         place = &(*place)->next;
     *place = local;
     return local;
@@ -113,12 +112,12 @@ static int see(struct dl_phdr_info *info, size_t size, void *data)
 
     (void)size;
     (void)data;
-    if (segment == NULL || segment->p_memsz == 0 || segment->p_memsz > INT32_MAX || !counts(info))
+    if (!segment || segment->p_memsz == 0 || segment->p_memsz > INT32_MAX || !counts(info))
         return 0;
     local = find(info);
-    if (local == NULL)
+    if (!local)
         local = make(info, segment);
-    if (local == NULL)
+    if (!local)
         return -1;
     local->seen = true;
     return 0;
@@ -143,12 +142,12 @@ static int update(void)
     (void)dl_iterate_phdr(count_objects, now);
     if (now[0] == locals.adds && now[1] == locals.subs)
         return 0;
-    for (local = locals.first; local != NULL; local = local->next)
+    for (local = locals.first; local; local = local->next)
         local->seen = false;
     atomic_fetch_add(&stiol__locals_generation, 1);
     if (dl_iterate_phdr(see, NULL) != 0)
         return -1;
-    while ((local = *place) != NULL) {
+    while ((local = *place)) {
         if (local->seen) {
             place = &local->next;
         } else {
@@ -207,10 +206,10 @@ static int see_again(struct dl_phdr_info *info, size_t size, void *data)
 
     (void)size;
     (void)data;
-    if (local == NULL)
+    if (!local)
         return 0;
     local->seen = true;
-    if (local->here == NULL)
+    if (!local->here)
         local->here = info->dlpi_tls_data;
     return 0;
 }
@@ -220,15 +219,15 @@ static int see_again(struct dl_phdr_info *info, size_t size, void *data)
  * told of, has to wait. */
 static void locate_what_stays(const stiol__block_t *blocks, int count)
 {
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
+    for (stiol__local_t *local = locals.first; local; local = local->next) {
         local->here = NULL;
         local->seen = false;
     }
     for (int i = 0; i < count; i++)
-        if (blocks[i].local != NULL)
+        if (blocks[i].local)
             blocks[i].local->here = blocks[i].address;
     (void)dl_iterate_phdr(see_again, NULL);
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
+    for (stiol__local_t *local = locals.first; local; local = local->next)
         if (!local->seen)
             local->here = NULL;
 }
@@ -236,7 +235,7 @@ static void locate_what_stays(const stiol__block_t *blocks, int count)
 /* No object is going: ld.so is made to allocate the blocks that it has not made yet. */
 static void locate_all(void)
 {
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next)
+    for (stiol__local_t *local = locals.first; local; local = local->next)
         local->here = __tls_get_addr(&(place_t){local->module, 0});
 }
 
@@ -244,15 +243,15 @@ static int count_located(void)
 {
     int count = 0;
 
-    for (const stiol__local_t *local = locals.first; local != NULL; local = local->next)
-        count += local->here != NULL;
+    for (const stiol__local_t *local = locals.first; local; local = local->next)
+        count += !!local->here;
     return count;
 }
 
 static void release(stiol__block_t *blocks, int count)
 {
     for (int i = 0; i < count; i++)
-        if (blocks[i].local != NULL)
+        if (blocks[i].local)
             drop(blocks[i].local);
     free(blocks);
 }
@@ -271,8 +270,8 @@ static stiol__block_t *fill_library(stiol__block_t *block)
 static void fill(stiol__block_t *block)
 {
     block = fill_library(block);
-    for (stiol__local_t *local = locals.first; local != NULL; local = local->next) {
-        if (local->here == NULL)
+    for (stiol__local_t *local = locals.first; local; local = local->next) {
+        if (!local->here)
             continue;
         local->refs++;
         *block++ = (stiol__block_t){.address = local->here,
@@ -308,14 +307,14 @@ int stiol__locals_here(stiol__block_t **blocks, int count, unsigned long *genera
         locate_what_stays(*blocks, count);
     made = __builtin_popcount(locals.library) + count_located();
     now = calloc((size_t)made + 1, sizeof(*now));
-    if (now != NULL) {
+    if (now) {
         fill(now);
         release(*blocks, count);
         *blocks = now;
         *generation = atomic_load(&stiol__locals_generation) - (locals.closing > 0);
     }
     pthread_mutex_unlock(&locals.lock);
-    return now != NULL ? made : -1;
+    return now ? made : -1;
 }
 
 void stiol__locals_release(stiol__block_t *blocks, int count)

@@ -22,7 +22,7 @@ size_t stiol__length_of(const struct iovec *parts, size_t count)
 
 ssize_t stiol__passed(int fd, ssize_t n, int events)
 {
-    if (STIOL_UNLIKELY(n < 0 && stiol__would_block() && stiol__mine() != NULL))
+    if (STIOL_UNLIKELY(n < 0 && stiol__would_block() && stiol__mine()))
         st_fd_again(fd, events);
     return n;
 }
@@ -117,10 +117,10 @@ int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer)
 static ssize_t try_socket(const stiol__transfer_t *transfer)
 {
     struct msghdr own = {.msg_iov = transfer->parts, .msg_iovlen = transfer->count};
-    struct msghdr *message = transfer->message != NULL ? transfer->message : &own;
+    struct msghdr *message = transfer->message ? transfer->message : &own;
     int flags = (transfer->flags & ~MSG_WAITALL) | MSG_DONTWAIT;
 
-    if (transfer->message == NULL && transfer->count == 1)
+    if (!transfer->message && transfer->count == 1)
         return transfer->in
                    ? recv(transfer->fd, transfer->parts->iov_base, transfer->parts->iov_len, flags)
                    : send(transfer->fd, transfer->parts->iov_base, transfer->parts->iov_len, flags);
@@ -235,7 +235,7 @@ void stiol__advance(stiol__transfer_t *transfer, size_t n)
 
 static bool has_descriptors(struct msghdr *message)
 {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c))
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
             return true;
     return false;
@@ -247,7 +247,7 @@ static bool first_part_done(stiol__transfer_t *transfer)
 {
     struct msghdr *message = transfer->message;
 
-    if (message == NULL || transfer->partly)
+    if (!message || transfer->partly)
         return true;
     if (transfer->in && has_descriptors(message))
         return false;
@@ -323,8 +323,7 @@ static ssize_t move_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, size_t do
     struct iovec on_stack[PARTS_ON_STACK], *copy = on_stack;
     ssize_t n;
 
-    if (transfer->count > PARTS_ON_STACK &&
-        (copy = malloc(transfer->count * sizeof(*copy))) == NULL)
+    if (transfer->count > PARTS_ON_STACK && !(copy = malloc(transfer->count * sizeof(*copy))))
         return -1;
     if (transfer->count > 0)
         memcpy(copy, transfer->parts, transfer->count * sizeof(*copy));

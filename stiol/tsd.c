@@ -52,7 +52,7 @@ static void marker1(void *value)
 
 static void marker2(void *value)
 {
-    own_keys[0].destructor = value != NULL ? marker1 : NULL; /* not the same code as marker1 */
+    own_keys[0].destructor = value ? marker1 : NULL; /* not the same code as marker1 */
 }
 
 typedef struct search {
@@ -83,17 +83,16 @@ static int search_object(struct dl_phdr_info *info, size_t size, void *data)
     key_entry_t *table = NULL;
 
     (void)size;
-    if (slash == NULL ||
-        (strncmp(slash, "/libc.so.", 9) != 0 && strncmp(slash, "/libpthread", 11) != 0))
+    if (!slash || (strncmp(slash, "/libc.so.", 9) != 0 && strncmp(slash, "/libpthread", 11) != 0))
         return 0;
-    for (int i = 0; table == NULL && i < info->dlpi_phnum; i++) {
+    for (int i = 0; !table && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         uintptr_t low = info->dlpi_addr + segment->p_vaddr;
 
         if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) != 0)
             table = table_in(data, low, low + segment->p_memsz);
     }
-    if (table == NULL)
+    if (!table)
         return 0;
     keys = table;
     return 1;
@@ -118,20 +117,20 @@ void stiol__tsd_start(void)
 
 static slot_t *slot_of(stiol__tsd_t *tsd, pthread_key_t key)
 {
-    return tsd != NULL && key < tsd->count ? &tsd->slots[key] : NULL;
+    return tsd && key < tsd->count ? &tsd->slots[key] : NULL;
 }
 
 /* The set may move. */
 static bool make_room(stiol__thread_t *self, pthread_key_t key)
 {
-    pthread_key_t before = self->tsd != NULL ? self->tsd->count : 0;
+    pthread_key_t before = self->tsd ? self->tsd->count : 0;
     pthread_key_t count = (key / KEYS_AT_ONCE + 1) * KEYS_AT_ONCE;
     stiol__tsd_t *tsd;
 
     if (key < before)
         return true;
     tsd = realloc(self->tsd, sizeof(*tsd) + count * sizeof(slot_t));
-    if (tsd == NULL)
+    if (!tsd)
         return false;
     if (before == 0)
         memset(tsd, 0, sizeof(*tsd));
@@ -146,7 +145,7 @@ static bool end_value(slot_t *slot, const key_entry_t *key)
     void *value = slot->value;
 
     slot->value = NULL;
-    if (value == NULL || slot->seq != key->seq || (key->seq & 1) == 0 || key->destructor == NULL)
+    if (!value || slot->seq != key->seq || (key->seq & 1) == 0 || !key->destructor)
         return false;
     key->destructor(value);
     return true;
@@ -161,7 +160,7 @@ static void end_values(stiol__thread_t *self)
         slot_t *slot;
 
         again = false;
-        for (pthread_key_t key = 0; (slot = slot_of(self->tsd, key)) != NULL; key++)
+        for (pthread_key_t key = 0; (slot = slot_of(self->tsd, key)); key++)
             again |= end_value(slot, &keys[key]);
     }
 }
@@ -177,7 +176,7 @@ static bool keep(stiol__vp_t *vp, stiol__thread_t *self)
 {
     stiol__tsd_t *tsd = self->tsd;
 
-    if (tsd == NULL || self->ours || (vp->tsd_cached >= vp->config.tsd_cache && keys != own_keys))
+    if (!tsd || self->ours || (vp->tsd_cached >= vp->config.tsd_cache && keys != own_keys))
         return false;
     if (stiol__tls_save(vp, &tsd->contents) != 0)
         return false;
@@ -213,11 +212,11 @@ static void adopt(stiol__thread_t *self, stiol__tsd_t *tsd)
 void stiol_inherit(void)
 {
     stiol__vp_t *vp = stiol__here();
-    stiol__thread_t *self = vp != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp ? stiol__self(vp) : NULL;
 
-    if (self == NULL || self->primordial || self->ours || self->tsd != NULL)
+    if (!self || self->primordial || self->ours || self->tsd)
         return;
-    if (vp->tsd_cache != NULL)
+    if (vp->tsd_cache)
         adopt(self, take(vp));
 }
 
@@ -235,7 +234,7 @@ void stiol__tsd_end(stiol__thread_t *self)
     if (STIOL_OFF(STIOL_NO_TSD_END) || keep(self->vp, self))
         return;
     end_all(self);
-    if (self->tsd != NULL)
+    if (self->tsd)
         free_set(self->tsd);
     self->tsd = NULL;
 }
@@ -263,9 +262,9 @@ static void end_as(stiol__thread_t *self, stiol__tsd_t *tsd)
 /** Ends the sets that no thread has; on the primordial thread, with STIOL still at work. */
 void stiol__tsd_stop(stiol__vp_t *vp)
 {
-    stiol__thread_t *self = vp->tsd_cache != NULL ? stiol__self(vp) : NULL;
+    stiol__thread_t *self = vp->tsd_cache ? stiol__self(vp) : NULL;
 
-    while (self != NULL && vp->tsd_cache != NULL) {
+    while (self && vp->tsd_cache) {
         stiol__tsd_t *tsd = take(vp);
 
         if (keys != own_keys)
@@ -284,8 +283,8 @@ static stiol__thread_t *holder(stiol__vp_t *vp)
 
     if (STIOL_OFF(STIOL_NO_TSD))
         return NULL;
-    self = vp != NULL ? stiol__self(vp) : stiol__identified(); /* in a handler, or a child */
-    return self != NULL && !self->primordial ? self : NULL;
+    self = vp ? stiol__self(vp) : stiol__identified(); /* in a handler, or a child */
+    return self && !self->primordial ? self : NULL;
 }
 
 void *stiol__pthread_getspecific(pthread_key_t key)
@@ -293,21 +292,21 @@ void *stiol__pthread_getspecific(pthread_key_t key)
     stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_getspecific, key));
     slot_t *slot;
 
-    if (self == NULL)
+    if (!self)
         return pthread_getspecific(key);
     slot = slot_of(self->tsd, key);
-    return slot != NULL && slot->seq == keys[key].seq ? slot->value : NULL;
+    return slot && slot->seq == keys[key].seq ? slot->value : NULL;
 }
 
 int stiol__pthread_setspecific(pthread_key_t key, const void *value)
 {
     stiol__thread_t *self = holder(STIOL_ENTER(tsd, pthread_setspecific, key));
 
-    if (self == NULL)
+    if (!self)
         return pthread_setspecific(key, value);
     if (key >= PTHREAD_KEYS_MAX || (keys[key].seq & 1) == 0)
         return EINVAL;
-    if (value == NULL && slot_of(self->tsd, key) == NULL)
+    if (!value && !slot_of(self->tsd, key))
         return 0;
     if (!make_room(self, key))
         return ENOMEM;

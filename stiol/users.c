@@ -78,18 +78,18 @@ static int init_groups(stiol__vp_t *vp, const char *user, gid_t group)
     int count = FEW_GROUPS, rc, error;
     gid_t *groups = malloc(sizeof(*groups) * FEW_GROUPS), *more;
 
-    while (groups != NULL) {
+    while (groups) {
         int had = count;
 
         if (list_groups(vp, user, group, groups, &count) >= 0)
             break;
         count = count > had ? count : 2 * had;
         more = realloc(groups, sizeof(*groups) * (size_t)count);
-        if (more == NULL)
+        if (!more)
             free(groups);
         groups = more;
     }
-    if (groups == NULL)
+    if (!groups)
         return -1;
     if (limit > 0 && count > limit)
         count = (int)limit;
@@ -104,7 +104,7 @@ int stiol__initgroups(const char *user, gid_t group)
 {
     stiol__vp_t *vp = STIOL_ENTER(resolve, initgroups, group);
 
-    return vp == NULL ? initgroups(user, group) : init_groups(vp, user, group);
+    return !vp ? initgroups(user, group) : init_groups(vp, user, group);
 }
 
 /* --- netgroups --- */
@@ -151,10 +151,10 @@ int stiol__getnetgrent(char **restrict host, char **restrict user, char **restri
     triple_t triple = {host, user, domain};
     stiol__ask_t ask = {.job.run = run_getnetgrent, .entry = &triple, .size = MEMBER_SIZE};
 
-    if (vp == NULL)
+    if (!vp)
         return getnetgrent(host, user, domain);
     ask.buffer = stiol__own_buffer(vp, STIOL_OWN_GETNETGRENT, MEMBER_SIZE);
-    return ask.buffer != NULL ? stiol__ask_into(vp, STIOL_NSS_NETGROUP, &ask) : 0;
+    return ask.buffer ? stiol__ask_into(vp, STIOL_NSS_NETGROUP, &ask) : 0;
 }
 
 static void run_innetgr(stiol__job_t *job)

@@ -179,7 +179,7 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
         stiol__yield();
         return rc;
     }
-    if (nfds > ON_STACK && (watches = malloc(nfds * sizeof(*watches))) == NULL)
+    if (nfds > ON_STACK && !(watches = malloc(nfds * sizeof(*watches))))
         return -1;
     do {
         gathering.ready = false;
@@ -226,7 +226,7 @@ void stiol_saw_empty(int osfd)
     stiol__vp_t *vp = stiol__here();
 
     st_fd_again(osfd, POLLIN | POLLRDHUP);
-    if (vp != NULL)
+    if (vp)
         vp->empty = (stiol__empty_t){osfd, calls_with_descriptors(vp), st_switch_count()};
 }
 
@@ -276,7 +276,7 @@ int stiol__poll(struct pollfd *fds, nfds_t nfds, int timeout)
 {
     stiol__vp_t *vp = STIOL_ENTER(wait, poll, nfds > 0 ? fds->fd : -1);
 
-    if (vp == NULL)
+    if (!vp)
         return poll(fds, nfds, timeout);
     return stiol__poll_us(vp, fds, nfds, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000);
 }
@@ -297,13 +297,13 @@ int stiol__ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout
     struct timespec now = {0, 0};
     int rc;
 
-    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || (timeout && !stiol__valid(timeout)))
         return ppoll(fds, nfds, timeout, mask);
-    if (mask != NULL && (rc = ppoll(fds, nfds, &now, mask)) != 0) {
+    if (mask && (rc = ppoll(fds, nfds, &now, mask)) != 0) {
         stiol__yield();
         return rc;
     }
-    return stiol__poll_us(vp, fds, nfds, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER);
+    return stiol__poll_us(vp, fds, nfds, timeout ? stiol__timespec(timeout) : STIOL_NEVER);
 }
 
 int stiol____ppoll_chk(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
@@ -346,7 +346,7 @@ int stiol__epoll_wait(int epfd, struct epoll_event *events, int max, int timeout
 {
     stiol__vp_t *vp = STIOL_ENTER(wait, epoll_wait, epfd);
 
-    if (vp == NULL)
+    if (!vp)
         return epoll_wait(epfd, events, max, timeout);
     return epoll_us(vp, epfd, events, max, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000,
                     NULL);
@@ -357,7 +357,7 @@ int stiol__epoll_pwait(int epfd, struct epoll_event *events, int max, int timeou
 {
     stiol__vp_t *vp = STIOL_ENTER(wait, epoll_pwait, epfd);
 
-    if (vp == NULL)
+    if (!vp)
         return epoll_pwait(epfd, events, max, timeout, mask);
     return epoll_us(vp, epfd, events, max, timeout < 0 ? STIOL_NEVER : (st_utime_t)timeout * 1000,
                     mask);
@@ -368,8 +368,7 @@ int stiol__epoll_pwait2(int epfd, struct epoll_event *events, int max,
 {
     stiol__vp_t *vp = STIOL_ENTER(wait, epoll_pwait2, epfd);
 
-    if (vp == NULL || (timeout != NULL && !stiol__valid(timeout)))
+    if (!vp || (timeout && !stiol__valid(timeout)))
         return epoll_pwait2(epfd, events, max, timeout, mask);
-    return epoll_us(vp, epfd, events, max, timeout != NULL ? stiol__timespec(timeout) : STIOL_NEVER,
-                    mask);
+    return epoll_us(vp, epfd, events, max, timeout ? stiol__timespec(timeout) : STIOL_NEVER, mask);
 }

@@ -42,7 +42,7 @@ static int *list_ordinals(DIR *directory, int *count)
     const struct dirent *entry;
 
     *count = 0;
-    while ((entry = readdir(directory)) != NULL) {
+    while ((entry = readdir(directory))) {
         int ordinal = ordinal_of(entry->d_name);
 
         if (ordinal < 0)

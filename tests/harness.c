@@ -61,14 +61,14 @@ int scaled(int n)
 
 bool under_valgrind(void)
 {
-    return getenv("TEST_VALGRIND") != NULL;
+    return getenv("TEST_VALGRIND");
 }
 
 bool under_emulator(void)
 {
     const char *wrap = getenv("TEST_WRAP");
 
-    return wrap != NULL && strstr(wrap, "qemu") != NULL;
+    return wrap && strstr(wrap, "qemu");
 }
 
 /* --- one child per test --- */
@@ -78,8 +78,8 @@ static int count_tasks(void)
     DIR *dir = opendir("/proc/self/task");
     int count = -2;
 
-    CHECK(dir != NULL);
-    while (readdir(dir) != NULL)
+    CHECK(dir);
+    while (readdir(dir))
         count++;
     closedir(dir);
     return count;
@@ -104,10 +104,10 @@ static int fork_and_wait(void (*before)(void), void (*body)(void), void (*after)
     pid = fork();
     if (pid == 0) {
         enter_child();
-        if (before != NULL)
+        if (before)
             before();
         body();
-        if (after != NULL)
+        if (after)
             after();
         exit(0);
     }

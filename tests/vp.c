@@ -89,7 +89,7 @@ st_thread_t spawn(void *(*start)(void *), void *arg)
 {
     st_thread_t thread = st_thread_create(start, arg, 1, 0);
 
-    CHECK(thread != NULL && spawned_count < SPAWNED_MAX);
+    CHECK(thread && spawned_count < SPAWNED_MAX);
     spawned[spawned_count++] = thread;
     return thread;
 }
@@ -196,7 +196,7 @@ static void *waker(void *arg)
 
     assert_false(st_is_vp());
     assert_null(st_vp_self());
-    if (wakeup->when != NULL)
+    if (wakeup->when)
         wakeup->when(wakeup);
     st_vp_post(wakeup->vp, &wakeup->remote);
     return NULL;

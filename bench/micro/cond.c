@@ -27,9 +27,9 @@ int main(int argc, char **argv)
     rounds = micro_count(argc, argv, 2000000);
     micro_init();
     for (int i = 0; i < 2; i++)
-        CHECK((conds[i] = st_cond_new()) != NULL);
+        CHECK((conds[i] = st_cond_new()));
     for (intptr_t i = 0; i < 2; i++)
-        CHECK((threads[i] = st_thread_create(play, (void *)i, 1, 0)) != NULL);
+        CHECK((threads[i] = st_thread_create(play, (void *)i, 1, 0)));
     start = micro_ns();
     for (int i = 0; i < 2; i++)
         CHECK(st_thread_join(threads[i], NULL) == 0);

@@ -17,7 +17,7 @@ int main(int argc, char **argv)
     for (long i = 0; i < n; i++) {
         st_thread_t thread = st_thread_create(nothing, NULL, 1, 0);
 
-        CHECK(thread != NULL);
+        CHECK(thread);
         CHECK(st_thread_join(thread, NULL) == 0);
     }
     micro_report(start, micro_ns(), n);

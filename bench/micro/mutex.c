@@ -25,10 +25,10 @@ int main(int argc, char **argv)
 
     rounds = micro_count(argc, argv, 2000000);
     micro_init();
-    CHECK((mutex = st_mutex_new()) != NULL);
+    CHECK((mutex = st_mutex_new()));
     CHECK(st_mutex_lock(mutex) == 0); /* so that both have come before the first hand-over */
-    CHECK((one = st_thread_create(take_turns, NULL, 1, 0)) != NULL);
-    CHECK((two = st_thread_create(take_turns, NULL, 1, 0)) != NULL);
+    CHECK((one = st_thread_create(take_turns, NULL, 1, 0)));
+    CHECK((two = st_thread_create(take_turns, NULL, 1, 0)));
     micro_yield();
     start = micro_ns();
     CHECK(st_mutex_unlock(mutex) == 0);

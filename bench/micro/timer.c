@@ -42,13 +42,13 @@ int main(int argc, char **argv)
     for (int i = 0; i < PENDING; i++) {
         uintptr_t us = (uintptr_t)(1000 + rand_r(&seed) % 3000) * SECOND;
 
-        CHECK(st_thread_create(sleep_long, (void *)us, 0, 16384) != NULL);
+        CHECK(st_thread_create(sleep_long, (void *)us, 0, 16384));
     }
     for (int i = 0; i < 2; i++)
-        CHECK((conds[i] = st_cond_new()) != NULL);
+        CHECK((conds[i] = st_cond_new()));
     CHECK(st_usleep(1000) == 0); /* by now all of them sleep */
     for (intptr_t i = 0; i < 2; i++)
-        CHECK((threads[i] = st_thread_create(play, (void *)i, 1, 0)) != NULL);
+        CHECK((threads[i] = st_thread_create(play, (void *)i, 1, 0)));
     start = micro_ns();
     for (int i = 0; i < 2; i++)
         CHECK(st_thread_join(threads[i], NULL) == 0);

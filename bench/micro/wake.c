@@ -68,8 +68,8 @@ static void make_waiters(void)
         int osfd = accept(listener, NULL, NULL);
         st_netfd_t netfd;
 
-        CHECK(osfd >= 0 && (netfd = st_netfd_open_socket(osfd)) != NULL);
-        CHECK(st_thread_create(wait_and_read, netfd, 0, 16384) != NULL);
+        CHECK(osfd >= 0 && (netfd = st_netfd_open_socket(osfd)));
+        CHECK(st_thread_create(wait_and_read, netfd, 0, 16384));
     }
     for (int i = 0; i < 10; i++)
         CHECK(st_usleep(1000) == 0); /* by now all of them wait */

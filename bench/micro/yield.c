@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     rounds = micro_count(argc, argv, 200000);
     micro_init();
     for (int i = 0; i < THREADS; i++)
-        CHECK((threads[i] = st_thread_create(turn, NULL, 1, 0)) != NULL);
+        CHECK((threads[i] = st_thread_create(turn, NULL, 1, 0)));
     start = micro_ns();
     for (int i = 0; i < THREADS; i++)
         CHECK(st_thread_join(threads[i], NULL) == 0);

@@ -134,7 +134,7 @@ static void *thread_main(void *data)
     stm_conn_t *conn;
 
     thread->worker.current = stm_current_begin();
-    while ((conn = next_job(thread)) != NULL) {
+    while ((conn = next_job(thread))) {
         stm_score_thread_serves(thread->worker.score, !conn->c && !conn->asleep);
         thread->worker.conn = conn;
         stm_conn_serve(conn, &thread->worker);

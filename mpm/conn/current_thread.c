@@ -119,7 +119,7 @@ static bool have_root(void)
     if (!root &&
         apr_pool_create_unmanaged_ex(&root, apr_pool_abort_get(stm.vp.pchild), NULL) == APR_SUCCESS)
         apr_pool_tag(root, "state threads");
-    return root != NULL;
+    return root;
 }
 
 apr_thread_t *stm_current_begin(void)

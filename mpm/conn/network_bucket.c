@@ -164,7 +164,7 @@ static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size
     rv = receive(source, spare, size);
     if (rv != APR_SUCCESS)
         return rv;
-    if (*size <= SMALL_READ && (*buffer = malloc(*size)) != NULL) {
+    if (*size <= SMALL_READ && (*buffer = malloc(*size))) {
         memcpy(*buffer, spare, *size);
     } else {
         *buffer = spare;
@@ -182,7 +182,7 @@ bool stm_network_receive_early(stm_conn_t *conn)
     if (!spare && !(spare = malloc(APR_BUCKET_BUFF_SIZE)))
         return true; /* which the reader will find out, too */
     rv = receive(&source, spare, &size);
-    if (rv == APR_SUCCESS && (conn->early = malloc(sizeof(*conn->early) + size)) != NULL) {
+    if (rv == APR_SUCCESS && (conn->early = malloc(sizeof(*conn->early) + size))) {
         conn->early->size = size;
         memcpy(conn->early->bytes, spare, size);
     } else if (rv == APR_SUCCESS) {

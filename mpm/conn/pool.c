@@ -69,5 +69,5 @@ bool stm_pools_open(void)
         return false;
     apr_allocator_max_free_set(stm_conns.allocator, ap_max_mem_free);
     stm_conns.bucket_alloc = apr_bucket_alloc_create(stm.vp.pchild);
-    return stm_conns.bucket_alloc != NULL;
+    return stm_conns.bucket_alloc;
 }

@@ -36,7 +36,7 @@ static void put_page(request_rec *r, const char *nonce)
 {
     const char *at = stm_dashboard_page, *mark;
 
-    while ((mark = strstr(at, NONCE_MARK)) != NULL) {
+    while ((mark = strstr(at, NONCE_MARK))) {
         ap_rwrite(at, (int)(mark - at), r);
         ap_rputs(nonce, r);
         at = mark + sizeof(NONCE_MARK) - 1;

@@ -12,7 +12,7 @@ static bool is_on;
 
 void stm_census_start(void)
 {
-    is_on = getenv("STM_CENSUS") != NULL && st_stack_census(1) >= 0;
+    is_on = getenv("STM_CENSUS") && st_stack_census(1) >= 0;
 }
 
 /* The state threads that are left are measured as they are. */

@@ -118,7 +118,7 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *se
     stm_seat_t *seat = seat_of(pid);
     stm_child_t **link;
 
-    *had_seat = seat != NULL;
+    *had_seat = !!seat;
     if (seat) {
         end_channel(&seat->child);
         *last = seat->child;

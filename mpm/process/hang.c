@@ -85,7 +85,7 @@ static bool parse_stat(char *text, process_t *process)
         if (number >= STAT_USER_TIME)
             process->cpu += strtoul(field, NULL, 10);
     }
-    return field != NULL;
+    return field;
 }
 
 static bool look_at_process(pid_t pid, process_t *process)

@@ -12,7 +12,7 @@ stm_retained_t *stm_retained;
 
 static bool environment_asks(const char *name)
 {
-    return getenv(name) != NULL;
+    return getenv(name);
 }
 
 /* How the master is to run: attached, in one process, or as a daemon. */

@@ -197,7 +197,7 @@ static void prepare_small_pools(void)
 static void start_threaded_io(void)
 {
     stiol_config_t config = {
-        .trace = getenv("STIOL_TRACE") != NULL,
+        .trace = !!getenv("STIOL_TRACE"),
         .stack_size = (int)stm_config.stack_size,
         .max_helpers = stm_config.helper_threads,
         .kernel_thread = stm_pools_share,

@@ -240,7 +240,7 @@ void stm_score_dir_tidy(int directory, int vps)
             close(fd);
         return;
     }
-    while ((entry = readdir(list)) != NULL) {
+    while ((entry = readdir(list))) {
         if (parse_name(entry->d_name, &ordinal, &block) && (block >= 0 || ordinal >= vps) &&
             !stm_score_dir_refuses(directory, entry->d_name))
             unlinkat(directory, entry->d_name, 0);

@@ -425,7 +425,7 @@ static bool prepare_seat(int ordinal)
 
 bool stm_score_open(stm_score_files_t **kept)
 {
-    bool first = *kept == NULL;
+    bool first = !*kept;
 
     if (first)
         *kept = ap_calloc(1, sizeof(**kept));

@@ -164,7 +164,7 @@ static const char *time_text(apr_time_t when)
 
 bool stm_score_keeps_rows(void)
 {
-    return notes != NULL;
+    return notes;
 }
 
 void stm_score_row_take(int *owner, unsigned long serial, const char *client, st_utime_t age)

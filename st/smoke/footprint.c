@@ -26,10 +26,10 @@ static long status(const char *name)
     char line[256];
     long kilobytes = 0;
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+    while (file && fgets(line, sizeof(line), file))
         if (strncmp(line, name, strlen(name)) == 0)
             kilobytes = atol(line + strlen(name));
-    if (file != NULL)
+    if (file)
         fclose(file);
     return kilobytes * 1024;
 }
@@ -59,9 +59,9 @@ static int mappings(void)
     FILE *file = fopen("/proc/self/maps", "r");
     int lines = 0, c;
 
-    while (file != NULL && (c = fgetc(file)) != EOF)
+    while (file && (c = fgetc(file)) != EOF)
         lines += c == '\n';
-    if (file != NULL)
+    if (file)
         fclose(file);
     return lines;
 }
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
     long resident, tables;
     st_utime_t forking;
 
-    if (threads == NULL || count < 1 || st_init() < 0)
+    if (!threads || count < 1 || st_init() < 0)
         return 1;
     memset(threads, 0xff, (size_t)count * sizeof(*threads)); /* its pages are not the threads' */
     resident = status("VmRSS:");
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
     forking = fork_time();
     start = st_utime();
     for (int i = 0; i < count; i++)
-        if ((threads[i] = st_thread_create(park, NULL, 1, size)) == NULL) {
+        if (!(threads[i] = st_thread_create(park, NULL, 1, size))) {
             fprintf(stderr, "thread %d: %s\n", i, strerror(errno));
             return 1;
         }

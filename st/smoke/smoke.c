@@ -42,7 +42,7 @@ static void check_threads(void)
     void *result;
 
     for (int i = 0; i < THREADS; i++)
-        CHECK((threads[i] = st_thread_create(count, &counter, 1, 0)) != NULL);
+        CHECK((threads[i] = st_thread_create(count, &counter, 1, 0)));
     for (int i = 0; i < THREADS; i++) {
         CHECK(st_thread_join(threads[i], &result) == 0);
         CHECK(result == &counter);
@@ -95,8 +95,8 @@ static void check_io(void)
     st_thread_t thread;
 
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    CHECK((ours = st_netfd_open_socket(pair[0])) != NULL);
-    CHECK((theirs = st_netfd_open_socket(pair[1])) != NULL);
+    CHECK((ours = st_netfd_open_socket(pair[0])));
+    CHECK((theirs = st_netfd_open_socket(pair[1])));
     thread = st_thread_create(echo, theirs, 1, 0);
     CHECK(st_read(ours, buf, sizeof(buf), 1000) == -1 && errno == ETIME);
     for (int i = 0; i < 100; i++) {

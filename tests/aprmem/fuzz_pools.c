@@ -72,7 +72,7 @@ static apr_status_t registering(void *data)
     const node_t *node = cell->world->registers_in;
 
     note(cell->world, cell->kind, '+');
-    if (node != NULL && node->pool[cell->kind] != NULL)
+    if (node && node->pool[cell->kind])
         apr_pool_cleanup_register(node->pool[cell->kind], data, noting, apr_pool_cleanup_null);
     return APR_SUCCESS;
 }
@@ -111,7 +111,7 @@ static void allocate(world_t *world, node_t *node, bool zeroed)
         return;
     piece.place =
         zeroed ? apr_pcalloc(node->pool[FUZZ_OURS], size) : apr_palloc(node->pool[FUZZ_OURS], size);
-    FUZZ_CHECK(piece.place != NULL && (uintptr_t)piece.place % 8 == 0);
+    FUZZ_CHECK(piece.place && (uintptr_t)piece.place % 8 == 0);
     for (size_t at = 0; zeroed && at < size; at++)
         FUZZ_CHECK(piece.place[at] == 0);
     memset(piece.place, piece.fill, size);
@@ -133,15 +133,15 @@ static void use_buckets(world_t *world, node_t *node)
 {
     unsigned at = fuzz_any(&world->input, BUFFERS);
 
-    if (node->buckets == NULL)
+    if (!node->buckets)
         node->buckets = apr_bucket_alloc_create(node->pool[FUZZ_OURS]);
-    if (node->buffers[at] != NULL) {
+    if (node->buffers[at]) {
         apr_bucket_free(node->buffers[at]);
         node->buffers[at] = NULL;
         return;
     }
     node->buffers[at] = apr_bucket_alloc(fuzz_number(&world->input) % 9000 + 1, node->buckets);
-    FUZZ_CHECK(node->buffers[at] != NULL);
+    FUZZ_CHECK(node->buffers[at]);
 }
 
 /* --- cleanups and data, done to both --- */
@@ -187,8 +187,8 @@ static void change_data(world_t *world, const node_t *node)
             apr_pool_userdata_setn(cell, key, NULL, node->pool[kind]);
         FUZZ_CHECK(apr_pool_userdata_get(&found[kind], key, node->pool[kind]) == APR_SUCCESS);
     }
-    FUZZ_CHECK((found[0] == NULL) == (found[1] == NULL));
-    if (found[0] != NULL)
+    FUZZ_CHECK((!found[0]) == (!found[1]));
+    if (found[0])
         FUZZ_CHECK(((cell_t *)found[0])->letter == ((cell_t *)found[1])->letter);
 }
 
@@ -198,7 +198,7 @@ static void change_data(world_t *world, const node_t *node)
 static void forget_below(world_t *world, int index)
 {
     for (int i = 0; i < POOLS; i++)
-        if (world->nodes[i].pool[0] != NULL && world->nodes[i].parent == index) {
+        if (world->nodes[i].pool[0] && world->nodes[i].parent == index) {
             forget_below(world, i);
             forget(&world->nodes[i]);
             world->nodes[i].pool[0] = world->nodes[i].pool[1] = NULL;
@@ -210,7 +210,7 @@ static void make(world_t *world, int parent)
     for (int i = 0; i < POOLS; i++) {
         node_t *node = &world->nodes[i];
 
-        if (node->pool[0] != NULL)
+        if (node->pool[0])
             continue;
         node->parent = parent;
         for (int kind = 0; kind < FUZZ_KINDS; kind++) {
@@ -257,7 +257,7 @@ static void step(world_t *world)
     int index = (int)fuzz_any(&world->input, POOLS), other;
     node_t *node = &world->nodes[index];
 
-    if (node->pool[0] == NULL) {
+    if (!node->pool[0]) {
         make(world, -1);
         return;
     }
@@ -287,7 +287,7 @@ static void step(world_t *world)
     case 8:
         change_data(world, node);
         other = (int)fuzz_any(&world->input, POOLS);
-        if (world->nodes[other].pool[0] != NULL)
+        if (world->nodes[other].pool[0])
             relate(node, &world->nodes[other]);
         break;
     default:
@@ -309,7 +309,7 @@ static world_t *new_world(fuzz_input_t input)
 {
     world_t *world = calloc(1, sizeof(*world));
 
-    FUZZ_CHECK(world != NULL);
+    FUZZ_CHECK(world);
     world->input = input;
     for (int kind = 0; kind < FUZZ_KINDS; kind++)
         for (int i = 0; i < LETTERS; i++)
@@ -321,7 +321,7 @@ static world_t *new_world(fuzz_input_t input)
 static void end_world(world_t *world)
 {
     for (int i = POOLS - 1; i >= 0; i--)
-        if (world->nodes[i].pool[0] != NULL)
+        if (world->nodes[i].pool[0])
             end(world, i, true);
     free(world);
 }

@@ -29,8 +29,8 @@ typedef struct world {
 
 static void same_text(const char *a, const char *b)
 {
-    FUZZ_CHECK((a == NULL) == (b == NULL));
-    FUZZ_CHECK(a == NULL || strcmp(a, b) == 0);
+    FUZZ_CHECK((!a) == (!b));
+    FUZZ_CHECK(!a || strcmp(a, b) == 0);
 }
 
 static void compare(const pair_t *pair)
@@ -214,7 +214,7 @@ static void run(fuzz_input_t input)
 {
     world_t *world = calloc(1, sizeof(*world));
 
-    FUZZ_CHECK(world != NULL);
+    FUZZ_CHECK(world);
     world->input = input;
     read_keys(world);
     for (int kind = 0; kind < FUZZ_KINDS; kind++) {

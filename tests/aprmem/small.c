@@ -52,7 +52,7 @@ void fuzz_start(void)
     FUZZ_CHECK(apr_pool_create(&fuzz_top[FUZZ_APRS], NULL) == APR_SUCCESS);
     FUZZ_CHECK(st_init() == 0);
     why = aprmem_prepare();
-    if (why != NULL) {
+    if (why) {
         fprintf(stderr, "skipped: %s\n", why);
         exit(0);
     }

@@ -24,7 +24,7 @@ static inline void begin(void)
     old_list = apr_bucket_alloc_create(old);
     CHECK(st_init() == 0);
     why = aprmem_prepare();
-    if (why != NULL)
+    if (why)
         skip_test(why);
     CHECK(stiol_start(NULL) == 0 && aprmem_start() == 0);
 }

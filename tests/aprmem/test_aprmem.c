@@ -25,7 +25,7 @@ static void fill(unsigned char **places, size_t *sizes, int count, apr_pool_t *p
     for (int i = 0; i < count; i++) {
         sizes[i] = (size_t)i * 37 % 900 + (i % 50 == 49 ? 90000 : 0);
         places[i] = i % 2 ? apr_palloc(pool, sizes[i]) : apr_pcalloc(pool, sizes[i]);
-        CHECK(places[i] != NULL && (uintptr_t)places[i] % 8 == 0);
+        CHECK(places[i] && (uintptr_t)places[i] % 8 == 0);
         for (size_t at = 0; i % 2 == 0 && at < sizes[i]; at++)
             CHECK(places[i][at] == 0);
         memset(places[i], i, sizes[i]);
@@ -91,15 +91,15 @@ static void too_much_is_refused(void)
     CHECK(apr_pool_abort_get(pool) == no_memory);
     child = made(pool);
     CHECK(apr_pool_abort_get(child) == no_memory);
-    CHECK(apr_palloc(child, minus_one) == NULL);
-    CHECK(apr_palloc(child, minus_100) == NULL);
+    CHECK(!apr_palloc(child, minus_one));
+    CHECK(!apr_palloc(child, minus_100));
     CHECK(strcmp(noted(), "11") == 0);
     apr_pool_abort_set(NULL, child);
-    CHECK(apr_palloc(child, minus_one) == NULL);
+    CHECK(!apr_palloc(child, minus_one));
     CHECK(strcmp(noted(), "11") == 0);
     child = made(old);
     apr_pool_abort_set(no_memory, old);
-    CHECK(apr_pool_abort_get(child) == NULL && apr_pool_abort_get(made(old)) == no_memory);
+    CHECK(!apr_pool_abort_get(child) && apr_pool_abort_get(made(old)) == no_memory);
 }
 
 /* A limit of address space is not used up by the range, and ends neither of the two. */
@@ -124,7 +124,7 @@ static void a_limit_leaves_room(void)
     CHECK(there_is_room(limit / 4));
     pool = made(NULL);
     for (size_t bytes = 0; bytes < limit / 3; bytes += 60000)
-        CHECK(apr_palloc(pool, 60000) != NULL);
+        CHECK(apr_palloc(pool, 60000));
     apr_pool_destroy(pool);
 }
 
@@ -145,7 +145,7 @@ static void text_of_any_length(void)
         CHECK(snprintf(wanted, sizeof(wanted), "%*s|%d|%s", length, "x", length, "end") > 0);
         memset(next, 0xff, 8);
         CHECK(strcmp(got, wanted) == 0);
-        CHECK(strlen(last) == 0 || strstr(last, "|end") != NULL);
+        CHECK(strlen(last) == 0 || strstr(last, "|end"));
         last = got;
     }
     CHECK(strcmp(apr_psprintf(old, "%d", 42), "42") == 0);
@@ -277,7 +277,7 @@ static void data_and_libraries(void)
 
     begin();
     pool = made(NULL);
-    CHECK(apr_pool_userdata_get(&data, "key", pool) == APR_SUCCESS && data == NULL);
+    CHECK(apr_pool_userdata_get(&data, "key", pool) == APR_SUCCESS && !data);
     CHECK(apr_pool_userdata_set("1", key, noting, pool) == APR_SUCCESS);
     key[0] = 'K'; /* it was copied */
     CHECK(apr_pool_userdata_get(&data, "key", pool) == APR_SUCCESS && *(char *)data == '1');
@@ -290,7 +290,7 @@ static void data_and_libraries(void)
     apr_pool_tag(pool, "tagged");
     apr_pool_clear(pool);
     CHECK(strcmp(noted(), "1") == 0);
-    CHECK(apr_pool_userdata_get(&data, "key", pool) == APR_SUCCESS && data == NULL);
+    CHECK(apr_pool_userdata_get(&data, "key", pool) == APR_SUCCESS && !data);
 }
 
 static void its_own_allocator_goes_with_it(void)
@@ -308,7 +308,7 @@ static void its_own_allocator_goes_with_it(void)
     apr_allocator_mutex_set(allocator, mutex);
     CHECK(apr_pool_allocator_get(made(pool)) == allocator);
     node = apr_allocator_alloc(allocator, 100);
-    CHECK(node != NULL);
+    CHECK(node);
     apr_allocator_free(allocator, node);
     apr_pool_destroy(pool); /* leak checkers see it */
 }
@@ -492,7 +492,7 @@ static unsigned char *piece_of(int i, int side)
     apr_size_t size = i % 1000 == 0 ? 100000 : sizes[i % 100 == 0 ? 3 : i % 3];
     unsigned char *memory = apr_bucket_alloc(size, common);
 
-    CHECK(memory != NULL);
+    CHECK(memory);
     memset(memory, 2 * i + side, size);
     return memory;
 }
@@ -507,7 +507,7 @@ static void trade(unsigned char *_Atomic *mine, unsigned char *_Atomic *others, 
         apr_bucket_free(piece_of(i + 1, side));
         if (i < DISTANCE)
             continue;
-        while ((theirs = atomic_load(&others[i - DISTANCE])) == NULL)
+        while (!(theirs = atomic_load(&others[i - DISTANCE])))
             sched_yield();
         CHECK(theirs[0] == (unsigned char)(2 * (i - DISTANCE) + !side) && theirs[23] == theirs[0]);
         apr_bucket_free(theirs);
@@ -588,7 +588,7 @@ static void forks_beside_other_threads(void)
             alarm(60);
             apr_pool_cleanup_for_exec();
             apr_pool_destroy(pool);
-            _exit(apr_palloc(made(old), 10) == NULL);
+            _exit(!apr_palloc(made(old), 10));
         }
         CHECK(waitpid(pid, &status, 0) == pid && status == 0);
     }
@@ -612,7 +612,7 @@ static void cells_are_used_again(void)
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 900; i++) {
             places[i % 3][i / 3] = apr_bucket_alloc(sizes[i % 3], list);
-            CHECK(places[i % 3][i / 3] != NULL && (uintptr_t)places[i % 3][i / 3] % 8 == 0);
+            CHECK(places[i % 3][i / 3] && (uintptr_t)places[i % 3][i / 3] % 8 == 0);
             memset(places[i % 3][i / 3], i, sizes[i % 3]);
         }
         for (int i = 0; i < 900; i++) {
@@ -637,7 +637,7 @@ static void floors_can_be_had(void)
         size_t floor = apr_bucket_alloc_aligned_floor(list, size);
         char *place = apr_bucket_alloc(floor, list);
 
-        CHECK(floor > 0 && place != NULL);
+        CHECK(floor > 0 && place);
         memset(place, 5, floor);
         apr_bucket_free(place);
     }

@@ -38,8 +38,8 @@ static unsigned any(unsigned below)
 
 static void same_text(const char *a, const char *b)
 {
-    CHECK((a == NULL) == (b == NULL));
-    CHECK(a == NULL || strcmp(a, b) == 0);
+    CHECK((!a) == (!b));
+    CHECK(!a || strcmp(a, b) == 0);
 }
 
 static void compare(const pair_t *pair)

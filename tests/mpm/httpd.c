@@ -170,7 +170,7 @@ static int line_count;
 
 bool logged(const char *text)
 {
-    return strstr(lines, text) != NULL;
+    return strstr(lines, text);
 }
 
 int log_lines(void)

@@ -33,7 +33,7 @@ static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, 
                           void (*answer)(struct call *))
 {
     struct call *call = calloc(1, sizeof(*call));
-    if (call == NULL || (name != NULL && (call->name = strdup(name)) == NULL)) {
+    if (!call || (name && !(call->name = strdup(name)))) {
         free(call);
         fuse_reply_err(request, ENOMEM);
         return NULL;
@@ -49,7 +49,7 @@ static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, 
 static bool note_text(struct call *call, const char *text)
 {
     call->text = strdup(text);
-    if (call->text != NULL)
+    if (call->text)
         return true;
     fuse_reply_err(call->request, ENOMEM);
     free(call->name);
@@ -59,8 +59,8 @@ static bool note_text(struct call *call, const char *text)
 
 static void note_file(struct call *call, const struct fuse_file_info *file)
 {
-    call->has_file = file != NULL;
-    if (file != NULL)
+    call->has_file = !!file;
+    if (file)
         call->file = *file;
 }
 
@@ -89,9 +89,9 @@ static void answer_lookup(struct call *call)
 {
     struct node *node = tree_child(call->node, call->name);
     struct fuse_entry_param param = {.entry_timeout = settings.timeout};
-    if (node != NULL)
+    if (node)
         param = entry(node);
-    if (node == NULL && settings.timeout == 0)
+    if (!node && settings.timeout == 0)
         fuse_reply_err(call->request, ENOENT);
     else
         fuse_reply_entry(call->request, &param); /* without an inode: "not there", kept */
@@ -100,7 +100,7 @@ static void answer_lookup(struct call *call)
 static void call_lookup(fuse_req_t request, fuse_ino_t folder, const char *name)
 {
     struct call *call = noted(request, CALL_lookup, folder, name, answer_lookup);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -115,7 +115,7 @@ static void call_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_
 {
     (void)file;
     struct call *call = noted(request, CALL_getattr, inode, NULL, answer_getattr);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -140,7 +140,7 @@ static void call_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *attr
 {
     (void)file;
     struct call *call = noted(request, CALL_setattr, inode, NULL, answer_setattr);
-    if (call == NULL)
+    if (!call)
         return;
     call->attributes = *attributes;
     call->mask = mask;
@@ -151,7 +151,7 @@ static void call_access(fuse_req_t request, fuse_ino_t inode, int mask)
 {
     (void)mask;
     struct call *call = noted(request, CALL_access, inode, NULL, answer_ok);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -163,7 +163,7 @@ static void answer_readlink(struct call *call)
 static void call_readlink(fuse_req_t request, fuse_ino_t inode)
 {
     struct call *call = noted(request, CALL_readlink, inode, NULL, answer_readlink);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -181,7 +181,7 @@ static void answer_statfs(struct call *call)
 static void call_statfs(fuse_req_t request, fuse_ino_t inode)
 {
     struct call *call = noted(request, CALL_statfs, inode, NULL, answer_statfs);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -190,7 +190,7 @@ static void call_statfs(fuse_req_t request, fuse_ino_t inode)
 static void answer_make(struct call *call)
 {
     struct node *node = tree_add(call->node, call->name, call->mode);
-    if (node == NULL || (call->text != NULL && (node->target = strdup(call->text)) == NULL)) {
+    if (!node || (call->text && !(node->target = strdup(call->text)))) {
         fuse_reply_err(call->request, ENOMEM);
         return;
     }
@@ -207,7 +207,7 @@ static void make(fuse_req_t request, enum kind kind, fuse_ino_t folder, const ch
                  mode_t mode, const struct fuse_file_info *file, const char *target)
 {
     struct call *call = noted(request, kind, folder, name, answer_make);
-    if (call == NULL || (target != NULL && !note_text(call, target)))
+    if (!call || (target && !note_text(call, target)))
         return;
     call->mode = mode;
     note_file(call, file);
@@ -241,7 +241,7 @@ static void call_symlink(fuse_req_t request, const char *target, fuse_ino_t fold
 static void answer_unlink(struct call *call)
 {
     struct node *node = tree_child(call->node, call->name);
-    int error = node == NULL ? ENOENT : node->children != NULL ? ENOTEMPTY : 0;
+    int error = !node ? ENOENT : node->children ? ENOTEMPTY : 0;
     if (error == 0)
         tree_remove(node);
     fuse_reply_err(call->request, error);
@@ -251,7 +251,7 @@ static void answer_unlink(struct call *call)
 static void call_unlink(fuse_req_t request, fuse_ino_t folder, const char *name)
 {
     struct call *call = noted(request, CALL_unlink, folder, name, answer_unlink);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -259,11 +259,11 @@ static void answer_rename(struct call *call)
 {
     struct node *node = tree_child(call->node, call->name);
     struct node *there = tree_child(call->folder, call->text);
-    int error = node == NULL ? ENOENT : 0;
-    if (there != NULL && there->children != NULL)
+    int error = !node ? ENOENT : 0;
+    if (there && there->children)
         error = ENOTEMPTY;
     if (error == 0 && there != node) {
-        if (there != NULL)
+        if (there)
             tree_remove(there);
         tree_move(node, call->folder, call->text);
     }
@@ -278,7 +278,7 @@ static void call_rename(fuse_req_t request, fuse_ino_t folder, const char *name,
         return;
     }
     struct call *call = noted(request, CALL_rename, folder, name, answer_rename);
-    if (call == NULL || !note_text(call, new_name))
+    if (!call || !note_text(call, new_name))
         return;
     call->folder = node_of(new_folder);
     gate_enter(call);
@@ -299,7 +299,7 @@ static void answer_open(struct call *call)
 static void call_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *file)
 {
     struct call *call = noted(request, CALL_open, inode, NULL, answer_open);
-    if (call == NULL)
+    if (!call)
         return;
     note_file(call, file);
     gate_enter(call);
@@ -325,7 +325,7 @@ static void answer_read(struct call *call)
         size = node->size - offset;
     if (size > READ_LIMIT)
         size = READ_LIMIT;
-    fuse_reply_buf(call->request, node->data != NULL ? node->data + offset : pattern(offset), size);
+    fuse_reply_buf(call->request, node->data ? node->data + offset : pattern(offset), size);
 }
 
 static void call_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
@@ -333,7 +333,7 @@ static void call_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
 {
     (void)file;
     struct call *call = noted(request, CALL_read, inode, NULL, answer_read);
-    if (call == NULL)
+    if (!call)
         return;
     call->size = size;
     call->offset = offset;
@@ -342,9 +342,8 @@ static void call_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t o
 
 static void answer_write(struct call *call)
 {
-    int error = call->text == NULL
-                    ? ENOMEM
-                    : tree_write(call->node, call->text, call->size, (size_t)call->offset);
+    int error =
+        !call->text ? ENOMEM : tree_write(call->node, call->text, call->size, (size_t)call->offset);
     if (error != 0)
         fuse_reply_err(call->request, error);
     else
@@ -356,12 +355,12 @@ static void call_write(fuse_req_t request, fuse_ino_t inode, const char *data, s
 {
     (void)file;
     struct call *call = noted(request, CALL_write, inode, NULL, answer_write);
-    if (call == NULL)
+    if (!call)
         return;
     call->size = size;
     call->offset = offset;
     call->text = malloc(size + 1);
-    if (call->text != NULL)
+    if (call->text)
         memcpy(call->text, data, size);
     gate_enter(call);
 }
@@ -371,7 +370,7 @@ static void call_flush(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
 {
     (void)file;
     struct call *call = noted(request, CALL_flush, inode, NULL, answer_ok);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -381,7 +380,7 @@ static void call_fsync(fuse_req_t request, fuse_ino_t inode, int only_data,
     (void)only_data;
     (void)file;
     struct call *call = noted(request, CALL_fsync, inode, NULL, answer_ok);
-    if (call != NULL)
+    if (call)
         gate_enter(call);
 }
 
@@ -395,7 +394,7 @@ static void answer_opendir(struct call *call)
 static void call_opendir(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *file)
 {
     struct call *call = noted(request, CALL_opendir, inode, NULL, answer_opendir);
-    if (call == NULL)
+    if (!call)
         return;
     note_file(call, file);
     gate_enter(call);
@@ -409,9 +408,9 @@ static void answer_readdir(struct call *call)
     const struct node *child = call->node->children;
     for (off_t place = 0;; place++) {
         const struct node *node = place < 2 ? call->node : child;
-        if (place >= 2 && child != NULL)
+        if (place >= 2 && child)
             child = child->next;
-        if (node == NULL)
+        if (!node)
             break;
         if (place < call->offset)
             continue;
@@ -432,7 +431,7 @@ static void call_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_
 {
     (void)file;
     struct call *call = noted(request, CALL_readdir, inode, NULL, answer_readdir);
-    if (call == NULL)
+    if (!call)
         return;
     call->size = size;
     call->offset = offset;

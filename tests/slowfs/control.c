@@ -19,7 +19,7 @@ static bool each_kind(char *list, void (*act)(enum kind, const char *), const ch
     char *rest = NULL;
     for (int kind = 0; all && kind < CALL_COUNT; kind++)
         act((enum kind)kind, value);
-    for (char *name = all ? NULL : strtok_r(list, ",", &rest); name != NULL;
+    for (char *name = all ? NULL : strtok_r(list, ",", &rest); name;
          name = strtok_r(NULL, ",", &rest)) {
         int kind = 0;
         while (kind < CALL_COUNT && strcmp(kind_names[kind], name) != 0)
@@ -39,7 +39,7 @@ static void set_delay(enum kind kind, const char *ms)
 static void set_hold(enum kind kind, const char *pattern)
 {
     free(settings.hold[kind]);
-    settings.hold[kind] = pattern != NULL ? strdup(pattern) : NULL;
+    settings.hold[kind] = pattern ? strdup(pattern) : NULL;
 }
 
 static void reset_counts(void)
@@ -113,7 +113,7 @@ bool control_read(void)
     have += (size_t)got;
     buffer[have] = '\0';
     char *line = buffer, *end;
-    while ((end = strchr(line, '\n')) != NULL) {
+    while ((end = strchr(line, '\n'))) {
         *end = '\0';
         if (!obey(line))
             puts("not understood");

@@ -50,8 +50,8 @@ static void count_exit(struct node *node, int kind)
 static bool is_held(const struct call *call)
 {
     const char *pattern = settings.hold[call->kind];
-    const char *name = call->name != NULL ? call->name : call->node->name;
-    return pattern != NULL && fnmatch(pattern, name != NULL ? name : "", 0) == 0;
+    const char *name = call->name ? call->name : call->node->name;
+    return pattern && fnmatch(pattern, name ? name : "", 0) == 0;
 }
 
 static void leave(struct call *call)
@@ -95,7 +95,7 @@ int gate_turn(void)
 {
     int64_t now = now_us(), next = INT64_MAX;
     struct call *call = TAILQ_FIRST(&waiting), *after;
-    for (; call != NULL; call = after) {
+    for (; call; call = after) {
         after = TAILQ_NEXT(call, link);
         if (call->held)
             hold(call, is_held(call)); /* a command may have let it go */
@@ -117,7 +117,7 @@ void gate_open(void)
         settings.delay[kind] = 0;
     }
     struct call *call;
-    while ((call = TAILQ_FIRST(&waiting)) != NULL) {
+    while ((call = TAILQ_FIRST(&waiting))) {
         TAILQ_REMOVE(&waiting, call, link);
         leave(call);
     }

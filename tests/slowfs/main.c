@@ -106,7 +106,7 @@ static struct fuse_session *mounted(const char *folder)
     struct fuse_session *session =
         fuse_session_new(&arguments, &call_table, sizeof(call_table), NULL);
     fuse_opt_free_args(&arguments);
-    if (session != NULL && fuse_session_mount(session, folder) != 0) {
+    if (session && fuse_session_mount(session, folder) != 0) {
         fuse_session_destroy(session);
         return NULL;
     }
@@ -132,7 +132,7 @@ int main(int count, char **words)
     umask(0);
     int signals = open_signals(seconds);
     struct fuse_session *session = can_mount() ? mounted(words[optind]) : NULL;
-    if (session == NULL)
+    if (!session)
         return EXIT_CANNOT;
     fcntl(fuse_session_fd(session), F_SETFL, O_NONBLOCK);
     puts("ready");

@@ -26,7 +26,7 @@ static void touch(struct node *node)
 static void append(struct node *folder, struct node *node)
 {
     struct node **place = &folder->children;
-    while (*place != NULL)
+    while (*place)
         place = &(*place)->next;
     *place = node;
     node->next = NULL;
@@ -37,7 +37,7 @@ static void append(struct node *folder, struct node *node)
 struct node *tree_child(const struct node *folder, const char *name)
 {
     struct node *node = folder->children;
-    while (node != NULL && strcmp(node->name, name) != 0)
+    while (node && strcmp(node->name, name) != 0)
         node = node->next;
     return node;
 }
@@ -45,7 +45,7 @@ struct node *tree_child(const struct node *folder, const char *name)
 struct node *tree_add(struct node *folder, const char *name, mode_t mode)
 {
     struct node *node = calloc(1, sizeof(*node));
-    if (node == NULL || (node->name = strdup(name)) == NULL) {
+    if (!node || !(node->name = strdup(name))) {
         free(node);
         return NULL;
     }
@@ -68,7 +68,7 @@ void tree_remove(struct node *node)
 void tree_move(struct node *node, struct node *folder, const char *name)
 {
     char *copy = strdup(name);
-    if (copy == NULL)
+    if (!copy)
         return;
     tree_remove(node);
     free(node->name);
@@ -79,10 +79,10 @@ void tree_move(struct node *node, struct node *folder, const char *name)
 /* Gives a generated file bytes of its own, so that they can be changed. */
 static int materialize(struct node *node)
 {
-    if (node->data != NULL)
+    if (node->data)
         return 0;
     node->data = malloc(node->size + 1);
-    if (node->data == NULL)
+    if (!node->data)
         return ENOMEM;
     for (size_t i = 0; i < node->size; i++)
         node->data[i] = (char)(i % PATTERN_PERIOD);
@@ -97,7 +97,7 @@ int tree_resize(struct node *node, size_t size)
     if (error != 0)
         return error;
     char *data = realloc(node->data, size + 1);
-    if (data == NULL)
+    if (!data)
         return ENOMEM;
     if (size > node->size)
         memset(data + node->size, 0, size - node->size);
@@ -140,20 +140,19 @@ static bool generate_one(char *path, size_t size)
 {
     struct node *folder = &tree_root;
     char *slash;
-    while ((slash = strchr(path, '/')) != NULL) {
+    while ((slash = strchr(path, '/'))) {
         *slash = '\0';
         struct node *next = tree_child(folder, path);
-        folder = next != NULL ? next : tree_add(folder, path, S_IFDIR | 0777);
-        if (folder == NULL || !S_ISDIR(folder->mode))
+        folder = next ? next : tree_add(folder, path, S_IFDIR | 0777);
+        if (!folder || !S_ISDIR(folder->mode))
             return false;
         path = slash + 1;
     }
-    struct node *node = *path == '\0' || tree_child(folder, path) != NULL
-                            ? NULL
-                            : tree_add(folder, path, S_IFREG | 0666);
-    if (node != NULL)
+    struct node *node =
+        *path == '\0' || tree_child(folder, path) ? NULL : tree_add(folder, path, S_IFREG | 0666);
+    if (node)
         node->size = size;
-    return node != NULL;
+    return node;
 }
 
 bool tree_generate(const char *text)
@@ -166,7 +165,7 @@ bool tree_generate(const char *text)
         text[end] != '\0' || size > FILE_LIMIT)
         return false;
     char *mark = strchr(name, '#');
-    if (mark == NULL)
+    if (!mark)
         return count == 1 && generate_one(name, size);
     *mark = '\0';
     for (unsigned i = 0; i < count; i++) {

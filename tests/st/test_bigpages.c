@@ -87,7 +87,7 @@ void *__wrap_mmap(void *hint, size_t size, int prot, int flags, int fd, off_t of
 {
     char *place, *start;
 
-    if (hint != NULL || fd >= 0)
+    if (hint || fd >= 0)
         return __real_mmap(hint, size, prot, flags, fd, offset);
     place = __real_mmap(NULL, rounded(size) + page, prot, flags, fd, offset);
     if (place == MAP_FAILED)

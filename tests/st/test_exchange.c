@@ -13,28 +13,28 @@ static void **primordials; /* where the primordial thread's copy is: it is the f
 static void exchange(void **from, void **to, int ended)
 {
     exchanges++;
-    if (primordials == NULL)
+    if (!primordials)
         primordials = from;
     errno = EDOM; /* which nobody may see */
     if (ended) {
-        kept -= *from != NULL;
+        kept -= !!*from;
         free(*from);
         *from = NULL;
     } else {
-        if (*from == NULL) {
+        if (!*from) {
             *from = malloc(sizeof(long));
             kept++;
         }
         *(long *)*from = in_place;
     }
-    in_place = *to != NULL ? *(long *)*to : 0;
+    in_place = *to ? *(long *)*to : 0;
 }
 
 /* The primordial thread goes on with what is in place. */
 static void end_exchanges(void)
 {
     assert_true(st_set_exchange_cb(NULL) == exchange);
-    if (primordials != NULL)
+    if (primordials)
         free(*primordials);
 }
 
@@ -162,7 +162,7 @@ static void *begin_and_end(void *arg)
     if (in_place != 0)
         return "begins with another's";
     in_place = 9;
-    if (arg != NULL)
+    if (arg)
         st_thread_yield();
     return NULL;
 }

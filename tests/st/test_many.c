@@ -20,7 +20,7 @@ static st_thread_t *create(void *(*start)(void *arg))
     st_thread_t *threads = calloc((size_t)many, sizeof(*threads));
 
     for (int i = 0; i < many; i++)
-        if ((threads[i] = st_thread_create(start, (void *)(intptr_t)i, 1, 16384)) == NULL)
+        if (!(threads[i] = st_thread_create(start, (void *)(intptr_t)i, 1, 16384)))
             fail_msg("thread %d: %s", i, strerror(errno));
     return threads;
 }

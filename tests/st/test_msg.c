@@ -166,7 +166,7 @@ static void a_descriptor_is_passed(void)
     assert_int_equal(st_sendmsg(one, &msg, 0, FOREVER), 1);
     iov.iov_base = buf;
     assert_int_equal(st_recvmsg(two, &msg, MSG_CMSG_CLOEXEC, FOREVER), 1);
-    if ((cmsg = CMSG_FIRSTHDR(&msg)) == NULL) {
+    if (!(cmsg = CMSG_FIRSTHDR(&msg))) {
         fail_msg("no control message came");
         return;
     }

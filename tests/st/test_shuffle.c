@@ -38,7 +38,7 @@ static const char *run(const char *seed, void *(*body)(void *))
 
     turns = 0;
     memset(order, 0, sizeof(order));
-    if (seed != NULL)
+    if (seed)
         setenv(ST_SHUFFLE_SEED_VARIABLE, seed, 1);
     else
         unsetenv(ST_SHUFFLE_SEED_VARIABLE);

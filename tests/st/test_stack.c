@@ -562,7 +562,7 @@ static void a_limit_of_address_space_is_an_error(void)
     assert_non_null(threads[n++] = st_thread_create(nothing, NULL, 1, LARGE));
     assert_true(stats_now().bytes_reserved <= limit / 32);
     for (; n < 200; n++)
-        if ((threads[n] = st_thread_create(nothing, NULL, 1, LARGE)) == NULL)
+        if (!(threads[n] = st_thread_create(nothing, NULL, 1, LARGE)))
             break;
     assert_int_equal(errno, ENOMEM);
     assert_true(n > 64 && n < 128);
@@ -766,7 +766,7 @@ static void mprotect_guards_end_with_an_error(void)
     init_with(1);
     threads = calloc(MANY, sizeof(*threads));
     for (; n < MANY; n++)
-        if ((threads[n] = st_thread_create(nothing, NULL, 1, 16384)) == NULL)
+        if (!(threads[n] = st_thread_create(nothing, NULL, 1, 16384)))
             break;
     assert_int_equal(errno, ENOMEM);
     assert_true(n > limit / 4 && n <= limit);

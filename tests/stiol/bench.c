@@ -175,7 +175,7 @@ static void measure_yield(const char *name, void *(*start)(void *))
             threads[i] = st_thread_create(start, (void *)(i + 1), 1, 0);
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
         for (int i = 0; i < THREADS; i++)
-            if (threads[i] == NULL || st_thread_join(threads[i], NULL) != 0)
+            if (!threads[i] || st_thread_join(threads[i], NULL) != 0)
                 exit(1);
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
         ns = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
@@ -208,7 +208,7 @@ int main(void)
         return 1;
     }
     thread = st_thread_create(measure_rebound, rebound, 1, 0);
-    if (thread == NULL || st_thread_join(thread, NULL) != 0)
+    if (!thread || st_thread_join(thread, NULL) != 0)
         return 1;
     printf("%-36s %10s %10s\n", "ns a call", "real", "rebound");
     for (size_t i = 0; i < ROWS; i++)

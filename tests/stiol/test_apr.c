@@ -35,7 +35,7 @@ static int turns, inside;
 
 static void *APR_THREAD_FUNC thread_main(apr_thread_t *thread, void *data)
 {
-    CHECK(st_vp_self() != NULL);
+    CHECK(st_vp_self());
     for (int i = 0; i < 10; i++) {
         CHECK(apr_thread_mutex_lock(mutex) == APR_SUCCESS);
         CHECK(inside++ == 0);
@@ -180,7 +180,7 @@ static void *ask(void *arg)
 
     CHECK(apr_pool_create(&own, NULL) == APR_SUCCESS);
     CHECK(apr_socket_create(&socket, APR_INET, SOCK_STREAM, 0, own) == APR_SUCCESS);
-    if (arg != NULL) /* some with a timeout, which makes them nonblocking, some without */
+    if (arg) /* some with a timeout, which makes them nonblocking, some without */
         CHECK(apr_socket_timeout_set(socket, 100 * APR_USEC_PER_SEC) == APR_SUCCESS);
     CHECK(apr_socket_connect(socket, address) == APR_SUCCESS);
     CHECK(apr_socket_send(socket, "hello", &length) == APR_SUCCESS);
@@ -294,7 +294,7 @@ static void names(void)
     spawn(ticker, &ticks);
     CHECK(apr_sockaddr_info_get(&found, "localhost", APR_UNSPEC, 80, 0, pool) == APR_SUCCESS);
     CHECK(ticks > 1);
-    CHECK(apr_getnameinfo(&host, found, 0) == APR_SUCCESS && host != NULL);
+    CHECK(apr_getnameinfo(&host, found, 0) == APR_SUCCESS && host);
     CHECK(counters().resolve.parked == 2);
     stop_ticking = true;
     reap();
@@ -307,7 +307,7 @@ static int readers, writers;
 static void *read_or_write(void *arg)
 {
     for (int i = 0; i < 10; i++) {
-        if (arg != NULL) {
+        if (arg) {
             CHECK(apr_thread_rwlock_rdlock(rwlock) == APR_SUCCESS);
             readers++;
             CHECK(writers == 0);

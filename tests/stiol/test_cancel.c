@@ -88,7 +88,7 @@ static void every_thread_has_its_own_handlers(void)
     CHECK(call->pthread_join(one, NULL) == 0 && call->pthread_join(other, NULL) == 0);
     a = strchr(noted(), 'a'), b = strchr(noted(), 'b');
     c = strchr(noted(), 'c'), d = strchr(noted(), 'd');
-    CHECK(strlen(noted()) == 4 && a != NULL && c != NULL && b < a && d < c);
+    CHECK(strlen(noted()) == 4 && a && c && b < a && d < c);
 }
 
 #ifdef HAVE_CXX
@@ -362,14 +362,14 @@ static void *run_for_long(void *arg)
     int status = call->system("exec sleep 1000");
 
     note('!');
-    return (void *)(intptr_t)(status + (arg != NULL));
+    return (void *)(intptr_t)(status + (arg));
 }
 
 static void *read_and_close(void *arg)
 {
     FILE *stream = call->popen("read line; exit 3", "w");
 
-    CHECK(stream != NULL);
+    CHECK(stream);
     note('p');
     CHECK(call->pclose(stream) == 3 << 8); /* not a place where threads are cancelled */
     note('c');

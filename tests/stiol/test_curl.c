@@ -34,7 +34,7 @@ static void mount_resolver_file(void)
     CHECK(fd >= 0 && write(fd, text, sizeof(text) - 1) == (ssize_t)sizeof(text) - 1);
     CHECK(fchmod(fd, 0644) == 0);
     close(fd);
-    if (place == NULL || mount(path, place, NULL, MS_BIND, NULL) != 0) {
+    if (!place || mount(path, place, NULL, MS_BIND, NULL) != 0) {
         unlink(path);
         skip_test("there is no resolver's configuration to put another one over");
     }
@@ -90,13 +90,13 @@ static void load(curl_t *curl)
 {
     void *library = call->dlopen("libcurl.so.4", RTLD_NOW);
 
-    if (library == NULL)
+    if (!library)
         skip_test("no libcurl");
     *(void **)&curl->init = dlsym(library, "curl_easy_init");
     *(void **)&curl->setopt = dlsym(library, "curl_easy_setopt");
     *(void **)&curl->perform = dlsym(library, "curl_easy_perform");
     *(void **)&curl->cleanup = dlsym(library, "curl_easy_cleanup");
-    CHECK(curl->init != NULL && curl->setopt != NULL && curl->perform != NULL);
+    CHECK(curl->init && curl->setopt && curl->perform);
 }
 
 static void its_time_limit_holds_up_nobody(void)
@@ -108,7 +108,7 @@ static void its_time_limit_holds_up_nobody(void)
     load(&curl);
     spawn(answer, &fd);
     handle = curl.init();
-    CHECK(handle != NULL);
+    CHECK(handle);
     curl.setopt(handle, URL, "http://dead.example/");
     curl.setopt(handle, NO_SIGNAL, 1L);
     curl.setopt(handle, TIMEOUT_MS, 200L);

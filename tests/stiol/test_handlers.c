@@ -22,7 +22,7 @@ static void call_around(void)
     int error = errno, fd;
     char c;
 
-    CHECK(stiol__here() == NULL);
+    CHECK(!stiol__here());
     CHECK(call->write(pipe_fds[1], "x", 1) == 1);
     CHECK(call->poll(&one, 1, 1000) == 1);
     CHECK(call->read(pipe_fds[0], &c, 1) == 1);
@@ -54,7 +54,7 @@ static void gives_way(void)
 {
     unsigned long long parked = counters().sleep.parked;
 
-    CHECK(stiol__here() != NULL);
+    CHECK(stiol__here());
     CHECK(call->usleep(1) == 0);
     CHECK(counters().sleep.parked == parked + 1);
 }
@@ -86,7 +86,7 @@ static void raise_in_callback(st_watch_t *watch, int ready)
 {
     (void)watch, (void)ready;
     CHECK(raise(SIGUSR1) == 0);
-    CHECK(stiol__vp != NULL && st_in_callback());
+    CHECK(stiol__vp && st_in_callback());
 }
 
 static void a_handler_may_interrupt_the_scheduler(void)
@@ -148,7 +148,7 @@ static void a_handler_sees_the_values_of_its_thread(void)
     CHECK(call->pthread_key_create(&key, NULL) == 0);
     install(SIGUSR1, look_at_value, 0);
     st_thread_join(st_thread_create(have_a_value, NULL, 1, 0), NULL);
-    CHECK(handled == 1 && call->pthread_getspecific(key) == NULL);
+    CHECK(handled == 1 && !call->pthread_getspecific(key));
     have_a_value(NULL);
     CHECK(handled == 2);
 }
@@ -189,7 +189,7 @@ static void one(int number)
 static void two(int number)
 {
     (void)number;
-    CHECK(stiol__here() == NULL);
+    CHECK(!stiol__here());
     note('2');
 }
 
@@ -221,8 +221,8 @@ static volatile sig_atomic_t value;
 
 static void with_info(int number, siginfo_t *info, void *context)
 {
-    CHECK(number == SIGUSR1 && context != NULL && info->si_code == SI_QUEUE);
-    CHECK(stiol__here() == NULL);
+    CHECK(number == SIGUSR1 && context && info->si_code == SI_QUEUE);
+    CHECK(!stiol__here());
     value = info->si_value.sival_int;
 }
 
@@ -249,7 +249,7 @@ static int depth;
 
 static void nested(int number)
 {
-    CHECK(stiol__here() == NULL);
+    CHECK(!stiol__here());
     if (++depth < 4)
         CHECK(raise(depth % 2 != 0 ? SIGUSR2 : SIGUSR1) == 0);
     (void)number;
@@ -301,7 +301,7 @@ static void a_handler_interrupts_another_from_its_own_stack(void)
     install(SIGUSR1, raise_another, 0);
     install(SIGUSR2, on_signal, SA_ONSTACK);
     thread = st_thread_create(raise_one, NULL, 1, 0);
-    CHECK(thread != NULL && (char *)thread < room);
+    CHECK(thread && (char *)thread < room);
     CHECK(st_thread_join(thread, NULL) == 0 && handled == 1);
 }
 
@@ -311,7 +311,7 @@ static sigjmp_buf env;
 
 static void jump(int number)
 {
-    CHECK(stiol__here() == NULL);
+    CHECK(!stiol__here());
     call->siglongjmp(env, number);
 }
 
@@ -384,7 +384,7 @@ static void *come_back_in_the_child(void *arg)
     (void)arg;
     CHECK(raise(SIGUSR1) == 0);
     if (handled == 0) {
-        CHECK(stiol__here() == NULL && stiol__vp == NULL && call->usleep(1) == 0);
+        CHECK(!stiol__here() && !stiol__vp && call->usleep(1) == 0);
         handled = 0;
         install(SIGUSR2, two, 0);
         CHECK(raise(SIGUSR2) == 0 && strcmp(noted(), "2") == 0);
@@ -430,7 +430,7 @@ static void a_handler_may_post_semaphores(void)
     }
     settle();
     install(SIGUSR1, post_all, 0);
-    CHECK(strchr(noted(), ')') == NULL && raise(SIGUSR1) == 0);
+    CHECK(!strchr(noted(), ')') && raise(SIGUSR1) == 0);
     reap();
     CHECK(strlen(noted()) == 2 * SEMAPHORES);
 }
@@ -465,7 +465,7 @@ static void on_kernel_threads_signal(int number)
     struct timespec moment = {0, 1000};
 
     (void)number;
-    CHECK(st_vp_self() == NULL && call->nanosleep(&moment, NULL) == 0);
+    CHECK(!st_vp_self() && call->nanosleep(&moment, NULL) == 0);
     handled++;
 }
 

@@ -40,7 +40,7 @@ static void enter_many(int count, stiol__help_class_t class, uint64_t group)
 /* Lets as many run as may; how many of that class run then. */
 static int run_all(stiol__help_class_t class)
 {
-    while (stiol__line_next(&line) != NULL)
+    while (stiol__line_next(&line))
         continue;
     CHECK(line.all_running <= line.limit);
     return line.running[class];

@@ -302,8 +302,8 @@ static void *measure(void *arg)
     int detached;
 
     CHECK(is_on_stack(call->pthread_self(), &here, &detached));
-    CHECK(detached == (arg != NULL ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE));
-    *(bool *)(arg != NULL ? arg : &may_end) = true;
+    CHECK(detached == (arg ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE));
+    *(bool *)(arg ? arg : &may_end) = true;
     return NULL;
 }
 

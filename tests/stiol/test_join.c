@@ -18,7 +18,7 @@ static _Atomic bool begun, may_end;
 /* A kernel thread that ends when a state thread says so: whoever holds up the VP waits for ever. */
 static void *end_when_told(void *arg)
 {
-    CHECK(st_vp_self() == NULL);
+    CHECK(!st_vp_self());
     begun = true;
     while (!may_end)
         usleep(100);
@@ -44,7 +44,7 @@ static void *end_by_exit(void *arg)
 
 static void *end_by_cancellation(void *arg)
 {
-    while (arg == NULL)
+    while (!arg)
         pause();
     return arg;
 }
@@ -313,7 +313,7 @@ static void a_kernel_thread_may_fork(void)
 
 static int end11(void *arg)
 {
-    CHECK((arg != NULL) == (st_vp_self() != NULL));
+    CHECK((!!arg) == (!!st_vp_self()));
     while (!may_end)
         call->usleep(100);
     return -7;

@@ -84,7 +84,7 @@ static void a_stream_is_locked_for_a_state_thread(void)
     size_t size = 0, lines = 0;
 
     stream = open_memstream(&text, &size);
-    CHECK(stream != NULL);
+    CHECK(stream);
     for (int i = 0; i < 4; i++)
         spawn(write_a_line, &names[i]);
     reap();
@@ -111,7 +111,7 @@ static void a_locked_stream_is_busy_for_all_others(void)
     bool yes = true, no = false;
 
     stream = tmpfile();
-    CHECK(stream != NULL && call->ftrylockfile(stream) == 0 && call->ftrylockfile(stream) == 0);
+    CHECK(stream && call->ftrylockfile(stream) == 0 && call->ftrylockfile(stream) == 0);
     spawn(try_stream, &no);
     reap();
     call->funlockfile(stream);
@@ -372,7 +372,7 @@ static void *lock_the_next(void *arg)
 {
     FILE *next = call->fopen("/dev/null", "r");
 
-    CHECK(next != NULL);
+    CHECK(next);
     if ((uintptr_t)next != *(uintptr_t *)arg)
         skip_test("the memory was not used again");
     CHECK(call->ftrylockfile(next) == 0);
@@ -386,7 +386,7 @@ static void a_closed_streams_lock_is_gone(void)
     FILE *closed = call->fopen("/dev/null", "r");
     uintptr_t place = (uintptr_t)closed;
 
-    CHECK(closed != NULL);
+    CHECK(closed);
     call->flockfile(closed);
     CHECK(call->fclose(closed) == 0);
     spawn(lock_the_next, &place);

@@ -32,7 +32,7 @@ static void read_manual(void)
 {
     FILE *file = fopen(MANUAL, "r");
 
-    CHECK(file != NULL);
+    CHECK(file);
     CHECK(fread(manual, 1, sizeof(manual) - 1, file) > 0);
     fclose(file);
 }
@@ -44,9 +44,9 @@ static void every_call_is_in_the_manual(void)
     read_manual();
     for (size_t i = 0; i < ROWS; i++) {
         format(&rows[i], line, sizeof(line));
-        if (strstr(manual, line) == NULL)
+        if (!strstr(manual, line))
             fprintf(stderr, "missing in the manual: %s", line);
-        CHECK(strstr(manual, line) != NULL);
+        CHECK(strstr(manual, line));
     }
 }
 
@@ -55,7 +55,7 @@ static void nothing_else_is_in_the_manual(void)
     size_t count = 0;
 
     read_manual();
-    for (const char *at = manual; (at = strstr(at, "\n| `")) != NULL; at++)
+    for (const char *at = manual; (at = strstr(at, "\n| `")); at++)
         count++;
     CHECK(count == ROWS);
 }

@@ -318,7 +318,7 @@ static void many_mutexes_are_owned_at_once(void)
     for (int i = 0; i < MANY; i += 2)
         CHECK(call->pthread_mutex_unlock(&mutexes[i]) == 0);
     for (int i = 0; i < MANY; i++)
-        CHECK((stiol__owner_find(stiol__vp, &mutexes[i]) != NULL) == (i % 2 == 1));
+        CHECK((!!stiol__owner_find(stiol__vp, &mutexes[i])) == (i % 2 == 1));
     for (int i = 1; i < MANY; i += 2)
         CHECK(call->pthread_mutex_unlock(&mutexes[i]) == 0);
     CHECK(stiol__vp->owners_used == 0);
@@ -605,7 +605,7 @@ static void locks_across_parks_are_reported(void)
     CHECK(call->pthread_mutex_unlock(&mutex) == 0);
     CHECK(reports == 1 && report.lock == &mutex && strcmp(report.kind, "mutex") == 0);
     CHECK(report.parks == 2 && report.held >= 2000 && report.thread == st_thread_self());
-    CHECK(report.caller != NULL);
+    CHECK(report.caller);
 }
 
 int main(void)

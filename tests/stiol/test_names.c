@@ -69,7 +69,7 @@ static void make_namespace(void)
 {
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         skip_test("no mount namespace may be made here");
-    CHECK(mkdtemp(folder) != NULL && atexit(remove_files) == 0);
+    CHECK(mkdtemp(folder) && atexit(remove_files) == 0);
     snprintf(arrivals, sizeof(arrivals), "%s/arrivals", folder);
     snprintf(lock, sizeof(lock), "%s/lock", folder);
     snprintf(settings, sizeof(settings), "%s/nsswitch.conf", folder);
@@ -93,7 +93,7 @@ static void start_with_slow_names(void)
     make_namespace();
     setenv("NSS_SLOW_ARRIVALS", arrivals, 1);
     setenv("NSS_SLOW_LOCK", lock, 1);
-    CHECK(dlopen(OBJECTS "/libnss_slow.so.2", RTLD_NOW) != NULL);
+    CHECK(dlopen(OBJECTS "/libnss_slow.so.2", RTLD_NOW));
     config.max_helpers = 64;
     CHECK(st_init() == 0 && stiol_start(&config) == 0);
 }
@@ -108,10 +108,10 @@ static void *find_user(void *arg)
     const struct passwd *first = call->getpwnam(name), *second;
     uid_t id = (uid_t)(50000 + atoi(name + 5));
 
-    CHECK(first != NULL && first->pw_uid == id && strcmp(first->pw_name, name) == 0);
+    CHECK(first && first->pw_uid == id && strcmp(first->pw_name, name) == 0);
     st_thread_yield(); /* others find theirs */
     second = call->getpwuid(id + 100);
-    CHECK(second != NULL && second->pw_uid == id + 100);
+    CHECK(second && second->pw_uid == id + 100);
     CHECK(first->pw_uid == id && strcmp(first->pw_name, name) == 0);
     note('u');
     return NULL;
@@ -134,11 +134,11 @@ static void users_are_looked_up_by_helpers(void)
     open_gate();
     reap();
     CHECK(strlen(noted()) == MANY);
-    CHECK(call->getpwnam_r("slow-3", &entry, buffer, 3, &found) == ERANGE && found == NULL);
+    CHECK(call->getpwnam_r("slow-3", &entry, buffer, 3, &found) == ERANGE && !found);
     CHECK(call->getpwnam_r("slow-3", &entry, buffer, sizeof(buffer), &found) == 0);
     CHECK(found == &entry && entry.pw_uid == 50003);
     CHECK(call->getpwnam_r("nobody-at-all", &entry, buffer, sizeof(buffer), &found) == 0);
-    CHECK(found == NULL && call->getpwnam("nobody-at-all") == NULL);
+    CHECK(!found && !call->getpwnam("nobody-at-all"));
     stop_vp();
 }
 
@@ -151,9 +151,9 @@ static void groups_are_looked_up_by_helpers(void)
 
     start_with_slow_names();
     found = call->getgrnam("slow-5");
-    CHECK(found != NULL && found->gr_gid == 50005);
+    CHECK(found && found->gr_gid == 50005);
     found = call->getgrgid(50006);
-    CHECK(found != NULL && strcmp(found->gr_name, "slow-6") == 0);
+    CHECK(found && strcmp(found->gr_name, "slow-6") == 0);
     CHECK(call->getgrouplist("root", 0, groups, &count) >= 1 && groups[0] == 0);
     CHECK(call->getgrouplist("root", 0, groups, &few) == -1 && few == count);
     CHECK(call->initgroups("root", 0) == 0 && getgroups(8, groups) == count);
@@ -170,7 +170,7 @@ static void all_users_are_listed(void)
 
     start_with_slow_names();
     call->setpwent();
-    while ((user = call->getpwent()) != NULL) {
+    while ((user = call->getpwent())) {
         root = root || strcmp(user->pw_name, "root") == 0;
         count++;
     }
@@ -186,15 +186,15 @@ static void local_databases_need_no_helper(void)
 
     start_with_slow_names();
     name_services("passwd: db files [NOTFOUND=return] # slow\nservices: files\nhosts: files\n");
-    CHECK(call->getpwnam("root") != NULL && call->getpwuid(0) != NULL);
+    CHECK(call->getpwnam("root") && call->getpwuid(0));
     service = call->getservbyname("http", "tcp");
-    CHECK(service == NULL || ntohs((uint16_t)service->s_port) == 80);
+    CHECK(!service || ntohs((uint16_t)service->s_port) == 80);
     CHECK(counters().resolve.calls == 3 && counters().resolve.helped == 0);
     CHECK(kernel_threads() == 1);
     (void)call->getgrgid(0); /* of which the file does not tell */
     CHECK(counters().resolve.helped == 1);
     name_services("passwd: files slow  \nservices: files\nhosts: files\n");
-    CHECK(call->getpwnam("slow-1") != NULL && counters().resolve.helped == 2);
+    CHECK(call->getpwnam("slow-1") && counters().resolve.helped == 2);
     stop_vp();
 }
 

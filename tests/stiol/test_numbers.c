@@ -38,7 +38,7 @@ static char *new_name(const char *end)
 
 static int numbered(FILE *stream)
 {
-    return stream != NULL ? fileno(stream) : -1;
+    return stream ? fileno(stream) : -1;
 }
 
 static int m_open_2(void)
@@ -160,7 +160,7 @@ static int m_opendir(void)
     DIR *dir = call->opendir("/");
 
     dirs[count++ % 8] = dir;
-    return dir != NULL ? dirfd(dir) : -1;
+    return dir ? dirfd(dir) : -1;
 }
 static int m_freopen(void)
 {

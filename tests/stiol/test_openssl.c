@@ -62,7 +62,7 @@ static void *shake_hands(void *arg)
     bool hostile = *(bool *)arg;
     int rc = 0;
 
-    CHECK(client != NULL && server != NULL && there != NULL && back != NULL);
+    CHECK(client && server && there && back);
     CHECK(RAND_bytes(noise, sizeof(noise)) == 1);
     BIO_up_ref(there);
     BIO_up_ref(back);
@@ -94,7 +94,7 @@ static void start_ssl(void)
 {
     client_context = SSL_CTX_new(TLS_client_method());
     server_context = SSL_CTX_new(TLS_server_method());
-    CHECK(client_context != NULL && server_context != NULL);
+    CHECK(client_context && server_context);
     SSL_CTX_set_verify(client_context, SSL_VERIFY_NONE, NULL);
     /* Anonymous: no certificate to make. */
     CHECK(SSL_CTX_set_max_proto_version(client_context, TLS1_2_VERSION) == 1);

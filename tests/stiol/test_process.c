@@ -155,11 +155,11 @@ static void system_and_pclose_give_way(void)
     CHECK(noted()[0] == 't' && call->system(NULL) != 0);
     stream = call->popen(command, "w");
     spawn(tell, &fds[1]);
-    CHECK(stream != NULL && call->pclose(stream) == 3 << 8 && noted()[1] == 't');
+    CHECK(stream && call->pclose(stream) == 3 << 8 && noted()[1] == 't');
     CHECK(kernel_threads() == 1 && counters().process.helped == 0);
     stream = popen(command, "r"); /* the C library's: it waits by itself, on a helper */
     spawn(tell, &fds[1]);
-    CHECK(stream != NULL && call->pclose(stream) == 3 << 8 && noted()[2] == 't');
+    CHECK(stream && call->pclose(stream) == 3 << 8 && noted()[2] == 't');
     CHECK(kernel_threads() == 2 && counters().process.helped == 1);
 }
 
@@ -177,7 +177,7 @@ static void run_slowly(stiol__job_t *job)
     slow_job_t *slow = (slow_job_t *)job;
 
     pthread_sigmask(SIG_SETMASK, NULL, &slow->mask);
-    slow->is_vp = st_vp_self() != NULL;
+    slow->is_vp = !!st_vp_self();
     slow->started = true;
     while (!slow->may_end)
         usleep(100);
@@ -243,7 +243,7 @@ static int look_up(const char *name, int flags)
     int rc = call->getaddrinfo(name, "80", &hints, &found);
 
     if (rc == 0) {
-        CHECK(found != NULL && found->ai_addrlen > 0);
+        CHECK(found && found->ai_addrlen > 0);
         freeaddrinfo(found);
     }
     return rc;
@@ -299,7 +299,7 @@ static void *find_host(void *arg)
     struct hostent *host = call->gethostbyname("localhost");
 
     (void)arg;
-    CHECK(host != NULL && host->h_addrtype == AF_INET);
+    CHECK(host && host->h_addrtype == AF_INET);
     st_thread_yield();
     CHECK(call->gethostbyname2("localhost", AF_INET) == host); /* its own memory, used again */
     CHECK(strcmp(host->h_name, "localhost") == 0);
@@ -323,17 +323,17 @@ static void the_older_look_ups_too(void)
           found == &entry);
     CHECK(call->gethostbyaddr_r(&loopback, sizeof(loopback), AF_INET, &entry, buffer,
                                 sizeof(buffer), &found, &herror) == 0);
-    CHECK(call->gethostbyaddr(&loopback, sizeof(loopback), AF_INET) != NULL || h_errno != 0);
+    CHECK(call->gethostbyaddr(&loopback, sizeof(loopback), AF_INET) || h_errno != 0);
     CHECK(call->gethostbyname_r("localhost", &entry, tiny, sizeof(tiny), &found, &herror) ==
           ERANGE);
     h_errno = 0;
-    CHECK(call->gethostbyname2("localhost", -1) == NULL && h_errno != 0);
+    CHECK(!call->gethostbyname2("localhost", -1) && h_errno != 0);
 }
 
 static void *look_up_on_kernel_thread(void *arg)
 {
     CHECK(look_up("localhost", 0) == 0);
-    CHECK(call->gethostbyname("localhost") != NULL);
+    CHECK(call->gethostbyname("localhost"));
     return arg;
 }
 

@@ -91,7 +91,7 @@ static void gives_way(sleeper_t sleeper)
 
     stop_ticking = false;
     st_thread_t tick = st_thread_create(ticker, &ticks, 1, 0);
-    CHECK(tick != NULL);
+    CHECK(tick);
     sleep_and_note(&sleeper);
     stop_ticking = true;
     CHECK(st_thread_join(tick, NULL) == 0);
@@ -113,7 +113,7 @@ static void a_function_of_that_name_is_left_alone(void)
     skip_test("AddressSanitizer wants no RTLD_DEEPBIND");
 #endif
     own = table_any.dlopen(OBJECTS "/libown.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
-    CHECK(own != NULL);
+    CHECK(own);
     CHECK(((int (*)(int, int))(uintptr_t)dlsym(own, "own_flock"))(40, 2) == 42);
     gives_way((sleeper_t)(uintptr_t)dlsym(own, "own_sleep"));
 }
@@ -124,7 +124,7 @@ static void *on_kernel_thread(void *arg)
     struct pollfd one = {.fd = -1};
 
     (void)arg;
-    CHECK(st_vp_self() == NULL);
+    CHECK(!st_vp_self());
     CHECK(table_any.poll(&one, 1, 1) == 0);
     CHECK(table_any.usleep(1) == 0);
     CHECK(table_any.pthread_mutex_lock(&mutex) == 0 && table_any.pthread_mutex_unlock(&mutex) == 0);
@@ -148,7 +148,7 @@ static void callback(st_watch_t *watch, int ready)
     int fd = dup(2);
 
     (void)ready;
-    CHECK(stiol__vp != NULL && stiol__here() == NULL);
+    CHECK(stiol__vp && !stiol__here());
     CHECK(table_any.poll(&one, 1, 0) == 0 && table_any.sched_yield() == 0);
     CHECK(table_any.pthread_mutex_lock(&mutex) == 0 && table_any.pthread_mutex_unlock(&mutex) == 0);
     CHECK(table_any.close(fd) == 0);
@@ -176,7 +176,7 @@ static void later_objects_are_rebound(void)
         void *late = table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL);
         int with, gone;
 
-        CHECK(late != NULL);
+        CHECK(late);
         gives_way((sleeper_t)(uintptr_t)dlsym(late, "late_sleep"));
         with = stiol_each(ignore, NULL);
         CHECK(table_any.dlclose(late) == 0);
@@ -198,21 +198,21 @@ static void a_later_object_that_cannot_be_rebound_is_told_of(void)
 
     stiol_set_complaint(complain);
     object = table_any.dlopen(OBJECTS "/libunbindable.so", RTLD_NOW | RTLD_LOCAL);
-    if (object == NULL)
+    if (!object)
         skip_test(dlerror());
-    CHECK(strstr(complaint, "libunbindable.so") != NULL && strstr(complaint, "poll") != NULL);
+    CHECK(strstr(complaint, "libunbindable.so") && strstr(complaint, "poll"));
     CHECK(((int (*)(int))(uintptr_t)dlsym(object, "unbindable_poll"))(0) == 0);
     stiol_set_complaint(NULL);
 }
 
 static void the_start_refuses_an_object_that_cannot_be_rebound(void)
 {
-    if (dlopen(OBJECTS "/libunbindable.so", RTLD_NOW | RTLD_LOCAL) == NULL)
+    if (!dlopen(OBJECTS "/libunbindable.so", RTLD_NOW | RTLD_LOCAL))
         skip_test(dlerror());
     CHECK(st_init() == 0);
     CHECK(stiol_start(&test_config) == -1);
-    CHECK(strstr(stiol_error(), "libunbindable.so") != NULL);
-    CHECK(strstr(stiol_error(), "poll") != NULL);
+    CHECK(strstr(stiol_error(), "libunbindable.so"));
+    CHECK(strstr(stiol_error(), "poll"));
     CHECK(replaced(&table_any) == 0 && replaced(&table_threads) == 0);
 }
 
@@ -221,7 +221,7 @@ static void the_start_needs_a_vp_and_happens_once(void)
     CHECK(stiol_start(NULL) == -1 && stiol_error()[0] != '\0');
     CHECK(st_init() == 0);
     CHECK(stiol_start(NULL) == 0 && stiol_error()[0] == '\0');
-    CHECK(stiol_start(NULL) == -1 && strstr(stiol_error(), "already") != NULL);
+    CHECK(stiol_start(NULL) == -1 && strstr(stiol_error(), "already"));
     stiol_stop();
     stiol_stop();
 }
@@ -238,12 +238,12 @@ static void see(const stiol_slot_t *slot, void *data)
     seen_t *seen = data;
 
     seen->total++;
-    seen->of_table += strstr(slot->object, "libtable.so") != NULL &&
+    seen->of_table += strstr(slot->object, "libtable.so") &&
                       strcmp(slot->relocation, "64") == 0; /* some linkers make a PLT besides */
-    seen->problems += slot->problem != NULL;
+    seen->problems += !!slot->problem;
     CHECK(slot->symbol[0] != '\0' && slot->relocation[0] != '\0');
-    CHECK(strstr(slot->object, "libc.so") == NULL && slot->object[0] != '\0');
-    if (strstr(slot->object, "libthreads.so") != NULL && strcmp(slot->symbol, "read") == 0)
+    CHECK(!strstr(slot->object, "libc.so") && slot->object[0] != '\0');
+    if (strstr(slot->object, "libthreads.so") && strcmp(slot->symbol, "read") == 0)
         seen->read_in_threads = true;
 }
 
@@ -263,7 +263,7 @@ static void the_dry_walk_tells_of_problems(void)
 {
     seen_t seen = {0};
 
-    if (dlopen(OBJECTS "/libunbindable.so", RTLD_NOW | RTLD_LOCAL) == NULL)
+    if (!dlopen(OBJECTS "/libunbindable.so", RTLD_NOW | RTLD_LOCAL))
         skip_test(dlerror());
     CHECK(stiol_would_rebind(see, &seen) == -1 && seen.problems == 1);
 }
@@ -281,7 +281,7 @@ static void children_make_the_real_calls(void)
     CHECK(table_any.pthread_mutex_lock(&mutex) == 0);
     pid = fork();
     if (pid == 0) {
-        if (stiol__vp != NULL || st_vp_self() != NULL)
+        if (stiol__vp || st_vp_self())
             _exit(2);
         if (table_any.usleep(1) != 0 || table_any.write(fds[1], "x", 1) != 1 ||
             table_any.read(fds[0], &c, 1) != 1 || table_any.pthread_mutex_unlock(&mutex) != 0 ||
@@ -334,9 +334,9 @@ static void the_real_calls_are_of_the_right_version(void)
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     struct timespec past = {0, 0};
 
-    if (STIOL_COND_VERSION != NULL)
+    if (STIOL_COND_VERSION)
         CHECK(wait == dlvsym(RTLD_DEFAULT, "pthread_cond_wait", "GLIBC_2.3.2") ||
-              dlvsym(RTLD_DEFAULT, "pthread_cond_wait", "GLIBC_2.3.2") == NULL);
+              !dlvsym(RTLD_DEFAULT, "pthread_cond_wait", "GLIBC_2.3.2"));
     /* The version of 2.2.5 would take the first word of the condition variable for a pointer. */
     pthread_mutex_lock(&mutex);
     CHECK(((__typeof__(pthread_cond_timedwait) *)(uintptr_t)
@@ -350,7 +350,7 @@ static void trap_8_the_old_version_is_another_function(void)
 {
     void *old = dlvsym(RTLD_DEFAULT, "pthread_cond_wait", "GLIBC_2.2.5");
 
-    if (STIOL_COND_VERSION == NULL || old == NULL)
+    if (!STIOL_COND_VERSION || !old)
         skip_test("this C library has one version only");
     CHECK(old != stiol__calls[stiol__call_pthread_cond_wait].real);
 }

@@ -108,10 +108,10 @@ static void same(order_t *order, bool search)
     const char *real = run_with(search ? posix_spawnp : posix_spawn, order, &real_rc);
     const char *said = run_with(search ? call->posix_spawnp : call->posix_spawn, order, &rc);
 
-    CHECK(rc == real_rc && (real == NULL) == (said == NULL));
-    if (real != NULL && strcmp(real, said) != 0)
+    CHECK(rc == real_rc && (!real) == (!said));
+    if (real && strcmp(real, said) != 0)
         fprintf(stderr, "%s: \"%s\", and by the C library \"%s\"\n", order->command, said, real);
-    CHECK(real == NULL || (real[0] != '\0' && strcmp(real, said) == 0));
+    CHECK(!real || (real[0] != '\0' && strcmp(real, said) == 0));
     end(order);
 }
 
@@ -265,7 +265,7 @@ static void files_that_are_no_programs(void)
 
     need_vfork();
     start_with_limits();
-    CHECK(mkdtemp(path) != NULL && setenv("PATH", path, 1) == 0);
+    CHECK(mkdtemp(path) && setenv("PATH", path, 1) == 0);
     snprintf(file, sizeof(file), "%s/text", path);
     for (int mode = 0600; mode <= 0700; mode += 0100) { /* EACCES for most, then ENOEXEC */
         close(open(file, O_CREAT | O_WRONLY, mode));
@@ -308,8 +308,8 @@ static void *use_shells(void *arg)
     snprintf(text, sizeof(text), "[ $(ulimit -n) = %d ]", LIMIT);
     CHECK(call->system(text) == 0);
     stream = call->popen("ulimit -n", "re");
-    CHECK(stream != NULL && (fcntl(fileno(stream), F_GETFD) & FD_CLOEXEC) != 0);
-    CHECK(fgets(text, sizeof(text), stream) != NULL && strcmp(text, expected) == 0);
+    CHECK(stream && (fcntl(fileno(stream), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK(fgets(text, sizeof(text), stream) && strcmp(text, expected) == 0);
     CHECK(call->pclose(stream) == 0);
     return arg;
 }
@@ -373,7 +373,7 @@ static void *pass_through(void *arg)
     CHECK(pipe(fds) == 0);
     snprintf(command, sizeof(command), "cat > /dev/fd/%d; exit 6", fds[1]);
     stream = call->popen(command, "w");
-    CHECK(stream != NULL && fprintf(stream, "hello %d\n", *(int *)arg) > 0);
+    CHECK(stream && fprintf(stream, "hello %d\n", *(int *)arg) > 0);
     CHECK(call->pclose(stream) == 6 << 8); /* writes what the stream still holds */
     CHECK(read(fds[0], line, sizeof(line)) > 0);
     snprintf(command, sizeof(command), "hello %d\n", *(int *)arg);
@@ -391,9 +391,9 @@ static void pipes_to_programs(void)
     for (int i = 0; i < 5; i++)
         spawn(pass_through, &values[i]);
     reap();
-    CHECK(call->popen("true", "") == NULL && errno == EINVAL);
-    CHECK(call->popen("true", "rw") == NULL && errno == EINVAL);
-    CHECK(call->popen("true", "x") == NULL && errno == EINVAL);
+    CHECK(!call->popen("true", "") && errno == EINVAL);
+    CHECK(!call->popen("true", "rw") && errno == EINVAL);
+    CHECK(!call->popen("true", "x") && errno == EINVAL);
 }
 
 /* The first program sees the end of its input although the second one is still there. */
@@ -404,7 +404,7 @@ static void a_program_does_not_hold_earlier_pipes(void)
     start_with_limits();
     first = call->popen("cat >/dev/null; exit 1", "w");
     second = call->popen("cat >/dev/null; exit 2", "w");
-    CHECK(first != NULL && second != NULL);
+    CHECK(first && second);
     CHECK((fcntl(fileno(first), F_GETFD) & FD_CLOEXEC) == 0);
     CHECK(call->pclose(first) == 1 << 8);
     CHECK(call->fclose(second) == 2 << 8); /* which is a pclose() as well */

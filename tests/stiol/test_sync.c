@@ -39,7 +39,7 @@ static void *wait_for_token(void *arg)
         CHECK(call->pthread_cond_wait(&cond, &mutex) == 0);
     tokens--;
     woken++;
-    if (arg != NULL)
+    if (arg)
         note(*(char *)arg);
     CHECK(call->pthread_mutex_unlock(&mutex) == 0);
     return NULL;

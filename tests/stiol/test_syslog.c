@@ -58,7 +58,7 @@ static const char *await_line(void)
 {
     const char *line;
 
-    while ((line = read_line()) == NULL)
+    while (!(line = read_line()))
         st_usleep(1000);
     return line;
 }
@@ -104,7 +104,7 @@ static void lines_wait_in_their_order(void)
         const char *line = await_line();
 
         snprintf(wanted, sizeof(wanted), "[%d]: line %d: %s", (int)getpid(), i, strerror(ENOENT));
-        CHECK(strstr(line, wanted) != NULL && strstr(line, "names-test") != NULL);
+        CHECK(strstr(line, wanted) && strstr(line, "names-test"));
         CHECK(strncmp(line, "<158>", 5) == 0); /* local3.info */
     }
     stop_ticking = true;
@@ -113,7 +113,7 @@ static void lines_wait_in_their_order(void)
     call->closelog();
     CHECK(call->setlogmask(LOG_UPTO(LOG_ERR)) == 0xff);
     call->syslog(LOG_INFO, "not wanted");
-    CHECK(call->setlogmask(0) == LOG_UPTO(LOG_ERR) && read_line() == NULL);
+    CHECK(call->setlogmask(0) == LOG_UPTO(LOG_ERR) && !read_line());
     stop_vp();
 }
 
@@ -134,7 +134,7 @@ static void callbacks_send_lines_off(void)
     st_vp_post(st_vp_self(), &remote);
     while (noted()[0] == '\0')
         st_usleep(1000);
-    CHECK(strstr(await_line(), "from a callback") != NULL);
+    CHECK(strstr(await_line(), "from a callback"));
     stop_vp();
 }
 
@@ -162,7 +162,7 @@ static void the_vps_end_does_not_wait_for_the_daemon(void)
     stiol_end_waits();
     reap();
     CHECK(strcmp(noted(), "ee") == 0);
-    CHECK(strstr(await_line(), "the last words") != NULL);
+    CHECK(strstr(await_line(), "the last words"));
     stop_vp();
 }
 

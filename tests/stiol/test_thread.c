@@ -14,7 +14,7 @@ static st_vp_t main_vp;
 
 static void *thread_main(void *arg)
 {
-    CHECK(st_vp_self() == main_vp && st_thread_self() != NULL);
+    CHECK(st_vp_self() == main_vp && st_thread_self());
     note('t');
     CHECK(call->usleep(100) == 0);
     note('u');
@@ -189,7 +189,7 @@ static void a_signal_to_a_state_thread_is_the_vps(void)
 
 static void *see_that_it_is_no_vp(void *arg)
 {
-    CHECK(st_vp_self() == NULL);
+    CHECK(!st_vp_self());
     return arg;
 }
 
@@ -265,7 +265,7 @@ static int ended, made;
 
 static void end_value(void *value)
 {
-    CHECK(call->pthread_getspecific(key) == NULL);
+    CHECK(!call->pthread_getspecific(key));
     free(value);
     ended++;
 }
@@ -275,7 +275,7 @@ static int *own_value(pthread_key_t which)
 {
     int *value = call->pthread_getspecific(which);
 
-    if (value == NULL) {
+    if (!value) {
         value = malloc(sizeof(int));
         *value = 0;
         made++;
@@ -404,9 +404,9 @@ static void *see_nothing(void *arg)
 {
     (void)arg;
     stiol_inherit();
-    CHECK(call->pthread_getspecific(key) == NULL);
+    CHECK(!call->pthread_getspecific(key));
     CHECK(call->pthread_setspecific(key, &key) == 0 && call->pthread_getspecific(key) == &key);
-    CHECK(call->pthread_setspecific(key, NULL) == 0 && call->pthread_getspecific(key) == NULL);
+    CHECK(call->pthread_setspecific(key, NULL) == 0 && !call->pthread_getspecific(key));
     return NULL;
 }
 
@@ -436,9 +436,9 @@ static void a_deleted_keys_values_are_gone(void)
 static void *set_a_deleted_key(void *arg)
 {
     CHECK(call->pthread_setspecific(key, arg) == EINVAL);
-    CHECK(call->pthread_getspecific(key) == NULL);
+    CHECK(!call->pthread_getspecific(key));
     CHECK(call->pthread_setspecific(100000, arg) == EINVAL);
-    CHECK(call->pthread_getspecific(100000) == NULL);
+    CHECK(!call->pthread_getspecific(100000));
     return NULL;
 }
 

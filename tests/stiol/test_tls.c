@@ -106,7 +106,7 @@ static void *load(const char *name, int flags)
 
     (void)snprintf(path, sizeof(path), OBJECTS "/%s", name);
     handle = dlopen(path, flags);
-    CHECK(handle != NULL);
+    CHECK(handle);
     return handle;
 }
 
@@ -118,16 +118,16 @@ static bool is_loaded(const char *name)
     (void)snprintf(path, sizeof(path), OBJECTS "/%s", name);
     handle = dlopen(path, RTLD_NOLOAD | RTLD_LAZY);
 
-    if (handle != NULL)
+    if (handle)
         (void)dlclose(handle);
-    return handle != NULL;
+    return handle;
 }
 
 static where_t *where_in(void *handle)
 {
     where_t *where = (where_t *)dlsym(handle, "late_locals");
 
-    CHECK(where != NULL);
+    CHECK(where);
     return where;
 }
 
@@ -344,7 +344,7 @@ static void *keep_in_step(void *arg)
 {
     stiol_inherit();
     if (is_new(own_locals(), 33)) {
-        CHECK(pthread_getspecific(key) == NULL);
+        CHECK(!pthread_getspecific(key));
         own_locals()->pointer = strdup("kept");
         own_locals()->number = 1;
         CHECK(pthread_setspecific(key, own_locals()->pointer) == 0);
@@ -506,8 +506,7 @@ static void *load_farewells(void)
     farewells_use = (void (*)(void))dlsym(handle, "farewells_use");
     farewells_word = (bool (*)(const char *, const char *))dlsym(handle, "farewells_word");
     farewells_catch = (bool (*)(int, void (*)(void)))dlsym(handle, "farewells_catch");
-    CHECK(farewells_tell != NULL && farewells_use != NULL && farewells_word != NULL &&
-          farewells_catch != NULL);
+    CHECK(farewells_tell && farewells_use && farewells_word && farewells_catch);
     farewells_tell(note);
     return handle;
 }
@@ -712,7 +711,7 @@ static void *have_texts(void *arg)
         CHECK(strlen(texts[i]) < 100);
         strcpy(expected[i], texts[i]);
     }
-    CHECK(strstr(expected[0], "50") != NULL && strstr(expected[1], "50") != NULL);
+    CHECK(strstr(expected[0], "50") && strstr(expected[1], "50"));
     h_errno = own;
     for (int i = 0; i < 20; i++) {
         st_thread_yield();
@@ -739,7 +738,7 @@ static tss_t tss;
 
 static void *have_tss(void *arg)
 {
-    CHECK(tss_get(tss) == NULL && tss_set(tss, arg) == thrd_success);
+    CHECK(!tss_get(tss) && tss_set(tss, arg) == thrd_success);
     for (int i = 0; i < 20; i++) {
         st_thread_yield();
         CHECK(tss_get(tss) == arg);
@@ -863,13 +862,13 @@ static void *have_dlerror(void *arg)
     const char *error;
 
     (void)snprintf(name, sizeof(name), "libnone%ld.so", *(long *)arg);
-    CHECK(dlopen(name, RTLD_NOW) == NULL);
+    CHECK(!dlopen(name, RTLD_NOW));
     st_thread_yield();
     error = dlerror();
-    CHECK(error != NULL && strstr(error, name) != NULL);
+    CHECK(error && strstr(error, name));
     st_thread_yield();
-    CHECK(strstr(error, name) != NULL && dlerror() == NULL);
-    CHECK(dlopen(name, RTLD_NOW) == NULL && strstr(dlerror(), name) != NULL);
+    CHECK(strstr(error, name) && !dlerror());
+    CHECK(!dlopen(name, RTLD_NOW) && strstr(dlerror(), name));
     return NULL;
 }
 
@@ -877,7 +876,7 @@ static void errors_of_dlopen(void)
 {
     spawn_all(have_dlerror);
     reap();
-    CHECK(dlerror() == NULL);
+    CHECK(!dlerror());
 }
 
 static void *have_resolver(void *arg)

@@ -294,7 +294,7 @@ static int poll_after_empty(void (*between)(int fd), short events)
     socket_pair(fds, true);
     stiol_saw_empty(fds[0]);
     CHECK(write(fds[1], "x", 1) == 1);
-    if (between != NULL)
+    if (between)
         between(fds[0]);
     return poll_one(fds[0], events, 0, &revents);
 }

@@ -143,7 +143,7 @@ static int post_config(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temp, serv
 
 static int handler(request_rec *r)
 {
-    const char *args = r->args != NULL ? r->args : "";
+    const char *args = r->args ? r->args : "";
 
     if (strcmp(r->handler, "calls") != 0)
         return DECLINED;

@@ -61,7 +61,7 @@ static int handler(request_rec *r)
         keep(r, atoi(args + 5));
     else if (strncmp(args, "frame=", 6) == 0)
         ap_rprintf(r, "wrote %d", frame((size_t)atoi(args + 6)));
-    else if (strncmp(args, "deep=", 5) == 0 && (comma = strchr(args, ',')) != NULL)
+    else if (strncmp(args, "deep=", 5) == 0 && (comma = strchr(args, ',')))
         ap_rprintf(r, "wrote %d", deep(atoi(args + 5), atoi(comma + 1)));
     else
         return HTTP_BAD_REQUEST;

@@ -198,7 +198,7 @@ static int handler(request_rec *r)
 {
     if (strcmp(r->handler, "probe") != 0)
         return DECLINED;
-    const char *args = r->args != NULL ? r->args : "";
+    const char *args = r->args ? r->args : "";
     int sleep_ms = number(args, "sleep="), spin_ms = number(args, "spin=");
     int depth = number(args, "depth="), stall_ms = number(args, "stall=");
     int kept_ms = number(args, "kept="), setters = number(args, "kept-by-one-of=");
@@ -253,13 +253,13 @@ static apr_status_t log_exit(void *data)
 static void child_init(apr_pool_t *pool, server_rec *server)
 {
     (void)server;
-    if (crash_file != NULL && access(crash_file, F_OK) == 0)
+    if (crash_file && access(crash_file, F_OK) == 0)
         crash();
-    if (exit_file != NULL && access(exit_file, F_OK) == 0)
+    if (exit_file && access(exit_file, F_OK) == 0)
         _exit(1);
-    if (start_time != NULL)
+    if (start_time)
         apr_sleep(strtol(start_time, NULL, 10) * 1000);
-    if (exit_log != NULL)
+    if (exit_log)
         apr_pool_cleanup_register(pool, exit_log, log_exit, apr_pool_cleanup_null);
 }
 

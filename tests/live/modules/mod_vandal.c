@@ -65,7 +65,7 @@ static void read_mappings(void)
     char line[512], access[8];
 
     mapping_count = 0;
-    while (maps != NULL && mapping_count < MOST && fgets(line, sizeof(line), maps) != NULL) {
+    while (maps && mapping_count < MOST && fgets(line, sizeof(line), maps)) {
         mapping_t *mapping = &mappings[mapping_count];
         mapping->name[0] = '\0';
         if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %199s", &mapping->start, &mapping->end, access,
@@ -75,7 +75,7 @@ static void read_mappings(void)
         mapping->writable = access[1] == 'w';
         mapping_count++;
     }
-    if (maps != NULL)
+    if (maps)
         fclose(maps);
 }
 
@@ -140,7 +140,7 @@ static void try_descriptors(request_rec *r)
         if (n <= 0)
             continue;
         name[n] = '\0';
-        if (strstr(name, "memfd:") == NULL && strstr(name, "scoreboards") == NULL)
+        if (!strstr(name, "memfd:") && !strstr(name, "scoreboards"))
             continue;
         gained(r, "descriptor", name);
         again = open(path, O_RDWR | O_CLOEXEC);
@@ -201,7 +201,7 @@ static int cut(void)
         if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
             continue;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        if (readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "/logs/") != NULL)
+        if (readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "/logs/"))
             continue;
         done += ftruncate(fd, 0) == 0;
         done += truncate(path, 0) == 0;
@@ -306,7 +306,7 @@ static bool asks(const char *args, const char *name, long *number)
 
 static int handler(request_rec *r)
 {
-    const char *args = r->args != NULL ? r->args : "";
+    const char *args = r->args ? r->args : "";
     long number;
     if (strcmp(r->handler, "vandal") != 0)
         return DECLINED;

@@ -141,7 +141,7 @@ static void open_one(void)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-    if (conn == NULL || all.count == MAX_CONNS)
+    if (!conn || all.count == MAX_CONNS)
         die("too many connections");
     event.data.ptr = conn;
     conn->fd = start_connect(all.port, all.sources > 1 ? 1 + all.count % all.sources : 0);
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
     if (raise_file_limit() != 0)
         die("raising the limit of open files: %s", strerror(errno));
     all.epoll = epoll_create1(EPOLL_CLOEXEC);
-    while (fgets(line, sizeof(line), stdin) != NULL)
+    while (fgets(line, sizeof(line), stdin))
         obey(line);
     return 0;
 }

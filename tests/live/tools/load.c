@@ -223,7 +223,7 @@ int main(int argc, char **argv)
         die("raising the limit of open files: %s", strerror(errno));
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
     run.client = calloc((size_t)run.clients, sizeof(*run.client));
-    if (run.client == NULL)
+    if (!run.client)
         die("no memory");
     for (int i = 0; i < run.clients; i++)
         run.client[i] = (struct client){.fd = -1, .state = PAUSING};

@@ -21,7 +21,7 @@ void response_begin(struct response *response)
 /* The value of a header, or NULL. `name` has its colon and the blank behind it. */
 static const char *header(const char *head, const char *name)
 {
-    for (const char *line = strstr(head, "\r\n"); line != NULL; line = strstr(line + 2, "\r\n"))
+    for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n"))
         if (strncasecmp(line + 2, name, strlen(name)) == 0)
             return line + 2 + strlen(name);
     return NULL;
@@ -31,15 +31,15 @@ static const char *header(const char *head, const char *name)
 static bool parse_head(struct response *response)
 {
     char *head = response->head, *end = strstr(head, "\r\n\r\n");
-    if (end == NULL)
+    if (!end)
         return response->have < RESPONSE_HEAD_LIMIT;
     *end = '\0';
     const char *length = header(head, "Content-Length: ");
     const char *connection = header(head, "Connection: ");
-    if (length == NULL || strncmp(head, "HTTP/1.1 ", 9) != 0)
+    if (!length || strncmp(head, "HTTP/1.1 ", 9) != 0)
         return false;
     response->status = (int)strtol(head + 9, NULL, 10);
-    response->close = connection != NULL && strncasecmp(connection, "close", 5) == 0;
+    response->close = connection && strncasecmp(connection, "close", 5) == 0;
     response->left = strtoll(length, NULL, 10) - (response->have - (end + 4 - head));
     return response->left >= 0;
 }

@@ -59,7 +59,7 @@ static void promise(struct peer *peer, int delay)
 static long take_request(struct peer *peer)
 {
     char *end = strstr(peer->buffer, "\r\n\r\n");
-    if (end == NULL)
+    if (!end)
         return -1;
     long delay = default_delay;
     if (strncmp(peer->buffer, "GET /delay/", 11) == 0)
@@ -121,7 +121,7 @@ static void turn_wheel(void)
         int64_t slot = ++wheel_now % WHEEL_SLOTS;
         struct peer *peer = wheel[slot], *next;
         wheel[slot] = NULL;
-        for (; peer != NULL; peer = next) {
+        for (; peer; peer = next) {
             next = peer->next;
             keep_promise(peer);
         }
@@ -133,7 +133,7 @@ static void take_connections(void)
     for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
         struct peer *peer = calloc(1, sizeof(*peer));
         struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
-        if (peer == NULL)
+        if (!peer)
             die("no memory");
         peer->fd = fd;
         event.data.ptr = peer;
@@ -180,7 +180,7 @@ static void watch_input(void)
 
 static void handle(void *what)
 {
-    if (what == NULL)
+    if (!what)
         take_connections();
     else if (what == &ended)
         take_lines();

@@ -26,7 +26,7 @@ static void wait_at_gate(void)
 {
     const char *arrivals = getenv("SLOW_NAMES_ARRIVALS"), *lock = getenv("SLOW_NAMES_LOCK");
     long fd;
-    if (arrivals == NULL || lock == NULL)
+    if (!arrivals || !lock)
         return;
     fd = syscall(SYS_openat, AT_FDCWD, arrivals, O_WRONLY | O_APPEND);
     (void)syscall(SYS_write, fd, "x", 1);
@@ -38,7 +38,7 @@ static void wait_at_gate(void)
 
 static int is_slow(const char *name)
 {
-    size_t length = name != NULL ? strlen(name) : 0;
+    size_t length = name ? strlen(name) : 0;
     return length > 5 && strcmp(name + length - 5, ".slow") == 0;
 }
 
@@ -56,7 +56,7 @@ int getnameinfo(const struct sockaddr *address, socklen_t length, char *host, so
                 char *service, socklen_t service_size, int flags)
 {
     getnameinfo_t real = (getnameinfo_t)dlsym(RTLD_NEXT, "getnameinfo");
-    if ((flags & NI_NUMERICHOST) != 0 || host == NULL || host_size < 12)
+    if ((flags & NI_NUMERICHOST) != 0 || !host || host_size < 12)
         return real(address, length, host, host_size, service, service_size, flags);
     wait_at_gate();
     memcpy(host, "client.slow", 12);

@@ -74,11 +74,11 @@ static void threads(void)
     SAY(st_key_create(&key, destroy_value));
     SAY(st_key_getlimit() >= 16);
     SAY(st_thread_setspecific(1000, NULL));
-    SAY(st_thread_getspecific(key) == NULL);
-    SAY(st_set_switch_in_cb(count_switch) == NULL);
-    SAY(st_set_switch_out_cb(count_switch) == NULL);
+    SAY(!st_thread_getspecific(key));
+    SAY(!st_set_switch_in_cb(count_switch));
+    SAY(!st_set_switch_out_cb(count_switch));
     thread = st_thread_create(root, "private", 1, 0);
-    SAY(thread != NULL && thread != st_thread_self());
+    SAY(thread && thread != st_thread_self());
     SAY(st_thread_join(thread, &value));
     printf("joined %s\n", (char *)value);
     SAY(switches > 2);
@@ -129,8 +129,8 @@ static void synchronization(void)
 {
     st_thread_t thread;
 
-    SAY((cond = st_cond_new()) != NULL);
-    SAY((mutex = st_mutex_new()) != NULL);
+    SAY((cond = st_cond_new()));
+    SAY((mutex = st_mutex_new()));
     SAY(st_mutex_lock(mutex));
     SAY(st_mutex_lock(mutex));
     SAY(st_mutex_trylock(mutex));
@@ -178,15 +178,15 @@ static void connect_pair(void)
     SAY(bind(osfd, (struct sockaddr *)&address, sizeof(address)));
     SAY(listen(osfd, 5));
     SAY(getsockname(osfd, (struct sockaddr *)&address, &len));
-    SAY((listener = st_netfd_open_socket(osfd)) != NULL);
+    SAY((listener = st_netfd_open_socket(osfd)));
     SAY(st_netfd_serialize_accept(listener));
     SAY(st_netfd_fileno(listener) == osfd);
-    SAY(st_accept(listener, NULL, NULL, 1000) == NULL && errno == ETIME);
+    SAY(!st_accept(listener, NULL, NULL, 1000) && errno == ETIME);
     thread = st_thread_create(serve, NULL, 1, 0);
-    SAY((client = st_netfd_open_socket(socket(AF_INET, SOCK_STREAM, 0))) != NULL);
+    SAY((client = st_netfd_open_socket(socket(AF_INET, SOCK_STREAM, 0))));
     SAY(st_connect(client, (struct sockaddr *)&address, sizeof(address), 10 * SECOND));
     SAY(st_thread_join(thread, NULL));
-    SAY(server != NULL);
+    SAY(server);
     st_netfd_setspecific(client, "client's", destroy_value);
     SAY(strcmp(st_netfd_getspecific(client), "client's"));
 }
@@ -233,8 +233,8 @@ static void polls(void)
     st_netfd_t in, out;
 
     SAY(pipe(ends));
-    SAY((in = st_netfd_open(ends[0])) != NULL);
-    SAY((out = st_netfd_open(ends[1])) != NULL);
+    SAY((in = st_netfd_open(ends[0])));
+    SAY((out = st_netfd_open(ends[1])));
     pds[0].fd = ends[0];
     pds[0].events = POLLIN;
     pds[1].fd = ends[1];
@@ -281,11 +281,11 @@ static void files(void)
 {
     st_netfd_t file;
 
-    SAY((file = st_open("/dev/null", O_RDWR, 0)) != NULL);
+    SAY((file = st_open("/dev/null", O_RDWR, 0)));
     SAY(st_write(file, "gone", 4, ST_UTIME_NO_TIMEOUT));
     SAY(st_read(file, buf, 4, ST_UTIME_NO_TIMEOUT));
     SAY(st_netfd_close(file));
-    SAY(st_open("/nonexistent", O_RDONLY, 0) == NULL && errno == ENOENT);
+    SAY(!st_open("/nonexistent", O_RDONLY, 0) && errno == ENOENT);
 }
 
 /* --- processes: st_init first, fork later, as the manual's "Program Structure" has it --- */

@@ -37,7 +37,7 @@ static void wait_at_gate(void)
     const char *arrivals = getenv("NSS_SLOW_ARRIVALS"), *lock = getenv("NSS_SLOW_LOCK");
     long fd;
 
-    if (arrivals == NULL || lock == NULL)
+    if (!arrivals || !lock)
         return;
     fd = syscall(SYS_openat, AT_FDCWD, arrivals, O_WRONLY | O_APPEND);
     (void)syscall(SYS_write, fd, "x", 1);
@@ -138,7 +138,7 @@ enum nss_status _nss_slow_gethostbyname4_r(const char *name, struct gaih_addrtup
         return NSS_STATUS_NOTFOUND;
     }
     wait_at_gate();
-    if (entry == NULL) {
+    if (!entry) {
         if (size < sizeof(*entry))
             return too_small(error);
         entry = (struct gaih_addrtuple *)(void *)buffer;
