@@ -16,9 +16,11 @@
 
 #define LARGEST_RANGE ((size_t)64 << 30)
 #define LEAST_RANGE   ((size_t)64 << 20)
-#define LARGEST_SHARE 4  /* the part of a limit of address space that it may take */
-#define STEP          16 /* blocks that are made accessible at a time */
-#define MOST_KEPT     64 /* empty blocks that keep their pages */
+enum {
+    LARGEST_SHARE = 4, /* the part of a limit of address space that it may take */
+    STEP = 16,         /* blocks that are made accessible at a time */
+    MOST_KEPT = 64,    /* empty blocks that keep their pages */
+};
 
 struct aprmem_range aprmem__range;
 __thread aprmem_arena_t *aprmem__mine;

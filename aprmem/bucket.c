@@ -8,8 +8,10 @@
  */
 #include "aprmem/aprmem_int.h"
 
-#define LARGEST_GROWTH 8192
-#define GROWTH         4
+enum {
+    LARGEST_GROWTH = 8192,
+    GROWTH = 4,
+};
 
 /* Each piece of memory begins with it. */
 typedef struct head {

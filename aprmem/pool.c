@@ -9,12 +9,14 @@
 #include "aprmem/aprmem_int.h"
 
 #define PIECE_HEADER sizeof(void *)
-#define LEAST_STEP   256
-/* Bytes of a new chunk, while the pool has less than such pools usually have. */
-#define STEP         4096
-#define LARGEST_STEP 8192
-#define GROWTH       16 /* beyond that: this part of what it has */
-#define KINDS        256
+enum {
+    LEAST_STEP = 256,
+    /* Bytes of a new chunk, while the pool has less than such pools usually have. */
+    STEP = 4096,
+    LARGEST_STEP = 8192,
+    GROWTH = 16, /* beyond that: this part of what it has */
+    KINDS = 256,
+};
 
 /* --- how large pools become --- */
 

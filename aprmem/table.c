@@ -8,12 +8,14 @@
 
 #include "aprmem/table_int.h"
 
-#define KINDS  256 /* of makers */
-#define WINDOW 32  /* tables of a kind after which the largest is looked for anew */
-#define MOST   32  /* entries that there is room for at the start, at most */
-#define STEP   4   /* least entries of growth */
+enum {
+    KINDS = 256, /* of makers */
+    WINDOW = 32, /* tables of a kind after which the largest is looked for anew */
+    MOST = 32,   /* entries that there is room for at the start, at most */
+    STEP = 4,    /* least entries of growth */
+};
 
-#define MOST_BESIDE 128 /* entries in one piece with their table */
+enum { MOST_BESIDE = 128 }; /* entries in one piece with their table */
 
 /* --- how large tables become --- */
 

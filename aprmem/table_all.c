@@ -8,7 +8,7 @@
 
 #include "aprmem/table_int.h"
 
-#define FEW 32 /* entries that are sorted on the stack */
+enum { FEW = 32 }; /* entries that are sorted on the stack */
 
 /* --- new ones --- */
 

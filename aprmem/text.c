@@ -8,7 +8,7 @@
 
 #include "aprmem/aprmem_int.h"
 
-#define LEAST_ROOM 32 /* bytes; with less left it is not worth beginning */
+enum { LEAST_ROOM = 32 }; /* bytes; with less left it is not worth beginning */
 
 typedef struct text {
     apr_vformatter_buff_t buffer; /* first: apr_vformatter() knows it alone */

@@ -12,7 +12,7 @@
 
 #include "aprmem/aprmem_int.h"
 
-#define HASH_SIZE 64
+enum { HASH_SIZE = 64 };
 
 struct aprmem_anchor {
     struct aprmem_anchor *next; /* with the same hash */

@@ -17,12 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS_AT_ONCE  256
-#define CONNECTING_MOST 128   /* at once: below the usual listen backlogs, so that no SYN is lost */
-#define STALL_MS        2000  /* nothing has moved for so long: the server will not do more now */
-#define ANSWER_MS       10000 /* the same for the answers to requests that were finished late */
-#define STATUS_MOST     600   /* statuses are below it */
-#define STATUS_END      12    /* bytes of "HTTP/1.1 200" */
+enum {
+    EVENTS_AT_ONCE = 256,
+    CONNECTING_MOST = 128, /* at once: below the usual listen backlogs, so that no SYN is lost */
+    STALL_MS = 2000,       /* nothing has moved for so long: the server will not do more now */
+    ANSWER_MS = 10000,     /* the same for the answers to requests that were finished late */
+    STATUS_MOST = 600,     /* statuses are below it */
+    STATUS_END = 12,       /* bytes of "HTTP/1.1 200" */
+};
 
 enum state { CONNECTING, OPEN, CLOSED, REFUSED, FAILED };
 

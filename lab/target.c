@@ -17,8 +17,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIRST_ANSWER_MS 5000 /* how long one address may take to accept the first connection */
-#define MOST_SOURCES    250  /* 127.0.0.1 to 127.0.0.250 */
+enum {
+    FIRST_ANSWER_MS = 5000, /* how long one address may take to accept the first connection */
+    MOST_SOURCES = 250,     /* 127.0.0.1 to 127.0.0.250 */
+};
 
 /* --- addresses --- */
 

@@ -13,8 +13,10 @@
 #include "score/view.h"
 
 /* A change of the header takes microseconds: more tries than this mean a dead writer. */
-#define TRIES       200
-#define ROWS_A_READ 64
+enum {
+    TRIES = 200,
+    ROWS_A_READ = 64,
+};
 
 /* What no scoreboard exceeds; a header that does is corrupt. */
 #define MOST_LISTENERS 100000u

@@ -9,7 +9,7 @@
 #include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
-#define MOMENT 1000000 /* ns; a call that lasts as long waits for a connection that is gone */
+enum { MOMENT = 1000000 }; /* ns; a call that lasts as long waits for a connection that is gone */
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid

@@ -53,7 +53,7 @@ static void *aside_main(void *arg)
     return NULL;
 }
 
-#define RETRY 50000 /* us between two tries, while there is no kernel thread to be had */
+enum { RETRY = 50000 }; /* us between two tries, while there is no kernel thread to be had */
 
 void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
 {

@@ -13,7 +13,7 @@
     (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */
 #define CLOCK(cond) (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
 
-#define SHARED_INTERVAL 2000 /* us */
+enum { SHARED_INTERVAL = 2000 }; /* us */
 
 static uintptr_t key_of(const pthread_cond_t *cond)
 {

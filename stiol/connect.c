@@ -5,7 +5,7 @@
  */
 #include "stiol/file.h"
 
-#define FULL_INTERVAL 5000 /* us; longest between tries at a local socket whose queue is full */
+enum { FULL_INTERVAL = 5000 }; /* us; longest between tries at a local socket whose queue is full */
 
 static int set_nonblocking(int fd, bool on)
 {

@@ -21,7 +21,7 @@ typedef struct dns_ask {
     int size, rc;
 } dns_ask_t;
 
-#define DNS 6 /* the group: one name server answers them all, or none */
+enum { DNS = 6 }; /* the group: one name server answers them all, or none */
 
 /* A job's run() of a call and of its form with settings. */
 #define DNS_RUN(name, n_name, ...)                                                                 \

@@ -25,9 +25,11 @@
 #error "STIOL knows the relocations of x86-64 and aarch64 only"
 #endif
 
-#define SYSTEM_MAX 16 /* objects that are never rebound and have their own ranges */
-#define HASH_SIZE  2048
-#define EXTRAS_MAX 64
+enum {
+    SYSTEM_MAX = 16, /* objects that are never rebound and have their own ranges */
+    HASH_SIZE = 2048,
+    EXTRAS_MAX = 64,
+};
 
 const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
 

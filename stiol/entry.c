@@ -7,11 +7,13 @@
 
 #include "stiol/entry.h"
 
-#define FIRST_SIZE 1024      /* bytes, of a buffer; */
-#define MOST_SIZE  (1 << 20) /* a group with 30,000 members needs that */
+enum {
+    FIRST_SIZE = 1024,   /* bytes, of a buffer; */
+    MOST_SIZE = 1 << 20, /* a group with 30,000 members needs that */
+};
 
 /* All databases are taken for one service: a dead one leaves helpers for hosts. */
-#define USERS 4
+enum { USERS = 4 };
 
 typedef struct place {
     union {

@@ -11,7 +11,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-#define PATIENCE 50000 /* us of tries, before a lock is asked for in earnest */
+enum { PATIENCE = 50000 }; /* us of tries, before a lock is asked for in earnest */
 
 typedef struct lock_args {
     int fd, command;

@@ -11,13 +11,17 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-#define SHARED_SHORT  1000         /* us between looks at a futex that others may share */
-#define SHARED_LONG   10000        /* us, later */
-#define SHARED_OFTEN  64           /* looks at short intervals */
-#define SHARED_MOST   160          /* looks, about 1.5 s, after which the wait is "spurious" */
-#define LOCAL         STIOL_SECOND /* us between looks; only for wakes that nobody sees */
-#define KERNEL_FIRST  4            /* each so many wakes the kernel's queue is asked first */
-#define FIRST_ADDRESS 4096         /* what lies below is no futex: the kernel says EFAULT */
+enum {
+    SHARED_SHORT = 1000, /* us between looks at a futex that others may share */
+    SHARED_LONG = 10000, /* us, later */
+    SHARED_OFTEN = 64,   /* looks at short intervals */
+    SHARED_MOST = 160,   /* looks, about 1.5 s, after which the wait is "spurious" */
+};
+#define LOCAL STIOL_SECOND /* us between looks; only for wakes that nobody sees */
+enum {
+    KERNEL_FIRST = 4,     /* each so many wakes the kernel's queue is asked first */
+    FIRST_ADDRESS = 4096, /* what lies below is no futex: the kernel says EFAULT */
+};
 
 typedef struct futex_args {
     uint32_t *word;

@@ -12,9 +12,11 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-#define MOST       1000      /* us between looks at a word that nobody tells of */
-#define LOOKS      8         /* that an owner is found dead */
-#define KERNEL_MAX (1 << 22) /* the kernel's numbers are not above it */
+enum {
+    MOST = 1000,          /* us between looks at a word that nobody tells of */
+    LOOKS = 8,            /* that an owner is found dead */
+    KERNEL_MAX = 1 << 22, /* the kernel's numbers are not above it */
+};
 
 static pid_t owner_of(uint32_t value)
 {

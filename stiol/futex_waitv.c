@@ -10,9 +10,11 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-#define MOST     128   /* futexes in one call, the kernel's limit */
-#define FEW      8     /* without a look for memory */
-#define INTERVAL 10000 /* us between looks at futexes that others may share */
+enum {
+    MOST = 128,       /* futexes in one call, the kernel's limit */
+    FEW = 8,          /* without a look for memory */
+    INTERVAL = 10000, /* us between looks at futexes that others may share */
+};
 
 /* The kernel's structure, which older headers do not have. */
 typedef struct one {

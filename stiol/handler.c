@@ -10,7 +10,7 @@
 #include "stiol/stiol_int.h"
 
 /* How many keys are kept that handlers have released; if there are more, everyone is woken. */
-#define LATER_MAX 32
+enum { LATER_MAX = 32 };
 
 typedef void (*handler_t)(int number, siginfo_t *info, void *context);
 
@@ -97,10 +97,10 @@ static void on_signal(int number, siginfo_t *info, void *context)
 /* --- a handler is left by longjmp() --- */
 
 #if defined(__x86_64__)
-#define SAVED_SP        6
+enum { SAVED_SP = 6 };
 #define SCRAMBLED(word) (((word) >> 17) | ((word) << 47))
 #elif defined(__aarch64__)
-#define SAVED_SP        13
+enum { SAVED_SP = 13 };
 #define SCRAMBLED(word) (word)
 #endif
 

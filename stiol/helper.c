@@ -10,9 +10,11 @@
 
 #include "stiol/helper_line.h"
 
-#define STACK_SIZE   (512 * 1024) /* bytes; name service modules are not modest */
-#define IDLE_SECONDS 5
-#define RETRY        50000 /* us between two tries */
+enum {
+    STACK_SIZE = 512 * 1024, /* bytes; name service modules are not modest */
+    IDLE_SECONDS = 5,
+    RETRY = 50000, /* us between two tries */
+};
 
 /* A kernel thread, known to the pool while it is idle. */
 typedef struct helper {

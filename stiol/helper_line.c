@@ -8,14 +8,16 @@
 
 #include "stiol/helper_line.h"
 
-#define RESERVED       16 /* each class has a 16th of the limit to itself, */
-#define MOST_RESERVED  16 /* but no more than so many, */
-#define SMALL_LIMIT    8  /* from this limit on; below there is too little to divide */
-#define FOR_QUICK      8  /* an 8th of what a class may have is for quick jobs, */
-#define MOST_FOR_QUICK 8  /* but no more than so many */
+enum {
+    RESERVED = 16,      /* each class has a 16th of the limit to itself, */
+    MOST_RESERVED = 16, /* but no more than so many, */
+    SMALL_LIMIT = 8,    /* from this limit on; below there is too little to divide */
+    FOR_QUICK = 8,      /* an 8th of what a class may have is for quick jobs, */
+    MOST_FOR_QUICK = 8, /* but no more than so many */
+};
 /* A group may have so many times as many helpers as it leaves free for the others: with k groups
  * that want all, each has 16/(16k+1) of them and 1/(16k+1) stays free. */
-#define SHARE          16
+enum { SHARE = 16 };
 
 struct stiol__help_group {
     struct stiol__help_group *next, *after; /* in its bucket; in line */

@@ -14,8 +14,10 @@
 
 /* Above every number that the kernel gives (pid_max is at most 2^22), and with the two highest bits
  * clear, which futexes of the priority-inheriting kind use for themselves. */
-#define FIRST_TID (1 << 24)
-#define LAST_TID  ((1 << 30) - 1)
+enum {
+    FIRST_TID = 1 << 24,
+    LAST_TID = (1 << 30) - 1,
+};
 
 typedef struct number {
     stiol__thread_t *thread; /* NULL: free */

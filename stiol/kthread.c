@@ -10,8 +10,10 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-#define BUCKETS  64   /* a power of 2 */
-#define INTERVAL 1000 /* us; longest between two looks at one that is not known, or nearly over */
+enum {
+    BUCKETS = 64,    /* a power of 2 */
+    INTERVAL = 1000, /* us; longest between two looks at one that is not known, or nearly over */
+};
 
 /* A state thread that waits; on its stack. */
 typedef struct joiner {

@@ -9,7 +9,7 @@
 
 #include "stiol/stiol_int.h"
 
-#define LAST_WORDS 500000 /* us that a line may take at the VP's end */
+enum { LAST_WORDS = 500000 }; /* us that a line may take at the VP's end */
 
 typedef struct log_job {
     stiol__job_t job;

@@ -368,10 +368,12 @@ void stiol__lot_forked(void)
     }
 }
 
-#define OFTEN     64     /* tries at short intervals, before it is clear that the wait is long */
-#define SHORT     1000   /* us */
-#define LONG      10000  /* us */
-#define NOT_FIRST 100000 /* us; the first in line may wait for another part of the same file */
+enum {
+    OFTEN = 64,         /* tries at short intervals, before it is clear that the wait is long */
+    SHORT = 1000,       /* us */
+    LONG = 10000,       /* us */
+    NOT_FIRST = 100000, /* us; the first in line may wait for another part of the same file */
+};
 
 int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,
                  st_utime_t deadline)

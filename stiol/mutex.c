@@ -13,15 +13,17 @@
 #include "stiol/stiol_int.h"
 
 /* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */
-#define TYPE(mutex)   ((mutex)->__data.__kind & 3)
-#define ROBUST        16
-#define PRIO_INHERIT  32
-#define PRIO_PROTECT  64
+#define TYPE(mutex) ((mutex)->__data.__kind & 3)
+enum {
+    ROBUST = 16,
+    PRIO_INHERIT = 32,
+    PRIO_PROTECT = 64,
+};
 #define SPECIAL(kind) (((kind) & (ROBUST | PRIO_INHERIT | PRIO_PROTECT)) != 0)
 
 #define LOCAL_INTERVAL                                                                             \
-    STIOL_SECOND             /* us; who has it will hand it over: this is for what nobody foresaw */
-#define OTHERS_INTERVAL 1000 /* us */
+    STIOL_SECOND /* us; who has it will hand it over: this is for what nobody foresaw */
+enum { OTHERS_INTERVAL = 1000 }; /* us */
 
 static uintptr_t key_of(const pthread_mutex_t *mutex)
 {

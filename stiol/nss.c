@@ -16,7 +16,7 @@
 #define HOSTS_FILE  "/etc/hosts"
 #define CACHE_DAEMON                                                                               \
     "/var/run/nscd/socket" /* if there is one, it is asked first, whatever the file says */
-#define LINE_SIZE 1024
+enum { LINE_SIZE = 1024 };
 
 static const char *const databases[STIOL_NSS_DATABASES] = {
     [STIOL_NSS_PASSWD] = "passwd",       [STIOL_NSS_GROUP] = "group",

@@ -7,9 +7,11 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-#define DONE      2 /* bits of glibc's pthread_once_t */
-#define UNDER_WAY 1
-#define INTERVAL  1000 /* us */
+enum {
+    DONE = 2, /* bits of glibc's pthread_once_t */
+    UNDER_WAY = 1,
+    INTERVAL = 1000, /* us */
+};
 
 static int under_way_elsewhere(pthread_once_t *control)
 {

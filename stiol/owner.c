@@ -8,7 +8,7 @@
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 
-#define FIRST_SIZE 64 /* a power of 2 */
+enum { FIRST_SIZE = 64 }; /* a power of 2 */
 
 static size_t place(const stiol__vp_t *vp, const void *lock)
 {

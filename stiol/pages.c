@@ -8,7 +8,7 @@
  */
 #include "stiol/file.h"
 
-#define BLOCK  8192                /* bytes; APR's smallest block, and nearly all of them */
+enum { BLOCK = 8192 };             /* bytes; APR's smallest block, and nearly all of them */
 #define SPACE  ((size_t)256 << 20) /* bytes of address space; beyond it: the real calls */
 #define STEP   ((size_t)1 << 20)   /* bytes made usable at a time */
 #define BLOCKS ((uint32_t)(SPACE / BLOCK))

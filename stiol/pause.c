@@ -5,7 +5,7 @@
  */
 #include "stiol/stiol_int.h"
 
-#define INTERVAL 20000 /* us */
+enum { INTERVAL = 20000 }; /* us */
 
 /* Until more handlers than `before` have run. */
 static int wait_for_handler(stiol__vp_t *vp, unsigned before)

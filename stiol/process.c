@@ -8,7 +8,7 @@
 #include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
-#define INTERVAL 10000 /* us; longest between two looks for any child */
+enum { INTERVAL = 10000 }; /* us; longest between two looks for any child */
 
 static int pidfd_of(pid_t pid)
 {

@@ -10,7 +10,7 @@
 #include "stiol/nss.h"
 #include "stiol/question.h"
 
-#define HOST_BUFFER 8192 /* bytes; addresses and aliases of one host */
+enum { HOST_BUFFER = 8192 }; /* bytes; addresses and aliases of one host */
 
 /* gethostbyname()'s result, which the calling thread owns until its next call. */
 struct stiol__host {
@@ -45,8 +45,10 @@ static uint64_t domain_of(const char *name)
 }
 
 /* Other groups; those of names are odd numbers. */
-#define ADDRESSES 2
-#define SERVICES  8
+enum {
+    ADDRESSES = 2,
+    SERVICES = 8,
+};
 
 /* --- getaddrinfo --- */
 

@@ -12,9 +12,9 @@
 enum { READER, WRITER };
 
 /* us; longest between tries of a lock that another kernel thread may hold */
-#define INTERVAL       1000
+enum { INTERVAL = 1000 };
 #define LOCAL_INTERVAL STIOL_SECOND
-#define LONG_INTERVAL  10000
+enum { LONG_INTERVAL = 10000 };
 
 static uintptr_t key_of(const pthread_rwlock_t *lock)
 {

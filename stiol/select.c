@@ -4,7 +4,7 @@
  */
 #include "stiol/stiol_int.h"
 
-#define ON_STACK 32 /* descriptors */
+enum { ON_STACK = 32 }; /* descriptors */
 
 /* What the kernel's select() takes for readable, writable and exceptional. */
 #define READABLE (POLLIN | POLLRDNORM | POLLHUP | POLLERR)

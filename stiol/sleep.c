@@ -6,7 +6,7 @@
 #include "stiol/stiol_int.h"
 
 #define SET_INTERVAL STIOL_SECOND /* us between looks at a clock that may be set */
-#define CPU_INTERVAL 1000         /* us, least, between looks at a clock that counts CPU time */
+enum { CPU_INTERVAL = 1000 };     /* us, least, between looks at a clock that counts CPU time */
 
 /* 0, or -1 with EINTR. A length of 0 yields. */
 static int doze(stiol__vp_t *vp, st_utime_t length)

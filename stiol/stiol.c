@@ -20,9 +20,11 @@
 #include "stiol/entry.h"
 #include "stiol/nss.h"
 
-#define DEFAULT_HELPERS   256
-#define DEFAULT_TSD_CACHE 64
-#define DEFAULT_MAX_FREE  (2L << 20)
+enum {
+    DEFAULT_HELPERS = 256,
+    DEFAULT_TSD_CACHE = 64,
+};
+#define DEFAULT_MAX_FREE (2L << 20)
 
 #define ELSEWHERE_ANY(symbol)     NULL
 #define ELSEWHERE_THREADS(symbol) NULL

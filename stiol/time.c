@@ -5,8 +5,10 @@
  */
 #include "stiol/stiol_int.h"
 
-#define FIRST_INTERVAL 10 /* us */
-#define YIELDS         4  /* tries that only yield, before the first interval */
+enum {
+    FIRST_INTERVAL = 10, /* us */
+    YIELDS = 4,          /* tries that only yield, before the first interval */
+};
 
 st_utime_t stiol__deadline(st_utime_t timeout)
 {

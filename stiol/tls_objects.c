@@ -11,8 +11,10 @@
 #include "stiol/tls.h"
 
 /* How often, and for how many us, another kernel thread's dlclose() is waited for. */
-#define PATIENCE 1000
-#define PAUSE    100
+enum {
+    PATIENCE = 1000,
+    PAUSE = 100,
+};
 
 struct stiol__local {
     stiol__local_t *next;

@@ -8,8 +8,10 @@
 
 #include "stiol/transfer.h"
 
-#define AT_ONCE 1000 /* us; a wait that is over sooner may have been none */
-#define NAP     5000 /* us; longest between tries of what poll() calls ready and is not */
+enum {
+    AT_ONCE = 1000, /* us; a wait that is over sooner may have been none */
+    NAP = 5000,     /* us; longest between tries of what poll() calls ready and is not */
+};
 
 size_t stiol__length_of(const struct iovec *parts, size_t count)
 {
@@ -315,7 +317,7 @@ ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer)
     return (ssize_t)done;
 }
 
-#define PARTS_ON_STACK 16
+enum { PARTS_ON_STACK = 16 };
 
 /* With what is done already. */
 static ssize_t move_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, size_t done)

@@ -15,7 +15,7 @@
 #include "stiol/thread.h"
 #include "stiol/tls.h"
 
-#define KEYS_AT_ONCE 4 /* room grows by so many */
+enum { KEYS_AT_ONCE = 4 }; /* room grows by so many */
 
 typedef struct slot {
     void *value;

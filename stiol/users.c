@@ -69,7 +69,7 @@ int stiol__getgrouplist(const char *user, gid_t group, gid_t *groups, int *count
     return list_groups(STIOL_ENTER(resolve, getgrouplist, group), user, group, groups, count);
 }
 
-#define FEW_GROUPS 64
+enum { FEW_GROUPS = 64 };
 
 /* As the C library's: of more groups than the kernel allows the first ones. */
 static int init_groups(stiol__vp_t *vp, const char *user, gid_t group)
@@ -143,7 +143,7 @@ int stiol__getnetgrent_r(char **restrict host, char **restrict user, char **rest
 }
 
 /* Three texts, at most a line of a file each. */
-#define MEMBER_SIZE 4096
+enum { MEMBER_SIZE = 4096 };
 
 int stiol__getnetgrent(char **restrict host, char **restrict user, char **restrict domain)
 {

@@ -7,11 +7,13 @@
 #include "stiol/stiol_int.h"
 
 /* What libst reports. POLLERR, POLLHUP and POLLNVAL come whether they are asked for or not. */
-#define EVENTS   (POLLIN | POLLOUT | POLLRDHUP | POLLPRI)
+#define EVENTS (POLLIN | POLLOUT | POLLRDHUP | POLLPRI)
 /* Bits that some descriptors set together with those, and others do not: only the kernel knows. */
-#define BANDS    (POLLRDBAND | POLLWRBAND | POLLMSG)
-#define ON_STACK 16   /* watches of one poll() */
-#define SLICE    5000 /* us; longest between looks at what epoll does not report */
+#define BANDS  (POLLRDBAND | POLLWRBAND | POLLMSG)
+enum {
+    ON_STACK = 16, /* watches of one poll() */
+    SLICE = 5000,  /* us; longest between looks at what epoll does not report */
+};
 
 void stiol__yield(void)
 {

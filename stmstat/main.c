@@ -14,7 +14,7 @@
 #define STM_VERSION "unknown"
 #endif
 
-#define TROUBLE 2
+enum { TROUBLE = 2 };
 
 stmstat_settings_t settings = {.interval = 1.0};
 

@@ -16,12 +16,14 @@
 #include "mpm/shared/share.h"
 
 /* Below this a VP has few connections. */
-#define SMALL     16
+enum { SMALL = 16 };
 /* After a turn that was so long (us) it accepts one more in the next for each so many us of it, and
  * so many at most. */
-#define LONG_TURN 2000
-#define TURN_EACH 500
-#define BATCH     64
+enum {
+    LONG_TURN = 2000,
+    TURN_EACH = 500,
+    BATCH = 64,
+};
 
 void stm_balance_asleep(int asleep)
 {

@@ -24,15 +24,17 @@ stm_accept_t stm_accept;
 
 /* How long a VP above its share lets the others accept (us), and how many it accepts freely after
  * they did not. */
-#define HOLD          2000
-#define FREE_ACCEPTS  16
-/* The same if it has few connections. */
-#define BURST_ACCEPTS 4
-/* Out of descriptors or memory: the first and the longest pause (ms). */
-#define FIRST_PAUSE   10
-#define LONGEST_PAUSE 1000
-/* Between two complaints about MaxThreads (us, libst's clock). */
-#define FULL_QUIET    60000000
+enum {
+    HOLD = 2000,
+    FREE_ACCEPTS = 16,
+    /* The same if it has few connections. */
+    BURST_ACCEPTS = 4,
+    /* Out of descriptors or memory: the first and the longest pause (ms). */
+    FIRST_PAUSE = 10,
+    LONGEST_PAUSE = 1000,
+    /* Between two complaints about MaxThreads (us, libst's clock). */
+    FULL_QUIET = 60000000,
+};
 
 static bool may_accept(const stm_listener_t *listener)
 {

@@ -17,7 +17,7 @@
 #include "mpm/scoreboard/scoreboard.h"
 
 /* Connections that a thread serves in a row at most before the scheduler may look for events. */
-#define LONGEST_ROW 16
+enum { LONGEST_ROW = 16 };
 
 /* --- the queue of connections that are ready for a state thread --- */
 

@@ -12,17 +12,19 @@
 stm_config_t stm_config;
 
 /* The user's guide's defaults. */
-#define DEFAULT_NUM_VPS       4
-#define DEFAULT_START         5
-#define DEFAULT_MIN_SPARE     5
-#define DEFAULT_MAX_SPARE     10
-#define DEFAULT_MAX_THREADS   64
-#define DEFAULT_STACK_SIZE    65536
-#define DEFAULT_KERNEL        25
-#define DEFAULT_STALL_WARNING 500 /* ms */
-#define DEFAULT_HANG_TIMEOUT  300 /* s */
-#define DEFAULT_CONFIG_TEST   60  /* s */
-#define DEFAULT_HELPERS       256
+enum {
+    DEFAULT_NUM_VPS = 4,
+    DEFAULT_START = 5,
+    DEFAULT_MIN_SPARE = 5,
+    DEFAULT_MAX_SPARE = 10,
+    DEFAULT_MAX_THREADS = 64,
+    DEFAULT_STACK_SIZE = 65536,
+    DEFAULT_KERNEL = 25,
+    DEFAULT_STALL_WARNING = 500, /* ms */
+    DEFAULT_HANG_TIMEOUT = 300,  /* s */
+    DEFAULT_CONFIG_TEST = 60,    /* s */
+    DEFAULT_HELPERS = 256,
+};
 
 void stm_config_begin(void)
 {

@@ -82,8 +82,10 @@ void stm_first_byte_configure(server_rec *s)
  */
 
 /* How long a VP is cautious (us, libst's clock), and how long it lets the others go first. */
-#define CAUTIOUS 10000000
-#define DELAY    500000
+enum {
+    CAUTIOUS = 10000000,
+    DELAY = 500000,
+};
 
 static st_utime_t cautious_until; /* 0: no reason to be cautious */
 

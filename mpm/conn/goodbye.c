@@ -13,7 +13,7 @@
 #include "mpm/conn/conn.h"
 
 /* How long a connection has to become idle, us. */
-#define PATIENCE 5000000
+enum { PATIENCE = 5000000 };
 
 static st_utime_t left_at;
 

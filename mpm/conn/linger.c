@@ -13,11 +13,13 @@
 #include "mpm/conn/conn.h"
 
 /* httpd's own numbers (server/connection.c). */
-#define LINGER_SECONDS       30
-#define SHORT_LINGER_SECONDS 2
-/* Reads of one turn, so that a client that sends on and on does not hold the VP. */
-#define READS_A_TURN         16
-#define PAUSE                1000 /* us */
+enum {
+    LINGER_SECONDS = 30,
+    SHORT_LINGER_SECONDS = 2,
+    /* Reads of one turn, so that a client that sends on and on does not hold the VP. */
+    READS_A_TURN = 16,
+    PAUSE = 1000, /* us */
+};
 
 apr_pool_t *stm_conn_detach(stm_conn_t *conn)
 {
@@ -68,9 +70,11 @@ static bool drain(stm_conn_t *conn, bool *more)
 /* Clients on this machine or network close as soon as they have the response. So it pays to look
  * once, a little later, before epoll is asked to watch the socket, as long as that works out for
  * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
-#define LOOK_AFTER 10000 /* us; clients under load take some ms */
-#define LOOK_EVERY 32
-#define LUCK_MOST  8
+enum {
+    LOOK_AFTER = 10000, /* us; clients under load take some ms */
+    LOOK_EVERY = 32,
+    LUCK_MOST = 8,
+};
 
 static int luck = 1, not_looked;
 

@@ -21,7 +21,7 @@
 #include "stiol/stiol.h"
 
 /* Reads of up to so many bytes are copied into a buffer of their size. */
-#define SMALL_READ 2048
+enum { SMALL_READ = 2048 };
 
 static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size_t *length,
                                  apr_read_type_e block);

@@ -10,7 +10,7 @@
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 
-#define MOST_KEPT 128
+enum { MOST_KEPT = 128 };
 
 static apr_pool_t *kept[MOST_KEPT];
 static int kept_count;

@@ -17,7 +17,7 @@
 
 /* Records are made so many at once, and stay. One by one they would lie between the pools of
  * connections, and no page there could be given back. */
-#define RECORDS_AT_ONCE 64
+enum { RECORDS_AT_ONCE = 64 };
 
 stm_conns_t stm_conns;
 

@@ -16,18 +16,24 @@
 /* How long a connection is idle before it first falls asleep, and how often we look (us). Each time
  * that it has slept doubles the wait, up to MOST_NAPS times: a client that asks every few seconds
  * soon costs no more than one that never pauses. */
-#define IDLE         1000000
-#define MOST_NAPS    4
-#define SWEEP_EVERY  1000000
+enum {
+    IDLE = 1000000,
+    MOST_NAPS = 4,
+    SWEEP_EVERY = 1000000,
+};
 /* How long a sweep holds the VP, and leaves it to the others then (us); and after how many
  * connections it looks at the clock. */
-#define LONGEST_HOLD 500
-#define PAUSE        2000
-#define A_LOOK       8
+enum {
+    LONGEST_HOLD = 500,
+    PAUSE = 2000,
+    A_LOOK = 8,
+};
 /* Where pools come from malloc, it keeps what is freed in its midst. After so many pools it gives
  * its free pages back, and that may take one part in TRIM_SHARE of the time. */
-#define POOLS_OWED   128
-#define TRIM_SHARE   50
+enum {
+    POOLS_OWED = 128,
+    TRIM_SHARE = 50,
+};
 
 /* Connections with a conn_rec; in a sweep, those of them that it has not come to. */
 static stm_conn_t *awake, *unseen;

@@ -15,7 +15,7 @@
 #include "mpm/conn/conn.h"
 
 /* Up to here one read is cheaper (bytes); no more is read ahead of what the client takes. */
-#define SMALL 32768
+enum { SMALL = 32768 };
 
 static ap_filter_rec_t *handle;
 

@@ -8,7 +8,7 @@
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 
-#define RETRY 100000 /* us, when no state thread can be had */
+enum { RETRY = 100000 }; /* us, when no state thread can be had */
 
 typedef struct {
     st_watch_t timer;

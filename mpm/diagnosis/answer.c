@@ -10,9 +10,11 @@
 #include "mpm/diagnosis/diagnosis.h"
 #include "mpm/shared/pulse.h"
 
-#define FRAMES     40
-/* The handler itself, and the frame that the kernel made for it. */
-#define OWN_FRAMES 3
+enum {
+    FRAMES = 40,
+    /* The handler itself, and the frame that the kernel made for it. */
+    OWN_FRAMES = 3,
+};
 
 static size_t put(size_t at, const char *text)
 {

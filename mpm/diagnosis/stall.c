@@ -20,13 +20,15 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/pulse.h"
 
-#define FRAMES       32
-#define REQUEST_SIZE 256
+enum {
+    FRAMES = 32,
+    REQUEST_SIZE = 256,
+};
 /* At most one report in so long. */
-#define QUIET        apr_time_from_sec(10)
+#define QUIET apr_time_from_sec(10)
 /* Looks in the time of one warning, at least, and in the time after which auto_move.c wants to
  * know. */
-#define LOOKS        3
+enum { LOOKS = 3 };
 
 static struct {
     bool running; /* there is a timer */

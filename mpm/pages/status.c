@@ -13,10 +13,12 @@
 #include "score/view.h"
 
 /* Rows of connections on a page, and thread slots of a VP: beyond, only their number is told. */
-#define MOST_ROWS    1000
-#define MOST_THREADS 256
+enum {
+    MOST_ROWS = 1000,
+    MOST_THREADS = 256,
+};
 /* A time without its date is enough for less than this, us. */
-#define SECOND       1000000u
+#define SECOND 1000000u
 
 /* --- ?auto --- */
 

@@ -14,10 +14,10 @@
 /* Requests that kill VPs as fast as they start would keep the CPUs busy with starting: each seat
  * has BURST starts to spend, and gets another one each START_EACH. */
 #define START_EACH      apr_time_from_msec(100)
-#define BURST           20
+enum { BURST = 20 };
 /* Deaths closer together than this belong to one crash loop. */
-#define CRASH_LOOP      apr_time_from_sec(10)
-#define LOOP_DEATHS     2
+#define CRASH_LOOP apr_time_from_sec(10)
+enum { LOOP_DEATHS = 2 };
 
 static void put_off(stm_seat_t *seat, const stm_child_t *last, apr_time_t now)
 {

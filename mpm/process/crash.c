@@ -17,7 +17,7 @@
 #include "mpm/shared/share.h"
 
 /* httpd's handler may log a line, which takes some 30 KB. */
-#define ALTERNATE_STACK (256 * 1024)
+enum { ALTERNATE_STACK = 256 * 1024 };
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 #define FATAL_SIGNALS (sizeof(fatal_signals) / sizeof(*fatal_signals))

@@ -20,24 +20,30 @@
 #include "mpm/process/process.h"
 #include "mpm/shared/pulse.h"
 
-#define LOOK_EACH        apr_time_from_sec(1)
+#define LOOK_EACH apr_time_from_sec(1)
 /* Looks after which a silent VP is logged. */
-#define NOTICE           5
-/* A leaving VP that waits and makes no turn will not come back: it is ended after so many looks. */
-#define LEAVING_WAITS    10
-/* The same for a leaving VP that computes, if HangTimeout sets no limit. */
-#define LEAVING_COMPUTES 60
+enum {
+    NOTICE = 5,
+    /* A leaving VP that waits and makes no turn will not come back: it is ended after so many looks. */
+    LEAVING_WAITS = 10,
+    /* The same for a leaving VP that computes, if HangTimeout sets no limit. */
+    LEAVING_COMPUTES = 60,
+};
 /* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
  * who is ended over it never gets ready. */
-#define STARTING         10
-/* Looks that a VP which was asked what it does is given to answer before it is ended. */
-#define ANSWER           5
-/* Lines of a VP's own report that are logged. */
-#define REPORT_LINES     48
+enum {
+    STARTING = 10,
+    /* Looks that a VP which was asked what it does is given to answer before it is ended. */
+    ANSWER = 5,
+    /* Lines of a VP's own report that are logged. */
+    REPORT_LINES = 48,
+};
 
 /* Fields of /proc/PID/stat, from 1: proc(5). */
-#define STAT_USER_TIME   14
-#define STAT_SYSTEM_TIME 15
+enum {
+    STAT_USER_TIME = 14,
+    STAT_SYSTEM_TIME = 15,
+};
 
 /** A process, as the kernel tells of it. */
 typedef struct {

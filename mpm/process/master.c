@@ -17,8 +17,8 @@
 #include "mpm/shared/share.h"
 
 /* httpd's modules expect their monitor hook about every ten seconds. */
-#define TICK            apr_time_from_sec(1)
-#define TICKS_A_MONITOR 10
+#define TICK apr_time_from_sec(1)
+enum { TICKS_A_MONITOR = 10 };
 
 /* What a restart that was asked for is to be, while its configuration is tested. */
 static struct {

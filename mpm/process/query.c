@@ -13,7 +13,7 @@
 
 /* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
  * busy, unless H2MaxWorkers says how many. */
-#define HTTP2_WORKERS 128
+enum { HTTP2_WORKERS = 128 };
 
 /* Whether the call in progress comes from that object: some frame above us lies in it. */
 static bool called_from(const char *object)

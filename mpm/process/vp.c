@@ -27,8 +27,10 @@
 #include "stiol/stiol.h"
 
 /* A stop: how long connections in progress have to notice, and how often they are told (us). */
-#define STOP_PATIENCE 2000000
-#define STOP_NUDGE    50000
+enum {
+    STOP_PATIENCE = 2000000,
+    STOP_NUDGE = 50000,
+};
 
 /* --- start --- */
 

@@ -17,10 +17,12 @@
 #include "mpm/shared/share.h"
 #include "stiol/stiol.h"
 
-#define HEARTBEAT 1000000 /* us */
-#define REFRESH   100000
-/* Stacks looked at with each refresh: 10 us of work, if they are of 256 KB. */
-#define STACKS    16
+enum {
+    HEARTBEAT = 1000000, /* us */
+    REFRESH = 100000,
+    /* Stacks looked at with each refresh: 10 us of work, if they are of 256 KB. */
+    STACKS = 16,
+};
 
 /* Where a process counts that has no block. */
 static stm_score_block_t nowhere;

@@ -20,7 +20,7 @@
 #include "score/layout.h"
 
 /* Directories on the way to the root that are looked at. */
-#define MOST_PARENTS 100
+enum { MOST_PARENTS = 100 };
 
 /* --- who may write there --- */
 

@@ -20,7 +20,7 @@ stm_score_files_t *stm_score_files;
 
 /* Blocks of a VP that nobody uses when VPs are started: those that run see their successors' in
  * them. */
-#define SPARE 3
+enum { SPARE = 3 };
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {

@@ -14,7 +14,7 @@
 #include "mpm/shared/shmem.h"
 
 /* Rows for which space is reserved at once. */
-#define ROWS_A_TIME 64
+enum { ROWS_A_TIME = 64 };
 
 enum { STATUS, METHOD, PROTOCOL, CLIENT, HOST, REQUEST, BYTES, SINCE, PAIRS };
 static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client",

@@ -11,7 +11,7 @@
 #include "mpm/stm.h"
 
 /* Lines of a seat that nobody uses when VPs are started. */
-#define SPARE 3
+enum { SPARE = 3 };
 
 static stm_share_t *table; /* kept over restarts */
 /* In a VP: whose page is its own. */

@@ -19,7 +19,7 @@
 #endif
 
 /* What a pipe usually holds. */
-#define CHUNK 65536
+enum { CHUNK = 65536 };
 
 static size_t at_most(size_t size, size_t limit)
 {

@@ -76,7 +76,7 @@ static void dead_writer(void)
 
 /* --- a writer at work --- */
 
-#define CHANGES 300000
+enum { CHANGES = 300000 };
 
 static char *shared;
 static int finished;

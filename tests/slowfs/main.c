@@ -29,8 +29,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define EXIT_CANNOT 77
-#define BATCH       64 /* requests taken from the kernel before answers are looked after */
+enum {
+    EXIT_CANNOT = 77,
+    BATCH = 64, /* requests taken from the kernel before answers are looked after */
+};
 
 static const char usage[] = "usage: slowfs [-f NAME:SIZE[:COUNT]]... [-t SECONDS] FOLDER\n";
 

@@ -11,9 +11,9 @@
 #include "st/st_internal.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define ADDRESS_SANITIZER 1
+enum { ADDRESS_SANITIZER = 1 };
 #else
-#define ADDRESS_SANITIZER 0
+enum { ADDRESS_SANITIZER = 0 };
 #endif
 
 static size_t page = 65536;

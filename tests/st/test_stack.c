@@ -12,9 +12,9 @@
 #include "st/st_internal.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define ADDRESS_SANITIZER 1 /* reports the overflow itself, before the guard is hit */
+enum { ADDRESS_SANITIZER = 1 }; /* reports the overflow itself, before the guard is hit */
 #else
-#define ADDRESS_SANITIZER 0
+enum { ADDRESS_SANITIZER = 0 };
 #endif
 
 enum { SMALL = 32768 };

@@ -139,8 +139,10 @@ static void *measure_rebound(void *ns)
 
 /* --- yields --- */
 
-#define THREADS 10
-#define YIELDS  300000
+enum {
+    THREADS = 10,
+    YIELDS = 300000,
+};
 
 static void *nothing_of_its_own(void *arg)
 {

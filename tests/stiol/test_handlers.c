@@ -403,7 +403,7 @@ static void a_child_of_a_handler_is_no_vp(void)
 
 /* --- what they release and close --- */
 
-#define SEMAPHORES 40
+enum { SEMAPHORES = 40 };
 
 static sem_t sems[SEMAPHORES];
 
@@ -486,8 +486,10 @@ static void kernel_threads_have_handlers_too(void)
     gives_way();
 }
 
-#define ROUNDS  500
-#define PLAYERS 4
+enum {
+    ROUNDS = 500,
+    PLAYERS = 4,
+};
 
 /* A self-pipe, as many libraries have one. */
 static void write_to_self(int number)

@@ -8,7 +8,7 @@
 
 /* --- whose turn it is --- */
 
-#define JOBS 200
+enum { JOBS = 200 };
 
 static stiol__line_t line;
 static stiol__job_t jobs[JOBS];

@@ -13,7 +13,7 @@
 
 static const table_t *call = &table_any;
 
-#define MUCH (1024 * 1024) /* bytes; more than any buffer of a socket or pipe here */
+enum { MUCH = 1024 * 1024 }; /* bytes; more than any buffer of a socket or pipe here */
 
 /* --- reading --- */
 

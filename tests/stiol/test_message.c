@@ -152,7 +152,7 @@ static void errors_and_urgent_data_are_not_waited_for(void)
 
 /* --- control data --- */
 
-#define MUCH (1024 * 1024)
+enum { MUCH = 1024 * 1024 };
 
 static union {
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -383,8 +383,10 @@ static void a_full_local_listener_times_out(void)
     CHECK(errno == EAGAIN);
 }
 
-#define TAKERS  3
-#define CLIENTS 200
+enum {
+    TAKERS = 3,
+    CLIENTS = 200,
+};
 
 /* Accepts as fast as it can, and says how many. */
 static void take_clients(int listener, int out)

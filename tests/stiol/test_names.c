@@ -100,7 +100,7 @@ static void start_with_slow_names(void)
 
 /* --- users and groups --- */
 
-#define MANY 12
+enum { MANY = 12 };
 
 static void *find_user(void *arg)
 {

@@ -207,7 +207,7 @@ static int m_pipe(void)
 }
 
 /* The last SELDOM are not everywhere. */
-#define SELDOM 5
+enum { SELDOM = 5 };
 
 static int (*const makers[])(void) = {
     m_open_2,    m_open64_2,    m_openat_2,     m_openat64_2, m_creat,    m_creat64,
@@ -384,8 +384,10 @@ typedef struct user {
     ssize_t n;
 } user_t;
 
-#define READERS 5
-#define WRITERS 4
+enum {
+    READERS = 5,
+    WRITERS = 4,
+};
 
 /* The first READERS read, the others write. */
 static ssize_t use(int fd, int how, char *data, size_t size)
@@ -415,7 +417,7 @@ static ssize_t use(int fd, int how, char *data, size_t size)
     }
 }
 
-#define MUCH (1024 * 1024)
+enum { MUCH = 1024 * 1024 };
 
 static char data[MUCH];
 

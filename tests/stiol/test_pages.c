@@ -59,7 +59,7 @@ static void others_are_mapped(void)
     close(fd);
 }
 
-#define KEPT 4
+enum { KEPT = 4 };
 
 /* Of many free blocks the last ones keep their memory; that of the others went back. */
 static void surplus_memory_goes_back(void)

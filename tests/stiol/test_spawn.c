@@ -7,7 +7,7 @@
 
 #include "tests/stiol/stiol_vp.h"
 
-#define LIMIT 777 /* of open files, for programs: not the VP's */
+enum { LIMIT = 777 }; /* of open files, for programs: not the VP's */
 
 static const table_t *call = &table_any;
 

@@ -8,7 +8,7 @@
 
 #include "tests/stiol/stiol_vp.h"
 
-#define LINES 40
+enum { LINES = 40 };
 
 static const table_t *call = &table_any;
 static int daemon_socket = -1;

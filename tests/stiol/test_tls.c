@@ -9,7 +9,7 @@
 #include "tests/stiol/stiol_vp.h"
 #include "tests/stiol/objects/locals.h"
 
-#define THREADS 20
+enum { THREADS = 20 };
 
 static __thread _Alignas(64) locals_t mine = {33, "image", {0}, "relocated"};
 

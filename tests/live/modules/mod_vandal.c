@@ -39,7 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST 4096 /* mappings */
+enum { MOST = 4096 }; /* mappings */
 
 typedef struct {
     uintptr_t start, end;

@@ -26,8 +26,10 @@
 
 #include <stdbool.h>
 
-#define MAX_CONNS     200000
-#define DEFAULT_BATCH 500 /* below the usual listen backlogs: no SYN is to be lost */
+enum {
+    MAX_CONNS = 200000,
+    DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN is to be lost */
+};
 
 enum mode { KEEP, NEW, PART };
 enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };

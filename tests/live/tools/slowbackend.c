@@ -11,8 +11,10 @@
 
 #include <stdbool.h>
 
-#define WHEEL_SLOTS   65536 /* one a millisecond: no delay may be longer */
-#define REQUEST_LIMIT 4096
+enum {
+    WHEEL_SLOTS = 65536, /* one a millisecond: no delay may be longer */
+    REQUEST_LIMIT = 4096,
+};
 
 struct peer {
     int fd;

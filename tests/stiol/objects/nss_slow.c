@@ -20,8 +20,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FIRST_ID 50000
-#define IDS      10000
+enum {
+    FIRST_ID = 50000,
+    IDS = 10000,
+};
 
 /* Declared here, as nobody else calls them. */
 enum nss_status _nss_slow_getpwnam_r(const char *, struct passwd *, char *, size_t, int *);
