@@ -133,7 +133,7 @@ static void assert_aborted(pid_t pid)
     assert_int_equal(shell_status(status), 128 + SIGABRT);
 }
 
-/* --- */
+/* --- the limits --- */
 
 /* The look that finds it silent for the first time is the first of the limit. */
 static void who_waits_is_ended_after_hang_timeout(void)
