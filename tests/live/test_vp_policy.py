@@ -124,7 +124,8 @@ def test_few_connections_are_shared_too(serve):
 
 def held_back_after(trace):
     """How many connections had been accepted each time that accepting was held back: the listening
-    socket leaves epoll. (It does so to go to the queue's end, too, but once after an accept.)"""
+    socket leaves epoll. (It does so to go to the queue's end, too, but once after an accept; and
+    when the VP looks at its queues, once a second, which may come anywhere between.)"""
     listener = re.search(r"accept4\((\d+)", trace).group(1)
     accepted, found, since = 0, [], 0
     for line in trace.splitlines():
@@ -156,7 +157,7 @@ def test_of_a_small_burst_the_others_have_their_share(serve):
         trace = tracer.end()
         for pid in before:
             os.kill(pid, signal.SIGCONT)
-    assert held_back_after(trace)[:3] == [3, 7, 11], trace
+    assert {3, 7, 11} <= set(held_back_after(trace)), trace
 
 
 def test_a_busy_vp_accepts_several_in_a_turn(serve):
