@@ -32,7 +32,7 @@ int stiol__unload(void *handle)
 
 void *stiol__dlopen(const char *path, int flags)
 {
-    stiol__vp_t *vp = STIOL_ENTER(dl, dlopen, path);
+    stiol__vp_t *vp = STIOL_ENTER(dl, dlopen, !!path);
     void *handle;
 
     handle = dlopen(path, flags);

@@ -205,7 +205,7 @@ static bool is_known_service(const char *service, int numeric)
 int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
                        const struct addrinfo *restrict hints, struct addrinfo **restrict result)
 {
-    stiol__vp_t *vp = STIOL_ENTER(resolve, getaddrinfo, name);
+    stiol__vp_t *vp = STIOL_ENTER(resolve, getaddrinfo, !!name);
     int flags = hints ? hints->ai_flags : 0;
 
     if (!vp || ((!name || is_numeric(name) || (flags & AI_NUMERICHOST) != 0) &&

@@ -129,8 +129,8 @@ static void synchronization(void)
 {
     st_thread_t thread;
 
-    SAY((cond = st_cond_new()));
-    SAY((mutex = st_mutex_new()));
+    SAY(!!(cond = st_cond_new()));
+    SAY(!!(mutex = st_mutex_new()));
     SAY(st_mutex_lock(mutex));
     SAY(st_mutex_lock(mutex));
     SAY(st_mutex_trylock(mutex));
@@ -178,15 +178,15 @@ static void connect_pair(void)
     SAY(bind(osfd, (struct sockaddr *)&address, sizeof(address)));
     SAY(listen(osfd, 5));
     SAY(getsockname(osfd, (struct sockaddr *)&address, &len));
-    SAY((listener = st_netfd_open_socket(osfd)));
+    SAY(!!(listener = st_netfd_open_socket(osfd)));
     SAY(st_netfd_serialize_accept(listener));
     SAY(st_netfd_fileno(listener) == osfd);
     SAY(!st_accept(listener, NULL, NULL, 1000) && errno == ETIME);
     thread = st_thread_create(serve, NULL, 1, 0);
-    SAY((client = st_netfd_open_socket(socket(AF_INET, SOCK_STREAM, 0))));
+    SAY(!!(client = st_netfd_open_socket(socket(AF_INET, SOCK_STREAM, 0))));
     SAY(st_connect(client, (struct sockaddr *)&address, sizeof(address), 10 * SECOND));
     SAY(st_thread_join(thread, NULL));
-    SAY(server);
+    SAY(!!server);
     st_netfd_setspecific(client, "client's", destroy_value);
     SAY(strcmp(st_netfd_getspecific(client), "client's"));
 }
@@ -233,8 +233,8 @@ static void polls(void)
     st_netfd_t in, out;
 
     SAY(pipe(ends));
-    SAY((in = st_netfd_open(ends[0])));
-    SAY((out = st_netfd_open(ends[1])));
+    SAY(!!(in = st_netfd_open(ends[0])));
+    SAY(!!(out = st_netfd_open(ends[1])));
     pds[0].fd = ends[0];
     pds[0].events = POLLIN;
     pds[1].fd = ends[1];
@@ -281,7 +281,7 @@ static void files(void)
 {
     st_netfd_t file;
 
-    SAY((file = st_open("/dev/null", O_RDWR, 0)));
+    SAY(!!(file = st_open("/dev/null", O_RDWR, 0)));
     SAY(st_write(file, "gone", 4, ST_UTIME_NO_TIMEOUT));
     SAY(st_read(file, buf, 4, ST_UTIME_NO_TIMEOUT));
     SAY(st_netfd_close(file));
