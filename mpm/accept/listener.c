@@ -54,7 +54,7 @@ static void complain_of_full(void)
     complained = now;
     ap_log_error(
         APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-        "stm: VP %d has reached MaxThreads (%d): new connections wait, consider raising it",
+        "stm: VP %d has reached MaxThreads (%d): new connections wait; consider raising it",
         stm.vp.ordinal, stm_config.max_threads);
 }
 

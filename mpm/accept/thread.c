@@ -154,9 +154,10 @@ static void complain_no_stack(void)
     if (now - last < apr_time_from_sec(10))
         return;
     last = now;
-    ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                 "stm: VP %d cannot start another state thread beside its %d (StackSize %lu)",
-                 stm.vp.ordinal, stm.vp.threads, (unsigned long)stm_config.stack_size);
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+        "stm: VP %d cannot start another state thread in addition to its %d (StackSize %lu)",
+        stm.vp.ordinal, stm.vp.threads, (unsigned long)stm_config.stack_size);
 }
 
 bool stm_thread_start(stm_listener_t *listener, bool called)

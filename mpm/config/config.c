@@ -105,7 +105,7 @@ static void correct_relations(stm_config_t *config, server_rec *s)
 
     if (config->max_threads < listeners && listeners <= STM_ST_LIMIT)
         correct(s, &config->max_threads, listeners, "MaxThreads",
-                "leaves no state thread for some listening socket");
+                "leaves some listening sockets without a state thread");
     per_listener = config->max_threads / listeners > 0 ? config->max_threads / listeners : 1;
     fill_in_spares(config, per_listener);
 

@@ -91,7 +91,7 @@ static const char *cpu_refuses(int cpu, apr_pool_t *pool)
     if (cpu >= cpus)
         return apr_psprintf(pool, "no such CPU: must be between 0 and %d", cpus - 1);
     if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && !CPU_ISSET((size_t)cpu, &allowed))
-        return "this CPU is offline, or the server is not allowed to run on it";
+        return "this CPU is offline, or the server may not run on it";
     return NULL;
 }
 
@@ -276,7 +276,7 @@ static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0
 
 #define FOREIGN(name, member)                                                                      \
     AP_INIT_TAKE1(name, set_foreign, &stm_config.member, RSRC_CONF,                                \
-                  "accepted from configurations of other MPMs; see docs/directives.md")
+                  "Accepted from configurations for other MPMs; see docs/directives.md")
 
 /* The help of a directive is also what httpd says when its value is missing or empty: it has the
  * range. */
@@ -288,17 +288,19 @@ static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0
 const command_rec stm_directives[] = {
     AP_INIT_TAKE1("NumVPs", set_num_vps, NULL, RSRC_CONF,
                   "between 1 and " NUMBER(
-                      STM_VP_LIMIT) ": Number of virtual processors, or auto: one per CPU"),
+                      STM_VP_LIMIT) ", or auto (one per CPU): Number of virtual processors"),
     AP_INIT_TAKE1("StartThreads", set_number, INFO(start_threads), RSRC_CONF,
                   THREAD_RANGE "State threads that each VP starts for each listening socket"),
-    AP_INIT_TAKE1("MinSpareThreads", set_number, INFO(min_spare), RSRC_CONF,
-                  THREAD_RANGE
-                  "Least state threads per listening socket that wait for a connection"),
-    AP_INIT_TAKE1("MaxSpareThreads", set_number, INFO(max_spare), RSRC_CONF,
-                  THREAD_RANGE
-                  "Most state threads per listening socket that wait for a connection"),
+    AP_INIT_TAKE1(
+        "MinSpareThreads", set_number, INFO(min_spare), RSRC_CONF,
+        THREAD_RANGE
+        "Minimum number of state threads per listening socket that wait for a connection"),
+    AP_INIT_TAKE1(
+        "MaxSpareThreads", set_number, INFO(max_spare), RSRC_CONF,
+        THREAD_RANGE
+        "Maximum number of state threads per listening socket that wait for a connection"),
     AP_INIT_TAKE1("MaxThreads", set_number, INFO(max_threads), RSRC_CONF,
-                  THREAD_RANGE "Most state threads of one VP, spare and busy"),
+                  THREAD_RANGE "Maximum number of state threads of one VP, spare and busy"),
     AP_INIT_TAKE1(
         "StackSize", set_stack_size, NULL, RSRC_CONF,
         "between the page size and 2147483647: Size in bytes of each state thread's stack"),
@@ -314,31 +316,33 @@ const command_rec stm_directives[] = {
                       "state, kernel or auto: On which kind of thread requests are served; names "
                       "of handlers may follow, then it is about those"),
     AP_INIT_FLAG("ConnectionStatus", set_flag, &stm_config.connection_status, RSRC_CONF,
-                 "Status of each connection in the scoreboards: On or Off"),
+                 "Whether the scoreboards hold the status of each connection: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm_config.threaded_io, RSRC_CONF,
                  "Whether modules' blocking calls yield the VP: On, or Off for diagnosis"),
     AP_INIT_FLAG("SmallPools", set_flag, &stm_config.small_pools, RSRC_CONF,
-                 "Whether VPs keep APR's pools in small pieces: On or Off"),
+                 "Whether VPs allocate APR's pools in small pieces: On or Off"),
     AP_INIT_TAKE1(
         "StallWarning", set_number, INFO(stall_warning), RSRC_CONF,
         "between 0 and 2147483647: Milliseconds after which a VP that is held up is logged"),
     AP_INIT_TAKE1(
         "HangTimeout", set_hang_timeout, NULL, RSRC_CONF,
-        "0, or between 3 and 2147483647: Seconds after which a VP that hangs is ended and "
+        "0, or between 3 and 2147483647: Seconds after which a hanging VP is terminated and "
         "replaced; 0: never"),
-    AP_INIT_TAKE1("HelperThreads", set_number, INFO(helper_threads), RSRC_CONF,
-                  "between " NUMBER(LEAST_HELPERS) " and " NUMBER(
-                      MOST_HELPERS) ": Most kernel threads of a VP for calls that wait inside "
-                                    "the C library"),
-    AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
-                  "between 0 and 2147483647: Seconds that the test of the configuration before a "
-                  "restart may take; 0: no limit"),
+    AP_INIT_TAKE1(
+        "HelperThreads", set_number, INFO(helper_threads), RSRC_CONF,
+        "between " NUMBER(LEAST_HELPERS) " and " NUMBER(
+            MOST_HELPERS) ": Maximum number of kernel threads of a VP for calls that block inside "
+                          "the C library"),
+    AP_INIT_TAKE1(
+        "ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
+        "between 0 and 2147483647: Time limit in seconds for the configuration test before a "
+        "restart; 0: no limit"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),
     AP_INIT_TAKE1("CoreDir", set_core_dir, NULL, RSRC_CONF, "Existing directory for core dumps"),
     AP_INIT_TAKE2("VPBind", set_vp_bind, NULL, RSRC_CONF, "A VP-ID and the CPU-ID to bind it to"),
     AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
-                      "A VP-ID and the addresses that this VP listens to"),
+                      "A VP-ID and the addresses on which this VP listens"),
 
     /* LISTEN_COMMANDS, one by one: Listen refuses to be mixed with VPListen, the others are httpd's
        own. */
@@ -348,7 +352,7 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE1("ListenBacklog", ap_set_listenbacklog, NULL, RSRC_CONF,
                   "Maximum length of the queue of pending connections, as used by listen(2)"),
     AP_INIT_TAKE1("ListenCoresBucketsRatio", ap_set_listencbratio, NULL, RSRC_CONF,
-                  "Accepted; the number of listeners buckets is always 1 here"),
+                  "Accepted, but there is always exactly one bucket of listeners"),
     AP_INIT_TAKE1("SendBufferSize", ap_set_send_buffer_size, NULL, RSRC_CONF,
                   "Send buffer size in bytes"),
     AP_INIT_TAKE1("ReceiveBufferSize", ap_set_receive_buffer_size, NULL, RSRC_CONF,
@@ -366,6 +370,6 @@ const command_rec stm_directives[] = {
     FOREIGN("MaxRequestWorkers", max_request_workers),
     FOREIGN("MaxClients", max_request_workers),
     AP_INIT_TAKE1("AsyncRequestWorkerFactor", set_worker_factor, NULL, RSRC_CONF,
-                  "accepted from configurations of the event MPM; has no meaning here"),
+                  "Accepted from configurations for the event MPM, but has no effect"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL},
 };

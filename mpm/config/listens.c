@@ -64,7 +64,7 @@ const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
             return apr_psprintf(cmd->pool, "VPListen: %s: %s", address, error);
         lr = find_listener(host, port);
         if (!lr)
-            return apr_psprintf(cmd->pool, "VPListen: %s: cannot listen to this address", address);
+            return apr_psprintf(cmd->pool, "VPListen: %s: cannot listen on this address", address);
     }
     binding = binding_of(lr);
     if (!binding) {

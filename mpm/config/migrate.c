@@ -47,7 +47,7 @@ static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
         return;
     }
     config->max_threads = each;
-    tell(pool, "MaxRequestWorkers %d over %d VPs is taken as MaxThreads %d",
+    tell(pool, "MaxRequestWorkers %d, divided among %d VPs, is taken as MaxThreads %d",
          config->max_request_workers, vps, each);
 }
 

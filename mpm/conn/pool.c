@@ -58,7 +58,7 @@ void stm_pools_share(void)
     shared = true;
     if (stm_conns.allocator && !lock_allocator())
         ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
-                     "stm: no mutex for the pools that a module's thread may use");
+                     "stm: cannot create a mutex for pools that a module's thread may use");
 }
 
 bool stm_pools_open(void)

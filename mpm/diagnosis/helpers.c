@@ -11,16 +11,17 @@ static void report_limit(void)
 {
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
                  "stm: VP %d has reached HelperThreads (%d): look-ups, file calls and the like "
-                 "wait in line, consider raising it",
+                 "are queued; consider raising it",
                  stm.vp.ordinal, stm_config.helper_threads);
 }
 
 static void report_refusal(int error, int threads)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
-                 "stm: VP %d cannot start a helper kernel thread beside %d others (HelperThreads "
-                 "%d): calls wait in line; raise the system's limits, or lower HelperThreads",
-                 stm.vp.ordinal, threads, stm_config.helper_threads);
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, error, ap_server_conf,
+        "stm: VP %d cannot start a helper kernel thread in addition to its %d (HelperThreads "
+        "%d): calls are queued; raise the system's limits, or lower HelperThreads",
+        stm.vp.ordinal, threads, stm_config.helper_threads);
 }
 
 void stm_helpers_report(void)

@@ -192,7 +192,7 @@ void stm_stall_start(void)
     set_look();
     if (!stm_kernel_open() || timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                     "stm: stalls will not be noticed");
+                     "stm: stalls will not be detected");
         return;
     }
     stall.running = true;

@@ -189,11 +189,11 @@ static void page_vps(request_rec *r, const stm_view_t *views, int count)
                    "</td><td align=\"right\">%" APR_UINT64_T_FMT "</td><td>",
                    view->prior.connections, view->current.connections);
         if (!view->present)
-            ap_rputs("no process now ", r);
+            ap_rputs("no process ", r);
         if (silence > STM_VIEW_SILENT)
             ap_rprintf(r, "no heartbeat for %d s ", (int)(silence / SECOND));
         if (view->leaving)
-            ap_rprintf(r, "%u earlier processes still serve", view->leaving);
+            ap_rprintf(r, "%u earlier processes still serving", view->leaving);
         ap_rputs("</td></tr>\n", r);
     }
     ap_rputs("</table>\n", r);

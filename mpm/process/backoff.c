@@ -28,8 +28,8 @@ static void put_off(stm_seat_t *seat, const stm_child_t *last, apr_time_t now)
         delay = LONGEST_BACKOFF;
     seat->not_before = now + delay;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                 "stm: VP %d has died %u times in a row before it accepted a connection; the next "
-                 "start is in %d ms",
+                 "stm: VP %d has died %u times in a row before accepting a connection; next "
+                 "start in %d ms",
                  last->ordinal, seat->early_deaths, (int)apr_time_as_msec(delay));
 }
 
@@ -52,8 +52,8 @@ static void count_crash(const stm_child_t *last, apr_time_t now)
     retained->last_crash = now;
     if (++retained->crashes == LOOP_DEATHS)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm: requests kill one VP after the other (VP %d, pid %ld, was the last): "
-                     "new VPs serve clients that have already gone after all others",
+                     "stm: requests kill one VP after another (most recently VP %d, pid %ld): "
+                     "new VPs serve clients that have already disconnected after all others",
                      last->ordinal, (long)last->pid);
 }
 

@@ -35,7 +35,7 @@ static void note_lost_slot(int slot)
     stm_seat_t *seat = &stm_retained->seats[slot];
 
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
-                 "stm: a new VP takes slot %d over from pid %ld", slot, (long)seat->noted.pid);
+                 "stm: a new VP takes over slot %d from pid %ld", slot, (long)seat->noted.pid);
     ap_run_child_status(ap_server_conf, seat->noted.pid, seat->noted.generation, slot,
                         MPM_CHILD_LOST_SLOT);
 }
@@ -405,7 +405,7 @@ static apr_interval_time_t press(stm_child_t *child)
         return KILL_GRACE;
     case STM_ENDING_KILLED:
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                     "stm: VP %d (pid %ld) was killed and is still there: nobody waits for it",
+                     "stm: VP %d (pid %ld) was killed but is still there: no longer waiting for it",
                      child->ordinal, (long)child->pid);
         child->ending = STM_ENDING_GIVEN_UP;
         break;

@@ -151,8 +151,8 @@ static void judge(bool exited, int status)
     } else if (exited) {
         refuse(
             ap_server_conf,
-            "the new configuration loads another MPM than stm (or a build of it that cannot take "
-            "this server over): restart needed, that is a stop and a start",
+            "the new configuration loads an MPM other than stm (or a build of it that cannot take "
+            "over this server): restart needed (stop and start it)",
             "");
     } else {
         refuse(ap_server_conf, "the test of the new configuration died of a signal", text);
@@ -253,7 +253,7 @@ int stm_config_test_answer(server_rec *s)
     if (strtol(rest, NULL, 10) == STM_HANDOVER)
         return write((int)fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     ap_log_error(APLOG_MARK, APLOG_CRIT | stm.startup, 0, stm.startup ? NULL : s,
-                 "stm: the module was upgraded to a build that cannot take the running server "
-                 "over: restart needed (stop and start it)");
+                 "stm: the module was upgraded to a build that cannot take over the running "
+                 "server: restart needed (stop and start it)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -33,7 +33,7 @@ static void log_overflow(size_t size)
     const char *request = r ? r->the_request : NULL;
 
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
-                 "stm: a state thread of VP %d overflows its stack of %lu bytes (StackSize)%s%s%s",
+                 "stm: a state thread of VP %d overflowed its stack of %lu bytes (StackSize)%s%s%s",
                  stm.vp.ordinal, (unsigned long)size, request ? " in the request \"" : "",
                  request ? request : "", request ? "\"" : "");
 }

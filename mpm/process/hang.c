@@ -119,15 +119,15 @@ static const char *state_words(char state)
 {
     switch (state) {
     case 'R':
-        return "it computes";
+        return "it is computing";
     case 'S':
-        return "it waits outside of the scheduler";
+        return "it is waiting outside the scheduler";
     case 'D':
-        return "it waits in the kernel, for a disk perhaps";
+        return "it is waiting in the kernel, perhaps for a disk";
     case 'T':
         return "it was stopped by a signal";
     case 'Z': /* one that has ended as a whole is reaped before the next look */
-        return "its main thread has ended, another one has not";
+        return "its main thread has ended, but another thread has not";
     default:
         return "its state is unknown";
     }
@@ -152,7 +152,7 @@ static void log_notice(const stm_child_t *child, const process_t *process)
         read_proc(child->pid, "wchan", where, sizeof(where));
     clean(where);
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                 "stm: VP %d (incarnation %u, pid %ld) hangs: no turn for %u s, %s%s%s%s",
+                 "stm: VP %d (incarnation %u, pid %ld) hangs: no scheduler turn for %u s, %s%s%s%s",
                  child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
                  state_words(process->state), *where && strcmp(where, "0") != 0 ? " (" : "",
                  strcmp(where, "0") != 0 ? where : "",
@@ -168,8 +168,9 @@ static void log_report(const stm_child_t *child)
     line = strsep(&rest, "\n");
     clean(line);
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: VP %d (pid %ld) hangs %s%s%s",
-                 child->ordinal, (long)child->pid, *line ? "in the request \"" : "in no request",
-                 line, *line ? "\"; its calls:" : "; its calls:");
+                 child->ordinal, (long)child->pid,
+                 *line ? "in the request \"" : "outside any request", line,
+                 *line ? "\"; its call stack:" : "; its call stack:");
     for (int i = 0; i < REPORT_LINES && (line = strsep(&rest, "\n")) && *line; i++) {
         clean(line);
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm:   %s", line);
@@ -231,8 +232,8 @@ static void back_again(stm_child_t *child, uint64_t turns)
 {
     if (child->hang.told)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                     "stm: VP %d (pid %ld) goes on after %u s without a turn", child->ordinal,
-                     (long)child->pid, child->hang.silent);
+                     "stm: VP %d (pid %ld) is running again after %u s without a scheduler turn",
+                     child->ordinal, (long)child->pid, child->hang.silent);
     memset(&child->hang, 0, sizeof(child->hang));
     child->hang.turns = turns;
 }
@@ -286,7 +287,8 @@ static bool hangs(stm_child_t *child)
 static void end(stm_child_t *child)
 {
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                 "stm: VP %d (incarnation %u, pid %ld) is ended: no turn for %u s (HangTimeout %d)",
+                 "stm: VP %d (incarnation %u, pid %ld) is terminated: no scheduler turn for %u s "
+                 "(HangTimeout %d)",
                  child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
                  stm_config.hang_timeout);
     kill(child->pid, SIGABRT); /* its handler leaves the core */

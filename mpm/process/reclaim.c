@@ -85,7 +85,7 @@ void stm_children_reclaim(void)
             break;
         if (passed >= GIVE_UP) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                         "stm: %d VP processes do not exit, going on without them",
+                         "stm: %d VP processes do not exit; continuing without them",
                          stm_children_alive());
             break;
         }

@@ -31,7 +31,8 @@ bool stm_sigchld_open(void)
     struct sigaction action = {.sa_handler = on_sigchld, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
 
     if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf, "stm: no pipe for the master");
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf,
+                     "stm: cannot create a pipe for the master");
         return false;
     }
     sigemptyset(&action.sa_mask);

@@ -139,15 +139,17 @@ static void adopt(stm_retained_t *retained, const stm_handed_t *vp)
 bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp)
 {
     if (!is_known(stamp)) {
-        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, NULL,
-                     "stm: this build of the module cannot take over from the one that ran: its "
-                     "VPs serve on with the old configuration; stop and start the server");
+        ap_log_error(
+            APLOG_MARK, APLOG_ALERT, 0, NULL,
+            "stm: this build of the module cannot take over from the one that was running: its "
+            "VPs continue with the old configuration; stop and start the server");
         return false;
     }
     for (uint32_t i = 0; i < stamp->count; i++)
         adopt(retained, &stamp->vps[i]);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, NULL,
-                 "stm: another build of the module takes over from the one that ran: %u VPs leave",
+                 "stm: a different build of the module takes over from the one that was running: "
+                 "%u VPs leave",
                  stamp->count);
     if (stamp->directory >= 0)
         close(stamp->directory);

@@ -104,7 +104,7 @@ static const char *why_not_checked(int directory)
                  "refused",
         [ABOVE] = "the user of the VPs (User) owns a directory above this one or may write to it, "
                   "which is refused",
-        [UNKNOWN] = "whether the user of the VPs (User) may write to this directory cannot be told",
+        [UNKNOWN] = "cannot tell whether the user of the VPs (User) may write to this directory",
     };
     struct stat info;
     writable_e writable;
@@ -112,7 +112,7 @@ static const char *why_not_checked(int directory)
     if (fstat(directory, &info) != 0)
         return strerror(errno);
     if (info.st_mode & S_IWOTH)
-        return "everybody may write to this directory, which is refused";
+        return "everyone may write to this directory, which is refused";
     writable = writable_by_vps(directory);
     return writable <= UNKNOWN ? reasons[writable] : reasons[UNKNOWN];
 }
@@ -156,7 +156,7 @@ static const char *why_not_ours(const struct stat *info)
     if (S_ISLNK(info->st_mode))
         return "is a symbolic link, which is refused: remove it";
     if (!S_ISREG(info->st_mode) || info->st_nlink != 1)
-        return "is no ordinary file, or has another name: refused";
+        return "is not a regular file, or has another hard link: refused";
     if (info->st_uid != geteuid())
         return "belongs to another user: refused";
     return NULL;
@@ -175,7 +175,7 @@ static const char *why_no_scoreboard(int directory, const char *name)
     close(fd);
     if (n == 0 || (n == sizeof(magic) && memcmp(magic, STM_SCORE_MAGIC, sizeof(magic)) == 0))
         return NULL;
-    return "is no scoreboard file of STM, and is left alone: remove it, or choose another "
+    return "is not an STM scoreboard file, and is left alone: remove it, or choose another "
            "directory";
 }
 
@@ -226,7 +226,7 @@ const char *stm_score_dir_create(int directory, const char *name, long long size
         return NULL;
     close(file->writable);
     close(file->readable);
-    return "cannot be made so long";
+    return "cannot be extended to its size";
 }
 
 void stm_score_dir_tidy(int directory, int vps)

@@ -379,7 +379,8 @@ static void tell_of_change(const stm_score_files_t *files)
 {
     if (strcmp(files->path, configured_path()) != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "ScoreboardDir: a change takes a stop and a start; the scoreboards stay in %s",
+                     "ScoreboardDir: a change requires stopping and starting the server; the "
+                     "scoreboards stay in %s",
                      *files->path ? files->path : "memory");
 }
 

@@ -156,7 +156,7 @@ def test_another_mpm_is_refused(serve, number, mpm):
         server.configure(mpm=mpm)
         assert server.control("-t").returncode == 0
         server.signal(number)
-        server.wait_log("loads another MPM than stm .*restart needed.*; the server keeps running")
+        server.wait_log("loads an MPM other than stm .*restart needed.*; the server keeps running")
         assert conn.get("/").status == 200
         assert server.children() == children
     server.configure(mpm="stm")

@@ -12,7 +12,7 @@ from harness.stm import owner
 
 CRASH = b"GET /probe?die HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"
-PUT_OFF = "before it accepted a connection; the next start is in"
+PUT_OFF = "before accepting a connection; next start in"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_client_that_closes_its_side_is_answered_in_a_crash_loop(crashing):
     server = crashing(processes=1)
     for _ in range(3):
         crash(server)
-    server.wait_log("requests kill one VP after the other")
+    server.wait_log("requests kill one VP after another")
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         client.shutdown(socket.SHUT_WR)
@@ -123,7 +123,7 @@ def test_who_was_told_to_stop_has_not_crashed(crashing, number):
     if number != signal.SIGHUP:
         server.wait_gone()
     log = server.error_log()
-    assert "requests kill one VP after the other" not in log
+    assert "requests kill one VP after another" not in log
     assert PUT_OFF not in log
 
 

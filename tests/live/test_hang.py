@@ -54,9 +54,9 @@ def is_gone(pid):
     return stat is None or stat.state in "ZX"
 
 
-WORDS = {"loop": "it computes", "deaf": "it computes",
+WORDS = {"loop": "it is computing", "deaf": "it is computing",
          # StallWarning's timer wakes it: on a busy machine it may be about to wait again.
-         "wait": "it (?:waits outside of the scheduler|computes)",
+         "wait": "it is (?:waiting outside the scheduler|computing)",
          "stopped": "it was stopped by a signal"}
 
 
@@ -71,8 +71,9 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
     for how, (pid, conn) in found.items():
         begin(how, pid, conn)
     for how, (pid, conn) in found.items():
-        server.wait_log(rf"\(incarnation 1, pid {pid}\) hangs: no turn for \d+ s, {WORDS[how]}")
-        server.wait_log(rf"\(incarnation 1, pid {pid}\) is ended: no turn for \d+ s "
+        server.wait_log(rf"\(incarnation 1, pid {pid}\) hangs: no scheduler turn for \d+ s, "
+                        + WORDS[how])
+        server.wait_log(rf"\(incarnation 1, pid {pid}\) is terminated: no scheduler turn for \d+ s "
                         r"\(HangTimeout 3\)")
     assert server.get("/").status == 200
     for how, (pid, conn) in found.items():
@@ -85,7 +86,7 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
     log = server.error_log()
     for how in ("loop", "wait"):  # they were asked, and have answered
         assert (f'(pid {found[how][0]}) hangs in the request "GET /probe?{how} HTTP/1.1"; '
-                "its calls:") in log
+                "its call stack:") in log
         assert re.search(rf"stm:   \S+/mod_probe\.so\(probe_{how}s_for_ever\+0x", log)
     assert re.search(r"stm:   \S+\(ap_run_handler\+0x", log)
 
@@ -99,17 +100,19 @@ def test_zero_is_to_tell_and_no_more(hanging):
     conn = server.connect()
     held = owner(conn)
     conn.ask("/probe?stall=8000")
-    server.wait_log(f"pid {stopped}\\) hangs: no turn for 5 s, it was stopped by a signal")
+    server.wait_log(f"pid {stopped}\\) hangs: no scheduler turn for 5 s, it was stopped by a "
+                    "signal")
     for _ in range(20):
         with server.connect() as other:
             assert owner(other) != stopped
     os.kill(stopped, signal.SIGCONT)
     assert conn.response().status == 200
     for pid in (stopped, held):
-        server.wait_log(rf"VP \d \(pid {pid}\) goes on after \d+ s without a turn")
+        server.wait_log(rf"VP \d \(pid {pid}\) is running again after \d+ s without a scheduler "
+                        "turn")
         assert not is_gone(pid)
     server.wait_log(rf"pid {held}\) hangs in the request \"GET /probe\?stall=8000 HTTP/1.1\"")
-    assert "is ended" not in server.error_log()
+    assert "is terminated" not in server.error_log()
 
 
 def test_a_stopped_vp_keeps_no_connection_to_itself(hanging):
@@ -126,7 +129,7 @@ def test_a_slow_start_is_no_hang(hanging):
     """It may take longer than HangTimeout: who is ended over it would never get ready."""
     server = hanging(directives="ProbeStartFor 7000\n", processes=1)
     assert server.get("/").status == 200
-    assert "is ended" not in server.error_log()
+    assert "is terminated" not in server.error_log()
     assert f"pid {server.children()[0]}) hangs" in server.error_log()
 
 
@@ -143,7 +146,7 @@ def test_time_without_the_master_does_not_count(hanging):
     for _ in range(20):
         assert server.get("/").status == 200
     assert server.children() == before
-    assert "is ended" not in server.error_log()
+    assert "is terminated" not in server.error_log()
 
 
 @pytest.mark.needs_root
@@ -157,7 +160,7 @@ def test_a_debugger_may_hold_a_vp(hanging):
     for pid in (traced, other):
         os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: is_gone(other), "the end of the other VP")
-    server.wait_log(f"pid {other}\\) is ended")
+    server.wait_log(f"pid {other}\\) is terminated")
     assert not is_gone(traced)
     assert f"pid {traced}) hangs" not in server.error_log()
     os.waitpid(traced, os.WUNTRACED)

@@ -387,9 +387,9 @@ def make_foreign(path, _victim):
 
 @pytest.mark.parametrize("trap, message", [
     (make_symlink, "is a symbolic link, which is refused"),
-    (make_hard_link, "is no ordinary file, or has another name"),
-    (make_fifo, "is no ordinary file"),
-    (make_foreign, "is no scoreboard file of STM, and is left alone"),
+    (make_hard_link, "is not a regular file, or has another hard link"),
+    (make_fifo, "is not a regular file"),
+    (make_foreign, "is not an STM scoreboard file, and is left alone"),
 ])
 def test_traps_are_refused(scored, trap, message):
     server = scored(processes=2)
@@ -404,7 +404,7 @@ def test_traps_are_refused(scored, trap, message):
 def test_world_writable_directory_is_refused(scored):
     server = scored(processes=1)
     (server.root / "scoreboards").chmod(0o777)
-    with pytest.raises(StartError, match="everybody may write to this directory"):
+    with pytest.raises(StartError, match="everyone may write to this directory"):
         server.start()
 
 

@@ -323,7 +323,7 @@ def test_a_vp_without_its_main_thread_is_replaced(spoiled):
     """The kernel calls it a zombie, but nobody can wait for it."""
     server = spoiled(processes=2, directives="HangTimeout 3\n")
     attack(server, "headless")
-    (pid,) = server.wait_log(r"pid (\d+)\) is ended: no turn")
+    (pid,) = server.wait_log(r"pid (\d+)\) is terminated: no scheduler turn")
     wait_for(lambda: procs.stat(int(pid)) is None, "its end")
     wait_for(lambda: len(server.children()) == 2, "a successor")
     all_goes_on(server, "files")

@@ -71,7 +71,8 @@ def test_another_build_takes_over(installed, build, number):
     if number == signal.SIGUSR1:
         assert tally[1:6] == (0, 0, 0, 0, 0)
     assert all(uses(pid, server) for pid in [server.master, *server.children()])
-    taken_over = "another build of the module takes over from the one that ran: 2 VPs leave"
+    taken_over = ("a different build of the module takes over from the one that was running: "
+                  "2 VPs leave")
     assert (taken_over in server.error_log()) == (build == "layout" and number == signal.SIGUSR1)
     for _ in range(3):  # and it goes on like that
         server.restart(number)
@@ -138,7 +139,7 @@ def test_a_build_that_cannot_take_over_is_refused(installed, number):
     put(server, tool("upgrade-handover.so"))
     server.signal(number)
     server.wait_log("new configuration has an error; the server keeps running .*"
-                    "was upgraded to a build that cannot take the running server over: "
+                    "was upgraded to a build that cannot take over the running server: "
                     "restart needed")
     assert server.children() == before
     assert server.get("/").status == 200
@@ -154,14 +155,15 @@ def test_a_build_that_cannot_take_over_is_refused(installed, number):
 def test_a_build_that_cannot_take_over_and_came_too_late_to_be_tested(installed):
     """It is put in place while the configuration is tested with the one before: serves on."""
     server = installed()
-    server.allowed.append("cannot take over from the one that ran")
+    server.allowed.append("cannot take over from the one that was running")
     before = server.children()
     new, path = server.root / "late.so", server.root / "mod_mpm_stm.so"
     shutil.copy(tool("upgrade-handover.so"), new)
     server.conf.write_text(server.conf.read_text() + "ProbeRun \"test -z \\\"$STM_CONFIG_TEST\\\" "
                            f"|| mv {new} {path}\"\n")
     server.restart()
-    server.wait_log("alert.*cannot take over from the one that ran: .* stop and start the server")
+    server.wait_log("alert.*cannot take over from the one that was running: .* stop and start "
+                    "the server")
     assert uses(server.master, server)
     for _ in range(10):
         assert server.get("/").status == 200

@@ -165,7 +165,7 @@ class Faults:
                  not line.startswith(("NumVPs", "MaxThreads", "StartThreads", "MinSpare", "StackSi",
                                       "MaxSpare", "HangTim", "ConfigTest", "VPConn", "Scoreboard"))]
         event = f"LoadModule mpm_event_module {self.site.event_module}"
-        self._refused("\n".join([event, *lines, ""]), "loads another MPM than stm")
+        self._refused("\n".join([event, *lines, ""]), "loads an MPM other than stm")
 
 
 class Chaos(threading.Thread):
