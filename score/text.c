@@ -361,7 +361,7 @@ static void listener_metrics(const stm_text_t *text, const stm_score_field_t *fi
 void stm_text_openmetrics(const stm_text_t *text, const stm_view_t *views, int count)
 {
     put(text, "# TYPE stm_vp_up gauge\n"
-              "# HELP stm_vp_up 1 if a process holds the place of this virtual processor.\n");
+              "# HELP stm_vp_up 1 if a process holds this virtual processor's seat.\n");
     for (int i = 0; i < count; i++)
         stm_text_print(text, "stm_vp_up{vp=\"%d\"} %d\n", views[i].ordinal,
                        !*views[i].problem && views[i].present && views[i].running);

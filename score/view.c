@@ -75,7 +75,7 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
         header->pairs_max > MOST_ROW_SIZE || header->key_size > MOST_ROW_SIZE ||
         header->value_size > MOST_ROW_SIZE || header->row_size % sizeof(uint64_t) != 0 ||
         header->row_size < sizeof(stm_score_row_t) + pair * header->pairs_max)
-        return problem(view, "is corrupt: its sizes make no sense");
+        return problem(view, "is corrupt: its sizes are inconsistent");
     if (header->header_size < whole || header->header_size > whole + STM_SCORE_PAGE ||
         header->block_size > INT_MAX || header->listeners_at < sizeof(stm_score_block_t) ||
         header->threads_at > header->block_size || header->connections_at > header->block_size ||
@@ -93,14 +93,15 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
 static bool check_header(stm_view_t *view, const stm_score_header_t *header)
 {
     if (memcmp(header->magic, STM_SCORE_MAGIC, sizeof(header->magic)) != 0)
-        return problem(view, "is no scoreboard file of STM");
+        return problem(view, "is not an STM scoreboard file");
     if (header->byte_order != STM_SCORE_BYTE_ORDER)
-        return problem(view, "was written on a machine of another byte order");
+        return problem(view, "was written on a machine with a different byte order");
     if (header->version != STM_SCORE_VERSION)
-        return problem(view, "has layout version %u, this program knows version %u",
+        return problem(view, "has layout version %u, but this program reads version %u",
                        header->version, STM_SCORE_VERSION);
     if (header->fingerprint != stm_score_fingerprint())
-        return problem(view, "has other counters than this program: they are of different builds");
+        return problem(view,
+                       "has different counters from this program: they are from different builds");
     if (header->ordinal != (uint32_t)view->ordinal)
         return problem(view, "belongs to VP %u: was it renamed?", header->ordinal);
     if (header->blocks > STM_SCORE_BLOCKS || header->current > header->blocks)
@@ -233,11 +234,11 @@ static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_sco
                       size_t size)
 {
     if (!read_part(source, HEADER, header, size, 0))
-        return problem(view, "is cut off: shorter than its header says");
+        return problem(view, "is truncated: shorter than its header says");
     if (!check_header(view, header))
         return false;
     if (header->header_size != size)
-        return problem(view, "is corrupt: its sizes change");
+        return problem(view, "is corrupt: its sizes keep changing");
     free(view->listeners);
     view->listeners = NULL;
     view->listener_count = view->leaving = view->unread = 0;
@@ -265,7 +266,7 @@ static bool read_consistent(stm_view_t *view, const stm_view_source_t *source,
 
         if (!read_sequence(source, &before) || !read_sums(view, source, header, size) ||
             !read_sequence(source, &after))
-            return *view->problem ? false : problem(view, "has vanished while it was read");
+            return *view->problem ? false : problem(view, "vanished while it was being read");
         if (stm_sequence_is_whole(before, after))
             return true;
         sched_yield();
@@ -410,8 +411,8 @@ bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *sourc
     view->ordinal = ordinal;
     if (!read_part(source, HEADER, &fixed, sizeof(fixed), 0))
         return memcmp(fixed.magic, STM_SCORE_MAGIC, sizeof(fixed.magic)) == 0
-                   ? problem(view, "is cut off: shorter than its header")
-                   : problem(view, "is no scoreboard file of STM, or was cut off");
+                   ? problem(view, "is truncated: shorter than its header")
+                   : problem(view, "is not an STM scoreboard file, or is truncated");
     if (!check_header(view, &fixed))
         return false;
     header = calloc(1, fixed.header_size);

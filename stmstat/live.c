@@ -67,7 +67,7 @@ static int show_table(int line)
 {
     attron(A_REVERSE);
     mvprintw(line++, 0, "%3s %8s %-9s %6s %11s %9s %8s %9s %7s %7s %6s %9s", "VP", "pid", "state",
-             "conns", "busy/threads", "req/s", "conn/s", "KiB/s", "idle", "in line", "stalls",
+             "conns", "busy/threads", "req/s", "conn/s", "KiB/s", "idle", "queued", "stalls",
              "longest ms");
     attroff(A_REVERSE);
     for (int i = 0; i < live.scan.count && line < LINES - 3; i++) {
@@ -153,7 +153,7 @@ static void show(void)
     if (line < LINES - 1)
         live.lines = live.connections ? show_connections(line) : show_counters(line);
     attron(A_REVERSE);
-    mvprintw(LINES - 1, 0, "q leave  v level: %s  c %s  arrows scroll",
+    mvprintw(LINES - 1, 0, "q quit  v level: %s  c %s  arrows scroll",
              stm_score_level_names[live.level], live.connections ? "counters" : "connections");
     attroff(A_REVERSE);
     refresh();
@@ -252,7 +252,7 @@ int live_run(void)
     bool go_on = true;
 
     if (!initscr()) {
-        fputs("stmstat: the terminal cannot be used\n", stderr);
+        fputs("stmstat: cannot use this terminal\n", stderr);
         return 2;
     }
     signal(SIGTERM, on_end);

@@ -129,9 +129,9 @@ static void read_one(stm_view_t *view, int directory, int ordinal, unsigned what
     files.header = open_part(directory, ordinal, -1);
     if (files.header < 0) {
         complain(view, ordinal,
-                 errno == ENOENT   ? "has vanished"
+                 errno == ENOENT   ? "has disappeared"
                  : errno == ELOOP  ? "is a symbolic link, which is refused"
-                 : errno == EINVAL ? "is no ordinary file"
+                 : errno == EINVAL ? "is not a regular file"
                                    : strerror(errno));
         return;
     }
@@ -202,15 +202,17 @@ int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, 
     if (!view->running)
         snprintf(line, size, "VP %d: the server has stopped", view->ordinal);
     else if (!view->present)
-        snprintf(line, size, "VP %d: no process holds its place now", view->ordinal);
+        snprintf(line, size, "VP %d: no process holds its seat now", view->ordinal);
     else if (silence > STM_VIEW_SILENT)
-        snprintf(line, size,
-                 "VP %d (pid %llu): no heartbeat for %llu s: it is stopped, dead, or held by code "
-                 "that does not yield",
-                 view->ordinal, (unsigned long long)view->current.pid,
-                 (unsigned long long)(silence / 1000000u));
+        snprintf(
+            line, size,
+            "VP %d (pid %llu): no heartbeat for %llu s: it is stopped, dead, or held up by code "
+            "that does not yield",
+            view->ordinal, (unsigned long long)view->current.pid,
+            (unsigned long long)(silence / 1000000u));
     else if (view->torn)
-        snprintf(line, size, "VP %d: its scoreboard was left in the middle of a change",
+        snprintf(line, size,
+                 "VP %d: its writer stopped in the middle of a change to the scoreboard",
                  view->ordinal);
     return *line ? 1 : 0;
 }

@@ -16,14 +16,15 @@
 #define STMSTAT_OPTIONS                                                                            \
     OPTION('1', "once", "", "print every value once, a line each, and exit")                       \
     OPTION('c', "csv", "", "the same as comma-separated values: name,value,unit,type")             \
-    OPTION('j', "json", "", "the same as JSON, with thread slots and connections")                 \
+    OPTION('j', "json", "", "the same as JSON, including thread slots and connections")            \
     OPTION('o', "openmetrics", "", "the same as OpenMetrics text (VPs and listeners)")             \
     OPTION('l', "list", "", "list the counters and what they mean, and exit")                      \
     OPTION('f', "filter", "GLOB",                                                                  \
-           "only values whose name matches; may be repeated; a leading ! leaves out")              \
+           "only values whose name matches; may be repeated; a leading ! excludes")                \
     OPTION('d', "directory", "DIR",                                                                \
            "ScoreboardDir; default: $" STMSTAT_ENVIRONMENT ", else " STMSTAT_DIRECTORY)            \
-    OPTION('n', "interval", "SECONDS", "of the live view, 0.1 to 3600; default 1")                 \
+    OPTION('n', "interval", "SECONDS",                                                             \
+           "refresh interval of the live view, 0.1 to 3600; default 1")                            \
     OPTION('V', "version", "", "print the version and the compile options, and exit")              \
     OPTION('h', "help", "", "print this, and exit")
 

@@ -20,7 +20,7 @@ PRODUCTS += $(BUILD)/stmstat/stmstat
 -include $(STMSTAT_OBJECTS:.o=.d)
 
 .PHONY: stmstat-man install-stmstat
-stmstat-man: $(BUILD)/stmstat/stmstat ## write docs/man/stmstat.1 from the table of counters
+stmstat-man: $(BUILD)/stmstat/stmstat ## generate docs/man/stmstat.1 from the table of counters
 	$< --manual > docs/man/stmstat.1
 
 install: install-stmstat

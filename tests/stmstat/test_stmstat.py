@@ -245,19 +245,20 @@ def test_missing_and_empty_directories(tmp_path):
 
 
 BAD = {
-    "empty": (lambda: b"", "is no scoreboard file of STM, or was cut off"),
-    "foreign": (lambda: b"#!/bin/sh\n" * 1000, "is no scoreboard file of STM"),
-    "cut in the header": (lambda: sample(1)[:100], "is cut off: shorter than its header"),
-    "cut in its sums": (lambda: sample(1)[:PAGE - 8], "is cut off: shorter than its header says"),
+    "empty": (lambda: b"", "is not an STM scoreboard file, or is truncated"),
+    "foreign": (lambda: b"#!/bin/sh\n" * 1000, "is not an STM scoreboard file"),
+    "cut in the header": (lambda: sample(1)[:100], "is truncated: shorter than its header"),
+    "cut in its sums": (lambda: sample(1)[:PAGE - 8], "is truncated: shorter than its header says"),
     "header": (lambda: patched(sample(1), "<I", header_size=1 << 30), "its tables overlap"),
     "version": (lambda: patched(sample(1), "<I", version=99),
-                "has layout version 99, this program knows version "),
-    "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "of different builds"),
-    "byte order": (lambda: patched(sample(1), ">I", byte_order=0x01020304), "another byte order"),
+                "has layout version 99, but this program reads version "),
+    "other counters": (lambda: patched(sample(1), "<Q", fingerprint=1), "from different builds"),
+    "byte order": (lambda: patched(sample(1), ">I", byte_order=0x01020304),
+                   "a different byte order"),
     "renamed": (lambda: sample(7), "belongs to VP 7: was it renamed?"),
     "blocks": (lambda: patched(sample(1), "<Q", blocks=1 << 40), "is corrupt"),
-    "sizes": (lambda: patched(sample(1), "<I", key_size=0), "its sizes make no sense"),
-    "odd rows": (lambda: patched(sample(1), "<Q", row_size=1020), "its sizes make no sense"),
+    "sizes": (lambda: patched(sample(1), "<I", key_size=0), "its sizes are inconsistent"),
+    "odd rows": (lambda: patched(sample(1), "<Q", row_size=1020), "its sizes are inconsistent"),
     "tables": (lambda: patched(sample(1), "<Q", threads_at=1 << 40), "its tables overlap"),
     "rows": (lambda: patched(sample(1), "<I", connections_max=100000), "its tables overlap"),
 }
@@ -300,7 +301,7 @@ def test_links_and_pipes_are_not_followed(directory):
     run = stmstat(directory, "-1")
     assert run.returncode == SOME
     assert "/1 is a symbolic link, which is refused" in run.stderr
-    assert "/2 is no ordinary file" in run.stderr and "/3 is no ordinary file" in run.stderr
+    assert "/2 is not a regular file" in run.stderr and "/3 is not a regular file" in run.stderr
 
 
 def test_dead_writer_and_stopped_server(directory):
@@ -312,4 +313,4 @@ def test_dead_writer_and_stopped_server(directory):
     put(directory, 0, patched(sample(), "<Q", running=0))
     assert "VP 0: the server has stopped" in stmstat(directory, "-1").stderr
     put(directory, 0, patched(sample(), "<Q", current=0))
-    assert "VP 0: no process holds its place now" in stmstat(directory, "-1").stderr
+    assert "VP 0: no process holds its seat now" in stmstat(directory, "-1").stderr
