@@ -104,11 +104,11 @@ static bool reachable(void)
 const char *aprmem_prepare(void)
 {
     if (!known_apr())
-        return "this version of APR is not known, or it was built for debugging pools";
+        return "this version of APR is unknown, or it was built with pool debugging";
     if (!find_real())
-        return "APR is not in shared libraries of the known names";
+        return "APR is not loaded from shared libraries with the expected names";
     if (stiol_add_calls(calls, CALLS) != 0)
-        return "there are too many calls";
+        return "there are too many calls to rebind";
     if (!reachable()) {
         (void)stiol_add_calls(NULL, 0);
         return "APR's libraries or another object call these functions directly";

@@ -223,7 +223,7 @@ static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     static const char message[] =
         "STIOL: a callback of the scheduler locks a mutex that a parked state "
-        "thread has\n";
+        "thread holds\n";
     int rc = pthread_mutex_trylock(mutex);
 
     if (rc != EBUSY)

@@ -155,7 +155,8 @@ static int start_process(const stiol_config_t *config)
     static bool prepared;
 
     if (!stiol__layout_known()) {
-        stiol__fail("this C library's mutexes or condition variables are not as STIOL knows them");
+        stiol__fail(
+            "this C library's mutexes or condition variables do not have the layout that STIOL expects");
         return -1;
     }
     if (!prepared) {
@@ -202,7 +203,7 @@ int stiol_start(const stiol_config_t *config)
     int rc = 0;
 
     if (!st_vp_self() || stiol__mine()) {
-        stiol__fail(stiol__mine() ? "started already" : "st_init() was not called");
+        stiol__fail(stiol__mine() ? "already started" : "st_init() was not called");
         return -1;
     }
     vp = new_vp(config);
