@@ -285,14 +285,16 @@ static void tell_limit(int error)
     const char *name = all.target->name;
     int wanted = all.options->count;
     if (error == EMFILE)
-        complain("%d of %d opened: the limit of open files, %ld, is reached. Root can raise it: "
-                 "ulimit -n %d",
-                 all.opened, wanted, sysconf(_SC_OPEN_MAX), wanted + 100);
+        complain(
+            "%d of %d opened: the limit on open files, %ld, has been reached. Root can raise it: "
+            "ulimit -n %d",
+            all.opened, wanted, sysconf(_SC_OPEN_MAX), wanted + 100);
     else if (error == EADDRNOTAVAIL)
-        complain("%d of %d opened: no local port is left for %s (net.ipv4.ip_local_port_range has "
-                 "%d an address%s)",
-                 all.opened, wanted, name, all.target->ports,
-                 all.target->address.ss_family == AF_INET6 ? "; 127.0.0.1 has more addresses" : "");
+        complain(
+            "%d of %d opened: no local port is left for %s (net.ipv4.ip_local_port_range gives "
+            "%d an address%s)",
+            all.opened, wanted, name, all.target->ports,
+            all.target->address.ss_family == AF_INET6 ? "; 127.0.0.1 has more addresses" : "");
     else
         complain("%d of %d opened: %s: %s", all.opened, wanted, name, strerror(error));
 }

@@ -19,7 +19,7 @@ LAB_MPMS ?= prefork worker event stm
 .PHONY: lab lab-tour deps-lab
 deps-lab:
 	@scripts/deps.sh run lab
-lab: deps-lab ## a tour of prefork, worker, event and stm, with pictures; LAB_MPMS=...
+lab: deps-lab ## tour prefork, worker, event and stm, with pictures; LAB_MPMS=...
 	@$(MAKE) --no-print-directory lab-tour
 lab-tour: $(PRODUCTS) $(BUILD)/tests/load
 	@STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m lab.tour --mpms '$(LAB_MPMS)'

@@ -16,16 +16,16 @@
 
 static const char usage[] =
     "usage: make_conn [option]... HOST PORT [COUNT]\n"
-    "Opens COUNT connections (100) to a server on this machine and keeps them open until Enter,\n"
-    "the end of the input, or Ctrl-C. Says how many were accepted, refused and closed.\n"
+    "Opens COUNT connections (default: 100) to a server on this machine and keeps them open until\n"
+    "Enter, end of input, or Ctrl-C. Reports how many were accepted, refused and closed.\n"
     "\n"
     "  -r, --request=none|part|whole  what each of them sends: nothing, half a request (default:\n"
     "                                 the server waits for the rest), or a request\n"
-    "  -p, --path=PATH                what is asked for; default: /\n"
+    "  -p, --path=PATH                the path to request; default: /\n"
     "  -f, --finish                   at the end, send the rest of the half requests and count\n"
     "                                 the answers\n"
     "  -s, --seconds=N                keep them for N seconds (1 to 86400)\n"
-    "      --allow-remote             connect to other machines, too: only to servers whose owner\n"
+    "      --allow-remote             connect to other machines; only for servers whose owner\n"
     "                                 agrees\n"
     "  -h, --help                     print this, and exit\n"
     "\n"
@@ -62,7 +62,7 @@ static int number(const char *text, const char *what, int high)
     char *end;
     long value = strtol(text, &end, 10);
     if (!isdigit((unsigned char)*text) || *end != '\0' || value < 1 || value > high)
-        give_up(TROUBLE, "%s %s: a number from 1 to %d is wanted", what, text, high);
+        give_up(TROUBLE, "%s %s: must be a number from 1 to %d", what, text, high);
     return (int)value;
 }
 
@@ -72,14 +72,14 @@ static enum request request(const char *text)
     for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strcmp(text, names[i]) == 0)
             return (enum request)i;
-    give_up(TROUBLE, "--request=%s: none, part or whole is wanted", text);
+    give_up(TROUBLE, "--request=%s: must be none, part or whole", text);
 }
 
 static const char *path(const char *text)
 {
     for (const char *at = text; *at != '\0'; at++)
         if (!isgraph((unsigned char)*at))
-            give_up(TROUBLE, "--path=%s: has a blank or a control character", text);
+            give_up(TROUBLE, "--path=%s: must not contain a blank or a control character", text);
     if (*text != '/')
         give_up(TROUBLE, "--path=%s: must begin with /", text);
     return text;
@@ -124,9 +124,9 @@ static struct options read_options(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "r:p:fs:h", names, NULL)) != -1;)
         set(&options, option);
     if (argc - optind < 2 || argc - optind > 3)
-        give_up(TROUBLE, "HOST PORT [COUNT] are wanted; --help lists the options");
+        give_up(TROUBLE, "HOST and PORT are required; --help lists the options");
     if (options.finish && options.request != REQUEST_PART)
-        give_up(TROUBLE, "--finish: there is only something to finish with --request=part");
+        give_up(TROUBLE, "--finish: works with --request=part only");
     options.host = argv[optind];
     options.port = argv[optind + 1];
     number(options.port, "PORT", 65535);
@@ -140,7 +140,7 @@ static struct options read_options(int argc, char **argv)
 static void tell_what_is_kept(const struct options *options)
 {
     if (options->seconds > 0)
-        printf("Kept for %d s\n", options->seconds);
+        printf("Keeping them for %d s\n", options->seconds);
     else if (isatty(STDIN_FILENO))
         puts("Press Enter to end");
     fflush(stdout);

@@ -142,12 +142,12 @@ static int try_all(struct target *target, const struct options *options, struct 
         tried += may;
         if (at < sizeof(reasons))
             at += (size_t)snprintf(reasons + at, sizeof(reasons) - at, "%s%s: %s", at ? "; " : "",
-                                   target->name, may ? strerror(errno) : "no loopback address");
+                                   target->name, may ? strerror(errno) : "not a loopback address");
     }
     if (tried > 0)
         give_up(SOME_NOT, "%s", reasons);
     give_up(TROUBLE,
-            "%s. Connections go to this machine only; --allow-remote lifts that, for "
+            "%s. Connections go to this machine only; --allow-remote lifts that restriction, for "
             "servers whose owner agrees",
             reasons);
 }

@@ -134,7 +134,8 @@ def test_refused():
 def test_other_machines_are_left_alone(host):
     run = make_conn(host, 80, 1)
     assert run.returncode == 2
-    assert f"{host} port 80: no loopback address" in run.stderr and "--allow-remote" in run.stderr
+    assert f"{host} port 80: not a loopback address" in run.stderr
+    assert "--allow-remote" in run.stderr
 
 
 @pytest.mark.parametrize("arguments, said", [
@@ -165,7 +166,8 @@ def test_the_limit_of_open_files_is_named(listen):
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     run = make_conn("127.0.0.1", server.port, 200, preexec_fn=limit)
     assert run.returncode == 1
-    assert re.search(r"\d+ of 200 opened: the limit of open files, 64, is reached", run.stderr)
+    assert re.search(r"\d+ of 200 opened: the limit on open files, 64, has been reached",
+                     run.stderr)
     first = counts(run.stdout.splitlines()[1])
     assert first["accepted"] == first["open"] == 200 - first["not opened"]
 
@@ -182,7 +184,7 @@ def test_the_soft_limit_of_open_files_is_raised(listen):
 def test_seconds_without_an_input_and_signals(listen):
     server = listen()
     run = make_conn("--seconds", 1, "127.0.0.1", server.port, 2)  # /dev/null does not end it
-    assert "Kept for 1 s" in run.stdout and run.returncode == 0
+    assert "Keeping them for 1 s" in run.stdout and run.returncode == 0
     with Kept("127.0.0.1", server.port, 2) as kept:
         os.kill(kept.run.pid, signal.SIGTERM)
         assert kept.next()["open"] == 2
