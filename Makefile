@@ -103,9 +103,9 @@ ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
 $(filter $(BUILD)/mpm/% $(BUILD)/aprmem/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
 need-apache:
-	@echo "httpd's headers are missing (no answer from $(APXS) -q INCLUDEDIR)." >&2
-	@echo "On Debian and Ubuntu the package apache2-dev has them; scripts/deps.sh run" >&2
-	@echo "installs all that is needed to build and run." >&2
+	@echo "httpd's headers are missing ($(APXS) -q INCLUDEDIR prints nothing)." >&2
+	@echo "On Debian and Ubuntu, they are in the package apache2-dev; scripts/deps.sh run" >&2
+	@echo "installs everything needed to build and run." >&2
 	@false
 endif
 
@@ -126,9 +126,9 @@ run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MP
 .PHONY: start-server
 start-server:
 	@$(RUN) start
-stop: ## end the server that make run has started
+stop: ## stop the server that make run started
 	@$(RUN) stop
-status: ## show its processes
+status: ## show the processes of that server
 	@$(RUN) status
 
 # --- test, bench, lint ---------------------------------------------------------------------------
@@ -138,7 +138,7 @@ status: ## show its processes
 TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat fuzz sanitize debug
 
 .PHONY: test
-test: ## install what is missing, build, run all tests
+test: ## install missing packages, build, run all tests
 	@scripts/deps.sh run test
 	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) all live-tools
 	@BUILD='$(BUILD)' scripts/test.sh $(TEST_PARTS)
@@ -146,26 +146,26 @@ test: ## install what is missing, build, run all tests
 .PHONY: bench deps-bench
 deps-bench:
 	@scripts/deps.sh run bench
-bench: deps-bench ## stm beside event, worker, prefork, nginx; QUICK=1 in five minutes
+bench: deps-bench ## compare stm with event, worker, prefork, nginx; QUICK=1: five minutes
 	@$(MAKE) --no-print-directory bench-micro
 	@$(MAKE) --no-print-directory bench-httpd
 
 .PHONY: lint format
-lint: ## check the form of all files, and analyse the C sources
+lint: ## check the form of all files and analyse the C sources
 	@scripts/deps.sh run lint
 	@$(MAKE) --no-print-directory lint-now
 .PHONY: lint-now
 lint-now:
 	@OWN_CFLAGS='$(OWN_CFLAGS)' APACHE_CFLAGS='$(APACHE_CFLAGS)' scripts/lint.sh
 .PHONY: hooks
-hooks: ## have git check the form of what you commit (dev/pre-commit)
+hooks: ## make git check the form of what you commit (dev/pre-commit)
 	@git config core.hooksPath dev
 format: ## let clang-format rewrite the C sources
 	@scripts/lint.sh --format
 
 # --- install -------------------------------------------------------------------------------------
 .PHONY: install install-lib install-module install-man
-install: install-lib install-module install-man ## install all; DESTDIR= PREFIX=/usr/local
+install: install-lib install-module install-man ## install everything; DESTDIR= PREFIX=/usr/local
 
 install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
@@ -201,7 +201,7 @@ install-man: $(BUILD)/man/libst.3
 	    install -D -m 644 $$page '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
 
 .PHONY: deb
-deb: ## Debian packages, in build/deb
+deb: ## build the Debian packages in build/deb
 	@scripts/deps.sh run deb
 	@BUILD='$(BUILD)' scripts/deb.sh
 
@@ -209,6 +209,6 @@ deb: ## Debian packages, in build/deb
 clean: ## remove what was built
 	@BUILD='$(BUILD)' scripts/run.sh clean
 	$(Q)rm -rf '$(BUILD)'
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' \
 	    Makefile $(filter-out Makefile,$(wildcard */*.mk */*/*.mk))

@@ -22,7 +22,7 @@ fi | while IFS= read -r -d '' file; do
     [ ! -e "$file" ] || printf '%s\0' "$file"
 done | tar -c --null -T - | tar -x -C "$source"
 
-# Of the outer make nothing goes on, neither its flags nor its variables.
+# Nothing of the outer make is passed on, neither its flags nor its variables.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL BUILD CFLAGS CPPFLAGS LDFLAGS CC
 if ! (cd "$source" && dpkg-buildpackage -b -us -uc) >"$deb/build.log" 2>&1; then
     tail -n 30 "$deb/build.log" >&2

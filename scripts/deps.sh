@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says
-# which. Called by the Makefile before it builds, tests, benches or lints. Says nothing when all are
-# there. No service is started on the way, and the package "apache2", which is one, never installed.
-# A line of a list is a package, or alternatives, "a | b": the first that is to be had is installed
-# unless one of them is there already. "a | b | -" goes without if none is to be had.
+# which. Called by the Makefile before it builds, tests, benches or lints. Silent when all are
+# installed. No service is started on the way, and the package "apache2", which is one, is never
+# installed. A line of a list is a package, or alternatives, "a | b": the first that is available is
+# installed unless one of them already is. "a | b | -": optional, skipped if none is available.
 #   DEPS=no             trusts the caller that everything is there (other distributions, own builds)
 #   POLICY_RC_D=FILE    where invoke-rc.d asks whether it may start services (for the tests)
 
@@ -31,7 +31,7 @@ wanted()
     done | sort -u
 }
 
-# missing WANT...  those of which dpkg knows no alternative as installed
+# missing WANT...  those of which no alternative is installed
 missing()
 {
     local want installed packages=${*%|-}
@@ -43,7 +43,7 @@ missing()
     done
 }
 
-# optional WANT  whether all goes without it
+# optional WANT  whether it may be missing
 optional()
 {
     [[ $1 = *'|-' ]]
@@ -68,7 +68,7 @@ goes_without()
     local want
     for want in "$@"; do
         want=${want%|-}
-        echo "deps.sh: not to be had here: ${want//|/ or }; what needs it is skipped" >&2
+        echo "deps.sh: not available here: ${want//|/ or }; whatever needs it is skipped" >&2
     done
 }
 
@@ -92,9 +92,9 @@ install_as_root()
     apt=(apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300
         -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 
-    # A list that cannot be fetched is not the end: the old list and apt's cache may do.
+    # A list that cannot be fetched is not fatal: the old list and apt's cache may suffice.
     "${apt[@]}" update >"$log" 2>&1 ||
-        echo "deps.sh: apt-get update failed, trying with the lists as they are" >&2
+        echo "deps.sh: apt-get update failed; continuing with the existing lists" >&2
     local want needed=()
     for want in "$@"; do
         case $want in
@@ -112,27 +112,27 @@ install_as_root()
     rest_services "$log"
 }
 
-# simulate PACKAGE...  what would be installed goes to the log; never the service
+# simulate PACKAGE...  logs what would be installed; refuses the service
 simulate()
 {
     "${apt[@]}" -s install "$@" >"$log.new" 2>&1 || return
     if grep -q '^Inst apache2 ' "$log.new"; then
-        die "installing $* would bring in the package apache2, a service on port 80:" "not done"
+        die "installing $* would bring in the package apache2, a service on port 80:" "refused"
     fi
 }
 
-# install_needed PACKAGE...  all of them, or it is the end
+# install_needed PACKAGE...  all of them, or it exits
 install_needed()
 {
     if ! simulate "$@"; then
         complaints "$log.new"
-        die "apt does not find all of: $*" \
-            "Is the network there? Debian 12 or newer, or Ubuntu 22.04 or newer, is needed."
+        die "apt cannot find all of: $*" \
+            "Is there a network connection? Debian 12, Ubuntu 22.04 or newer is required."
     fi
     cat "$log.new" >>"$log"
     if ! "${apt[@]}" install "$@" >>"$log" 2>&1; then
         complaints "$log"
-        die "could not install: $*" "Is the network there? Once it is:" \
+        die "could not install: $*" "Is there a network connection? Once there is:" \
             "  apt-get install --no-install-recommends $*"
     fi
 }
@@ -146,14 +146,14 @@ install_optional()
     "${apt[@]}" install "$package" >>"$log" 2>&1
 }
 
-# complaints LOG  what apt did not like
+# complaints LOG  apt's error messages
 complaints()
 {
     grep -E '^E(rr)?:' "$1" | tail -n 8 >&2 || true
 }
 
-# rest_services LOG  services of what came newly, dependencies included, were not started, and shall
-# not start at the next boot either: who installs them for a test wants no server on his machine
+# rest_services LOG  services of newly installed packages, dependencies included, were not started,
+# and must not start at the next boot either: nobody who installs them for a test wants a new server
 rest_services()
 {
     local packages services service
@@ -170,7 +170,7 @@ rest_services()
             update-rc.d "$service" disable >>"$1" 2>&1 || true
         fi
     done
-    echo "deps.sh: neither started nor enabled for the next boot: $services"
+    echo "deps.sh: neither started nor enabled at boot: $services"
 }
 
 if [ "${1:-}" = --as-root ]; then
@@ -187,14 +187,14 @@ wants=$(wanted "$@")
 readarray -t packages <<<"$wants"
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     die "this machine has no apt, so nothing can be installed for you." \
-        "Needed are, by the names of Debian 12:" "  ${packages[*]%%|*}" \
-        "If they are there under other names, say so with DEPS=no (make DEPS=no ...)."
+        "Required packages, by their names in Debian 12:" "  ${packages[*]%%|*}" \
+        "If they are installed under other names, say so with DEPS=no (make DEPS=no ...)."
 fi
 lacking=$(missing "${packages[@]}")
 [ -n "$lacking" ] || exit 0
 readarray -t packages <<<"$lacking"
 
-# What all goes without is no reason to fetch lists, nor to trouble somebody who may install.
+# Optional packages that apt does not offer are no reason to fetch lists or to ask for a password.
 needed=() offered=() without=()
 for want in "${packages[@]}"; do
     if ! optional "$want"; then
@@ -211,7 +211,7 @@ if [ ${#needed[@]} -eq 0 ]; then
     packages=("${offered[@]}")
 fi
 
-# cannot MESSAGE...  nobody here may install: the end, unless all goes without
+# cannot MESSAGE...  nobody here may install: exits, unless everything missing is optional
 cannot()
 {
     local by_hand="  apt-get install --no-install-recommends ${packages[*]%%|*}"
@@ -226,9 +226,9 @@ if [ "$(id -u)" = 0 ]; then
     echo "Installing: ${packages[*]%%|*}"
     install_as_root "${packages[@]}"
 elif ! command -v sudo >/dev/null; then
-    cannot "You are not root and there is no sudo. Somebody who is root has to run:"
+    cannot "You are not root and there is no sudo. Ask root to run:"
 elif ! sudo -n true 2>/dev/null && ! { [ -t 0 ] && sudo -v; }; then
-    cannot "You are not root and sudo does not let you. Somebody who may has to run:"
+    cannot "You are not root and may not use sudo. Ask someone who may to run:"
 else
     echo "Installing: ${packages[*]%%|*}"
     sudo "$here/deps.sh" --as-root "${packages[@]}"

@@ -11,9 +11,9 @@
 #   ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
 #   HTTPD    the server's program (/usr/sbin/apache2, else /usr/sbin/httpd)
 #
-# Started by root, httpd's children run as www-data (else nobody). If that user cannot come to
+# Started by root, httpd's children run as www-data (else nobody). If that user cannot reach
 # $BUILD/run, say because the checkout lies in a home folder of mode 0700, the ServerRoot is put
-# into a fresh folder of /var/tmp (else /run), with a copy of the module, and $BUILD/run is a
+# into a new folder in /var/tmp (else /run), with a copy of the module, and $BUILD/run is a
 # symbolic link to it.
 
 set -euo pipefail
@@ -26,11 +26,11 @@ PORT=${PORT:-8080}
 ADDRESS=${ADDRESS:-127.0.0.1}
 PATH=$PATH:/usr/sbin:/sbin
 HTTPD=${HTTPD:-$(command -v apache2 || command -v httpd || true)}
-start_wait=15              # seconds until the server must have answered
+start_wait=15              # seconds within which the server must answer
 stop_wait=${STOP_WAIT:-10} # seconds that a stop may take before SIGKILL
 
-run=$build/run                     # what the user is told
-root=$(readlink -f "$run" || true) # what httpd is told
+run=$build/run                     # the path shown to the user
+root=$(readlink -f "$run" || true) # the path given to httpd
 root=${root:-$run}
 user="" group=""
 
@@ -45,10 +45,10 @@ die()
 
 # --- processes -----------------------------------------------------------------------------------
 
-# living PGID  the processes of a group, without zombies: where nobody reaps them they stay
+# living PGID  the processes of a group, without zombies: where nobody reaps them, they stay
 living()
 {
-    # One that has ended between the list and the look is no failure.
+    # A process that ended between listing and reading is no failure.
     { cat /proc/[0-9]*/stat 2>/dev/null || true; } |
         sed -n 's/^\([0-9]*\) (.*) \([A-Za-z]\) [0-9]* \([0-9]*\) .*/\1 \2 \3/p' |
         awk -v group="$1" '$3 == group && $2 != "Z" { print $1 }'
@@ -57,7 +57,7 @@ living()
 # with_configuration FILE...  whether one of these /proc/PID/cmdline names $root's configuration
 with_configuration()
 {
-    # The pattern comes from a file: else grep's own command line would be one of them.
+    # The pattern comes from a file, or grep's own command line would match it.
     grep -qszxF -f <(echo "$root/conf/httpd.conf") "$@"
 }
 
@@ -102,22 +102,22 @@ check_arguments()
 {
     case $MPM in
     stm | event | worker | prefork) ;;
-    *) die "MPM=$MPM is not known. There are: stm event worker prefork" ;;
+    *) die "MPM=$MPM is unknown: must be stm, event, worker or prefork" ;;
     esac
     MPM_CONF=${MPM_CONF:-$top/conf/$([ "$MPM" = stm ] && echo mpm_stm || echo mpm_debian).conf}
     [ -r "$MPM_CONF" ] || die "MPM_CONF=$MPM_CONF cannot be read"
     if ! [[ $PORT =~ ^[0-9]{1,5}$ ]] || ((10#$PORT < 1024 || 10#$PORT > 65535)); then
-        die "PORT=$PORT: must be a number from 1024 to 65535 (below are the system's services)"
+        die "PORT=$PORT: must be a number from 1024 to 65535 (lower ones are the system's)"
     fi
     [[ $ADDRESS =~ ^[0-9a-fA-F.:]+$ ]] || die "ADDRESS=$ADDRESS: must be an IPv4 or IPv6 address"
     [[ $root != *[\"\\\$%\|*?[]* ]] ||
-        die "$root: httpd cannot be told of a folder with any of \" \\ \$ % | * ? [ in its name"
+        die "$root: httpd cannot use a folder with any of \" \\ \$ % | * ? [ in its name"
     [ -x "$HTTPD" ] ||
-        die "there is no httpd (on Debian: /usr/sbin/apache2, package apache2-bin)"
+        die "httpd is missing (on Debian: /usr/sbin/apache2, package apache2-bin)"
     command -v curl >/dev/null || die "curl is missing"
 }
 
-# listeners  who listens on $PORT where it is in our way, one a line; nothing when it is free
+# listeners  who already listens on $PORT where we want to, one per line; nothing if it is free
 listeners()
 {
     local host
@@ -138,7 +138,7 @@ check_port()
     local found
     found=$(listeners)
     [ -z "$found" ] || die "port $PORT is in use:" "$found" \
-        "Choose another one, for example: make run PORT=$((10#$PORT % 65535 + 1))"
+        "Choose another, for example: make run PORT=$((10#$PORT % 65535 + 1))"
 }
 
 # module_of MPM  path of its module
@@ -150,7 +150,7 @@ module_of()
     echo "$path"
 }
 
-# choose_user  whom the children of a root server become
+# choose_user  the user whom a root server's children become
 choose_user()
 {
     local name
@@ -161,7 +161,7 @@ choose_user()
             return
         fi
     done
-    die "there is neither a user www-data nor nobody that httpd's children could run as"
+    die "there is no user www-data or nobody as whom httpd's children could run"
 }
 
 as_user()
@@ -175,17 +175,17 @@ reachable()
     as_user cat "$1/htdocs/index.html" >/dev/null 2>&1
 }
 
-# fill FOLDER  makes what a ServerRoot needs; a page that the user has changed stays
+# fill FOLDER  creates what a ServerRoot needs; keeps a page that the user has changed
 fill()
 {
     mkdir -p "$1"/{conf,htdocs,logs,run,scoreboards} || die "cannot write to $1"
-    [ -w "$1/conf" ] || die "$1 belongs to $(stat -c %U "$1"), who ran the server before." \
+    [ -w "$1/conf" ] || die "$1 belongs to $(stat -c %U "$1"), who ran the server earlier." \
         "As that user: make stop clean"
     [ -e "$1/htdocs/index.html" ] ||
         echo '<html><body><h1>It works!</h1></body></html>' >"$1/htdocs/index.html"
 }
 
-# move_outside  a ServerRoot where $user can reach it, and $run a link to it
+# move_outside  a ServerRoot that $user can reach, and $run as a link to it
 move_outside()
 {
     local base
@@ -197,7 +197,7 @@ move_outside()
         if reachable "$root"; then
             rm -rf "$run"
             ln -s "$root" "$run"
-            echo "$user cannot reach $run: the ServerRoot is $root, and $run a link to it."
+            echo "$user cannot reach $run: the ServerRoot is $root, and $run is a link to it."
             return
         fi
         rm -rf "$root"
@@ -209,9 +209,9 @@ move_outside()
 prepare_root()
 {
     mkdir -p "$build"
-    # A link whose target went, or is another user's: start anew.
+    # A link whose target is gone or belongs to another user: start afresh.
     if [ -L "$run" ] && ! [ -O "$root" ]; then
-        [ ! -d "$root" ] || echo "$root was $(stat -c %U "$root")'s, and is no longer used."
+        [ ! -d "$root" ] || echo "$root belongs to $(stat -c %U "$root") and is no longer used."
         rm -f "$run"
         root=$run
     fi
@@ -219,7 +219,7 @@ prepare_root()
     choose_user
     [ "$(id -u)" = 0 ] || return 0
     as_user true 2>/dev/null ||
-        die "root cannot become $user here (a container without CAP_SETUID?)" \
+        die "root cannot switch to user $user here (a container without CAP_SETUID?)" \
             "Run it as an ordinary user."
     reachable "$root" || move_outside
 }
@@ -255,7 +255,7 @@ write_configuration()
         }' "$top/conf/run.conf.in" >"$root/conf/httpd.conf"
 }
 
-# launch  starts httpd, which detaches itself. It inherits nothing of make's: no descriptor of a
+# launch  starts httpd, which detaches itself. It inherits nothing from make: no descriptor of a
 # job server, no flags.
 launch()
 {
@@ -266,13 +266,13 @@ launch()
             ((fd <= 2)) || eval "exec $fd>&-"
         done
         unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
-        # Room for 10,000 connections and more, for each MPM the same; less where less is allowed.
+        # Room for 10,000 connections and more, the same for each MPM; less where less is allowed.
         ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)"
         exec "$HTTPD" -d "$root" -f "$root/conf/httpd.conf" -k start
     ) </dev/null >"$root/logs/start.log" 2>&1
 }
 
-# give_up MESSAGE  ends a server that did not come up, and shows what it said
+# give_up MESSAGE  ends a server that did not come up, and shows its messages
 give_up()
 {
     local pgid
@@ -325,8 +325,8 @@ start()
     check_arguments
     modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
     if pgid=$(find_server); then
-        die "a server runs already from $run:" \
-            "process $pgid, MPM $(setting MPM), port $(setting PORT). End it first: make stop"
+        die "a server is already running from $run:" \
+            "process $pgid, MPM $(setting MPM), port $(setting PORT). Stop it first: make stop"
     fi
     check_port
     module_of "$MPM" >/dev/null
@@ -338,13 +338,13 @@ start()
     tell
 }
 
-# --- what is told --------------------------------------------------------------------------------
+# --- status --------------------------------------------------------------------------------
 
 # tell  the address, the processes with their kernel threads, where the logs are and how to stop
 tell()
 {
     local pgid prefix="" members version
-    pgid=$(find_server) || die "nothing runs from $run"
+    pgid=$(find_server) || die "no server is running from $run"
     MPM=$(setting MPM) PORT=$(setting PORT) ADDRESS=$(setting ADDRESS)
     members=$(living "$pgid" | paste -sd,)
     [ "$BUILD" = build ] || prefix=" BUILD=$BUILD"
@@ -368,7 +368,7 @@ gone()
     done
 }
 
-# end_server PGID  SIGTERM to the master (to the children, if it is dead), at last SIGKILL to all
+# end_server PGID  SIGTERM to the master (or to the children, if it is dead), finally SIGKILL to all
 end_server()
 {
     local pgid=$1 pid
@@ -381,9 +381,9 @@ end_server()
         done
     fi
     if ! gone "$pgid" "$stop_wait"; then
-        echo "Not all ended within $stop_wait s. SIGKILL to: $(living "$pgid" | xargs)"
+        echo "Not all ended within $stop_wait s. Sending SIGKILL to: $(living "$pgid" | xargs)"
         kill -KILL -- "-$pgid" 2>/dev/null || true
-        gone "$pgid" 3 || die "still there of group $pgid: $(living "$pgid" | xargs)"
+        gone "$pgid" 3 || die "still running in process group $pgid: $(living "$pgid" | xargs)"
     fi
     rm -f "$root/logs/httpd.pid"
 }
@@ -392,7 +392,7 @@ stop()
 {
     local pgid pidfile=$root/logs/httpd.pid
     if [ ! -e "$pidfile" ]; then
-        echo "Nothing to stop: no server runs from $run."
+        echo "Nothing to stop: no server is running from $run."
         return
     fi
     [ -O "$pidfile" ] || [ "$(id -u)" = 0 ] ||
@@ -403,7 +403,7 @@ stop()
         echo "Stopped."
     else
         rm -f "$pidfile"
-        echo "No server runs from $run: removed the pid file that an earlier one left."
+        echo "No server is running from $run: removed the pid file that an earlier one left behind."
     fi
 }
 
@@ -413,7 +413,7 @@ clean()
     for run in "$build/run" "$build"/*/run; do
         [ -e "$run" ] || [ -L "$run" ] || continue
         root=$(readlink -f "$run")
-        ! find_server >/dev/null || die "a server runs from $run. End it first: make stop"
+        ! find_server >/dev/null || die "a server is running from $run. Stop it first: make stop"
         case $root in
         /var/tmp/stm-run.* | /run/stm-run.*) rm -rf "$root" ;;
         esac
@@ -421,13 +421,13 @@ clean()
     done
 }
 
-# One of us at a time. The lock is on the folder itself: no file of one user is in another's way.
+# Only one of us at a time. The lock is on the folder itself: no user's lock file blocks another's.
 if [ "${1:-}" = start ]; then
     mkdir -p "$build"
 fi
 if [ -d "$build" ] && [ "${1:-}" != status ]; then
     exec 9<"$build"
-    flock -w 30 9 || die "another make run or make stop is at work in $build"
+    flock -w 30 9 || die "another make run or make stop is in progress in $build"
 fi
 case ${1:-} in
 start | stop | clean) "$1" ;;

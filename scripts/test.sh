@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# test.sh PART... [-- PART...]  runs `make test-PART` for each, also when an earlier one failed, and
-# closes with one line that counts the tests of all parts. Lists that -- separates run beside each
-# other; then a part's output is shown in one piece when the part ends. Called by `make test`; BUILD
-# is the build folder. A part's output is kept in $BUILD/test-logs. The count is the part's own: its
-# last "N passed ..." line, else the sums of cmocka's groups.
+# test.sh PART... [-- PART...]  runs `make test-PART` for each, even if an earlier one failed, and
+# ends with one line that counts the tests of all parts. Lists separated by -- run in parallel; then
+# a part's output is shown in one piece when the part ends. Called by `make test`; BUILD is the
+# build folder. A part's output is kept in $BUILD/test-logs. The count is the part's own: its last
+# "N passed ..." line, or else the sums of cmocka's groups.
 
 set -uo pipefail
 logs=${BUILD:-build}/test-logs
 mkdir -p "$logs"
-# A part's tests run one after the other, whatever -j says; variables given to the outer make go on.
+# A part's tests run one after another, whatever -j says; the outer make's variables are passed on.
 MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|-l[0-9.]*|--jobserver-(auth|fds)=[^ ]*)//g' \
     <<<"${MAKEFLAGS:-}")
 export MAKEFLAGS
@@ -37,7 +37,7 @@ count()
         }'
 }
 
-# show PART  its heading and its whole output, never mixed with another's
+# show PART  its heading and its whole output, never interleaved with another's
 show()
 {
     {
@@ -56,7 +56,7 @@ run()
         make --no-print-directory "test-$part" 2>&1 | tee "$log"
         status=${PIPESTATUS[0]}
     else
-        echo "test-$part begins"
+        echo "test-$part starts"
         make --no-print-directory "test-$part" >"$log" 2>&1
         status=$?
         show "$part"
@@ -72,7 +72,7 @@ run_all()
     done
 }
 
-# Each list is a process group, so that an interrupt ends what it has started.
+# Each list is a process group, so that an interrupt ends everything that it started.
 run_beside()
 {
     local list=() lists=() part
@@ -119,6 +119,6 @@ for part in "$@"; do
     rows+=$(printf '%-10s %5d passed, %d failed in %d s' "$part" "$p" "$f" "$took")$'\n'
 done
 printf '\n%s' "${rows:-}"
-[ -z "$broken" ] || echo "failed:$broken (whole output in $logs)"
+[ -z "$broken" ] || echo "failed:$broken (full output in $logs)"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

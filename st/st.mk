@@ -41,13 +41,13 @@ $(BUILD)/aarch64/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include
 	    $(filter %.c %.S,$^) -lm
 
 .PHONY: test-smoke footprint test-aarch64
-test-smoke: $(BUILD)/st/smoke ## a short run through libst without a test library
+test-smoke: $(BUILD)/st/smoke ## exercise libst briefly without a test library
 	$(Q)$(BUILD)/st/smoke
-footprint: $(BUILD)/st/footprint ## memory, page tables and fork() of many parked threads
+footprint: $(BUILD)/st/footprint ## measure memory, page tables and fork() with many parked threads
 	$(Q)$(BUILD)/st/footprint
 	$(Q)$(BUILD)/st/footprint 100000 8388608
 	$(Q)$(BUILD)/st/footprint 5000 8388608
-test-aarch64: ## the same, cross-compiled, under qemu
+test-aarch64: ## run the same, cross-compiled, under qemu
 ifeq ($(ST_CAN_CROSS),yes)
 	@$(MAKE) --no-print-directory $(BUILD)/aarch64/smoke
 	$(Q)$(ST_EMULATOR) $(BUILD)/aarch64/smoke

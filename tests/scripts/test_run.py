@@ -115,7 +115,7 @@ def test_already_running(checkout):
     """The first one stays as it was."""
     assert checkout.script("start").returncode == 0
     pid = checkout.pid()
-    assert refused(checkout.script("start", "worker"), "runs already", str(pid), "event")
+    assert refused(checkout.script("start", "worker"), "is already running", str(pid), "event")
     assert checkout.pid() == pid
     assert checkout.page() == PAGE
 
@@ -181,7 +181,7 @@ def test_dead_master(checkout):
     os.kill(master, signal.SIGKILL)
     wait_for(lambda: master not in checkout.processes(), "the master's death")
     if checkout.processes():
-        assert refused(checkout.script("start"), "runs already")
+        assert refused(checkout.script("start"), "is already running")
         stopped = checkout.script("stop", STOP_WAIT=1)
         assert stopped.returncode == 0
         assert "The master" in stopped.stdout
@@ -340,7 +340,7 @@ def test_make(folder):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
             assert answer.read().decode() == PAGE
         again = run(["make", "run", *settings], cwd=TOP)
-        assert again.returncode != 0 and "runs already" in again.stderr
+        assert again.returncode != 0 and "is already running" in again.stderr
         assert "MPM event" in run(["make", "status", *settings], cwd=TOP).stdout
         unknown = run(["make", "run", *settings, "MPM=threads"], cwd=TOP)
         assert unknown.returncode != 0 and "stm event worker prefork" in unknown.stderr
