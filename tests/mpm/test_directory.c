@@ -90,7 +90,7 @@ static void who_else_may_write_there(void)
 {
     begin();
     assert_ok(chmod("boards", 0757));
-    assert_refused(below("boards"), "everybody");
+    assert_refused(below("boards"), "everyone");
     assert_ok(chmod("boards", 0755));
     assert_int_equal(check(below("boards")), OK);
     if (geteuid() != 0) {
