@@ -311,10 +311,10 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE1(
         "KernelThreads", set_number, INFO(kernel_threads), RSRC_CONF,
         "between 0 and " NUMBER(
-            STM_KERNEL_LIMIT) ": Most kernel threads of a VP that serve requests; 0: none"),
+            STM_KERNEL_LIMIT) ": Maximum number of a VP's kernel threads for requests; 0: none"),
     AP_INIT_TAKE_ARGV("RunOn", stm_run_on_set, NULL, RSRC_CONF | ACCESS_CONF,
-                      "state, kernel or auto: On which kind of thread requests are served; names "
-                      "of handlers may follow, then it is about those"),
+                      "state, kernel or auto: The kind of thread that serves requests; if names of "
+                      "handlers follow, only those"),
     AP_INIT_FLAG("ConnectionStatus", set_flag, &stm_config.connection_status, RSRC_CONF,
                  "Whether the scoreboards hold the status of each connection: On or Off"),
     AP_INIT_FLAG("StateThreadedIO", set_flag, &stm_config.threaded_io, RSRC_CONF,
@@ -333,10 +333,9 @@ const command_rec stm_directives[] = {
         "between " NUMBER(LEAST_HELPERS) " and " NUMBER(
             MOST_HELPERS) ": Maximum number of kernel threads of a VP for calls that block inside "
                           "the C library"),
-    AP_INIT_TAKE1(
-        "ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
-        "between 0 and 2147483647: Time limit in seconds for the configuration test before a "
-        "restart; 0: no limit"),
+    AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
+                  "between 0 and 2147483647: Seconds that the configuration test before a restart "
+                  "may take; 0: no limit"),
     AP_INIT_TAKE1("ScoreboardDir", set_scoreboard_dir, NULL, RSRC_CONF,
                   "Existing directory for the VPs' scoreboard files"),
     AP_INIT_TAKE1("CoreDir", set_core_dir, NULL, RSRC_CONF, "Existing directory for core dumps"),

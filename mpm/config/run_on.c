@@ -60,7 +60,7 @@ const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const 
     if (mode == STM_RUN_UNSET)
         return apr_psprintf(cmd->pool,
                             "RunOn: %s is not a kind of thread: must be state, kernel or auto, "
-                            "and may be followed by names of handlers",
+                            "optionally followed by names of handlers",
                             argc > 0 ? argv[0] : "(nothing)");
     stm_config.run_on_used = true;
     if (argc == 1) {

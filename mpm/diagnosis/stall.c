@@ -136,7 +136,7 @@ static void report(st_utime_t held)
         stall.unreported);
     if (stall.caught && *stm_auto_remedy())
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm:   kernel threads would keep it off the VP: %s", stm_auto_remedy());
+                     "stm:   to keep it off the VP: %s", stm_auto_remedy());
     if (stall.caught)
         log_frames();
     stall.reported = now;

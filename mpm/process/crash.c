@@ -45,7 +45,7 @@ static void log_kernel_thread(int signal_number)
 
     if (r && r->the_request)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
-                     "stm: a kernel thread of VP %d crashes (signal %d) in the request \"%s\"",
+                     "stm: a kernel thread of VP %d crashed (signal %d) in the request \"%s\"",
                      stm.vp.ordinal, signal_number, r->the_request);
 }
 

@@ -509,11 +509,11 @@ def test_hard_stop_while_handlers_compute(serve, mpm):
 @pytest.mark.stm_only
 def test_a_crash_names_its_request(serve):
     server = served(serve, processes=2)
-    server.allowed.append("signal|crashes in|AH00052|crit")
+    server.allowed.append("signal|crashed|AH00052|crit")
     old = set(server.children())
     with pytest.raises((Closed, OSError)):
         server.get("/late/page.html?crash")
-    server.wait_log(r'a kernel thread of VP \d crashes \(signal 11\) in the request '
+    server.wait_log(r'a kernel thread of VP \d crashed \(signal 11\) in the request '
                     r'"GET /late/page.html\?crash HTTP/1.1"')
     wait_for(lambda: len(old & set(server.children())) == 1 and len(server.children()) == 2,
              "a successor")
@@ -597,7 +597,7 @@ def test_auto_moves_what_holds_up_the_vp(serve, protocol):
     wait_for(lambda: scores(server)["all"]["kernel_moves"] == 1, "the move to be counted")
     logged = [line for line in server.error_log().splitlines() if "has held up VP" in line]
     assert len(logged) == 1 and logged[0].endswith(
-        'for good: <Location "/state"> RunOn kernel where </Location>')
+        'to make that permanent: <Location "/state"> RunOn kernel where </Location>')
 
 
 @pytest.mark.stm_only
@@ -606,7 +606,7 @@ def test_auto_moves_what_comes_before_the_handler(serve):
     until_moved(lambda: server.get("/state/app?early=120").text, "kernel kernel\n")
     assert server.get("/state/other").text == "kernel kernel\n"  # in the same folder
     assert server.get("/state2").text == "state state\n"
-    assert 'for good: <Location "/state/"> RunOn kernel </Location>' in server.error_log()
+    assert 'to make that permanent: <Location "/state/"> RunOn kernel </Location>' in server.error_log()
 
 
 @pytest.mark.stm_only

@@ -138,7 +138,7 @@ def test_section(server):
         assert heading in section
     assert "Connection -1" not in page
     assert f"127.0.0.1:{server.port}" in section
-    assert "Most threads used at once" in section and "Connections served, prior" in section
+    assert "Maximum threads at once" in section and "Connections served, prior" in section
     assert "<script>" in html.unescape(section) and "<script>" not in section
 
 

@@ -99,7 +99,7 @@ def test_the_master_keeps_nothing_of_earlier_builds(installed, files, number):
         server.restart(number)
         if count == 1:
             maps, pss = memory(server)
-    assert server.error_log().count("another build of the module takes over") == len(builds)
+    assert server.error_log().count("different build of the module takes over") == len(builds)
     more_maps, more_pss = (after - before for after, before in zip(memory(server), (maps, pss)))
     assert more_maps < 16  # one build's are about 50
     assert more_pss < 300 << 10  # one build's are 200 KB
