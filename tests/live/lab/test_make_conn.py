@@ -139,8 +139,9 @@ def test_other_machines_are_left_alone(host):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["localhost"], "HOST PORT"), (["localhost", "0"], "PORT 0: a number from 1 to 65535"),
-    (["localhost", "80", "1000001"], "COUNT 1000001: a number from 1 to 1000000"),
+    (["localhost"], "HOST and PORT"),
+    (["localhost", "0"], "PORT 0: must be a number from 1 to 65535"),
+    (["localhost", "80", "1000001"], "COUNT 1000001: must be a number from 1 to 1000000"),
     (["localhost", "80", "x"], "COUNT x"), (["-s", "0", "localhost", "80"], "--seconds 0"),
     (["-r", "all", "localhost", "80"], "none, part or whole"),
     (["-p", "x", "localhost", "80"], "must begin with /"),
