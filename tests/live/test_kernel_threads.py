@@ -606,7 +606,8 @@ def test_auto_moves_what_comes_before_the_handler(serve):
     until_moved(lambda: server.get("/state/app?early=120").text, "kernel kernel\n")
     assert server.get("/state/other").text == "kernel kernel\n"  # in the same folder
     assert server.get("/state2").text == "state state\n"
-    assert 'to make that permanent: <Location "/state/"> RunOn kernel </Location>' in server.error_log()
+    assert ('to make that permanent: <Location "/state/"> RunOn kernel </Location>'
+            in server.error_log())
 
 
 @pytest.mark.stm_only
