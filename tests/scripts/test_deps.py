@@ -172,7 +172,7 @@ def test_services_stay_off(machine):
     machine.stand_in("systemctl", "exit 0")
     done = machine.deps("run")
     assert done.returncode == 0, done.stderr
-    assert "enabled for the next boot: php8-fpm\n" in done.stdout
+    assert "neither started nor enabled at boot: php8-fpm\n" in done.stdout
     assert machine.called("systemctl disable php8-fpm")
     assert not machine.called("sshd")
 
