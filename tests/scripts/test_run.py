@@ -54,7 +54,7 @@ def test_cycle(checkout, mpm):
 
 def test_unknown_mpm(checkout):
     """Says which there are."""
-    assert refused(checkout.script("start", "threads"), "threads", "stm event worker prefork")
+    assert refused(checkout.script("start", "threads"), "threads", "stm, event, worker or prefork")
     assert ended(checkout)
 
 
@@ -132,7 +132,7 @@ def test_two_build_folders(checkout):
         started = variant.script("start", BUILD="build/debug")
         assert started.returncode == 0, started.stderr
         assert "make stop BUILD=build/debug" in started.stdout
-        assert refused(checkout.script("clean"), "runs from")
+        assert refused(checkout.script("clean"), "is running from")
         assert checkout.page() == PAGE
     finally:
         assert variant.script("stop", BUILD="build/debug").returncode == 0
