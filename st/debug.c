@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What AddressSanitizer and Valgrind want to know of stacks and switches. Empty in normal builds.
+ * What AddressSanitizer and Valgrind need to know about stacks and switches. Empty in normal
+ * builds.
  */
 #include "st/st_internal.h"
 
@@ -20,7 +21,7 @@ void st__asan_init(struct st_thread *primordial)
     pthread_attr_destroy(&attr);
 }
 
-/* fake: where the thread that stops keeps its fake stack, NULL if it has ended. */
+/* fake: where the thread being switched out keeps its fake stack, NULL if it has ended. */
 void st__asan_leave(struct st_thread *to, void **fake)
 {
     __sanitizer_start_switch_fiber(fake, to->asan_bottom, to->asan_size);
@@ -57,7 +58,7 @@ void st__valgrind_deregister(struct st__stack *stack)
     VALGRIND_STACK_DEREGISTER(stack->valgrind_id);
 }
 
-/* What lies below the last stack pointer of the thread before is out of bounds for Valgrind. */
+/* To Valgrind, whatever lies below the previous thread's last stack pointer is out of bounds. */
 void st__valgrind_renew(struct st__stack *stack)
 {
     (void)VALGRIND_MAKE_MEM_UNDEFINED(st__stack_base(stack), st__stack_size(stack));

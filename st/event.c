@@ -2,7 +2,7 @@
 /*
  * The event system: the VP's epoll instance, registrations, and the scheduler's turn, in which
  * epoll is visited and events, posts from other kernel threads and timers are dispatched. Called by
- * the scheduler and by those who wait on descriptors. See docs/internals/events.md.
+ * the scheduler and by code that waits on descriptors. See docs/internals/events.md.
  */
 #include <limits.h>
 
@@ -13,10 +13,10 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLPRI == POLLPRI &
                "epoll's bits are poll's");
 
 enum { SHORT_TURN = 20 }; /* us */
-/* Full batches of events in one turn at most. */
+/* Maximum number of full batches of events per turn. */
 enum { MOST_BATCHES = 64 };
-/* Turns with an event that belongs to nobody, after which the instance is replaced: one may be an
- * event that was fetched with its descriptor's last. */
+/* The instance is replaced after this many turns with an event that belongs to nobody: a single one
+ * may have been fetched together with its descriptor's last event. */
 enum { PATIENCE_WITH_GHOSTS = 3 };
 
 enum { KEPT_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLERR | POLLHUP };
@@ -34,7 +34,7 @@ static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
 
 /* --- The instance --- */
 
-/* With the eventfd in it. */
+/* Including the eventfd. */
 static int open_epoll(struct st_vp *vp)
 {
     /* Edge-triggered: every write is a new event and nobody has to read. */
@@ -76,7 +76,7 @@ static void close_instance(struct st_vp *vp)
 
 int st__event_init(struct st_vp *vp)
 {
-    if (st__valgrind_running()) /* which complains of syscalls that it does not know */
+    if (st__valgrind_running()) /* which complains about system calls it does not know */
         atomic_store(&st__process.no_pwait2, 1);
     return open_instance(vp);
 }
@@ -127,7 +127,7 @@ static void revive_fd(struct st_vp *vp, int osfd, struct st__fd *fd)
     fd->ready = 0;
     if (!fd->links)
         return;
-    /* What cannot be registered any more was closed: those who wait on it are to know. */
+    /* A descriptor that can no longer be registered was closed: its waiters must be told. */
     if (exclusive ? st__event_add_exclusive(vp, osfd, fd, POLLIN) < 0
                   : st__event_add(vp, osfd, fd) < 0)
         st__fd_forget(vp, osfd, fd);
@@ -168,7 +168,8 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
     if (control(vp, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, osfd, fd, events) < 0) {
         if (errno != (known ? ENOENT : EEXIST))
             goto error;
-        /* Closed untold and opened again; a duplicate may keep the old one's registration alive. */
+        /* Closed behind our back and opened again; a duplicate may keep the old registration
+         * alive. */
         if (known)
             st__fd_renewed(vp, fd);
         if (control(vp, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, osfd, fd, events) < 0)
@@ -180,7 +181,7 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
 error:
     error = errno;
     fd->flags = 0;
-    if (fd->links) /* nothing would wake them any more */
+    if (fd->links) /* nothing else would wake them */
         st__fd_forget(vp, osfd, fd);
     return st__fail(error);
 }
@@ -197,7 +198,7 @@ int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int e
     const unsigned wanted = ((unsigned)events & (EPOLLIN | EPOLLOUT)) | EPOLLEXCLUSIVE;
     bool known = (fd->flags & ST__FD_REGISTERED) != 0;
 
-    /* An exclusive registration can neither be modified nor made from another. */
+    /* An exclusive registration can neither be modified nor created by modifying another. */
     if (known)
         st__event_delete(vp, osfd, fd);
     if (control(vp, EPOLL_CTL_ADD, osfd, fd, wanted) < 0) {
@@ -242,7 +243,7 @@ static void wake_threads(struct st_vp *vp, struct st__fd *fd)
         next = link->next;
         if (ready == 0 || link->kind >= ST__LINK_WATCH)
             continue;
-        link->events = (unsigned short)ready; /* what the waiter is told */
+        link->events = (unsigned short)ready; /* what the waiter gets */
         st__fd_unlink(vp, link);
         thread = link->kind == ST__LINK_THREAD
                      ? ST__CONTAINER(link, struct st_thread, link)
@@ -260,8 +261,8 @@ static struct st_fd_link *find_match(const struct st__fd *fd, unsigned short kin
     return NULL;
 }
 
-/* Runs callbacks. Each may change the list or forget the descriptor, so look afresh each time. A
- * one-shot watch that is armed anew does not match: arming refuses what is ready already. */
+/* Runs callbacks. Each may change the list or forget the descriptor, so start over after each call.
+ * A one-shot watch that is armed again does not match: arming refuses what is already ready. */
 static void run_watches(struct st_vp *vp, struct st__fd *fd)
 {
     uint32_t generation = fd->generation;
@@ -275,11 +276,11 @@ static void run_watches(struct st_vp *vp, struct st__fd *fd)
     if ((link = find_match(fd, ST__LINK_ACCEPT)))
         st__watch_ready(vp, ST__CONTAINER(link, struct st_watch, link), match(link, fd));
     if (fd->generation == generation && fd->flags & ST__FD_EXCLUSIVE)
-        fd->ready = 0; /* level-triggered: no bit outlives its turn */
+        fd->ready = 0; /* level-triggered: no bit survives its turn */
 }
 
-/* An event of an earlier life of the number, whose open file lives on in a duplicate. If it is
- * level-triggered it comes again and again. */
+/* An event for an earlier use of this number, whose open file lives on in a duplicate. If it is
+ * level-triggered, it is reported in every turn. */
 static void ignore(struct st_vp *vp, const struct epoll_event *event, const struct st__fd *fd)
 {
     uint32_t generation = (uint32_t)(event->data.u64 >> 32);
@@ -312,7 +313,7 @@ static void dispatch(struct st_vp *vp, const struct epoll_event *event)
 
 static int wait_ms(struct st_vp *vp, st_utime_t delay)
 {
-    /* Rounded up: too early would only be another turn. */
+    /* Rounded up: waking too early would only cost another turn. */
     st_utime_t ms = delay == ST_UTIME_NO_TIMEOUT ? 0 : (delay + 999) / 1000;
     int timeout = delay == ST_UTIME_NO_TIMEOUT ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
 
@@ -333,7 +334,7 @@ static int wait_events(struct st_vp *vp, st_utime_t delay)
     timeout.tv_sec = (time_t)(delay / 1000000);
     timeout.tv_nsec = (long)(delay % 1000000) * 1000;
     count = st__sys_epoll_pwait2(vp->epfd, vp->events, ST__EVENT_BATCH, &timeout);
-    if (count < 0 && (errno == ENOSYS || errno == EPERM)) { /* EPERM: a seccomp filter's no */
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) { /* EPERM: refused by a seccomp filter */
         atomic_store(&st__process.no_pwait2, 1);
         return wait_ms(vp, delay);
     }
@@ -363,7 +364,7 @@ static void wake_up(struct st_vp *vp)
         tell_sleep(vp, 0);
 }
 
-/* us since the last visit; a program's own clock may have gone back. */
+/* us since the last visit; a program's own clock may have gone backwards. */
 static st_utime_t since(const struct st_vp *vp, st_utime_t now)
 {
     return now > vp->clock ? now - vp->clock : 0;
@@ -380,8 +381,8 @@ static void count_turn(struct st_vp *vp, st_utime_t held, int events)
         vp->stats.longest_turn = held;
 }
 
-/* The next visit comes after one pass of the run queue, or a few switches if it is short. While
- * threads switch quickly and visits find nothing, they become fewer. */
+/* The next visit comes after one pass of the run queue, or after a few switches if the queue is
+ * short. While threads switch quickly and visits find nothing, visits become rarer. */
 static void set_budget(struct st_vp *vp, st_utime_t held, int events)
 {
     unsigned long long ready;
@@ -396,8 +397,9 @@ static void set_budget(struct st_vp *vp, st_utime_t held, int events)
     vp->budget = vp->budget_given;
 }
 
-/* Dispatches what came. After a long turn there may be more than fit, and timers that are due: no
- * wait may time out whose event is there, so all events come first. */
+/* Dispatches the events. After a long turn there may be more of them than fit, as well as timers
+ * that are due: no wait may time out when its event has already happened, so all events come
+ * first. */
 static void dispatch_all(struct st_vp *vp, int count)
 {
     for (int rounds = 0;; rounds++) {
@@ -413,8 +415,8 @@ static void dispatch_all(struct st_vp *vp, int count)
     }
 }
 
-/* Moves all that waits to a new epoll instance, without the registration that haunts the present
- * one. The eventfd stays: other kernel threads may be about to write to it. */
+/* Moves everything that waits to a new epoll instance, leaving behind the stale registration of the
+ * present one. The eventfd stays: other kernel threads may be about to write to it. */
 static void exorcise(struct st_vp *vp)
 {
     int old = vp->epfd;
@@ -425,7 +427,7 @@ static void exorcise(struct st_vp *vp)
         return;
     }
     vp->ghost_seen = false;
-    if (open_epoll(vp) < 0) { /* no descriptor is free: again at the next turn */
+    if (open_epoll(vp) < 0) { /* no descriptor is free: try again in the next turn */
         vp->epfd = old;
         return;
     }
@@ -458,7 +460,7 @@ void st__event_turn(struct st_vp *vp)
     if (sleeps)
         wake_up(vp);
     now = st_utime();
-    /* A visit that does not wait is short: no second reading of the clock for it. */
+    /* A visit that does not wait is short: it does not need a second reading of the clock. */
     held = since(vp, idle ? left : now);
     vp->clock = now;
     st__clock_tick(now);

@@ -4,7 +4,7 @@
  */
 #include "st/st_internal.h"
 
-/* Sockets take one syscall, everything else the two of POSIX. */
+/* One system call for sockets, the two of POSIX for everything else. */
 static int set_nonblocking(int osfd, bool socket)
 {
     int flags;
@@ -109,6 +109,6 @@ void *st_netfd_getspecific(st_netfd_t fd)
 
 int st_netfd_serialize_accept(st_netfd_t fd)
 {
-    (void)fd; /* Linux wakes and serves several accepting processes rightly by itself */
+    (void)fd; /* Linux needs no help with several processes that accept on one socket */
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of descriptors, indexed by number and grown in chunks so that entries stay where they
- * are, and the lists of those who wait on each.
+ * are, and the list of waiters of each.
  */
 #include <string.h>
 
@@ -11,7 +11,7 @@ struct st__fd *st__fd_find(const struct st_vp *vp, int osfd)
 {
     unsigned chunk = (unsigned)osfd >> ST__FD_CHUNK_SHIFT;
 
-    /* A negative number is a very large chunk. */
+    /* A negative number yields a very large chunk index. */
     if (ST__UNLIKELY(chunk >= vp->fds.chunk_count || !vp->fds.chunks[chunk]))
         return NULL;
     return &vp->fds.chunks[chunk][osfd & (ST__FD_CHUNK - 1)];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocking I/O on descriptor objects: each call tries, and waits for readiness when the kernel says
- * EAGAIN. On byte streams a short read or write already says that nothing is left, so that the next
- * call waits without trying first.
+ * Blocking I/O on descriptor objects: each call tries, and waits for readiness on EAGAIN. On byte
+ * streams a short read or write already means that nothing is left, so the next call waits without
+ * trying first.
  */
 #include <string.h>
 
@@ -10,7 +10,7 @@
 
 enum { LOCAL_IOV = 16 };
 
-/* Interrupts win over readiness, as in State Threads 1.9. */
+/* Interrupts take precedence over readiness, as in State Threads 1.9. */
 static int wait_ready(int osfd, int events, st_utime_t timeout)
 {
     struct st_vp *vp = st__vp_get();
@@ -22,7 +22,7 @@ static int wait_ready(int osfd, int events, st_utime_t timeout)
     return st__take_interrupt(vp->current);
 }
 
-/* After a call that failed: 0 to try again, else -1. */
+/* After a failed call: 0 to try again, else -1. */
 static int retry(st_netfd_t fd, int events, st_utime_t timeout)
 {
     if (errno == EINTR)
@@ -33,7 +33,7 @@ static int retry(st_netfd_t fd, int events, st_utime_t timeout)
     return wait_ready(fd->osfd, events, timeout);
 }
 
-/* Before the first try: waits if it is known that there is nothing. */
+/* Before the first attempt: waits if the descriptor is known not to be ready. */
 static int prepare(st_netfd_t fd, int events, st_utime_t timeout)
 {
     if (!fd->stream || st_fd_ready(fd->osfd) & (events | POLLERR | POLLHUP))
@@ -56,7 +56,7 @@ static size_t iov_bytes(const struct iovec *iov, int count)
     return bytes;
 }
 
-/* Moves on by what was transferred; bases and lengths of what is done are moved too. */
+/* Advances by what was transferred; the bases and lengths of finished buffers are updated too. */
 static void iov_advance(struct iovec **iov, int *count, size_t done)
 {
     while (*count > 0 && done >= (*iov)->iov_len) {
@@ -74,7 +74,7 @@ static void iov_advance(struct iovec **iov, int *count, size_t done)
 
 /* --- Connections --- */
 
-/* Connections of a listening byte stream socket are byte streams: asked once per listener. */
+/* Connections of a listening byte stream socket are byte streams: checked once per listener. */
 static bool accepts_streams(st_netfd_t fd)
 {
     if (!fd->stream_known) {
@@ -112,9 +112,9 @@ int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime
 
     if (st__sys_connect(fd->osfd, addr, (socklen_t)addrlen) == 0)
         return 0;
-    if (errno != EINPROGRESS && errno != EINTR) /* EINTR: it goes on all the same */
+    if (errno != EINPROGRESS && errno != EINTR) /* EINTR: connecting continues all the same */
         return -1;
-    /* What was known of the socket before is out of date. */
+    /* What was known about the socket is out of date. */
     if (!st__vp_get() || st_fd_rearm(fd->osfd) < 0)
         return -1;
     if (wait_ready(fd->osfd, POLLOUT, timeout) < 0)
@@ -230,8 +230,8 @@ ssize_t st_write(st_netfd_t fd, const void *buf, size_t nbyte, st_utime_t timeou
     return st_write_resid(fd, buf, &resid, timeout) == 0 ? (ssize_t)nbyte : -1;
 }
 
-/* Writes what is left after the first `done` bytes, from a copy: the caller's iov stays as it
- * is. */
+/* Writes what is left after the first `done` bytes, from a copy: the caller's iov is not
+ * changed. */
 static int write_rest(st_netfd_t fd, const struct iovec *iov, int count, size_t done,
                       st_utime_t timeout)
 {

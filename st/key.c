@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-specific data: keys of the process and each thread's values. The first few values lie in
- * the thread; room for more is made when one is set.
+ * Thread-specific data: the process's keys and each thread's values. The first few values are in
+ * the thread itself; room for more is allocated when one is set.
  */
 #include <string.h>
 
@@ -55,7 +55,7 @@ static int make_room(struct st_thread *thread, unsigned key)
     return 0;
 }
 
-/* A key's place in the thread, which has room for it. */
+/* Where the thread keeps a key's value; it must have room for it. */
 static void **place_of(struct st_thread *thread, unsigned key)
 {
     return key < ST__KEYS_INLINE ? &thread->inline_values[key]
@@ -81,7 +81,7 @@ int st_thread_setspecific(int key, void *value)
     }
     previous = *place_of(me, (unsigned)key);
     if (previous && previous != value && destructors[key])
-        destructors[key](previous); /* may set other keys, so that the place moves */
+        destructors[key](previous); /* may set other keys and so move the values */
     *place_of(me, (unsigned)key) = value;
     return 0;
 }
@@ -95,7 +95,7 @@ void *st_thread_getspecific(int key)
     return *place_of(vp->current, (unsigned)key);
 }
 
-/* Runs the destructors of what is set; true if there was any. */
+/* Runs the destructors of all values set; true if there were any. */
 static bool end_pass(struct st_thread *thread)
 {
     bool any = false;
@@ -114,7 +114,7 @@ static bool end_pass(struct st_thread *thread)
 
 void st__keys_end(struct st_thread *thread)
 {
-    /* A destructor may set other keys: a few more passes, as with POSIX threads. */
+    /* A destructor may set other keys: make a few more passes, as POSIX threads do. */
     for (int pass = 0; pass < END_PASSES && end_pass(thread); pass++)
         ;
     free(thread->values);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * st_poll() and st_netfd_poll(): waiting for several descriptors, some of which the program may use
- * behind libst's back. So the kernel is asked each time: once at the start, and by a registration
- * made afresh before the wait.
+ * behind libst's back. So the kernel is asked each time: once at the start, and again by renewing
+ * the registration before the wait.
  */
 #include "st/st_internal.h"
 
@@ -41,7 +41,7 @@ static int link_all(struct st_vp *vp, struct st__poll_link *links, const struct 
     return 0;
 }
 
-/* A link that is out of its list has fired; its events then say what is ready. */
+/* A link that is no longer in its list has fired; its events then say what is ready. */
 static int collect(struct st__poll_link *links, struct pollfd *pds, int npds)
 {
     int ready = 0;
@@ -63,7 +63,7 @@ static int wait_links(struct st_vp *vp, struct st__poll_link *links, struct poll
     (void)st__wait(vp, vp->current, timeout);
     ready = collect(links, pds, npds);
     unlink_all(vp, links, npds);
-    /* As in State Threads 1.9 an interrupt wins over readiness. */
+    /* As in State Threads 1.9, an interrupt takes precedence over readiness. */
     return st__take_interrupt(vp->current) < 0 ? -1 : ready;
 }
 

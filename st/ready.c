@@ -32,7 +32,7 @@ int st_fd_wait(int osfd, int events, st_utime_t timeout)
     if (reason == EINTR)
         me->interrupted = false;
     if (reason == 0 && fd->generation != generation)
-        reason = EBADF; /* woken, but forgotten before it ran: the number may be another's now */
+        reason = EBADF; /* forgotten after it was woken: the number may have been reused */
     return reason == 0 ? me->link.events : st__fail(reason);
 }
 
@@ -53,7 +53,7 @@ void st_fd_drained(int osfd, int events)
 
     if (!fd)
         return;
-    /* What is still to be read makes no further event. */
+    /* Data that is still unread causes no further event. */
     if (fd->ready & (POLLRDHUP | POLLPRI | ALWAYS))
         events &= ~POLLIN;
     fd->ready = (uint16_t)(fd->ready & ~(events & (POLLIN | POLLOUT)));
@@ -135,7 +135,7 @@ void st__fd_reset(struct st_vp *vp, int osfd)
     fd->ready = 0;
 }
 
-/* Threads that wait for the number's earlier descriptor: nothing would wake them any more. Watches
+/* Threads that wait for this number's earlier descriptor: nothing else would wake them. Watches
  * stay; their owners ask again. */
 static void wake_of_earlier(struct st_vp *vp, struct st__fd *fd)
 {

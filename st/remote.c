@@ -15,11 +15,11 @@ void st_vp_post(st_vp_t vp, st_remote_t *remote)
         remote->next = head;
     while (!atomic_compare_exchange_weak(&vp->remote, &head, remote));
     /* Sequentially consistent on both sides: either the VP sees the post before it sleeps, or its
-     * flag is seen here. Who clears the flag writes; more writes would add nothing. */
+     * flag is seen here. The poster that clears the flag writes; more writes would add nothing. */
     if (atomic_load(&vp->asleep) && atomic_exchange(&vp->asleep, 0)) {
         ssize_t ignored = write(vp->eventfd, &one, sizeof(one));
 
-        (void)ignored; /* a full counter wakes the VP as well */
+        (void)ignored; /* a counter that is full wakes the VP too */
     }
     errno = error;
 }
@@ -56,7 +56,7 @@ void st__remote_run(struct st_vp *vp)
         st_remote_t *next = remote->next;
 
         vp->stats.remote_posts++;
-        remote->fn(remote); /* the node is the poster's again */
+        remote->fn(remote); /* the node belongs to the poster again */
         remote = next;
     }
 }

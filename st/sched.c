@@ -2,7 +2,7 @@
 /*
  * The scheduler: the run queue, waiting and waking, and the switch itself. There is no idle thread:
  * a thread that stops runs the scheduler on its own stack until some thread is ready, and if that
- * is itself, it returns without a switch. See docs/internals/scheduler.md.
+ * is the thread itself, it returns without a switch. See docs/internals/scheduler.md.
  */
 #include "st/st_internal.h"
 
@@ -33,10 +33,10 @@ static inline struct st_thread *start_next(struct st_vp *vp)
     return next;
 }
 
-/* us since the last visit to epoll after which nobody is put last any more */
+/* us since the last visit to epoll after which no more threads are put last */
 enum { LONGEST_LAST = 1000 };
 
-/* Puts those that are behind all others to the end of the run queue, or to its head. */
+/* Moves the threads that were put last to the end of the run queue, or to its head. */
 static void requeue_last(struct st_vp *vp, bool to_head)
 {
     if (!vp->last_head)
@@ -71,7 +71,7 @@ static void find_ready(struct st_vp *vp)
     }
 }
 
-/* What the kernel thread has only once is next's from here on. */
+/* From here on, what the kernel thread has only once belongs to next. */
 static inline void exchange(struct st_vp *vp, struct st_thread *next, int ended)
 {
     struct st_thread *from = vp->in_place;
@@ -88,7 +88,7 @@ void st__exchange_for_callbacks(struct st_vp *vp)
     exchange(vp, &vp->primordial, 0);
 }
 
-/* With all that is rare: a visit to epoll, switch callbacks, a sanitizer. */
+/* With everything that is rare: a visit to epoll, switch callbacks, a sanitizer. */
 static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
@@ -112,7 +112,7 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
     }
 }
 
-/* With an exchange alone; or slowly. */
+/* With nothing but an exchange; or the slow path. */
 static __attribute__((noinline)) void sched_hooked(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
@@ -128,8 +128,8 @@ static __attribute__((noinline)) void sched_hooked(struct st_vp *vp, struct st_t
     st__switch(&me->sp, next->sp);
 }
 
-/* The fast path has no frame of its own: what belongs to a thread is set before the switch, so that
- * nothing is left to do after it. */
+/* The fast path has no frame of its own: everything that belongs to a thread is set before the
+ * switch, so nothing is left to do after it. */
 void st__sched(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
@@ -149,7 +149,7 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
     struct st_thread *next;
 
     ST__ASSERT(!vp->in_callback);
-    if (me != &vp->primordial) /* its things are the kernel thread's own, and stay */
+    if (me != &vp->primordial) /* its state is the kernel thread's own, and stays */
         exchange(vp, ready(vp) ? vp->runq_head : &vp->primordial, 1);
     find_ready(vp);
     next = start_next(vp);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Builds with ST_SHUFFLE: which thread runs next is drawn by lot. The same seed and the same events
- * give the same order. The scheduler calls st__shuffle(), STIOL's replacements st_shuffle().
+ * Builds with ST_SHUFFLE: the next thread to run is picked at random. The same seed and the same
+ * events give the same order. The scheduler calls st__shuffle(), STIOL's replacements st_shuffle().
  */
 #include <unistd.h>
 
@@ -9,9 +9,10 @@
 
 #ifdef ST_SHUFFLE
 
-/* The lot falls among so many at the head of the run queue, so that long ones do not cost more. */
+/* The pick is made among this many threads at the head of the run queue, so that long queues cost
+ * no more. */
 enum { REACH = 16 };
-/* One call in so many gives way up to that many times. */
+/* One call in STAND_BACK yields up to TIMES times. */
 enum { STAND_BACK = 64, TIMES = 32 };
 
 /* splitmix64 */
@@ -58,7 +59,7 @@ void st__shuffle(struct st_vp *vp)
     vp->runq_head = chosen;
 }
 
-/* In the child of a fork others' atfork handlers run before ours, and make calls: nobody else is to
+/* In a forked child, atfork handlers of others run before ours and make calls: no other thread may
  * run there. */
 void st_shuffle(void)
 {

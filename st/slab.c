@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where stacks lie: slabs of guarded stacks of one size, laid out so that no plausible frame
+ * Where stacks are placed: slabs of guarded stacks of one size, laid out so that no plausible frame
  * reaches from one stack into another, and so that page tables stay small. Called by stack.c. See
  * docs/internals/stacks.md.
  */
@@ -10,16 +10,16 @@
 #include "st/slab.h"
 
 enum {
-    /* No frame up to this size jumps over it; a thread that allocates more than this on its stack
-     * at once would overflow event's stacks, too. */
+    /* No frame of up to this size can jump over it; a thread that puts more than this on its stack
+     * at once would overflow the stacks of event, too. */
     GUARD_SIZE = 1024 * 1024,
-    FIRST_SLAB = 8, /* stacks; each further slab of a class has twice as many */
+    FIRST_SLAB = 8, /* stacks; each further slab of a class has twice as many as the one before */
     LARGEST_SLAB = 64,
     MAX_SLAB_BYTES = 1024 * 1024 * 1024,
-    LIMIT_SHARE = 64, /* of a limit of address space, one slab takes at most one part in so many */
-    COLOURED = 960 * 1024, /* tops of stacks are spread over so many bytes, within one span */
+    LIMIT_SHARE = 64,      /* one slab takes at most this fraction of a limit on address space */
+    COLOURED = 960 * 1024, /* the tops of stacks are spread over this many bytes, within one span */
     COLOUR_STEP = 7,
-    TABLE_ENTRY = 8, /* bytes of a page table's entry */
+    TABLE_ENTRY = 8, /* size of a page table entry, bytes */
 };
 
 int st__force_mprotect_guards;
@@ -36,9 +36,9 @@ char *st__stack_base(const struct st__stack *stack)
     return slab->memory + (size_t)(stack - slab->stacks) * stride(slab->class) + slab->class->guard;
 }
 
-/* Where large stacks' tops had all the same place in their span (see below), they would share the
- * same few sets of the TLB, and their page tables' entries the same few sets of the cache. So some
- * pages are left out above each. */
+/* If the tops of large stacks were all at the same offset in their spans (see below), they would
+ * share the same few sets of the TLB, and their page table entries the same few sets of the cache.
+ * So some pages are left out above each. */
 static size_t colour(const struct st__stack *stack)
 {
     const struct st__stack_class *class = stack->slab->class;
@@ -59,7 +59,7 @@ size_t st__stack_guard(const struct st__stack *stack)
 
 /* --- Guards --- */
 
-/* An emulator may take the advice and ignore it: only a page that refuses a write is guarded. */
+/* An emulator may accept the advice and ignore it: only a page that refuses a write is guarded. */
 static bool guard_works(void *page, size_t size)
 {
     return madvise(page, size, MADV_GUARD_INSTALL) == 0 && uname(page) < 0 && errno == EFAULT;
@@ -123,10 +123,10 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* One page of page tables maps `span` bytes: 2 MB where a page has 4 KB. A stack that together with
- * its guard is as large as that costs one such page at least, for its top; and not a second one for
- * its guard, if that lies in the same span as the top of the stack below. So stacks begin with a
- * span, and guards end there. */
+/* One page of page tables maps `span` bytes: 2 MB with 4 KB pages. A stack that is that large
+ * together with its guard costs at least one such page, for its top; it costs no second one for its
+ * guard if the guard lies in the same span as the top of the stack below. So stacks begin at the
+ * start of a span, and guards end there. */
 void st__slab_layout(struct st__stack_class *class)
 {
     size_t span = class->page / TABLE_ENTRY * class->page;
@@ -142,7 +142,7 @@ void st__slab_layout(struct st__stack_class *class)
 
 /* --- Address space --- */
 
-/* Where the kernel promises no more memory than there is, each byte of a mapping counts. */
+/* If the kernel does not overcommit memory, each byte of a mapping counts. */
 static bool strict_overcommit(void)
 {
     int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
@@ -178,8 +178,8 @@ void st__slab_init(struct st_vp *vp)
     errno = error;
 }
 
-/* The end of what the kernel gave, of which `room` bytes are kept, so that stacks are aligned. What
- * cannot be unmapped for want of mappings is only address space. */
+/* The end of what the kernel gave, of which `room` bytes are kept, so that stacks are aligned. If
+ * the rest cannot be unmapped because there are too many mappings, it wastes only address space. */
 static char *cut(char *memory, size_t bytes, size_t room, const struct st__stack_class *class)
 {
     uintptr_t last = (uintptr_t)memory + bytes - room + class->guard;
@@ -192,7 +192,7 @@ static char *cut(char *memory, size_t bytes, size_t room, const struct st__stack
     return start;
 }
 
-/* Slabs that lie one below the other become one mapping, since they do not differ. */
+/* Adjacent slabs become one mapping, since their attributes are the same. */
 static char *reserve(struct st_vp *vp, const struct st__stack_class *class, unsigned count)
 {
     size_t room = count * stride(class);
@@ -256,7 +256,7 @@ static void enlist(struct st_vp *vp, struct st__slab *slab)
     open_slab(slab);
 }
 
-/* As many stacks as there is address space for. */
+/* As many stacks as the address space allows. */
 static struct st__slab *slab_new(struct st_vp *vp, struct st__stack_class *class)
 {
     unsigned count = next_count(vp, class);
@@ -344,8 +344,8 @@ static void advise(struct st_vp *vp, int advice)
             (void)madvise(slab->memory, slab->count * stride(class), advice);
 }
 
-/* The stack that this runs on: the scheduler calls out on the stack of a thread that waits. And the
- * current thread's, if that is another: a signal handler's, or a coroutine's. */
+/* The stack this runs on: the scheduler's callbacks run on the stack of a waiting thread. And the
+ * current thread's, if we are on another: a signal handler's, or a coroutine's. */
 static void advise_here(struct st_vp *vp, int advice)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -364,7 +364,7 @@ static void advise_here(struct st_vp *vp, int advice)
         }
 }
 
-/* What is refused for want of mappings is copied. */
+/* A stack for which this fails, since there are too many mappings, is copied. */
 void st__stacks_hide(struct st_vp *vp)
 {
     int error = errno;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fault injection, for the unit tests only: with -DST_FAULTS every syscall and allocation of libst
- * that can fail counts a counter down. The wrappers are in st_internal.h, the counters in faults.c.
+ * Fault injection, for the unit tests only: with -DST_FAULTS every system call and allocation of
+ * libst that can fail counts down a counter. The wrappers are in st_internal.h, the counters in
+ * faults.c.
  */
 #ifndef ST_FAULTS_H
 #define ST_FAULTS_H
 
-/* One name, and the errno it fails with unless the test sets another, per kind of call. */
+/* Per kind of call: a name, and the errno it fails with unless the test sets another. */
 #define ST__FAULT_KINDS(X)                                                                         \
     X(MALLOC, ENOMEM) /* malloc, calloc and realloc */                                             \
     X(MMAP, ENOMEM)                                                                                \
-    X(MPROTECT, ENOMEM) /* guards, where MADV_GUARD_INSTALL is not used */                         \
+    X(MPROTECT, ENOMEM) /* guards, if MADV_GUARD_INSTALL is not used */                            \
     X(GUARD, ENOMEM)    /* madvise(MADV_GUARD_INSTALL), the run-time probe not included */         \
     X(EPOLL_CREATE, EMFILE)                                                                        \
     X(EPOLL_CTL, ENOMEM)                                                                           \
@@ -23,7 +24,7 @@
     X(FCNTL, EBADF)                                                                                \
     X(IOCTL, ENOTTY)                                                                               \
     X(OPEN, ENOENT)                                                                                \
-    X(CLOSE, EIO) /* the descriptor is closed all the same */                                      \
+    X(CLOSE, EIO) /* the descriptor is closed nevertheless */                                      \
     X(POLL, ENOMEM)                                                                                \
     X(ACCEPT, ECONNABORTED)                                                                        \
     X(CONNECT, ECONNREFUSED)                                                                       \
@@ -56,7 +57,7 @@ extern unsigned long st__fault_calls[ST_FAULT_COUNT];
 extern const char *const st__fault_name[ST_FAULT_COUNT];
 /* All counters to 0, all errnos to their defaults. */
 void st__fault_reset(void);
-/* Nonzero, with errno set, if this call is to fail. Used by the wrappers. */
+/* Nonzero, with errno set, if this call must fail. Used by the wrappers. */
 int st__fault_hit(enum st__fault kind);
 #else
 static inline int st__fault_hit(enum st__fault kind)

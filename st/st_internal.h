@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of libst share: the VP, the state thread, and the calls between concerns. Nothing
- * here is visible outside the library; the names begin with st__ all the same.
+ * here is visible outside the library; the names begin with st__ nevertheless.
  */
 #ifndef ST_INTERNAL_H
 #define ST_INTERNAL_H
@@ -48,12 +48,12 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Writes what went wrong to stderr and aborts: a broken invariant, or epoll taken away. */
+/* Writes what went wrong to stderr and aborts: a broken invariant, or the loss of epoll. */
 void st__fatal(const char *what) __attribute__((noreturn, cold));
 
 #define ST__STRINGIZE_(x) #x
 #define ST__STRINGIZE(x)  ST__STRINGIZE_(x)
-/* Builds that check invariants or stacks take the scheduler's slow path always. */
+/* Builds that check invariants or stacks always take the scheduler's slow path. */
 #if defined(ST_DEBUG)
 #define ST__ALWAYS_SLOWLY 1
 #else
@@ -73,13 +73,13 @@ void st__fatal(const char *what) __attribute__((noreturn, cold));
 /* --- State threads --- */
 
 enum st__state {
-    ST__RUNNING, /* vp->current, or the scheduler runs on its stack after it became ready */
+    ST__RUNNING, /* vp->current, or became ready while the scheduler runs on its stack */
     ST__READY,   /* in the run queue */
-    ST__WAITING, /* for what its queue, link or timer says; st__wake() ends it */
-    ST__ZOMBIE,  /* has ended; its stack waits for the joiner or for the next thread to reap it */
+    ST__WAITING, /* for whatever its queue, link or timer says; ended by st__wake() */
+    ST__ZOMBIE,  /* has ended; its stack waits for the joiner, or for the next thread to reap it */
 };
 
-/* A line of waiting threads: of a condition variable or a mutex. */
+/* A queue of waiting threads: of a condition variable or a mutex. */
 struct st__queue {
     struct st_thread *head, *tail;
 };
@@ -92,19 +92,19 @@ struct st_thread {
     void *sp;               /* saved stack pointer while it does not run */
     struct st_thread *next; /* in the run queue */
     unsigned char state;    /* enum st__state */
-    bool interrupted;       /* st_thread_interrupt() came and was not delivered yet */
+    bool interrupted;       /* st_thread_interrupt() was called and has not been delivered yet */
     bool token;             /* left by st_thread_unpark() */
     bool parked;            /* is in st_thread_park() */
     bool joinable;
     int reason;      /* why st__wake() was called: 0, ETIME, EINTR, EBADF */
     int saved_errno; /* while it does not run */
 
-    struct st__queue *queue; /* the line it stands in, or NULL */
+    struct st__queue *queue; /* the queue it is in, or NULL */
     struct st_thread *queue_next, *queue_prev;
     struct st_timer timer;
-    struct st_fd_link link; /* its place among a descriptor's waiters (st_fd_wait) */
+    struct st_fd_link link; /* its link in a descriptor's list of waiters (st_fd_wait) */
 
-    struct st_thread *joiner; /* waits for its end */
+    struct st_thread *joiner; /* waits for this thread to end */
     struct st__stack *stack;  /* NULL: primordial */
     void *(*start)(void *arg);
     void *arg;
@@ -123,7 +123,7 @@ struct st_thread {
 /* --- Timers --- */
 
 /* One heap of {key, timer}. A key is never later than its timer's deadline, but may be earlier, or
- * its timer be disarmed: that is found out when the entry comes to the top. */
+ * its timer may be disarmed: that is noticed when the entry reaches the top. */
 
 enum st__timer_kind { ST__TIMER_THREAD, ST__TIMER_WATCH };
 
@@ -147,7 +147,7 @@ enum { ST__FD_REGISTERED = 1, ST__FD_EXCLUSIVE = 2 };
 /* One per descriptor number, at an address that does not change. */
 struct st__fd {
     struct st_fd_link *links; /* waiters */
-    uint32_t generation;      /* goes with every event, so that one of an earlier life is known */
+    uint32_t generation;      /* in every event, to recognize stale ones */
     uint16_t ready;           /* POLL* bits */
     uint16_t flags;
 };
@@ -167,7 +167,7 @@ struct st__fd_table {
 
 struct st_netfd {
     int osfd;
-    bool stream; /* known to be a byte stream: a short read means drained */
+    bool stream; /* known to be a byte stream: a short read means that it is drained */
     bool stream_known;
     void *specific; /* owned, see destructor */
     void (*destructor)(void *);
@@ -195,7 +195,7 @@ struct st__stack_pool {
     size_t in_use, cached, peak, bytes_reserved, deepest;
     size_t max_cached;
     size_t page;       /* the system's, bytes */
-    size_t slab_bytes; /* the most that a slab of several stacks may take */
+    size_t slab_bytes; /* maximum size of a slab of several stacks */
     bool guard_install;
     bool fork_alone; /* children of fork() do not get the other threads' stacks */
     bool census;
@@ -215,18 +215,18 @@ struct st_vp {
     struct st_thread *last_head, *last_tail;
     unsigned last_count;
     int budget;             /* switches left before epoll is visited again */
-    int budget_given;       /* at the last visit: the difference is not in stats.switches yet */
-    int patience;           /* the least budget: grows while visits find nothing */
+    int budget_given;       /* at the last visit: the difference is not yet in stats.switches */
+    int patience;           /* minimum budget: grows while visits find nothing */
     bool always_slowly;     /* switch callbacks are set, or a sanitizer watches */
     bool hooked;            /* that, or an exchange callback is set */
     struct st_thread *reap; /* has ended; its stack is freed by a later thread */
     int *errno_place;       /* errno of this kernel thread */
     st_switch_cb_t switch_in, switch_out;
     st_exchange_cb_t exchange;
-    struct st_thread *in_place; /* whose things they are that the callback has put in place */
+    struct st_thread *in_place; /* whose state the callback has put in place */
 
-    st_utime_t clock;       /* when epoll_wait last returned: what is due is due by it */
-    st_utime_t timer_floor; /* no deadline before it while timers fire, so that firing ends */
+    st_utime_t clock;       /* when epoll_wait last returned: decides what is due */
+    st_utime_t timer_floor; /* new deadlines are never earlier while timers fire */
     struct st__heap heap;
 
     int epfd, eventfd;
@@ -234,28 +234,28 @@ struct st_vp {
     struct st__stack_pool stacks;
     st_turn_cb_t turn_cb;
     st_sleep_cb_t sleep_cb;
-    bool in_callback; /* the scheduler calls out: nothing may yield */
+    bool in_callback; /* a callback of the scheduler runs: nothing may yield */
     bool ghost_seen;  /* this turn: a level-triggered event that belongs to no descriptor of ours */
-    int haunted;      /* in so many turns in a row */
+    int haunted;      /* for this many turns in a row */
 
-    /* For debuggers (dev/gdb/st.py), which need not understand thread-local variables then. */
+    /* For debuggers (dev/gdb/st.py), which then need not understand thread-local variables. */
     struct st_vp *next_vp; /* in st__process.vps */
     pid_t tid;             /* the kernel thread */
 
 #ifdef ST_SHUFFLE
-    uint64_t shuffle, shuffle_seed; /* state of the generator, and what it was at first */
+    uint64_t shuffle, shuffle_seed; /* state of the generator, and its initial value */
     pid_t shuffle_pid;              /* the VP's process */
 #endif
     struct st_thread primordial;
     st_stats_t stats;
     struct epoll_event events[ST__EVENT_BATCH];
 
-    /* Written by other kernel threads: on a cache line of their own. */
+    /* Written by other kernel threads: on a separate cache line. */
     _Alignas(64) _Atomic(st_remote_t *) remote; /* newest first */
     atomic_int asleep; /* epoll_wait may block: a post has to write to the eventfd */
 };
 
-/* What is one per process. */
+/* The state of which there is one per process. */
 struct st__process {
     pthread_mutex_t lock; /* for atfork_registered and vps */
     struct st_vp *vps;    /* all VPs of the process; only debuggers read it */
@@ -264,15 +264,15 @@ struct st__process {
     atomic_int eventsys; /* 0: not set */
     atomic_int fd_limit;
     atomic_int no_pwait2;  /* the kernel has no epoll_pwait2 */
-    struct st_vp *orphan;  /* in the child of a fork: the VP to take up again */
-    struct st_vp *dropped; /* the one that will not be taken up, for leak checkers to see */
+    struct st_vp *orphan;  /* in a forked child: the VP that can be taken up again */
+    struct st_vp *dropped; /* the one that will not be taken up, kept reachable for leak checkers */
 };
 extern struct st__process st__process;
 
 /* The calling kernel thread's VP, or NULL. */
 extern __thread struct st_vp *st__vp __attribute__((tls_model("initial-exec")));
 
-/* Takes up the parent's VP in the child of a fork. NULL with errno if there is none. */
+/* Takes up the parent's VP in a forked child. NULL with errno if there is none. */
 struct st_vp *st__vp_revive(void);
 
 /* The VP, for the calls of State Threads 1.9. */
@@ -291,11 +291,11 @@ static inline int st__fail(int error)
 
 /* --- sched.c --- */
 
-/* Gives the VP away; returns when it is me's turn. me is in the run queue or waits. */
+/* Gives up the VP; returns when it is me's turn again. me is in the run queue or waits. */
 void st__sched(struct st_vp *vp, struct st_thread *me);
 /* The same for a thread that has ended. */
 void st__sched_last(struct st_vp *vp, struct st_thread *me) __attribute__((noreturn));
-/* Puts in place what the primordial thread has: the scheduler is about to call back. */
+/* Puts the primordial thread's state in place: the scheduler is about to run a callback. */
 void st__exchange_for_callbacks(struct st_vp *vp);
 /* Frees the stack of a thread that has ended, unless the scheduler still runs on it. */
 void st__reap(struct st_vp *vp);
@@ -325,7 +325,7 @@ static inline void st__runq_push(struct st_vp *vp, struct st_thread *thread)
 
 /* --- switch_*.S --- */
 
-/* Saves the registers on the stack and the stack pointer at *save; goes on at `to`. */
+/* Saves the registers on the stack and the stack pointer at *save; resumes at `to`. */
 void st__switch(void **save, void *to);
 /* Where a new thread starts: calls st__thread_main() with the thread. */
 void st__thread_start(void);
@@ -353,22 +353,22 @@ void st__timer_destroy(struct st_vp *vp);
 /* --- event.c --- */
 int st__event_init(struct st_vp *vp);
 void st__event_destroy(struct st_vp *vp);
-/* A new epoll instance for the child of a fork, with all that waits. */
+/* A new epoll instance for a forked child, with everything that waits. */
 int st__event_revive(struct st_vp *vp);
 /* One turn: visits epoll, waiting only if no thread is ready; wakes threads, runs callbacks. */
 void st__event_turn(struct st_vp *vp);
 /* Registers osfd edge-triggered unless it is registered. -1 with errno. */
 int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd);
-/* Registers it afresh: the kernel reports its state again. -1 with errno. */
+/* Renews the registration: the kernel reports the state again. -1 with errno. */
 int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Registers it level-triggered and EPOLLEXCLUSIVE. -1 with errno. */
 int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events);
-/* Takes the registration back, if there is one. */
+/* Removes the registration, if there is one. */
 void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
 
 /* --- fdtable.c --- */
 
-/* The entry of a descriptor number, made if need be; NULL with EBADF or ENOMEM. */
+/* The entry of a descriptor number, created if necessary; NULL with EBADF or ENOMEM. */
 struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
 /* The entry if it exists, else NULL. */
 struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
@@ -378,10 +378,10 @@ void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 
 /* --- ready.c --- */
 
-/* A new descriptor came under this number: forget an earlier one that was not given back. */
+/* A new descriptor has this number: forget an earlier one that was never reported closed. */
 void st__fd_reset(struct st_vp *vp, int osfd);
-/* The entry's registration was of an earlier descriptor: threads that wait for that wake with
- * EBADF. */
+/* The entry's registration belonged to an earlier descriptor: threads that wait for that one wake
+ * with EBADF. */
 void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
 /* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
 void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
@@ -405,7 +405,7 @@ void st__stack_free(struct st_vp *vp, struct st__stack *stack);
 char *st__stack_base(const struct st__stack *stack);
 size_t st__stack_size(const struct st__stack *stack);
 size_t st__stack_guard(const struct st__stack *stack);
-/* Around fork(): the child gets only the stack that this is called on, and back again. */
+/* Called before fork(), and again after it: the child gets only the stack this is called on. */
 void st__stacks_hide(struct st_vp *vp);
 void st__stacks_show(struct st_vp *vp);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
@@ -467,7 +467,7 @@ void st__valgrind_register(struct st__stack *stack);
 void st__valgrind_deregister(struct st__stack *stack);
 /* The stack gets a new thread. */
 void st__valgrind_renew(struct st__stack *stack);
-/* All of the stack is about to be read. */
+/* The whole stack is about to be read. */
 void st__valgrind_reveal(const struct st__stack *stack);
 #else
 static inline bool st__valgrind_running(void)
@@ -555,7 +555,7 @@ static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reas
     st__runq_push(vp, thread);
 }
 
-/* Makes the first of a line ready. */
+/* Makes the first thread of a queue ready. */
 static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
 {
     struct st_thread *thread = queue->head;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thin wrappers of every syscall and allocation of libst that can fail, so that the unit tests can
- * make each of them fail (st_faults.h). Without -DST_FAULTS they are the calls themselves.
+ * Thin wrappers for every system call and allocation of libst that can fail, so that the unit tests
+ * can make each of them fail (st_faults.h). Without -DST_FAULTS they are the calls themselves.
  */
 #ifndef ST_SYS_H
 #define ST_SYS_H

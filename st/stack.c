@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stacks: the sizes in use, a bounded last-in first-out cache of those that keep their pages, and
- * where in its top page a stack starts. Called by thread.c. See docs/internals/stacks.md.
+ * where in its top page each stack starts. Called by thread.c. See docs/internals/stacks.md.
  */
 #include <string.h>
 
@@ -10,7 +10,7 @@
 enum {
     MIN_SIZE = 16 * 1024,
     DEFAULT_CACHE = 64,
-    OFFSETS = 16, /* stacks start at so many different cache lines */
+    OFFSETS = 16, /* number of different cache lines at which stacks start */
     CACHE_LINE = 64,
 };
 
@@ -52,7 +52,7 @@ static struct st__stack_class *find_class(struct st_vp *vp, size_t wanted)
 }
 
 /* A stack in the cache is in two lists: its class's, of which the newest is taken, and the pool's,
- * of which the oldest is given up. */
+ * of which the oldest is evicted. */
 static void cache(struct st_vp *vp, struct st__stack *stack)
 {
     struct st__stack_class *class = stack->slab->class;
@@ -143,7 +143,7 @@ static void release(struct st_vp *vp, struct st__stack *stack)
     st__slab_give(vp, stack);
 }
 
-/* The stack that lies longest in the cache goes first, whatever its class. */
+/* The stack that has been in the cache longest is evicted first, whatever its class. */
 static void trim_cache(struct st_vp *vp)
 {
     while (vp->stacks.cached > vp->stacks.max_cached) {
@@ -158,7 +158,7 @@ void st__stack_free(struct st_vp *vp, struct st__stack *stack)
 {
     vp->stacks.in_use--;
     stack->thread = NULL;
-    if (stack->painted) { /* it has all its pages: not to be kept */
+    if (stack->painted) { /* it has all its pages: do not keep it */
         release(vp, stack);
         return;
     }
@@ -210,7 +210,7 @@ size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack)
 {
     if (vp->stacks.randomize)
         return next_random(&vp->stacks) % vp->stacks.page & ~(size_t)0xf;
-    /* Tops that are all page aligned would fight for the same few sets of the cache. */
+    /* Tops that were all page-aligned would compete for the same few sets of the cache. */
     return (size_t)(stack - stack->slab->stacks) % OFFSETS * CACHE_LINE;
 }
 

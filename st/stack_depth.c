@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How deep stacks are used: the census, which paints them, and the samples, which ask the kernel
- * for their pages and give back what one deep recursion has left. Called by stack.c, and by users
- * through st.h. See docs/internals/stacks.md.
+ * How deeply stacks are used: the census, which paints them, and the samples, which ask the kernel
+ * which pages they have and give back what a deep recursion has left behind. Called by stack.c, and
+ * by users through st.h. See docs/internals/stacks.md.
  */
 #include <string.h>
 
@@ -10,8 +10,8 @@
 
 enum {
     PAINT = 0xa5,
-    PAGES_A_LOOK = 256, /* asked for at once: 1 MB, the guard's size, where a page has 4 KB */
-    KEPT = 256 * 1024,  /* bytes of a stack that it keeps, once used */
+    PAGES_A_LOOK = 256, /* queried at once: 1 MB, the size of a guard, with 4 KB pages */
+    KEPT = 256 * 1024,  /* bytes that a stack keeps once it has used them */
 };
 
 /* --- Census --- */
@@ -22,7 +22,7 @@ void st__depth_paint(struct st__stack *stack)
     stack->painted = true;
 }
 
-/* Reads what others wrote and may have poisoned. */
+/* Reads what other code wrote and may have poisoned. */
 #if ST__ASAN
 __attribute__((no_sanitize("address")))
 #endif
@@ -62,7 +62,7 @@ size_t st_thread_stack_used(st_thread_t thread)
     return measure(vp, thread->stack);
 }
 
-/* --- Without a census: which pages a stack has got --- */
+/* --- Without a census: which pages a stack has --- */
 
 static size_t first_present(const unsigned char *present, size_t pages)
 {
@@ -73,8 +73,8 @@ static size_t first_present(const unsigned char *present, size_t pages)
     return i;
 }
 
-/* How deep a stack has pages, bytes from its top; `known` of them are not asked for. The search
- * ends below as many missing pages as no frame would leave out. */
+/* How far down a stack has pages, bytes from its top; the first `known` bytes are not queried. The
+ * search ends after more missing pages in a row than any frame would leave untouched. */
 static size_t touched(const struct st__stack *stack, size_t page, size_t known)
 {
     size_t size = st__stack_size(stack), depth = known, piece, found;
@@ -106,8 +106,8 @@ void st__depth_unpoison(const struct st__stack *stack)
 }
 #endif
 
-/* The bytes from a stack's top on that somebody may still need; all of them, if that is not known:
- * the scheduler runs on the stack of a thread that waits. */
+/* How many bytes below a stack's top may still be needed; all of them if that is not known: the
+ * scheduler runs on the stack of a waiting thread. */
 static size_t needed(const struct st__stack *stack)
 {
     uintptr_t base = (uintptr_t)st__stack_base(stack), top = base + st__stack_size(stack);
@@ -175,7 +175,7 @@ static struct st__slab *slab_after(const struct st__stack_pool *pool, const stru
     return class ? class->slabs : NULL;
 }
 
-/* The next stack that was ever handed out; NULL: that was the last one. */
+/* The next stack that was ever handed out; NULL after the last one. */
 static struct st__stack *next_sample(const struct st__stack_pool *pool)
 {
     struct st__stack *last = pool->sampled;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VP's figures. They are counted where things happen; here they are handed out.
+ * The VP's statistics. They are counted where things happen; this file only reports them.
  */
 #include <string.h>
 

@@ -45,7 +45,7 @@ st__switch:
     mov x10, sp
     str x10, [x0]
     mov sp, x1
-    /* Writing FPCR is dear and seldom needed. */
+    /* Writing FPCR is expensive and seldom needed. */
     ldr x10, [sp, #160]
     cmp x9, x10
     b.ne 2f

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The context switch for x86-64 (System V ABI): keeps rbx, rbp, r12-r15, MXCSR and the x87 control
- * word. Called by sched.c only. There is no shadow stack support, hence no CET note on purpose.
+ * word. Called by sched.c only. There is no shadow stack support, so the CET note is left out on
+ * purpose.
  *
  * A stopped thread's stack, from its saved rsp up:
  *    0 MXCSR  4 x87 control word  8 r15  16 r14  24 r13  32 r12  40 rbx  48 rbp  56 return address
@@ -43,7 +44,7 @@ st__switch:
     movzwl 4(%rsp), %ecx
     movq %rsp, (%rdi)
     movq %rsi, %rsp
-    /* Loading either is dear and seldom needed. */
+    /* Loading either is expensive and seldom needed. */
     cmpl (%rsp), %eax
     jne 3f
 1:  cmpw 4(%rsp), %cx
@@ -69,7 +70,7 @@ st__switch:
     popq %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore %rbp
-    /* A ret, and one place that calls: so the processor foresees where it goes, here and in the
+    /* A ret, and a single call site: the processor can predict where it goes, here and in the
      * frames above, whenever threads stop on the same path. */
     ret
     .cfi_restore_state

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Condition variables and mutexes among the threads of one VP: lines of waiting threads.
+ * Condition variables and mutexes for the threads of one VP: queues of waiting threads.
  */
 #include "st/st_internal.h"
 
@@ -41,7 +41,8 @@ int st_cond_timedwait(st_cond_t cvar, st_utime_t timeout)
         return -1;
     st__queue_append(&cvar->waiters, me);
     reason = st__wait(vp, me, timeout);
-    /* As in State Threads 1.9 an interrupt wins, even one that came after the signal. */
+    /* As in State Threads 1.9, an interrupt takes precedence, even one that came after the
+     * signal. */
     if (st__take_interrupt(me) < 0)
         return -1;
     return reason == 0 ? 0 : st__fail(reason);
@@ -106,7 +107,8 @@ int st_mutex_lock(st_mutex_t lock)
         return st__fail(EDEADLK);
     st__queue_append(&lock->waiters, me);
     (void)st__wait(vp, me, ST_UTIME_NO_TIMEOUT);
-    /* Who was made owner has it; an interrupt that came after stays pending. */
+    /* A thread that was made the owner has the mutex; an interrupt that came later stays
+     * pending. */
     return lock->owner == me ? 0 : st__take_interrupt(me);
 }
 

@@ -16,7 +16,7 @@ void st__thread_init(struct st_thread *thread)
     thread->link.kind = ST__LINK_THREAD;
 }
 
-/* Puts the descriptor at the top of its stack and the first frame below it. */
+/* Puts the thread's descriptor at the top of its stack and the first frame below it. */
 static struct st_thread *place_thread(struct st_vp *vp, struct st__stack *stack)
 {
     char *base = st__stack_base(stack);
@@ -72,7 +72,8 @@ void st__thread_main(struct st_thread *me)
     st_thread_exit(me->start(me->arg));
 }
 
-/* After the end of its work: tells the joiner, or leaves the stack to the next thread. */
+/* After the thread's function has returned: tells the joiner, or leaves the stack to the next
+ * thread. */
 static void retire(struct st_vp *vp, struct st_thread *me)
 {
     me->state = ST__ZOMBIE;
@@ -183,7 +184,7 @@ int st_thread_park(st_utime_t timeout)
     me->parked = true;
     reason = st__wait(vp, me, timeout);
     me->parked = false;
-    if (me->token) { /* unparked after the timeout or interrupt, before it ran */
+    if (me->token) { /* unparked after the timeout or interrupt, but before it ran */
         me->token = false;
         return 0;
     }

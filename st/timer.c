@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers of threads and watches: a 4-ary heap with lazy removal. Disarming and moving a deadline
- * later only write the timer; the heap's stale key is found out when it comes to the top. Only an
- * earlier deadline moves an entry up. Called by sched.c, watch.c and event.c.
+ * Timers of threads and watches: a 4-ary heap with lazy removal. Disarming a timer or moving its
+ * deadline later only writes the timer; the stale key in the heap is noticed when it reaches the
+ * top. Only an earlier deadline moves an entry up. Called by sched.c, watch.c and event.c.
  */
 #include <limits.h>
 
@@ -108,8 +108,8 @@ void st__timer_destroy(struct st_vp *vp)
 
 /* --- Arming --- */
 
-/* From this moment, not from the last visit to epoll: a thread may have computed for long since
- * then, and that is not to count against its wait. */
+/* From this moment, not from the last visit to epoll: a thread may have computed for a long time
+ * since then, which must not count against its wait. */
 static st_utime_t deadline_of(const struct st_vp *vp, st_utime_t timeout)
 {
     st_utime_t deadline = (timeout != ST_UTIME_NO_WAIT ? st_utime() : vp->clock) + timeout;
@@ -188,7 +188,7 @@ void st__timer_fire_due(struct st_vp *vp)
 
     if (heap->count == 0 || heap->entries[0].key > vp->clock)
         return;
-    /* What callbacks arm now is for the next turn at the earliest. */
+    /* What callbacks arm now fires in the next turn at the earliest. */
     vp->timer_floor = vp->clock + 1;
     while (heap->count > 0 && heap->entries[0].key <= vp->clock) {
         struct st_timer *timer = heap->entries[0].timer;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The virtual processor: st_init(), st_destroy(), and what fork() does to it. Owns the thread-local
- * pointer through which everything else finds its VP, and what is one per process.
+ * pointer through which everything else finds its VP, and the state of which there is one per
+ * process.
  */
 #include <limits.h>
 #include <string.h>
@@ -49,8 +50,9 @@ static void list_remove(struct st_vp *vp)
 
 /* --- fork --- */
 
-/* The child shares the parent's epoll instance and eventfd, so it must not touch them. It is no VP
- * until a State Threads 1.9 call asks for one; then it goes on with its copies of the threads. */
+/* The child shares the parent's epoll instance and eventfd, so it must not touch them. It is not a
+ * VP until a State Threads 1.9 call asks for one; then it continues with its copies of the
+ * threads. */
 
 static void before_fork(void)
 {
@@ -66,7 +68,8 @@ static void forked_parent(void)
 
 static void forked_child(void)
 {
-    /* The parent's VPs are not here; and another of its kernel threads may have held the lock. */
+    /* The parent's VPs do not exist here, and another of its kernel threads may have held the
+     * lock. */
     st__process.vps = NULL;
     pthread_mutex_init(&st__process.lock, NULL);
     if (!st__vp)
@@ -120,7 +123,7 @@ struct st_vp *st__vp_revive(void)
 
 /* --- Initialization --- */
 
-/* Once per process; an st_init() that fails here may be tried again. */
+/* Once per process; an st_init() that fails here may be retried. */
 static int register_atfork(void)
 {
     int error = 0;
@@ -245,7 +248,7 @@ st_vp_t st_vp_self(void)
     return st__vp;
 }
 
-/* --- The event system: there is one, but State Threads 1.9 lets the program ask --- */
+/* --- The event system: only one, though State Threads 1.9 lets the program choose --- */
 
 int st_set_eventsys(int eventsys)
 {

@@ -24,7 +24,7 @@ static void set_armed(struct st_vp *vp, st_watch_t *watch, int armed)
     watch->armed = armed;
 }
 
-/* Gives the exclusive registration back; others who wait on the descriptor get an ordinary one. */
+/* Gives up the exclusive registration; other waiters on the descriptor get an ordinary one. */
 static void disarm_accept(struct st_vp *vp, st_watch_t *watch)
 {
     struct st__fd *fd = st__fd_find(vp, watch->link.osfd);
@@ -47,7 +47,7 @@ void st__watch_disarm(struct st_vp *vp, st_watch_t *watch)
     set_armed(vp, watch, 0);
 }
 
-/* Returns 0: linked, or the bits that are ready already, or -1. */
+/* Returns 0: linked, or the bits that are already ready, or -1. */
 static int arm_fd(struct st_vp *vp, st_watch_t *watch, int events)
 {
     struct st__fd *fd = st__fd_entry(vp, watch->link.osfd);

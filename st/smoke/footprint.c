@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What state threads cost in memory: parks some (100,000, or as many as the first argument says) on
- * stacks of 64 KB (or as large as the second says) and prints bytes and mappings. The figures of
- * docs/internals/stacks.md come from here: make footprint.
+ * What state threads cost in memory: parks some (100,000, or the first argument) on stacks of 64 KB
+ * (or the second argument) and prints bytes and mappings. The figures of docs/internals/stacks.md
+ * come from here: make footprint.
  */
 #include <st.h>
 
@@ -34,7 +34,8 @@ static long status(const char *name)
     return kilobytes * 1024;
 }
 
-/* What a child that ends at once costs: it copies what is mapped. us, the least of some. */
+/* The cost of forking a child that ends at once, which copies what is mapped: us, the minimum of
+ * several. */
 static st_utime_t fork_time(void)
 {
     st_utime_t best = ST_UTIME_NO_TIMEOUT;
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
 
     if (!threads || count < 1 || st_init() < 0)
         return 1;
-    memset(threads, 0xff, (size_t)count * sizeof(*threads)); /* its pages are not the threads' */
+    memset(threads, 0xff, (size_t)count * sizeof(*threads)); /* its pages are not threads' */
     resident = status("VmRSS:");
     tables = status("VmPTE:");
     forking = fork_time();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A short run through the runtime that needs no test library: for AArch64 under emulation, and as a
+ * A short exercise of the runtime that needs no test library: for AArch64 under emulation, and as a
  * first check of a new platform. Prints what failed and exits nonzero.
  */
 #include <st.h>
@@ -24,7 +24,7 @@ static int failures, checks;
 
 static void *count(void *arg)
 {
-    double sum = 1.5; /* lives in a register across the switches */
+    double sum = 1.5; /* kept in a register across the switches */
 
     for (int i = 0; i < 1000; i++) {
         ++*(int *)arg;
