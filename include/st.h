@@ -2,11 +2,11 @@
 /*
  * The public interface of libst, the state threads runtime: every call of State Threads 1.9 with
  * the same meaning, and what the I/O layer and the MPM need beyond it. Owned by st/; included by
- * all.
+ * all parts.
  *
  * Rules that hold for every call:
  *  - Time is in microseconds (us). A timeout counts from the call: what the thread computed before
- *    does not count against it. ST_UTIME_NO_WAIT and ST_UTIME_NO_TIMEOUT are its two ends.
+ *    that does not count against it. ST_UTIME_NO_WAIT and ST_UTIME_NO_TIMEOUT are its two ends.
  *  - An int or ssize_t call that fails returns -1, a pointer call NULL; errno then says why. errno
  *    is kept per state thread.
  *  - A virtual processor (VP) is a kernel thread on which st_init() was called. Unless said
@@ -46,12 +46,12 @@
 #define ST_UTIME_NO_TIMEOUT ((st_utime_t)-1LL)
 #endif
 
-/** A timeout that has passed already: look once, do not wait. */
+/** A timeout that has already passed: check once, do not wait. */
 #ifndef ST_UTIME_NO_WAIT
 #define ST_UTIME_NO_WAIT 0
 #endif
 
-/** Event systems, for st_set_eventsys(). Whichever is asked for, it is epoll. */
+/** Event systems, for st_set_eventsys(). Whichever is chosen, epoll is used. */
 #define ST_EVENTSYS_DEFAULT 0
 #define ST_EVENTSYS_SELECT  1
 #define ST_EVENTSYS_POLL    2
@@ -84,15 +84,15 @@ typedef void (*st_switch_cb_t)(void);
 /**
  * Makes the calling kernel thread a VP; what runs on it becomes the primordial state thread. Also
  * sets SIGPIPE to be ignored and raises the soft limit of open descriptors to the hard one.
- * Harmless when called again on the same VP.
+ * Calling it again on the same VP is harmless.
  *
- * After fork() in a process whose forking thread was a VP, the child is no VP until it makes one of
- * the State Threads 1.9 calls (this one included); then it goes on with copies of all state threads
- * of the parent, on an epoll instance of its own. See st_after_fork_child() for the other way.
+ * After fork() in a process whose forking thread was a VP, the child is not a VP until it makes one
+ * of the State Threads 1.9 calls (this one included); then it continues with copies of all state
+ * threads of the parent, on its own epoll instance. See st_after_fork_child() for the alternative.
  *
  * @return 0, or -1 with errno
  * @errno ENOMEM  no memory
- * @errno EMFILE  no descriptor free for epoll and the eventfd (2 are needed), also ENFILE
+ * @errno EMFILE  no descriptors left for epoll and the eventfd (2 are needed), also ENFILE
  * @yields no
  * @since 1.9
  */
@@ -100,8 +100,8 @@ int st_init(void);
 
 /**
  * Frees everything that the calling VP holds: stacks, timers, the descriptor table, epoll. Ends the
- * primordial thread's private data (key destructors run). Armed watches are disarmed. After it
- * st_init() may be called again.
+ * primordial thread's private data (key destructors run). Armed watches are disarmed. st_init() may
+ * be called again afterwards.
  *
  * @return 0, or -1 with errno
  * @errno EBUSY  not called from the primordial thread, or other state threads are alive
@@ -121,9 +121,9 @@ int st_destroy(void);
 int st_is_vp(void);
 
 /**
- * Drops the calling kernel thread's VP for good, touching neither epoll nor memory: for a child
- * process after fork that wants no part of the parent's state threads. libst itself drops it in
- * every child of fork() (pthread_atfork), but can take it up again; after this call it cannot, and
+ * Drops the calling kernel thread's VP for good, touching neither epoll nor memory: for a forked
+ * child that wants nothing to do with the parent's state threads. libst itself drops it in every
+ * child of fork() (pthread_atfork), but can take it up again; after this call it cannot, and
  * st_init() makes a new VP.
  *
  * @yields no
@@ -133,11 +133,11 @@ void st_after_fork_child(void);
 
 /**
  * Says what children of fork() get of the calling VP. By default they get copies of all stacks,
- * which takes some 20 us for each state thread. If they are to be alone, they get only the stack of
- * the thread that called fork(): right for children that will soon call exec(). Such a child cannot
- * go on as a VP, no more than after st_after_fork_child().
+ * which takes some 20 us for each state thread. With this on, they get only the stack of the thread
+ * that called fork(): right for children that will soon call exec(). Such a child cannot continue
+ * as a VP, just as after st_after_fork_child().
  *
- * @param on  nonzero: children are alone
+ * @param on  nonzero: children get only that stack
  * @return the previous setting, or -1 with EPERM on a kernel thread that is no VP
  * @yields no
  * @since 2.0
@@ -185,7 +185,7 @@ const char *st_get_eventsys_name(void);
 
 #ifdef ST_SWITCH_CB
 /**
- * Sets the function called whenever a state thread goes on after having stopped. It is not called
+ * Sets the function called whenever a state thread resumes after having stopped. It is not called
  * for the first run of a new thread. It runs as the thread in question and must not block.
  *
  * @param cb  the function, NULL for none (the default)
@@ -196,7 +196,7 @@ const char *st_get_eventsys_name(void);
 st_switch_cb_t st_set_switch_in_cb(st_switch_cb_t cb);
 
 /**
- * Sets the function called whenever a state thread stops, also for the last time. It runs as the
+ * Sets the function called whenever a state thread stops, including the last time. It runs as the
  * thread in question and must not block.
  *
  * @param cb  the function, NULL for none (the default)
@@ -269,8 +269,8 @@ int st_thread_join(st_thread_t thread, void **retvalp);
 void st_thread_interrupt(st_thread_t thread);
 
 /**
- * Gives the VP to the next ready state thread and returns when it is this one's turn again. Also
- * lets I/O be polled now and then. Not interruptible.
+ * Gives the VP to the next ready state thread and returns when the caller's turn comes again. Also
+ * polls for I/O now and then. Not interruptible.
  *
  * @yields yes
  * @since 2.0
@@ -278,11 +278,11 @@ void st_thread_interrupt(st_thread_t thread);
 void st_thread_yield(void);
 
 /**
- * Gives way like st_thread_yield(), but to those too that become ready meanwhile: the caller, and
- * others that did the same, go on when no other thread is ready, or when epoll is about to be
- * visited. For what is best done in a row, such as sending. If no other thread is ready, or the
- * last visit to epoll was a millisecond ago, it returns at once, and lets those go on next that
- * wait in this way.
+ * Yields like st_thread_yield(), but also to threads that become ready in the meantime: the caller,
+ * and others that did the same, resume when no other thread is ready, or when epoll is about to be
+ * visited. For work that is best done in batches, such as sending. If no other thread is ready, or
+ * the last visit to epoll was a millisecond ago, it returns at once, and the threads that wait in
+ * this way run next.
  *
  * @yields maybe
  * @since 2.0
@@ -291,7 +291,7 @@ void st_thread_yield_last(void);
 
 /**
  * Parks the calling state thread until st_thread_unpark(). A token left by an earlier unpark makes
- * it return 0 at once, and wins over timeout and interrupt.
+ * it return 0 at once, and takes precedence over timeout and interrupt.
  *
  * @param timeout  us
  * @return 0, or -1 with errno
@@ -303,9 +303,9 @@ void st_thread_yield_last(void);
 int st_thread_park(st_utime_t timeout);
 
 /**
- * Makes a parked thread ready. If it is not parked it gets a token for its next st_thread_park();
- * there is never more than one. Further unparks of a thread that is ready, before it runs, count
- * as the first.
+ * Makes a parked thread ready. If it is not parked, it gets a token for its next st_thread_park();
+ * there is never more than one. Unparking a ready thread again before it runs has no further
+ * effect.
  *
  * @param thread  a thread of the same VP
  * @yields no
@@ -314,8 +314,8 @@ int st_thread_park(st_utime_t timeout);
 void st_thread_unpark(st_thread_t thread);
 
 /**
- * Turns the randomization of stack bases on or off for threads created from now on. On: stacks are
- * a page larger and start at a random offset in it.
+ * Turns the randomization of stack bases on or off for threads created from now on. When on, stacks
+ * are a page larger and start at a random offset in it.
  *
  * @param on  nonzero: on
  * @return the previous setting
@@ -347,8 +347,8 @@ int st_set_utime_function(st_utime_t (*func)(void));
 st_utime_t st_utime(void);
 
 /**
- * Gives a recent time without a look at the clock. It is older the longer threads have run since
- * the scheduler's last visit to epoll.
+ * Returns a recent time without reading the clock. The longer threads have run since the
+ * scheduler's last visit to epoll, the older it is.
  *
  * @return the time of the scheduler's last visit to epoll, us
  * @yields no
@@ -357,8 +357,8 @@ st_utime_t st_utime(void);
 st_utime_t st_utime_last_clock(void);
 
 /**
- * Turns the cache behind st_time() on or off. The cached time is renewed by the scheduler when it
- * is older than a second.
+ * Turns the cache behind st_time() on or off. The scheduler renews the cached time when it is more
+ * than a second old.
  *
  * @param on  nonzero: on
  * @return the previous setting, 0 or 1
@@ -423,7 +423,7 @@ int st_cond_destroy(st_cond_t cvar);
 
 /**
  * Waits until the condition is signalled. No mutex is needed: nothing changes between a check and
- * this call unless something that yields lies between them.
+ * this call unless something in between yields.
  *
  * @param cvar     the condition variable
  * @param timeout  us
@@ -488,7 +488,7 @@ st_mutex_t st_mutex_new(void);
 int st_mutex_destroy(st_mutex_t lock);
 
 /**
- * Locks a mutex, waiting in line if it is taken.
+ * Locks a mutex, waiting in its queue if it is taken.
  *
  * @param lock  the mutex
  * @return 0, or -1 with errno
@@ -501,7 +501,7 @@ int st_mutex_destroy(st_mutex_t lock);
 int st_mutex_lock(st_mutex_t lock);
 
 /**
- * Unlocks a mutex; the first in line becomes its owner.
+ * Unlocks a mutex; the first thread in its queue becomes the owner.
  *
  * @param lock  the mutex
  * @return 0, or -1 with errno
@@ -525,7 +525,7 @@ int st_mutex_trylock(st_mutex_t lock);
 /* --- Thread-specific data --- */
 
 /**
- * Makes a key, valid in all threads of all VPs of the process; every value starts as NULL. Keys
+ * Creates a key, valid in all threads of all VPs of the process; every value starts as NULL. Keys
  * cannot be removed.
  *
  * @param keyp        receives the key
@@ -586,7 +586,7 @@ void *st_thread_getspecific(int key);
 st_netfd_t st_netfd_open(int osfd);
 
 /**
- * The same for a socket, with one syscall less.
+ * The same for a socket, with one system call fewer.
  *
  * @param osfd  the socket
  * @return the object, or NULL with errno
@@ -598,8 +598,8 @@ st_netfd_t st_netfd_open(int osfd);
 st_netfd_t st_netfd_open_socket(int osfd);
 
 /**
- * Frees a descriptor object and leaves the descriptor open. The destructor of its data runs.
- * Threads that wait on the descriptor fail with EBADF.
+ * Frees a descriptor object and leaves the descriptor open. The destructor of its data runs. In
+ * threads that wait on the descriptor, the call fails with EBADF.
  *
  * @param fd  the object, no longer valid
  * @yields no
@@ -651,8 +651,8 @@ void st_netfd_setspecific(st_netfd_t fd, void *value, void (*destructor)(void *)
 void *st_netfd_getspecific(st_netfd_t fd);
 
 /**
- * Serializes st_accept() among processes where the system needs that. Linux does not (State Threads
- * 1.9 does nothing here either): it is a no-op.
+ * Serializes st_accept() among processes on systems that need it. Linux does not (State Threads 1.9
+ * does nothing here either), so it is a no-op.
  *
  * @param fd  the object of a listening socket
  * @return 0
@@ -662,8 +662,8 @@ void *st_netfd_getspecific(st_netfd_t fd);
 int st_netfd_serialize_accept(st_netfd_t fd);
 
 /**
- * Waits for readiness of one descriptor. Asks the kernel, so it is right also for a descriptor
- * that the program reads and writes behind libst's back.
+ * Waits for readiness of one descriptor. Asks the kernel, so it is also right for a descriptor that
+ * the program reads and writes behind libst's back.
  *
  * @param fd       the object
  * @param how      POLLIN, POLLOUT, POLLPRI, or'ed
@@ -682,7 +682,7 @@ int st_netfd_poll(st_netfd_t fd, int how, st_utime_t timeout);
  * Waits until at least one of a set of descriptors is ready. Like st_netfd_poll() it asks the
  * kernel.
  *
- * @param pds      what to wait for; revents is set. events is POLLIN, POLLOUT, POLLPRI, or'ed
+ * @param pds      what to wait for: events is POLLIN, POLLOUT, POLLPRI, or'ed; revents is set
  * @param npds     their number
  * @param timeout  us
  * @return the number of ready descriptors (one that is not open counts, with POLLNVAL), 0 after the
@@ -728,7 +728,7 @@ st_netfd_t st_accept(st_netfd_t fd, struct sockaddr *addr, int *addrlen, st_utim
 int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime_t timeout);
 
 /**
- * Reads what is there, at most nbyte bytes; waits if nothing is.
+ * Reads what is available, at most nbyte bytes; waits if there is nothing.
  *
  * @param fd       the object
  * @param buf      where to
@@ -743,7 +743,7 @@ int st_connect(st_netfd_t fd, const struct sockaddr *addr, int addrlen, st_utime
 ssize_t st_read(st_netfd_t fd, void *buf, size_t nbyte, st_utime_t timeout);
 
 /**
- * Reads exactly nbyte bytes, less only at the end.
+ * Reads exactly nbyte bytes; fewer only at the end.
  *
  * @param fd       the object
  * @param buf      where to
@@ -786,7 +786,7 @@ ssize_t st_readv(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime_
  *
  * @param fd        the object
  * @param iov       in: the buffers; out: the first one not filled. The array is changed: base and
- *                  length are moved on by what was read
+ *                  length are advanced by what was read
  * @param iov_size  in: their number; out: how many are not filled
  * @param timeout   us, for each wait
  * @return 0 (also at the end: *iov_size is then not 0), or -1 with errno as st_read()
@@ -842,7 +842,7 @@ ssize_t st_writev(st_netfd_t fd, const struct iovec *iov, int iov_size, st_utime
  *
  * @param fd        the object
  * @param iov       in: the buffers; out: the first one not written. The array is changed: base and
- *                  length are moved on by what was written
+ *                  length are advanced by what was written
  * @param iov_size  in: their number; out: how many are not written
  * @param timeout   us, for each wait
  * @return 0, or -1 with errno as st_write()
@@ -949,7 +949,7 @@ st_netfd_t st_open(const char *path, int oflags, mode_t mode);
 int st_fd_wait(int osfd, int events, st_utime_t timeout);
 
 /**
- * Says what is known of a descriptor, without a syscall.
+ * Says what is known about a descriptor, without a system call.
  *
  * @param osfd  the descriptor
  * @return the ready bits; all of them for a descriptor that was never registered
@@ -960,8 +960,8 @@ int st_fd_ready(int osfd);
 
 /**
  * Clears bits after a short read or write on a byte stream. Keeps POLLIN while POLLRDHUP, POLLHUP,
- * POLLERR or POLLPRI is pending: the end of the stream, the error or what follows urgent data is
- * still to be read. Not for message sockets, where a short read says nothing.
+ * POLLERR or POLLPRI is pending: the end of the stream, the error or what follows urgent data has
+ * yet to be read. Not for message sockets, where a short read says nothing.
  *
  * @param osfd    the descriptor
  * @param events  POLLIN, POLLOUT
@@ -971,8 +971,8 @@ int st_fd_ready(int osfd);
 void st_fd_drained(int osfd, int events);
 
 /**
- * Clears bits after EAGAIN was really seen, in any case. What contradicts EAGAIN (an end or error
- * pending in that direction) goes too.
+ * Clears bits unconditionally, after EAGAIN was actually seen. Bits that contradict EAGAIN (an end
+ * or error pending in that direction) are cleared too.
  *
  * @param osfd    the descriptor
  * @param events  POLLIN, POLLOUT
@@ -982,12 +982,12 @@ void st_fd_drained(int osfd, int events);
 void st_fd_again(int osfd, int events);
 
 /**
- * Asks the kernel afresh about a descriptor whose history libst does not know: opened, polled,
+ * Asks the kernel again about a descriptor whose history libst does not know: opened, polled,
  * connected or closed behind its back. Clears the bits, so that only what the kernel reports from
- * now on counts; a st_fd_wait() after it parks until the kernel has reported. One syscall.
+ * now on counts; a subsequent st_fd_wait() parks until the kernel has reported. One system call.
  *
- * A socket on which connect(2) said EINPROGRESS needs this before the wait for POLLOUT, because a
- * socket that is not connected reports POLLHUP.
+ * A socket for which connect(2) returned EINPROGRESS needs this before waiting for POLLOUT, because
+ * a socket that is not connected reports POLLHUP.
  *
  * @param osfd  the descriptor
  * @return 0, or -1 with errno
@@ -1000,8 +1000,9 @@ void st_fd_again(int osfd, int events);
 int st_fd_rearm(int osfd);
 
 /**
- * To be called before a descriptor is closed or handed away: waiting threads wake with EBADF,
- * watches are disarmed, events still under way are ignored. A syscall only if it is registered.
+ * To be called before a descriptor is closed or handed over: waiting threads wake with EBADF,
+ * watches are disarmed, events still in flight are ignored. Makes a system call only if the
+ * descriptor is registered.
  *
  * @param osfd  the descriptor
  * @yields no
@@ -1010,9 +1011,9 @@ int st_fd_rearm(int osfd);
 void st_fd_forget(int osfd);
 
 /**
- * Says that a new descriptor has come under this number, which may have been another's that was
- * closed without st_fd_forget(): what was known is dropped, and threads that still wait for the
- * earlier one wake with EBADF. No syscall.
+ * Says that this number belongs to a new descriptor; an earlier one may have been closed without
+ * st_fd_forget(): what was known is dropped, and threads that still wait for the earlier one wake
+ * with EBADF. No system call.
  *
  * @param osfd  the descriptor
  * @yields no
@@ -1026,11 +1027,11 @@ void st_fd_renew(int osfd);
 typedef struct st_watch st_watch_t;
 
 /**
- * A watch's callback. It runs in the scheduler, on whatever stack is current, so it must be brief
+ * A watch's callback. It runs in the scheduler, on whichever stack is current, so it must be brief
  * and must not block, yield or exit. It may unpark, interrupt and create threads, and arm, disarm
  * or free any watch, its own included.
  *
- * ready is the bits that are ready, or 0 for the timeout.
+ * ready holds the bits that are ready, or 0 for the timeout.
  */
 typedef void (*st_watch_cb_t)(st_watch_t *watch, int ready);
 
@@ -1068,7 +1069,7 @@ struct st_watch {
 #define ST_WATCH_ACCEPT 1
 
 /**
- * Initializes a watch. Makes no syscall and needs no VP.
+ * Initializes a watch. Makes no system call and needs no VP.
  *
  * @param watch  the watch; its data field is left alone
  * @param osfd   the descriptor, -1 for a mere timer
@@ -1082,14 +1083,14 @@ void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb);
 /**
  * Arms a watch for one call of its callback (ST_WATCH_ACCEPT: until disarmed), when one of events,
  * POLLERR or POLLHUP is ready or the timeout has passed. Arming an armed watch changes events and
- * timeout. Cheap: no syscall for a registered descriptor, no heap operation when the deadline moves
- * later.
+ * timeout. Cheap: no system call for a registered descriptor, no heap operation when the deadline
+ * moves later.
  *
  * @param watch    the watch
  * @param events   POLL* bits; ignored by a mere timer
  * @param timeout  us
- * @return 0: armed; the ready bits (> 0): they are set already, the watch is not armed; or -1
- *         with errno, not armed
+ * @return 0: armed; the ready bits (> 0) if some are already set: not armed; or -1 with errno: not
+ *         armed
  * @errno EBADF   not open
  * @errno EEXIST  another ST_WATCH_ACCEPT watch is armed on the descriptor
  * @errno EPERM   epoll refuses the descriptor (a regular file), or the kernel thread is no VP
@@ -1100,7 +1101,8 @@ void st_watch_init(st_watch_t *watch, int osfd, int flags, st_watch_cb_t cb);
 int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
 
 /**
- * Disarms a watch; harmless if it is not armed. Costs next to nothing (ST_WATCH_ACCEPT: a syscall).
+ * Disarms a watch; harmless if it is not armed. Costs next to nothing (ST_WATCH_ACCEPT: a system
+ * call).
  *
  * @param watch  the watch
  * @yields no
@@ -1109,7 +1111,7 @@ int st_watch_arm(st_watch_t *watch, int events, st_utime_t timeout);
 void st_watch_disarm(st_watch_t *watch);
 
 /**
- * Disarms a watch and drops what the VP still keeps of it. To be called before its memory goes.
+ * Disarms a watch and drops what the VP still keeps of it. To be called before its memory is freed.
  *
  * @param watch  the watch; may be initialized and armed again
  * @yields no
@@ -1119,7 +1121,7 @@ void st_watch_free(st_watch_t *watch);
 
 /**
  * Tells whether the scheduler of the calling VP runs a callback (of a watch, a post or a turn), in
- * which nothing may yield. For code that is called from both sides.
+ * which nothing may yield. For code that is called both inside and outside callbacks.
  *
  * @return nonzero in a callback; 0 outside, and on a kernel thread that is no VP
  * @yields no
@@ -1146,12 +1148,12 @@ typedef struct st_remote {
 st_vp_t st_vp_self(void);
 
 /**
- * Makes a VP call remote->fn(remote) in its scheduler, after those posted before. May be called on
- * any kernel thread and from a signal handler. Lock-free; one write to an eventfd if the VP may
- * sleep. The VP must not be destroyed before.
+ * Makes a VP call remote->fn(remote) in its scheduler, after the calls posted earlier. May be
+ * called on any kernel thread and from a signal handler. Lock-free; one write to an eventfd if the
+ * VP may sleep. The VP must not be destroyed before the call is made.
  *
  * @param vp      the VP
- * @param remote  what to call; the caller's again when fn is called
+ * @param remote  what to call; belongs to the caller again when fn is called
  * @yields no
  * @since 2.0
  */
@@ -1159,7 +1161,7 @@ void st_vp_post(st_vp_t vp, st_remote_t *remote);
 
 /**
  * Tells whether a VP waits in epoll_wait with nothing to run. May be called on any kernel thread
- * and from a signal handler; the answer may be old when it is looked at.
+ * and from a signal handler; the answer may be out of date by the time it is used.
  *
  * @param vp  the VP
  * @return nonzero if it sleeps
@@ -1176,7 +1178,7 @@ typedef struct st_stack_stats {
     size_t cached;         /**< free stacks that keep their pages */
     size_t peak;           /**< most stacks in use at once */
     size_t bytes_reserved; /**< address space, guards included, bytes */
-    size_t deepest;        /**< deepest use seen of a stack, bytes: see st_sample_stacks() */
+    size_t deepest;        /**< deepest use seen of any stack, bytes: see st_sample_stacks() */
     int guard_install;     /**< guards are made by 1: MADV_GUARD_INSTALL, 0: mprotect */
 } st_stack_stats_t;
 
@@ -1190,8 +1192,8 @@ typedef struct st_stack_stats {
 void st_get_stack_stats(st_stack_stats_t *stats);
 
 /**
- * Measures how deep a thread's stack was ever used. The stack must have been handed out while
- * st_stack_census() was on.
+ * Measures how deeply a thread's stack has ever been used. The stack must have been handed out
+ * while st_stack_census() was on.
  *
  * @param thread  a thread of this VP, not the primordial one
  * @return bytes, 0 if the stack is not under census
@@ -1201,8 +1203,8 @@ void st_get_stack_stats(st_stack_stats_t *stats);
 size_t st_thread_stack_used(st_thread_t thread);
 
 /**
- * Says where a thread's stack lies, as pthread_attr_getstack() would. The top of it holds libst's
- * own record of the thread. Valid as long as the thread is; works on any kernel thread.
+ * Says where a thread's stack is, as pthread_attr_getstack() would. Its top holds libst's own
+ * record of the thread. The result is valid as long as the thread; works on any kernel thread.
  *
  * @param thread  a thread that libst has given a stack: not the primordial one
  * @param base    receives the lowest address that may be used
@@ -1216,8 +1218,8 @@ size_t st_thread_stack_used(st_thread_t thread);
 int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard);
 
 /**
- * Turns the census on or off for stacks handed out from now on. On: each is painted before use,
- * which touches all its pages, and measured when its thread ends.
+ * Turns the census on or off for stacks handed out from now on. When on, each is painted before
+ * use, which touches all its pages, and measured when its thread ends.
  *
  * @param on  nonzero: on
  * @return the previous setting
@@ -1227,14 +1229,14 @@ int st_thread_stack(st_thread_t thread, void **base, size_t *size, size_t *guard
 int st_stack_census(int on);
 
 /**
- * Looks how deep the next so many stacks were used, in turn; a call ends with the last stack, and
- * the next one begins with the first. Stacks that are not under census are measured in pages: the
- * deepest page that the system has given to the stack counts as used (one that was swapped out is
- * not seen). A stack is measured too before its pages are given back. Takes one system call a
- * stack, 1 to 2 us. Of a stack that was used deeper than 256 KB, the pages below that which its
- * thread does not need go back to the system.
+ * Measures how deeply the next `count` stacks were used, in turn; a call stops after the last
+ * stack, and the next call begins with the first. Stacks that are not under census are measured in
+ * pages: the deepest page that the system has given to the stack counts as used (one that was
+ * swapped out is not seen). A stack is also measured before its pages are given back. Takes one
+ * system call per stack, 1 to 2 us. If a stack was used deeper than 256 KB, the pages below that
+ * which its thread does not need are given back to the system.
  *
- * @param count  stacks to look at; negative: all
+ * @param count  stacks to measure; negative: all
  * @return the deepest use seen so far of any stack of this VP, bytes; 0 on a kernel thread that is
  *   no VP
  * @yields no
@@ -1243,8 +1245,8 @@ int st_stack_census(int on);
 size_t st_sample_stacks(int count);
 
 /**
- * Bounds the cache of free stacks. Beyond it a free stack's pages go back to the system, and a slab
- * of which no stack is used or cached is unmapped.
+ * Bounds the cache of free stacks. Beyond the bound, a free stack's pages are given back to the
+ * system, and a slab with no stack in use or cached is unmapped.
  *
  * @param max_cached  stacks; the default is 64
  * @return the previous bound
@@ -1292,8 +1294,8 @@ typedef struct st_stats {
 void st_get_stats(st_stats_t *stats);
 
 /**
- * How often a state thread was given the calling VP (st_stats_t has the same figure). While it
- * stays, the caller has neither waited nor given way.
+ * Counts how often a state thread was given the calling VP (st_stats_t has the same figure). As
+ * long as it does not change, the caller has neither waited nor yielded.
  *
  * @return the count; 0 on a kernel thread that is no VP
  * @yields no
@@ -1301,12 +1303,12 @@ void st_get_stats(st_stats_t *stats);
  */
 unsigned long long st_switch_count(void);
 
-/** A turn callback; held is the time for which the scheduler did not visit epoll, us. */
+/** A turn callback; held is how long the scheduler did not visit epoll, us. */
 typedef void (*st_turn_cb_t)(st_utime_t held);
 
 /**
  * Sets a function that is called once per scheduler turn, after epoll_wait, under the rules of
- * st_watch_cb_t. For reports of threads that hold the VP too long.
+ * st_watch_cb_t. For reporting threads that hold the VP too long.
  *
  * @param cb  the function, NULL for none (the default)
  * @return the previous one
@@ -1320,8 +1322,8 @@ typedef void (*st_sleep_cb_t)(int asleep);
 
 /**
  * Sets a function that is called when no state thread is ready and the VP is about to wait in
- * epoll_wait, and again after that, under the rules of st_watch_cb_t. For those who tell others
- * whether the VP has time.
+ * epoll_wait, and again after that, under the rules of st_watch_cb_t. For telling others whether
+ * the VP is idle.
  *
  * @param cb  the function, NULL for none (the default)
  * @return the previous one
@@ -1331,22 +1333,22 @@ typedef void (*st_sleep_cb_t)(int asleep);
 st_sleep_cb_t st_set_sleep_cb(st_sleep_cb_t cb);
 
 /**
- * An exchange callback: takes away what one state thread has on the kernel thread and puts in place
- * what the next one has. `from` and `to` are where libst keeps a pointer of the callback's for each
- * of the two, NULL at first. `ended` is nonzero when the thread of `from` will not run again:
- * whatever its pointer leads to is to be freed. Must not call libst.
+ * An exchange callback: saves one state thread's copy of what the kernel thread has only once, and
+ * puts the next thread's copy in place. `from` and `to` are where libst keeps a pointer for the
+ * callback for each of the two, initially NULL. `ended` is nonzero when the thread of `from` will
+ * not run again: whatever its pointer refers to must be freed. Must not call libst.
  */
 typedef void (*st_exchange_cb_t)(void **from, void **to, int ended);
 
 /**
  * Sets a function that gives each state thread its own copy of something that the kernel thread has
- * only once, such as thread-local variables. It is called between any two state threads, after the
- * one has stopped and before the other runs. Other callbacks of the scheduler run with the
- * primordial thread's things, whatever thread's stack they are on. What is in place when the
- * function is set belongs to the calling thread.
+ * only once, such as thread-local variables. It is called between any two state threads, after one
+ * has stopped and before the other runs. Other callbacks of the scheduler run with the primordial
+ * thread's copy, whichever thread's stack they are on. What is in place when the function is set
+ * belongs to the calling thread.
  *
- * @param cb  the function, NULL for none (the default): then what is in place is everybody's, and
- *            the pointers of threads that are still there are forgotten
+ * @param cb  the function, NULL for none (the default): then all threads share what is in place,
+ *            and the pointers of the remaining threads are forgotten
  * @return the previous one
  * @yields no
  * @since 2.0
