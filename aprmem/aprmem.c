@@ -25,12 +25,13 @@ static stiol_extra_t calls[] = {
 };
 enum { CALLS = sizeof(calls) / sizeof(*calls) };
 
-/* Functions that only an APR has which was built with APR_POOL_DEBUG: another kind of pool. */
+/* Functions found only in an APR that was built with APR_POOL_DEBUG, which has another kind of
+ * pool. */
 static const char *const debugging[] = {"apr_pool_num_bytes", "apr_pool_find"};
 
 /* --- the real functions --- */
 
-/* In the library itself: a program that is not position independent has entries of its own. */
+/* Looked up in the library itself: a non-PIE program has entries of its own. */
 static void *find(const char *library, const char *name)
 {
     void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);

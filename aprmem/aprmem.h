@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * APR's pools and bucket allocators on a virtual processor (VP), in pieces of half a kilobyte in
- * place of APR's nodes of 8, and tables as large as they need to be: a request that waits keeps the
- * bytes that it uses, not their pages. The MPM calls these functions; STIOL puts the replacements
- * in place. See docs/internals/memory.md.
+ * APR's pools and bucket allocators on a virtual processor (VP), in pieces of half a kilobyte
+ * instead of APR's 8 KB nodes, and tables no larger than they need to be: a waiting request holds
+ * the bytes it uses, not whole pages. The MPM calls these functions; STIOL puts the replacements in
+ * place. See docs/internals/memory.md.
  */
 #ifndef APRMEM_H
 #define APRMEM_H
@@ -14,29 +14,29 @@
 /**
  * Before stiol_start(): finds the real functions and hands the table of replacements to STIOL.
  *
- * @return NULL, or why APR's own pools stay (a static string)
+ * @return NULL, or why APR's own pools stay in use (a static string)
  */
 const char *aprmem_prepare(void);
 
 /**
- * After stiol_start(): from now on the pools and bucket allocators that the calling kernel thread
- * makes are small ones. Those that APR made stay what they are.
+ * After stiol_start(): from now on, the pools and bucket allocators that the calling kernel thread
+ * creates are small ones. Those that APR created remain as they are.
  *
  * @return 0, or -1 with errno
  */
 int aprmem_start(void);
 
 /**
- * Makes a pool that begins with less than others, for one that will hold next to nothing: 256
- * bytes, 160 of them its record.
+ * Creates a pool that starts smaller than others, for one that will hold next to nothing: 256
+ * bytes, 160 of them for its record.
  *
  * @param made where its handle goes
  * @param parent NULL: APR's global pool
- * @return as apr_pool_create(), which makes the pool where small pools are not in place
+ * @return as apr_pool_create(), which creates the pool if small pools are not in use
  */
 apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
 
-/** What the small pools and bucket allocators of the process have of the kernel, bytes. */
+/** Memory that the process's small pools and bucket allocators have from the kernel, bytes. */
 typedef struct aprmem_stats {
     size_t in_use; /**< in blocks that hold something */
     size_t kept;   /**< in blocks that are empty and keep their pages */

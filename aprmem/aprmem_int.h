@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of this folder share: the arena of chunks, the small pool, and the real functions.
- * A replacement recognises what is its own by its address: all of it lies in one reserved range.
+ * A replacement recognizes its own objects by their addresses: all of them lie in one reserved
+ * range.
  */
 #ifndef APRMEM_INT_H
 #define APRMEM_INT_H
@@ -23,7 +24,7 @@
 #include <assert.h>
 #include <string.h>
 #define APRMEM_ASSERT(x)              assert(x)
-/* What is given back is overwritten: who uses it still is seen. */
+/* Freed memory is overwritten, to expose use after free. */
 #define APRMEM_SCRIBBLE(memory, size) memset(memory, 0xdb, size)
 #else
 #define APRMEM_ASSERT(x)              ((void)0)
@@ -41,18 +42,18 @@ void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
 /* --- arena.c: chunks of some sizes, cut from blocks --- */
 
 enum {
-    APRMEM_STEP = 128,        /* sizes differ by so many bytes */
+    APRMEM_STEP = 128,        /* step between sizes, bytes */
     APRMEM_FINE = 4096,       /* up to this size; beyond it they are powers of two */
     APRMEM_BLOCK = 64 * 1024, /* bytes, and the largest chunk */
     APRMEM_FINES = APRMEM_FINE / APRMEM_STEP,
     APRMEM_CLASSES = APRMEM_FINES + 4,
-    APRMEM_FIRST = 384, /* what a pool or a bucket allocator begins with */
+    APRMEM_FIRST = 384, /* initial size of a pool or a bucket allocator */
     APRMEM_LEAST = 256, /* one that will hold next to nothing */
 };
 
 typedef struct aprmem_arena aprmem_arena_t;
 
-/** A block's record; it lies outside, so that chunks of whole pages are pages. */
+/** A block's record; kept outside the block, so that chunks of whole pages are page-aligned. */
 typedef struct aprmem_block {
     aprmem_arena_t *arena;
     struct aprmem_block *next,
@@ -69,29 +70,29 @@ struct aprmem_arena {
     _Atomic(void *) returned; /* chunks that other kernel threads gave back */
 };
 
-/** The reserved range: blocks one after the other. */
+/** The reserved range: a sequence of blocks. */
 extern struct aprmem_range {
     uintptr_t low;
     size_t size;            /* 0: there is none */
     aprmem_block_t *blocks; /* a record for each block */
 } aprmem__range;
 
-/** The calling kernel thread's arena; NULL: it is no VP's. */
+/** The calling kernel thread's arena; NULL: the thread is not a VP's. */
 extern __thread aprmem_arena_t *aprmem__mine __attribute__((tls_model("initial-exec")));
 
-/** Whether something was made here. */
+/** Whether something was allocated here. */
 static inline bool aprmem__ours(const void *address)
 {
     return (uintptr_t)address - aprmem__range.low < aprmem__range.size;
 }
 
-/** As APR aligns what it hands out. Overflows to less than it was. */
+/** Aligns a size as APR does. On overflow, the result is smaller than the argument. */
 static inline size_t aprmem__aligned(size_t size)
 {
     return (size + 7) & ~(size_t)7;
 }
 
-/** The class of the smallest chunk that holds so many bytes (at most APRMEM_BLOCK). */
+/** The class of the smallest chunk that holds this many bytes (at most APRMEM_BLOCK). */
 static inline unsigned aprmem__class_of(size_t bytes)
 {
     if (APRMEM_LIKELY(bytes <= APRMEM_FINE))
@@ -110,8 +111,7 @@ aprmem_arena_t *aprmem__arena_new(void);
 void *aprmem__take_slowly(unsigned class);
 void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
 
-/** A chunk of the class, from the calling thread's arena or the one that others share; NULL: no
- * memory. */
+/** A chunk of the class, from the calling thread's arena or the shared one; NULL: no memory. */
 static inline void *aprmem__take(unsigned class)
 {
     aprmem_block_t *block = aprmem__mine ? aprmem__mine->open[class] : NULL;
@@ -130,7 +130,7 @@ static inline aprmem_block_t *aprmem__block_of(const void *chunk)
     return &aprmem__range.blocks[((uintptr_t)chunk - aprmem__range.low) / APRMEM_BLOCK];
 }
 
-/** Gives one back, on any kernel thread. */
+/** Frees a chunk, on any kernel thread. */
 static inline void aprmem__give(void *chunk)
 {
     aprmem_block_t *block = aprmem__block_of(chunk);
@@ -148,7 +148,7 @@ static inline void aprmem__give(void *chunk)
     }
 }
 
-/** So many bytes: a chunk, or of malloc() if no chunk is as large, or all are taken. */
+/** Allocates bytes: a chunk, or from malloc() if no chunk is that large or none is left. */
 void *aprmem__take_bytes(size_t bytes);
 void aprmem__give_bytes(void *memory);
 
@@ -180,10 +180,10 @@ typedef struct aprmem_room {
 
 struct aprmem_pool {
     aprmem_room_t room;   /* where the next bytes come from */
-    aprmem_room_t second; /* what was left of an earlier chunk */
+    aprmem_room_t second; /* what is left of an earlier chunk */
     void *pieces;  /* memory beside the first chunk; each begins with a pointer to the next */
     size_t total;  /* bytes of all chunks */
-    size_t *usual; /* bytes that such a pool had in the end */
+    size_t *usual; /* bytes that such a pool had at the end */
     aprmem_cleanup_t *cleanups, *pre_cleanups, *free_cleanups;
     aprmem_pool_t *parent; /* NULL: APR's, see anchor */
     aprmem_anchor_t *anchor;
@@ -191,7 +191,7 @@ struct aprmem_pool {
     apr_allocator_t *allocator;
     apr_abortfunc_t abort_fn;
     apr_hash_t *user_data;
-    apr_pool_t *processes; /* APR's own: looks after subprocesses */
+    apr_pool_t *processes; /* APR's own pool: handles subprocesses */
     const char *tag;
 };
 
@@ -208,9 +208,9 @@ static inline apr_pool_t *aprmem__handle(aprmem_pool_t *pool)
 void *aprmem__grow(aprmem_pool_t *pool, size_t size);
 /** Calls the abort function, if there is one. Returns NULL. */
 void *aprmem__out_of_memory(const aprmem_pool_t *pool);
-/** A new piece with room for size bytes at least, which the pool owns; its room. */
+/** A new piece with room for at least size bytes, owned by the pool; returns its room. */
 bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
-/** Gives the newest piece back. */
+/** Frees the newest piece. */
 void aprmem__drop_piece(aprmem_pool_t *pool);
 /** Keeps what is left of a piece for later. */
 void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
@@ -225,9 +225,9 @@ static inline size_t aprmem__left(aprmem_room_t room)
 /** The anchor of our pools below one of APR's (NULL: APR's global one). */
 aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
 apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor);
-/** APR's pool is gone: what has its address from now on is another one. */
+/** APR's pool is gone: from now on, its address belongs to another one. */
 void aprmem__forget_anchor(const apr_pool_t *parent);
-/** Around a fork. */
+/** Before and after a fork. */
 void aprmem__lock_tree(void);
 void aprmem__unlock_tree(void);
 void aprmem__link(aprmem_pool_t *pool);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The arena of a VP: chunks of some sizes, cut from blocks of 64 KB in one reserved range. The
- * VP's own kernel thread takes and gives without locks; others share an arena with a mutex, and
- * what they give back to a VP waits in a list until the VP needs it. Empty blocks give their pages
- * back beyond a bound.
+ * The arena of a VP: chunks of some sizes, cut from blocks of 64 KB in one reserved range. The VP's
+ * own kernel thread allocates and frees without locks; others share an arena with a mutex, and what
+ * they free of a VP's waits in a list until the VP needs it. Beyond a bound, empty blocks give
+ * their pages back.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #define LARGEST_RANGE ((size_t)64 << 30)
 #define LEAST_RANGE   ((size_t)64 << 20)
 enum {
-    LARGEST_SHARE = 4, /* the part of a limit of address space that it may take */
+    LARGEST_SHARE = 4, /* the fraction of a limit on address space that it may take */
     STEP = 16,         /* blocks that are made accessible at a time */
     MOST_KEPT = 64,    /* empty blocks that keep their pages */
 };
@@ -27,7 +27,7 @@ __thread aprmem_arena_t *aprmem__mine;
 
 static struct {
     pthread_mutex_t lock; /* of all here */
-    size_t next;          /* blocks from here on belong to nobody yet */
+    size_t next;          /* blocks from here on are still unused */
     size_t accessible;    /* blocks */
 } range = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -59,7 +59,7 @@ static void *map(size_t size, int access)
     return memory != MAP_FAILED ? memory : NULL;
 }
 
-/* Under a limit of address space, stacks and malloc() have to have the most of it. */
+/* Under a limit on address space, stacks and malloc() must get most of it. */
 static size_t may_be_reserved(void)
 {
     struct rlimit limit;
@@ -69,7 +69,7 @@ static size_t may_be_reserved(void)
     return (size_t)limit.rlim_cur / LARGEST_SHARE;
 }
 
-/* As much as may be had. */
+/* As much as the system will give. */
 int aprmem__reserve(void)
 {
     const size_t most = may_be_reserved();
@@ -115,7 +115,7 @@ static bool open_step(void)
     if ((range.accessible + STEP) * APRMEM_BLOCK > aprmem__range.size ||
         mprotect(memory, bytes, PROT_READ | PROT_WRITE) != 0)
         return false;
-    /* A huge page would undo what small chunks are for. */
+    /* A huge page would defeat the purpose of small chunks. */
     (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
     range.accessible += STEP;
     return true;
@@ -216,7 +216,7 @@ static void give_local(aprmem_block_t *block, void *chunk)
     block->free = chunk;
     if (block->used-- == block->room)
         open_block(block);
-    /* The last block of a class stays, or each request would open and shut one. */
+    /* The last block of a class stays, or else each request would open and close one. */
     if (block->used == 0 && (block->next || block->prev))
         retire(block);
 }

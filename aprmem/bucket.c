@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small bucket allocators: cells of two sizes, cut from chunks that begin with 384 bytes, and
- * chunks for what is larger. All cells go with their allocator; a larger piece is whose it was
- * given to, as with APR's. The VP's own kernel thread alone cuts cells. Connections of a VP share
- * one allocator, and another kernel thread may serve one of them: it takes chunks, and the cells
- * that it frees wait in a list until the VP needs them.
+ * Small bucket allocators: cells of two sizes, cut from chunks that start at 384 bytes, and whole
+ * chunks for anything larger. All cells are freed with their allocator; a larger piece belongs to
+ * whoever it was given to, as with APR's. The VP's own kernel thread alone cuts cells. Connections
+ * of a VP share one allocator, and another kernel thread may serve one of them: it takes chunks,
+ * and the cells that it frees wait in a list until the VP needs them.
  */
 #include "aprmem/aprmem_int.h"
 
@@ -13,7 +13,7 @@ enum {
     GROWTH = 4,
 };
 
-/* Each piece of memory begins with it. */
+/* The header of each piece of memory. */
 typedef struct head {
     apr_bucket_alloc_t *list; /* of a cell; NULL: a chunk of its own */
     union {
@@ -22,8 +22,8 @@ typedef struct head {
     };
 } head_t;
 
-/* Bytes with the head. Most buckets fit in the first; APR makes all as large as the second, and
- * code may rely on that where it asks apr_bucket_alloc_aligned_floor(). */
+/* Bytes, including the header. Most buckets fit into the first size; APR makes all as large as the
+ * second, and code may rely on that where it calls apr_bucket_alloc_aligned_floor(). */
 static const size_t cell_sizes[] = {96, 2 * sizeof(apr_bucket_structs) + sizeof(head_t)};
 _Static_assert(sizeof(apr_bucket_structs) % 8 == 0, "cells are aligned");
 enum { KINDS = 2 };
@@ -31,7 +31,7 @@ enum { KINDS = 2 };
 typedef struct list {
     apr_pool_t *pool; /* or NULL */
     apr_allocator_t *allocator;
-    apr_bucket_alloc_t *real; /* APR's, for pieces larger than a block; NULL: none so far */
+    apr_bucket_alloc_t *real; /* APR's, for pieces larger than a block; NULL: not created yet */
     head_t *free[KINDS];
     _Atomic(head_t *) returned; /* cells that other kernel threads have freed */
     aprmem_room_t room;
@@ -181,7 +181,7 @@ static void *cell(list_t *list, size_t kind)
     return head + 1;
 }
 
-/* More than a block: APR's, and it is known by its address when it is freed. */
+/* Larger than a block: allocated by APR, and recognized by its address when it is freed. */
 static void *huge(list_t *list, size_t size)
 {
     apr_bucket_alloc_t *real = __atomic_load_n(&list->real, __ATOMIC_ACQUIRE), *none = NULL;

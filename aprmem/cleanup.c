@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cleanups of small pools: last registered, first run; a list of them to be run before the children
- * go, and one after. The records of killed ones are used again.
+ * Cleanups of small pools: last registered, first run; one list to be run before the children are
+ * destroyed, and one after. The records of killed cleanups are reused.
  */
 #include "aprmem/aprmem_int.h"
 
@@ -47,7 +47,7 @@ void aprmem__apr_pool_pre_cleanup_register(apr_pool_t *pool, const void *data, c
         (aprmem_cleanup_t){.data = data, .plain = plain});
 }
 
-/* Where in the list it hangs; a NULL is there if it is not. */
+/* The link that points to it; points to NULL if it is not in the list. */
 static aprmem_cleanup_t **find(aprmem_cleanup_t **list, const void *data, cleanup_fn_t plain)
 {
     while (*list && ((*list)->data != data || (*list)->plain != plain))
@@ -102,7 +102,7 @@ void aprmem__apr_pool_child_cleanup_set(apr_pool_t *pool, const void *data, clea
         cleanup->child = child;
 }
 
-/* A cleanup may register and kill others. */
+/* A cleanup may register or kill others. */
 void aprmem__run_cleanups(aprmem_cleanup_t **list)
 {
     aprmem_cleanup_t *cleanup;

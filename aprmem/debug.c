@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names that objects call which were compiled with APR_POOL_DEBUG, while APR was not: they do
- * what the plain ones do.
+ * The names that objects compiled with APR_POOL_DEBUG call, if APR itself was not: they do what the
+ * plain ones do.
  */
 #include "aprmem/aprmem_int.h"
 

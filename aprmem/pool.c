@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The small pool: its record lies in its first chunk of 384 bytes. It grows by small chunks, but by
- * fewer where such pools are known to become larger. Stands in for APR's pools through the
- * replacements of calls.def; a pool that APR made goes to APR's function.
+ * fewer where such pools are known to become larger. Replaces APR's pools through calls.def; a pool
+ * that APR created is passed on to APR's function.
  */
 #include <string.h>
 
@@ -11,16 +11,17 @@
 #define PIECE_HEADER sizeof(void *)
 enum {
     LEAST_STEP = 256,
-    /* Bytes of a new chunk, while the pool has less than such pools usually have. */
+    /* Size of a new chunk while the pool is smaller than such pools usually become, bytes. */
     STEP = 4096,
     LARGEST_STEP = 8192,
-    GROWTH = 16, /* beyond that: this part of what it has */
+    GROWTH = 16, /* beyond that: this fraction of its size */
     KINDS = 256,
 };
 
 /* --- how large pools become --- */
 
-/* Pools that are made in the same place become about as large: what the last of them had. */
+/* Pools created at the same place in the code become about equally large: the size of the last
+ * one. */
 static size_t usual_sizes[KINDS];
 
 static size_t *usual_size(const void *maker)
@@ -70,7 +71,7 @@ void aprmem__drop_piece(aprmem_pool_t *pool)
     aprmem__give_bytes(piece);
 }
 
-/* Of three rooms the two largest are kept. */
+/* Of three remainders, the two largest are kept. */
 void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
 {
     if (aprmem__left(rest) > aprmem__left(pool->room)) {
@@ -89,7 +90,7 @@ void *aprmem__out_of_memory(const aprmem_pool_t *pool)
     return NULL;
 }
 
-/* The pool's room is too small for size bytes. */
+/* The pool's remaining room is too small for size bytes. */
 void *aprmem__grow(aprmem_pool_t *pool, size_t size)
 {
     aprmem_room_t room;
@@ -142,7 +143,7 @@ void *aprmem__apr_pcalloc(apr_pool_t *pool, apr_size_t size)
 
 /* --- life --- */
 
-/* What it had in the end. */
+/* Its size at the end. */
 static void learn(const aprmem_pool_t *pool)
 {
     *pool->usual = pool->total - aprmem__left(pool->room);
@@ -207,7 +208,7 @@ apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent)
     return create(made, parent, NULL, NULL, APRMEM_LEAST, __builtin_return_address(0));
 }
 
-/* What clearing and destroying have in common, in APR's order. */
+/* The common part of clearing and destroying, in APR's order. */
 static void empty(aprmem_pool_t *pool)
 {
     aprmem__run_cleanups(&pool->pre_cleanups);
@@ -256,12 +257,12 @@ void aprmem__apr_pool_destroy(apr_pool_t *handle)
     allocator = pool->allocator;
     aprmem__give(pool);
     if (apr_allocator_owner_get(allocator) == handle) {
-        apr_allocator_mutex_set(allocator, NULL); /* it lay in the pool */
+        apr_allocator_mutex_set(allocator, NULL); /* it was in the pool */
         apr_allocator_destroy(allocator);
     }
 }
 
-/* Ending processes, and waiting for them, is APR's: a pool of its own does it. */
+/* Ending processes and waiting for them is left to APR: one of its own pools does it. */
 void aprmem__apr_pool_note_subprocess(apr_pool_t *handle, apr_proc_t *process,
                                       apr_kill_conditions_e how)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be asked of a small pool and kept with it: parent, allocator, abort function, tag, user
- * data.
+ * The properties of a small pool, and what can be kept with it: parent, allocator, abort function,
+ * tag, user data.
  */
 #include <apr_strings.h>
 
@@ -34,8 +34,8 @@ apr_pool_t *aprmem__apr_pool_parent_get(apr_pool_t *pool)
                               : aprmem__real.apr_pool_parent_get(pool);
 }
 
-/* It has no part in a small pool's memory; but its owner destroys it, and who wants nodes of it may
- * have them. */
+/* A small pool's memory does not come from it; but its owner destroys it, and callers may still
+ * allocate nodes from it. */
 apr_allocator_t *aprmem__apr_pool_allocator_get(apr_pool_t *pool)
 {
     return aprmem__ours(pool) ? aprmem__pool(pool)->allocator

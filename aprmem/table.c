@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables in small pools: as APR's, without the index of 256 bytes that each of those has, and with
- * room for as many entries as tables made in the same place have had of late. Called through the
- * replacements of calls.def; a table that APR made goes to APR's function.
+ * Tables in small pools: like APR's, but without their 256-byte index, and with room for as many
+ * entries as tables created at the same place in the code have recently had. Called through the
+ * replacements of calls.def; a table that APR created is passed on to APR's function.
  */
 #include <string.h>
 
@@ -10,17 +10,17 @@
 
 enum {
     KINDS = 256, /* of makers */
-    WINDOW = 32, /* tables of a kind after which the largest is looked for anew */
-    MOST = 32,   /* entries that there is room for at the start, at most */
-    STEP = 4,    /* least entries of growth */
+    WINDOW = 32, /* tables of a kind after which a new maximum is determined */
+    MOST = 32,   /* maximum initial room, entries */
+    STEP = 4,    /* minimum growth, entries */
 };
 
-enum { MOST_BESIDE = 128 }; /* entries in one piece with their table */
+enum { MOST_BESIDE = 128 }; /* entries in the same piece as their table */
 
 /* --- how large tables become --- */
 
 static struct kind {
-    unsigned char usual; /* entries: the most in this window and the one before */
+    unsigned char usual; /* maximum number of entries in this window and the one before */
     unsigned char most;  /* in this window */
     unsigned char left;  /* tables until the next window */
 } kinds[KINDS];
@@ -77,7 +77,7 @@ static __attribute__((noinline)) void *take_piece(aprmem_pool_t *pool, size_t si
     return memory;
 }
 
-/* A table is known by its address: it does not lie in a piece that malloc() gave. */
+/* A table is recognized by its address: it is never in a piece from malloc(). */
 static inline void *in_range(aprmem_pool_t *pool, size_t size)
 {
     return fits(&pool->room, size) ? take(&pool->room, size) : take_piece(pool, size);
@@ -107,8 +107,8 @@ static inline bool reserve(table_t *table, int more)
     return APRMEM_LIKELY(more <= table->list.nalloc - table->list.nelts) || grow(table, more);
 }
 
-/* The kind says better than the caller how much room it needs. Many entries lie elsewhere: a chunk
- * is not as large. */
+/* The kind predicts better than the caller how much room it needs. Many entries are kept elsewhere:
+ * no chunk is that large. */
 static inline apr_table_t *make(apr_pool_t *pool, int least, const void *maker)
 {
     unsigned char kind = kind_of(maker);
@@ -170,7 +170,7 @@ static inline entry_t *find(const table_t *table, const char *key, uint32_t chec
     return may_have(table, key) ? find_from(table, entries(table), key, checksum) : NULL;
 }
 
-/* Removes all of a key at or after an entry. */
+/* Removes all entries of a key at or after an entry. */
 static void remove_from(table_t *table, entry_t *entry, const char *key, uint32_t checksum)
 {
     const entry_t *last = end(table);
@@ -242,7 +242,7 @@ const char *aprmem__apr_table_get(const apr_table_t *handle, const char *key)
     return found ? found->val : NULL;
 }
 
-/* The first entry of the key has the value; the others go. */
+/* The first entry of the key gets the value; the others are removed. */
 void aprmem__apr_table_set(apr_table_t *handle, const char *key, const char *value)
 {
     table_t *table = own(handle);

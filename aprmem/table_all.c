@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small pools' tables as wholes: copying, joining, compressing and walking through them. Called
- * through the replacements of calls.def; what concerns APR's tables alone goes to APR's functions.
+ * Operations on whole tables of small pools: copying, joining, compressing and iterating. Called
+ * through the replacements of calls.def; what concerns only APR's tables is passed on to APR's
+ * functions.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "aprmem/table_int.h"
 
-enum { FEW = 32 }; /* entries that are sorted on the stack */
+enum { FEW = 32 }; /* number of entries sorted on the stack */
 
 /* --- new ones --- */
 
@@ -53,7 +54,7 @@ apr_table_t *aprmem__apr_table_overlay(apr_pool_t *pool, const apr_table_t *over
 
 /* --- no key twice --- */
 
-/* Equal keys come together, in the order in which they are in the table. */
+/* Brings equal keys together, keeping their order in the table. */
 static int by_key(const void *a, const void *b)
 {
     const entry_t *one = *(const entry_t *const *)a, *other = *(const entry_t *const *)b;
@@ -70,7 +71,7 @@ static bool same_key(const entry_t *one, const entry_t *other)
     return is(one, other->key, other->key_checksum);
 }
 
-/* All values, with ", " between. */
+/* All values, joined by ", ". */
 static char *joined(apr_pool_t *pool, entry_t **of, int count)
 {
     size_t size = 0;
@@ -87,7 +88,7 @@ static char *joined(apr_pool_t *pool, entry_t **of, int count)
     return text;
 }
 
-/* Entries of one key become the first of them; the others lose their keys. */
+/* Merges the entries of one key into the first; the others lose their keys. */
 static void unite(table_t *table, entry_t **of, int count, unsigned flags)
 {
     of[0]->val = flags == APR_OVERLAP_TABLES_MERGE ? joined(table->list.pool, of, count)
@@ -171,7 +172,7 @@ static int walk(apr_table_do_callback_fn_t *function, void *data, const table_t 
     return go_on;
 }
 
-/* 0 ends the walk for one key, but not those for the keys after it. */
+/* 0 ends the iteration for one key, but not for the keys after it. */
 int aprmem__apr_table_vdo(apr_table_do_callback_fn_t *function, void *data,
                           const apr_table_t *handle, va_list keys)
 {
@@ -204,7 +205,7 @@ int aprmem__apr_table_do(apr_table_do_callback_fn_t *function, void *data, const
 typedef struct values {
     apr_pool_t *pool;
     const char *first;
-    apr_array_header_t *all; /* NULL: there is but one */
+    apr_array_header_t *all; /* NULL: there is only one */
 } values_t;
 
 static int add_value(void *data, const char *key, const char *value)

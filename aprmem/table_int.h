@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of small pools: what table.c, which makes tables and does what concerns one key, and
- * table_all.c, which does what concerns all entries, share.
+ * The table of small pools: shared by table.c, which creates tables and handles single keys, and
+ * table_all.c, which handles operations on all entries.
  */
 #ifndef APRMEM_TABLE_INT_H
 #define APRMEM_TABLE_INT_H
@@ -13,8 +13,8 @@
 typedef apr_table_entry_t entry_t;
 
 typedef struct table {
-    apr_array_header_t list; /* first: it is what apr_table_elts() returns */
-    uint32_t present;        /* a bit for each initial of its keys, and perhaps of removed ones */
+    apr_array_header_t list; /* must be first: apr_table_elts() returns it */
+    uint32_t present;        /* a bit for each initial of its keys, possibly also of removed ones */
     unsigned char kind;
 } table_t;
 
@@ -29,7 +29,7 @@ static inline apr_table_t *handle_of(table_t *table)
     return (apr_table_t *)(void *)table;
 }
 
-/* Of tables of both kinds. */
+/* For tables of both kinds. */
 static inline const apr_array_header_t *list_of(const apr_table_t *table)
 {
     return (const apr_array_header_t *)(const void *)table;
@@ -52,8 +52,8 @@ static inline uint32_t initial_of(const char *key)
     return UINT32_C(1) << (*key & 31);
 }
 
-/* As APR has it in an entry, for entries come from its tables too: of the first four characters,
- * with bit 5 cleared; what follows the end is 0. */
+/* As APR computes it for an entry, since entries also come from its tables: from the first four
+ * characters, with bit 5 cleared; anything after the end is 0. */
 static inline uint32_t checksum_of(const char *key)
 {
     uint32_t a = (uint32_t)key[0];
@@ -74,10 +74,11 @@ static inline bool is(const entry_t *entry, const char *key, uint32_t checksum)
 
 #pragma GCC visibility push(hidden)
 
-/** A table with room for `least` entries; `maker` is where it is made. APR's in a pool of APR's. */
+/** A table with room for at least `least` entries; `maker` is the place in the code that creates
+ * it. In a pool of APR's, a table of APR's. */
 apr_table_t *aprmem__table_make(apr_pool_t *pool, int least, const void *maker);
-/** Adds the entries of a table to one; keys and values are not copied. Both may be of both kinds,
- * and the same. */
+/** Appends the entries of one table to another; keys and values are not copied. Each may be of
+ * either kind, and they may be the same. */
 void aprmem__table_append(apr_table_t *to, const apr_table_t *from);
 
 #pragma GCC visibility pop

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Formatted text in a small pool: it is written where the pool's next bytes would come from, and
- * moves to a larger piece as often as it turns out to be longer.
+ * moved to a larger piece whenever it turns out to be longer.
  */
 #include <apr_lib.h>
 #include <string.h>
 
 #include "aprmem/aprmem_int.h"
 
-enum { LEAST_ROOM = 32 }; /* bytes; with less left it is not worth beginning */
+enum { LEAST_ROOM = 32 }; /* bytes; not worth starting with less room */
 
 typedef struct text {
-    apr_vformatter_buff_t buffer; /* first: apr_vformatter() knows it alone */
+    apr_vformatter_buff_t buffer; /* must be first: it is all that apr_vformatter() knows */
     aprmem_pool_t *pool;
-    aprmem_room_t room; /* what is written, and what may be */
+    aprmem_room_t room; /* bytes written, and the maximum */
     bool moved;         /* room is the pool's newest piece */
 } text_t;
 
-/* A byte is kept for the NUL. */
+/* One byte is reserved for the NUL. */
 static void use(text_t *text, aprmem_room_t room, size_t length)
 {
     text->room = room;
@@ -35,7 +35,7 @@ static int move(apr_vformatter_buff_t *buffer)
     if (!aprmem__piece(text->pool, 2 * length + LEAST_ROOM, &room))
         return -1;
     memcpy(room.at, text->room.at, length);
-    if (last) { /* the second newest now */
+    if (last) { /* now the second newest */
         *(void **)text->pool->pieces = *(void **)last;
         aprmem__give_bytes(last);
     }
@@ -44,7 +44,7 @@ static int move(apr_vformatter_buff_t *buffer)
     return 0;
 }
 
-/* What the text does not need is the pool's. */
+/* What the text does not need goes back to the pool. */
 static char *finish(text_t *text)
 {
     char *string = text->room.at;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parents and children of small pools. Below one of APR's pools they hang on an anchor: a child
- * pool of APR's whose cleanup destroys them, so that they go when APR's other children go. Used by
- * pool.c.
+ * Parents and children of small pools. Below one of APR's pools they are attached to an anchor: a
+ * child pool of APR's whose cleanup destroys them, so that they are destroyed together with APR's
+ * other children. Used by pool.c.
  */
 #include <pthread.h>
 #if __has_include(<sys/single_threaded.h>)
@@ -26,7 +26,7 @@ static struct {
     aprmem_anchor_t *lists[HASH_SIZE];
 } anchors = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Guards the lists of children: any kernel thread may make and destroy those of one parent. */
+/* Guards the lists of children: any kernel thread may create and destroy children of one parent. */
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void aprmem__lock_tree(void)
@@ -48,7 +48,7 @@ static aprmem_anchor_t **list_of(const apr_pool_t *parent)
     return &anchors.lists[((uintptr_t)parent >> 6) % HASH_SIZE];
 }
 
-/* Where in its list it hangs; a NULL is there if there is none. */
+/* The link in the list that points to it; points to NULL if there is none. */
 static aprmem_anchor_t **place_of(const apr_pool_t *parent)
 {
     aprmem_anchor_t **place = list_of(parent);
@@ -78,8 +78,8 @@ static void insert(aprmem_anchor_t *anchor)
     pthread_mutex_unlock(&anchors.lock);
 }
 
-/* A cleanup of the parent may have made it after the others had gone: then nobody destroys it, as
- * nobody destroys the child that APR has made then. */
+/* A cleanup of the parent may have created it after the others were destroyed: then nobody destroys
+ * it, just as nobody destroys a child that APR creates then. */
 void aprmem__forget_anchor(const apr_pool_t *parent)
 {
     aprmem_anchor_t **place;
@@ -91,7 +91,8 @@ void aprmem__forget_anchor(const apr_pool_t *parent)
     pthread_mutex_unlock(&anchors.lock);
 }
 
-/* APR's parent goes: so do our children. A cleanup may make another one meanwhile. */
+/* APR's parent is being destroyed, and so are our children. A cleanup may create another one in the
+ * meantime. */
 static apr_status_t anchor_gone(void *data)
 {
     aprmem_anchor_t *anchor = data;
@@ -102,7 +103,7 @@ static apr_status_t anchor_gone(void *data)
     return APR_SUCCESS;
 }
 
-/* In a child process, before it runs a program. */
+/* Called in a child process, before it runs a program. */
 static apr_status_t anchor_before_exec(void *data)
 {
     aprmem_anchor_t *anchor = data;
@@ -142,7 +143,7 @@ apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor)
 
 /* --- children --- */
 
-/* The only kernel thread of the process needs no lock. */
+/* A process's only kernel thread needs no lock. */
 static bool lock_children(void)
 {
 #ifdef APRMEM_SINGLE_THREADED
