@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of the scoreboards' counters, made from score.def, and what can be done with any of
- * them. Uses the C library only: the module and stmstat are linked with it.
+ * The table of the scoreboards' counters, made from score.def, and the operations on them. Uses
+ * only the C library: the module and stmstat are linked with it.
  */
 #include "score/layout.h"
 

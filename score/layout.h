@@ -5,9 +5,9 @@
  * mpm/scoreboard/rows.c), stmstat and the status pages read it, at any moment:
  * docs/internals/scoreboard.md says why that is safe.
  *
- * A scoreboard is a header, which the master alone writes, and blocks, each a file of its own: a
- * process that holds the VP's place, or has left it and still serves connections, writes one of
- * them and nothing else. All numbers are 64-bit words in the host's byte order.
+ * A scoreboard consists of a header, which only the master writes, and blocks, each in its own
+ * file: a process that holds the VP's place, or has left it and still serves connections, writes
+ * one of them and nothing else. All numbers are 64-bit words in the host's byte order.
  */
 #ifndef STM_SCORE_LAYOUT_H
 #define STM_SCORE_LAYOUT_H
@@ -19,12 +19,12 @@
 #define STM_SCORE_MAGIC      "STMSCORE" /* without its final null */
 #define STM_SCORE_BYTE_ORDER 0x01020304u
 #define STM_SCORE_VERSION    6u
-#define STM_SCORE_PAGE       4096u /* headers and blocks are multiples of this long */
-#define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, its final null included */
-#define STM_SCORE_BLOCKS     64    /* most blocks of a scoreboard: bits of header.taken */
+#define STM_SCORE_PAGE       4096u /* the sizes of headers and blocks are multiples of this */
+#define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, including the final null */
+#define STM_SCORE_BLOCKS     64    /* maximum number of blocks: bits of header.taken */
 #define STM_SCORE_NAME       32    /* bytes of a file's name */
 
-/** The histogram: [i] counts what is under 64 us << i; the last bucket the rest; then the sum. */
+/** The histogram: [i] counts what is under 64 us << i, the last bucket the rest; then the sum. */
 #define STM_SCORE_BUCKETS      16
 #define STM_SCORE_BUCKET_FIRST 64u /* us */
 
@@ -67,11 +67,11 @@ typedef struct stm_score_row {
     uint64_t busy;   /**< 1 while it has a state thread */
 } stm_score_row_t;
 
-/** What a block begins with; its tables follow where the header says. */
+/** The start of a block; its tables are at the offsets given in the header. */
 typedef struct stm_score_block {
-    uint64_t listeners;   /**< entries used of the listeners' table */
-    uint64_t threads;     /**< of the thread slots' */
-    uint64_t connections; /**< of the connections': those beyond were never written */
+    uint64_t listeners;   /**< entries used in the listeners' table */
+    uint64_t threads;     /**< in the thread slots' table */
+    uint64_t connections; /**< in the connections' table: those beyond were never written */
     stm_score_vp_t vp;
 } stm_score_block_t;
 
@@ -85,29 +85,29 @@ typedef struct stm_score_header {
     uint32_t ordinal;
     uint64_t block_size;
     uint32_t key_size, value_size, pairs_max;
-    uint32_t listeners_max, threads_max, connections_max; /**< entries of a block's tables */
+    uint32_t listeners_max, threads_max, connections_max; /**< sizes of a block's tables, entries */
     uint64_t listeners_at, threads_at, connections_at;    /**< their offsets in the block */
     uint64_t row_size;
     uint64_t master_pid;
     uint64_t server_started; /**< us since 1970 */
-    char options[1024];      /**< the build's compile options, one a line */
+    char options[1024];      /**< the build's compile options, one per line */
 
-    /* Below: written while the server runs, by the master, under the sequence lock. */
+    /* What follows is written by the master while the server runs, under the sequence lock. */
     uint64_t sequence;
-    uint64_t blocks;       /**< blocks that have been made */
+    uint64_t blocks;       /**< blocks created so far */
     uint64_t taken;        /**< bit n: a process has block n */
     uint64_t current;      /**< 1 + the block of the process that holds the place; 0: none */
     uint64_t incarnations; /**< processes that have held the place */
     uint64_t generation;
     uint64_t running;                       /**< 0 once the server has stopped */
-    stm_score_vp_t prior;                   /**< sums of the processes that have ended */
-    stm_score_listener_t prior_listeners[]; /**< listeners_max of them */
+    stm_score_vp_t prior;                   /**< sums over the processes that have ended */
+    stm_score_listener_t prior_listeners[]; /**< listeners_max entries */
 } stm_score_header_t;
 
 _Static_assert(offsetof(stm_score_header_t, options) % 8 == 0, "words must be aligned");
 _Static_assert(sizeof(stm_score_listener_t) % 8 == 0, "words must be aligned");
 
-/** The name of a scoreboard's header in ScoreboardDir; with block >= 0 of that block. */
+/** The file name of a scoreboard's header in ScoreboardDir or, with block >= 0, of that block. */
 static inline void stm_score_name(char name[STM_SCORE_NAME], int ordinal, int block)
 {
     if (block < 0)
@@ -152,13 +152,14 @@ extern const int stm_score_field_count;
 extern const char *const stm_score_type_names[],
     *const stm_score_unit_names[], *const stm_score_level_names[], *const stm_score_group_names[];
 
-/** A number that differs between two tables of counters. */
+/** A number that is different for different tables of counters. */
 uint64_t stm_score_fingerprint(void);
 
-/** Adds what `from` has counted to `sum`: counters are added, peaks compared, the rest is left. */
+/** Adds what `from` has counted to `sum`: counters are added, the higher peaks kept, the rest left
+ * alone. */
 void stm_score_add(stm_score_group_e group, void *sum, const void *from);
 
-/** Upper bound of a histogram's bucket, us; the last has none: 0. */
+/** Upper bound of a histogram's bucket, us; 0 for the last, which has none. */
 uint64_t stm_score_bucket_bound(int bucket);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The compile options of this build as text, one a line: httpd -t -D DUMP_STM prints them,
- * scoreboard files hold them, and stmstat -V prints its own.
+ * The compile options of this build as text, one per line: httpd -t -D DUMP_STM prints them,
+ * scoreboard files contain them, and stmstat -V prints its own.
  */
 #ifndef STM_SCORE_OPTIONS_H
 #define STM_SCORE_OPTIONS_H

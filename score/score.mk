@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The scoreboards' format: their layout, the table of counters, and the reader. Linked into the
-# module, which writes scoreboards, and into stmstat, which reads them. Needs the C library only.
+# module, which writes scoreboards, and into stmstat, which reads them. Needs only the C library.
 
 SCORE_SOURCES := $(wildcard score/*.c)
 SCORE_OBJECTS := $(SCORE_SOURCES:%.c=$(BUILD)/%.o)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Views as JSON and as OpenMetrics text, made from the table of counters. stmstat and the module
- * print the same.
+ * Views as JSON and as OpenMetrics text, generated from the table of counters. stmstat and the
+ * module print the same.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -55,7 +55,7 @@ static void put(const stm_text_t *text, const char *string)
     text->put(text->baton, string, strlen(string));
 }
 
-/* Bytes of a UTF-8 sequence; 0: it is none. Clients send what they like. */
+/* Length of a UTF-8 sequence, bytes; 0: it is not one. Clients send what they like. */
 static int utf8_length(const unsigned char *at)
 {
     int length = *at >= 0xc2 && *at <= 0xdf ? 2 : (*at & 0xf0) == 0xe0 ? 3 : *at >= 0xf0 ? 4 : 0;
@@ -70,7 +70,7 @@ static int utf8_length(const unsigned char *at)
     return length;
 }
 
-/* Ranges of characters that show nothing, or change how others are shown. */
+/* Ranges of characters that are invisible, or change how others are shown. */
 static const struct {
     uint32_t first, last;
 } unseen[] = {
@@ -85,7 +85,7 @@ static const struct {
     {0xfe00, 0xfe0f},   /* variation selectors */
     {0xfeff, 0xfeff},   /* byte order mark */
     {0xfff0, 0xfffb},   /* interlinear annotations */
-    {0xfffe, 0xffff},   /* no characters */
+    {0xfffe, 0xffff},   /* noncharacters */
     {0xe0000, 0xe0fff}, /* tags, more variation selectors */
 };
 
@@ -116,8 +116,8 @@ uint32_t stm_text_next(const char **text)
     return character;
 }
 
-/* As JSON that is ASCII only: no byte is left that a terminal might obey. What is not UTF-8 is
- * taken for Latin-1. */
+/* As ASCII-only JSON: no byte is left that a terminal might interpret. Anything that is not UTF-8
+ * is taken to be Latin-1. */
 static void put_escaped(const stm_text_t *text, uint32_t character)
 {
     character &= ~STM_TEXT_INVALID;
@@ -144,7 +144,7 @@ static void put_string(const stm_text_t *text, const char *string)
     put(text, "\"");
 }
 
-/* Members of an object go on a line each; the first has no comma before it. */
+/* Members of an object go on a line each; the first is not preceded by a comma. */
 static void member(const stm_text_t *text, bool *first)
 {
     put(text, *first ? "" : ",");

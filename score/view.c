@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads one scoreboard into a view. What is read may be anything: another version, cut off, being
- * written, left by a writer that was killed. Nothing in it is used before it was checked.
+ * Reads one scoreboard into a view. Its input may be anything: another version, truncated, being
+ * written, left by a writer that was killed. Nothing in it is used before it has been checked.
  */
 #include <limits.h>
 #include <sched.h>
@@ -12,13 +12,13 @@
 #include "score/sequence.h"
 #include "score/view.h"
 
-/* A change of the header takes microseconds: more tries than this mean a dead writer. */
+/* A change of the header takes microseconds: more tries than this mean that the writer has died. */
 enum {
     TRIES = 200,
     ROWS_A_READ = 64,
 };
 
-/* What no scoreboard exceeds; a header that does is corrupt. */
+/* Limits that no scoreboard exceeds; a header that does is corrupt. */
 #define MOST_LISTENERS 100000u
 #define MOST_THREADS   1000000u
 #define MOST_ROW_SIZE  1000000u
@@ -51,8 +51,8 @@ static bool read_part(const stm_view_source_t *source, int part, void *to, size_
     return complete;
 }
 
-/* Names in the table are what people and machines read them by: no byte of them is passed on that
- * means something to a terminal, a page or a table of values. */
+/* People and machines identify counters by these names: no byte is passed on that has a meaning to
+ * a terminal, a page or a table of values. */
 static void make_plain(char *name)
 {
     for (; *name; name++) {
@@ -229,7 +229,7 @@ static bool read_blocks(stm_view_t *view, const stm_view_source_t *source,
     return true;
 }
 
-/* Everything that the header's sequence guards: read from the start on each try. */
+/* Everything that the header's sequence lock guards: read from the beginning on each try. */
 static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_score_header_t *header,
                       size_t size)
 {

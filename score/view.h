@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading a scoreboard, and its text forms. A view is a copy of one file that was checked and
- * summed up; stmstat makes views from files, the status pages from the mapped memory. Text in
- * a view may hold anything that a client has sent, but addresses and keys are plain ASCII. Needs
- * the C library only.
+ * Reading a scoreboard, and its text forms. A view is a checked and summed-up copy of one
+ * scoreboard; stmstat makes views from files, the status pages from the mapped memory. Text in a
+ * view may contain anything that a client has sent, but addresses and keys are plain ASCII. Needs
+ * only the C library.
  */
 #ifndef STM_SCORE_VIEW_H
 #define STM_SCORE_VIEW_H
@@ -13,30 +13,30 @@
 
 #include "score/layout.h"
 
-/** Where a scoreboard is read from. */
+/** The source that a scoreboard is read from. */
 typedef struct stm_view_source {
-    /** Copies from the header (part -1) or a block (0 to STM_SCORE_BLOCKS - 1). False: it is not
-     * there, or shorter. */
+    /** Copies from the header (part -1) or a block (0 to STM_SCORE_BLOCKS - 1). False: it does not
+     * exist, or is shorter. */
     bool (*read)(void *baton, int part, void *to, size_t size, uint64_t offset);
     void *baton;
 } stm_view_source_t;
 
-/** A connection. Its keys and values are ended by nulls. */
+/** A connection. Its keys and values are null-terminated. */
 typedef struct stm_view_row {
     stm_score_row_t row;
     char pairs[]; /**< row.pairs keys and values of the view's sizes */
 } stm_view_row_t;
 
-/** What is to be read beside the counters of the VP and its listeners. */
+/** What to read besides the counters of the VP and its listeners. */
 #define STM_VIEW_THREADS     1u
 #define STM_VIEW_CONNECTIONS 2u
 
 /** One VP. */
 typedef struct stm_view {
     int ordinal;
-    char problem[160]; /**< why nothing else here is meant; "": nothing wrong */
-    bool torn;         /**< it was being changed all the time, or its writer died while it did */
-    bool running;      /**< the server has not said that it stopped */
+    char problem[160]; /**< why nothing else here is valid; "": no problem */
+    bool torn;         /**< it kept changing, or its writer died during a change */
+    bool running;      /**< the server has not reported that it stopped */
     bool present;      /**< a process holds the place */
     unsigned leaving;  /**< processes that have left it and still serve */
     unsigned unread;   /**< processes whose counters could not be read, */
@@ -72,13 +72,13 @@ static inline const char *stm_view_value(const stm_view_t *view, const stm_view_
     return stm_view_key(view, row, pair) + view->key_size;
 }
 
-/** The sum of all VPs: counters and gauges are added, peaks compared. */
+/** The sum of all VPs: counters and gauges are added, the highest peak is kept. */
 void stm_view_sum(stm_score_vp_t *sum, const stm_view_t *views, int count);
 
 /** How long ago the last heartbeat was, us. */
 uint64_t stm_view_silence(const stm_view_t *view, uint64_t now);
 
-/** The silence from which a VP counts as stopped or held, us. */
+/** How long without a heartbeat before a VP counts as stopped or held, us. */
 #define STM_VIEW_SILENT 3000000u
 
 /** "starting", "running", "leaving", "stopping". */
@@ -86,19 +86,20 @@ const char *stm_view_state(uint64_t state);
 
 /* --- score/text.c: the text forms --- */
 
-/** Where text goes. */
+/** Where text is written. */
 typedef struct stm_text {
     void (*put)(void *baton, const char *data, size_t size);
     void *baton;
-    /** Whether a value is wanted, by its name: "vp.0.requests". NULL: all are. */
+    /** Whether a value is wanted, by its name: "vp.0.requests". NULL: all of them. */
     bool (*wanted)(void *baton, const char *name, const stm_score_field_t *field);
 } stm_text_t;
 
-/** The next character of a text that anybody may have written, which is advanced beyond it. A byte
- * that is no UTF-8 comes as STM_TEXT_INVALID | byte. Not at the text's end. */
+/** Returns the next character of an untrusted text and advances beyond it. A byte that is not UTF-8
+ * is returned as STM_TEXT_INVALID | byte. Not to be called at the text's end. */
 uint32_t stm_text_next(const char **text);
 #define STM_TEXT_INVALID 0x80000000u
-/** Whether it must not be shown: a control character, a bidirectional mark and the like. */
+/** Whether a character must not be shown: a control character, a bidirectional mark and the
+ * like. */
 bool stm_text_unseen(uint32_t character);
 
 void stm_text_print(const stm_text_t *text, const char *format, ...)
@@ -117,7 +118,8 @@ static inline const uint64_t *stm_score_at(const stm_score_field_t *field, const
 
 /** All values, one object. */
 void stm_text_json(const stm_text_t *text, const stm_view_t *views, int count, uint64_t now);
-/** OpenMetrics 1.0: VPs and listeners. Thread slots and connections would be too many labels. */
+/** OpenMetrics 1.0: VPs and listeners. Thread slots and connections are left out: they would make
+ * too many labels. */
 void stm_text_openmetrics(const stm_text_t *text, const stm_view_t *views, int count);
 
 #endif
