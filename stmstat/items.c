@@ -90,7 +90,7 @@ static void add_group(stmstat_items_t *items, const char *prefix, stm_score_grou
     }
 }
 
-/* What names one process makes no sum. */
+/* Values that identify one process cannot be summed. */
 static void add_sum(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level)
 {
     stm_score_vp_t sum;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What stmstat says about itself: the options, the counters, and the manual page, all made from the
- * tables. docs/man/stmstat.1 is what --manual prints; a test keeps it so.
+ * What stmstat says about itself: the options, the counters, and the manual page, all generated
+ * from the tables. docs/man/stmstat.1 is what --manual prints; a test makes sure of that.
  */
 #include <string.h>
 
@@ -58,7 +58,7 @@ void list_counters(void)
 
 /* --- the manual page --- */
 
-/* Hyphens that are to be copied, and what troff would take for its own. */
+/* Escapes hyphens, so that they can be copied, and what troff would interpret. */
 static void roff(const char *text)
 {
     for (; *text; text++) {

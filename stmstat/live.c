@@ -109,7 +109,7 @@ static int show_counters(int line)
     return (int)live.items.count;
 }
 
-/* What a client sent may hold anything: control characters stay off the terminal. */
+/* What a client sent may contain anything: control characters must not reach the terminal. */
 static void show_value(const char *value)
 {
     for (; *value; value++)
@@ -178,7 +178,7 @@ static void scroll_to(int top)
     live.top = top > 0 ? top : 0;
 }
 
-/* False: leave. */
+/* False: quit. */
 static bool handle_key(int key)
 {
     switch (key) {

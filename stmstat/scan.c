@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the scoreboards of a directory: files whose names are numbers. One that cannot be read is
- * told about, the others are shown.
+ * reported; the others are shown.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -104,7 +104,7 @@ static int file_of(files_t *files, int part)
     return files->block_file;
 }
 
-/* Not mapped: a file that is cut off meanwhile is an error, and no signal. */
+/* Read, not mapped: a file that is truncated meanwhile then causes an error, not a signal. */
 static bool read_file(void *baton, int part, void *to, size_t size, uint64_t offset)
 {
     int fd = file_of(baton, part);

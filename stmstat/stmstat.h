@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stmstat's internal header. It knows the scoreboard files and nothing else of the server: no
- * httpd, no libst. main.c reads the options, scan.c the directory, items.c makes flat lists of
+ * stmstat's internal header. stmstat knows the scoreboard files and nothing else about the server:
+ * no httpd, no libst. main.c reads the options, scan.c the directory, items.c makes flat lists of
  * values.
  */
 #ifndef STMSTAT_H
@@ -30,7 +30,7 @@
 
 #define STMSTAT_FILTERS 32
 
-/** What the command line says. */
+/** The parsed command line. */
 typedef struct stmstat_settings {
     const char *directory;
     const char *filters[STMSTAT_FILTERS];
@@ -48,12 +48,12 @@ typedef struct stmstat_scan {
     char problem[320]; /**< of the directory; "": none */
 } stmstat_scan_t;
 
-/** The text with ? in place of all but printable ASCII; valid until the next call. */
+/** The text with ? in place of everything but printable ASCII; valid until the next call. */
 const char *scan_plain(const char *text);
 void scan_read(stmstat_scan_t *scan, unsigned what);
 void scan_free(stmstat_scan_t *scan);
-/** What there is to say about a VP that is not well: 0: nothing, 1: it is silent and the like, 2:
- * something of it could not be read. */
+/** Describes what is wrong with a VP: 0: nothing, 1: it is silent and the like, 2: part of its
+ * scoreboard could not be read. */
 int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size);
 
 /** One value with its name. */
@@ -70,10 +70,10 @@ typedef struct stmstat_items {
 
 /** Whether the filters let the name pass. */
 bool items_wanted(const char *name);
-/** The values of the scan that pass the filters, up to that level. */
+/** The values of the scan that pass the filters, up to the given level. */
 void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level);
 void items_free(stmstat_items_t *items);
-/** The item of that name, NULL if there is none; near: where it is likely to be found. */
+/** The item of that name, or NULL; near: where it is likely to be. */
 const stmstat_item_t *items_find(const stmstat_items_t *items, const char *name, size_t near);
 
 /* list.c: -l, --help and the manual page */
@@ -81,7 +81,7 @@ void list_counters(void);
 void list_options(FILE *out);
 void list_manual(void);
 
-/* live.c: until the user leaves. Returns the exit status. */
+/* live.c: runs until the user quits. Returns the exit status. */
 int live_run(void);
 
 #endif

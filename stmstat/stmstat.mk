@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# stmstat: reads the scoreboards. With the module it shares score/, the format of the
-# scoreboards and the table of counters. `make stmstat-man` writes the manual page from the tables.
+# stmstat: reads the scoreboards. It shares score/, the format of the scoreboards and the table of
+# counters, with the module. `make stmstat-man` writes the manual page from the tables.
 
 BINDIR ?= $(PREFIX)/bin
 
