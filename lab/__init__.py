@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab: what each MPM does with many connections, to be watched."""
+"""The lab: watch what each MPM does with many connections."""

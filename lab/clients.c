@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * make_conn's connections: opens them, watches what the server does with them, and counts. One
- * epoll set, edge-triggered; a connection that the server has closed is closed here at once, too.
+ * epoll set, edge-triggered; a connection that the server has closed is closed here at once as
+ * well.
  */
 #include "lab/dial.h"
 #include "lab/make_conn.h"
@@ -20,8 +21,8 @@
 enum {
     EVENTS_AT_ONCE = 256,
     CONNECTING_MOST = 128, /* at once: below the usual listen backlogs, so that no SYN is lost */
-    STALL_MS = 2000,       /* nothing has moved for so long: the server will not do more now */
-    ANSWER_MS = 10000,     /* the same for the answers to requests that were finished late */
+    STALL_MS = 2000,       /* without progress for this long: the server is done */
+    ANSWER_MS = 10000,     /* the same for answers to requests that were completed late */
     STATUS_MOST = 600,     /* statuses are below it */
     STATUS_END = 12,       /* bytes of "HTTP/1.1 200" */
 };
@@ -41,10 +42,10 @@ static struct {
     struct client *client;
     int epoll;
     char *request;
-    size_t length, first; /* of the request, and of what is sent of it at once */
+    size_t length, first; /* of the request, and of the part of it that is sent at once */
     int opened, count[FAILED + 1];
     int accepted, answered, unanswered; /* unanswered: closed without an answer */
-    bool limited;                       /* no more could be opened */
+    bool limited;                       /* could not be opened */
     int failure;                        /* errno of the last one that failed */
     int status[STATUS_MOST];            /* answers by their status; 0: not HTTP */
     char told[256];                     /* the last line of counts */
@@ -60,7 +61,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* --- what is told --- */
+/* --- output --- */
 
 static size_t add(char *line, size_t size, size_t at, const char *what, int count)
 {
@@ -162,7 +163,7 @@ static void accepted(struct client *client)
     transmit(client, 0, all.first);
 }
 
-/* The status in "HTTP/1.1 200"; 0 if it is something else. */
+/* The status in "HTTP/1.1 200"; 0 if the text is something else. */
 static int status_of(const char *head)
 {
     int status = 0;
@@ -173,7 +174,7 @@ static int status_of(const char *head)
     return status > 0 && status < STATUS_MOST ? status : 0;
 }
 
-/* Keeps the first bytes of an answer; the rest is of no interest. */
+/* Keeps the first bytes of an answer and discards the rest. */
 static void take(struct client *client, const char *data, size_t size)
 {
     size_t room = (size_t)(STATUS_END - client->have);
@@ -207,7 +208,7 @@ static void handle(struct client *client, uint32_t events)
         readable(client);
 }
 
-/* Handles what happens within `timeout` ms; false if nothing does. */
+/* Handles events for up to `timeout` ms; false if there were none. */
 static bool turn(int timeout)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
@@ -225,7 +226,8 @@ static void on_signal(int number)
     ended = 1;
 }
 
-/* Signals that end come in while turn() waits, and not between a look at `ended` and the wait. */
+/* Terminating signals are delivered only while turn() waits, not between the check of `ended` and
+ * the wait. */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -279,7 +281,7 @@ static void add_client(int fd)
     all.count[CONNECTING]++;
 }
 
-/* Says why no more can be opened. */
+/* Reports why no more can be opened. */
 static void tell_limit(int error)
 {
     const char *name = all.target->name;
@@ -336,7 +338,7 @@ void clients_open(int first)
     while (!ended && all.opened < all.options->count && open_one())
         while (!ended && all.count[CONNECTING] >= most)
             if (!turn(STALL_MS))
-                most = all.options->count + 1; /* the listen queue is full: let them all wait */
+                most = all.options->count + 1; /* the listen queue is full: let all of them wait */
     settle(all.options->request == REQUEST_WHOLE, STALL_MS);
 }
 
@@ -364,12 +366,12 @@ void clients_watch(void)
         tell = now + 1000;
     }
     for (int i = 0; i <= all.opened / EVENTS_AT_ONCE; i++)
-        turn(0); /* what has happened before the end is counted */
+        turn(0); /* count what happened before the end */
 }
 
 void clients_finish(void)
 {
-    ended = 0; /* Ctrl-C has ended the watch; another one ends this */
+    ended = 0; /* Ctrl-C has ended the watch; another one ends this wait */
     for (int i = 0; i < all.opened; i++)
         if (all.client[i].state == OPEN && all.client[i].have == 0)
             transmit(&all.client[i], all.first, all.length - all.first);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs make_conn, and understands its counts. Used by tour.py and by tests/live/lab."""
+"""Runs make_conn and parses its counts. Used by tour.py and by tests/live/lab."""
 
 import re
 import select
@@ -16,7 +16,7 @@ def counts(line):
 
 
 class Kept:
-    """Connections that are kept until end(); `lines` is what make_conn has printed."""
+    """Connections that stay open until end(); `lines` is what make_conn has printed."""
 
     def __init__(self, *arguments):
         self.run = subprocess.Popen([MAKE_CONN, *map(str, arguments)], bufsize=0,
@@ -46,7 +46,7 @@ class Kept:
         return counts(self.line())
 
     def until_closed(self, count):
-        """Waits until it has told that the server closed `count` connections."""
+        """Waits until it has reported that the server closed `count` connections."""
         seen = counts(self.lines[-1])
         while seen.get("closed", 0) < count:
             line = self.line()
@@ -55,7 +55,7 @@ class Kept:
         return seen
 
     def end(self, text="\n"):
-        """Presses Enter (or, with "", ends the input); the last line's counts."""
+        """Presses Enter (or, with "", ends the input); returns the last line's counts."""
         try:
             self.run.stdin.write(text.encode())
         except BrokenPipeError:

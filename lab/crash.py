@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills one serving process and looks who is hurt, and how soon another serves in its place.
+"""Kills one serving process and checks which connections suffer, and how soon it is replaced.
 
 Used by tour.py and by tests/live/lab.
 """
@@ -19,22 +19,22 @@ from .clients import Kept
 VISITORS = 8         # clients that come and go after the crash
 VISITORS_GAP_MS = 5
 GROWTH_BOUND = 90.0  # seconds: prefork starts a process for each of them
-PATIENCE = 5.0       # seconds that a replacement may take until it is said that none comes
+PATIENCE = 5.0       # seconds that a replacement may take before it is reported missing
 
 
 @dataclass
 class Outcome:
-    """What came of it. Times are seconds after the kill; None: not within PATIENCE."""
+    """The outcome. Times are seconds after the kill; None: not within PATIENCE."""
 
     held: dict                  # {pid: connections} before
     victim: int
     lost: int = 0               # connections that the server closed, all without an answer
-    answered: int = 0           # connections that were served to their end
-    survivors: set = field(default_factory=set)  # processes of before that are there at the end
-    first_answer: float = None  # a new connection is answered, by whichever process
+    answered: int = 0           # connections that were served to the end
+    survivors: set = field(default_factory=set)  # earlier processes that are still there at the end
+    first_answer: float = None  # a new connection is answered, by any process
     replaced: float = None      # a new process is there
     serves: float = None        # a new process has answered
-    lines: list = field(default_factory=list)  # what make_conn said
+    lines: list = field(default_factory=list)  # what make_conn printed
 
 
 def serving(server):
@@ -51,7 +51,7 @@ def answers(server):
 
 
 def seconds_until(condition, start):
-    """Seconds since `start` when `condition` is true; None if it is not within PATIENCE."""
+    """Seconds from `start` until `condition` is true; None if that takes longer than PATIENCE."""
     while time.monotonic() - start < PATIENCE:
         if condition():
             return time.monotonic() - start
@@ -68,9 +68,10 @@ def held_by(server, count):
 
 
 def crash(server, count, settle=lambda: None):
-    """SIGSEGV to the process that holds most of `count` connections with half a request each.
+    """Sends SIGSEGV to the process that holds the most of `count` connections with half a request
+    each.
 
-    settle() returns when the server has adapted itself to the connections.
+    settle() returns when the server has adapted to the connections.
     """
     with Kept("--finish", "127.0.0.1", server.port, count) as kept:
         held_by(server, count)
@@ -80,8 +81,9 @@ def crash(server, count, settle=lambda: None):
         os.kill(outcome.victim, signal.SIGSEGV)
         start = time.monotonic()
         outcome.first_answer = seconds_until(lambda: answers(server), start)
-        # Who lost a connection comes again, and others come, so that spare threads do not do. One
-        # of them stays away: the new process may get all that come, and needs a thread to answer.
+        # Clients that lost a connection come back, and others come too, so that spare threads do
+        # not suffice. One stays away: the new process may get all that come, and needs a thread to
+        # answer.
         with Kept("127.0.0.1", server.port, max(1, held[outcome.victim] - 1)), \
                 Load(server.port, VISITORS, keep=False, gap_ms=VISITORS_GAP_MS):
             outcome.replaced = seconds_until(lambda: set(server.children()) - before, start)

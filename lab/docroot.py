@@ -7,7 +7,8 @@ from harness.strace import Trace
 
 
 def opened(trace):
-    """Paths of the files that were opened, in order: a call of openat may be cut in two lines."""
+    """Paths of the files that were opened, in order: a call of openat may be split over two
+    lines."""
     return re.findall(r'openat\(AT_FDCWD, "([^"]+)", O_RDONLY', trace)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes measured figures into docs/which-mpm.md, between its two marks.
+"""Writes measured figures into docs/which-mpm.md, between its two markers.
 
 Run by `make which-mpm` after `make bench`, whose results.json it reads: medians of all rounds.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 BEGIN, END = "<!-- figures: written by make which-mpm -->", "<!-- end of figures -->"
 SERVERS = ("prefork", "worker", "event", "stm", "nginx")
 
-# A scenario of bench/httpd, one of its figures, and how the page calls the two.
+# A scenario of bench/httpd, one of its figures, and what the page calls the two.
 ROWS = [
     ("small", "requests/s", "small file, kept connections: requests/s"),
     ("small", "CPU us/request", "the same: CPU µs a request"),
@@ -40,7 +40,7 @@ ROWS = [
 
 
 def shown(value):
-    """A figure in few digits."""
+    """A figure with few digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
@@ -63,7 +63,7 @@ def table(scenarios):
 
 
 def missing(scenarios):
-    """Why a server has no figure, where that was said."""
+    """Why a server has no figure, if a reason was given."""
     names = dict.fromkeys(name for name, _, _ in ROWS)
     return [f"- {server}, {scenarios[name]['title']}: {why}."
             for name in names if name in scenarios
@@ -71,7 +71,7 @@ def missing(scenarios):
 
 
 def text(data):
-    """What stands between the marks."""
+    """The text between the markers."""
     scenarios, machine = data["scenarios"], data["machine"]
     rounds = {len(each) for entry in scenarios.values() for each in entry["rounds"].values()}
     seconds = {entry["seconds"] for entry in scenarios.values()}
@@ -87,7 +87,7 @@ def text(data):
 
 
 def fill(page, inside):
-    """The page with `inside` between its marks."""
+    """The page with `inside` between its markers."""
     before, rest = page.split(BEGIN, 1)
     return f"{before}{BEGIN}\n\n{inside}\n\n{END}{rest.split(END, 1)[1]}"
 

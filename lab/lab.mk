@@ -13,7 +13,7 @@ PRODUCTS += $(BUILD)/make_conn
 # The live tests of the lab use it, in each build.
 live-tools: $(BUILD)/make_conn
 
-# The tour of all MPMs, unattended; LAB_MPMS chooses among them.
+# The tour of all MPMs, unattended; LAB_MPMS selects some of them.
 LAB_MPMS ?= prefork worker event stm
 
 .PHONY: lab lab-tour deps-lab

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * make_conn: opens many connections to a web server on this machine and keeps them, to see what its
- * processes and threads do then. A tool of the lab (docs/lab.md); lab/make_conn.1 is its manual.
+ * make_conn: opens many connections to a web server on this machine and keeps them open, to see
+ * what its processes and threads do. A tool of the lab (docs/lab.md); lab/make_conn.1 is its
+ * manual.
  */
 #include "lab/dial.h"
 #include "lab/make_conn.h"

@@ -20,12 +20,12 @@ DIRECTIVES = SETTINGS + """
     ScoreboardDir @ROOT@/scoreboards
 </IfModule>
 """
-# How Debian's MPMs end now and then, and what is done to the servers here.
+# How Debian's MPMs sometimes end, and what is done to the servers here.
 EXPECTED = r"AH0004[56]|AH0005[012]|exit signal"
 
 
 def make(mpm, name="lab", directives=DIRECTIVES, **options):
-    """A server that is not started. `sized` (see Server) takes the harness's own settings."""
+    """A server that has not been started. `sized` (see Server) uses the harness's own settings."""
     options.setdefault("sized", False)
     server = Server(f"{name}-{mpm}", mpm=mpm, directives=directives, **options)
     server.mpm = mpm
@@ -34,7 +34,7 @@ def make(mpm, name="lab", directives=DIRECTIVES, **options):
 
 
 def start(server):
-    """Starts it, and waits for all the processes that it starts with."""
+    """Starts it and waits for all of its initial processes."""
     server.start()
     if server.mpm != "prefork":
         wait_for(lambda: len(server.children()) >= 2, "the processes")
@@ -58,7 +58,7 @@ def owners(server):
 
 
 def state_threads(server):
-    """[{"pid", "threads", "busy", "spare"}] of each virtual processor; up to a second old."""
+    """[{"pid", "threads", "busy", "spare"}] for each virtual processor; up to a second old."""
     return [{"pid": vp["counters"]["pid"], "threads": vp["counters"]["threads"],
              "busy": vp["counters"]["threads_busy"],
              "spare": sum(each["threads_spare"] for each in vp["listeners"])}

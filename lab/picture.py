@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what a Watch has seen as SVG: one row for each figure, time from left to right.
+"""Draws what a Watch has seen as SVG: one row per figure, time from left to right.
 
 Used by tour.py.
 """
@@ -19,7 +19,7 @@ FIGURES = [
 ]
 
 def number(value):
-    """A figure as the reader wants it."""
+    """A figure, formatted for the reader."""
     return f"{value:,.1f}" if isinstance(value, float) and value < 100 else f"{value:,.0f}"
 
 
@@ -44,16 +44,16 @@ class Canvas(Picture):
         self.text(24, 58, subtitle, "f-soft")
 
     def x(self, at):
-        """Where a time is."""
+        """The x coordinate of a time."""
         return LEFT + (WIDTH - LEFT - RIGHT) * min(at, self.end) / self.end
 
     @staticmethod
     def top(row):
-        """Where a row begins."""
+        """The y coordinate of a row."""
         return TOP + row * (ROW + GAP)
 
     def y(self, row, value, limit):
-        """Where a value of a row is."""
+        """The y coordinate of a value in a row."""
         return self.top(row) + ROW * (1 - value / limit)
 
     def frame(self, phases):
@@ -81,7 +81,7 @@ class Canvas(Picture):
         self.text(LEFT - 7, base + 1, "0", "small end f-soft")
 
     def curve(self, row, points, limit, colour, area=True):
-        """A line of steps: between two looks nothing is known to have changed."""
+        """A stepped line: between two samples, no change is known."""
         steps = [(self.x(points[0][0]), self.y(row, points[0][1], limit))]
         for at, value in points[1:]:
             steps += [(self.x(at), steps[-1][1]), (self.x(at), self.y(row, value, limit))]
@@ -91,7 +91,7 @@ class Canvas(Picture):
         self.path(steps, f"line s-{colour}")
 
     def spot(self, point, row, limit, colour):
-        """A dot; returns where it is."""
+        """A dot; returns its position."""
         x, y = self.x(point[0]), self.y(row, point[1], limit)
         self.dot(x, y, 4, f"f-{colour}")
         return x, y
@@ -103,12 +103,12 @@ class Canvas(Picture):
 
 
 def figures_of(mpm):
-    """What a server of this MPM has."""
+    """The figures that a server of this MPM has."""
     return [each for each in FIGURES if mpm == "stm" or each[0] != "state_threads"]
 
 
 def one(mpm, watch, subtitle):
-    """One MPM: how its figures follow the connections."""
+    """One MPM: how its figures change with the connections."""
     rows = figures_of(mpm)
     said = ", ".join(f"{name} up to {number(watch.peak(attribute))}"
                      for attribute, name, _ in rows)
@@ -129,7 +129,7 @@ def one(mpm, watch, subtitle):
 
 
 def together(watches, subtitle):
-    """All MPMs on the same axes; the connections come at the same place."""
+    """All MPMs on the same axes; the connections arrive at the same point."""
     come = max(watch.phases[1][0] for watch in watches.values())
     late = {mpm: come - watch.phases[1][0] for mpm, watch in watches.items()}
     end = max(watch.samples[-1].at + late[mpm] for mpm, watch in watches.items())

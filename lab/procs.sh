@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # procs.sh [-L] [PID|PIDFILE]  the processes of a server: the master with this pid (by default the
-# one of `make run`) and its children, a line each. NLWP is the number of a process's kernel
-# threads, PSS_KB its share of memory (what processes share is divided among them). -L: a line for
-# each kernel thread, as in ps -efL. Of many like lines the middle is left out, never the sum.
+# one of `make run`) and its children, one line each. NLWP is the number of a process's kernel
+# threads, PSS_KB its share of memory (shared memory is divided among the processes). -L: a line for
+# each kernel thread, as in ps -efL. The middle of a long run of similar lines is left out, the sum
+# never.
 
 set -eu
 threads=

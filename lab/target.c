@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where make_conn connects to, and where from. It goes to loopback addresses only, unless it is
- * told otherwise. One address of ours has some 28,000 ports for one server's port; where more are
- * needed, connections to 127.x.x.x leave from 127.0.0.2, 127.0.0.3 and so on, too.
+ * Where make_conn connects to, and from where. It connects to loopback addresses only, unless told
+ * otherwise. One source address has some 28,000 ports for one server port; if more are needed,
+ * connections to 127.x.x.x use 127.0.0.2, 127.0.0.3 and so on as well.
  */
 #include "lab/dial.h"
 #include "lab/make_conn.h"
@@ -59,7 +59,7 @@ static struct addrinfo *resolve(const struct options *options)
     return list;
 }
 
-/* How many local ports there are for connections from one address to one port. */
+/* The number of local ports for connections from one address to one port. */
 static int local_ports(void)
 {
     char line[64], *second;
@@ -76,7 +76,7 @@ static int local_ports(void)
 
 /* --- connecting --- */
 
-/* Only 127.x.x.x has more addresses to leave from. */
+/* Only for 127.x.x.x are there more source addresses. */
 static bool next_source(struct target *target)
 {
     if (target->address.ss_family != AF_INET || target->source + 1 >= MOST_SOURCES ||
@@ -113,7 +113,7 @@ static int await_connect(int fd)
     return error == 0 ? 0 : -1;
 }
 
-/* The connection, or -1 with errno. */
+/* Returns the connection, or -1 with errno. */
 static int try_address(struct target *target)
 {
     int fd = target_connect(target);
@@ -126,7 +126,8 @@ static int try_address(struct target *target)
     return fd;
 }
 
-/* One that does not accept is no news if the next one does: "localhost" is ::1 and 127.0.0.1. */
+/* A refusal is not worth reporting if the next address accepts: "localhost" is ::1 and
+ * 127.0.0.1. */
 static int try_all(struct target *target, const struct options *options, struct addrinfo *list)
 {
     char reasons[4096] = "";

@@ -2,7 +2,8 @@
 """The lab's tour, unattended: what processes and threads do under each MPM. See docs/lab.md.
 
 Run by `make lab`. Writes, into the folder of --output, MPM.txt and MPM.svg for each MPM, and
-report.txt and together.svg for all of them. Everything happens on loopback, on servers of its own.
+report.txt and together.svg for all of them. Everything happens on loopback, with servers of its
+own.
 """
 
 import argparse
@@ -26,24 +27,24 @@ FRAGILE = 40        # connections when a process is killed
 REST = 2.0          # seconds, before the connections come
 GROWTH_BOUND = 15.0  # until every connection has a thread or a process
 HOLD = 2.0          # seconds, once they have
-DECLINE = 12.0      # seconds at most that we watch the server become smaller
-STEADY = 3.0        # seconds without a change: it will stay like that
-FRESH = 1.1         # seconds after which a scoreboard's counts are of now
-SETTLE = 4.0        # seconds at most before the process is killed
+DECLINE = 12.0      # maximum seconds for which we watch the server shrink
+STEADY = 3.0        # seconds without a change: it has settled
+FRESH = 1.1         # seconds after which a scoreboard's counts are current
+SETTLE = 4.0        # maximum seconds before the process is killed
 
 
 class Script:
-    """The report: what is said, what is run, and what that printed. Also on the terminal."""
+    """The report: text, commands, and what they printed. Also on the terminal."""
 
     def __init__(self, path):
         self._file = open(path, "w", encoding="utf-8")
 
     def close(self):
-        """The report is whole."""
+        """The report is complete."""
         self._file.close()
 
     def say(self, text=""):
-        """A line of ours."""
+        """A line of text."""
         print(text, flush=True)
         self._file.write(text + "\n")
 
@@ -52,7 +53,7 @@ class Script:
         self.say(f"\n{text}\n{'-' * len(text)}")
 
     def show(self, command, output):
-        """A command as one would type it, and its output."""
+        """A command as a user would type it, and its output."""
         self.say(f"$ {command}")
         for line in str(output).rstrip("\n").splitlines():
             self.say(f"  {line}")
@@ -86,7 +87,7 @@ def viewer(script, server, *options):
 
 
 def scoreboards(script, server):
-    """The state threads of each virtual processor, with their own viewer."""
+    """The state threads of each virtual processor, shown by stmstat."""
     if server.mpm != "stm":
         return
     time.sleep(FRESH)
@@ -97,7 +98,7 @@ def scoreboards(script, server):
 
 
 def all_have_a_server(server, count):
-    """Whether each connection is in a process's hands."""
+    """Whether each connection has been taken by a process."""
     return sum(mpms.owners(server).values()) >= count
 
 
@@ -114,7 +115,7 @@ def until_steady(watch, bound, steady=STEADY):
 
 
 def scaling(script, server):
-    """A hundred connections come, stay, are answered, and go. Returns the Watch."""
+    """A hundred connections arrive, stay, are answered, and end. Returns the Watch."""
     script.head("At rest")
     viewer(script, server)
     viewer(script, server, "-L")
@@ -148,14 +149,14 @@ def scaling(script, server):
 
 
 def seconds(value):
-    """A time to read."""
+    """A time in readable form."""
     if value is None:
         return f"none in {crash.PATIENCE:.0f} s"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def shares(outcome):
-    """Who holds how many connections; of many like lines some."""
+    """How many connections each process holds; only some of many similar lines."""
     lines = [f"process {pid}: {count}" + "   <- this one" * (pid == outcome.victim)
              for pid, count in sorted(outcome.held.items(), key=lambda item: -item[1])]
     return lines if len(lines) <= 12 else [*lines[:6], f"[... {len(lines) - 6} more ...]"]
@@ -183,7 +184,7 @@ def containment(script, server):
 
 
 def strace(script, server):
-    """The document root, by a look at the system calls."""
+    """Finds the document root by looking at the system calls."""
     script.head("Where is the document root?")
     try:
         command, trace = docroot.find(server, server.root / "strace.out")
@@ -223,7 +224,7 @@ def tour(mpm, output):
 
 
 def subtitle():
-    """The machine and the server, in few words."""
+    """A brief description of the machine and the server."""
     version = subprocess.run([places.HTTPD, "-v"], capture_output=True, text=True, check=True)
     return (f"{version.stdout.split()[2]}, {os.cpu_count()} CPUs; "
             "each connection has sent half a request")
@@ -266,7 +267,7 @@ def arguments():
 
 
 def main():
-    """Visits the MPMs one after the other."""
+    """Visits the MPMs in turn."""
     options = arguments()
     options.output.mkdir(parents=True, exist_ok=True)
     procs.adopt_orphans()

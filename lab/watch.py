@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at a server a few times a second: connections, processes, threads, memory over time.
+"""Samples a server a few times a second: connections, processes, threads, memory over time.
 
 Used by tour.py and by tests/live/lab.
 """
@@ -18,20 +18,20 @@ HELD = {"01", "08"}  # states of /proc/net/tcp: ESTABLISHED, CLOSE_WAIT
 
 @dataclass
 class Sample:
-    """What there was at one moment. Processes are those that serve, not the master."""
+    """The state at one moment. Processes are those that serve, not the master."""
 
     at: float               # seconds since the watch began
-    connections: int = 0    # the server's ends, those in the listen queue included
+    connections: int = 0    # the server's ends, including those in the listen queue
     processes: int = 0
     kernel_threads: int = 0
     state_threads: int = 0  # 0 with other MPMs
-    memory: float = 0       # MB, of all processes, the master included
+    memory: float = 0       # MB, of all processes, including the master
     pids: tuple = ()
-    most_threads: int = 0   # kernel threads of the process that has most
+    most_threads: int = 0   # kernel threads of the process that has the most
 
 
 def connections(port):
-    """Connections to a port of this machine, as the server's side has them."""
+    """Connections to a port of this machine, as seen from the server's side."""
     ending, count = f":{port:04X}", 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -40,7 +40,7 @@ def connections(port):
 
 
 def own_memory(pid):
-    """Bytes of a process: its share of memory that is not a file's. 0 if it is gone.
+    """A process's share of memory that is not backed by a file, bytes. 0 if it is gone.
 
     The program and the libraries, which servers of all MPMs share, are left out.
     """
@@ -65,7 +65,7 @@ def look(server, start=0.0):
 
 
 class Watch:
-    """Takes samples in the background, and notes when a phase of the tour begins."""
+    """Takes samples in the background, and records when each phase of the tour begins."""
 
     def __init__(self, server, every=0.2):
         self.samples, self.phases = [], []  # phases: (at, name)
@@ -92,7 +92,7 @@ class Watch:
         self.phases.append((time.monotonic() - self._start, name))
 
     def look_again(self):
-        """A sample that is taken now."""
+        """Takes a sample now."""
         self.samples.append(look(self._server, self._start))
         return self.samples[-1]
 
