@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Private httpd servers, raw clients, a look at processes, and pictures of what was measured.
+"""Private httpd servers, raw clients, inspection of processes, and plots of measurements.
 
 Used by the tests, the benchmarks and the lab.
 """

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A raw HTTP/1.x client: the test decides about every byte sent, and sees every byte that comes.
+"""A raw HTTP/1.x client: the test controls every byte sent, and sees every byte received.
 
-No http.client here: that one hides early closes, repairs headers and reads ahead.
+http.client is not used: it hides early closes, repairs headers and reads ahead.
 """
 
 import socket
 from dataclasses import dataclass, field
 
-PATIENCE = 30.0  # seconds until a read is given up; ends a hang, decides nothing
+PATIENCE = 30.0  # seconds until a read gives up; ends a hang, decides nothing
 
 
 class Closed(Exception):
-    """The server closed (or reset) the connection where more was due."""
+    """The server closed (or reset) the connection when more was expected."""
 
 
 @dataclass
@@ -30,13 +30,13 @@ class Response:
 
     @property
     def keeps(self):
-        """Whether the server means to keep the connection."""
+        """Whether the server intends to keep the connection open."""
         said = [token.strip() for token in self.headers.get("connection", "").lower().split(",")]
         return "close" not in said if self.version == "HTTP/1.1" else "keep-alive" in said
 
 
 def request(path="/", method="GET", headers=(), body=b"", version="HTTP/1.1"):
-    """The bytes of one request; adds Host, and Content-Length where there is a body."""
+    """The bytes of one request; adds Host, and Content-Length if there is a body."""
     lines = [f"{method} {path} {version}", "Host: localhost", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -96,7 +96,7 @@ class Conn:
         return self.response(more.get("method", "GET"))
 
     def _more(self):
-        """Reads what is there into the buffer; False at the end."""
+        """Reads what is available into the buffer; False at the end."""
         try:
             data = self.sock.recv(65536)
         except ConnectionResetError as error:
@@ -146,7 +146,8 @@ class Conn:
         return Response(int(status), version, {k.lower(): v.strip() for k, v in pairs})
 
     def response(self, method="GET"):
-        """Reads one response with its body. Interim (1xx) responses are the caller's: head()."""
+        """Reads one response with its body. Interim (1xx) responses are left to the caller:
+        head()."""
         got = self.head()
         if method == "HEAD" or got.status in (204, 304) or got.status < 200:
             return got

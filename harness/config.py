@@ -37,7 +37,7 @@ LogLevel info ssl:warn
 
 
 def mpm_module(mpm):
-    """LoadModule of an MPM."""
+    """The LoadModule line of an MPM."""
     path = STM_MODULE if mpm == "stm" else MODULES / f"mod_mpm_{mpm}.so"
     return f"LoadModule mpm_{mpm}_module {path}"
 

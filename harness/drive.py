@@ -53,7 +53,7 @@ class Program:
 
 
 class Conns(Program):
-    """Many connections at once; see tools/conns.c for modes and commands."""
+    """Many concurrent connections; see tools/conns.c for modes and commands."""
 
     def __init__(self, port, mode="keep", path="/", sources=1, batch=500, limit=0):
         super().__init__("conns", "-p", port, "-m", mode, "-u", path, "-s", sources,
@@ -64,7 +64,7 @@ class Conns(Program):
         return counts(Counts, self._line())
 
     def open(self, count):
-        """Opens `count` more and waits until each is where its mode takes it."""
+        """Opens `count` more and waits until each has reached the state that its mode is about."""
         return self._command(f"open {count}")
 
     def send(self, count):
@@ -80,20 +80,20 @@ class Conns(Program):
         return self._command("fire")
 
     def path(self, path):
-        """Later requests ask for that."""
+        """Sets what later requests ask for."""
         return self._command(f"path {path}")
 
     def times(self):
-        """How long the good answers took that came since the last such question."""
+        """How long the successful answers since the last such query took."""
         self._say("times")
         return counts(Times, self._line())
 
     def wait(self):
-        """Waits until no answer is due."""
+        """Waits until no answer is outstanding."""
         return self._command("wait")
 
     def report(self):
-        """The counts as they are."""
+        """The present counts."""
         return self._command("report")
 
 
@@ -110,7 +110,7 @@ class Load(Program):
         return counts(Tally, self._line())
 
     def finish(self):
-        """Lets what is in flight finish, and gives the last counts."""
+        """Lets requests in flight finish, and returns the final counts."""
         self._run.stdin.close()
         tally = counts(Tally, self._line())
         self.close()
@@ -126,6 +126,6 @@ class SlowBackend(Program):
         self.port = int(self._line())
 
     def held(self):
-        """How many requests wait for their answer."""
+        """How many requests are waiting for their answer."""
         self._say("")
         return int(self._line().removeprefix("held="))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A name server that answers when the test says so, and a namespace in which a server has it.
+"""A name server that answers when the test says so, and a namespace in which a server uses it.
 
-It has an address of its own on loopback, and port 53. Every name is 127.0.0.1, but those below
-".dead" are not answered with the others.
+It has its own loopback address, and port 53. Every name resolves to 127.0.0.1; names below ".dead"
+are not answered with the others.
 """
 
 import itertools
@@ -16,11 +16,11 @@ from .waiting import wait_for
 
 _places = itertools.count(1)
 A, AAAA, PTR = 1, 28, 12
-SO_RCVBUFFORCE = 33  # of Linux: no query of a burst is to be lost
+SO_RCVBUFFORCE = 33  # of Linux: no query of a burst may be lost
 
 
 class Unavailable(Exception):
-    """This machine, or this user, does not allow it."""
+    """This machine or user does not allow it."""
 
 
 def _name(message):
@@ -79,11 +79,11 @@ class NameServer:
             return {name for name, _ in self.asked}
 
     def wait_asked(self, count):
-        """Until so many different names were asked for."""
+        """Waits until this many different names have been asked for."""
         wait_for(lambda: len(self.names()) >= count, f"{count} names at the name server", 60)
 
     def open(self, dead=False):
-        """Answers what it holds, and from now on all; with `dead`, those names as well."""
+        """Answers what it holds, and everything from now on; with `dead`, those names as well."""
         with self._lock:
             self._open, self._dead = True, not dead
             held, self._held = self._held, []
@@ -94,7 +94,7 @@ class NameServer:
                     self._answer(*query)
 
     def end(self):
-        """Gives the address back."""
+        """Releases the address."""
         self.socket.sendto(b"end", (self.address, 53))
         self._thread.join()
         self.socket.close()

@@ -14,14 +14,14 @@ from pathlib import Path
 from .places import BUILD
 
 
-# A byte for each port; a lock on it claims the port for this process until it ends. One descriptor,
-# which is there from the start: tests count theirs.
+# One byte for each port; a lock on it claims the port for this process until it ends. One
+# descriptor, open from the start: tests count descriptors.
 _CLAIMS = os.open(Path(tempfile.gettempdir()) / f"stm-test-ports-{os.geteuid()}",
                   os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _claim(port):
-    """Whether no other run of tests has it in view: servers with SO_REUSEPORT could share it."""
+    """Whether no other test run has claimed the port: servers with SO_REUSEPORT could share it."""
     try:
         fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
@@ -30,10 +30,10 @@ def _claim(port):
 
 
 def free_ports(count):
-    """Ports on which nothing listens on loopback, and that no other run of tests has been given.
+    """Ports on which nothing listens on loopback and that no other test run has been given.
 
-    Below the ephemeral range, so that no client's connection takes one between this look and the
-    server's bind. Another server still may: whoever binds tries again with other ports.
+    Below the ephemeral range, so that no client's connection takes one between this check and the
+    server's bind. Another server still may: callers that fail to bind must retry with other ports.
     """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     span = range(10000, low) if low > 20000 else range(20000, 60000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things lie: the checkout, the build folder, httpd and its modules, a ServerRoot.
+"""Where things are: the checkout, the build folder, httpd and its modules, a ServerRoot.
 
 STM_TEST_BUILD chooses another build folder (debug build), STM_TEST_MPM another MPM (event, worker,
 prefork), which is how a test is checked against Debian's own MPMs.
@@ -41,13 +41,13 @@ def tool(name):
 
 
 def others_can_enter(path):
-    """Whether any user can reach `path`: every folder above it lets others pass."""
+    """Whether any user can reach `path`: every folder above it can be entered by others."""
     return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
 
 
 @functools.cache
 def _public_folder():
-    """A folder below /var/tmp that others can enter; it goes when this process ends."""
+    """A folder below /var/tmp that others can enter; it is removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="stm-test-", dir="/var/tmp"))
     folder.chmod(0o755)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -57,8 +57,8 @@ def _public_folder():
 def new_root(name):
     """A fresh, empty ServerRoot.
 
-    Under the build folder; but children of a root server run as an unprivileged user, who cannot
-    enter a checkout below, say, a home folder of mode 0700. Then it is below /var/tmp.
+    Under the build folder; but a root server's children run as an unprivileged user, who cannot
+    enter, say, a checkout below a home folder of mode 0700. In that case it is below /var/tmp.
     """
     base = BUILD / "test"
     base.mkdir(parents=True, exist_ok=True)

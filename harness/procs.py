@@ -14,7 +14,8 @@ Stat = namedtuple("Stat", "pid state ppid session cpu threads")  # cpu: seconds,
 
 
 def adopt_orphans():
-    """A daemon's parent exits; make its grandparent this process, which can then wait for it."""
+    """A daemon's parent exits; this makes the current process its reaper, which can then wait for
+    it."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -28,7 +29,7 @@ def reap(pid):
 
 
 def kill(pids):
-    """SIGKILL to each; some may have ended."""
+    """Sends SIGKILL to each; some may have ended already."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -48,7 +49,7 @@ def stat(pid):
 
 
 def all_stats():
-    """Every process that is there, finished but unreaped ones included."""
+    """Every existing process, including finished ones that have not been reaped."""
     found = (stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return [each for each in found if each]
 
@@ -59,7 +60,7 @@ def children(pid):
 
 
 def marked(mark):
-    """Living processes that have `mark` ("NAME=value") in the environment they started with."""
+    """Living processes that were started with `mark` ("NAME=value") in their environment."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit():

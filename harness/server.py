@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One private httpd: written, started, watched and ended by a test.
 
-A server's processes are known by a mark in their environment, which all of them inherit, so that
-nothing of it is overlooked and nothing else is touched.
+A server's processes are recognized by a mark in their environment, which all of them inherit, so
+that none of them is overlooked and no other process is touched.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from . import config, net, places, procs
 from .client import Closed, Conn
 from .waiting import wait_for
 
-# What no error log has unless the test expects it.
+# What must not be in an error log unless the test expects it.
 ALARMS = re.compile(r":(emerg|alert|crit)\]|AH00052: child pid|exit signal|[Aa]ssertion|"
                     r"Sanitizer|runtime error:|AH00045|AH00046|double free|corrupt")
 RESUMED = "resuming normal operations"
@@ -26,7 +26,7 @@ _serial = itertools.count(1)
 
 
 class StartError(AssertionError):
-    """The server refused to start; `output` is what it said."""
+    """The server refused to start; `output` is what it printed."""
 
     def __init__(self, output):
         super().__init__(output)
@@ -39,7 +39,7 @@ class Server:
     def __init__(self, name="server", *, mpm=None, processes=2, threads=64, modules=(),
                  directives="", tls=False, ports=1, listen=True, sized=True, env=None,
                  nofile=None):
-        """Writes nothing yet but the ServerRoot.
+        """Creates only the ServerRoot.
 
         processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
         paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
@@ -50,11 +50,11 @@ class Server:
         self.root = places.new_root(f"{name}-{next(_serial)}")
         self.name = name
         self.allowed = []   # regular expressions of alarming log lines that the test expects
-        self.ignored = []   # signals that whoever starts it ignores
+        self.ignored = []   # signals that its parent ignores
         self.master = None
-        self.exit_status = None  # of the master, as from wait()
-        self.launcher = []  # a command that starts the one behind it, perhaps in a namespace
-        self.one_process = False  # httpd -X: there files stay, with every MPM
+        self.exit_status = None  # the master's, as returned by wait()
+        self.launcher = []  # a command that starts the command after it, perhaps in a namespace
+        self.one_process = False  # httpd -X: it leaves files behind with every MPM
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
                           "modules": modules, "directives": directives, "listen": listen,
                           "sized": sized}
@@ -70,7 +70,7 @@ class Server:
             self._env["LD_PRELOAD"] = os.environ["STM_TEST_PRELOAD"]
         self._nofile = nofile
         self._pids, self._shm = set(), set()
-        self._others_shm = set(procs.sysv_shm())  # of processes whose pids ours may get
+        self._others_shm = set(procs.sysv_shm())  # of processes whose pids ours may be given
         for folder in ("htdocs", "logs", "run", "scoreboards"):
             (self.root / folder).mkdir()
         (self.root / "mime.types").write_text("text/html html\ntext/plain txt\n")
@@ -136,7 +136,7 @@ class Server:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def access_log(self):
-        """The access log's whole lines so far: "pid status connection-status request-line"."""
+        """The access log's complete lines so far: "pid status connection-status request-line"."""
         path = self.root / "logs/access.log"
         return path.read_text(errors="replace").splitlines() if path.exists() else []
 
@@ -197,13 +197,14 @@ class Server:
         return (self.root / "logs/output.log").read_text(errors="replace")
 
     def pid_in_file(self):
-        """The master's pid as the PidFile has it, or None."""
+        """The master's pid according to the PidFile, or None."""
         path = self.root / "run/httpd.pid"
         text = path.read_text().strip() if path.exists() else ""
         return int(text) if text else None
 
     def _wait_for_all_vps(self):
-        """The first VP may answer while the last one is not forked yet, or not ready to accept."""
+        """The first VP may answer when the last one has not been forked yet, or is not ready to
+        accept."""
         chosen = self._settings
         if (chosen["mpm"] or places.MPM) != "stm" or "ONE_PROCESS" in self._env:
             return
@@ -233,7 +234,7 @@ class Server:
         os.kill(self.master, number)
 
     def restart(self, number=GRACEFUL):
-        """Restarts it (gracefully, or with SIGHUP at once), and waits until it has."""
+        """Restarts it (gracefully, or at once with SIGHUP) and waits until that is done."""
         self._note()
         before = self.error_log().count(RESUMED)
         self.signal(number)
@@ -245,7 +246,8 @@ class Server:
         return procs.marked(self._mark)
 
     def stop(self, check=True):
-        """SIGTERM to the master; waits until every process is gone; then looks for left-overs."""
+        """Sends SIGTERM to the master; waits until every process is gone; then checks for
+        leftovers."""
         if self.master is None:
             return
         self._note()
@@ -256,7 +258,7 @@ class Server:
         self.wait_gone(check)
 
     def wait_gone(self, check=True):
-        """Waits until the server has ended, whatever ended it, and checks what it leaves."""
+        """Waits until the server has ended, for whatever reason, and checks what it left behind."""
         problems = []
         try:
             wait_for(self._gone, f"end of master {self.master}", STOP_BOUND)
@@ -271,7 +273,7 @@ class Server:
             assert not problems, f"{self.root}: " + "\n".join(problems)
 
     def _gone(self):
-        left = procs.stat(self.master)  # before it is reaped: else it may end in between
+        left = procs.stat(self.master)  # before it is reaped, or else it may end in between
         if self.exit_status is None:
             self.exit_status = procs.reap(self.master)
         for pid in self._pids - {self.master}:  # orphans, adopted by us
@@ -279,7 +281,7 @@ class Server:
         return left is None or left.state in "ZX"
 
     def kill(self):
-        """SIGKILL to every process of this server, by pid."""
+        """Sends SIGKILL to every process of this server, by pid."""
         procs.kill(self.running())
         wait_for(lambda: not self.running(), "end of killed processes")
 
@@ -295,7 +297,7 @@ class Server:
         return problems + [f"in the error log: {line}" for line in self.alarms()]
 
     def warnings(self):
-        """What the master warned of. VPs also warn of stalls, which the machine can cause."""
+        """The master's warnings. VPs also warn of stalls, which the machine can cause."""
         return [line for line in self.error_log().splitlines()
                 if "warn]" in line and f"[pid {self.master}:" in line]
 
@@ -329,6 +331,6 @@ class Server:
         return Conn(self.tls_port, tls=context or net.tls_context(version))
 
     def get(self, path="/", **more):
-        """One request on a connection of its own."""
+        """Makes one request on its own connection."""
         with self.connect() as conn:
             return conn.get(path, **more)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slow file system, mounted in a folder of its own for as long as a test wants it.
+"""A slow file system, mounted in its own folder for as long as a test needs it.
 
-tests/slowfs has the program and says what it can do.
+The program is in tests/slowfs, which says what it can do.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from .waiting import wait_for
 
 Calls = namedtuple("Calls", "in_flight peak total held files")
 
-CANNOT = 77  # the program's exit status where nothing can be mounted
-LIFETIME = 600  # seconds, after which it ends whatever happens
+CANNOT = 77  # the program's exit status if nothing can be mounted
+LIFETIME = 600  # seconds after which it ends in any case
 PERIOD = 251
 
 
 class Unavailable(Exception):
-    """This machine has no such file system; the text says why."""
+    """This machine cannot mount such a file system; the text says why."""
 
 
 def content(size):
-    """What a generated file of that size contains."""
+    """The contents of a generated file of that size."""
     return (bytes(range(PERIOD)) * (size // PERIOD + 1))[:size]
 
 
@@ -35,8 +35,8 @@ class SlowFS(Program):
     """A mounted slow file system; `path` is where. Use it as a context manager.
 
     files: what it starts with, as "NAME:SIZE[:COUNT]" ('#' in NAME becomes a number from 0). More
-    can be written there as anywhere. Kinds of calls are named as in tests/slowfs/slowfs.h ("read",
-    "open,lookup", "all"). Raises Unavailable where the machine does not let us mount it.
+    can be written there as in any folder. Kinds of calls are named as in tests/slowfs/slowfs.h
+    ("read", "open,lookup", "all"). Raises Unavailable if the machine does not let us mount it.
     """
 
     def __init__(self, *files, lifetime=LIFETIME):
@@ -61,20 +61,20 @@ class SlowFS(Program):
         assert answer == "ok", f"slowfs was told {line!r} and said {answer!r}"
 
     def delay(self, kinds, ms):
-        """From now on such calls take that long; 0: none."""
+        """From now on, such calls take that long; 0: no delay."""
         self._order(f"delay {kinds} {ms}")
 
     def hold(self, kinds, names="*"):
-        """From now on such calls wait for release(), if the file's name fits."""
+        """From now on, such calls wait for release(), if the file's name matches."""
         self._order(f"hold {kinds} {names}")
 
     def release(self, kinds="all"):
-        """Lets go what is held."""
+        """Releases the calls that are held."""
         self._order(f"release {kinds}")
 
     @contextlib.contextmanager
     def holding(self, kinds, names="*"):
-        """hold() while the block runs, release() whatever ends it."""
+        """hold() while the block runs, release() however it ends."""
         self.hold(kinds, names)
         try:
             yield self
@@ -82,26 +82,26 @@ class SlowFS(Program):
             self.release(kinds)
 
     def option(self, name, value):
-        """Options: direct (no page cache), keep (the page cache outlives a close), timeout (seconds
-        for which the kernel keeps names), interruptible (signals end waits)."""
+        """Options: direct (no page cache), keep (the page cache survives a close), timeout (seconds
+        for which the kernel caches names), interruptible (signals end waits)."""
         self._order(f"set {name} {int(value)}")
 
     def calls(self, kind="all"):
-        """How many there are in flight, were at most, were at all, are held; and of how many files
-        are those in flight."""
+        """How many are in flight, the maximum and the total so far, and how many are held; and how
+        many files those in flight belong to."""
         self._say(f"counts {kind}")
         return counts(Calls, self._line())
 
     def reset(self):
-        """Counts from here."""
+        """Resets the counts."""
         self._order("reset")
 
     def wait_held(self, kind, count=1):
-        """Waits until so many calls are held."""
+        """Waits until this many calls are held."""
         wait_for(lambda: self.calls(kind).held >= count, f"{count} held calls of kind {kind}")
 
     def write(self, name, text, mode=0o666):
-        """Writes a small file there, at once. Not while calls are held."""
+        """Writes a small file there, without delay. Must not be called while calls are held."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -121,7 +121,7 @@ class SlowFS(Program):
         self._run.stdin.close()
 
     def close(self):
-        """Lets everything go and unmounts; harmless if that is done."""
+        """Releases everything and unmounts; harmless if already done."""
         super().close()
         self._run.stderr.close()
         wait_for(lambda: not self.mounted(), f"{self.path} to be unmounted")

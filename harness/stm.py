@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What only this MPM has: its dump of the configuration, and which VP serves a connection."""
+"""What is specific to this MPM: its dump of the configuration, and which VP serves a connection."""
 
 from collections import defaultdict
 
@@ -33,7 +33,7 @@ def owner(conn):
 
 
 def lost(conn):
-    """Whether a connection gives no more answers."""
+    """Whether a connection no longer gets answers."""
     try:
         conn.get("/")
     except (Closed, OSError):

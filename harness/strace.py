@@ -13,11 +13,11 @@ ATTACH_BOUND = 90.0  # seconds: ends what hangs
 
 
 class NotPermitted(Exception):
-    """This machine does not let us trace these processes; the text is strace's own."""
+    """This machine does not let us trace these processes; the text is strace's."""
 
 
 class Trace:
-    """strace of those calls (a comma between), attached to processes and all their threads, until
+    """strace of those calls (comma-separated), attached to processes and all their threads, until
     end()."""
 
     def __init__(self, pids, output, calls):
@@ -42,7 +42,7 @@ class Trace:
             self.said.append(line)
 
     def _attached(self):
-        # "Process 9 attached with 12 threads" is one line; new threads are told like processes.
+        # "Process 9 attached with 12 threads" is one line; new threads are reported like processes.
         return sum(" attached" in line for line in self.said) + self._refused()
 
     def _refused(self):

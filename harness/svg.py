@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A picture in SVG, written element by element; readable on light and dark pages.
 
-Used by bench/httpd/plots.py and lab/picture.py. Colours are classes: the style sheet has a set for
-each of the reader's schemes.
+Used by bench/httpd/plots.py and lab/picture.py. Colours are classes: the style sheet defines them
+for light and dark.
 """
 
 from xml.sax.saxutils import escape, quoteattr
@@ -78,7 +78,7 @@ class Picture:
         self._add("polyline", classes, points=_places(points))
 
     def area(self, points, classes):
-        """What straight lines from point to point, and back to the first, enclose."""
+        """A filled polygon."""
         self._add("polygon", classes, points=_places(points))
 
     def dot(self, x, y, radius, classes):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for a condition, bounded in time.
 
-The bound is far above what is expected: it ends a test that hangs, it never decides one.
+The bound is far above what is expected: it ends a test that hangs, but never decides a result.
 """
 
 import time
@@ -11,7 +11,7 @@ STEP = 0.01
 
 
 def wait_for(condition, what, bound=BOUND, step=STEP):
-    """Calls `condition` until it gives something true, and returns that."""
+    """Calls `condition` until it returns something true, and returns that."""
     end = time.monotonic() + bound
     while True:
         value = condition()
