@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# deps.sh SET...  installs the Debian packages of scripts/deps/SET.list that are missing, and says
-# which. Called by the Makefile before it builds, tests, benches or lints. Silent when all are
-# installed. No service is started on the way, and the package "apache2", which is one, is never
-# installed. A line of a list is a package, or alternatives, "a | b": the first that is available is
-# installed unless one of them already is. "a | b | -": optional, skipped if none is available.
+# deps.sh SET...  installs the missing Debian packages of scripts/deps/SET.list and says which.
+# Called by the Makefile before it builds, tests, benches or lints. Silent when all are installed.
+# No service is started on the way, and the package "apache2", which is one, is never installed. A
+# line of a list is a package, or alternatives, "a | b": the first that is available is installed
+# unless one of them already is. "a | b | -": optional, skipped if none is available.
 #   DEPS=no             trusts the caller that everything is there (other distributions, own builds)
 #   POLICY_RC_D=FILE    where invoke-rc.d asks whether it may start services (for the tests)
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
-# die MESSAGE...  one line each, to stderr
+# die MESSAGE...  prints one line each to stderr and exits
 die()
 {
     printf 'deps.sh: %s\n' "$1" >&2
@@ -21,7 +21,7 @@ die()
     exit 1
 }
 
-# wanted SET...  what the sets list, one a line: "package" or "one|other" or "one|other|-"
+# wanted SET...  the entries of the sets, one per line: "package" or "one|other" or "one|other|-"
 wanted()
 {
     local set
@@ -62,7 +62,7 @@ to_be_had()
     return 1
 }
 
-# goes_without WANT...  says so
+# goes_without WANT...  reports what is left out
 goes_without()
 {
     local want
@@ -73,8 +73,8 @@ goes_without()
 }
 
 # install_as_root WANT...  the part that changes the machine ("deps.sh --as-root WANT..."). A
-# policy-rc.d that says no keeps the packages' own scripts from starting services; one that the
-# administrator put there stays in charge.
+# policy-rc.d that forbids it keeps the packages' own scripts from starting services; one that the
+# administrator put there takes precedence.
 install_as_root()
 {
     local policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}

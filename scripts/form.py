@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""form.py [--fix[=FORM]] FILE...   one form for what C lets one write in several. Called by lint.sh.
+"""form.py [--fix[=FORM]] FILE...   one form for what C lets one write in several ways. Called by
+lint.sh.
 
 null     !p and p, no comparison with NULL
 sizeof   sizeof(x), always with parentheses and no space
@@ -10,8 +11,8 @@ enum     private integer constants are enumerators: no #define in a .c file, unl
 banner   /* --- name --- */
 comment  one that begins with text ends with text: no line that has nothing but */
 
-Prints FILE:LINE: form: what, and fails if there is any. --fix rewrites what it finds; the result is
-for the compiler and a reader to judge.
+Prints FILE:LINE: form: what for each violation, and fails if there is any. --fix rewrites what it
+finds; the result must then be compiled and read.
 """
 
 import re
@@ -133,7 +134,7 @@ def fix_extern(text):
 
 
 def read_by_preprocessor(name, text):
-    """Whether a constant is more than a number: in a condition, or made a string."""
+    """Whether a constant is used as more than a number: in a condition, or as a string."""
     if re.search(rf"^#\s*(if|elif|ifndef|ifdef|undef)\b.*\b{name}\b", text, re.M):
         return True
     return re.search(rf"\b\w*(STRING|NUMBER|TEXT|STR)\w*\(\s*{name}\b", text) is not None
@@ -203,7 +204,7 @@ def fix_banner(text):
 
 
 def fix_comment(text):
-    """The end of a comment goes to its last words."""
+    """The end of a comment goes on the line of its last words."""
     def close(match):
         if match[1] + " */" and len(match[1]) + 3 <= WIDTH:
             return match[1] + " */"
@@ -221,7 +222,7 @@ def fix_comment(text):
 
 
 def torn(comment):
-    """Whether it begins with text and ends with a line that has nothing but its end."""
+    """Whether it begins with text and its last line has nothing but the end mark."""
     return len(comment) > 1 and re.match(r"/\*\*?<?\s+[^\s-]", comment[0]) is not None \
         and comment[-1].strip() == "*/"
 

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# lint.sh            checks the form of all files and the C sources' likely mistakes. Called by
-#                    `make lint`, which gives OWN_CFLAGS and APACHE_CFLAGS. Runs every check, and
-#                    fails if one of them did.
+# lint.sh            checks the form of all files, and the C sources for likely mistakes. Called by
+#                    `make lint`, which sets OWN_CFLAGS and APACHE_CFLAGS. Runs every check, and
+#                    fails if any of them did.
 # lint.sh --format   lets clang-format and form.py rewrite the C sources
-# lint.sh --staged   the quick ones of the checks, on what is about to be committed, as it will be
+# lint.sh --staged   runs the quick checks on what is about to be committed, as it will be committed
 
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 failures=0
-staged= # the work tree's top, if only what is staged is looked at
+staged= # the top of the work tree, if only what is staged is checked
 
-# files PATTERN...  the project's files of these names: what git knows or would add; what is staged
+# files PATTERN...  the project's files with matching names: those that git tracks or would add, or
+# those that are staged
 files()
 {
     local list file
@@ -26,7 +27,7 @@ files()
     done <<<"$list"
 }
 
-# check NAME FUNCTION  runs it, and shows what it says only if it failed
+# check NAME FUNCTION  runs it, and shows its output only if it failed
 check()
 {
     local output
@@ -38,19 +39,20 @@ check()
     fi
 }
 
-# each COMMAND...  one run for each name on stdin, as many at once as there are CPUs
+# each COMMAND...  runs it once for each name on stdin, with as many in parallel as there are CPUs
 each()
 {
     xargs -r -d '\n' -n 1 -P "$(nproc)" "$@"
 }
 
-# none  passes what comes on stdin, and fails if that is anything
+# none  copies stdin, and fails if there is anything
 none()
 {
     ! grep .
 }
 
-# search REGEX  fails if any file has a line like that; what fuzzers feed to parsers is no text
+# search REGEX  fails if a line of any file matches; the fuzzers' inputs are not text and are left
+# out
 search()
 {
     files ':!LICENSE' ':!tests/*/corpus/*' |
@@ -59,7 +61,7 @@ search()
 
 # --- C -------------------------------------------------------------------------------------------
 
-# What is analysed. Tests are not: they are full of deliberate mistakes, and need other flags.
+# The files to analyse. Tests are not: they are full of deliberate mistakes, and need other flags.
 sources()
 {
     files '*.c' | grep -E '^(st|stiol|aprmem|score|mpm|stmstat|lab|bench)/' | grep -v '/smoke/'
@@ -70,7 +72,7 @@ format()
     files '*.c' '*.h' | xargs -r -d '\n' clang-format --dry-run -Werror
 }
 
-# What C lets one write in several ways is written in one. In C++, other people's headers decide.
+# What C lets one write in several ways is written in one. In C++, other projects' headers decide.
 form()
 {
     files '*.c' '*.h' | xargs -r -d '\n' python3 scripts/form.py
@@ -84,8 +86,9 @@ tidy()
     sources | each sh -c 'clang-tidy --quiet "$1" -- $FLAGS 2>/dev/null' sh
 }
 
-# What cppcheck sees and clang-tidy does not: portability, and conditions that are always true.
-#   missingInclude*         it does not need system headers, and says so each time
+# What cppcheck finds and clang-tidy does not: portability problems, and conditions that are always
+# true.
+#   missingInclude*         it reports each system header, none of which it needs
 #   unknownMacro            Apache's declaration macros, whose headers it is not given
 #   identicalInnerCondition  `if (bits & mask) return bits & mask;` is meant
 #   autoVariables           a state thread that waits leaves its record on its stack, on purpose
@@ -113,13 +116,13 @@ for path in sys.argv[1:]:
     ast.parse(open(path, encoding="utf-8").read(), path)'
 }
 
-# Calls and includes go one way: see there.
+# Calls and includes go one way only: see rooms.py.
 rooms()
 {
     python3 scripts/rooms.py
 }
 
-# What has a form of its own without comments goes without.
+# Formats that have no comments are exempt.
 spdx()
 {
     local file
@@ -131,14 +134,14 @@ spdx()
         done | none
 }
 
-# 100 columns also where clang-format does not look: comments, scripts, make, pages.
+# 100 columns also where clang-format does not check: comments, scripts, makefiles, pages.
 width()
 {
     files '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile '*.conf' '*.in' '*.html' |
         xargs -r -d '\n' awk 'length > 100 { print FILENAME ":" FNR ": " length " columns" }' | none
 }
 
-# Nothing of the machine that it was written on: no folder of a user, no scratch folder.
+# Nothing specific to the machine it was written on: no user's folder, no scratch folder.
 places()
 {
     search '(^|[^A-Za-z0-9_.$}~/-])/(home|root|work|Users)/'
@@ -155,7 +158,7 @@ case ${1:-} in
     files '*.c' '*.h' | xargs -r -d '\n' python3 scripts/form.py --fix
     exit
     ;;
---staged) # what the index has, which need not be what lies in the work tree
+--staged) # the contents of the index, which may differ from the work tree
     staged=$PWD
     copy=$(mktemp -d) && trap 'rm -rf "$copy"' EXIT
     git checkout-index --all --prefix="$copy/" && cd "$copy" || exit 1

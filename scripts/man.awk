@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# man.awk  makes libst's manual pages from the comments of include/st.h: one of section 3 for each
-# call, and libst.3, which lists them. Called by the Makefile:
+# man.awk  generates libst's manual pages from the comments of include/st.h: one in section 3 for
+# each call, and libst.3, which lists them. Called by the Makefile:
 #   awk -v out=FOLDER -v version=2.0 -f scripts/man.awk include/st.h
-# A comment is text, then lines "@param name  text", "@return text", "@errno NAME  text",
-# "@yields text", "@since version"; a line without @ goes on with the one before.
+# A comment consists of text, then lines "@param name  text", "@return text", "@errno NAME  text",
+# "@yields text", "@since version"; a line without @ continues the one before.
 
-# What troff would take for its own is escaped.
+# Escapes what troff would interpret.
 function roff(text)
 {
     gsub(/\\/, "\\e", text)
@@ -23,13 +23,13 @@ function trim(text)
     return text
 }
 
-# A name and what is said about it, as in a list.
+# A name and its description, as a list entry.
 function item(name, text)
 {
     return ".TP\n.B " name "\n" roff(trim(text)) "\n"
 }
 
-# Starts a tagged line, or goes on with the one before.
+# Starts a tagged line, or continues the one before.
 function take(line,    tag, rest, name)
 {
     if (line !~ /^@/) {

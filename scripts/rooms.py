@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""rooms.py [TOP]: whether parts and rooms include and use only what lies below them.
+"""rooms.py [TOP]: checks that parts and rooms include and use only what is below them.
 
-A part is a folder of the tree, a room one of mpm/. Both stand in an order: a file may include the
-headers, and name the global functions and variables, of its own room and of those before it in
-LAYERS. Then there is no circle over rooms, and a change of one cannot reach those below. What has
-to go back up is a field or a callback that the upper room sets. Called by scripts/lint.sh."""
+A part is a folder of the tree, a room one of mpm/. They are ordered: a file may include the
+headers, and use the global functions and variables, of its own room and of those before it in
+LAYERS. So rooms never form a cycle, and a change of one cannot affect those below. What has to call
+back up is a field or a callback that the upper room sets. Called by scripts/lint.sh."""
 
 import re
 import sys
 from pathlib import Path
 
-# From the lowest to the highest. mpm's own files are two rooms: what all share, and the module
-# record, which names everything.
+# From the lowest to the highest. mpm's own files are two rooms: what all rooms share, and the
+# module record, which refers to everything.
 ROOMS = ["shared", "config", "scoreboard", "conn", "accept", "diagnosis", "process", "pages"]
 TOP_OF_MPM = "mpm/module.c"
 LAYERS = ["st", "score", "stiol", "aprmem", "mpm", *(f"mpm/{room}" for room in ROOMS), TOP_OF_MPM]
-# Who may use less than all that is below.
+# Layers that may use only some of what is below.
 ONLY = {"score": {"score"}, "stmstat": {"score", "stmstat"}, "st": {"st"}}
 
 FUNCTION = re.compile(r"^(?!static\b|typedef\b|extern\b)[A-Za-z_][^;{}()=\n]*?\b(\w+)\([^;{}]*\)\s*"
@@ -66,13 +66,13 @@ def defined(files):
 
 
 def unknown(files):
-    """Folders of mpm/ that have no place in the order."""
+    """Folders of mpm/ that are missing from the order."""
     return [f"{path}: {layer_of(path)} has no place in the order of rooms ({Path(__file__).name})"
             for path in files if layer_of(path) not in {*LAYERS, *ONLY}]
 
 
 def wrong_uses(files):
-    """What a file includes or names of a room that is not below its own, a line each."""
+    """What a file includes or uses from a room that is not below its own, one line each."""
     homes = defined(files)
     for path, code in files.items():
         user = layer_of(path)

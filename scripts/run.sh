@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # run.sh start|stop|status|clean  the server of `make run` and `make stop`: the distribution's
-# httpd with a private ServerRoot, $BUILD/run. No configuration outside of it is read, and no port
-# below 1024 used. Environment:
+# httpd with a private ServerRoot, $BUILD/run. No configuration outside it is read, and no port
+# below 1024 is used. Environment:
 #   BUILD    the build folder (build)
 #   MPM      stm, event, worker or prefork (stm)
 #   MPM_CONF a file with the MPM's settings (conf/mpm_stm.conf, for the others conf/mpm_debian.conf)
@@ -34,7 +34,7 @@ root=$(readlink -f "$run" || true) # the path given to httpd
 root=${root:-$run}
 user="" group=""
 
-# die MESSAGE...  one line each, to stderr
+# die MESSAGE...  prints one line each to stderr and exits
 die()
 {
     printf 'run: %s\n' "$1" >&2
@@ -68,7 +68,7 @@ is_ours()
 }
 
 # find_server  prints the process group of the server that runs from $root; httpd makes itself the
-# leader of one. Fails if there is none. Children whose master is dead are still found.
+# leader of a group. Fails if there is none. Children whose master is dead are found, too.
 find_server()
 {
     local pgid pid
@@ -90,7 +90,7 @@ alive()
     with_configuration /proc/[0-9]*/cmdline
 }
 
-# setting NAME  a value that the server of $root was started with
+# setting NAME  a setting that the server of $root was started with
 setting()
 {
     sed -n "s/^# run:.* $1=\([^ ]*\).*/\1/p" "$root/conf/httpd.conf" 2>/dev/null
@@ -286,7 +286,7 @@ give_up()
     die "$1"
 }
 
-# url  the address to reach the server from here
+# url  the URL of the server, as seen from here
 url()
 {
     local host=$ADDRESS
@@ -298,14 +298,14 @@ url()
     echo "http://$host:$PORT/"
 }
 
-# answers  whether our page comes from there
+# answers  whether the server returns our page
 answers()
 {
     curl -gfsS --noproxy '*' --max-time 5 "$(url)" 2>/dev/null |
         cmp -s - "$root/htdocs/index.html"
 }
 
-# wait_for_answer  until the page comes; gives up when the server is gone, or the time is up
+# wait_for_answer  waits for the page; gives up when the server is gone or the time is up
 wait_for_answer()
 {
     local deadline=$((SECONDS + start_wait))
@@ -340,7 +340,8 @@ start()
 
 # --- status --------------------------------------------------------------------------------
 
-# tell  the address, the processes with their kernel threads, where the logs are and how to stop
+# tell  prints the address, the processes with their kernel threads, where the logs are and how to
+# stop
 tell()
 {
     local pgid prefix="" members version

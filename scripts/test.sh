@@ -15,7 +15,7 @@ MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|-l[0-9.]*|--jobserver-(auth|fds)=[^ ]*)//g'
     <<<"${MAKEFLAGS:-}")
 export MAKEFLAGS
 
-# count LOG WORD...  the number before any of the words, by the rules above
+# count LOG WORD...  the number before any of the words, according to the rules above
 count()
 {
     local log=$1 words cmocka
@@ -47,7 +47,7 @@ show()
     } 9>"$logs/shown"
 }
 
-# run PART  ends with the result in $logs/PART.result: exit status and seconds
+# run PART  leaves the result in $logs/PART.result: exit status and seconds
 run()
 {
     local part=$1 log=$logs/$1.log began=$SECONDS status
@@ -109,7 +109,7 @@ for part in "$@"; do
     read -r status took <"$logs/$part.result"
     p=$(count "$log" passed)
     f=$(count "$log" failed error)
-    # It failed without a failed test (a crash, a build that broke), or it passed without a test.
+    # It failed without a failed test (a crash, a broken build), or passed without running any.
     if [ "$f" = 0 ] && { [ "$status" != 0 ] || [ "$p" = 0 ]; }; then
         f=1
     fi
