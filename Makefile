@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# STM, state threads for Apache httpd: the one Makefile. Each part brings its own fragment
-# (st/st.mk, stiol/stiol.mk, mpm/mpm.mk, tests/st/st-tests.mk, ...), which says what the part is
-# made of and adds to PRODUCTS what `make` builds. A variant is built into another folder:
+# STM, state threads for Apache httpd: the one Makefile. Each part has its own fragment (st/st.mk,
+# stiol/stiol.mk, mpm/mpm.mk, tests/st/st-tests.mk, ...), which lists the part's sources and adds
+# what `make` builds to PRODUCTS. A variant is built into another folder:
 #   make BUILD=build/debug CPPFLAGS="-DSTM_DEBUG -DSTIOL_DEBUG"
 
 .DEFAULT_GOAL := all
@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 
 BUILD   ?= build
 VERSION := 0.1.0
-# libst's own, which continues State Threads 1.9.
+# libst's own version, which continues State Threads 1.9.
 LIBST_VERSION := $(shell sed -n 's/^.define ST_VERSION  *"\(.*\)"$$/\1/p' include/st.h)
 
 # --- the user's: CC, CPPFLAGS, CFLAGS, LDFLAGS, and where to install -----------------------------
@@ -23,7 +23,7 @@ CFLAGS       ?= -O2 -g
 APXS         ?= apxs
 PKG_CONFIG   ?= pkg-config
 HTTPD        ?= $(firstword $(wildcard /usr/sbin/apache2 /usr/sbin/httpd))
-# The distribution's, for which its packages bring pytest.
+# The distribution's own Python, for which its packages provide pytest.
 PYTHON       ?= /usr/bin/python3
 PREFIX       ?= /usr/local
 LIBDIR       ?= $(PREFIX)/lib
@@ -36,13 +36,15 @@ SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
 
 # --- the project's -------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
-# "_GNU_SOURCE=" and not "_GNU_SOURCE": a file that defines it itself then says the same thing.
+# "_GNU_SOURCE=" and not "_GNU_SOURCE": a file that defines it itself then gives the same
+# definition.
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
               -Iinclude -I.
 
-# Recipes say what they make (`CC mpm/conn/park.o`); V=1 shows the commands, make -s nothing. Every
-# makefile uses these: $(QCC) in place of $(CC) and the like, $(call quiet,GEN) before a command of
-# another kind, $(Q) before one that has output of its own. Below build/ the folder is left out.
+# Recipes print what they make (`CC mpm/conn/park.o`); V=1 shows the commands, make -s nothing.
+# Every makefile uses these: $(QCC) instead of $(CC) and the like, $(call quiet,GEN) before other
+# kinds of command, $(Q) before one that has output of its own. The build folder is left out of the
+# names.
 V     ?=
 Q     := $(if $(filter-out 0,$(V)),,@)
 SILENT = $(findstring s,$(firstword -$(MAKEFLAGS)))
@@ -54,16 +56,16 @@ QLD    = $(call quiet,LD)$(CC)
 QAR    = $(call quiet,AR)$(AR)
 
 # What Debian's packages are built with, and probes that keep frames from stepping over a guard.
-# Empty: none of it. FORTIFY needs an optimizing compiler, and hides from sanitizers what it checks
-# itself. There is no -fcf-protection: the context switch knows no shadow stacks
-# (st/switch_x86_64.S).
+# Set it to empty to have none of it. FORTIFY needs an optimizing compiler, and hides from
+# sanitizers what it checks itself. There is no -fcf-protection: the context switch does not support
+# shadow stacks (st/switch_x86_64.S).
 OPTIMIZED := $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
 FORTIFY   := $(if $(OPTIMIZED),$(if $(filter -fsanitize=%,$(CFLAGS))$(findstring \
                  _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
 HARDENING ?= -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
 LDHARDEN  ?= -Wl,-z,relro,-z,now
 
-# Apache's and APR's headers are not ours to warn about: -isystem. Empty without apache2-dev.
+# No warnings about Apache's and APR's headers: -isystem. Empty without apache2-dev.
 APACHE_CFLAGS := $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
                  $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
                  $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)
@@ -80,14 +82,14 @@ PRODUCTS :=
 -include stmstat/stmstat.mk
 -include lab/lab.mk
 include tests/tests.mk
-# STIOL's come first: those of small pools build on them.
+# STIOL's come first: those of the small pools depend on them.
 include tests/stiol/stiol-tests.mk
 include $(filter-out tests/stiol/%,$(sort $(wildcard tests/*/*.mk bench/*/*.mk)))
 
 .PHONY: all
 all: $(PRODUCTS) ## build libst, the module, stmstat and make_conn; V=1 shows the commands
 
-# Objects are made again when the compiler or its flags change.
+# Objects are rebuilt when the compiler or its flags change.
 SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] mpm/*/*.[cS] \
              score/*.[cS] stmstat/*.[cS])
 OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES))))
@@ -116,7 +118,7 @@ ADDRESS ?= 127.0.0.1
 RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' \
            MPM_CONF='$(MPM_CONF)' scripts/run.sh
 
-# What was missing when this Makefile was read (apxs) may have come since: hence $(MAKE).
+# What was missing when this Makefile was read (apxs) may have been installed since: hence $(MAKE).
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
@@ -132,9 +134,9 @@ status: ## show the processes of that server
 	@$(RUN) status
 
 # --- test, bench, lint ---------------------------------------------------------------------------
-# The parts of `make test` in their order; each is a target test-PART. One that fails does not keep
-# the rest from running. The two lists run beside each other: the first one mostly waits, the second
-# mostly computes. Parts of one list may share a build folder; what both use is built before.
+# The parts of `make test` in order; each is a target test-PART. A failure does not keep the rest
+# from running. The two lists run in parallel: the first mostly waits, the second mostly computes.
+# Parts of one list may share a build folder; what both lists use is built first.
 TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat fuzz sanitize debug
 
 .PHONY: test
@@ -177,7 +179,7 @@ install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
 	's|@VERSION@|$(LIBST_VERSION)|' conf/st.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
 
-# A configuration that the administrator changed stays; the new one then lies beside it.
+# A configuration that the administrator has changed is kept; the new one is then put beside it.
 install-module: $(BUILD)/mod_mpm_stm.so
 	@[ -n '$(MODULEDIR)' ] && [ -n '$(SYSCONFDIR)' ] || { \
 	    echo "apxs (package apache2-dev) is missing: give MODULEDIR= SYSCONFDIR=" >&2; exit 1; }
