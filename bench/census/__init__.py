@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How deep modules use a state thread's stack."""
+"""How deeply modules use a state thread's stack."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# How deep modules use a state thread's stack: `make bench-census`; CENSUS passes options on.
+# How deeply modules use a state thread's stack: `make bench-census`; CENSUS passes options on.
 
 .PHONY: bench-census
-bench-census: ## how deep modules use a state thread's stack; CENSUS=
+bench-census: ## how deeply modules use a state thread's stack; CENSUS=
 bench-census: live-tools $(BUILD)/mod_mpm_stm.so
 	@scripts/deps.sh run test
 	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m bench.census.census $(CENSUS)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The census of stacks: how deep a state thread's stack is used, by modules' scenarios.
+"""The census of stacks: how deeply a state thread's stack is used, in scenarios for many modules.
 
-Each scenario runs in a server of its own, once with a quiet error log and once with LogLevel trace8
+Each scenario runs on its own server, once with a quiet error log and once with LogLevel trace8
 (ap_log_error() is among the deepest of httpd's functions). STM_CENSUS makes the VP measure. Prints
-a table; --markdown as docs/internals/stacks-census.md has it.
+a table; --markdown: in the form of docs/internals/stacks-census.md.
 
   python3 -m bench.census.census [--markdown] [SCENARIO...]
 """

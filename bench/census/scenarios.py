@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scenarios of the census: what each needs, and the requests that make it deep."""
+"""The scenarios of the census: what each needs, and the requests that use the stack deeply."""
 
 import base64
 import contextlib
@@ -74,7 +74,7 @@ def over_http2(*paths):
 
 
 def cgi_programs(server, _):
-    """A CGI program that says much on stderr too."""
+    """A CGI program that also writes much to stderr."""
     (server.root / "cgi").mkdir()
     script(server.root / "cgi/hello", "#!/bin/sh\necho much >&2\n"
                                       "printf 'Content-Type: text/html\\r\\n\\r\\nhello\\n'\n")
@@ -115,7 +115,7 @@ def login(path, name="anna", word="foo"):
 
 
 def with_daemon(kind, text):
-    """Something of daemons.py, whose port goes into the directives."""
+    """A daemon of daemons.py, whose port is filled into the directives."""
     def prepare(server, stack):
         port = stack.enter_context(kind(server.private_folder("daemon")))
         if kind is postgres:
@@ -185,7 +185,7 @@ def web_socket(server):
 
 
 def large_page(server, _):
-    """A page that is worth compressing, and substituting in."""
+    """A page that is worth compressing, and has text to substitute."""
     server.page("large.html", "<html><body>" + "hello world, " * 20000 + "</body></html>\n")
 
 
@@ -199,7 +199,7 @@ def encoded(kind):
 
 
 def folder_of_files(server, _):
-    """Something to list."""
+    """A folder to list."""
     for n in range(50):
         server.page(f"many/file{n}.txt", "text")
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a request costs in user instructions (valgrind) and system calls (strace): counts, which a
-# noisy machine does not change. BEFORE=FILE is another build of the module to compare with:
+# What a request costs in user instructions (valgrind) and system calls (strace): counts, which do
+# not depend on how busy the machine is. BEFORE=FILE is another build of the module to compare with:
 #   make bench-cost BEFORE=../before/build/mod_mpm_stm.so COST='--scenes small,10k --mpms stm,event'
 
 .PHONY: bench-cost
-bench-cost: live-tools $(BUILD)/mod_mpm_stm.so ## instructions and system calls a request; BEFORE=
+bench-cost: live-tools $(BUILD)/mod_mpm_stm.so ## instructions and system calls per request; BEFORE=
 	@scripts/deps.sh run bench
 	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) -m bench.cost.cost \
 	    $(if $(BEFORE),--before '$(BEFORE)') $(COST)

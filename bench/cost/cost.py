@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts what a request costs one process: user instructions, by valgrind, and system calls, by
-strace. Neither depends on what else the machine does. Run by `make bench-cost`.
+strace. Neither depends on what else the machine is doing. Run by `make bench-cost`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from harness import Server, config, procs, wait_for
 from harness.drive import SlowBackend
 from harness.strace import Trace
 
-WARM_UP = 50           # requests that do not count
+WARM_UP = 50           # warm-up requests, not counted
 FEW, MANY = 200, 1200  # requests of the two runs whose difference counts
 TRACED = 500
 PROXY = "ProxyPass /proxy/ http://127.0.0.1:{port}/delay/\n"
@@ -24,7 +24,7 @@ VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children
 
 @dataclass
 class Scene:
-    """What is asked for."""
+    """What is requested."""
 
     path: str
     directives: str = ""
@@ -46,7 +46,7 @@ SCENES = {
 
 @dataclass
 class Cost:
-    """Of one request."""
+    """The cost of one request."""
 
     instructions: float
     calls: Counter = field(default_factory=Counter)
@@ -112,7 +112,7 @@ class Subject:
 
 
 def calls_text(calls):
-    """The calls that are made for every second request at least, the rest together."""
+    """Lists calls made for at least every second request, and the rest as a sum."""
     often = [(name, count) for name, count in calls.most_common() if count >= 0.5]
     rest = sum(calls.values()) - sum(count for _, count in often)
     return ", ".join([f"{name} {count:.2f}" for name, count in often] + [f"others {rest:.2f}"])
@@ -130,7 +130,7 @@ def report(name, costs):
 
 
 def subjects(options):
-    """Those that were asked for; the one that others are compared with comes last."""
+    """The requested subjects; the one that others are compared with comes last."""
     found = [Subject(mpm, mpm, config.STM_MODULE) for mpm in options.mpms.split(",")]
     if options.before:
         found.append(Subject("before", "stm", options.before.resolve()))

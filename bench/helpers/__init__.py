@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of look-ups that wait."""
+"""The memory cost of waiting look-ups."""

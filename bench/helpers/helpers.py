@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of look-ups that wait, under stm and event. Needs root: a name server, and a mount
-namespace. How long they take is bench/httpd's subject (names, programs).
+"""The memory cost of waiting look-ups, under stm and event. Needs root: a name server, and a mount
+namespace. How long look-ups take is measured by bench/httpd (names, programs).
 
   python3 -m bench.helpers.helpers
 """
@@ -17,7 +17,7 @@ BY_NAME = "RewriteEngine On\nRewriteRule ^/to/([^/]+) http://$1:9/ [P]\n"
 
 
 def ask(server, paths):
-    """A request for each path, on a connection of its own."""
+    """Sends a request for each path, each on its own connection."""
     conns = [server.connect() for _ in paths]
     for conn, path in zip(conns, paths):
         conn.sock.settimeout(PATIENT)
@@ -26,7 +26,7 @@ def ask(server, paths):
 
 
 def answer(server, paths):
-    """The same, until all are answered."""
+    """The same, then waits until all are answered."""
     for conn in ask(server, paths):
         conn.response()
         conn.close()
@@ -55,7 +55,7 @@ def memory(mpm):
     for conn in conns:
         conn.close()
     name_server.open(dead=True)
-    server.stop(check=False)  # event may crash over what is under way
+    server.stop(check=False)  # event may crash with requests in progress
     name_server.end()
     return taken / COUNT / 1024
 

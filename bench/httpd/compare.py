@@ -2,7 +2,7 @@
 """Compares stm with httpd's other MPMs and with nginx on this machine: alternating rounds, medians.
 
 Run by `make bench`. Every server has two processes and the same configuration; one runs at a time,
-fresh for each measurement. Results go to a folder as JSON, table and plots.
+freshly started for each measurement. Results are written to a folder as JSON, table and plots.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from .servers import KINDS, make
 STEP_BOUND = 75  # seconds: ends what hangs
 QUICK = Run(seconds=1)
 QUICK_ROUNDS, ROUNDS = 1, 5
-BYSTANDERS, BYSTANDER_ROUNDS = ("worker", "prefork"), 3  # no target is about them
+BYSTANDERS, BYSTANDER_ROUNDS = ("worker", "prefork"), 3  # no target concerns them
 
 
 class Overrun(Exception):
@@ -41,7 +41,7 @@ def overrun(*_):
 
 
 def end(server, failed):
-    """Stops the server, by force if it does not go; its folder stays only after a failure."""
+    """Stops the server, by force if necessary; its folder is kept only after a failure."""
     try:
         server.stop()
     except (AssertionError, OSError) as error:
@@ -71,19 +71,19 @@ def measure(scenario, kind, run):
         finally:
             signal.alarm(0)
             for each in filter(None, [backend, *things.values()]):
-                each.close()  # what hangs in it does not hold up the server's end
+                each.close()  # requests that hang in it must not delay the server's end
             end(server, failed)
         return figures
 
 
 def attempt(scenario, kind, run):
-    """Figures, and None; or no figures, and what went wrong."""
+    """Returns figures and None, or no figures and what went wrong."""
     if kind in scenario.without:
         return {}, scenario.without[kind]
     signal.alarm(STEP_BOUND)
     try:
         return measure(scenario, kind, run), None
-    except Exception as error:  # pylint: disable=broad-except  # the others go on
+    except Exception as error:  # pylint: disable=broad-except  # the other measurements continue
         lines = str(error).strip().splitlines()
         return {}, f"{type(error).__name__}: {lines[-1] if lines else ''}"
     finally:
@@ -100,11 +100,11 @@ def plan(scenarios, kinds, rounds):
 
 
 class Clock:
-    """Guesses the time that is left, from what the steps so far took."""
+    """Estimates the remaining time from what the steps so far took."""
 
     def __init__(self, steps):
         self.left = list(steps)
-        self.took = {}    # of a scenario and server, the last time
+        self.took = {}    # by scenario and server, the latest time
         self.guessed = self.spent = 0.0
 
     def guess(self, step):
@@ -120,7 +120,7 @@ class Clock:
         return sum(map(self.guess, self.left))
 
     def done(self, step, seconds):
-        """The first of the steps is done."""
+        """The first of the remaining steps is done."""
         self.left.pop(0)
         if step[2] not in step[0].without:
             self.spent += seconds
@@ -129,7 +129,7 @@ class Clock:
 
 
 def progress(number, count, step, left):
-    """One line on what runs now; on a terminal it replaces the last one."""
+    """One line on what is running; on a terminal it replaces the last one."""
     left = round(left)
     scenario, turn, kind = step
     text = (f"[{number}/{count}] {scenario.name}: {kind}, round {turn + 1}, "
@@ -167,7 +167,7 @@ def take(data, steps, run, save):
 
 
 def chosen(text, known, parser, what):
-    """The names that a comma-separated list of patterns stands for, in their own order."""
+    """The names that match a comma-separated list of patterns, in their original order."""
     found = set()
     for pattern in text.split(","):
         matches = fnmatch.filter(known, pattern)
@@ -198,7 +198,7 @@ def arguments():
 
 
 def start_of(data_file, merge):
-    """What the measurements go into."""
+    """The structure that the measurements go into."""
     if merge and data_file.exists():
         data = json.loads(data_file.read_text())
     else:

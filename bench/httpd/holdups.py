@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenarios of what holds a server up: slow disks, handlers that compute, name servers that do not
-answer, programs. What is asked is how much everybody else feels of it. Part of scenarios.SCENARIOS.
+answer, programs. The question is how much all other requests are affected. Part of
+scenarios.SCENARIOS.
 """
 
 import os
@@ -18,8 +19,8 @@ from .servers import Need
 
 CLIENTS = 64         # of the small file
 READERS = 64         # of cold files
-READ_MS = 1_000      # what one read of the slow disk takes
-MANY = 1_000         # cold reads at once
+READ_MS = 1_000      # how long one read of the slow disk takes
+MANY = 1_000         # concurrent cold reads
 NAMES, PROGRAMS = 60, 40
 HANDLER_MS = 200     # of computing
 PROBE_TURNS = 1_000_000
@@ -28,7 +29,7 @@ PATH = "/45.txt"
 
 
 class SilentNames:
-    """A name server that answers nobody. Only root may be one."""
+    """A name server that never answers. Needs root."""
 
     def __init__(self):
         self.address = "127.0.9.53"
@@ -51,27 +52,27 @@ class SilentNames:
 
     @property
     def resolv_conf(self):
-        """A look-up gives up after two seconds; by default it would after ten."""
+        """A look-up gives up after two seconds instead of ten, the default."""
         return f"nameserver {self.address}\noptions timeout:1 attempts:2\n"
 
 
 def ask_for_each(conns, paths):
-    """A connection for each path, and a request on it."""
+    """Opens a connection for each path, and sends a request on it."""
     for path in paths:
         conns.path(path)
         conns.send(1)
 
 
 def beside(server, run):
-    """Requests for a small file, with something else going on."""
+    """Requests for a small file while something else is going on."""
     got = wrk(f"http://127.0.0.1:{server.port}{PATH}", run.seconds, CLIENTS)
-    unanswered = run.seconds * 1e6  # or longer: what no request at all waited less than
+    unanswered = run.seconds * 1e6  # or longer: every request waited at least that long
     return {"p99 us beside": got.p99_us if got.requests else unanswered,
             "requests/s beside": got.requests / got.seconds, "failed": got.failed}
 
 
 def alone(server, run):
-    """The same with nothing beside."""
+    """The same with nothing else going on."""
     url = f"http://127.0.0.1:{server.port}{PATH}"
     wrk(url, run.warm_up, CLIENTS)
     return wrk(url, run.seconds, CLIENTS)
@@ -79,7 +80,7 @@ def alone(server, run):
 
 def cold_readers(server, run):
     """A small file, alone and beside clients whose files come from the slow disk. These are so
-    large that none of them is done within the measurement."""
+    large that none is finished within the measurement."""
     disk = server.things["disk"]
     quiet = alone(server, run)
     disk.delay("read", READ_MS)
@@ -93,7 +94,7 @@ def cold_readers(server, run):
 
 
 def many_cold_reads(count):
-    """How many of `count` clients' files are being read at one time."""
+    """How many of `count` clients' files are being read at the same time."""
     def measure(server, _run):
         disk, before = server.things["disk"], memory(server)
         with Conns(server.port, sources=SOURCES, batch=64, limit=20) as conns:
@@ -115,7 +116,7 @@ _turns = []  # of the handler's loop, in HANDLER_MS: the same for all servers
 
 
 def turns(server):
-    """Measured once: how many turns of the handler's loop take HANDLER_MS of a CPU."""
+    """How many iterations of the handler's loop take HANDLER_MS of CPU time; measured once."""
     if not _turns:
         took = []
         with Conn(server.port) as conn:
@@ -128,8 +129,8 @@ def turns(server):
 
 
 class Pace:
-    """How many of a load's requests are answered in a second, from the end of one to the end of
-    another: there are few."""
+    """How many of a load's requests are answered per second, measured from the end of one to the
+    end of another, since there are few."""
 
     def __init__(self, load):
         self._load = load
@@ -142,16 +143,17 @@ class Pace:
         return count, time.monotonic()
 
     def so_far(self):
-        """Answers a second since the start."""
+        """Answers per second since the start."""
         (first, start), (last, end) = self._start, self._next()
         return (last - first) / (end - start)
 
 
 def computing(server, run):
-    """As many handlers as CPUs that do nothing but compute, alone and beside a small file."""
+    """One handler per CPU that does nothing but compute, alone and beside requests for a small
+    file."""
     quiet, path = alone(server, run), f"/compute?{turns(server)}"
     with Load(server.port, connections=os.cpu_count(), path=path) as load:
-        time.sleep(run.warm_up)  # a server may learn what they are like
+        time.sleep(run.warm_up)  # lets the server learn what the handlers are like
         pace = Pace(load)
         time.sleep(run.seconds)
         handlers = pace.so_far()
@@ -165,7 +167,7 @@ def computing(server, run):
 # --- name servers and programs -------------------------------------------------------------------
 
 def all_at_once(paths):
-    """Requests for all of the paths at one time, until each has its answer, whatever that is."""
+    """Requests all paths at the same time and waits until each has an answer of any kind."""
     def measure(server, _run):
         with Conns(server.port, path=PATH, batch=len(paths), limit=60) as conns:
             start = time.monotonic()
@@ -184,7 +186,7 @@ PREFORK = "has a process for each of them, as for everything"
 
 
 def scenes(processes):
-    """All of them, for servers of so many processes."""
+    """All scenarios, for servers with the given number of processes."""
     what = "1 process" if processes == 1 else f"{processes} processes"
     to_names = [f"/named?{n}" for n in range(NAMES)]
 

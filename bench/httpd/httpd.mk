@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # httpd under load: stm beside the other MPMs and nginx. `make bench-httpd` measures everything,
-# QUICK=1 one short round of it; HTTPD_BENCH passes options on (--help):
+# with QUICK=1 in one short round; HTTPD_BENCH passes options on (--help):
 #   make bench-httpd HTTPD_BENCH='--scenarios small,idle --servers stm,event --rounds 3'
 # Results go to BENCH_OUT; `make bench-publish` puts them into docs/bench.
 
@@ -17,7 +17,7 @@ bench-publish: ## put what bench-httpd has measured into docs/bench
 	@mkdir -p docs/bench
 	cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json $(BENCH_OUT)/*.svg docs/bench/
 
-# A few minutes: what a change of the server is first looked at with.
+# A few minutes: for a first look at the effect of a change.
 .PHONY: bench-quick
 bench-quick: QUICK := 1
 bench-quick: bench-httpd ## httpd under load in five minutes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Describes the machine and the software that the figures were taken with; no host names."""
+"""Describes the machine and the software that the figures were measured with; no host names."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ def _first(path, pattern):
 
 
 def _versions():
-    """Versions of the Debian packages that take part; empty on other distributions."""
+    """Versions of the Debian packages involved; empty on other distributions."""
     try:
         run = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *PACKAGES],
                              capture_output=True, text=True, check=False)

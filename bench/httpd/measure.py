@@ -14,15 +14,15 @@ from pathlib import Path
 from harness import procs
 
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}  # microseconds
-LOOK, STILL = 0.1, 10  # seconds; so many equal looks, one after the other
-CPUCLOCK_SCHED = 2  # of a process's clock id: CPU time, user and system, of all its threads
+LOOK, STILL = 0.1, 10  # seconds; this many equal readings in a row
+CPUCLOCK_SCHED = 2  # part of a process's clock id: CPU time, user and system, of all its threads
 
 
 @dataclass
 class Load:
-    """What a load generator says."""
+    """The figures of a load generator."""
 
-    requests: int   # that were answered
+    requests: int   # answered
     seconds: float
     failed: int     # connection errors, timeouts, answers other than 2xx and 3xx
     p50_us: float
@@ -30,7 +30,7 @@ class Load:
 
 
 def microseconds(text):
-    """What "1.23ms" is in microseconds."""
+    """Converts "1.23ms" to microseconds."""
     amount, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
     return float(amount) * UNITS[unit]
 
@@ -44,7 +44,7 @@ def _run(command, seconds):
 
 
 def wrk(url, seconds, clients, headers=()):
-    """Runs wrk with two threads, so that it is not held to one CPU."""
+    """Runs wrk with two threads, so that it is not limited to one CPU."""
     options = [part for header in headers for part in ("-H", header)]
     text = _run(["wrk", "--latency", f"-c{clients}", f"-t{min(2, clients)}", f"-d{seconds}s",
                  *options, url], seconds)
@@ -59,12 +59,12 @@ def wrk(url, seconds, clients, headers=()):
 
 
 def percentile(ordered, part):
-    """The value below which `part` per cent of the ordered values are."""
+    """The value below which `part` per cent of the sorted values lie."""
     return ordered[min(len(ordered) - 1, len(ordered) * part // 100)]
 
 
 def h2load(url, seconds, clients, streams, log):
-    """Runs h2load. Its log has every request's status and time; `log` is where that goes."""
+    """Runs h2load. Its log, written to `log`, has every request's status and time."""
     log.unlink(missing_ok=True)
     text = _run(["h2load", f"-c{clients}", f"-m{streams}", f"-t{min(2, clients)}", f"-D{seconds}",
                  f"--log-file={log}", url], seconds)
@@ -81,7 +81,7 @@ def h2load(url, seconds, clients, streams, log):
 
 
 def cpu_time(pid):
-    """CPU seconds, user and system, of a process so far; exact where /proc rounds to 10 ms."""
+    """CPU seconds, user and system, of a process so far; exact, whereas /proc rounds to 10 ms."""
     try:
         return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
     except OSError:
@@ -96,7 +96,7 @@ def reaped_cpu_time(pid):
 
 
 def server_cpu(server):
-    """CPU seconds of all of a server's processes, master and finished children included."""
+    """CPU seconds of all of a server's processes, including the master and finished children."""
     return sum(map(cpu_time, server.running())) + reaped_cpu_time(server.master)
 
 
@@ -121,7 +121,7 @@ def memory(server):
 
 
 def settled(count, most, looks=100):
-    """Waits until count() is `most`, or something that grows no more; returns that."""
+    """Waits until count() is `most`, or stops growing; returns it."""
     seen = []
     while len(seen) < looks and max(seen, default=0) < most:
         seen.append(count())
@@ -138,7 +138,7 @@ def client_cpu():
 
 
 def under_load(server, load):
-    """Runs `load()`, and puts the server's CPU time and switches in relation to its requests."""
+    """Runs `load()` and relates the server's CPU time and switches to its requests."""
     switches = voluntary_switches(server)
     cpu, clients = server_cpu(server), client_cpu()
     got = load()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plots of docs/bench: bars for each family of scenarios, curves over the connections.
 
-draw() makes {file name: picture} from what compare.py measured; report.py writes them.
+draw() returns {file name: picture} for what compare.py measured; report.py writes them.
 """
 
 import math
@@ -23,7 +23,7 @@ SUBJECT = "stm"
 
 @dataclass
 class Panel:
-    """One group of bars: a figure of a scenario, of each server."""
+    """One group of bars: one figure of a scenario, for each server."""
 
     scenario: str
     figure: str
@@ -33,7 +33,7 @@ class Panel:
 
 @dataclass
 class Row:
-    """Panels beside each other."""
+    """Panels side by side."""
 
     title: str
     panels: list
@@ -101,7 +101,7 @@ def values_of(data, panel):
 
 
 def goal(panel, values):
-    """Where the subject's bar should at least, or at most, end; None if nothing is wanted."""
+    """Where the subject's bar should at least, or at most, end; None if there is no target."""
     for scenario in SCENARIOS:
         for target in scenario.targets if scenario.name == panel.scenario else []:
             if target.figure != panel.figure or target.stretch or SUBJECT not in values:
@@ -130,7 +130,7 @@ class Group:
         return max([max(each) for each in self.values.values()] + [self.wanted or 0]) or 1
 
     def remark(self, kind):
-        """Why there is no bar, or with how many connections it was measured if not with all."""
+        """Why there is no bar, or with how many connections it was measured, if fewer than all."""
         if kind not in self.values:
             why = self._entry["failures"].get(kind, "not measured")
             return why if len(why) < 44 else "failed"
@@ -140,7 +140,8 @@ class Group:
 
 
 def draw_bar(picture, x, top, group, kind, scale):
-    """One bar, the range of its rounds and its value; a mark where the subject's should end."""
+    """One bar, the range of its rounds and its value; a mark shows where the subject's should
+    end."""
     values = group.values[kind]
     middle, low, high = statistics.median(values), min(values), max(values)
     end = middle
@@ -204,7 +205,8 @@ def bar_chart(data, chart):
 # --- curves --------------------------------------------------------------------------------------
 
 class Axes:
-    """Where a count of connections and a value lie; connections are always logarithmic."""
+    """Maps numbers of connections and values to positions; the connection axis is always
+    logarithmic."""
 
     left, right, top, bottom = 84, WIDTH - 110, 76, 416
 
@@ -220,12 +222,12 @@ class Axes:
             self.low, self.high = 0, math.ceil(max(values) / self.step) * self.step
 
     def x(self, count):
-        """Of a number of connections."""
+        """The position of a number of connections."""
         first, last = math.log10(CURVE[0]), math.log10(CURVE[-1])
         return self.left + (math.log10(count) - first) / (last - first) * (self.right - self.left)
 
     def y(self, value):
-        """Of a value."""
+        """The position of a value."""
         if self.log:
             span = math.log10(self.high / self.low)
             part = math.log10(value / self.low) / span
@@ -234,7 +236,7 @@ class Axes:
         return self.bottom - part * (self.bottom - self.top)
 
     def ticks(self):
-        """Values with a line."""
+        """The values that get a grid line."""
         if self.log:
             powers = round(math.log10(self.high / self.low))
             return [self.low * 10 ** power for power in range(powers + 1)]
@@ -242,7 +244,8 @@ class Axes:
 
 
 def apart(labels, gap=15.0):
-    """Moves labels (y, text) of one column apart, in their order, about where they were."""
+    """Moves the labels (y, text) of one column apart, keeping their order and approximate
+    places."""
     placed = []
     for y, content in sorted(labels):
         placed.append([max(y, placed[-1][0] + gap) if placed else y, content])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns the values of all rounds into medians, ratios, judged targets, a table and plots.
 
-Its input is what compare.py writes as results.json. Nothing here measures.
+Its input is the results.json that compare.py writes. Nothing is measured here.
 """
 
 import statistics
@@ -12,8 +12,8 @@ from .scenarios import SCENARIOS
 from .servers import KINDS
 
 SUBJECT = "stm"
-PEERS = ("event", "nginx")  # whom ratios are given to
-# Figures that say how something was measured: no ratios.
+PEERS = ("event", "nginx")  # the servers that ratios refer to
+# Figures that say how something was measured: they have no ratios.
 PLAIN = ("client CPUs", "connections", "in flight", "hanging", "files being read",
          "failed")
 NOT_MEASURED = "not measured"
@@ -32,7 +32,7 @@ def medians(entry):
 
 
 def ratio(values, figure, against):
-    """The subject's figure to another server's; None where there is none."""
+    """The ratio of the subject's figure to another server's; None if there is none."""
     ours, theirs = values.get(SUBJECT), values.get(against)
     if not ours or not theirs or not theirs.get(figure):
         return None
@@ -41,7 +41,7 @@ def ratio(values, figure, against):
 
 @dataclass
 class Verdict:
-    """One target and what came of it."""
+    """One target and the result."""
 
     scenario: str
     what: str
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def judge(target, title, values, failed=False):
-    """A Target's Verdict; failed: the subject did not get through its measurement."""
+    """A Target's Verdict; failed: the subject did not complete its measurement."""
     if target.against:
         value = ratio(values, target.figure, target.against)
     else:
@@ -76,7 +76,7 @@ def verdicts(data, scenarios=SCENARIOS):
 
 
 def shown(value):
-    """A figure in few digits."""
+    """A figure with few digits."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     if abs(value) >= 100:
@@ -87,7 +87,7 @@ def shown(value):
 # --- text ----------------------------------------------------------------------------------------
 
 def table(head, rows):
-    """A Markdown table that is aligned in a terminal too; the first column to the left."""
+    """A Markdown table that is also aligned in a terminal; the first column is left-aligned."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(cells):
@@ -130,14 +130,14 @@ def targets_text(data):
 
 
 def machine_text(machine):
-    """What it was measured on."""
+    """The machine and software measured."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['memory']} of memory, "
             f"{machine['kernel']}, {machine['system']}.\n{versions}.")
 
 
 def text(data, pictures):
-    """The whole report as Markdown; with the pictures of these names."""
+    """The whole report as Markdown, with the pictures of these names."""
     entries = [data["scenarios"][s.name] for s in SCENARIOS if s.name in data["scenarios"]]
     rounds = {len(r) for entry in entries for r in entry["rounds"].values()} or {0}
     seconds = {entry["seconds"] for entry in entries} or {0}

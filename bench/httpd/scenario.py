@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scenario of the comparison is made of. scenarios.py and holdups.py have them."""
+"""The parts of a scenario of the comparison. The scenarios are in scenarios.py and holdups.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Target:
     """What a figure of stm, or its ratio to another server's, should be."""
 
     figure: str
-    against: str = ""        # a server; none: the figure itself
+    against: str = ""        # a server to compare with; none: the figure itself
     at_least: float = 0
     at_most: float = 0
     stretch: bool = False    # hoped for
@@ -28,7 +28,7 @@ class Target:
 
 @dataclass
 class Scenario:
-    """One row family of the result."""
+    """One family of rows of the result."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ class Scenario:
     need: Need
     targets: list = field(default_factory=list)
     backend: bool = False  # needs the backend of the proxy scenarios
-    things: dict = field(default_factory=dict)  # what else it needs: makers, by the name in Need
-    rounds: int = 0        # how many rounds at most; 0: as many as asked for
+    things: dict = field(default_factory=dict)  # what else it needs: functions, by name in Need
+    rounds: int = 0        # maximum number of rounds; 0: as many as requested
     about: float = 4       # seconds that a round takes, for the first estimate of the time left
-    without: dict = field(default_factory=dict)  # servers that cannot, and why
+    without: dict = field(default_factory=dict)  # servers that cannot do it, and why

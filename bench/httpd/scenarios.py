@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The comparison's table: what is measured, and what the project wants it to come to.
+"""The comparison's table: what is measured, and the project's targets for it.
 
 To add a scenario: a Scenario in SCENARIOS, or in holdups.py. Its `measure(server, run)` returns
 figures by name; compare.py repeats it over the servers and rounds, report.py takes medians and
@@ -23,7 +23,7 @@ SLOW = 5_000
 HANGING = 2_000
 BIG = 50_000_000   # bytes
 SETTLE = 4         # seconds until idle connections are measured: stm puts them to sleep
-SOURCES = 8        # loopback addresses that many connections come from
+SOURCES = 8        # number of loopback addresses that connections come from
 CURVE = (10, 100, 1_000, 10_000)
 
 
@@ -39,8 +39,9 @@ def goals(rate=0, cpu=0, nginx_rate=0, nginx_cpu=0):
 
 
 def busy(clients):
-    """How many of event's threads clients without a pause want. With fewer it closes connections
-    while they are idle for a moment, with more it gets slower; beyond, it stays at some."""
+    """How many of event's threads clients that never pause need. With fewer it closes connections
+    that are idle for a moment, with more it gets slower; beyond some number the need stays
+    constant."""
     return min(clients * 8 // 10, 1_600)
 
 
@@ -66,7 +67,7 @@ def http2(path, clients, streams):
 
 
 def warm(server, path, count):
-    """Lets the server serve `count` connections at once, which then close."""
+    """Lets the server serve `count` connections at once, and then closes them."""
     with Conns(server.port, path=path, sources=SOURCES, batch=32, limit=20) as conns:
         conns.open(min(count, server.capacity))
 
@@ -77,8 +78,8 @@ def in_flight(server, most):
 
 
 def slow_backend(count):
-    """`count` requests at once to a backend that takes a second; then the same with three seconds
-    for what they cost while all of them wait."""
+    """`count` requests at once to a backend that takes one second; then the same with three
+    seconds, for what they cost while all of them wait."""
     def measure(server, _run):
         wanted = min(count, server.capacity)
         warm(server, "/proxy/0", 50)
@@ -100,7 +101,7 @@ def slow_backend(count):
 
 
 def hanging(count, path, clients):
-    """Static requests, alone and beside `count` requests that their backend does not answer."""
+    """Static requests, alone and beside `count` requests that the backend does not answer."""
     def measure(server, run):
         url = f"http://127.0.0.1:{server.port}{path}"
         wrk(url, run.warm_up, clients)
@@ -149,7 +150,7 @@ def downloads(path, size, clients):
 
 
 def curve(clients):
-    """One point of the curves: requests, then the memory while as many are connected."""
+    """One point of the curves: requests, then the memory used with that many connections."""
     def measure(server, run):
         url = f"http://127.0.0.1:{server.port}/45.txt"
         wrk(url, run.warm_up, clients)
@@ -212,7 +213,7 @@ SCENARIOS = [
 
 
 def prepare(server, scenario):
-    """Puts the files that the scenario asks for under the document root."""
+    """Puts the files that the scenario requests under the document root."""
     server.page("45.txt", "x" * 44 + "\n")
     server.page("10k.bin", b"0123456789abcdef" * 640)
     if scenario.name.startswith("download"):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers that are compared: httpd under each MPM, and nginx; private, under the build folder.
+"""The servers compared: httpd under each MPM, and nginx; private ones, under the build folder.
 
-make() gives one that is not started yet. All have two serving processes, or as many as the Need
-says (prefork has what it needs, up to PREFORK_LIMIT), write an access log of the same form, and are
-sized as an administrator would size them for the scenario's Need: no server is refused the threads
-that it must have.
+make() returns one that has not been started yet. All have two serving processes, or as many as the
+Need says (prefork has what it needs, up to PREFORK_LIMIT), write an access log of the same form,
+and are sized as an administrator would size them for the scenario's Need: every server gets the
+threads that it needs.
 """
 
 import math
@@ -19,7 +19,7 @@ from harness import Server, net, places, procs, wait_for
 
 PROCESSES = 2
 PREFORK_LIMIT = 1000  # processes; each is one connection
-THREADS = 64          # a process's, of event and worker, where a scenario does not need more
+THREADS = 64          # per process, of event and worker, unless a scenario needs more
 SLACK = 1.25          # threads beyond the need: processes do not share evenly
 KINDS = ("stm", "event", "worker", "prefork", "nginx")
 
@@ -62,10 +62,10 @@ Alias /named @ROOT@/htdocs/45.txt
     </RequireAny>
 </Location>
 """
-# A file in place of /etc/resolv.conf, for what it starts only.
+# A file in place of /etc/resolv.conf, only for what the command starts.
 WITH_RESOLV_CONF = ("unshare", "--mount", "--propagation", "private", "sh", "-c",
                     'mount --bind "$0" /etc/resolv.conf && exec "$@"')
-# Before httpd has that directive, the limit is what it is.
+# An httpd without that directive keeps its limit.
 STM_HELPERS = "<IfDirective HelperThreads>\nHelperThreads {threads}\n</IfDirective>\n"
 
 NGINX = """\
@@ -126,8 +126,8 @@ NGINX_DISK = """location /slow/ {{
 class Need:
     """What a scenario asks of a server."""
 
-    clients: int         # connections at one time
-    waiting: int = 0     # of these, how many wait inside of a request, each on event's thread
+    clients: int         # concurrent connections
+    waiting: int = 0     # how many of these wait inside a request, each on a thread of event
     tls: bool = False
     http2: bool = False  # in the clear, with prior knowledge
     sendfile: bool = False  # EnableSendfile On; nginx always uses sendfile()
@@ -140,13 +140,13 @@ class Need:
 
 
 def share(count, processes=PROCESSES):
-    """Threads of one process, so that all processes together serve `count` at one time."""
+    """Threads per process, so that all processes together serve `count` at the same time."""
     return max(THREADS, math.ceil(count * SLACK / processes))
 
 
 def sizes(kind, need):
-    """The harness's settings for an MPM, and what goes into its configuration beside them."""
-    if kind == "stm":  # as shipped, but for the number of processes
+    """The harness's settings for an MPM, and what else goes into its configuration."""
+    if kind == "stm":  # as shipped, except for the number of processes
         shipped = (places.ROOT / "conf/mpm_stm.conf").read_text()
         helpers = STM_HELPERS.format(threads=share(need.waiting, need.processes))
         return {"sized": False}, (f"{shipped}\n{helpers if need.helpers else ''}"
@@ -190,7 +190,7 @@ class Httpd(Server):
             self.launcher = [*WITH_RESOLV_CONF, self.root / "resolv.conf"]
         self.capacity = PREFORK_LIMIT if kind == "prefork" else need.clients
         if kind != "stm":
-            self.allowed.append("AH0004[56]|AH00052")  # how Debian's MPMs end now and then
+            self.allowed.append("AH0004[56]|AH00052")  # how Debian's MPMs sometimes end
 
     def start(self, *arguments):
         super().start(*arguments)
@@ -200,7 +200,7 @@ class Httpd(Server):
 
 
 class Nginx:
-    """nginx with a prefix of its own; what the scenarios use is named as in Server."""
+    """nginx with its own prefix; what the scenarios use has the same names as in Server."""
 
     kind = "nginx"
 
@@ -220,7 +220,7 @@ class Nginx:
 
     def _configure(self):
         need = self.need
-        # Each proxied request takes two; workers do not share evenly, so one may get all.
+        # Each proxied request takes two; workers do not share evenly, so one may get them all.
         connections = max(768, need.clients * (2 if need.backend else 1) + 64)
         tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate())
         pool = NGINX_POOL.format(threads=share(need.waiting, need.processes))
@@ -259,11 +259,11 @@ class Nginx:
         return procs.children(self.master)
 
     def running(self):
-        """Living processes. (nginx overwrites its environment: it bears no mark.)"""
+        """Living processes. (nginx overwrites its environment, so it has no mark.)"""
         return [self.master, *self.children()] if self._run.poll() is None else []
 
     def stop(self):
-        """SIGTERM to the master, which ends the workers."""
+        """Sends SIGTERM to the master, which ends the workers."""
         if self._run is None:
             return
         self._run.send_signal(signal.SIGTERM)
@@ -273,7 +273,7 @@ class Nginx:
             self.kill()
 
     def kill(self):
-        """SIGKILL to every process, by pid."""
+        """Sends SIGKILL to every process, by pid."""
         procs.kill(self.running())
         self._run.wait(20)
 
@@ -290,5 +290,5 @@ def net_listens(port):
 
 
 def make(kind, name, need):
-    """A server of that kind, ready to be started."""
+    """A server of the given kind, ready to be started."""
     return Nginx(name, need) if kind == "nginx" else Httpd(name, kind, need)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A thread's life: create, run, end, join, one after the other, with the stack recycled. */
+/* A thread's life cycle: create, run, end, join, with the stack recycled. */
 #include "micro.h"
 
 static void *nothing(void *arg)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each microbenchmark needs: the library under test (State Threads 1.9 with -DMICRO_ST19, else
- * ours), a clock, and the line of output that run.py reads. One source each; what 1.9 lacks is made
- * from its own calls here.
+ * ours), a clock, and the line of output that run.py reads. Both use the same source; what 1.9
+ * lacks is built here from its own calls.
  */
 #ifndef MICRO_H
 #define MICRO_H
@@ -37,8 +37,8 @@ static inline void micro_yield(void)
 }
 #endif
 
-/* Starts the library with the best event system it has. Debian's 1.9 has no epoll: then poll, as
- * its select ends at 1,024 descriptors. */
+/* Starts the library with the best event system it has. Debian's 1.9 has no epoll: then poll, since
+ * its select is limited to 1,024 descriptors. */
 static inline void micro_init(void)
 {
     st_set_eventsys(ST_EVENTSYS_ALT);
@@ -47,8 +47,8 @@ static inline void micro_init(void)
     CHECK(st_init() == 0);
 }
 
-/* CPU time of this process: what else runs on the machine is not in it. Nothing here sleeps while
- * it is measured. */
+/* CPU time of this process: other load on the machine does not count. Nothing measured here
+ * sleeps. */
 static inline uint64_t micro_ns(void)
 {
     struct timespec now;
@@ -57,7 +57,7 @@ static inline uint64_t micro_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* How often to repeat: the benchmark's own default, or what the command line says. */
+/* How often to repeat: the benchmark's own default, or the number on the command line. */
 static inline long micro_count(int argc, char **argv, long standard)
 {
     long n = argc > 1 ? strtol(argv[1], NULL, 10) : standard;
@@ -66,7 +66,8 @@ static inline long micro_count(int argc, char **argv, long standard)
     return n;
 }
 
-/* The one line of output: CPU ns per operation, over how many operations, by which event system. */
+/* The one line of output: CPU ns per operation, over how many operations, with which event
+ * system. */
 static inline void micro_report(uint64_t start, uint64_t end, long operations)
 {
     printf("%.3f ns %ld operations %s\n", (double)(end - start) / (double)operations, operations,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Microbenchmarks of libst's primitives beside State Threads 1.9's: each source here is built twice,
-# against Debian's libst and against ours. `make bench-micro` runs both in turn and prints medians
-# and ratios. Included by the root Makefile.
+# Microbenchmarks of libst's primitives beside those of State Threads 1.9: each source is built
+# twice, against Debian's libst and against ours. `make bench-micro` runs both in turn and prints
+# medians and ratios. Included by the root Makefile.
 
 MICRO_DIR   := $(BUILD)/bench/micro
 MICRO_NAMES := yield create_join mutex cond timer wake
@@ -25,7 +25,7 @@ need-st19:
 	    { echo "State Threads 1.9 is missing, there is nothing to compare with:" \
 	        "install the package libst-dev (or run make bench, which does)" >&2; exit 1; }
 
-# Rounds: more are steadier. The figures go to $(BUILD)/bench/micro.json too.
+# More rounds give steadier figures. The figures go to $(BUILD)/bench/micro.json too.
 MICRO_ROUNDS ?= $(if $(QUICK),1,5)
 bench-micro: ## libst's primitives beside State Threads 1.9's; MICRO_ROUNDS=5
 bench-micro: need-st19 $(MICRO_OURS) $(MICRO_ST19)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mutex handed over: two threads want it, so that each unlock gives it to the other, who
+/* Handing over a mutex: two threads want it, so that each unlock gives it to the other, which
  * waits. */
 #include "micro.h"
 
@@ -26,7 +26,7 @@ int main(int argc, char **argv)
     rounds = micro_count(argc, argv, 2000000);
     micro_init();
     CHECK((mutex = st_mutex_new()));
-    CHECK(st_mutex_lock(mutex) == 0); /* so that both have come before the first hand-over */
+    CHECK(st_mutex_lock(mutex) == 0); /* so that both have started before the first hand-over */
     CHECK((one = st_thread_create(take_turns, NULL, 1, 0)));
     CHECK((two = st_thread_create(take_turns, NULL, 1, 0)));
     micro_yield();

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-TIMEOUT = 120  # seconds for one run; only ends what hangs
+TIMEOUT = 120  # seconds for one run; only ends a run that hangs
 
 TITLES = {
     "yield": "yield",
@@ -34,7 +34,7 @@ def run(program):
 
 
 def measure(program, rounds):
-    """Alternates the two libraries, so that a busy moment of the machine meets both."""
+    """Alternates between the two libraries, so that a busy moment of the machine affects both."""
     samples = {"st19": [], "ours": []}
     eventsys = {}
     for _ in range(rounds):

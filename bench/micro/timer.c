@@ -23,7 +23,7 @@ static void *play(void *arg)
     int me = (int)(intptr_t)arg;
 
     for (long i = 0; i < rounds; i++) {
-        while (turn != me) /* as an I/O timeout: in the midst of the others */
+        while (turn != me) /* like an I/O timeout: in the middle of the others */
             CHECK(st_cond_timedwait(conds[me], 2000ULL * SECOND) == 0);
         turn = !me;
         st_cond_signal(conds[!me]);
@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < 2; i++)
         CHECK((conds[i] = st_cond_new()));
-    CHECK(st_usleep(1000) == 0); /* by now all of them sleep */
+    CHECK(st_usleep(1000) == 0); /* by now all of them are asleep */
     for (intptr_t i = 0; i < 2; i++)
         CHECK((threads[i] = st_thread_create(play, (void *)i, 1, 0)));
     start = micro_ns();

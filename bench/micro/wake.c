@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 10,000 threads wait for their connection each; 100 of these become readable, their threads read
- * and wait again. The figure is per wake, from the moment on at which the 100 are readable. The
- * other ends are in another process, as both together would be more than many systems' limit of
- * descriptors.
+ * 10,000 threads each wait for their connection; 100 of these become readable, and their threads
+ * read and wait again. The figure is per wake, from the moment at which the 100 are readable. The
+ * other ends are in another process, because both together would exceed the descriptor limit of
+ * many systems.
  */
 #include "micro.h"
 
@@ -15,8 +15,7 @@ enum { WAITING = 10000, READY = 100, STEP = WAITING / READY };
 
 /* --- the peers --- */
 
-static int order[2],
-    done[2]; /* pipes: which round the peers are to make readable; that they have */
+static int order[2], done[2]; /* pipes: which round the peers must make readable; that they have */
 
 static void peers(const struct sockaddr_un *addr, socklen_t len)
 {
@@ -29,7 +28,7 @@ static void peers(const struct sockaddr_un *addr, socklen_t len)
         CHECK(connect(ends[i], (const struct sockaddr *)addr, len) == 0);
     }
     while (read(order[0], &round, sizeof(round)) == sizeof(round)) {
-        for (int i = 0; i < READY; i++) /* they lie wide apart */
+        for (int i = 0; i < READY; i++) /* far apart */
             CHECK(write(ends[i * STEP + round % STEP], "x", 1) == 1);
         CHECK(write(done[1], "", 1) == 1);
     }
@@ -75,7 +74,7 @@ static void make_waiters(void)
         CHECK(st_usleep(1000) == 0); /* by now all of them wait */
 }
 
-/* Returns the ns from the moment on at which 100 are readable until all of them have been read. */
+/* Returns the ns from the moment at which 100 are readable until all of them have been read. */
 static uint64_t one_round(long round)
 {
     long target = woken + READY;
@@ -102,7 +101,7 @@ int main(int argc, char **argv)
         return 1;
     }
     make_waiters();
-    for (long round = 0; round < STEP; round++) /* each of them once, before it counts */
+    for (long round = 0; round < STEP; round++) /* warm-up: each of them once */
         one_round(round);
     for (long round = 0; round < rounds; round++)
         sum += one_round(round);
