@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all rooms of the MPM need: httpd's headers, assertions, the process that this is. Each room
- * has a header of its own (mpm/ROOM/ROOM.h); a room includes and calls only those below it.
- * docs/architecture.md has their order, and walks one connection through them.
+ * What all rooms of the MPM need: httpd's headers, assertions, and what this process is. Each room
+ * has its own header (mpm/ROOM/ROOM.h); a room includes and calls only those below it.
+ * docs/architecture.md gives their order and follows one connection through them.
  */
 #ifndef STM_H
 #define STM_H
@@ -34,7 +34,7 @@
 
 extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
 
-/* Log lines carry the module's name. module.c says so by declaring the module. */
+/* Log lines carry the module's name; module.c achieves this by declaring the module. */
 #ifndef STM_MODULE_RECORD
 APLOG_USE_MODULE(mpm_stm);
 #endif
@@ -47,11 +47,11 @@ APLOG_USE_MODULE(mpm_stm);
 #define STM_ASSERT(expression) ((void)0)
 #endif
 
-/** What httpd's own scoreboard has room for: it is made once, at the first start, and does not
- * grow. 0: it is not made yet. */
+/** What httpd's own scoreboard has room for: it is created once, at the first start, and does not
+ * grow. 0: not created yet. */
 typedef struct stm_limits {
-    int seats;   /**< process slots */
-    int threads; /**< worker slots of each */
+    int seats;   /**< number of process slots */
+    int threads; /**< number of worker slots of each */
 } stm_limits_t;
 
 typedef enum { STM_VP_RUNNING, STM_VP_LEAVING, STM_VP_STOPPING } stm_vp_state_e;
@@ -64,15 +64,15 @@ typedef struct stm_vp {
     stm_vp_state_e state;
     apr_pool_t *pchild;
     st_vp_t scheduler;    /**< libst's handle; NULL in the master */
-    st_thread_t main;     /**< the primordial state thread; it waits for the VP's end */
+    st_thread_t main;     /**< the primordial state thread, which waits for the VP's end */
     int connections;      /**< open now */
     int threads;          /**< state threads of its listeners */
     st_utime_t last_turn; /**< how long the scheduler's last turn took, us */
 } stm_vp_t;
 
-/** What all rooms may look at. Each of the others has one such variable of its own, if any. */
+/** What all rooms may use. Each room has one such variable of its own, if any. */
 typedef struct stm_globals {
-    ap_unixd_mpm_retained_data *mpm; /**< httpd's record of the MPM that runs; pre_config sets it */
+    ap_unixd_mpm_retained_data *mpm; /**< httpd's record of the running MPM; set by pre_config */
     apr_pool_t *pconf;
     const stm_limits_t *limits; /**< never NULL once the directives are read */
     bool one_process;           /**< httpd -X, or ONE_PROCESS: this process is the VP */
@@ -83,18 +83,18 @@ typedef struct stm_globals {
 
 extern stm_globals_t stm;
 
-/** If STM_TRACE is in the environment of a debug build: from now on there is a line on stderr at
- * the beginning of each procedure of the MPM. */
+/** In a debug build with STM_TRACE in the environment: from now on, writes a line to stderr at the
+ * beginning of each procedure of the MPM. */
 void stm_trace_start(void);
 
 /** Microseconds since some moment in the past, on a clock that never jumps, unlike the time of day:
- * for whatever the master puts off or gives a time limit. */
+ * for anything that the master delays or gives a time limit. */
 apr_time_t stm_monotonic(void);
 
-/** A connection or a state thread of this VP has ended: if it was the last one and the VP is to
- * end, wakes stm.vp.main, which waits for that. Does not yield. */
+/** A connection or a state thread of this VP has ended: if it was the last one and the VP is
+ * ending, wakes stm.vp.main, which waits for that. Does not yield. */
 void stm_vp_idle_check(void);
-/** Whether there is none any more. */
+/** Whether the VP has no connections or state threads left. */
 bool stm_vp_is_idle(void);
 
 #endif

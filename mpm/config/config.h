@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the directives say. All of it happens in the master, before there are VPs; nothing yields.
+ * What the directives say. All of this runs in the master, before there are any VPs; nothing
+ * yields.
  */
 #ifndef STM_CONFIG_H
 #define STM_CONFIG_H
@@ -10,7 +11,7 @@
 #define STM_UNSET        (-1)
 #define STM_KERNEL_LIMIT 1000 /* of KernelThreads */
 
-/** What the directives say; once they are checked: what is in effect. */
+/** What the directives say and, once they are checked, what is in effect. */
 typedef struct stm_config {
     int num_vps;                /**< virtual processors */
     int start_threads;          /**< state threads started per listening socket */
@@ -23,15 +24,15 @@ typedef struct stm_config {
     int connection_status;      /**< per-connection status in the scoreboards */
     int threaded_io;            /**< StateThreadedIO: 1 (default) rebinds blocking calls */
     int small_pools;            /**< SmallPools: 1 (default) replaces APR's pools in VPs */
-    int helper_threads;         /**< most helper kernel threads of a VP */
+    int helper_threads;         /**< maximum number of helper kernel threads of a VP */
     int kernel_threads;         /**< kernel threads of a VP that serve requests; 0: none */
-    bool run_on_used;           /**< RunOn stands somewhere */
-    bool run_on_early;          /**< it says kernel without a handler's name somewhere */
-    bool run_on_locations;      /**< it stands in a Location */
+    bool run_on_used;           /**< RunOn is used */
+    bool run_on_early;          /**< some RunOn says kernel without naming a handler */
+    bool run_on_locations;      /**< RunOn is used in a Location */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
-    int hang_timeout;           /**< s after which a VP that makes no turn is ended; 0: never */
-    int config_test_timeout;    /**< s that the test before a restart may take; 0: no limit */
-    const char *scoreboard_dir; /**< as written; NULL: none configured */
+    int hang_timeout;           /**< s without a turn after which a VP is ended; 0: never */
+    int config_test_timeout;    /**< time limit of the test before a restart, s; 0: none */
+    const char *scoreboard_dir; /**< as written; NULL if not configured */
 
     /* Values of other MPMs' directives, STM_UNSET where absent (migrate.c). */
     int start_servers, server_limit, thread_limit, threads_per_child, max_request_workers;
@@ -41,7 +42,7 @@ typedef struct stm_config {
     int vp_listens;          /**< VPListen directives seen */
     int listens;             /**< Listen directives seen */
     int vp_listen_max;       /**< highest VP-ID named by VPListen, plus 1 */
-    int addresses;           /**< listening addresses that VPListen named, below */
+    int addresses;           /**< number of listening addresses named by VPListen, below */
     struct stm_vp_listen {
         const char *address;                    /**< as written */
         ap_listen_rec *lr;                      /**< what httpd's listen code made of it */
@@ -49,7 +50,7 @@ typedef struct stm_config {
     } vp_listen[STM_LISTENER_LIMIT];
 } stm_config_t;
 
-/** In a VP as the master had it at the fork. */
+/** In a VP, a copy of the master's at the time of the fork. */
 extern stm_config_t stm_config;
 
 /* --- directives.c --- */
@@ -59,22 +60,23 @@ extern const command_rec stm_directives[];
 
 /* --- config.c: defaults, checks, relations between the directives --- */
 
-/** Before the directives are read. Called by pre_config. */
+/** To be called before the directives are read. Called by pre_config. */
 void stm_config_begin(void);
-/** After they are read: fills in defaults, corrects what makes no sense together (logged as a
- * warning) and refuses what cannot be. OK, or what a check_config hook returns then; said in the
- * log. Called by check_config. */
+/** To be called after they are read: fills in defaults, corrects combinations that make no sense
+ * (with a warning) and rejects what is impossible. Returns OK, or a check_config hook's error,
+ * after logging it. Called by check_config. */
 int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/** Logs why the server cannot start with this configuration. Returns what a check_config hook
- * returns then. */
+/** Logs why the server cannot start with this configuration. Returns a check_config hook's
+ * error. */
 int stm_config_refuse(server_rec *s, const char *message);
 
 /* --- listens.c: which VP listens to what (Listen, VPListen) --- */
 
 /** Listening sockets of the configuration. */
 int stm_listens_count(void);
-/** VPListen: one more address of that VP, in the form IP-address:port or [IPv6-address]:port. NULL,
- * or the error, in the directive's pool. Called by directives.c. */
+/** VPListen: adds an address to that VP, in the form IP-address:port or [IPv6-address]:port.
+ * Returns NULL or the error message, allocated from the directive's pool. Called by
+ * directives.c. */
 const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address);
 /** Whether that VP listens to the socket. */
 bool stm_listens_to(const ap_listen_rec *lr, int ordinal);
@@ -83,9 +85,9 @@ bool stm_listens_shared(const ap_listen_rec *lr);
 
 /* --- migrate.c: other MPMs' directives --- */
 
-/** What they mean here; before defaults are filled in. Called by config.c. */
+/** Applies other MPMs' directives, before defaults are filled in. Called by config.c. */
 void stm_migrate(stm_config_t *config, apr_pool_t *pool);
-/** Says what was mapped, at info. Called by the master once the error log is open. */
+/** Logs what was mapped, at level info. Called by the master once the error log is open. */
 void stm_migrate_log(server_rec *s);
 
 /* --- dump.c --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RunOn: on which kind of thread requests are served, by server, section and handler. run_on.c
- * reads the directive; kernel_request.c asks.
+ * reads the directive; kernel_request.c uses it.
  */
 #ifndef STM_RUN_ON_H
 #define STM_RUN_ON_H
@@ -12,8 +12,8 @@ typedef enum { STM_RUN_UNSET, STM_RUN_STATE, STM_RUN_KERNEL, STM_RUN_AUTO } stm_
 
 /** What a section says. */
 typedef struct stm_run_on {
-    stm_run_on_e all;             /**< of requests whose handler is not named */
-    apr_array_header_t *handlers; /**< of stm_run_on_handler_t, the later ones count; NULL: none */
+    stm_run_on_e all;             /**< for requests whose handler is not named */
+    apr_array_header_t *handlers; /**< of stm_run_on_handler_t, later ones win; NULL: none */
 } stm_run_on_t;
 
 typedef struct stm_run_on_handler {
@@ -25,10 +25,11 @@ void *stm_run_on_create(apr_pool_t *pool, char *section);
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner);
 const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const argv[]);
 
-/** What its sections say of a request with that handler (NULL: not known yet): never UNSET. */
+/** What the sections say of a request with that handler (NULL: not known yet). Never returns
+ * UNSET. */
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler);
 const char *stm_run_on_name(stm_run_on_e mode);
-/** Says in the log what has no effect. */
+/** Logs what has no effect. */
 void stm_run_on_check(server_rec *s);
 
 #endif

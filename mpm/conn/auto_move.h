@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RunOn auto: what has held up the VP again and again is served by kernel threads for a while.
+ * RunOn auto: what has repeatedly held up the VP is served by kernel threads for a while.
  */
 #ifndef STM_AUTO_MOVE_H
 #define STM_AUTO_MOVE_H
 
 #include "mpm/stm.h"
 
-/** A VP that one request holds for so long has been held up, us. */
+/** A request that holds the VP for this long has held it up, us. */
 #define STM_AUTO_HELD 50000
 
-/** How many moves are in effect: 0, and nobody need ask. */
+/** The number of moves in effect; if it is 0, there is no need to ask. */
 extern int stm_auto_moves;
 
-/** Once per VP. */
+/** To be called once per VP. */
 bool stm_auto_starts(void);
 
-/** In a signal handler: this request (NULL: none) runs now. If so many looks in one turn find the
- * same one, it is the turn's suspect. */
+/** Called in a signal handler: this request (NULL: none) is running. If this many looks in one turn
+ * find the same request, it is the turn's suspect. */
 void stm_auto_look(bool first_of_turn, const request_rec *r, int looks);
-/** A turn is over: counts the suspect's strike, if there is one. Must not yield. */
+/** A turn has ended: counts a strike against its suspect, if any. Must not yield. */
 void stm_auto_turn(void);
 
-/** Whether the request is among what was moved; without a handler: all of it, before it is
+/** Whether the request is among those moved. handler NULL: the whole request, before its URI is
  * translated. */
 bool stm_auto_is_moved(const request_rec *r, const char *handler);
 
-/** The directive that would keep the last suspect off the VP; "": there is none. */
+/** The directive that would keep the last suspect off the VP; "" if there is none. */
 const char *stm_auto_remedy(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Client connections, from accept to close. All of it runs in a VP, on its one kernel thread; what
- * may yield says so, all else may be called by the scheduler too.
+ * Client connections, from accept to close. All of it runs in a VP, on its only kernel thread.
+ * Functions that may yield say so; the scheduler may call any other.
  */
 #ifndef STM_CONN_H
 #define STM_CONN_H
@@ -13,87 +13,87 @@
 typedef struct stm_conn stm_conn_t;
 
 /** The listening socket that a connection came from, as far as connections need it. The accept room
- * makes them: its stm_listener_t begins with one. */
+ * makes it: stm_listener_t begins with one. */
 typedef struct stm_origin {
     ap_listen_rec *lr;
     bool deferred;     /**< the kernel delivers connections with their first bytes */
     bool client_first; /**< its protocol: the client speaks first */
-    /** The connection is ready for a state thread: puts it into the queue. Does not yield. */
+    /** Queues a connection that is ready for a state thread. Does not yield. */
     void (*enqueue)(stm_conn_t *conn);
 } stm_origin_t;
 
-/** A state thread that serves connections, as far as they need it: the accept room's stm_thread_t
- * begins with one. */
+/** A state thread that serves connections, as far as connections need it: the accept room's
+ * stm_thread_t begins with one. */
 typedef struct stm_worker {
     st_thread_t st;
-    apr_thread_t *current;          /**< that modules see; NULL: none of its own */
-    int slot;                       /**< its worker slot in httpd's scoreboard, -1: none was free */
-    stm_conn_t *conn;               /**< that it serves now; NULL: none */
-    bool kernel;                    /**< a kernel thread serves its request; it is parked */
+    apr_thread_t *current;          /**< as modules see it; NULL if it has none of its own */
+    int slot;                       /**< its worker slot in httpd's scoreboard; -1: none */
+    stm_conn_t *conn;               /**< the one it is serving; NULL if none */
+    bool kernel;                    /**< a kernel thread is serving its request; it is parked */
     struct stm_score_thread *score; /**< its counters */
 } stm_worker_t;
 
 /** What a connection waits for. Only SERVING holds a state thread. */
 typedef enum {
-    STM_CONN_FIRST_BYTE, /**< accepted, nothing has come yet */
-    STM_CONN_QUEUED,     /**< ready, waits for a state thread */
+    STM_CONN_FIRST_BYTE, /**< accepted, no data yet */
+    STM_CONN_QUEUED,     /**< ready, waiting for a state thread */
     STM_CONN_SERVING,
-    STM_CONN_KEEPALIVE, /**< idle between two requests */
-    STM_CONN_WRITING,   /**< its response waits until the client reads on */
-    STM_CONN_WAITIO,    /**< a module waits for the client's socket */
+    STM_CONN_KEEPALIVE, /**< idle between requests */
+    STM_CONN_WRITING,   /**< its response waits for the client to read */
+    STM_CONN_WAITIO,    /**< a module is waiting for the client's socket */
     STM_CONN_SUSPENDED, /**< a module has taken it over */
-    STM_CONN_LINGER,    /**< closed for writing; waits for the client's FIN, without a conn_rec */
+    STM_CONN_LINGER,    /**< closed for writing; waiting for the client's FIN, without a conn_rec */
 } stm_conn_state_e;
 
 /** What is kept of an idle connection's conn_rec while it sleeps (sleep.c). */
 typedef struct stm_sleeper {
     long id;
     apr_interval_time_t timeout; /**< of its socket, us */
-    char *log_id;                /**< malloc'd; NULL: it had none */
+    char *log_id;                /**< malloc'd; NULL if it had none */
     int keepalives;
 } stm_sleeper_t;
 
-/** What a new connection brought with it; from malloc(). */
+/** The data that arrived with a new connection; from malloc(). */
 typedef struct stm_early {
     apr_size_t size;
     char bytes[];
 } stm_early_t;
 
-/** A client connection, from accept to close. While it waits, this and its httpd pool are all it
- * costs; while it sleeps, this alone. */
+/** A client connection, from accept to close. While it waits, this and its httpd pool are all the
+ * memory it uses; while it sleeps, only this. */
 struct stm_conn {
-    st_watch_t watch; /**< waits for the socket and the time limit, without a state thread */
+    st_watch_t watch; /**< for the socket and the time limit, without a state thread */
     int fd;
     unsigned char state;  /**< stm_conn_state_e */
     unsigned char waited; /**< the state in which it waited before it was QUEUED */
     bool timed_out;       /**< its time limit passed while it waited */
     bool suspended;       /**< suspend_connection hooks have run */
     bool answering;       /**< SERVING: the request has been read */
-    bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec for the time being */
+    bool asleep;          /**< KEEPALIVE, or QUEUED after it: has no conn_rec at present */
     unsigned char naps;   /**< how often it has slept, up to a limit */
-    bool ended : 1;       /**< SERVING: our side of the connection is closed */
-    bool looking : 1;     /**< LINGER: nothing is watched yet, the client may have closed by now */
+    bool ended : 1;       /**< SERVING: our side of the connection has been closed */
+    bool looking : 1;     /**< LINGER: not watched yet; the client may have closed already */
     bool delayed : 1;     /**< FIRST_BYTE: waits until others have been served (first_byte.c) */
-    int row;              /**< its row in the scoreboard, 0: none */
+    int row;              /**< its row in the scoreboard, 0 if none */
     stm_origin_t *origin;
     stm_conn_t *next, *prev; /**< all connections of the VP */
     stm_conn_t *queued;      /**< next in its listener's queue */
     stm_worker_t *worker;    /**< while SERVING */
     union {
-        stm_early_t *early; /**< what it brought with it and nobody has read yet; NULL: nothing */
+        stm_early_t *early; /**< data that arrived with it and has not been read; NULL if none */
         st_utime_t linger_until; /**< LINGER */
     };
     st_utime_t accepted;  /**< when (us, libst's clock) */
     unsigned long serial; /**< its number in the VP, from 1 */
     conn_rec *c;          /**< NULL before the first byte, asleep, and when lingering */
     apr_pool_t *pool;
-    server_rec *server;   /**< whose timeouts apply */
+    server_rec *server;   /**< the one whose timeouts apply */
     request_rec *request; /**< in progress, for the suspend hooks */
     union {
         struct {
             apr_socket_t *socket;
             ap_sb_handle_t *sbh;
-            stm_conn_t *awake, **awake_back; /**< next among those that may fall asleep */
+            stm_conn_t *awake, **awake_back; /**< next of those that may fall asleep */
             st_utime_t idle_since; /**< KEEPALIVE: when it began to wait (us, libst's clock) */
         };
         stm_sleeper_t kept; /**< asleep */
@@ -120,16 +120,17 @@ extern stm_conns_t stm_conns;
 
 /* --- conn.c: a connection on a state thread --- */
 
-/** A connection was accepted: it waits for its first bytes, or is queued at once. The socket is
- * nonblocking, and the connection's from now on. Called by listener.c in the scheduler. */
+/** Takes over an accepted connection: it waits for its first bytes, or is queued at once. The
+ * socket must be nonblocking, and belongs to the connection from now on. Called by listener.c in
+ * the scheduler. */
 void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *client,
                        socklen_t length);
 /** Serves the connection on the calling state thread until it parks or ends: yields. */
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
 /** Ends all connections: idle ones at once, those in progress as soon as their state threads
- * notice. Called by vp.c; may be called again. */
+ * notice. Called by vp.c, perhaps several times. */
 void stm_conns_shutdown(void);
-/** Ours; NULL: a secondary connection (an HTTP/2 stream), or one to a backend. */
+/** Our record; NULL for a secondary connection (an HTTP/2 stream) or one to a backend. */
 stm_conn_t *stm_conn_of(const conn_rec *c);
 /** Hooks, see module.c. */
 int stm_pre_connection(conn_rec *c, void *csd);
@@ -140,51 +141,53 @@ int stm_last_write_done(request_rec *r);
 
 /* --- record.c: the records themselves --- */
 
-/** A record for the socket, QUEUED; NULL: no memory, and the socket is still the caller's. */
+/** Makes a record for the socket, QUEUED. NULL: no memory; the socket still belongs to the
+ * caller. */
 stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd);
-/** Closes the socket, if the record still has it, and forgets the connection. It must have neither
- * conn_rec nor pool any more. */
+/** Closes the socket, if the record still has it, and frees the record. The connection must no
+ * longer have a conn_rec or a pool. */
 void stm_conn_free(stm_conn_t *conn);
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
-/** Whether its request has been read and is being answered. */
+/** Notes whether the connection's request has been read and is being answered. */
 void stm_conn_set_answering(stm_conn_t *conn, bool answering);
 
 /* ... and parked: it waits without a state thread */
 
-/** Lets the connection wait in that state for those events (POLLIN and the like), at most so long
- * (us, negative: for ever). Its state thread goes on to other work. Runs suspend_connection hooks,
- * so it may yield where there is a conn_rec. */
+/** Lets the connection wait in that state for those events (POLLIN and the like), at most for
+ * `timeout` us (negative: no limit). Its state thread moves on to other work. Runs
+ * suspend_connection hooks, so it may yield if there is a conn_rec. */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout);
-/** The watch's callback: ready is 0 when the time limit has passed, or nothing could be watched. */
+/** The watch's callback: ready is 0 if the time limit has passed or the socket could not be
+ * watched. */
 void stm_conn_ready(st_watch_t *watch, int ready);
-/** Parks a new connection until its first byte. */
+/** Parks a new connection until its first byte arrives. */
 void stm_conn_first_byte(stm_conn_t *conn);
-/** A timed callback has run: connections that it gave back to the MPM go on. */
+/** A timed callback has run: resumes the connections that it gave back to the MPM. */
 void stm_suspended_resume(void);
 
 /* --- publish.c: what the scoreboards show of connections --- */
 
-/** The numbers of connections have changed. */
+/** Publishes the numbers of connections, which have changed. */
 void stm_publish_counts(void);
-/** So has this one's state: its row's Status does, too. */
+/** Publishes this connection's state, which has changed, and updates its row's Status. */
 void stm_publish_state(stm_conn_t *conn);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
 
 /* --- first_byte.c: the time limit of a first byte --- */
 
-/** In the master, once the configuration is read. */
+/** Called in the master once the configuration has been read. */
 void stm_first_byte_configure(server_rec *s);
 /** us. */
 apr_interval_time_t stm_first_byte_timeout(void);
 
 /* ... and caution, in a VP whose predecessors were killed by requests */
 
-/** Requests have killed this VP's predecessors. Called by vp.c before it serves. */
+/** To be called if requests have killed this VP's predecessors. Called by vp.c before it serves. */
 void stm_caution_begin(void);
-/** Whether the connection, whose first bytes have come, has to let the others go first; if so it is
- * parked here. */
+/** Whether the connection, whose first bytes have arrived, has to let others go first; if so, parks
+ * it. */
 bool stm_caution_delays(stm_conn_t *conn);
 /** The connection is ready. Returns whether it had only been waiting to let others go first. */
 bool stm_caution_is_over(stm_conn_t *conn);
@@ -193,18 +196,18 @@ bool stm_caution_is_over(stm_conn_t *conn);
 
 /** Hook: our bucket stands for the socket in the core's input filter. */
 int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t *socket);
-/** Receives what a new connection has brought with it, for the first that reads from it. False:
- * nothing has come yet. */
+/** Receives the data that arrived with a new connection, for its first reader. False: nothing has
+ * arrived yet. */
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);
 
 /* --- goodbye.c: HTTP/2 connections when the VP leaves --- */
 
-/** The VP leaves: ends those that are idle now. Called by vp.c in the scheduler. */
+/** The VP is leaving: ends the connections that are idle now. Called by vp.c in the scheduler. */
 void stm_goodbye_begin(void);
-/** Whether the connection, which is idle now, ends instead of waiting for its next request. */
+/** Whether the connection, now idle, ends instead of waiting for its next request. */
 bool stm_goodbye_is_due(const stm_conn_t *conn);
-/** Whether the connection is to be served as if the VP did not leave. */
+/** Whether the connection is to be served as if the VP were not leaving. */
 bool stm_goodbye_can_wait(const stm_conn_t *conn);
 
 /* --- linger.c: the end --- */
@@ -214,67 +217,67 @@ bool stm_goodbye_can_wait(const stm_conn_t *conn);
 void stm_linger_start(stm_conn_t *conn);
 /** The same for a connection that has no conn_rec, so that no hook is run. */
 void stm_linger_asleep(stm_conn_t *conn);
-/** The lingering connection's socket is ready, or (0) its time is over. Called by record.c. */
+/** The lingering connection's socket is ready, or (0) its time is up. Called by record.c. */
 void stm_linger_continue(stm_conn_t *conn, int ready);
-/** Parts the record from what httpd has of the connection. Returns that pool, the caller's now. */
+/** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
+ * now belongs to the caller. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);
-/** The connection never came to life in httpd: what there is of it goes, without lingering. May
- * yield. */
+/** Frees a connection that never came to life in httpd, without lingering. May yield. */
 void stm_conn_abandon(stm_conn_t *conn);
 
 /* --- sleep.c: idle connections give up their conn_rec --- */
 
-/** The connection has a conn_rec: it is looked after until it sleeps, or is found not to. */
+/** The connection has a conn_rec: watches it until it sleeps or turns out to be unable to. */
 void stm_sleep_watch(stm_conn_t *conn);
-/** Its conn_rec goes. Harmless if it is not looked after. */
+/** Its conn_rec is going away. Harmless if the connection is not watched. */
 void stm_sleep_unwatch(stm_conn_t *conn);
-/** The connection has a new pool and is to get a conn_rec. False: it has had none before. */
+/** The connection has a new pool and is about to get a conn_rec. False: it has not had one
+ * before. */
 bool stm_sleep_wake(stm_conn_t *conn, stm_sleeper_t *kept);
-/** The new conn_rec goes on where the old one ended. */
+/** Restores in the new conn_rec what was kept of the old one. */
 void stm_sleep_restore(stm_conn_t *conn, const stm_sleeper_t *kept);
-/** Something ends its sleep. True: it is the connection's end, which needs no conn_rec. */
+/** Something ends its sleep. True: the connection is over, which does not take a conn_rec. */
 bool stm_sleep_interrupted(stm_conn_t *conn, int ready);
-/** What is kept of a sleeping connection goes. Harmless if it does not sleep. */
+/** Frees what is kept of a sleeping connection. Harmless if it is not asleep. */
 void stm_sleep_forget(stm_conn_t *conn);
 
 /* --- known_modules.c: what may be done behind the modules' backs --- */
 
-/** In the master, once all modules are there. Says at info which one is not known. */
+/** Called in the master once all modules are loaded. Logs at level info which one is unknown. */
 void stm_modules_configure(apr_pool_t *pconf, server_rec *s);
 /** Whether all of them are known to keep nothing of an idle connection, and to read from the client
  * through filters only. */
 bool stm_modules_are_known(void);
-/** Whether the idle connection may sleep; in doubt it may not. */
+/** Whether the idle connection may sleep; if in doubt, no. */
 bool stm_may_sleep(const stm_conn_t *conn);
-/** Whether the connection's output filters write nothing that they are not given. */
+/** Whether the connection's output filters write only what they are given. */
 bool stm_output_is_quiet(const conn_rec *c);
 
 /* --- pool.c: pools of connections --- */
 
-/** At the VP's start. False: no memory. */
+/** Called when the VP starts. False: no memory. */
 bool stm_pools_open(void);
 /** NULL: no memory. */
 apr_pool_t *stm_pool_get(void);
-/** Runs the pool's cleanups: call it on a state thread, it may yield. */
+/** Runs the pool's cleanups, so it may yield: call it on a state thread. */
 void stm_pool_put(apr_pool_t *pool);
-/** A module is about to make a kernel thread: from now on the allocator has a mutex. Called by
- * STIOL. */
+/** A module is about to create a kernel thread: gives the allocator a mutex. Called by STIOL. */
 void stm_pools_share(void);
 
 /* --- current_thread.c: httpd's current thread --- */
 
-/** On the VP's primordial thread, which has its apr_thread_t. */
+/** Called on the VP's primordial thread, which has an apr_thread_t already. */
 void stm_current_find(void);
-/** For a state thread of the MPM, as the first thing that it does: its apr_thread_t. NULL: there is
- * none, because all state threads share the thread-local variables (StateThreadedIO Off). */
+/** Called first by each state thread of the MPM: returns its apr_thread_t. NULL: it has none,
+ * because all state threads share the thread-local variables (StateThreadedIO Off). */
 apr_thread_t *stm_current_begin(void);
 /** The thread is about to end. Runs the cleanups of its pool, so it may yield. */
 void stm_current_end(apr_thread_t *thread);
 
 /* --- timed_callback.c --- */
 
-/** Hook: a module's function runs on a state thread of its own after so long (us). On any kernel
- * thread. APR_ENOTIMPL in the master, APR_ENOMEM. */
+/** Hook: runs a module's function on a state thread of its own after `delay` us. May be called on
+ * any kernel thread. Returns APR_ENOTIMPL in the master, or APR_ENOMEM. */
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
                                          void *baton);
 

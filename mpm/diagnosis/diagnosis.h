@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a VP tells of itself when it is held up. Runs in the VP; nothing yields.
+ * What a VP reports about itself when it is held up. Runs in the VP; nothing yields.
  */
 #ifndef STM_DIAGNOSIS_H
 #define STM_DIAGNOSIS_H
@@ -10,22 +10,22 @@
 
 /* --- stall.c: turns that are too long (StallWarning) --- */
 
-/** Once per VP, before its first state thread starts. */
+/** To be called once per VP, before its first state thread starts. */
 void stm_stall_start(void);
-/** The VP ends: no signal may come any more. */
+/** The VP is ending: no signal may be sent any more. */
 void stm_stall_end(void);
-/** A turn of the scheduler has ended after so long (us). Called by the scheduler. */
+/** A turn of the scheduler has ended after `held` us. Called by the scheduler. */
 void stm_stall_turn(st_utime_t held);
 
 /* --- answer.c: the master asks a VP that makes no turns what it does --- */
 
-/** Writes the answer into the pulse. In STM_LOOK_SIGNAL's handler. */
+/** Writes the answer into the pulse. Called in STM_LOOK_SIGNAL's handler. */
 void stm_answer_write(void);
 
 /* --- helpers.c: not enough helper kernel threads --- */
 
-/** Logs, once in the VP's life each, that HelperThreads is reached, or that the system gives none.
- * Called with each heartbeat. */
+/** Logs that HelperThreads has been reached, or that the system provides no threads: each once in
+ * the VP's life. Called with each heartbeat. */
 void stm_helpers_report(void);
 
 /* --- lock_report.c: locks held across a park --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ScoreboardDir: the directory's checks, and files in it. The master works there as root, so no
- * lesser user may be able to change what it finds.
+ * ScoreboardDir: checks of the directory, and files in it. The master works there as root, so no
+ * less privileged user may be able to change what it finds.
  */
 #ifndef STM_SCORE_DIR_H
 #define STM_SCORE_DIR_H
@@ -13,15 +13,17 @@ typedef struct stm_score_new_file {
     int writable, readable;
 } stm_score_new_file_t;
 
-/** Opens the directory. NULL, or why it may not be used; *directory is -1 then. */
+/** Opens the directory. Returns NULL, or the reason why it may not be used, with *directory set to
+ * -1. */
 const char *stm_score_dir_open(const char *path, int *directory);
-/** NULL if a file of that name may be put there: there is none, or a scoreboard of an earlier
- * server; else why not. */
+/** Returns NULL if a file of that name may be created there (there is none, or only an earlier
+ * server's scoreboard), else the reason why not. */
 const char *stm_score_dir_refuses(int directory, const char *name);
-/** Makes a file of that size, in place of any of that name. NULL, or why it could not. */
+/** Creates a file of that size, replacing any of that name. Returns NULL, or the reason for the
+ * failure. */
 const char *stm_score_dir_create(int directory, const char *name, long long size,
                                  stm_score_new_file_t *file);
-/** Removes the scoreboards of earlier servers, but not the files of the first `vps` ordinals. */
+/** Removes the scoreboards of earlier servers, except the files of the first `vps` ordinals. */
 void stm_score_dir_tidy(int directory, int vps);
 
 #endif
