@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernel threads (carriers) that run state threads: what the files carry.c, carriers.c,
- * carry_locks.c and tls_move.c share, and what others ask of them.
+ * Kernel threads (carriers) that run state threads: what carry.c, carriers.c, carry_locks.c and
+ * tls_move.c share, and what other files need of them.
  */
 #ifndef STIOL_CARRY_H
 #define STIOL_CARRY_H
@@ -15,7 +15,7 @@ typedef struct stiol__places stiol__places_t;
 typedef struct stiol__carried_lock stiol__carried_lock_t;
 typedef struct stiol__carriers stiol__carriers_t;
 
-/** What a state thread has done for it by a carrier; on its stack. */
+/** What a carrier is to do for a state thread; on the latter's stack. */
 typedef struct stiol__load {
     st_remote_t remote;
     struct stiol__load *next; /* in line */
@@ -31,14 +31,14 @@ typedef struct stiol__load {
     stiol__carried_lock_t *locks;
     unsigned lock_count;
     int error;    /* errno */
-    bool waiting; /* in line; with the lock */
+    bool waiting; /* in line; guarded by the lock */
     bool exited;  /* the thread has called pthread_exit() */
     bool done;
 } stiol__load_t;
 
 /** A kernel thread that runs state threads, one at a time. */
 typedef struct stiol__carriage {
-    stiol__thread_t *self; /* whom it runs now */
+    stiol__thread_t *self; /* the one it is running */
     pthread_t id;
     pid_t tid;
     stiol__tls_t *tls;
@@ -58,16 +58,17 @@ static inline stiol__thread_t *stiol__carried(void)
 
 void stiol__carry_out(stiol__carriage_t *carriage, stiol__load_t *load);
 void stiol__carriage_left(void) __attribute__((noreturn));
-/** Puts it in line; -1: there is no kernel thread to be had. */
+/** Puts it in line; -1: no kernel thread is available. */
 int stiol__carriers_hand_in(stiol__vp_t *vp, stiol__load_t *load);
-/** Takes it out of the line; false: it has begun. */
+/** Takes it out of the line; false: it has already begun. */
 bool stiol__carriers_take_back(stiol__vp_t *vp, stiol__load_t *load);
 void stiol__carriers_stop(stiol__vp_t *vp);
 
-/** The calling kernel thread's variables, to be exchanged; ends the process without memory. */
+/** The calling kernel thread's variables, to be exchanged. Ends the process if there is no
+ * memory. */
 stiol__tls_t *stiol__tls_carrier(void);
 void stiol__tls_carrier_ends(stiol__tls_t *tls);
-/** What is in place now, with its places; ends the process without memory. */
+/** Saves what is in place now, with its places. Ends the process if there is no memory. */
 void stiol__tls_keep_all(stiol__tls_t *tls, stiol__contents_t **contents, stiol__places_t **places);
 stiol__places_t *stiol__places_of(const stiol__tls_t *tls);
 void stiol__tls_move(const stiol__tls_t *tls, const stiol__places_t *from, stiol__thread_t *self);

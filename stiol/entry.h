@@ -13,7 +13,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/** Functions whose result is not in the caller's memory: each state thread has one of each. */
+/** Functions whose result is not in the caller's memory: each state thread has a result of each. */
 typedef enum {
     STIOL_OWN_GETPWNAM,
     STIOL_OWN_GETPWUID,
@@ -37,36 +37,37 @@ typedef enum {
     STIOL_OWN_PLACES
 } stiol__own_t;
 
-/** Arguments of a look-up and where its result goes; run() makes one call of them. */
+/** The arguments of a look-up and where its result goes; run() makes the call. */
 typedef struct stiol__ask {
     stiol__job_t job;
     const char *name, *names[3]; /* the first one, and more */
     long number;
     int kind;
-    void *entry; /* the call's own type, as is *result */
+    void *entry; /* of the call's own type, as is *result */
     char *buffer;
     size_t size; /* of buffer, bytes */
     void *result;
     int *herror, rc;
 } stiol__ask_t;
 
-/** Runs ask->job.run on a helper, or at once if vp is NULL or the database is local. ask->rc. */
+/** Runs ask->job.run on a helper, or directly if vp is NULL or the database is local. Returns
+ * ask->rc. */
 int stiol__ask_into(struct stiol__vp *vp, stiol__nss_t database, stiol__ask_t *ask);
 
 /** The same, with the result in the calling state thread's memory: valid until its next call of
- * that function. NULL with errno: there is none. */
+ * that function. NULL with errno if there is none. */
 void *stiol__ask_own(struct stiol__vp *vp, stiol__nss_t database, stiol__own_t place,
                      stiol__ask_t *ask);
 
-/** The memory of that place, of so many bytes at least; NULL: there is none to be had. */
+/** The memory of that place, at least `size` bytes; NULL if there is none available. */
 char *stiol__own_buffer(struct stiol__vp *vp, stiol__own_t place, size_t size);
 
 struct stiol__thread;
 
-/** At a state thread's end. */
+/** Called when a state thread ends. */
 void stiol__entries_free(struct stiol__thread *self);
 
-/* Definitions of the replacements; all calls of a kind differ in names and types alone. */
+/* Definitions of the replacements; calls of a kind differ only in names and types. */
 
 /** A job's run(): evaluates an expression of `ask`, which is the call. */
 #define STIOL_ASK(name, call)                                                                      \
@@ -83,10 +84,10 @@ void stiol__entries_free(struct stiol__thread *self);
 #define STIOL_UNWRAP(...) __VA_ARGS__
 
 /**
- * name_r(), whose result goes to the caller's memory, and name(), whose result is the state
+ * name_r(), whose result goes to the caller's memory, and name(), whose result is in the state
  * thread's.
  *
- * @param parameters those that say what is wanted, in parentheses
+ * @param parameters those that say what to look up, in parentheses
  * @param arguments  the same as arguments, in parentheses
  * @param fields     the same as initialisers of a stiol__ask_t, in parentheses
  */
@@ -113,7 +114,7 @@ void stiol__entries_free(struct stiol__thread *self);
         return !vp ? name arguments : stiol__ask_own(vp, database, own, &ask);                     \
     }
 
-/** The same for those that also give an h_errno. */
+/** The same for calls that also set an h_errno. */
 #define STIOL_ASK_HOST_BY(type, name, own, database, parameters, arguments, fields)                \
     int stiol__##name##_r(STIOL_UNWRAP parameters, struct type *restrict entry,                    \
                           char *restrict buffer, size_t size, struct type **restrict result,       \
@@ -190,7 +191,7 @@ void stiol__entries_free(struct stiol__thread *self);
         return !vp ? name() : stiol__ask_own(vp, database, own, &ask);                             \
     }
 
-/** To the first entry, and away from them: which one is next is the process's. */
+/** Calls that go to the first entry, and that end; the position is the process's. */
 #define STIOL_ASK_AROUND(name, database)                                                           \
     STIOL_ASK(name, ((name)(), 0))                                                                 \
     void stiol__##name(void)                                                                       \
@@ -201,7 +202,7 @@ void stiol__entries_free(struct stiol__thread *self);
         (void)stiol__ask_into(vp, database, &ask);                                                 \
     }
 
-/** The same, with an argument: whether files stay open. */
+/** The same, with an argument that says whether files stay open. */
 #define STIOL_ASK_AROUND_OPEN(name, database)                                                      \
     STIOL_ASK(name, ((name)(ask->kind), 0))                                                        \
     void stiol__##name(int stay_open)                                                              \

@@ -15,10 +15,10 @@
 
 /** What to do with a call on a path or a file. */
 typedef enum {
-    STIOL_FS_NOW,      /* the call itself; it is timed */
+    STIOL_FS_NOW,      /* make the call directly, and time it */
     STIOL_FS_PATIENT,  /* on a helper: it may take long, or what it needs is not in memory */
-    STIOL_FS_MEMORY,   /* the call itself: nothing there waits for a device */
-    STIOL_FS_NOT_THERE /* what should be its directory is none */
+    STIOL_FS_MEMORY,   /* make the call directly: nothing there waits for a device */
+    STIOL_FS_NOT_THERE /* what should be its directory is not one */
 } stiol__fs_verdict_t;
 
 typedef struct stiol__filesystems stiol__filesystems_t;
@@ -26,27 +26,27 @@ typedef struct stiol__filesystems stiol__filesystems_t;
 int stiol__filesystems_start(stiol__vp_t *vp);
 void stiol__filesystems_stop(stiol__vp_t *vp);
 
-/** Of a path, relative to dir as in openat(), where that is not known to be fast. `made`: the call
- * may make or remove the last component, so its directory counts. `group`: for the helper. Does not
- * yield, does not wait. */
+/** The verdict on a path, relative to dir as in openat(), unless that is known to be fast. `made`:
+ * the call may create or remove the last component, so its directory counts. `group`: for the
+ * helper. Neither yields nor waits. */
 stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
                                      uint64_t *group);
 /** The same when openat2() has said that the name is not in memory. */
 stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
                                             uint64_t *group);
-/** Whether openat2() need not be asked about this path: it does not know, and the call will not
- * wait. */
+/** Whether there is no point in asking openat2() about this path: it cannot tell, and the call will
+ * not wait. */
 bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path);
-/** Makes out a regular file or directory from what statx() has said of its device. */
+/** Classifies a regular file or directory by the device that statx() gave. */
 stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool directory);
-/** The device of an open file, for the helper; 0: not known. Does not wait. */
+/** The device of an open file, for the helper; 0 if unknown. Does not wait. */
 uint64_t stiol__fd_group(int fd);
-/** A file's device says nothing of what is in memory: remembers that, and classifies the file. */
+/** A file's device cannot tell what is in memory: remembers that, and classifies the file. */
 stiol__fd_class_t stiol__fd_is_mute(int fd);
-/** statx() that asks no server; -1. */
+/** statx() that does not ask a server; -1 on failure. */
 int stiol__look_at(int fd, struct statx *st);
 
-/* A call was made directly and took long: its device may be slow. */
+/* A call was made directly and took long: notes that its device may be slow. */
 void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path);
 void stiol__fd_was_slow(stiol__vp_t *vp, int fd);
 
@@ -64,8 +64,8 @@ static inline uint64_t stiol__ticks(void)
 #endif
 }
 
-/** stiol__path_look() where it may be necessary: a slow file system is known, or it is time to ask
- * for the table of mounts. Without a system call otherwise. */
+/** stiol__path_look() if it may be necessary: a slow file system is known, or it is time to check
+ * the table of mounts. Otherwise makes no system call. */
 static inline stiol__fs_verdict_t stiol__path_verdict(stiol__vp_t *vp, int dir, const char *path,
                                                       bool made, uint64_t *group)
 {
@@ -79,22 +79,22 @@ static inline stiol__fs_verdict_t stiol__path_verdict(stiol__vp_t *vp, int dir, 
 /** When a call began. */
 typedef struct stiol__begun {
     uint64_t ticks;
-    long switches; /* of the kernel thread that it asked for, so far; -1: not counted */
+    long switches; /* voluntary ones of the kernel thread so far; -1: not counted */
 } stiol__begun_t;
 
-extern uint64_t stiol__many_ticks; /* fewer than these are not long */
+extern uint64_t stiol__many_ticks; /* fewer than this is not long */
 long stiol__count_switches(stiol__vp_t *vp);
 bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);
 
-/* A call may take long because others have the CPU. So the first one makes STIOL count, for a
- * while, how often the thread gives the CPU up of its own; only one that did so has waited. */
+/* A call may take long because others have the CPU. So the first slow call makes STIOL count, for a
+ * while, how often the thread gives up the CPU voluntarily; only a call that did so has waited. */
 static inline stiol__begun_t stiol__begin(stiol__vp_t *vp)
 {
     return (stiol__begun_t){stiol__ticks(),
                             STIOL_UNLIKELY(vp->suspicious) ? stiol__count_switches(vp) : -1};
 }
 
-/** Whether the call has waited for so long that the VP should not have. */
+/** Whether the call has waited longer than the VP should have. */
 static inline bool stiol__has_waited(stiol__vp_t *vp, const stiol__begun_t *begun)
 {
     return STIOL_UNLIKELY(stiol__ticks() - begun->ticks > stiol__many_ticks) &&
@@ -105,24 +105,24 @@ static inline bool stiol__has_waited(stiol__vp_t *vp, const stiol__begun_t *begu
 
 typedef long (*stiol__file_call_t)(const long *args);
 
-/** call(args) on a helper; its errno. Counts for the kind `file`. */
+/** Runs call(args) on a helper and sets its errno. Counted as kind `file`. */
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
-/** A call on a path: now or on a helper. vp NULL: now. */
+/** A call on a path: directly or on a helper. vp NULL: directly. */
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
                     const long *args);
-/** A call on an open file: on a helper if its file system is slow. vp NULL: now. */
+/** A call on an open file: on a helper if its file system is slow. vp NULL: directly. */
 long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
-/** A call that waits for a device wherever it is made. vp NULL: now. */
+/** A call that always waits for a device. vp NULL: directly. */
 long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
 
-/** read() and write() and their like of a regular file; offset -1: at its position. */
+/** read(), write() and the like on a regular file; offset -1: at its position. */
 ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
-/** A first read of what is not known yet. -2: it is no file; it has been looked at. */
+/** The first read of an unknown descriptor. -2: it is not a file; it has been classified. */
 ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 void stiol__await_turn(stiol__vp_t *vp, int fd);
 
-/** Waits while a helper uses the file's position. */
+/** Waits while a helper is using the file's position. */
 static inline void stiol__file_turn(stiol__vp_t *vp, int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
@@ -138,7 +138,7 @@ static inline bool stiol__is_file(stiol__fd_class_t class)
 
 /* --- file_syscall.c --- */
 
-/** For syscall(): true if it is one on files; *rc is the result. */
+/** For syscall(): true if it is a call on files, with its result in *rc. */
 bool stiol__syscall_file(long number, const long *args, long *rc);
 
 /* --- file_open.c --- */
@@ -152,15 +152,15 @@ bool stiol__stream_waits(FILE *stream);
 
 /* --- file_map.c --- */
 
-/** mmap() of a file by a state thread: what it maps is in memory when it returns. */
+/** mmap() of a file by a state thread: what it maps is in memory by the time it returns. */
 void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection, int flags,
                       int fd, off_t offset);
-/** sendfile() of what must not wait for `out`: on a helper if `in` is not in memory. */
+/** sendfile() that must not wait for `out`: on a helper if `in` is not in memory. */
 ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count);
 
 #pragma GCC visibility pop
 
-/* Longs to arguments and back. */
+/* Converts arguments to longs and back. */
 #define STIOL_LONG(x) ((long)(x))
 #define STIOL_TEXT(x) ((const char *)(x))
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes replacements of calls on files, by number of arguments: each has a function for the helper
- * that takes the arguments as longs. Included by file_path.c, file_fd.c and file_dir.c.
+ * Defines replacements of calls on files, by number of arguments: each has a function for the
+ * helper that takes the arguments as longs. Included by file_path.c, file_fd.c and file_dir.c.
  */
 #ifndef STIOL_FILE_CALL_H
 #define STIOL_FILE_CALL_H
@@ -104,7 +104,7 @@
     }
 
 /* Ways to make a call: the path is the first argument, or follows a directory's descriptor; the
- * call looks at what is there, or makes or removes it. */
+ * call looks at what is there, or creates or removes it. */
 #define LOOKS         stiol__on_path(vp, AT_FDCWD, a, false, run, args)
 #define MAKES         stiol__on_path(vp, AT_FDCWD, a, true, run, args)
 #define LOOKS_AT      stiol__on_path(vp, a, b, false, run, args)
@@ -112,7 +112,7 @@
 /* Two paths (file_path.c). */
 #define MAKES_BOTH    on_two_paths(vp, AT_FDCWD, a, AT_FDCWD, b, run, args)
 #define MAKES_BOTH_AT on_two_paths(vp, a, b, c, d, run, args)
-/* A descriptor is the first argument: a file's, or of what waits for its device in any case. */
+/* The first argument is a descriptor: a file's, or one whose calls always wait for a device. */
 #define ON_FD         stiol__on_fd(vp, a, run, args)
 #define ON_DEVICE     stiol__on_device(vp, a, run, args)
 

@@ -9,16 +9,16 @@
 
 #pragma GCC visibility push(hidden)
 
-/** At the first VP: takes the handlers over that are set already, whoever has set them. */
+/** At the first VP: takes over the handlers that are already installed, whoever installed them. */
 void stiol__handlers_start(void);
 /** After the last VP: puts them back. */
 void stiol__handlers_stop(void);
-/** The VP ends: nothing is to be posted to it from now on. */
+/** The VP is ending: nothing may be posted to it from now on. */
 void stiol__handlers_vp_ends(stiol__vp_t *vp);
-/** In a child after fork: no handler is to make it a VP again. */
+/** In a child after fork: keeps handlers from making it a VP again. */
 void stiol__handlers_forked(void);
-/** A release of key by a signal handler: whoever waits is woken by a VP, later, since the handler
- * may have interrupted the one who holds the lot's lock. False: the caller may do it now. */
+/** A signal handler releases key: waiters are woken later, by a VP, since the handler may have
+ * interrupted the holder of the lot's lock. False: the caller may wake them now. */
 bool stiol__wake_later(uintptr_t key);
 
 #pragma GCC visibility pop

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lines of jobs that wait for a helper, and whose turn it is: helper.c's alone. Nothing here
- * locks or waits.
+ * The lines of jobs that wait for a helper, and whose turn it is. Only helper.c uses them. Nothing
+ * here locks or waits.
  */
 #ifndef STIOL_HELPER_LINE_H
 #define STIOL_HELPER_LINE_H
@@ -14,12 +14,12 @@
 
 typedef struct stiol__help_group stiol__help_group_t;
 
-/** All zero but the limit: nobody waits, nobody runs. */
+/** All zero except the limit: nothing is waiting or running. */
 typedef struct stiol__line {
-    int limit;                                       /* most jobs that run at once */
+    int limit;                                       /* maximum number of jobs running at once */
     int running[STIOL_HELP_CLASSES], all_running;    /* now */
     int waiting[STIOL_HELP_CLASSES];                 /* now */
-    int peak;                                        /* most that ran at once */
+    int peak;                                        /* highest number that ran at once */
     stiol__help_class_t last;                        /* class of the job that ran last */
     stiol__help_group_t *groups[STIOL_LINE_BUCKETS]; /* those that have jobs here */
     stiol__help_group_t *first[STIOL_HELP_CLASSES],  /* of those that have waiting jobs, */
@@ -28,7 +28,7 @@ typedef struct stiol__line {
 
 /** Puts a job at the end of its group's line. False: no memory. */
 bool stiol__line_enter(stiol__line_t *line, stiol__job_t *job);
-/** Takes out the job whose turn it is: it counts as running from now on. NULL: none waits that may
+/** Takes out the job whose turn it is: it counts as running from now on. NULL: no waiting job may
  * run now. */
 stiol__job_t *stiol__line_next(stiol__line_t *line);
 /** The job of stiol__line_next() could not be run: it waits again, as the first of its group. */
@@ -39,7 +39,7 @@ void stiol__line_leave(stiol__line_t *line, stiol__job_t *job);
 void stiol__line_cancel(stiol__line_t *line, stiol__job_t *job);
 /** Forgets all jobs: they are the parent process's. */
 void stiol__line_forked(stiol__line_t *line);
-/** How many jobs wait. */
+/** The number of waiting jobs. */
 int stiol__line_waiting(const stiol__line_t *line);
 /** Whether a job of a new group that is not quick would have to wait. */
 bool stiol__line_crowded(const stiol__line_t *line, stiol__help_class_t class);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The C library as STIOL sees it: the headers that declare the calls of calls.def, the entry points
- * that none of them declares, and the versions of symbols that have several.
+ * The C library as STIOL sees it: the headers that declare the calls of calls.def, entry points
+ * that no header declares, and versions of symbols that have several.
  */
 #ifndef STIOL_LIBC_H
 #define STIOL_LIBC_H
@@ -67,7 +67,7 @@
 /* glibc has two condition variables on x86-64: the one of 2.2.5 is another type. */
 #ifdef __x86_64__
 #define STIOL_COND_VERSION     "GLIBC_2.3.2"
-/* Older ones of these take other arguments. */
+/* Older versions of these take different arguments. */
 #define STIOL_AFFINITY_VERSION "GLIBC_2.3.4"
 #define STIOL_TIMER_VERSION    "GLIBC_2.3.3"
 #else
@@ -76,7 +76,7 @@
 #define STIOL_TIMER_VERSION    NULL
 #endif
 
-/* Calls that nobody should make any more are made all the same. */
+/* Deprecated calls still have to be replaced. */
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 /* Entry points of fortified code, which glibc's headers declare only with _FORTIFY_SOURCE. */
@@ -97,7 +97,7 @@ char *__fgets_unlocked_chk(char *buf, size_t size, int n, FILE *stream);
 int __fprintf_chk(FILE *stream, int flag, const char *format, ...);
 int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list list);
 int __isoc99_fscanf(FILE *stream, const char *format, ...);
-/* <resolv.h> makes macros of p_type and the like. */
+/* <resolv.h> defines p_type and the like as macros. */
 struct __res_state;
 struct __res_state *__res_state(void);
 int __res_init(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be known of the C library's name services beforehand: nss.c. Used by resolve.c and the
- * files that look up users, groups and the like.
+ * What can be known in advance about the C library's name services: nss.c. Used by resolve.c and
+ * the files that look up users, groups and the like.
  */
 #ifndef STIOL_NSS_H
 #define STIOL_NSS_H
@@ -23,14 +23,14 @@ typedef enum {
     STIOL_NSS_DATABASES
 } stiol__nss_t;
 
-/** Whether the database lies in local files alone, so that nobody has to be asked. Looks whether
- * /etc/nsswitch.conf has changed: two system calls. */
+/** Whether the database is in local files only, so that no other machine has to be asked. Checks
+ * whether /etc/nsswitch.conf has changed: two system calls. */
 bool stiol__nss_is_local(stiol__nss_t database);
 
 /** In a child after fork. */
 void stiol__nss_forked(void);
 
-/** Whether a name or address is in /etc/hosts. Reads it: for when it matters. */
+/** Whether a name or address is in /etc/hosts. Reads the file, so use it only when it matters. */
 bool stiol__in_hosts_file(const char *word);
 
 #pragma GCC visibility pop

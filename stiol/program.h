@@ -11,12 +11,12 @@
 
 /** stiol_config_t.in_child. */
 extern void (*stiol__in_child)(void);
-/** As posix_spawnp(): 0 or an error number. Does not yield; holds up the VP until the child has
+/** Like posix_spawnp(): 0 or an error number. Does not yield; holds up the VP until the child has
  * executed the program. */
 int stiol__start_program(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                          const posix_spawnattr_t *attr, char *const argv[],
                          char *const environment[]);
-/** waitpid() without options; parks. -1 with errno, EINTR among them where the real one would be
+/** waitpid() without options; parks. -1 with errno, which is EINTR where the real one would be
  * cancelled. Called by shell.c. */
 pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);
 /** In a child after fork: another thread may have held shell.c's lock. */

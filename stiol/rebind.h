@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The loaded objects: their slots (elf.c), rebound (rebind.c), and unloading (dl.c). All of it may
- * happen on any kernel thread, and nothing here yields.
+ * run on any kernel thread, and nothing here yields.
  */
 #ifndef STIOL_REBIND_H
 #define STIOL_REBIND_H
@@ -14,9 +14,9 @@
 
 struct dl_phdr_info;
 
-/** Whether an object is one of those that are never rebound, the C library and its like. */
+/** Whether an object is one of those that are never rebound, such as the C library. */
 bool stiol__is_system(const struct dl_phdr_info *info);
-/** Whether it is the one that holds STIOL. */
+/** Whether it is the object that holds STIOL. */
 bool stiol__is_own(const struct dl_phdr_info *info);
 
 /** A slot that the walk found. */
@@ -25,36 +25,36 @@ typedef struct stiol__found {
     const stiol__call_t *call;
     void *replacement; /* of the call in this object */
     void **address;
-    uintptr_t base; /* of the object, with its dynamic section this identifies it */
+    uintptr_t base; /* of the object; identifies it, together with its dynamic section */
     const void *dynamic;
     uintptr_t protected_low, protected_high; /* pages that are read-only after relocation (RELRO) */
 } stiol__found_t;
 
 typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
 
-/** Calls cb for each slot that refers to a call of the table; a nonzero result ends the walk and is
+/** Calls cb for each slot that refers to a call in the table; a nonzero result ends the walk and is
  * returned. */
 int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
 /** stiol_config_t.thread_objects where it is NULL. */
 extern const char *const stiol__default_thread_objects[];
-/** The calls of stiol_add_calls() in place of those before; -1: too many. */
+/** Replaces the earlier calls of stiol_add_calls(); -1: too many. */
 int stiol__set_extras(const stiol_extra_t *extras, int count);
 
 /* --- rebind.c --- */
 
-/** Rebinds all slots. 0, or -1: none of them is rebound, and stiol_error() says why. */
+/** Rebinds all slots. Returns 0, or -1: none is rebound, and stiol_error() says why. */
 int stiol__rebind(const char *const *thread_objects);
-/** After a dlopen(), and after a dlclose(): nothing if nothing is rebound. */
+/** To be called after dlopen() and after dlclose(). Does nothing if nothing is rebound. */
 void stiol__rebind_more(void);
 void stiol__rebind_less(void);
-/** Puts back what was in the slots. */
+/** Restores the original contents of the slots. */
 void stiol__restore(void);
 /** Sets what stiol_error() says. */
 void stiol__fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- dl.c --- */
 
-/** dlclose(), for code of our own that gives back an object that may then be unloaded. */
+/** dlclose() for our own code that releases an object, which may then be unloaded. */
 int stiol__unload(void *handle);
 
 #pragma GCC visibility pop

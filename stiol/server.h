@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * STIOL for a server that accepts connections and receives on them itself, as the MPM does: what
- * spares it system calls, and what lets APR and httpd take over a connection as if they had
- * accepted it. Nothing here yields or makes a system call where nothing is said.
+ * saves it system calls, and what lets APR and httpd take over a connection as if they had accepted
+ * it. Nothing here yields or makes a system call unless it says so.
  */
 #ifndef STIOL_SERVER_H
 #define STIOL_SERVER_H
@@ -14,20 +14,20 @@
 extern "C" {
 #endif
 
-/** Tells STIOL that an fd which it did not see come into being is a nonblocking socket without
- * further flags (O_RDWR | O_NONBLOCK), so that it need not ask. No syscall. */
+/** Tells STIOL that an fd whose creation it did not see is a nonblocking socket without further
+ * flags (O_RDWR | O_NONBLOCK), so that it need not ask. */
 void stiol_note_nonblocking(int osfd);
 
 /**
  * To be called after a recv() that STIOL does not see has said EAGAIN: tells libst, as
- * st_fd_again() does, and lets the caller's next call say it without asking again if that is a
+ * st_fd_again() does, and lets the caller's next call report that without asking again if it is a
  * poll() of osfd for POLLIN with timeout 0.
  *
  * @param osfd a stream socket
  */
 void stiol_saw_empty(int osfd);
 
-/** A connection that was accepted already. */
+/** A connection that has already been accepted. */
 typedef struct stiol_connection {
     int osfd;                       /**< nonblocking */
     const struct sockaddr *address; /**< the client's */
@@ -35,29 +35,28 @@ typedef struct stiol_connection {
 } stiol_connection_t;
 
 /**
- * The calling state thread's next accept() or accept4(), of whatever descriptor, does not wait but
- * returns this connection: so that apr_socket_accept() makes its object of a socket that the MPM
- * has accepted itself, with all that APR knows of a listener's clients.
+ * The calling state thread's next accept() or accept4(), on any descriptor, does not wait but
+ * returns this connection. This lets apr_socket_accept() make its object of a socket that the MPM
+ * has accepted itself, with all that APR knows about a listener's clients.
  *
- * @param connection is looked at in that call; NULL: takes an earlier one back
- * @return 0, or -1: the caller is on no state thread, or STIOL was not started
+ * @param connection is read in that call; NULL: cancels an earlier one
+ * @return 0, or -1: the caller is not on a state thread, or STIOL was not started
  */
 int stiol_pass_accepted(const stiol_connection_t *connection);
 
 /**
  * From now on what writev() on the calling VP writes to this nonblocking stream socket waits in the
  * kernel for what the caller does to it next (MSG_MORE): a full segment, or shutdown(), whose FIN
- * then goes out with the last bytes. For a short while: the kernel waits 200 ms at most. One socket
- * at a time.
+ * then goes out with the last bytes. Only for a short while: the kernel waits 200 ms at most. One
+ * socket at a time.
  *
- * @param osfd the socket, -1: none any more
+ * @param osfd the socket; -1: none any more
  */
 void stiol_expect_more(int osfd);
 
 /**
- * pread() for the object that holds STIOL, whose own calls are not rebound: what is in memory is had
- * by one system call, anything else is read on a helper while the state thread is parked. May
- * yield.
+ * pread() for the object that holds STIOL, whose own calls are not rebound: what is in memory takes
+ * one system call, anything else is read on a helper while the state thread is parked. May yield.
  */
 ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * STIOL, the I/O layer for code that knows nothing of state threads: the public header.
- * The MPM (or any program on libst) calls stiol_start() on each virtual processor (VP); from then
- * on the calls of calls.def, made by any loaded object, give the VP to the next ready state thread
- * where they would wait.
+ * STIOL, the I/O layer for code that knows nothing about state threads: the public header. The MPM
+ * (or any program on libst) calls stiol_start() on each virtual processor (VP); from then on the
+ * calls of calls.def, made by any loaded object, give the VP to the next ready state thread
+ * whenever they would wait.
  */
 #ifndef STIOL_H
 #define STIOL_H
@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-/** What a debug build (STM_DEBUG) tells about a lock that was held across a park. */
+/** What a debug build (STM_DEBUG) reports about a lock that was held across a park. */
 typedef struct stiol_lock_report {
     st_thread_t thread;  /**< the state thread that held the lock */
     const char *kind;    /**< "mutex" or "rwlock" */
@@ -28,7 +28,7 @@ typedef struct stiol_lock_report {
     unsigned long parks; /**< how often the thread parked meanwhile */
 } stiol_lock_report_t;
 
-/** Options of stiol_start(); all zero is a good start. The strings are not copied. */
+/** Options of stiol_start(); all zero gives the defaults. The strings are not copied. */
 typedef struct stiol_config {
     int trace;       /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else
                 * ignored */
@@ -39,18 +39,20 @@ typedef struct stiol_config {
                         64;   -1: none, destructors run whenever a state thread ends */
     long max_free;   /**< bytes of free pool memory that a VP keeps for libapr; 0: the default,
                         2 MB; -1: none, libapr maps and unmaps its memory itself */
-    /** NULL-terminated starts of file names whose pthread_create() makes state threads;
-     *  NULL: { "libapr-1.so", NULL }. */
+    /** NULL-terminated prefixes of the names of objects whose pthread_create() creates state
+     *  threads; NULL: { "libapr-1.so", NULL }. */
     const char *const *thread_objects;
-    /** Most kernel threads that run state threads of a VP at once, for stiol_carry(); 0: none. */
+    /** Maximum number of kernel threads that run state threads of a VP at once, for stiol_carry();
+     * 0: none. */
     int max_carriers;
-    /** Called on each of them as the first and the last thing; NULL: nothing. */
+    /** Called first and last on each of them; may be NULL. */
     void (*carrier_begins)(void), (*carrier_ends)(void);
-    /** Called, on the state thread, before another object than those makes a kernel thread. */
+    /** Called, on the state thread, before any other object than those creates a kernel thread. */
     void (*kernel_thread)(void);
-    /** Called in the child of posix_spawn(), system() and popen(), on whatever kernel thread, just
-     * before the program: puts back what is the VP's alone, such as limits. The child has the
-     * caller's memory: system calls only. NULL: these are the C library's. One for the process. */
+    /** Called in the child of posix_spawn(), system() and popen(), on any kernel thread, just
+     * before the program: undoes what is meant only for the VP, such as limits. The child shares
+     * the caller's memory, so make only system calls. NULL: the C library's own functions are used.
+     * There is one for the process. */
     void (*in_child)(void);
     /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds
      * only. */
@@ -58,30 +60,29 @@ typedef struct stiol_config {
 } stiol_config_t;
 
 /**
- * Starts STIOL on the calling kernel thread's VP: walks all loaded objects and rebinds the calls of
- * calls.def. Call it after st_init(), on the primordial state thread, after privileges are dropped.
- * May be called once per VP; the objects are rebound by the first.
+ * Starts STIOL on the calling kernel thread's VP: visits all loaded objects and rebinds the calls
+ * of calls.def. Call it after st_init(), on the primordial state thread, after privileges are
+ * dropped. May be called once per VP; the objects are rebound by the first.
  *
- * @param config options, NULL: all defaults; copied
+ * @param config options, copied; NULL: all defaults
  * @return 0, or -1: nothing is rebound, and stiol_error() names the object and the symbol
  */
 int stiol_start(const stiol_config_t *config);
 
 /**
- * For a state thread of a pool, as the first thing that it does: it inherits the thread-specific
- * values and the contents of thread-local variables that a thread has left which ended before, if
- * there are any. (Those of a state thread that ends are kept, up to stiol_config_t.tsd_cache of
- * them, unless pthread_create() made it.) Without this call a thread begins as a new one. Does not
- * yield.
+ * To be called first by a state thread of a pool: it inherits the thread-specific values and the
+ * contents of thread-local variables of a thread that has ended, if there are any. (When a state
+ * thread ends, its values are kept, for up to stiol_config_t.tsd_cache threads, unless
+ * pthread_create() created it.) Without this call a thread begins as a new one. Does not yield.
  */
 void stiol_inherit(void);
 
 /**
  * Runs function(data) on a kernel thread while the calling state thread is parked, so that it may
- * compute or wait as it likes: all calls are the real ones there. The kernel thread is that state
- * thread meanwhile, in all that code can see: thread-local variables, values of keys, settings such
- * as the locale, errno, pthread_self(), gettid(), and the mutexes that it holds. If
- * stiol_config_t.max_carriers kernel threads are busy it waits in line. Yields.
+ * compute or wait as long as it likes: all calls are the real ones there. Meanwhile the kernel
+ * thread is that state thread as far as code can see: thread-local variables, values of keys,
+ * settings such as the locale, errno, pthread_self(), gettid(), and the mutexes that it holds. If
+ * stiol_config_t.max_carriers kernel threads are busy, it waits in line. Yields.
  *
  * @return 0: it has run. -1: it has not, with errno
  * @errno EPERM      the caller is no state thread, or the primordial one; or there are to be none
@@ -91,30 +92,30 @@ void stiol_inherit(void);
  */
 int stiol_carry(void (*function)(void *data), void *data);
 
-/** Whether the caller is run by a kernel thread for stiol_carry(). */
+/** Whether the caller is being run by a kernel thread for stiol_carry(). */
 bool stiol_is_carried(void);
 
 /**
  * For functions that stiol_carry() runs: calls function(data) on the VP, in its scheduler, where it
- * must not yield, and waits for it. Called elsewhere it is a plain call.
+ * must not yield, and waits for it. Elsewhere it is a plain call.
  */
 void stiol_on_vp(void (*function)(void *data), void *data);
 
 /** The kernel threads that run state threads of a VP. */
 typedef struct stiol_carriers {
-    unsigned threads, busy;     /**< that exist; that run one now */
+    unsigned threads, busy;     /**< that exist; that are running one now */
     unsigned waiting;           /**< state threads in line for one */
     unsigned long long carried; /**< how often one was run */
 } stiol_carriers_t;
 
-/** The calling VP's, all zero if it has none. */
+/** Gives the calling VP's; all zero if it has none. */
 void stiol_get_carriers(stiol_carriers_t *carriers);
 
 /** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not
  * started. */
 void stiol_stop(void);
 
-/** A function of another library than the C library that is to be replaced as well. */
+/** A function of a library other than the C library that is to be replaced as well. */
 typedef struct stiol_extra {
     const char *symbol;
     void *real; /**< in its library: the slots that lead there are rebound */
@@ -122,34 +123,34 @@ typedef struct stiol_extra {
 } stiol_extra_t;
 
 /**
- * Sets the functions that stiol_start() rebinds beside the calls of calls.def: in all objects, also
- * in the one that holds STIOL. Their real ones are called by address. Call it before the first
- * VP's stiol_start().
+ * Sets the functions that stiol_start() rebinds in addition to the calls of calls.def: in all
+ * objects, including the one that holds STIOL. The real functions are called by address. Call it
+ * before the first VP's stiol_start().
  *
- * @param extras not copied; NULL with a count of 0 takes them back
- * @return 0, or -1: there are too many (at most 64), or objects are rebound already
+ * @param extras not copied; NULL with a count of 0 removes them
+ * @return 0, or -1: there are too many (at most 64), or objects are already rebound
  */
 int stiol_add_calls(const stiol_extra_t *extras, int count);
 
 /**
- * For the end of a VP: waits are to end. Interrupts the state threads that pthread_create() made
- * (the caller interrupts its own); and from now on a wait for I/O that is interrupted fails with
- * ECONNABORTED, not with EINTR, which most callers answer by waiting again. A write to a pipe goes
- * on: it may be a line for the log. Call it as often as it takes; does not yield.
+ * For the end of a VP: makes waits end. Interrupts the state threads that pthread_create() created
+ * (the caller interrupts its own). From now on an interrupted wait for I/O fails with ECONNABORTED,
+ * not with EINTR, to which most callers react by waiting again. A write to a pipe continues: it may
+ * be a line for the log. Call it as often as necessary; does not yield.
  */
 void stiol_end_waits(void);
 
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
 const char *stiol_error(void);
 
-/** Why a later dlopen()ed object could not be rebound is told here (from within dlopen()). NULL:
- * stderr. */
+/** Receives the reason why an object loaded later by dlopen() could not be rebound (called from
+ * within dlopen()). NULL: stderr. */
 typedef void (*stiol_complaint_t)(const char *message);
 void stiol_set_complaint(stiol_complaint_t complaint);
 
 /** One slot: an entry of an object's global offset table, or a pointer in its data. */
 typedef struct stiol_slot {
-    const char *object;     /**< path of the object; of the program itself: "" */
+    const char *object;     /**< path of the object; "" for the program itself */
     const char *symbol;     /**< "poll" */
     const char *relocation; /**< "JUMP_SLOT", "GLOB_DAT" or "64" */
     const char *problem;    /**< NULL, or why this slot cannot be rebound */
@@ -160,17 +161,17 @@ typedef void (*stiol_slot_cb_t)(const stiol_slot_t *slot, void *data);
 /** Calls cb for each slot that is rebound now. @return their number */
 int stiol_each(stiol_slot_cb_t cb, void *data);
 
-/** The dry walk: calls cb for each slot that stiol_start() would rebind. Needs no VP. @return their
+/** A dry run: calls cb for each slot that stiol_start() would rebind. Needs no VP. @return their
  * number, or -1 if there is a problem with one of them (its `problem` says which). */
 int stiol_would_rebind(stiol_slot_cb_t cb, void *data);
 
-/** Calls of one kind: how many, how many of them parked the state thread, and how many of those
- * another kernel thread did. */
+/** Calls of one kind: how many there were, how many of them parked the state thread, and how many
+ * of those another kernel thread made. */
 typedef struct stiol_counter {
     unsigned long long calls, parked, helped;
 } stiol_counter_t;
 
-/** One counter for each STIOL_KIND of calls.def, in that order. */
+/** One counter for each STIOL_KIND in calls.def, in that order. */
 typedef struct stiol_counters {
 #define STIOL_KIND(name, help) stiol_counter_t name;
 #define STIOL_CALL(symbol, scope, kind, version, help)
@@ -179,28 +180,28 @@ typedef struct stiol_counters {
 #undef STIOL_CALL
 } stiol_counters_t;
 
-/** The calling VP's counters, all zero if STIOL was not started on it. */
+/** Gives the calling VP's counters; all zero if STIOL was not started on it. */
 void stiol_get_counters(stiol_counters_t *counters);
 
 /** The process's helper kernel threads. */
 typedef struct stiol_helpers {
     int threads;             /**< now, busy and idle */
     int busy;                /**< now */
-    int peak;                /**< most that were busy at once */
-    int names_waiting;       /**< look-ups in line for a helper now */
+    int peak;                /**< highest number that were busy at once */
+    int names_waiting;       /**< look-ups in line for a helper */
     int files_waiting;       /**< calls on files */
     int others_waiting;      /**< others */
     int lines_waiting;       /**< of syslog, which are written one at a time */
     unsigned long long full; /**< jobs that had to wait because max_helpers was reached */
-    int error; /**< the last error of pthread_create() of a helper, 0: there was none */
+    int error;               /**< the last error of pthread_create() for a helper; 0: none */
 } stiol_helpers_t;
 
-/** Gives the present state of the helpers. */
+/** Gives the current state of the helpers. */
 void stiol_get_helpers(stiol_helpers_t *helpers);
 
-/** Forgets what STIOL and libst know of an fd: for one that was opened, closed or changed in a way
- * that STIOL does not see (by the object that holds STIOL itself, or inside libc). No syscall
- * unless libst has it registered. */
+/** Forgets what STIOL and libst know about an fd: for one that was opened, closed or changed in a
+ * way that STIOL does not see (by the object that holds STIOL, or inside libc). Makes no system
+ * call unless libst has registered it. */
 void stiol_forget_fd(int osfd);
 
 #ifdef __cplusplus

@@ -29,17 +29,17 @@
 
 /* --- the calls --- */
 
-/* STIOL_EVERY: in any object, also in the one that holds STIOL. */
+/* STIOL_EVERY: in any object, including the one that holds STIOL. */
 typedef enum { STIOL_ANY, STIOL_THREADS, STIOL_BOTH, STIOL_EVERY } stiol__scope_t;
 
 typedef struct stiol__call {
     const char *symbol;
     stiol__scope_t scope;
     const char *version; /* of the symbol, or NULL */
-    void *real;          /* as this object is bound to it: the right version, by the linker */
-    void *global;        /* as other objects may see it: differs in a program that is not PIE */
+    void *real;          /* as this object is bound to it: the linker chose the right version */
+    void *global;        /* as other objects may see it: different in a program that is not PIE */
     void *replacement;
-    void *elsewhere; /* scope BOTH: the replacement in objects that do not make state threads */
+    void *elsewhere; /* scope BOTH: the replacement in objects that do not create state threads */
 } stiol__call_t;
 
 enum {
@@ -80,38 +80,38 @@ typedef struct stiol__held {
 #define STIOL_THREAD_MAGIC UINT64_C(0x5354494f4c746872)
 #define STIOL_THREAD_ENDED UINT64_C(0x5354494f4c656e64)
 
-/** What STIOL knows of a state thread; made at its first use, ends with it. */
+/** What STIOL knows about a state thread; made on first use, freed at its end. */
 typedef struct stiol__thread {
     struct stiol__vp *vp;
     st_thread_t thread;
-    stiol__tsd_t *tsd; /* thread-specific values, NULL: none yet */
+    stiol__tsd_t *tsd; /* thread-specific values; NULL: none yet */
     unsigned long parks;
     uint64_t magic; /* STIOL_THREAD_MAGIC: the record's address is its thread's pthread_t */
-    pid_t tid;      /* what gettid() says, 0: nobody has asked yet */
-    char name[16];  /* of pthread_setname_np(), "": the VP's */
+    pid_t tid;      /* what gettid() returns; 0: nobody has asked yet */
+    char name[16];  /* by pthread_setname_np(); "": the VP's */
     bool primordial, ending;
-    struct stiol__entries *entries;     /* entry.c: results of getpwnam() and its like, or NULL */
+    struct stiol__entries *entries;     /* entry.c: results of getpwnam() and the like, or NULL */
     struct stiol__host *host;           /* result of gethostbyname(), or NULL */
-    struct stiol__farewell *farewells;  /* tls_exit.c: the last one first */
-    struct stiol__texts *texts;         /* texts.c, NULL: none yet */
-    uint64_t mask;                      /* signals that its maker had blocked; 0: the usual ones */
-    const stiol_connection_t *accepted; /* what its accept() is to return, NULL: nothing */
+    struct stiol__farewell *farewells;  /* tls_exit.c: last one first */
+    struct stiol__texts *texts;         /* texts.c; NULL: none yet */
+    uint64_t mask;                      /* signals blocked in its creator; 0: the usual ones */
+    const stiol_connection_t *accepted; /* what its next accept() is to return; NULL: nothing */
     /* cancel.c */
-    _Atomic bool cancelled;          /* somebody has asked for its end */
-    bool cancel_off, cancel_at_once; /* not now; without waiting for a wait */
+    _Atomic bool cancelled;          /* its end was requested */
+    bool cancel_off, cancel_at_once; /* not now; at once, not only in a wait */
     void *cleanup;                   /* the innermost handler, a __pthread_unwind_buf_t */
     struct stiol__unwinding *unwinding;
-    /* carry.c: the kernel thread that it runs on instead of its VP's; 0: none */
+    /* carry.c: the kernel thread it runs on instead of its VP's; 0: none */
     _Atomic pthread_t carrier;
     _Atomic pid_t carrier_tid;
-    /* made by pthread_create(): */
+    /* created by pthread_create(): */
     bool ours, detached;
-    bool started; /* has run: `thread` is its own word, no longer its maker's */
-    struct stiol__thread *next, **previous; /* the VP's threads that have not ended; `next` else of
-                                               free records */
+    bool started; /* has run: `thread` is set by itself, no longer by its creator */
+    /* of the VP's threads that have not ended; `next` also links free records */
+    struct stiol__thread *next, **previous;
     _Atomic bool ended;
     void *(*start)(void *);
-    int (*start11)(void *); /* made by thrd_create(); else NULL */
+    int (*start11)(void *); /* created by thrd_create(); else NULL */
     void *arg, *result;
     st_thread_t joiner;
 #ifdef STM_DEBUG
@@ -120,7 +120,7 @@ typedef struct stiol__thread {
 #endif
 } stiol__thread_t;
 
-/** A descriptor of which a state thread has seen EAGAIN, and when: see wait.c. */
+/** A descriptor on which a state thread has seen EAGAIN, and when: see wait.c. */
 typedef struct stiol__empty {
     int fd;
     unsigned long long calls, switches;
@@ -136,13 +136,13 @@ typedef struct stiol__vp {
     pthread_t id; /* of the kernel thread */
     st_thread_t primordial;
     bool ending;              /* stiol_end_waits() was called */
-    stiol__thread_t *threads; /* made by pthread_create(), and not ended */
+    stiol__thread_t *threads; /* created by pthread_create(), and not ended */
     stiol_config_t config;
     stiol_counters_t counters;
-    int more_for; /* socket whose writev() has MSG_MORE, -1: none */
+    int more_for; /* socket whose writev() has MSG_MORE; -1: none */
     stiol__empty_t empty;
-    unsigned long long spared; /* switches when a poll() last needed no system call */
-    /* owner.c: locks of which glibc does not know which state thread has them */
+    unsigned long long spared; /* number of switches when a poll() last needed no system call */
+    /* owner.c: locks whose owning state thread glibc does not know */
     stiol__owner_t *owners;
     size_t owners_size, owners_used;
     /* tsd.c */
@@ -151,37 +151,38 @@ typedef struct stiol__vp {
     struct stiol__tls *tls; /* tls.c */
     bool exit_hooked;       /* tls_exit.c */
     struct stiol__filesystems *filesystems;
-    bool wary;             /* some file system is slow: paths are looked at before each call */
-    uint64_t looked_ticks; /* when the table of mounts was last asked whether it is current */
-    uint64_t look_ticks;   /* how long that is good for */
-    bool suspicious;       /* calls are looked at closely, until then */
+    bool wary;             /* some file system is slow: paths are examined before each call */
+    uint64_t looked_ticks; /* when it was last checked whether the table of mounts is current */
+    uint64_t look_ticks;   /* how long that is valid */
+    bool suspicious;       /* calls are examined closely, until then */
     st_utime_t suspicious_until;
-    /* file.c: descriptors of which a write took long lately */
+    /* file.c: descriptors on which a write recently took long */
     struct {
         int fd;
         st_utime_t until;
     } laggards[STIOL_LAGGARDS];
     st_utime_t any_lags;              /* 0: none */
-    struct stiol__carriers *carriers; /* carriers.c, NULL: none so far */
+    struct stiol__carriers *carriers; /* carriers.c; NULL: none yet */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
 
 /** A signal handler that has interrupted a VP. Meanwhile stiol__vp is NULL: all calls are the real
- * ones, and nothing of libst's or STIOL's is touched. */
+ * ones, and nothing that belongs to libst or STIOL is touched. */
 typedef struct stiol__interruption {
-    stiol__vp_t *vp;     /* NULL: none runs on this kernel thread */
-    st_thread_t thread;  /* whose stack it runs on, if it has none of its own */
+    stiol__vp_t *vp;     /* NULL: no handler is running on this kernel thread */
+    st_thread_t thread;  /* the one whose stack it runs on, if it has none of its own */
     uintptr_t low, high; /* where the handler's frames are */
-    unsigned depth;   /* handlers that run, on any kernel thread; too many after a siglongjmp() */
-    unsigned handled; /* handlers that have begun here so far */
+    unsigned depth;      /* handlers running, on any kernel thread; too high after a siglongjmp() */
+    unsigned handled;    /* handlers begun here so far */
 } stiol__interruption_t;
 
 extern __thread stiol__interruption_t stiol__interruption
     __attribute__((tls_model("initial-exec")));
 
-/** There is an interruption: the VP, if the handler is left by now (siglongjmp()), else NULL. */
+/** To be called if there is an interruption: the VP if the handler has been left (siglongjmp()),
+ * else NULL. */
 stiol__vp_t *stiol__after_handler(void);
 
 /** The calling kernel thread's VP, NULL in a signal handler. */
@@ -203,7 +204,7 @@ static inline stiol__vp_t *stiol__here(void)
     return vp && STIOL_LIKELY(!st_in_callback()) ? vp : NULL;
 }
 
-/** For what only looks: the VP also in a signal handler that has interrupted it. */
+/** For code that only reads: the VP, even in a signal handler that has interrupted it. */
 static inline stiol__vp_t *stiol__interrupted(void)
 {
     stiol__vp_t *vp = stiol__mine();
@@ -211,10 +212,10 @@ static inline stiol__vp_t *stiol__interrupted(void)
     return vp ? vp : stiol__interruption.vp;
 }
 
-/** The calling state thread's record; NULL: no memory. */
+/** The calling state thread's record; NULL if there is no memory. */
 stiol__thread_t *stiol__self(stiol__vp_t *vp);
-/** In a signal handler: the record of the state thread that it has interrupted, NULL: it has none.
- * Elsewhere NULL. */
+/** In a signal handler: the record of the state thread that it has interrupted; NULL if that has
+ * none. Elsewhere NULL. */
 stiol__thread_t *stiol__interrupted_self(void);
 #ifdef STIOL_DEBUG
 void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
@@ -227,12 +228,12 @@ void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *calle
 #define STIOL_TRACE(vp, call, arg) ((void)0)
 #endif
 
-/* Builds with ST_SHUFFLE give way in each call: what is right with kernel threads stands that.
- * Those of kind wait do so anyway, and poll() is to know what the last recv() said (wait.c). */
+/* Builds with ST_SHUFFLE yield in each call: code that is right with kernel threads can stand that.
+ * Calls of kind wait yield anyway, and poll() has to know what the last recv() said (wait.c). */
 #define STIOL_SHUFFLE(vp, kind)                                                                    \
     (&(vp)->counters.kind != &(vp)->counters.wait ? st_shuffle() : (void)0)
 
-/** Opens a replacement: the VP, with the call counted, or NULL: make the real call. */
+/** Begins a replacement: counts the call and gives the VP; NULL: make the real call. */
 #define STIOL_ENTER(kind, call, arg)                                                               \
     ({                                                                                             \
         stiol__vp_t *vp_ = stiol__here();                                                          \
@@ -244,12 +245,13 @@ void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *calle
         vp_;                                                                                       \
     })
 
-/** Ends the calling state thread if somebody has asked for it (pthread_cancel()). To be called when
- * a wait was interrupted, with nothing left that points to the caller's stack. */
+/** Ends the calling state thread if its end was requested (pthread_cancel()). To be called when a
+ * wait was interrupted, once nothing points to the caller's stack any more. */
 void stiol__cancellation(void);
 bool stiol__to_be_cancelled(void);
 
-/** A wait has failed with errno. -1; at the VP's end an interrupted caller is not to try again. */
+/** A wait has failed with errno. Returns -1; at the VP's end an interrupted caller must not try
+ * again. */
 static inline int stiol__failed(const stiol__vp_t *vp)
 {
     if (errno == EINTR)
@@ -259,7 +261,7 @@ static inline int stiol__failed(const stiol__vp_t *vp)
     return -1;
 }
 
-/** Counts a park of a call of this kind, and of the calling state thread. */
+/** Counts a park, for this kind of call and for the calling state thread. */
 #define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
 
 #ifdef STM_DEBUG
@@ -281,14 +283,14 @@ enum {
     STIOL_NO_POST = 8,          /* trap 4 */
     STIOL_NO_TSD = 16,          /* trap 5: one set of values for all */
     STIOL_NO_TSD_END = 32,      /* trap 5: values are left behind */
-    STIOL_NO_FORGET = 64,       /* what was known of a closed descriptor is kept */
-    STIOL_NO_NOWAIT = 128,      /* as if the kernel knew no RWF_NOWAIT */
-    STIOL_NO_TELLING = 256,     /* trap 7: the MPM does not hear of kernel threads */
+    STIOL_NO_FORGET = 64,       /* what was known about a closed descriptor is kept */
+    STIOL_NO_NOWAIT = 128,      /* as if the kernel did not support RWF_NOWAIT */
+    STIOL_NO_TELLING = 256,     /* trap 7: the MPM is not told about kernel threads */
     STIOL_NO_SPARING = 512,     /* poll() asks although recv() has just said EAGAIN */
-    STIOL_NO_ROWS = 1024,       /* each writev() at once */
+    STIOL_NO_ROWS = 1024,       /* each writev() is sent at once */
     STIOL_NO_TLS = 2048,        /* all state threads share the thread-local variables */
     STIOL_NO_CACHE = 8192,      /* as if nothing of a file were in memory */
-    STIOL_NO_HANDLERS = 1 << 16 /* trap 11: signal handlers run as state threads do */
+    STIOL_NO_HANDLERS = 1 << 16 /* trap 11: signal handlers run as if on a state thread */
 };
 
 #ifdef STIOL_TESTING
@@ -306,25 +308,26 @@ st_utime_t stiol__deadline(st_utime_t timeout); /* from now */
 st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
 /* A length of time: us, rounded up. */
 st_utime_t stiol__timespec(const struct timespec *ts);
-/* A time on some clock: the deadline. */
+/* The deadline that is a time on some clock. */
 st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
 bool stiol__valid(const struct timespec *ts);
 
-/** Growing intervals for what cannot wake us: another process's lock. */
+/** Growing intervals for things that cannot wake us, such as another process's lock. */
 typedef struct stiol__backoff {
     unsigned tries;
 } stiol__backoff_t;
 
-/** The next interval, us; 0 at first (yield), at most `most`. */
+/** The next interval, us; first 0 (yield), at most `most`. */
 st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
 
 /* --- wait.c --- */
 
 /** poll() with a timeout in us; parks. */
 int stiol__poll_us(stiol__vp_t *vp, struct pollfd *fds, nfds_t nfds, st_utime_t timeout);
-/** Asks the kernel afresh, then parks until one of events is set. 1, 0 timeout, -1 errno. */
+/** Asks the kernel anew, then parks until one of events is set. Returns 1; 0: timeout; -1:
+ * errno. */
 int stiol__wait_fd(int fd, int events, st_utime_t timeout);
-/** Gives way, errno kept. */
+/** Yields; preserves errno. */
 void stiol__yield(void);
 
 /* --- pages.c --- */

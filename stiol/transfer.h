@@ -17,45 +17,45 @@ typedef struct stiol__transfer {
     size_t count;
     struct msghdr *message;  /* NULL: none but the parts */
     bool in;                 /* reading */
-    bool of_file;            /* read(), write() and their like: also of what is no socket */
-    bool whole;              /* goes on until all is there, if it is a stream */
+    bool of_file;            /* read(), write() and the like: not only on sockets */
+    bool whole;              /* if it is a stream, continues until all is there */
     stiol__fd_class_t class; /* SOCKET, STREAM, or PASS: the real call */
     /* transfer.c's own: */
     st_utime_t deadline; /* 0: not known yet */
     bool partly;         /* `first` is what came with the first bytes */
     struct msghdr first;
-    unsigned fruitless; /* waits in a row that ended at once, and for nothing */
+    unsigned fruitless; /* consecutive waits that ended at once, for nothing */
     stiol__backoff_t backoff;
 } stiol__transfer_t;
 
 size_t stiol__length_of(const struct iovec *parts, size_t count);
-/** Moves on by n bytes. */
+/** Advances by n bytes. */
 void stiol__advance(stiol__transfer_t *transfer, size_t n);
 
-/** Carries a call out, with waits where it has to wait. The parts are changed if it goes on for
- * several tries. */
+/** Carries out a call, waiting where it has to. The parts are changed if it takes several tries. */
 ssize_t stiol__move(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
-/** The same with parts that are the caller's: a copy is changed. */
+/** The same with the caller's parts: a copy is changed. */
 ssize_t stiol__move_copied(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
-/** A call on what is held to be nonblocking, in a form that does not wait even if it no longer is:
- * O_NONBLOCK belongs to the open file, which others may share. */
+/** A call on a descriptor believed to be nonblocking, in a form that does not wait even if it no
+ * longer is: O_NONBLOCK belongs to the open file, which others may share. */
 ssize_t stiol__move_now(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
-/** EAGAIN was seen: parks until the call is worth another try. -1: the caller is to get errno. */
+/** To be called after EAGAIN: parks until the call is worth another try. -1: errno is for the
+ * caller. */
 int stiol__wait_for_turn(stiol__vp_t *vp, stiol__transfer_t *transfer);
 
-/** Whether what was held to be nonblocking is blocking now. */
+/** Whether a descriptor believed to be nonblocking is now blocking. */
 bool stiol__blocks_now(int fd);
-/** A call on it has moved n bytes, or said EAGAIN: whether it is to wait for more for that
+/** A call on it has moved n bytes, or said EAGAIN: whether the call has to wait for more for that
  * reason. */
 bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n);
-/** Then: waits, and returns all that was moved. */
+/** In that case: waits, and returns the total moved. */
 ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssize_t n);
 
-/** The result of a call that was passed through. Its EAGAIN is news for who waits for the
- * descriptor next: without it libst still holds it to be ready. */
+/** The result of a call that was passed through. Its EAGAIN matters to the next one to wait for the
+ * descriptor: without it libst would still believe it to be ready. */
 ssize_t stiol__passed(int fd, ssize_t n, int events);
 
 static inline bool stiol__would_block(void)
