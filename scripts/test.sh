@@ -10,6 +10,10 @@
 set -uo pipefail
 logs=${BUILD:-build}/test-logs
 mkdir -p "$logs"
+# What an earlier run has left is no result of this one.
+for part in "$@"; do
+    [ "$part" = -- ] || rm -f "$logs/$part.result" "$logs/$part.log"
+done
 # A part's tests run one after another, whatever -j says; the outer make's variables are passed on.
 MAKEFLAGS=$(sed -E 's/(^| )(-j[0-9]*|-l[0-9.]*|--jobserver-(auth|fds)=[^ ]*)//g' \
     <<<"${MAKEFLAGS:-}")
@@ -106,7 +110,11 @@ passed=0 failed=0 broken=
 for part in "$@"; do
     [ "$part" != -- ] || continue
     log=$logs/$part.log
-    read -r status took <"$logs/$part.result"
+    # Without a result, something has ended the list before its time.
+    if ! read -r status took 2>/dev/null <"$logs/$part.result"; then
+        status=1 took=0
+        : >>"$log"
+    fi
     p=$(count "$log" passed)
     f=$(count "$log" failed error)
     # It failed without a failed test (a crash, a broken build), or passed without running any.

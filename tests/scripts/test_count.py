@@ -76,3 +76,15 @@ def test_an_interrupt_ends_both(folder, number):
         assert script.wait(60) == 130
     for pid in pids:
         wait_for(lambda p=pid: not os.path.exists(f"/proc/{p}"), "its end")
+
+
+def test_a_list_that_ends_early(folder):
+    """What an earlier run has left there is not taken for its result."""
+    write(folder, {"a": "echo 3 passed; [ ! -e again ] || "
+                        "kill -KILL $$(cut -d' ' -f4 /proc/$$PPID/stat)", "b": "echo 4 passed"})
+    lines = []
+    for _ in range(2):
+        done = run([TOP / "scripts/test.sh", "a", "--", "b"], cwd=folder)
+        lines.append((done.returncode, done.stdout.splitlines()[-1]))
+        (folder / "again").touch()
+    assert lines == [(0, "7 passed, 0 failed"), (1, "7 passed, 1 failed")]
