@@ -2,11 +2,14 @@
 /*
  * Kernel threads for one call each: for calls that can neither be tried nor watched, and that may
  * wait for each other, so that no bound on their number is right. They run the C library's code
- * alone, with all signals blocked. Used by barrier.c, sem.c and filelock.c; the
+ * alone, with all signals but those of faults blocked. Used by barrier.c, sem.c and filelock.c; the
  * helpers are started here, too.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
+
+/* Blocked, they would end the process without its handlers, which see to the core. */
+static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
 
 int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
 {
@@ -15,8 +18,9 @@ int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
     pthread_t id;
     int rc;
 
-    stiol__stay_loaded();
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+        sigdelset(&all, faults[i]);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, stack_size);

@@ -114,6 +114,8 @@ static void do_job(stiol__job_t *job)
         st_vp_post(vp, &job->remote);
     pthread_mutex_lock(&pool.lock);
     pool.finishing--;
+    if (pool.stopping) /* and the next job may take for ever */
+        pthread_cond_broadcast(&pool.left);
 }
 
 static void *helper_main(void *arg)
@@ -137,7 +139,8 @@ static void *helper_main(void *arg)
     return NULL;
 }
 
-/* A helper may outlive stiol_stop(): the object whose code it runs must stay. */
+/* A helper may outlive stiol_stop(): the object whose code it runs must stay. Called before there is
+ * any, since it takes the dynamic loader's lock, which another kernel thread may hold for long. */
 void stiol__stay_loaded(void)
 {
     Dl_info info;
@@ -288,7 +291,8 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
     errno = job->error != 0 ? job->error : error;
-    h_errno = job->herror;
+    if (job->herror != 0)
+        h_errno = job->herror;
 }
 
 void stiol_get_helpers(stiol_helpers_t *helpers)

@@ -28,9 +28,10 @@ typedef enum {
 
 /** One call. In the caller's memory: on its stack, if it waits for the job, or on the heap. */
 typedef struct stiol__job {
-    /** Makes the call. Runs on a helper, which has all signals blocked, a stack of 512 KB, errno
-     * and h_errno of 0, and is not a VP, so that all calls are the real ones. It must not touch
-     * APR, httpd or modules. Runs on the caller's kernel thread if no helper is available. */
+    /** Makes the call. Runs on a helper, which has all signals blocked except those of faults, a
+     * stack of 512 KB, errno and h_errno of 0, and is not a VP, so that all calls are the real
+     * ones. It must not touch APR, httpd or modules. Runs on the caller's kernel thread if no
+     * helper is available. */
     void (*run)(struct stiol__job *job);
     /** What may make it wait: a device, a domain. Jobs of a group share their helpers: as long as
      * others might come, no group gets all helpers of its class. 0: the job is a group of its
@@ -64,7 +65,7 @@ typedef struct stiol__job {
  * again for a second, then runs the job here: better late than never.
  *
  * An interrupt does not end the wait, as the job uses the caller's memory: the caller's next wait
- * is interrupted instead. errno and h_errno are what the job left; errno is unchanged if that is 0.
+ * is interrupted instead. errno and h_errno are what the job left; each is unchanged if that is 0.
  */
 void stiol__help(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
 
@@ -108,7 +109,8 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job));
 #define STIOL_HELP(vp, kind, class, job)                                                           \
     (STIOL_PARKS(vp, kind), (vp)->counters.kind.helped++, stiol__help(vp, class, job))
 
-/** Keeps the object that holds STIOL loaded, because kernel threads run its code. */
+/** Keeps the object that holds STIOL loaded, because kernel threads run its code. Must not be called
+ * with any lock held: it takes the dynamic loader's. */
 void stiol__stay_loaded(void);
 /** Ends the idle helpers. Does not wait for those in the middle of a job. */
 void stiol__helpers_stop(void);

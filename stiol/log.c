@@ -13,7 +13,7 @@ enum { LAST_WORDS = 500000 }; /* us that a line may take at the VP's end */
 
 typedef struct log_job {
     stiol__job_t job;
-    enum { LINE, OPEN, CLOSE, MASK } what;
+    enum log_call { LINE, OPEN, CLOSE, MASK } what;
     int number, facility; /* priority, options or mask */
     const char *ident;    /* of openlog(): the caller's, as the C library keeps it */
     char *line;
@@ -140,7 +140,7 @@ static int run_elsewhere(stiol__vp_t *vp, log_job_t *call)
         stiol__mine();                                                                             \
     })
 
-static log_job_t *new_job(int what, int number)
+static log_job_t *new_job(enum log_call what, int number)
 {
     log_job_t *call = calloc(1, sizeof(*call));
 

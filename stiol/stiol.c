@@ -166,6 +166,7 @@ static int start_process(const stiol_config_t *config)
             return -1;
         }
         stiol__tsd_start();
+        stiol__stay_loaded();
         prepared = true;
     }
     stiol__in_child = config->in_child;

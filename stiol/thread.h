@@ -71,7 +71,7 @@ void stiol__kthreads_forked(void);
  * is one. */
 void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job);
 /** Runs main(arg) on a detached kernel thread of its own, with a stack of that many bytes and all
- * signals blocked. Returns 0 or an error number. */
+ * signals blocked except those of faults. Returns 0 or an error number. */
 int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size);
 
 #pragma GCC visibility pop

@@ -103,6 +103,10 @@ $(STIOL_TESTS)/libnss_slow.so.2: tests/stiol/objects/nss_slow.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC)
 $(STIOL_TESTS)/test_names: | $(STIOL_TESTS)/libnss_slow.so.2
 
+$(STIOL_TESTS)/libslow_start.so: tests/stiol/objects/slow_start.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC)
+$(STIOL_TESTS)/test_helper: | $(STIOL_TESTS)/libslow_start.so
+
 # --- the programs ---
 
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a \

@@ -2,6 +2,12 @@
 /*
  * Helpers: whose turn it is when there are fewer than jobs, and what becomes of a job that waits.
  */
+#include <dlfcn.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
 #include "tests/stiol/stiol_vp.h"
 
 #include "stiol/helper_line.h"
@@ -293,6 +299,150 @@ static void without_kernel_threads_jobs_wait_in_line(void)
     stop_ticking = true;
 }
 
+/* --- what a helper leaves alone --- */
+
+static void succeed(stiol__job_t *job)
+{
+    (void)job;
+    errno = 0;
+}
+
+static void fail_to_find(stiol__job_t *job)
+{
+    (void)job;
+    h_errno = HOST_NOT_FOUND;
+}
+
+/* A look-up has failed; before it is looked at why, a line is written to a file. */
+static void a_job_that_succeeds_keeps_both_error_numbers(void)
+{
+    static stiol__job_t job = {.run = succeed};
+
+    errno = ENOENT;
+    h_errno = TRY_AGAIN;
+    stiol__help(stiol__vp, STIOL_HELP_FILE, &job);
+    CHECK(errno == ENOENT && h_errno == TRY_AGAIN);
+    job.run = fail_to_find;
+    stiol__help(stiol__vp, STIOL_HELP_RESOLVE, &job);
+    CHECK(errno == ENOENT && h_errno == HOST_NOT_FOUND);
+}
+
+static _Atomic bool handled;
+
+static char *forbidden;
+
+/* Then the faulty instruction runs once more. */
+static void on_fault(int signal_number)
+{
+    handled = signal_number == SIGSEGV;
+    CHECK(mprotect(forbidden, 4096, PROT_READ | PROT_WRITE) == 0);
+}
+
+static void fault(stiol__job_t *job)
+{
+    sigset_t mask;
+
+    (void)job;
+    *(volatile char *)forbidden = 1;
+    CHECK(pthread_sigmask(SIG_BLOCK, NULL, &mask) == 0);
+    CHECK(sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGCHLD) == 1);
+}
+
+/* A crash in a name service's module is the process's, whose handlers see to the core. */
+static void a_fault_of_a_helper_finds_its_handler(void)
+{
+    static stiol__job_t job = {.run = fault};
+
+    forbidden = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(forbidden != MAP_FAILED);
+    signal(SIGSEGV, on_fault);
+    stiol__help(stiol__vp, STIOL_HELP_RESOLVE, &job);
+    CHECK(handled);
+}
+
+/* --- a helper that has just done its job, and others who wait --- */
+
+static _Atomic bool releasing;
+
+/* Long enough for the VP to begin its stop meanwhile. */
+static void release_slowly(stiol__job_t *job)
+{
+    (void)job;
+    releasing = true;
+    usleep(100000);
+    released = true;
+}
+
+static void start_with_one(void)
+{
+    stiol_config_t config = test_config;
+
+    config.max_helpers = 1;
+    CHECK(st_init() == 0 && stiol_start(&config) == 0);
+}
+
+/* The helper goes from one job straight to the next, which nobody waits for either. */
+static void a_stop_waits_for_no_job_in_line(void)
+{
+    static held_job_t first, second;
+
+    start_with_one();
+    first.job = (stiol__job_t){.run = run_until_told, .finished = on_finished};
+    second.job = (stiol__job_t){.run = run_until_told, .finished = on_finished};
+    CHECK(stiol__help_start(stiol__vp, STIOL_HELP_FILE, &first.job));
+    CHECK(stiol__help_start(stiol__vp, STIOL_HELP_FILE, &second.job));
+    wait_for(&first.started);
+    CHECK(stiol__help_abandon(&first.job, release_slowly));
+    first.may_end = true;
+    wait_for(&releasing);
+    stiol__helpers_stop();
+    CHECK(released);
+    second.may_end = true;
+    wait_for(&finished);
+    stop_vp();
+}
+
+/* --- objects that are being loaded --- */
+
+static int says[2], hears[2];
+
+static void *load_slowly(void *arg)
+{
+    (void)arg;
+    CHECK(dlopen(OBJECTS "/libslow_start.so", RTLD_NOW));
+    return NULL;
+}
+
+static void name_descriptor(const char *variable, int fd)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%d", fd);
+    setenv(variable, text, 1);
+}
+
+/* Another kernel thread is in the dynamic loader for long: a helper, for a name service's module on
+ * a slow disk. The VP goes on, and has helpers. */
+static void loading_an_object_holds_up_no_job(void)
+{
+    static stiol__job_t job = {.run = succeed};
+    pthread_t loader;
+    char byte = 0;
+
+    CHECK(pipe(says) == 0 && pipe(hears) == 0);
+    name_descriptor("SLOW_START_SAYS", says[1]);
+    name_descriptor("SLOW_START_HEARS", hears[0]);
+    CHECK(pthread_create(&loader, NULL, load_slowly, NULL) == 0);
+    CHECK(read(says[0], &byte, 1) == 1);
+    stiol__help(stiol__vp, STIOL_HELP_FILE, &job);
+    CHECK(write(hears[1], &byte, 1) == 1);
+    CHECK(pthread_join(loader, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        close(says[i]);
+        close(hears[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +456,10 @@ int main(void)
         VP_TEST(a_job_tells_when_it_is_done),
         VP_TEST(a_job_can_be_abandoned),
         VP_TEST(without_kernel_threads_jobs_wait_in_line),
+        VP_TEST(a_job_that_succeeds_keeps_both_error_numbers),
+        VP_TEST(a_fault_of_a_helper_finds_its_handler),
+        RAW_TEST(a_stop_waits_for_no_job_in_line),
+        VP_TEST(loading_an_object_holds_up_no_job),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
