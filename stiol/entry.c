@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Look-ups in the databases of nsswitch.conf(5) and each state thread's results of those calls that
- * give a pointer to memory of their own. Used by users.c and services.c.
+ * give a pointer to memory of their own. Used by users.c, services.c and resolve.c.
  */
 #include "stiol/stiol_int.h"
 

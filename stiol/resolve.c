@@ -5,24 +5,12 @@
  * once. What needs no name server (numeric addresses) is done at once.
  */
 #include "stiol/stiol_int.h"
-#include "stiol/tls.h"
 
+#include "stiol/entry.h"
 #include "stiol/nss.h"
 #include "stiol/question.h"
 
-enum { HOST_BUFFER = 8192 }; /* bytes; addresses and aliases of one host */
-
-/* gethostbyname()'s result, which the calling thread owns until its next call. */
-struct stiol__host {
-    struct hostent entry;
-    char buffer[HOST_BUFFER];
-};
-
-void stiol__host_free(stiol__thread_t *self)
-{
-    free(self->host);
-    self->host = NULL;
-}
+enum { FIRST_HOST_SIZE = 8192 }; /* bytes; addresses and aliases of one host */
 
 static bool is_numeric(const char *name)
 {
@@ -384,24 +372,23 @@ static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, c
     return host->rc;
 }
 
-/* For the calls whose result is not in the caller's memory. */
-static struct hostent *find_own_host(stiol__vp_t *vp, host_job_t *host)
+/* For the calls whose result is not in the caller's memory: each function has its own for each state
+ * thread, valid until its next call. The entry lies at the beginning of the buffer, which grows
+ * until there is room for all addresses. */
+static struct hostent *find_own_host(stiol__vp_t *vp, stiol__own_t place, host_job_t *host)
 {
-    stiol__thread_t *self = stiol__self(vp);
     struct hostent *result = NULL;
-    int herror = NETDB_INTERNAL;
+    size_t size = FIRST_HOST_SIZE;
+    int herror = NETDB_INTERNAL, rc = ERANGE;
+    char *memory;
 
-    if (self && !self->host)
-        self->host = malloc(sizeof(*self->host));
-    if (!self || !self->host) {
-        h_errno = NETDB_INTERNAL;
-        return NULL;
+    while (rc == ERANGE && (memory = stiol__own_buffer(vp, place, size)) != NULL) {
+        rc = find_into(vp, host, (struct hostent *)(void *)memory, memory + sizeof(*result),
+                       size - sizeof(*result), &result, &herror);
+        size *= 2;
     }
-    if (find_into(vp, host, &self->host->entry, self->host->buffer, sizeof(self->host->buffer),
-                  &result, &herror) != 0)
-        result = NULL;
     h_errno = herror;
-    return result;
+    return rc == 0 ? result : NULL;
 }
 
 struct hostent *stiol__gethostbyname(const char *name)
@@ -409,7 +396,7 @@ struct hostent *stiol__gethostbyname(const char *name)
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname, 0);
     host_job_t host = {.how = BY_NAME, .what = name};
 
-    return !vp ? gethostbyname(name) : find_own_host(vp, &host);
+    return !vp ? gethostbyname(name) : find_own_host(vp, STIOL_OWN_GETHOSTBYNAME, &host);
 }
 
 struct hostent *stiol__gethostbyname2(const char *name, int family)
@@ -417,7 +404,7 @@ struct hostent *stiol__gethostbyname2(const char *name, int family)
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyname2, family);
     host_job_t host = {.how = BY_NAME2, .what = name, .family = family};
 
-    return !vp ? gethostbyname2(name, family) : find_own_host(vp, &host);
+    return !vp ? gethostbyname2(name, family) : find_own_host(vp, STIOL_OWN_GETHOSTBYNAME2, &host);
 }
 
 struct hostent *stiol__gethostbyaddr(const void *address, socklen_t length, int family)
@@ -425,7 +412,8 @@ struct hostent *stiol__gethostbyaddr(const void *address, socklen_t length, int 
     stiol__vp_t *vp = STIOL_ENTER(resolve, gethostbyaddr, family);
     host_job_t host = {.how = BY_ADDRESS, .what = address, .length = length, .family = family};
 
-    return !vp ? gethostbyaddr(address, length, family) : find_own_host(vp, &host);
+    return !vp ? gethostbyaddr(address, length, family)
+               : find_own_host(vp, STIOL_OWN_GETHOSTBYADDR, &host);
 }
 
 int stiol__gethostbyname_r(const char *restrict name, struct hostent *restrict entry,

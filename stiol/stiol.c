@@ -79,7 +79,6 @@ static void thread_ended(void *data)
     stiol__texts_free(self);
     if (!self->primordial)
         stiol__owner_ended(self->vp);
-    stiol__host_free(self);
     stiol__entries_free(self);
     joiner = self->joiner;
     keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */

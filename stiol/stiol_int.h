@@ -91,7 +91,6 @@ typedef struct stiol__thread {
     char name[16];  /* by pthread_setname_np(); "": the VP's */
     bool primordial, ending;
     struct stiol__entries *entries;     /* entry.c: results of getpwnam() and the like, or NULL */
-    struct stiol__host *host;           /* result of gethostbyname(), or NULL */
     struct stiol__farewell *farewells;  /* tls_exit.c: last one first */
     struct stiol__texts *texts;         /* texts.c; NULL: none yet */
     uint64_t mask;                      /* signals blocked in its creator; 0: the usual ones */

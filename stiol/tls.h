@@ -2,7 +2,7 @@
 /*
  * What each state thread has to itself, though it shares a kernel thread with others: values of
  * keys (tsd.c), contents of thread-local variables (tls.c, tls_objects.c, tls_exit.c), settings of
- * the C library (settings.c) and the buffers of its results (texts.c, resolve.c). All of it is
+ * the C library (settings.c) and the buffers of its results (texts.c, entry.c). All of it is
  * called on the VP, and does not yield unless it says so.
  */
 #ifndef STIOL_TLS_H
@@ -128,13 +128,12 @@ void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask);
 /** dlopen() or dlclose() has failed: the thread may ask why after it has waited. */
 void stiol__note_dlerror(stiol__vp_t *vp);
 
-/* --- texts.c, resolve.c: buffers of results --- */
+/* --- texts.c: buffers of results --- */
 
 typedef struct stiol__texts stiol__texts_t;
 
 /** Called when a thread ends. */
 void stiol__texts_free(stiol__thread_t *self);
-void stiol__host_free(stiol__thread_t *self);
 /** Called when a thread ends: closes what the resolver has open for it, as glibc does. */
 void stiol__resolver_end(void);
 /** Fills in one of the C library's blocks. */

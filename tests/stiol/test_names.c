@@ -348,6 +348,38 @@ static void *query_by_own_settings(void *arg)
     return NULL;
 }
 
+static void list_addresses(int count)
+{
+    char hosts[64];
+    FILE *file;
+
+    snprintf(hosts, sizeof(hosts), "%s/hosts", folder);
+    file = fopen(hosts, "w");
+    CHECK(file);
+    for (int i = 0; i < count; i++)
+        fprintf(file, "10.53.%d.%d many.example\n", i / 250, i % 250 + 1);
+    CHECK(fclose(file) == 0 && mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) == 0);
+    CHECK(unlink(hosts) == 0);
+}
+
+/* The result grows as the C library's does. */
+static void a_host_may_have_many_addresses(void)
+{
+    enum { ADDRESSES = 1500 };
+    const struct hostent *host;
+    int found = 0;
+
+    start_with_slow_names();
+    name_services("hosts: files\n");
+    list_addresses(ADDRESSES);
+    host = call->gethostbyname("many.example");
+    CHECK(host);
+    while (host->h_addr_list[found])
+        found++;
+    CHECK(found == ADDRESSES);
+    stop_vp();
+}
+
 static void dns_is_asked_by_a_helper(void)
 {
     start_with_slow_names();
@@ -370,7 +402,7 @@ int main(void)
         RAW_TEST(users_are_looked_up_by_helpers), RAW_TEST(groups_are_looked_up_by_helpers),
         RAW_TEST(all_users_are_listed),           RAW_TEST(local_databases_need_no_helper),
         RAW_TEST(equal_questions_are_asked_once), RAW_TEST(the_vps_end_does_not_wait_for_an_answer),
-        RAW_TEST(dns_is_asked_by_a_helper),
+        RAW_TEST(dns_is_asked_by_a_helper),       RAW_TEST(a_host_may_have_many_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,9 +301,21 @@ static void *find_host(void *arg)
     (void)arg;
     CHECK(host && host->h_addrtype == AF_INET);
     st_thread_yield();
-    CHECK(call->gethostbyname2("localhost", AF_INET) == host); /* its own memory, used again */
+    CHECK(call->gethostbyname("localhost") == host); /* its own memory, used again */
     CHECK(strcmp(host->h_name, "localhost") == 0);
     return host;
+}
+
+/* As in the C library, the next call of one function leaves the others' results alone. */
+static void each_look_up_has_its_own_result(void)
+{
+    const struct in_addr address = {htonl(INADDR_LOOPBACK + 2)};
+    const struct hostent *first = call->gethostbyname("127.0.0.1"), *second, *third;
+
+    second = call->gethostbyname2("127.0.0.2", AF_INET);
+    third = call->gethostbyaddr(&address, sizeof(address), AF_INET);
+    CHECK(first && second && strcmp(first->h_name, "127.0.0.1") == 0);
+    CHECK(strcmp(second->h_name, "127.0.0.2") == 0 && third != first && third != second);
 }
 
 static void the_older_look_ups_too(void)
@@ -355,6 +367,7 @@ int main(void)
         RAW_TEST(the_end_waits_for_idle_helpers_only),
         VP_TEST(look_ups_run_on_a_helper),
         VP_TEST(addresses_are_turned_into_names),
+        VP_TEST(each_look_up_has_its_own_result),
         VP_TEST(the_older_look_ups_too),
         VP_TEST(kernel_threads_look_up_by_themselves),
     };
