@@ -605,7 +605,12 @@ def request(conn):
     line = conn["request"]
     if not integer(line) or not integer(line["the_request"]):
         return ""
-    return line["the_request"].string(errors="backslashreplace")
+    return printable(line["the_request"].string(errors="backslashreplace"))
+
+
+def printable(text):
+    """A text that a client has sent, without what a terminal would obey (also C1 and bidi)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def forget(_event):

@@ -61,6 +61,24 @@ def test_here():
     check(gdb("gdb", built("st/smoke"), STOP, "run", "st threads", "st bt all", "kill"))
 
 
+REQUEST = r"""
+struct request { const char *the_request; } request =
+    {"GET /\033]0;a\007\302\233b\342\200\256\377/\303\244"};
+struct conn { struct request *request; } conn = {&request};
+int main(void) { return 0; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb")
+def test_a_request_is_no_command_to_the_terminal(tmp_path):
+    """Control characters (C0 and C1), a right-to-left override, and what is no UTF-8."""
+    program = tmp_path / "request"
+    subprocess.run(["cc", "-g", "-no-pie", "-o", program, "-xc", "-"], input=REQUEST.encode(),
+                   check=True)
+    said = gdb("gdb", program, "python print(ascii(request(gdb.parse_and_eval('conn'))))")
+    assert ascii("GET /\\x1b]0;a\\x07\\x9bb\\u202e\\xff/ä") in said
+
+
 @pytest.mark.skipif(not all(map(shutil.which, ("gdb-multiarch", "qemu-aarch64",
                                                "aarch64-linux-gnu-gcc"))),
                     reason="needs gdb-multiarch, qemu-user and gcc-aarch64-linux-gnu")
