@@ -42,7 +42,7 @@ typedef struct stiol__carriage {
     pthread_t id;
     pid_t tid;
     stiol__tls_t *tls;
-    stiol__carried_lock_t *locks; /* mutexes that the thread holds and glibc knows as ours */
+    stiol__carried_lock_t *locks; /* locks that the thread holds and glibc knows as ours */
     unsigned lock_count, lock_room;
     sigjmp_buf exit;
 } stiol__carriage_t;
@@ -79,6 +79,8 @@ void stiol__locks_arrive(stiol__carriage_t *carriage, stiol__load_t *load);
 void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load);
 int stiol__carried_took(pthread_mutex_t *mutex, int rc);
 void stiol__carried_gives(const pthread_mutex_t *mutex);
+int stiol__carried_writes(pthread_rwlock_t *lock, int rc);
+void stiol__carried_ends(const pthread_rwlock_t *lock);
 
 #pragma GCC visibility pop
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sees at start that glibc's mutexes and condition variables are laid out as the lock files read
+ * Sees at start that glibc's locks and condition variables are laid out as the lock files read
  * them, so that another C library is refused and not misread.
  */
 #include "stiol/lock.h"
@@ -33,6 +33,17 @@ static bool mutex_owner_is_seen(void)
     return seen && mutex.__data.__owner == 0;
 }
 
+static bool writer_is_seen(void)
+{
+    pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+    bool seen;
+
+    pthread_rwlock_wrlock(&lock);
+    seen = lock.__data.__cur_writer == gettid();
+    pthread_rwlock_unlock(&lock);
+    return seen && lock.__data.__cur_writer == 0;
+}
+
 static bool cond_flags_are(clockid_t clock, int shared, unsigned expected)
 {
     pthread_condattr_t attr;
@@ -51,7 +62,7 @@ bool stiol__layout_known(void)
     return mutex_kind_is(PTHREAD_MUTEX_NORMAL, 0) && mutex_kind_is(PTHREAD_MUTEX_RECURSIVE, 1) &&
            mutex_kind_is(PTHREAD_MUTEX_ERRORCHECK, 2) &&
            mutex_kind_is(PTHREAD_MUTEX_RECURSIVE, 1 | 16) && mutex_owner_is_seen() &&
-           cond_flags_are(CLOCK_REALTIME, PTHREAD_PROCESS_PRIVATE, 0) &&
+           writer_is_seen() && cond_flags_are(CLOCK_REALTIME, PTHREAD_PROCESS_PRIVATE, 0) &&
            cond_flags_are(CLOCK_REALTIME, PTHREAD_PROCESS_SHARED, 1) &&
            cond_flags_are(CLOCK_MONOTONIC, PTHREAD_PROCESS_PRIVATE, 2);
 }

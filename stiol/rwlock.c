@@ -5,6 +5,7 @@
  * lock already; not so if the lock was made to prefer writers. Writers pass nobody. Which state
  * thread writes is in the owners' table, so that one that locks again hears of its mistake.
  */
+#include "stiol/carry.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
@@ -199,7 +200,7 @@ int stiol__pthread_rwlock_wrlock(pthread_rwlock_t *lock)
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_wrlock, lock);
 
     if (!vp)
-        return pthread_rwlock_wrlock(lock);
+        return stiol__carried_writes(lock, pthread_rwlock_wrlock(lock));
     return noted(vp, lock, __builtin_return_address(0), acquire(vp, lock, WRITER, STIOL_NEVER));
 }
 
@@ -209,7 +210,7 @@ int stiol__pthread_rwlock_timedwrlock(pthread_rwlock_t *restrict lock,
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_timedwrlock, lock);
 
     if (!vp)
-        return pthread_rwlock_timedwrlock(lock, at);
+        return stiol__carried_writes(lock, pthread_rwlock_timedwrlock(lock, at));
     return noted(vp, lock, __builtin_return_address(0),
                  acquire_until(vp, lock, WRITER, CLOCK_REALTIME, at));
 }
@@ -220,7 +221,7 @@ int stiol__pthread_rwlock_clockwrlock(pthread_rwlock_t *restrict lock, clockid_t
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_clockwrlock, lock);
 
     if (!vp || !is_clock(clock))
-        return pthread_rwlock_clockwrlock(lock, clock, at);
+        return stiol__carried_writes(lock, pthread_rwlock_clockwrlock(lock, clock, at));
     return noted(vp, lock, __builtin_return_address(0), acquire_until(vp, lock, WRITER, clock, at));
 }
 
@@ -229,7 +230,7 @@ int stiol__pthread_rwlock_trywrlock(pthread_rwlock_t *lock)
     stiol__vp_t *vp = STIOL_ENTER(rwlock, pthread_rwlock_trywrlock, lock);
 
     if (!vp)
-        return pthread_rwlock_trywrlock(lock);
+        return stiol__carried_writes(lock, pthread_rwlock_trywrlock(lock));
     if (!may_try(lock, WRITER))
         return EBUSY;
     return noted(vp, lock, __builtin_return_address(0), attempt(vp, lock, WRITER));
@@ -243,6 +244,8 @@ int stiol__pthread_rwlock_unlock(pthread_rwlock_t *lock)
     if (vp) {
         stiol__gave(vp, lock);
         stiol__owner_forget(lock);
+    } else {
+        stiol__carried_ends(lock);
     }
     rc = pthread_rwlock_unlock(lock);
     if (rc == 0)

@@ -420,6 +420,115 @@ static void one_lock_for_both(void)
     }
 }
 
+/* A lock that is held on the way back is nobody's but that state thread's, although its carrier has
+ * gone on with another one. */
+static _Atomic int tried;
+
+static void keep_locked(void *data)
+{
+    CHECK(table_any.pthread_mutex_lock(data) == 0);
+}
+
+static void *carry_and_unlock(void *arg)
+{
+    CHECK(stiol_carry(keep_locked, arg) == 0);
+    CHECK(atomic_load(&tried) != 0);
+    CHECK(table_any.pthread_mutex_unlock(arg) == 0);
+    return NULL;
+}
+
+static void try_it(void *data)
+{
+    int rc = table_any.pthread_mutex_trylock(data);
+
+    atomic_store(&tried, rc == EBUSY ? 1 : -1);
+}
+
+static void *carry_a_try(void *arg)
+{
+    CHECK(stiol_carry(try_it, arg) == 0);
+    return NULL;
+}
+
+/* Holds up the VP, so that nobody comes back meanwhile. */
+static void *until_tried(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&tried) == 0)
+        continue;
+    return NULL;
+}
+
+static void a_lock_on_the_way_back_is_not_its_carriers(void)
+{
+    pthread_mutex_t *const locks[] = {&plain, &recursive, &checking};
+
+    start_with_carriers(1);
+    make_mutexes();
+    for (int i = 0; i < 3; i++) {
+        atomic_store(&tried, 0);
+        spawn(carry_and_unlock, locks[i]);
+        spawn(carry_a_try, locks[i]);
+        spawn(until_tried, NULL);
+        reap();
+        CHECK(atomic_load(&tried) == 1);
+        CHECK(pthread_mutex_trylock(locks[i]) == 0);
+    }
+}
+
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+
+static void release(void *data)
+{
+    (void)data;
+    CHECK(table_any.pthread_rwlock_unlock(&rwlock) == 0);
+}
+
+static void release_and_write(void *data)
+{
+    release(data);
+    CHECK(table_any.pthread_rwlock_wrlock(&rwlock) == 0);
+}
+
+static bool is_free(void)
+{
+    bool is = pthread_rwlock_trywrlock(&rwlock) == 0 && pthread_rwlock_unlock(&rwlock) == 0;
+
+    return is && pthread_rwlock_tryrdlock(&rwlock) == 0 && pthread_rwlock_unlock(&rwlock) == 0;
+}
+
+static void *write_here_and_there(void *arg)
+{
+    for (int i = 0; i < 3; i++) {
+        CHECK(table_any.pthread_rwlock_wrlock(&rwlock) == 0);
+        CHECK(stiol_carry(release, arg) == 0);
+        CHECK(is_free());
+        CHECK(table_any.pthread_rwlock_wrlock(&rwlock) == 0);
+        CHECK(stiol_carry(release_and_write, arg) == 0);
+        CHECK(table_any.pthread_rwlock_wrlock(&rwlock) == EDEADLK);
+        CHECK(table_any.pthread_rwlock_unlock(&rwlock) == 0);
+        CHECK(is_free());
+    }
+    return NULL;
+}
+
+static void *read_here_and_there(void *arg)
+{
+    CHECK(table_any.pthread_rwlock_rdlock(&rwlock) == 0);
+    CHECK(stiol_carry(release, arg) == 0);
+    CHECK(is_free());
+    return NULL;
+}
+
+static void read_write_locks_go_along(void)
+{
+    start_with_carriers(LIMIT);
+    spawn(read_here_and_there, NULL);
+    reap();
+    spawn(write_here_and_there, NULL);
+    reap();
+}
+
 /* --- the rest --- */
 
 static bool was_in_callback;
@@ -541,6 +650,8 @@ int main(void)
         VP_TEST(its_stack_and_signals_are_the_carriers),
         VP_TEST(locks_go_along),
         VP_TEST(one_lock_for_both),
+        VP_TEST(a_lock_on_the_way_back_is_not_its_carriers),
+        VP_TEST(read_write_locks_go_along),
         VP_TEST(it_can_call_its_vp),
         VP_TEST(descriptors_made_there_are_known_as_new_here),
         VP_TEST(pthread_exit_ends_the_state_thread_alone),
