@@ -201,10 +201,14 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);
 
-/* --- goodbye.c: HTTP/2 connections when the VP leaves --- */
+/* --- goodbye.c: idle connections when the VP leaves --- */
 
-/** The VP is leaving: ends the connections that are idle now. Called by vp.c in the scheduler. */
+/** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of those
+ * that are lingering. Called by vp.c in the scheduler. */
 void stm_goodbye_begin(void);
+/** All VPs are leaving, and nobody will listen on the port: ends all connections that are idle.
+ * Called likewise. */
+void stm_goodbye_for_good(void);
 /** Whether the connection, now idle, ends instead of waiting for its next request. */
 bool stm_goodbye_is_due(const stm_conn_t *conn);
 /** Whether the connection is to be served as if the VP were not leaving. */
@@ -217,6 +221,8 @@ bool stm_goodbye_can_wait(const stm_conn_t *conn);
 void stm_linger_start(stm_conn_t *conn);
 /** The same for a connection that has no conn_rec, so that no hook is run. */
 void stm_linger_asleep(stm_conn_t *conn);
+/** The VP is leaving: the lingering connection has two more seconds. May free it. */
+void stm_linger_hurry(stm_conn_t *conn);
 /** The lingering connection's socket is ready, or (0) its time is up. Called by record.c. */
 void stm_linger_continue(stm_conn_t *conn, int ready);
 /** Detaches the record from httpd's part of the connection. Returns the connection's pool, which

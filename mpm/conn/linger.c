@@ -148,6 +148,24 @@ void stm_linger_continue(stm_conn_t *conn, int ready)
         stm_conn_free(conn);
 }
 
+void stm_linger_hurry(stm_conn_t *conn)
+{
+    st_utime_t limit = (st_utime_t)SHORT_LINGER_SECONDS * 1000000, until = st_utime() + limit;
+    int ready;
+
+    if (conn->linger_until <= until)
+        return;
+    conn->linger_until = until;
+    if (conn->looking) /* and goes on from there */
+        return;
+    st_watch_disarm(&conn->watch);
+    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);
+    if (ready < 0)
+        stm_conn_free(conn);
+    else if (ready > 0)
+        stm_linger_continue(conn, ready);
+}
+
 /* Our side is closed, unless `gone` says that there is nobody to wait for. */
 static void linger(stm_conn_t *conn, bool gone, int seconds)
 {

@@ -67,6 +67,8 @@ static void on_command(st_watch_t *watch, int ready)
         for (ssize_t i = 0; i < n; i++) {
             if (commands[i] == STM_CONTROL_STOP)
                 stm_vp_stop();
+            else if (commands[i] == STM_CONTROL_FINISH)
+                stm_vp_finish();
             else
                 stm_vp_leave();
         }

@@ -264,7 +264,7 @@ static int stop_gracefully(server_rec *s)
 
     ap_close_listeners();
     stm_children_vacate(0); /* the cutoff is this function's */
-    stm_children_dismiss();
+    stm_children_tell(STM_CONTROL_FINISH);
     remove_pid_file();
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");

@@ -252,11 +252,13 @@ void stm_config_test_in_vp(void);
 
 /* --- control.c: master to VP, and back --- */
 
-/* LEAVE: close listeners, finish connections, exit; from a VP: it is doing so. STOP: the same at
- * once. READY, from a VP: it is serving from now on. */
-#define STM_CONTROL_LEAVE 'G'
-#define STM_CONTROL_STOP  'T'
-#define STM_CONTROL_READY 'R'
+/* LEAVE: close listeners, finish connections, exit; from a VP: it is doing so. FINISH: the same, and
+ * close idle connections, since no other VP takes over; a build that does not know it leaves. STOP:
+ * exit at once. READY, from a VP: it is serving from now on. */
+#define STM_CONTROL_LEAVE  'G'
+#define STM_CONTROL_FINISH 'W'
+#define STM_CONTROL_STOP   'T'
+#define STM_CONTROL_READY  'R'
 
 typedef enum {
     STM_HEARD_NOTHING,
@@ -282,6 +284,8 @@ void stm_vp_main(const stm_child_t *child, int control) __attribute__((noreturn)
 /** Stops accepting connections and serves the existing ones until they end. Called by the
  * scheduler. */
 void stm_vp_leave(void);
+/** The same when all VPs do: idle connections end at once. May follow stm_vp_leave(). */
+void stm_vp_finish(void);
 /** Ends all connections and exits. Called by the scheduler. */
 void stm_vp_stop(void);
 

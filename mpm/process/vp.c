@@ -253,6 +253,15 @@ void stm_vp_leave(void)
     stm_vp_idle_check();
 }
 
+void stm_vp_finish(void)
+{
+    stm_vp_leave();
+    if (stm.vp.state != STM_VP_LEAVING)
+        return;
+    stm_goodbye_for_good();
+    stm_vp_idle_check();
+}
+
 /* VPConnections is reached: leaves, and tells the master, which starts the successor. */
 static void retire(void)
 {
