@@ -279,8 +279,8 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 
 bool stm_listeners_open(void)
 {
-    stm_accept.listeners =
-        apr_pcalloc(stm.vp.pchild, sizeof(*stm_accept.listeners) * (size_t)stm_listens_count());
+    /* Not in pchild: a request that cannot be ended outlives that. */
+    stm_accept.listeners = ap_calloc((size_t)stm_listens_count(), sizeof(*stm_accept.listeners));
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
         if (stm_listens_to(lr, stm.vp.ordinal))
             open_one(&stm_accept.listeners[stm_accept.listener_count++], lr);

@@ -363,12 +363,15 @@ static void leave_process(bool clean)
      * hooks. */
     ap_run_child_stopping(stm.vp.pchild, graceful);
     if (!clean) {
-        /* Pools in use must not be taken from under the state threads that use them. */
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
                      "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
                      stm.vp.connections);
         stm_census_report();
         stm_score_end();
+        /* Modules flush their logs and end their programs here. It takes nothing from under the
+         * state threads that are left: their connections' pools, and their own, are not below it.
+         * Those of the configuration must stay for them, so this is no exit(). */
+        apr_pool_destroy(stm.vp.pchild);
         _exit(0);
     }
     die(0);

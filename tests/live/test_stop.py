@@ -72,6 +72,39 @@ def test_child_pools_are_destroyed_in_order(serve):
     assert sorted(noted) == sorted(str(pid) for pid in pids)
 
 
+LUA = """
+function handle(r)
+    r:puts("begun")
+    os.execute("echo > @ROOT@/exits/begun; exec sleep 6")
+    return apache2.OK
+end
+"""
+
+
+def test_buffered_log_lines_are_kept(serve, stopped):
+    """Also if a request cannot be ended: those that were finished have their lines, and each
+    process has run its cleanups."""
+    server = serve.make(processes=2, modules=["lua", tool("mod_probe.so")], directives="""
+        BufferedLogs On
+        ProbeExitLog @ROOT@/exits/log
+        LuaMapHandler ^/lua @ROOT@/wait.lua handle
+        """)
+    (server.root / "wait.lua").write_text(LUA.replace("@ROOT@", str(server.root)))
+    begun = server.private_folder("exits") / "begun"
+    server.start()
+    pids = server.children()
+    for i in range(50):
+        assert server.get(f"/?{i}").status == 200
+    with server.connect() as conn:
+        conn.ask("/lua")
+        wait_for(begun.exists, "a program that runs")
+        stopped(server)
+    for i in range(50):
+        assert sum(f"/?{i} " in line for line in server.access_log()) == 1
+    noted = (server.root / "exits/log").read_text().split()
+    assert sorted(noted) == sorted(str(pid) for pid in pids)
+
+
 def test_twice_sigterm(serve):
     server = serve()
     with Conns(server.port) as conns:
