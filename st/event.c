@@ -37,41 +37,76 @@ static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
 /* Including the eventfd. */
 static int open_epoll(struct st_vp *vp)
 {
-    /* Edge-triggered: every write is a new event and nobody has to read. */
+    /* Edge-triggered: every write is a new event and nobody has to read an eventfd. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EVENTFD_TAG};
-    int error;
+    int osfd = vp->pipe_end >= 0 ? vp->pipe_end : vp->eventfd, error;
 
     if ((vp->epfd = st__sys_epoll_create()) < 0)
         return -1;
-    if (st__sys_epoll_ctl(vp->epfd, EPOLL_CTL_ADD, vp->eventfd, &event) == 0)
+    if (st__sys_epoll_ctl(vp->epfd, EPOLL_CTL_ADD, osfd, &event) == 0)
         return 0;
     error = errno;
     close(vp->epfd);
     return st__fail(error);
 }
 
+/* A sandbox may refuse eventfds. */
+static int open_eventfd(struct st_vp *vp)
+{
+    int ends[2];
+
+    vp->pipe_end = -1;
+    vp->eventfd = st__sys_eventfd();
+    if (vp->eventfd >= 0)
+        return 0;
+    if ((errno != ENOSYS && errno != EPERM) || pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return -1;
+    vp->pipe_end = ends[0];
+    vp->eventfd = ends[1];
+    return 0;
+}
+
+static void close_eventfd(struct st_vp *vp)
+{
+    close(vp->eventfd);
+    if (vp->pipe_end >= 0)
+        close(vp->pipe_end);
+}
+
 static int open_instance(struct st_vp *vp)
 {
     int error;
 
-    if ((vp->eventfd = st__sys_eventfd()) >= 0) {
+    if (open_eventfd(vp) == 0) {
         if (open_epoll(vp) == 0)
             return 0;
         error = errno;
-        close(vp->eventfd);
+        close_eventfd(vp);
         errno = error;
     }
-    vp->epfd = vp->eventfd = -1;
+    vp->epfd = vp->eventfd = vp->pipe_end = -1;
     return -1;
 }
 
 static void close_instance(struct st_vp *vp)
 {
     if (vp->epfd >= 0) {
-        close(vp->eventfd);
+        close_eventfd(vp);
         close(vp->epfd);
     }
-    vp->epfd = vp->eventfd = -1;
+    vp->epfd = vp->eventfd = vp->pipe_end = -1;
+}
+
+/* One write at most has come since the VP went to sleep, and few are left from before. */
+static void drain_pipe(const struct st_vp *vp)
+{
+    char dropped[512];
+
+    if (vp->pipe_end >= 0) {
+        ssize_t ignored = read(vp->pipe_end, dropped, sizeof(dropped));
+
+        (void)ignored;
+    }
 }
 
 int st__event_init(struct st_vp *vp)
@@ -294,8 +329,10 @@ static void dispatch(struct st_vp *vp, const struct epoll_event *event)
     int osfd = (int)(event->data.u64 & (EXCLUSIVE_TAG - 1));
     struct st__fd *fd;
 
-    if (event->data.u64 == EVENTFD_TAG)
+    if (event->data.u64 == EVENTFD_TAG) {
+        drain_pipe(vp);
         return;
+    }
     fd = st__fd_find(vp, osfd);
     if (!fd || tag_of(osfd, fd) != (event->data.u64 & ~EXCLUSIVE_TAG) || fd->flags == 0) {
         ignore(vp, event, fd);

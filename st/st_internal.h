@@ -229,7 +229,9 @@ struct st_vp {
     st_utime_t timer_floor; /* new deadlines are never earlier while timers fire */
     struct st__heap heap;
 
-    int epfd, eventfd;
+    int epfd;
+    int eventfd;  /* written to by who posts: an eventfd or, where those are refused, a pipe */
+    int pipe_end; /* of that pipe: for reading; -1: it is an eventfd */
     struct st__fd_table fds;
     struct st__stack_pool stacks;
     st_turn_cb_t turn_cb;

@@ -147,17 +147,24 @@ static int ignore_sigpipe(void)
     return st__sys_sigaction(SIGPIPE, &action);
 }
 
-static int raise_fd_limit(void)
+/* What a process has that nobody has given another limit. */
+enum { USUAL_FD_LIMIT = 1024 };
+
+/* A sandbox may refuse to say what the limit is, or to change it: then it stays as it is. */
+static void raise_fd_limit(void)
 {
     struct rlimit limit;
+    rlim_t soft;
 
-    if (st__sys_getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return -1;
+    if (st__sys_getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        atomic_store(&st__process.fd_limit, USUAL_FD_LIMIT);
+        return;
+    }
+    soft = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (st__sys_setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return -1;
-    atomic_store(&st__process.fd_limit, limit.rlim_max > INT_MAX ? INT_MAX : (int)limit.rlim_max);
-    return 0;
+        limit.rlim_cur = soft;
+    atomic_store(&st__process.fd_limit, limit.rlim_cur > INT_MAX ? INT_MAX : (int)limit.rlim_cur);
 }
 
 int st_getfdlimit(void)
@@ -175,7 +182,7 @@ static struct st_vp *vp_new(void)
     vp->errno_place = &errno;
     vp->budget = vp->budget_given = vp->patience = ST__MIN_BUDGET;
     vp->always_slowly = vp->hooked = ST__ALWAYS_SLOWLY;
-    vp->epfd = vp->eventfd = -1;
+    vp->epfd = vp->eventfd = vp->pipe_end = -1;
     st__thread_init(&vp->primordial);
     vp->primordial.state = ST__RUNNING;
     vp->current = &vp->primordial;
@@ -192,8 +199,9 @@ int st_init(void)
     if (st__process.orphan)
         return st__vp_revive() ? 0 : -1;
 
-    if (register_atfork() < 0 || ignore_sigpipe() < 0 || raise_fd_limit() < 0)
+    if (register_atfork() < 0 || ignore_sigpipe() < 0)
         return -1;
+    raise_fd_limit();
     if (!(vp = vp_new()))
         return -1;
     if (st__timer_reserve(vp, 1) < 0)
