@@ -180,7 +180,7 @@ static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *tran
         errno = EOPNOTSUPP;
     else
         n = preadv64v2(transfer->fd, transfer->parts, (int)transfer->count, offset, RWF_NOWAIT);
-    if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS))
+    if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && !stiol__is_refused(errno)))
         return n;
     class = errno == EAGAIN ? STIOL_FD_SLOW_FILE : stiol__fd_noted(transfer->fd);
     errno = error;
@@ -270,8 +270,8 @@ ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_
         errno = EAGAIN;
     if ((size_t)n == length || n == 0)
         return n;
-    if (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL &&
-        errno != ESPIPE && errno != EISDIR)
+    if (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && !stiol__is_refused(errno) &&
+        errno != EINVAL && errno != ESPIPE && errno != EISDIR)
         return n;
     errno = error;
     if (!stiol__is_file(stiol__fd_look(transfer->fd)))

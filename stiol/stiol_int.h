@@ -249,6 +249,13 @@ void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *calle
 void stiol__cancellation(void);
 bool stiol__to_be_cancelled(void);
 
+/** Whether a system call failed because the kernel does not have it or a sandbox refuses it. Only
+ * for calls that have no EPERM of their own. */
+static inline bool stiol__is_refused(int error)
+{
+    return error == ENOSYS || error == EPERM;
+}
+
 /** A wait has failed with errno. Returns -1; at the VP's end an interrupted caller must not try
  * again. */
 static inline int stiol__failed(const stiol__vp_t *vp)

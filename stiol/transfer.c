@@ -183,7 +183,8 @@ static ssize_t try_nowait(const stiol__transfer_t *transfer)
         return -2;
     n = transfer->in ? preadv2(transfer->fd, parts, count, -1, RWF_NOWAIT)
                      : pwritev2(transfer->fd, parts, count, -1, RWF_NOWAIT);
-    if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != ESPIPE && errno != EINVAL))
+    if (n >= 0 ||
+        (errno != EOPNOTSUPP && !stiol__is_refused(errno) && errno != ESPIPE && errno != EINVAL))
         return n;
     return -2;
 }
