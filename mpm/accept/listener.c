@@ -126,7 +126,7 @@ static void go_last(stm_listener_t *listener)
 /* No descriptor, no memory: wait, longer each time, and keep the listener. */
 static void pause_for_resources(stm_listener_t *listener, int error)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     if (now - listener->complained > apr_time_from_sec(10)) {
         listener->complained = now;

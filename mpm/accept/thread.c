@@ -149,7 +149,7 @@ static void *thread_main(void *data)
 static void complain_no_stack(void)
 {
     static apr_time_t last;
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     if (now - last < apr_time_from_sec(10))
         return;

@@ -121,7 +121,7 @@ static void log_frames(void)
 
 static void report(st_utime_t held)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = stm_monotonic();
 
     if (now - stall.reported < QUIET) {
         stall.unreported++;
