@@ -26,6 +26,9 @@
 #define CORE_GRACE apr_time_from_sec(10)
 #define KILL_GRACE apr_time_from_sec(10)
 
+/* So often a VP may fail to start, one time after the other, before the server gives up. */
+enum { SICK_STARTS = 3 };
+
 /* --- the core scoreboard's process slots --- */
 
 /* Written for others, never read. Any VP may change them */
@@ -498,6 +501,30 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
     return false;
 }
 
+static bool any_is_ready(void)
+{
+    for (int i = 0; i < STM_VP_LIMIT; i++) {
+        if (stm_retained->seats[i].child.pid && stm_retained->seats[i].child.ready)
+            return true;
+    }
+    return stm_retained->leaving;
+}
+
+/* As event: a server of which no process could ever start does not try for ever. Tried a few times,
+ * so that what the others say is heard before. */
+static bool hopeless(const stm_child_t *last, int verdict)
+{
+    stm_retained->healthy |= last->ready || any_is_ready();
+    if (verdict != APEXIT_CHILDSICK || stm_retained->healthy ||
+        stm_retained->seats[last->ordinal].early_deaths < SICK_STARTS)
+        return false;
+    ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+                 "stm: no VP can be started (VP %d has failed %d times; its own message says why): "
+                 "httpd is exiting!",
+                 last->ordinal, SICK_STARTS);
+    return true;
+}
+
 stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int status)
 {
     stm_child_t last;
@@ -513,5 +540,6 @@ stm_reaped_e stm_children_reaped(apr_proc_t *proc, apr_exit_why_e why, int statu
     if (had_seat)
         stm_backoff_after_death(&stm_retained->seats[last.ordinal], &last, served,
                                 !signaled || status != SIGKILL);
-    return fatal_for_server(&last, verdict) ? STM_FATAL : STM_REAPED;
+    return fatal_for_server(&last, verdict) || (had_seat && hopeless(&last, verdict)) ? STM_FATAL
+                                                                                      : STM_REAPED;
 }

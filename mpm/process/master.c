@@ -80,6 +80,8 @@ static void log_start(apr_pool_t *plog, server_rec *s)
                  "stm: %d VPs of at most %d state threads with %lu bytes of stack",
                  stm_config.num_vps, stm_config.max_threads, (unsigned long)stm_config.stack_size);
     stm_migrate_log(s);
+    if (!stm.mpm->my_generation)
+        stm_refused_log();
 }
 
 /* --- the loop --- */

@@ -108,6 +108,7 @@ typedef struct stm_retained {
     int max_daemon_used;
     unsigned crashes;              /**< VPs killed by requests in quick succession */
     apr_time_t last_crash;         /**< stm_monotonic() */
+    bool healthy;                  /**< a VP of this master has ever been ready */
     bool fatal;                    /**< a VP has reported that the server cannot run this way */
     struct stm_share *share;       /**< what the VPs publish about themselves */
     struct stm_score_files *score; /**< the scoreboards */
@@ -146,6 +147,11 @@ void stm_leftovers_free(stm_stamp_t *stamp);
 
 /** Hook pre_config: finds the retained data, and detaches from the terminal. */
 int stm_startup(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
+
+/* --- refused.c --- */
+
+/** At the server's start: names in the log what a sandbox refuses, and what is lost with it. */
+void stm_refused_log(void);
 
 /* --- query.c: hooks --- */
 

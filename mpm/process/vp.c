@@ -315,13 +315,13 @@ static void on_turn(st_utime_t held)
 static void start_serving(int control)
 {
     stm_stall_start();
-    stm_control_send(control, STM_CONTROL_READY);
     stm_accept.limit_reached = retire;
     if (!stm_pools_open() || !stm_listeners_open()) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
                      "stm: VP %d cannot start a state thread", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
+    stm_control_send(control, STM_CONTROL_READY);
     stm_score_start(stm_listeners_publish, on_heartbeat);
     stm_share->accepting = 1;
     st_set_turn_cb(on_turn);

@@ -33,6 +33,12 @@ size_t stm_shmem_round(size_t size)
     return (size + page - 1) / page * page;
 }
 
+/* By a sandbox. */
+static bool is_refused(int error)
+{
+    return error == EPERM || error == ENOSYS;
+}
+
 /* --- mapping --- */
 
 /* Not in core dumps: they may be large, and hold other processes' requests. */
@@ -46,13 +52,18 @@ static void *map(int fd, int protection, size_t size)
     return memory;
 }
 
+/* A sandbox may refuse this, too; then all children inherit what is writable. */
+static bool keep_from_children(const stm_shmem_t *memory)
+{
+    return madvise(memory->writable, memory->size, MADV_DONTFORK) == 0 || is_refused(errno);
+}
+
 bool stm_shmem_map(stm_shmem_t *memory, int writable, int readable, size_t size)
 {
     memory->size = stm_shmem_round(size);
     memory->readable = map(readable, PROT_READ, memory->size);
     memory->writable = map(writable, PROT_READ | PROT_WRITE, memory->size);
-    if (memory->readable && memory->writable &&
-        madvise(memory->writable, memory->size, MADV_DONTFORK) == 0)
+    if (memory->readable && memory->writable && keep_from_children(memory))
         return true;
     stm_shmem_unmake(memory);
     return false;
@@ -96,6 +107,28 @@ static bool seal(int fd)
            fcntl(fd, F_ADD_SEALS, seals) == 0;
 }
 
+/* Where memfds are refused: anonymous memory, and a second mapping of it. A process that runs code
+ * of an attacker could make that writable. */
+static bool make_anonymous(stm_shmem_t *memory, size_t size)
+{
+    void *writable =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *readable =
+        writable == MAP_FAILED ? MAP_FAILED : mremap(writable, 0, size, MREMAP_MAYMOVE);
+
+    memory->size = size;
+    memory->writable = writable == MAP_FAILED ? NULL : writable;
+    memory->readable = readable == MAP_FAILED ? NULL : readable;
+    if (memory->readable && mprotect(readable, size, PROT_READ) == 0 &&
+        keep_from_children(memory)) {
+        madvise(writable, size, MADV_DONTDUMP);
+        madvise(readable, size, MADV_DONTDUMP);
+        return true;
+    }
+    stm_shmem_unmake(memory);
+    return false;
+}
+
 bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), readable = -1, error;
@@ -103,6 +136,8 @@ bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size)
 
     *memory = (stm_shmem_t){0};
     size = stm_shmem_round(size);
+    if (fd < 0 && is_refused(errno))
+        return make_anonymous(memory, size);
     if (fd >= 0 && fchmod(fd, S_IRUSR | S_IWUSR) == 0 && ftruncate(fd, (off_t)size) == 0 &&
         (readable = reopen_for_reading(fd)) >= 0)
         made = stm_shmem_map(memory, fd, readable, size);

@@ -5,7 +5,7 @@
 
 PYTEST_ARGS ?= tests/live
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend mod_probe.so mod_frames.so \
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so \
                 slow_names.so unbindable.so libnss_slow.so.2 \
                 upgrade-layout.so upgrade-handover.so)
