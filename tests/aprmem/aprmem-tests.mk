@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of small pools, where httpd's and APR's headers are: on the STIOL that is built for the
-# tests of STIOL, beside APR's own pools. The fuzzers here are tests/fuzz/fuzz.mk's.
+# The tests of small pools, if httpd's and APR's headers are installed: with the STIOL that is built
+# for STIOL's own tests, next to APR's own pools. The fuzzers here are tests/fuzz/fuzz.mk's.
 #   test-aprmem       as shipped, and the debug build
 #   test-aprmem-asan  AddressSanitizer and UndefinedBehaviorSanitizer
 

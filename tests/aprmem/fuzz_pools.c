@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small pools beside APR's own: any sequence of calls on a tree of pools does the same to both, in
- * the same order, and memory that was handed out stays one's own. On the virtual processor, on
- * kernel threads at the same time, and handed from the one to the other.
+ * Small pools next to APR's own: any sequence of calls on a tree of pools does the same to both, in
+ * the same order, and allocated memory is never shared. On the virtual processor, on kernel threads
+ * at the same time, and handed from one to the other.
  */
 #include <string.h>
 
@@ -317,7 +317,7 @@ static world_t *new_world(fuzz_input_t input)
     return world;
 }
 
-/* What is left goes. */
+/* The rest is destroyed. */
 static void end_world(world_t *world)
 {
     for (int i = POOLS - 1; i >= 0; i--)
@@ -335,7 +335,7 @@ static void run(fuzz_input_t input)
     end_world(world);
 }
 
-/* Each twenty steps on another kernel thread than the ones before. */
+/* Every twenty steps, another kernel thread continues. */
 static void run_in_turn(fuzz_input_t input)
 {
     world_t *world = new_world(input);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables in small pools beside APR's own, with any keys: the same calls on both leave the same
- * entries in the same order, and answer the same. On the virtual processor and on kernel threads at
+ * Tables in small pools next to APR's own, with any keys: the same calls on both leave the same
+ * entries in the same order, and return the same. On the virtual processor and on kernel threads at
  * the same time.
  */
 #include <string.h>

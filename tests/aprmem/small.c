@@ -30,7 +30,7 @@ apr_pool_t *fuzz_pool(int kind, apr_pool_t *parent)
     return pool;
 }
 
-/* That the two kinds are two. */
+/* Checks that there are two kinds. */
 static void check_kinds(void)
 {
     aprmem_stats_t before, after;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the fuzzers of small pools (aprmem/) share: a virtual processor that has them, APR's own
- * kind beside them, and kernel threads that do the same things at the same time.
+ * kind next to them, and kernel threads that do the same things at the same time.
  */
 #ifndef SMALL_H
 #define SMALL_H
@@ -11,7 +11,7 @@
 
 enum { FUZZ_OURS, FUZZ_APRS, FUZZ_KINDS };
 
-/** Pools that all of them come from: a small one, and one of APR's. */
+/** The parents of all pools: a small one, and one of APR's. */
 extern apr_pool_t *fuzz_top[FUZZ_KINDS];
 
 /** Once: starts the virtual processor. Ends the process if APR's pools cannot be replaced. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of small pools (aprmem/) share: a VP that has them, and APR's pools beside them.
+ * What the tests of small pools (aprmem/) share: a VP that has them, and APR's pools next to them.
  */
 #ifndef SMALL_POOLS_H
 #define SMALL_POOLS_H
@@ -11,7 +11,7 @@
 #include "aprmem/aprmem.h"
 #include "tests/stiol/stiol_vp.h"
 
-/* Made before the switch: APR's. */
+/* Created before the switch, so it is APR's. */
 static apr_pool_t *old;
 static apr_bucket_alloc_t *old_list;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Small pools and bucket allocators (aprmem/) in place of APR's, with the real libapr: what APR's
- * manual promises of a pool holds for both kinds side by side, on every kind of thread, and memory
- * goes back.
+ * manual promises about pools holds for both kinds side by side, on every kind of thread, and
+ * memory is given back.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -102,7 +102,7 @@ static void too_much_is_refused(void)
     CHECK(!apr_pool_abort_get(child) && apr_pool_abort_get(made(old)) == no_memory);
 }
 
-/* A limit of address space is not used up by the range, and ends neither of the two. */
+/* The range does not use up a limit on address space, and neither kind fails under one. */
 static bool there_is_room(size_t bytes)
 {
     void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -218,7 +218,8 @@ static void both_in_the_same_order(void)
     free(theirs);
 }
 
-/* A small pool below one of APR's goes with it: after its pre-cleanups, before its cleanups. */
+/* A small pool below one of APR's is destroyed with it: after its pre-cleanups, before its
+ * cleanups. */
 static void goes_with_aprs_parent(void)
 {
     apr_pool_t *parent, *child;
@@ -245,7 +246,8 @@ static void goes_with_aprs_parent(void)
     CHECK(strcmp(noted(), "p2gca2gc") == 0);
 }
 
-/* A cleanup may make a pool below the one that goes. The next pool at that address is another. */
+/* A cleanup may create a pool below the one being destroyed. The next pool at that address is
+ * another one. */
 static apr_status_t using_a_pool(void *parent)
 {
     apr_pool_destroy(made(parent));
@@ -266,7 +268,7 @@ static void cleanups_may_make_pools(void)
     CHECK(strcmp(noted(), "cccccccc") == 0);
 }
 
-/* --- what hangs on a pool --- */
+/* --- what is attached to a pool --- */
 
 static void data_and_libraries(void)
 {
@@ -412,7 +414,7 @@ static void kernel_threads_may_use_them(void)
     CHECK(stats().in_use <= before + 16 * 65536);
 }
 
-/* What a kernel thread gives back of the VP's is the VP's again. */
+/* What a kernel thread frees of the VP's memory belongs to the VP again. */
 static void *destroys(void *arg)
 {
     apr_pool_destroy(arg);
@@ -435,7 +437,7 @@ static void given_back_by_another_thread(void)
     CHECK(stats().in_use <= most + 65536);
 }
 
-/* Pools that the VP has made; a kernel thread destroys them, the newest first, while the VP makes
+/* Pools that the VP has created: a kernel thread destroys them, newest first, while the VP creates
  * and destroys others of the same parent. */
 enum { HANDED = 20000 };
 static apr_pool_t *handed[HANDED];
@@ -497,7 +499,7 @@ static unsigned char *piece_of(int i, int side)
     return memory;
 }
 
-/* Makes pieces for the other side, and frees what that has made, some time later. */
+/* Allocates pieces for the other side, and frees the other's some time later. */
 static void trade(unsigned char *_Atomic *mine, unsigned char *_Atomic *others, int side)
 {
     for (int i = 0; i < TRADED; i++) {
@@ -561,7 +563,8 @@ static void one_bucket_allocator_for_two_threads(void)
     apr_bucket_free(piece_of(0, 0));
 }
 
-/* A fork finds no list half changed, and no lock held, by a thread that the child has not. */
+/* A fork finds no list half changed and no lock held by a thread that does not exist in the
+ * child. */
 static atomic_bool enough;
 
 static void *makes_pools(void *arg)

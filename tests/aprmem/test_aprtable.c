@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables in small pools (aprmem/table*.c) beside APR's own: whatever is done to both, they have the
- * same entries in the same order; and they are small.
+ * Tables in small pools (aprmem/table*.c) next to APR's own: whatever is done to both, they have
+ * the same entries in the same order; and they are small.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -15,7 +15,7 @@
 
 enum { PAIRS = 4, KEYS = 12 };
 
-/* Alike in some way: one initial, one checksum, one but for case. */
+/* Keys that are alike in some way: same initial, same checksum, same except for case. */
 static const char *const keys[KEYS] = {
     "Host",   "host",   "hosts",           "HOSTILE", "Accept", "accepT",
     "accent", "Cookie", "Accept-Encoding", "X",       "\xe4x",  "",
@@ -131,7 +131,7 @@ static void whole_tables(pair_t *pair)
     }
 }
 
-/* Notes what it is called with, and stops now and then. */
+/* Records its arguments, and stops now and then. */
 static int walked(void *data, const char *key, const char *value)
 {
     unsigned *left = data;
@@ -215,7 +215,7 @@ static apr_table_t *filled(apr_pool_t *pool, int count)
     return table;
 }
 
-/* Whatever is asked for; and one large one does not make all the later ones large. */
+/* Whatever size is requested; and one large table does not make all later ones large. */
 static void they_are_small(void)
 {
     enum { COUNT = 20000 };
@@ -233,7 +233,7 @@ static void they_are_small(void)
     CHECK(stats().in_use - before < COUNT * (size_t)200); /* a table 88; six texts of 8 */
 }
 
-/* What is left of a piece that malloc() gave is no place for a table. */
+/* A table must not be placed in the rest of a piece from malloc(). */
 static void beside_large_texts(void)
 {
     apr_pool_t *pool;

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                          \
     } while (0)
 
-/* The input as decisions; what is beyond its end is 0. */
+/* The input as decisions; beyond its end they are 0. */
 typedef struct fuzz_input {
     const uint8_t *at, *end;
 } fuzz_input_t;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fuzzers, by libFuzzer: each tests/PART/fuzz_NAME.c is one, and what it has found worth keeping is
-# in tests/PART/corpus/NAME. Here is what they share.
+# Fuzzers, by libFuzzer: each tests/PART/fuzz_NAME.c is one, and its corpus is in
+# tests/PART/corpus/NAME. This file has what they share.
 #   make fuzz            all of them, DURATION seconds each
 #   make fuzz-NAME       one of them
 #   make test-fuzz       the corpora, and some thousand inputs more that are the same each time
@@ -37,7 +37,7 @@ FUZZ_CFLAGS    = $(CPPFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS) -O1 -g \
 fuzz_options   = -max_len=$(or $(FUZZ_LENGTH_$(1)),$(FUZZ_LENGTH)) -rss_limit_mb=1024 -timeout=20 \
                  -artifact_prefix=$(FUZZ_DIR)/
 
-# With assertions; and what was given back to a pool is overwritten.
+# With assertions, and with memory overwritten when it is freed.
 FUZZ_DEBUGGED := aprmem/% stiol/% st/%
 
 # Objects by clang for libFuzzer in clang/, by the ordinary compiler without it in plain/.
@@ -91,7 +91,7 @@ FUZZ_PROBE := int LLVMFuzzerTestOneInput(const char *data, unsigned long size); 
               int LLVMFuzzerTestOneInput(const char *data, unsigned long size) \
               { return !data && size; }
 
-# Without libFuzzer the corpora are all there is.
+# Without libFuzzer, only the corpora can be run.
 test-fuzz: ## the fuzzers' corpora, and some thousand inputs more
 	@mkdir -p $(FUZZ_DIR)
 	@if echo '$(FUZZ_PROBE)' | \

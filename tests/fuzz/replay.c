@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Feeds files to a fuzzer's entry, where there is no libFuzzer: a program that takes files as
- * arguments. So the corpora are tests everywhere.
+ * Feeds files to a fuzzer's entry point where there is no libFuzzer: a program that takes files as
+ * arguments. So the corpora serve as tests everywhere.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -18,7 +18,7 @@ static void replay(const char *path)
         exit(1);
     }
     size = fread(data, 1, 1 << 20, file);
-    data = realloc(data, size ? size : 1); /* so that a read beyond it is seen */
+    data = realloc(data, size ? size : 1); /* so that a read beyond it is detected */
     LLVMFuzzerTestOneInput(data, size);
     free(data);
     fclose(file);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Live tests: pytest against the stock httpd, and the small programs they use. `make test-live`;
-# PYTEST_ARGS chooses tests, STM_TEST_MPM=event runs them against another MPM.
+# PYTEST_ARGS selects tests, STM_TEST_MPM=event runs them against another MPM.
 
 PYTEST_ARGS ?= tests/live
 

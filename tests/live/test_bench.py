@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bench/httpd measures what it says: scenarios of it, smaller, against real servers."""
+"""bench/httpd measures what it claims to: some of its scenarios, smaller, against real servers."""
 
 import subprocess
 
@@ -11,7 +11,8 @@ from harness import slowfs
 
 @pytest.mark.stm_only
 def test_slow_backend():
-    """All requests wait at one time, none is answered early, and the server grows by each."""
+    """All requests wait at the same time, none is answered early, and the server grows with
+    each."""
     small = scenarios.Scenario("test", "", scenarios.slow_backend(40), scenarios.Need(40, 40),
                                backend=True)
     got = compare.measure(small, "stm", scenarios.Run())
@@ -37,7 +38,7 @@ def test_cold_reads():
 
 
 def test_programs():
-    """They take the time of one if all run at once, and none is done early."""
+    """They take the time of one if all run at once, and none finishes early."""
     small = scenarios.Scenario("test", "", holdups.all_at_once(["/program?1"] * 8),
                                scenarios.Need(8, 8, processes=1, lua=True))
     got = compare.measure(small, "event", scenarios.Run())

@@ -31,7 +31,7 @@ def listening(port):
 
 
 def refused(server):
-    """What httpd says against a configuration that it must refuse."""
+    """httpd's error for a configuration that it must refuse."""
     server.configure()
     run = server.control("-t")
     assert run.returncode != 0, "this configuration should be refused"
@@ -137,7 +137,8 @@ def test_one_address_for_two_vps(serve):
 
 
 def test_a_dead_vps_listener_waits_for_its_replacement(serve):
-    """While nobody accepts, clients wait in the queue of the socket, which the master keeps."""
+    """While nobody accepts, clients wait in the listen queue of the socket, which the master keeps
+    open."""
     server = probed(serve, "VPListen 0 127.0.0.1:@PORT@\nVPListen 1 127.0.0.1:@PORT2@\n",
                     processes=2, ports=2, listen=False).start()
     server.allowed.append("AH00052|signal")
@@ -150,7 +151,7 @@ def test_a_dead_vps_listener_waits_for_its_replacement(serve):
 
 
 def test_a_port_alone(serve):
-    """The guide's form has an address; a port alone must be refused or listen, not be half done."""
+    """The guide's form has an address; a port alone must either be refused or work fully."""
     server = serve.make(processes=1, listen=False, directives="VPListen 0 @PORT@")
     server.configure()
     run = server.control("-t")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules that make calls in unusual ways: descriptors that are closed where nobody sees it, bodies
-that are read late, handlers of signals. As under event."""
+"""Modules that make calls in unusual ways: descriptors that are closed unnoticed, bodies that are
+read late, signal handlers. As under event."""
 
 import time
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.skipif(MPM != "stm", reason="STM's own dashboard"),
 
 
 def browse(tmp_path, url, milliseconds):
-    """The page after so many (virtual) milliseconds, and what the browser's console says."""
+    """The page after this many (virtual) milliseconds, and the output of the browser's console."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     run = subprocess.run(
         [BROWSER, "--headless", *sandbox, "--disable-gpu", "--enable-logging=stderr",
@@ -26,7 +26,7 @@ def browse(tmp_path, url, milliseconds):
 
 
 def text_of(dom, element):
-    """The text in the element with that id."""
+    """The text of the element with the given id."""
     found = re.search(rf'id="{element}"[^>]*>(.*?)</(?:div|table)>\s*<(?:div|h2|canvas|script)',
                       dom, re.S)
     return re.sub(r"<[^>]+>", " ", found.group(1))
@@ -56,7 +56,7 @@ def test_in_a_browser(serve, tmp_path):
 
 
 def test_a_page_that_breaks_the_policy_would_be_seen(serve, tmp_path):
-    """That an empty console means something."""
+    """Checks that an empty console means something."""
     server = serve(modules=("headers",), directives="""
         Header set Content-Security-Policy "default-src 'none'"
         """)

@@ -58,7 +58,7 @@ def test_trace(serve, variable, option):
 
 
 def test_the_trace_names_every_procedure(serve):
-    """Those that no other file knows, too; none is unknown."""
+    """Including those that no other file knows; none is unknown."""
     server = serve.make(processes=1, env={"STM_INTERACTIVE": "1", "STM_TRACE": "1"})
     if dump(server)["STM_DEBUG"] != ["defined"]:
         pytest.skip("not a build with STM_DEBUG")
@@ -72,7 +72,7 @@ def test_the_trace_names_every_procedure(serve):
 
 
 def test_a_random_order_can_be_had_again(serve):
-    """Each VP of a build that runs its threads in a random order says from what that follows."""
+    """Each VP of a build that runs its threads in a random order reports the seed."""
     server = serve.make(env={"STM_SEED": "4711"})
     built = dump(server)["ST_SHUFFLE"] == ["defined"]
     server.start()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that is out of file descriptors: it waits, without spinning, and then goes on."""
+"""A process that has run out of file descriptors: it waits, without spinning, and then
+continues."""
 
 import time
 
@@ -16,7 +17,7 @@ def scarce(serve):
     return serve(processes=1, threads=200, nofile=LIMIT, directives="AcceptFilter http none")
 
 
-@pytest.mark.stm_only  # event gives the process up and starts another
+@pytest.mark.stm_only  # event gives up the process and starts another
 def test_out_of_descriptors_backs_off_and_recovers(scarce):
     pid = scarce.children()[0]
     with Conns(scarce.port, mode="new") as crowd:
@@ -65,7 +66,7 @@ def _answers(server):
 
 
 def test_programs_get_the_limit_that_httpd_was_started_with(serve):
-    """A VP may open as many files as the hard limit allows; not so its programs, as with event."""
+    """A VP may open as many files as the hard limit allows; its programs may not, as with event."""
     server = serve.make(processes=1, modules=("cgi",), nofile=(900, 3000),
                         directives="ScriptAlias /cgi @ROOT@/cgi/")
     (server.root / "cgi").mkdir()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directives beyond their single values: defaults, relations, aliases, other MPMs' words."""
+"""The directives beyond their single values: defaults, relations, aliases, other MPMs'
+directives."""
 
 import os
 import re
@@ -30,7 +31,7 @@ PREFORK = "StartServers 5\nMaxRequestWorkers 150\nMaxConnectionsPerChild 0\n"
 
 @pytest.fixture
 def bare(serve):
-    """A server without any of the MPM's directives but `directives`."""
+    """A server with none of the MPM's directives except `directives`."""
     def make(directives="", **options):
         return serve.make(sized=False, directives=directives, **options)
     return make
@@ -133,7 +134,7 @@ def test_relations_count_the_listeners(bare):
 
 
 def test_defaults_never_warn(bare):
-    """MaxThreads alone, smaller than the other directives' defaults."""
+    """MaxThreads by itself, smaller than the other directives' defaults."""
     server = bare("MaxThreads 2")
     server.configure()
     run = server.control("-t")
@@ -171,7 +172,7 @@ def test_scoreboard_dir_that_is_there(bare):
 
 
 def test_pid_file(bare):
-    """Written where it says, with the master's pid, and gone after the stop."""
+    """Written to the given place, with the master's pid, and removed after the stop."""
     server = bare("PidFile run/another.pid")
     (server.root / "run/httpd.pid").symlink_to("another.pid")
     server.start()
@@ -192,7 +193,7 @@ def test_aliases(bare, line, name, value):
 
 @pytest.mark.parametrize("config", [EVENT, WORKER, PREFORK], ids=["event", "worker", "prefork"])
 def test_other_mpms_configurations_start_unchanged(bare, config):
-    """Debian's shipped sections; what was mapped is told at info, and nothing at warn."""
+    """Debian's shipped sections; what was mapped is logged at level info, and nothing at warn."""
     server = bare(config).start()
     for _ in range(20):
         assert server.get("/").status == 200

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that kill their VP, one after the other: the others are answered meanwhile."""
+"""Requests that kill one VP after another: the others are answered meanwhile."""
 
 import re
 import signal
@@ -32,7 +32,7 @@ def deaths(server):
 
 
 def crash(server):
-    """A request that kills its process, and the client who waits for the end of it."""
+    """A request that kills its process, and the client that waits for its end."""
     with server.connect() as conn:
         conn.ask("/probe?die")
         with pytest.raises((Closed, OSError)):
@@ -40,7 +40,7 @@ def crash(server):
 
 
 def abandoned(server, count):
-    """Clients who have asked for what crashes, and have gone."""
+    """Clients that have requested what crashes, and have gone."""
     for _ in range(count):
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(CRASH)
@@ -48,7 +48,7 @@ def abandoned(server, count):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_good_request_after_each_of_many_crashes(crashing, processes):
-    """As good as event or better: each good request is answered, and no start is put off."""
+    """As good as event or better: each good request is answered, and no start is delayed."""
     server = crashing(processes=processes)
     answered = 0
     for _ in range(15 if MPM == "stm" else 4):
@@ -108,7 +108,7 @@ def test_an_exit_in_a_handler_is_a_crash(crashing):
 @pytest.mark.stm_only
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGWINCH])
 def test_who_was_told_to_stop_has_not_crashed(crashing, number):
-    """Restarts, one soon after the other, are no crash loop, and put no start off; no stop is."""
+    """Restarts in quick succession are no crash loop and delay no start; neither do stops."""
     server = crashing(processes=2)
     for _ in range(5):
         pids = set()
@@ -130,7 +130,7 @@ def test_who_was_told_to_stop_has_not_crashed(crashing, number):
 @pytest.mark.stm_only
 @pytest.mark.parametrize("how", ["crash", "exit"])
 def test_what_dies_at_its_start_is_put_off(crashing, how):
-    """Longer each time, whether it crashes or exits; then it comes back by itself."""
+    """The delay grows each time, whether it crashes or exits; then it recovers by itself."""
     name = {"crash": "ProbeCrashFile", "exit": "ProbeExitFile"}[how]
     server = crashing(f"{name} @ROOT@/die\n", processes=1)
     (server.root / "die").touch()
@@ -144,7 +144,7 @@ def test_what_dies_at_its_start_is_put_off(crashing, how):
 
 @pytest.mark.stm_only
 def test_the_log_names_the_limit_that_was_reached(crashing):
-    """More requests that wait than MaxThreads: one line, and all are answered."""
+    """More waiting requests than MaxThreads: one log line, and all are answered."""
     server = crashing(processes=1, threads=4)
     conns = [server.connect() for _ in range(12)]
     for conn in conns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HangTimeout: a VP that makes no turns is seen from outside, told of, ended and replaced."""
+"""HangTimeout: a VP that makes no turns is noticed from outside, reported, ended and replaced."""
 
 import ctypes
 import os
@@ -61,7 +61,7 @@ WORDS = {"loop": "it is computing", "deaf": "it is computing",
 
 
 def test_vps_that_hang_are_told_of_and_replaced(hanging):
-    """Each in its own way, at once; that the last one serves on is all that clients see."""
+    """Each in its own way, at once; clients only see that the last one keeps serving."""
     server = hanging(processes=len(WORDS) + 1)
     conns = {}
     while len(conns) < len(WORDS):  # all of them before the first VP hangs
@@ -92,8 +92,8 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
 
 
 def test_zero_is_to_tell_and_no_more(hanging):
-    """One VP is stopped, another one's request holds it up: both are told of, and both go on; the
-    request is answered. Meanwhile the third one serves.
+    """One VP is stopped, another is held up by its request: both are reported, and both continue;
+    the request is answered. Meanwhile the third one serves.
     """
     server = hanging(timeout=0, processes=3)
     stopped, _ = hold_up(server, "stopped")
@@ -126,7 +126,7 @@ def test_a_stopped_vp_keeps_no_connection_to_itself(hanging):
 
 
 def test_a_slow_start_is_no_hang(hanging):
-    """It may take longer than HangTimeout: who is ended over it would never get ready."""
+    """It may take longer than HangTimeout: a VP that was ended for it would never get ready."""
     server = hanging(directives="ProbeStartFor 7000\n", processes=1)
     assert server.get("/").status == 200
     assert "is terminated" not in server.error_log()
@@ -134,7 +134,7 @@ def test_a_slow_start_is_no_hang(hanging):
 
 
 def test_time_without_the_master_does_not_count(hanging):
-    """The whole server stands still for longer than HangTimeout, as in a suspended machine."""
+    """The whole server freezes for longer than HangTimeout, as on a suspended machine."""
     server = hanging()
     before = server.children()
     for pid in [server.master, *before]:

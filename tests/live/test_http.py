@@ -6,7 +6,7 @@ from harness import wait_for
 from harness.client import request
 
 BIG = bytes(range(256)) * 4 * 1024 * 50  # 50 MB
-SIZES = (0, 1, 8000, 8001, 32768, 32769)  # around those at which files are handled otherwise
+SIZES = (0, 1, 8000, 8001, 32768, 32769)  # around the sizes at which files are handled differently
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_head(server):
     with server.connect() as conn:
         got = conn.get("/small.txt", method="HEAD")
         assert (got.status, got.headers["content-length"], got.body) == (200, "45", b"")
-        assert conn.get("/small.txt").status == 200  # nothing of a body came in between
+        assert conn.get("/small.txt").status == 200  # no part of a body came in between
 
 
 @pytest.mark.parametrize("asked, body", [
@@ -276,7 +276,7 @@ def test_expect_unknown(server):
 
 
 def test_refused_body_still_gets_its_answer(server):
-    """The server answers 413 while the client still sends; no reset may eat the answer."""
+    """The server answers 413 while the client is still sending; no reset may destroy the answer."""
     with server.connect() as conn:
         conn.ask("/small", method="POST", headers=["Content-Length: 400000"])
         assert conn.head().status == 413
@@ -329,7 +329,7 @@ def test_half_close_in_the_middle_of_a_body(server):
         conn.ask("/echo", method="POST", headers=["Content-Length: 100"])
         conn.send(b"only this")
         conn.half_close()
-        conn.rest()  # an answer or none, but an end at once
+        conn.rest()  # an answer or none, but an immediate end
     assert server.get("/small.txt").status == 200
 
 
@@ -349,7 +349,7 @@ def test_half_close_before_any_request(serve):
 
 
 def test_client_that_resets(server):
-    """RST while idle, in a request, in a body, and in a download: nobody else notices."""
+    """RST while idle, in a request, in a body, and in a download: no other client notices."""
     starts = [b"", b"GET / HT", request("/echo", "POST", ["Content-Length: 9"]) + b"abc",
               request("/big.bin")]
     for _ in range(10):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Idle connections fall asleep: their conn_rec goes, and nobody can tell when it comes again.
+"""Idle connections fall asleep: their conn_rec is freed, and nobody can tell when it is recreated.
 
 None sleeps within its first idle second, so most tests share one scene: connections of all kinds
 that idle at the same time.
@@ -49,7 +49,7 @@ CustomLog logs/idle.log idle
 
 
 def asleep(server, count):
-    """Waits until so many connections have fallen asleep."""
+    """Waits until that many connections have fallen asleep."""
     wait_for(lambda: total(server, "sleeps") == count, f"{count} sleeping connections")
 
 
@@ -63,7 +63,7 @@ def logged(server, path):
 
 
 def pieces_of_work(server):
-    """How often state threads were given a connection."""
+    """How many times state threads have been given a connection."""
     return sum(thread["wakeups"] for vp in scores(server)["vps"] for thread in vp["threads"])
 
 
@@ -110,7 +110,8 @@ def _scene(serve_module, busy):
 
 
 def test_same_connection_in_the_logs(scene):
-    """Number of requests, log ID, port, addresses; mod_logio's bytes as of one that never slept."""
+    """Number of requests, log ID, port, addresses; mod_logio's bytes, as for one that never
+    slept."""
     assert scene.idle["again"].get("/again").status == 404
     assert scene.whole["named"].get("/named").status == 404
     first, second = logged(scene.server, "/again")
@@ -127,7 +128,7 @@ def test_max_keep_alive_requests_counts_on(scene):
 
 
 def test_rows_stay(scene):
-    """The scoreboard shows what a sleeping connection was last asked."""
+    """The scoreboard shows the last request of a sleeping connection."""
     mine = [row for row in rows(scene.server) if "/row" in row["Request"]]
     assert sorted(row["Request"].split()[1] for row in mine) == ["/row1", "/row2"]
     assert {row["Status"] for row in mine} == {"Keepalive"}
@@ -183,7 +184,7 @@ def test_those_with_state_stay_whole(scene):
 
 
 def test_keep_alive_timeout_goes_on(scene):
-    """It counts from the last answer, not from the sleep; and needs no state thread."""
+    """It counts from the last answer, not from the sleep, and needs no state thread."""
     work = pieces_of_work(scene.server)
     assert scene.idle["timeout"].ended()
     assert time.monotonic() - scene.since >= 4.9

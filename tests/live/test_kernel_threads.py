@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests on kernel threads (KernelThreads, RunOn): handlers that compute hold up nobody, and what
-they see is what they see under event."""
+"""Requests on kernel threads (KernelThreads, RunOn): handlers that compute hold up no other
+request, and they see the same as under event."""
 
 import re
 import signal
@@ -36,12 +36,12 @@ SECTIONS = """
 
 
 def sections(mpm, more=""):
-    """Sections whose requests go to kernel threads, where the MPM knows the directive."""
+    """Sections whose requests go to kernel threads, if the MPM has the directive."""
     return SECTIONS.format(run_on="RunOn kernel" if mpm == "stm" else "") + more
 
 
 def served(serve, mpm="stm", directives="", modules=(), **options):
-    """A server (started) of one process with the sections and the module that tells of threads."""
+    """A server (started) of one process with the sections and the module that reports threads."""
     options.setdefault("processes", 1)
     server = serve.make(mpm=mpm, modules=[WHERE, *modules],
                         directives=sections(mpm, directives), **options)
@@ -50,7 +50,7 @@ def served(serve, mpm="stm", directives="", modules=(), **options):
 
 
 def go(server):
-    """Lets handlers end that wait for it."""
+    """Lets handlers that wait for it end."""
     (server.root / "go").touch()
 
 
@@ -155,7 +155,7 @@ def test_not_in_htaccess(serve):
 @BOTH
 @pytest.mark.parametrize("path", ["/early?until=go", "/late/page.html?until=go"])
 def test_static_requests_go_on(serve, mpm, path):
-    """Static requests are answered while handlers compute, which end only afterwards."""
+    """Static requests are answered while handlers compute, and those end only afterwards."""
     server = served(serve, mpm)
     busy = [server.connect() for _ in range(3)]
     for conn in busy:
@@ -235,7 +235,7 @@ def test_keep_alive_and_pipelining(serve, mpm):
 
 @pytest.mark.stm_only
 def test_an_idle_connection_holds_no_thread(serve):
-    """After a kernel thread has received behind the VP's back, the VP waits as ever."""
+    """After a kernel thread has received behind the VP's back, the VP waits as usual."""
     server = served(serve, directives=SCORES)
     conns = [server.connect() for _ in range(20)]
     for conn in conns:
@@ -447,7 +447,7 @@ def test_programs_and_backends(serve, mpm):
 @BOTH
 @pytest.mark.parametrize("pools", ["On", "Off"])
 def test_many_of_both_kinds(serve, mpm, pools):
-    """Kernel threads and the VP at work at once, on what connections share."""
+    """Kernel threads and the VP work at the same time on what connections share."""
     server = served(serve, mpm, f"SmallPools {pools}\n" if mpm == "stm" else "")
     paths = ("/early?big=40", "/late/page.html?big=40", "/state?big=40", "/index.html",
              "/early?spin=1", "/late/page.html?spin=1")
@@ -526,7 +526,7 @@ def test_a_vp_whose_kernel_threads_compute_does_not_hang(serve):
     old = server.children()
     with server.connect() as conn:
         conn.ask("/late/page.html?until=go")
-        time.sleep(5)  # nothing is decided by it: a hang would be told after 2 s, and ended
+        time.sleep(5)  # decides nothing: a hang would be reported after 2 s, and ended
         go(server)
         assert conn.response().text == "state kernel\n"
     assert server.children() == old and "hangs" not in server.error_log()
@@ -575,7 +575,7 @@ def test_lua(serve, mpm):
 # --- auto ---
 
 def until_moved(ask, expected):
-    """Asks until the answer says so: the machine may be too busy to tell who holds up the VP."""
+    """Asks until the answer says so: the machine may be too busy to tell what holds up the VP."""
     wait_for(lambda: ask() == expected, "a move")
 
 
@@ -639,7 +639,7 @@ def test_auto_leaves_alone_what_is_told(serve):
 def test_the_stall_report_names_the_remedy(serve):
     server = served(serve, directives="StallWarning 200\n", env={"STM_AUTO_SECONDS": "1"})
 
-    def told():  # a report comes at most every 10 s, and may be of something else
+    def told():  # reports come at most every 10 s, and may be about something else
         server.get("/state?spin=300")
         return 'keep it off the VP: <Location "/state"> RunOn kernel where </Location>' in \
             server.error_log()
@@ -648,7 +648,7 @@ def test_the_stall_report_names_the_remedy(serve):
 
 @pytest.mark.stm_only
 def test_auto_is_for_who_holds_it_up_alone(serve):
-    """Many small requests make long turns, too: nobody of them is moved."""
+    """Many small requests make long turns, too: none of them is moved."""
     server = served(serve, directives=SCORES, threads=256)
     at_once(server, 60, "/state?spin=3", clients=30)
     assert "has held up VP" not in server.error_log()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many connections at once, and what the waiting ones must not hold: threads and turns."""
+"""Many concurrent connections, and what the waiting ones must not hold: threads and turns."""
 
 import pytest
 from harness import MPM, procs, wait_for
 from harness.drive import Conns, Load
 
-# Threads that must do for any number of idle connections. Event sheds idle connections when its
-# threads are all busy, so it gets as many as there are connections.
+# Threads that must suffice for any number of idle connections. Event sheds idle connections when
+# its threads are all busy, so it gets as many as there are connections.
 FEW = 8 if MPM == "stm" else 2400
 
 
@@ -51,7 +51,7 @@ def test_2000_idle_connections_hold_no_thread(crowd):
 
 @pytest.mark.stm_only
 def test_2000_connections_without_a_first_byte_hold_no_thread(crowd):
-    """AcceptFilter none: the kernel does not wait for the first byte in the server's place."""
+    """AcceptFilter none: the kernel does not wait for the first byte on the server's behalf."""
     server = crowd(1, directives="AcceptFilter http none")
     with Conns(server.port, mode="new") as conns:
         assert conns.open(2000).open == 2000
@@ -96,7 +96,7 @@ def test_more_requests_than_threads_wait_and_are_served(crowd):
 
 
 def test_descriptors_are_given_back(crowd):
-    """After 2,000 connections came and went, a process has the descriptors it had before."""
+    """After 2,000 connections have come and gone, a process has the same descriptors as before."""
     server = crowd(2)
     [server.get("/") for _ in range(20)]
     before = {pid: len(procs.fds(pid)) for pid in server.children()}

@@ -28,7 +28,7 @@ def _server(serve_module):
 
 
 def families(text):
-    """What the parser makes of it, by name."""
+    """The parsed metrics, by name."""
     return {family.name: family for family in prometheus.text_string_to_metric_families(text)}
 
 
@@ -59,7 +59,7 @@ def test_values(server):
         return value(stmstat("-d", server.root / "scoreboards", "-o").stdout,
                      "stm_vp_requests_total")
     server.get("/")
-    # A response can be here before its request has been counted.
+    # A response can arrive before its request has been counted.
     start = wait_for(lambda: (lambda n: n if n == len(server.access_log()) else 0)(counted()),
                      "the requests so far")
     for _ in range(10):
@@ -102,7 +102,7 @@ def test_dashboard_page(server):
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert got.text.count(f'nonce="{nonce}"') == 2
     assert "@NONCE@" not in got.text
-    # Nothing from elsewhere, no script or style that the policy would refuse.
+    # Nothing from other hosts, no script or style that the policy would refuse.
     assert not re.findall(r'(?:src|href)="(?!data:,)', got.text)
     assert not re.findall(r"\bstyle=|\bon\w+=|https?:", got.text)
     again = server.get("/below/a/prefix/dash").headers["content-security-policy"]

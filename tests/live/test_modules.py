@@ -26,7 +26,7 @@ def shipped_files():
 
 
 def stock_modules():
-    """Names of all of httpd's own modules but the MPMs, in an order in which they load."""
+    """Names of all of httpd's own modules except the MPMs, in an order in which they load."""
     names = {path.name.removeprefix("mod_").removesuffix(".so") for path in shipped_files()}
     names = {name for name in names if not name.startswith("mpm_")}
     return [name for name in FIRST if name in names] + sorted(names - set(FIRST))
@@ -50,7 +50,8 @@ def test_all_together(serve, one_process):
 
 @pytest.mark.parametrize("name", stock_modules())
 def test_alone(serve, name):
-    """Each by itself, with what it needs; -t is enough, since the server starts with all above."""
+    """Each module by itself, with what it needs; -t is enough, since the server starts with all
+    above."""
     needs = [first for first in FIRST if name.startswith(first + "_")]
     needs += {"authnz_ldap": ["ldap"], "proxy_html": ["xml2enc"], "authn_dbd": ["dbd"],
               "authz_dbd": ["dbd"], "session_dbd": ["dbd"], "authn_socache": ["socache_shmcb"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What modules make of the MPM's answers (docs/internals/queries.md)."""
+"""What modules do with the MPM's answers (docs/internals/queries.md)."""
 
 import pytest
 from harness import wait_for

@@ -19,7 +19,7 @@ HUNG = "/probe?sleep=3000"
 
 @pytest.fixture
 def downloads(serve):
-    """A factory of servers (not started) with a file that takes a slow reader some time."""
+    """A factory of servers (not started) with a file that takes a slow reader a while."""
     def make(directives="", **options):
         server = probed(serve, directives, **options)
         server.page("big.bin", b"0123456789abcdef" * 2_000_000)
@@ -37,7 +37,7 @@ def begin_download(server):
 
 
 def flawless(tally):
-    """Whether no request was refused, reset, cut or answered badly."""
+    """Whether no request was refused, reset, truncated or answered badly."""
     return tally[1:6] == (0, 0, 0, 0, 0)
 
 
@@ -53,7 +53,7 @@ def test_100_graceful_restarts_lose_nothing(downloads):
         for number in range(100):
             before = [load.tally().ok for load in (kept, slow, new)]
             server.restart()
-            if number % 10 == 0:  # each kind of client meets some generations for certain
+            if number % 10 == 0:  # each kind of client is sure to meet several generations
                 wait_for(lambda: all(load.tally().ok > ok for load, ok in
                                      zip((kept, slow, new), before)), "requests in between")
         assert hanging.response().status == 200
@@ -83,7 +83,7 @@ def test_descriptors_of_the_master_stay_the_same(serve):
     for _ in range(10):
         server.restart()
     wait_for(lambda: len(server.children()) == 2, "the end of the old generations")
-    # Not ==: at the first look the master may have just been starting the second VP.
+    # Not ==: the master may just have been starting the second VP when we looked first.
     wait_for(lambda: len(procs.fds(server.master)) <= before, f"{before} descriptors")
 
 
@@ -115,7 +115,7 @@ def test_idle_connection_stays_until_its_timeout(serve):
 
 
 def test_many_generations_at_once(downloads):
-    """Each of 30 generations has a connection that lasts; none stands in a new one's way."""
+    """Each of 30 generations has a long-lived connection; none blocks a new generation."""
     server = downloads(processes=2).start()
     held = []
     for _ in range(30):
@@ -143,7 +143,7 @@ def test_graceful_shutdown_timeout_ends_old_generations(downloads):
 
 
 def test_broken_configuration_keeps_the_old_server(serve):
-    """With SIGUSR1 and with SIGHUP; and when it is mended, the next restart takes it."""
+    """With SIGUSR1 and with SIGHUP; and once it is fixed, the next restart uses it."""
     server = serve(processes=2, directives="")
     children = server.children()
     with server.connect() as conn:
@@ -199,7 +199,7 @@ def test_more_vps_than_the_scoreboard_has_room_for(serve):
 
 
 def test_max_threads_changes(serve):
-    """More requests in progress at once than the old MaxThreads allowed."""
+    """More concurrent requests than the old MaxThreads allowed."""
     server = serve(processes=1, threads=4, directives="ThreadLimit 64")
     server.configure(threads=60)
     server.restart()
@@ -209,7 +209,8 @@ def test_max_threads_changes(serve):
 
 
 def test_more_threads_than_the_scoreboard_has_room_for(serve):
-    """Without ThreadLimit, the room made at the start may not do: they work, or a warning says."""
+    """Without ThreadLimit, the room reserved at the start may not suffice: they work, or a warning
+    says so."""
     server = serve(processes=1, threads=4)
     server.configure(threads=60)
     server.restart()
@@ -309,7 +310,7 @@ def test_control_command_graceful_stop(serve):
 @pytest.mark.parametrize("pause", [0, 0.0005, 0.002, 0.02])
 @pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGHUP, signal.SIGWINCH])
 def test_sigterm_during(downloads, first, pause):
-    """SIGTERM close behind another signal, with old generations alive: an end at once."""
+    """SIGTERM right after another signal, with old generations alive: the server ends at once."""
     server = downloads(processes=2).start()
     conns = [begin_download(server)[0]]
     server.restart()
@@ -326,7 +327,7 @@ def test_sigterm_during(downloads, first, pause):
 
 
 def test_signals_in_a_flood(serve):
-    """Fifty graceful restarts asked for faster than they can be done; then one is seen to work."""
+    """Fifty graceful restarts requested faster than they can be done; then one is seen to work."""
     server = serve(processes=2)
     for _ in range(50):
         server.signal(signal.SIGUSR1)
@@ -339,7 +340,7 @@ def test_signals_in_a_flood(serve):
 # --- logs ----------------------------------------------------------------------------------------
 
 def test_log_rotation(downloads):
-    """After a graceful restart all new lines go to the new files, and none is lost."""
+    """After a graceful restart, all new lines go to the new files, and none is lost."""
     server = downloads(processes=2).start()
     conn, left = begin_download(server)
     logs = server.root / "logs"
@@ -356,12 +357,12 @@ def test_log_rotation(downloads):
 
     def lines():
         return sum(path.read_text().count("/?counted") for path in logs.glob("access.*"))
-    wait_for(lambda: lines() >= tally.ok, "the last lines")  # an answer is there before its line
+    wait_for(lambda: lines() >= tally.ok, "the last lines")  # an answer precedes its line
     assert lines() == tally.ok
 
 
 def test_piped_logs(serve):
-    """None of a logger's lines is lost over restarts and the stop.
+    """None of a logger's lines is lost across restarts and the stop.
 
     httpd sends a logger SIGTERM at each restart: this one ignores it, and ends with its input.
     """

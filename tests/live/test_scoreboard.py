@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scoreboards: exact against known traffic, over deaths and restarts, read while written."""
+"""The scoreboards: exact for known traffic, across deaths and restarts, and when read while being
+written."""
 
 import os
 import re
@@ -27,13 +28,13 @@ def _scored(serve):
 
 
 def settled(server, connections=0):
-    """Waits until no more than `connections` are open; returns the scores as they are then."""
+    """Waits until no more than `connections` are open; returns the scores at that moment."""
     wait_for(lambda: total(server, "conns") <= connections, "connections to end")
     return scores(server)  # counters that were read before `conns` may have been older than it
 
 
 def kill_one(server, ordinal):
-    """SIGKILL to a VP; waits for its successor; returns the killed process's pid."""
+    """Sends SIGKILL to a VP and waits for its successor; returns the killed process's pid."""
     before = scores(server)["vps"][ordinal]["counters"]
     os.kill(before["pid"], signal.SIGKILL)
     wait_for(lambda: scores(server)["vps"][ordinal]["counters"]["incarnation"] >
@@ -95,8 +96,8 @@ def test_http2_requests_are_exact(scored):
 
 
 def test_states_of_connections(scored):
-    """Each connection is counted where it is, also while the VP sleeps."""
-    server = scored("AcceptFilter http none\n").start()  # else the kernel keeps the quiet ones
+    """Each connection is counted where it is, even while the VP sleeps."""
+    server = scored("AcceptFilter http none\n").start()  # else the kernel holds back quiet ones
     settled(server)
     quiet = [server.connect() for _ in range(3)]
     kept = [server.connect() for _ in range(4)]
@@ -118,7 +119,7 @@ def test_states_of_connections(scored):
 
 
 def test_stack_high_water(scored):
-    """Without a census: whole pages, of the deepest use by any request so far."""
+    """Without a census: the deepest use by any request so far, in whole pages."""
     server = scored("<Location /probe>\nSetHandler probe\n</Location>\n", processes=1,
                     modules=(tool("mod_probe.so"),)).start()
     page = os.sysconf("SC_PAGE_SIZE")
@@ -137,7 +138,7 @@ def test_stack_high_water(scored):
 
 
 def test_helper_calls_are_exact(scored):
-    """Clients' names are looked up once a connection, by a helper kernel thread."""
+    """Clients' names are looked up once per connection, by a helper kernel thread."""
     server = scored('HostnameLookups On\nCustomLog logs/names.log "%h"\n', processes=1).start()
     for _ in range(7):
         server.get("/")
@@ -234,7 +235,7 @@ def test_connection_rows(scored):
 
 
 def test_rows_are_for_the_busy_ones_first(scored):
-    """MaxThreads rows: idle connections give theirs away, busy ones always have one."""
+    """There are MaxThreads rows: idle connections give up theirs, busy ones always have one."""
     server = scored(processes=1, threads=8).start()
     settled(server)
     limit = scores(server)["all"]["threads_limit"]
@@ -263,7 +264,7 @@ def test_connection_status_off(scored):
 
 
 def test_read_while_written(scored):
-    """Rows are never mixed of two requests, sums never shrink, while VPs serve and die."""
+    """A row never mixes two requests, and sums never shrink, while VPs serve and die."""
     server = scored(processes=2)
     server.allowed.append(r"AH00052|died of signal")
     server.start()
@@ -301,7 +302,7 @@ def test_read_while_written(scored):
 
 
 def test_load_and_reader(scored):
-    """stmstat reads on and on during load; in the end everything was counted."""
+    """stmstat reads continuously under load; in the end everything has been counted."""
     server = scored(processes=2).start()
     start = settled(server)["all"]["requests"]
     with Load(server.port, connections=8) as load:

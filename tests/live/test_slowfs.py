@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The slow file system itself (tests/slowfs): what other tests conclude from its counts."""
+"""The slow file system itself (tests/slowfs): the properties that other tests rely on when they use
+its counts."""
 
 import fcntl
 import mmap
@@ -14,7 +15,7 @@ from harness import slowfs, tool, wait_for
 
 
 class Calling:
-    """Threads that each make one call; `done` has the results of those that are through."""
+    """Threads that each make one call; `done` has the results of those that have finished."""
 
     def __init__(self, call, arguments):
         self.done = []
@@ -30,7 +31,7 @@ class Calling:
             self.done.append(error)
 
     def join(self):
-        """Waits for all; gives `done`."""
+        """Waits for all; returns `done`."""
         for each in self._threads:
             each.join(30)
             assert not each.is_alive(), "a call does not end"
@@ -38,7 +39,7 @@ class Calling:
 
 
 def test_generated_files(slow_fs):
-    """They have the names, sizes and bytes that were asked for."""
+    """They have the names, sizes and bytes that were requested."""
     slow = slow_fs("one.bin:300000", "many/f#.txt:10:12", "empty:0")
     assert sorted(os.listdir(slow.path)) == ["empty", "many", "one.bin"]
     assert sorted(os.listdir(slow.path / "many")) == sorted(f"f{i}.txt" for i in range(12))
@@ -49,7 +50,7 @@ def test_generated_files(slow_fs):
 
 @pytest.mark.parametrize("direct", [0, 1])
 def test_written_files(slow_fs, direct):
-    """What is written, appended, cut, linked, renamed and removed is as on any file system."""
+    """Writing, appending, truncating, linking, renaming and removing work as on any file system."""
     slow = slow_fs("given:1000")
     slow.option("direct", direct)
     path = slow.write("a/b.txt", "hello")
@@ -78,7 +79,7 @@ def test_written_files(slow_fs, direct):
 
 @pytest.mark.parametrize("direct", [0, 1])
 def test_any_number_of_reads_waits_at_once(slow_fs, direct):
-    """As many as there are readers are in flight, are counted, and go on when released."""
+    """One read per reader is in flight and counted, and all continue when released."""
     slow = slow_fs("cold#:65536:64", "other:10")
     slow.option("direct", direct)
     with slow.holding("read", "cold*"):
@@ -120,7 +121,7 @@ def _fsync(path):
 
 @pytest.mark.parametrize("kind", HELD)
 def test_every_kind_can_be_held(slow_fs, kind):
-    """Such a call of the system waits, and only until it is let go."""
+    """Such a system call waits, but only until it is released."""
     slow = slow_fs("file:10")
     with slow.holding(kind):
         calling = Calling(lambda name: HELD[kind](slow.path, name), ["file"])
@@ -130,7 +131,7 @@ def test_every_kind_can_be_held(slow_fs, kind):
 
 
 def test_a_delay(slow_fs):
-    """A call takes at least as long as was asked, and no longer once that is taken back."""
+    """A call takes at least the requested time, and no longer does so once that is reset."""
     slow = slow_fs("file:10")
     slow.delay("read", 300)
     before = time.monotonic()
@@ -142,8 +143,8 @@ def test_a_delay(slow_fs):
 
 
 def test_what_the_kernel_keeps(slow_fs):
-    """Each open reads anew, unless the page cache is to be kept; names are asked for again,
-    unless there is a timeout."""
+    """Each open reads again, unless the page cache is kept; names are looked up again, unless there
+    is a timeout."""
     slow = slow_fs("file:10")
     for keep, reads in ((0, 2), (1, 0)):
         slow.option("keep", keep)
@@ -167,9 +168,9 @@ def test_a_page_fault_waits(slow_fs):
 
 
 def test_a_signal_ends_a_wait_where_asked(slow_fs):
-    """A process that is killed while it reads is gone at once, and its read is over."""
+    """A process that is killed while reading is gone at once, and its read has ended."""
     slow = slow_fs("file:10")
-    slow.option("direct", 1)  # else the page cache goes on reading for whoever comes next
+    slow.option("direct", 1)  # or else the page cache continues reading for later readers
     with slow.holding("read"):
         reader = subprocess.Popen(["cat", slow.path / "file"], stdout=subprocess.DEVNULL)
         slow.wait_held("read")
@@ -181,7 +182,7 @@ def test_a_signal_ends_a_wait_where_asked(slow_fs):
 
 @pytest.mark.parametrize("how", ["input", signal.SIGTERM, signal.SIGKILL, "lifetime"])
 def test_it_leaves_nothing(slow_fs, how):
-    """Whatever ends it, the mount goes, and a call that waited comes back."""
+    """However it ends, the mount is removed, and a waiting call returns."""
     slow = slow_fs("file:10", lifetime=1 if how == "lifetime" else 60)
     calling = None
     if how != "lifetime":
@@ -199,7 +200,7 @@ def test_it_leaves_nothing(slow_fs, how):
 
 
 def test_arguments(tmp_path):
-    """Bad ones are refused before anything is mounted."""
+    """Bad arguments are refused before anything is mounted."""
     for words in ([], ["-f", "noSize", tmp_path], ["-f", "same:1", "-f", "same:1", tmp_path],
                   ["-f", "a:1:2", tmp_path], ["-x", tmp_path]):
         run = subprocess.run([tool("slowfs"), *words], capture_output=True, text=True, timeout=30,

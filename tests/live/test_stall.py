@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StallWarning: a virtual processor that is held up is logged, with the request and who it was."""
+"""StallWarning: a virtual processor that is held up is logged, with the request and its call
+stack."""
 
 import re
 import time
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.stm_only
 
 
 def test_request_and_call_stack_are_logged(serve):
-    """A machine that stands still holds a VP up too; then the next report is 10 s away."""
+    """A machine that freezes holds up a VP too; then the next report is 10 s away."""
     server = probed(serve, "StallWarning 200", processes=1).start()
 
     def reported():

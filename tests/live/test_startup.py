@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control program's questions (-V, -l, -t, -M, -S), and configurations that cannot work."""
+"""The control program's queries (-V, -l, -t, -M, -S), and configurations that cannot work."""
 
 import re
 import socket
@@ -27,7 +27,7 @@ def test_version_names_the_mpm(asked):
 
 
 def test_threaded_and_forked(asked):
-    """-V tells what kind of MPM it is; modules ask the same."""
+    """-V says what kind of MPM it is; modules query the same."""
     text = asked("-V").stdout
     assert re.search(r"threaded: +yes", text) and re.search(r"forked: +yes", text), text
 

@@ -30,7 +30,7 @@ def _server(serve):
 
 
 def auto(server):
-    """?auto as a dictionary. A key that comes twice would be lost: it must not."""
+    """?auto as a dictionary. A key that appears twice would be lost: that must not happen."""
     pairs = [line.split(": ", 1) for line in server.get("/status?auto").text.splitlines()
              if ": " in line]
     values = dict(pairs)
@@ -39,13 +39,13 @@ def auto(server):
 
 
 def quiet(server):
-    """Waits until the asking connection is the only one."""
+    """Waits until the requesting connection is the only one."""
     return wait_for(lambda: (lambda v: v if v["ConnsTotal"] == "1" else None)(auto(server)),
                     "a quiet server")
 
 
 def workers_agree(found, busy=1):
-    """Whether httpd's slots and STM's counters tell of the same threads, so many of them busy."""
+    """Whether httpd's slots and STM's counters agree on the threads, that many of them busy."""
     board, idle = found["Scoreboard"], int(found["IdleWorkers"])
     return (found["BusyWorkers"] == found["StmThreadsBusy"] == str(busy) and
             busy + idle == int(found["StmThreads"]) and
@@ -58,7 +58,7 @@ COUNTS = ("StmConnections", "StmRequests", "Total Accesses")
 def settled(server):
     """COUNTS of a page that nothing but its own request came before or changed as it was made.
 
-    Each look is a request too, which is counted after it was made.
+    Each page is a request too, which is counted after the page was made.
     """
     def look():
         first, second = quiet(server), auto(server)
@@ -128,7 +128,7 @@ def test_section(server):
         conn.get("/?<script>alert(1)</script>")
 
         def look():
-            # The answer may be here before its VP has put the connection away.
+            # The answer may arrive before its VP has put the connection away.
             text = server.get("/status").text
             return text if "Keepalive" in text[text.index("<h2>State threads"):] else None
         page = wait_for(look, "an idle connection")
@@ -154,7 +154,7 @@ def test_many_connections(server):
 
 
 def test_more_threads_than_slots(serve):
-    """While a predecessor still holds the slots, its successor's threads have none: they serve."""
+    """While a predecessor still holds the slots, its successor's threads have none, but serve."""
     server = serve(modules=("status", tool("mod_probe.so")), processes=1, threads=4,
                    directives=STATUS)
     conns = [server.connect() for _ in range(4)]

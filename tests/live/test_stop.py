@@ -126,7 +126,8 @@ def test_the_control_command_stops_it(serve):
 
 @pytest.mark.stm_only  # event's serve on, SIGTERM or not
 def test_children_end_after_the_master_was_killed(serve):
-    """kill -9 of the master: nobody is left to tell its children, so SIGTERM must end each."""
+    """kill -9 of the master: nobody is left to stop its children, so SIGTERM must end each of
+    them."""
     server = serve(processes=2)
     pids = server.children()
     os.kill(server.master, signal.SIGKILL)
@@ -155,7 +156,7 @@ def test_attached_forms(serve, form):
 
 
 def test_one_process_serves_all_kinds(serve):
-    """-X: also many connections, and a slow reader."""
+    """-X: works even with many connections, and a slow reader."""
     server = serve.make(processes=2, threads=256)
     server.page("big.bin", b"0" * 5_000_000)
     server.start_attached("-X")
@@ -184,7 +185,7 @@ def test_100_cycles_leave_nothing(serve):
     server = serve.make(processes=2)
     before = procs.fds(os.getpid())
     if MPM == "event":
-        server.allowed.append("AH00052")  # a few in a thousand of its stops
+        server.allowed.append("AH00052")  # in a few of a thousand of its stops
     for _ in range(100):
         server.start()
         assert server.get("/").status == 200

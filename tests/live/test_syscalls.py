@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a connection costs in system calls, and in which order they come."""
+"""The system calls that a connection costs, and their order."""
 
 import re
 
@@ -18,7 +18,7 @@ CLOSE = ["Connection: close"]
 
 
 def traced(server, calls, ask):
-    """The trace of the only VP while `ask()` runs, one call a line."""
+    """The trace of the only VP while `ask()` runs, one call per line."""
     with skipped_if_forbidden():
         tracer = Trace(server.children(), server.root / "strace.out", calls)
     try:
@@ -44,7 +44,7 @@ def ask_each_on_a_new_connection(server):
 
 
 def endings(lines):
-    """Responses that the kernel was told to hold for what follows, and what that was."""
+    """Responses that the kernel was told to hold for what follows, and what followed."""
     held = re.compile(r"sendmsg\((\d+), .*MSG_MORE")
     found = [(match.group(1), after) for line, after in zip(lines, lines[1:])
              if (match := held.search(line))]
@@ -52,7 +52,7 @@ def endings(lines):
 
 
 def test_the_fin_goes_out_with_the_last_bytes(serve):
-    """Nothing comes between, the log's line neither: else the client would wait for that."""
+    """Nothing comes in between, not even the log's line, or else the client would wait for it."""
     server = serve(processes=1)
     lines = traced(server, "sendmsg,writev,write,shutdown",
                    lambda: ask_each_on_a_new_connection(server))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is a thread's under event is a state thread's: thread-local variables, httpd's current
-thread, and what is kept with it. With allocators in the C library's place, too."""
+"""What belongs to a thread under event belongs to a state thread here: thread-local variables,
+httpd's current thread, and what is stored with it. Also with other allocators than the C
+library's."""
 
 import re
 import subprocess
@@ -41,7 +42,7 @@ ALLOCATORS = ("libjemalloc.so.2", "libtcmalloc_minimal.so.4")
 
 
 def answers(server, count, path, at_once=40):
-    """The texts of so many answers, to requests that are in progress at the same time."""
+    """The texts of that many answers, to requests that are in progress at the same time."""
     def ask(_):
         with server.connect() as conn:
             return conn.get(path).text
@@ -79,7 +80,7 @@ def workers(server):
 
 @pytest.mark.stm_only
 def test_workers_that_have_ended_leave_nothing_behind(serve):
-    """HTTP/2's workers come and go; what they had is used by nobody."""
+    """HTTP/2's workers come and go; nobody else uses what they had."""
     server = serve(processes=1, directives=f"ScoreboardDir scoreboards\n{HTTP2}", modules=MODULES)
     vp = server.children()
     for number in range(10):
@@ -97,7 +98,7 @@ def test_workers_that_have_ended_leave_nothing_behind(serve):
 @pytest.mark.stm_only
 @pytest.mark.parametrize("name", ALLOCATORS, ids=lambda name: name.split(".")[0])
 def test_an_allocator_in_the_c_librarys_place(serve, name):
-    """What it keeps for each thread is the kernel thread's, as malloc()'s own is."""
+    """What it keeps per thread belongs to the kernel thread, as with malloc() itself."""
     library, = Path("/usr/lib").glob(f"*-linux-gnu/{name}")
     server = serve.make(processes=1, directives=HTTP2, modules=MODULES)
     server.preload(library, {})

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Timeout, KeepAliveTimeout and RequestReadTimeout end a connection: not before their time.
+"""Timeout, KeepAliveTimeout and RequestReadTimeout end a connection, and not too early.
 
-No upper bounds: a machine may be slow. That the connection ends at all is what a test waits for.
-The time counts from before the client's last bytes: the server's clock runs while a client is kept
-from running.
+There are no upper bounds, as a machine may be slow: tests only wait for the connection to end. The
+time is measured from before the client's last bytes, because the server's clock also runs while the
+client is kept from running.
 """
 
 import time
@@ -14,7 +14,7 @@ from harness.client import Closed, request
 
 
 def until_closed(conn, since):
-    """Seconds from `since` until the server closes, and what it said before."""
+    """Seconds from `since` until the server closes, and what it sent before that."""
     try:
         said = conn.rest()
     except Closed:
@@ -62,7 +62,7 @@ def test_keep_alive_timeout_starts_anew_with_each_request(one_second):
                     assert conn.get("/").status == 200
                 except (Closed, OSError):
                     assert asked - since >= 0.9
-                    return False  # we were kept from asking in time: once more
+                    return False  # we were kept from asking in time: try again
                 since = asked
                 time.sleep(0.6)
         return True
@@ -108,7 +108,7 @@ def test_timeout_in_a_body(one_second):
 
 
 def test_timeout_of_a_reader_that_stops(serve):
-    """The server gives a download up when the client takes nothing more."""
+    """The server gives up a download when the client stops reading."""
     server = serve(directives="Timeout 1")
     server.page("big.bin", b"0" * 50_000_000)
     with server.connect(rcvbuf=16384) as conn:

@@ -77,7 +77,8 @@ def test_session_resumption(server):
 
 
 def test_idle_tls_connections(server):
-    """They are idle like others: more than there are threads, all still good afterwards."""
+    """They idle like other connections: more than there are threads, and all still work
+    afterwards."""
     context = tls_context()
     conns = []
     for _ in range(200):
@@ -101,7 +102,7 @@ def test_handshakes_that_stop_half_way_hold_nobody_up(server):
 
 
 def test_hostile_handshakes_disturb_nobody(server):
-    """Rubbish instead of a handshake, again and again, beside a connection in use."""
+    """Garbage instead of a handshake, again and again, next to a connection in use."""
     with server.connect_tls() as good:
         for number in range(100):
             with Conn(server.tls_port) as bad:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VP that somebody has taken over harms itself alone, and never becomes root.
+"""A VP that an attacker has taken over harms only itself, and never becomes root.
 
 The module vandal does what such a process may do (tests/live/modules/mod_vandal.c). What it spoils
 in httpd's own scoreboard, which all processes of every MPM may write, is no worse than elsewhere.
@@ -70,7 +70,7 @@ def ask(server, action, tries=100):
 
 
 def attack(server, action):
-    """The same, but it does not matter what is said."""
+    """The same, but the output does not matter."""
     try:
         with server.connect() as conn:
             conn.ask(f"/vandal?{action}")
@@ -133,7 +133,7 @@ def restarts(server):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_what_a_vp_may_write(spoiled, kind):
-    """Its line, its block, its pulse, httpd's scoreboard, and by no means anything else."""
+    """Its line, its block, its pulse, httpd's scoreboard, and nothing else at all."""
     server = spoiled(kind, processes=3)
     ask(server, "scribble-ours=0")  # a successor has what the first ones have
     os.kill(server.children()[0], signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_what_a_vp_may_write(spoiled, kind):
 
 
 def test_descriptors_of_a_vp(spoiled):
-    """Of the control channels it has its own end alone; no end of the master's wake-up pipe."""
+    """Of the control channels it has only its own end, and no end of the master's wake-up pipe."""
     server = spoiled(processes=3)
     masters = set(procs.fds(server.master).values())
     channels = [{name for name in procs.fds(pid).values() if re.match(r"(pipe|socket):", name)}
@@ -170,7 +170,7 @@ def test_descriptors_of_a_vp(spoiled):
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("what", ["scribble-ours", "scribble"])
 def test_random_bytes(spoiled, kind, what):
-    """All goes on meanwhile, gracefully restarts, and stops."""
+    """Meanwhile everything continues, restarts gracefully, and stops."""
     server = spoiled(kind, processes=2)
     kept = [server.connect() for _ in range(8)]
     for conn in kept:
@@ -204,8 +204,8 @@ def test_a_dead_vps_lies_stay_its_own(spoiled):
 
 
 def test_pids_in_shared_memory_are_nobodys(spoiled):
-    """A process whose pid stands wherever a VP can write is not killed, and not waited for: one
-    that is no child of the master's, and one that is."""
+    """A process whose pid is written wherever a VP can write is neither killed nor waited for: one
+    that is not a child of the master, and one that is."""
     server = spoiled(directives='CustomLog "|$exec /bin/cat > @ROOT@/logs/piped" test\n')
     stranger = subprocess.Popen(["sleep", "100"])
 
@@ -258,7 +258,8 @@ def test_nothing_can_be_cut_off(spoiled, kind):
 
 
 def test_a_flood_keeps_nobody_busy(spoiled):
-    """All that a VP can send anybody at once: the master has its own pipe, and hears once."""
+    """Everything a VP can send to anybody, at once: the master has its own pipe, and is notified
+    once."""
     server = spoiled(processes=2)
     for seed in range(1, 5):
         attack(server, f"talk={seed}")
@@ -275,7 +276,7 @@ def test_a_flood_keeps_nobody_busy(spoiled):
 
 @pytest.mark.parametrize("how", ["hangup", "halfclose"])
 def test_a_closed_channel_keeps_nobody_busy(spoiled, how):
-    """Its end is heard once as well; a VP without one leaves at the next restart all the same."""
+    """Its end is noticed once as well; a VP without one nevertheless leaves at the next restart."""
     server = spoiled(processes=2)
     pid, _ = ask(server, how)
     before = procs.stat(server.master).cpu
@@ -289,7 +290,7 @@ def test_a_closed_channel_keeps_nobody_busy(spoiled, how):
 
 
 def test_a_listening_socket_that_blocks_is_mended(spoiled):
-    """Its flags are everybody's; a VP that waits in accept() would serve nobody else."""
+    """Its flags are shared by all; a VP that waits in accept() would serve nobody else."""
     server = spoiled(processes=2)
 
     def blocks():
@@ -330,8 +331,8 @@ def test_a_vp_without_its_main_thread_is_replaced(spoiled):
 
 
 def test_what_it_leaves_behind(spoiled):
-    """A process that a VP has left behind writes into its line and block on and on, also when a
-    successor has them: its figures are wrong then, and nothing else."""
+    """A process that a VP has left behind keeps writing into its line and block, even when a
+    successor has them: then its figures are wrong, but nothing else."""
     server = spoiled(processes=2)
     for _ in range(2):
         pid, _ = ask(server, "orphan=6")
@@ -344,11 +345,11 @@ def test_what_it_leaves_behind(spoiled):
     all_goes_on(server, "files")
 
 
-# --- files that are cut off under the server -----------------------------------------------------
+# --- files that are truncated under the server ---------------------------------------------------
 
 def test_files_cut_off_under_a_running_server(spoiled):
-    """By root himself, or the server's own user. VPs lose the memory that they write to, and are
-    replaced; the master and stmstat do not end by SIGBUS."""
+    """By root, or by the server's own user. VPs lose the memory that they write to, and are
+    replaced; the master and stmstat do not die of SIGBUS."""
     server = spoiled(processes=2)
     folder = server.root / "scoreboards"
     watcher = subprocess.Popen(
@@ -440,7 +441,7 @@ def test_a_directory_that_becomes_theirs_is_refused_at_a_restart(serve):
 
 
 def test_leftover_blocks_are_replaced_and_removed(serve):
-    """Whatever an earlier server's VPs have made of them; names that are not ours stay."""
+    """Whatever an earlier server's VPs have done to them; files with other names are kept."""
     server = serve.make(directives=FILES["files"], processes=1)
     folder = server.root / "scoreboards"
     for name in ("0.0.block", "0.63.block", "17.1.block", "0.1.block.old", "00.1.block"):
@@ -464,7 +465,7 @@ UNSEEN = ["\x9b", "\u061c", "\u200b", "\u200f", "\u2028", "\u202e", "\u2066",
 
 
 def test_no_page_passes_control_characters_on(spoiled):
-    """What a client sends is shown by stmstat and the pages: as plain ASCII, whatever it was."""
+    """What a client sends is shown by stmstat and the pages as plain ASCII, whatever it was."""
     server = spoiled(processes=1)
     text = "".join(UNSEEN).encode() + b"\x9b\xc2\xff" + "\u00e9\u0416".encode() + b"<i>"
     for part in (text[:30], text[30:]):  # a row holds 47 bytes

@@ -21,7 +21,7 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP],
 
 
 def put(server, build):
-    """A whole file in place of the module's, at once: what runs keeps the old one."""
+    """Replaces the module's file atomically: running processes keep the old one."""
     new = server.root / "mod_mpm_stm.so.new"
     shutil.copy(build, new)
     os.rename(new, server.root / "mod_mpm_stm.so")
@@ -46,7 +46,7 @@ def installed(serve):
 
 
 def uses(pid, server):
-    """Whether a process has the module's file mapped that is there now, and not one before it."""
+    """Whether a process has mapped the module's present file, and not an earlier one."""
     inode = os.stat(server.root / "mod_mpm_stm.so").st_ino
     return any(line.split()[4] == str(inode) for line in
                open(f"/proc/{pid}/maps", encoding="utf-8") if "mod_mpm_stm.so" in line)
@@ -55,7 +55,7 @@ def uses(pid, server):
 @BOTH
 @pytest.mark.parametrize("build", ["same", "layout"])
 def test_another_build_takes_over(installed, build, number):
-    """Nothing is lost in a graceful restart; the VPs of before end with their connections."""
+    """Nothing is lost in a graceful restart; the previous VPs end with their connections."""
     server = installed("ScoreboardDir scoreboards\n")
     before, fds = server.children(), len(procs.fds(server.master))
     put(server, places.STM_MODULE if build == "same" else tool(f"upgrade-{build}.so"))
@@ -133,7 +133,7 @@ def test_graceful_shutdown_timeout_counts_for_them(installed):
 
 @BOTH
 def test_a_build_that_cannot_take_over_is_refused(installed, number):
-    """The server keeps running with what runs, and says what to do; a stop and a start does it."""
+    """The server keeps running the old module, and says what to do; a stop and a start help."""
     server = installed()
     before = server.children()
     put(server, tool("upgrade-handover.so"))
@@ -153,7 +153,8 @@ def test_a_build_that_cannot_take_over_is_refused(installed, number):
 
 
 def test_a_build_that_cannot_take_over_and_came_too_late_to_be_tested(installed):
-    """It is put in place while the configuration is tested with the one before: serves on."""
+    """It is put in place while the configuration is tested with the previous one: the server
+    continues."""
     server = installed()
     server.allowed.append("cannot take over from the one that was running")
     before = server.children()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VPConnections, ThreadConnections, fairness between VPs, and how a VP's death is told."""
+"""VPConnections, ThreadConnections, fairness between VPs, and how a VP's death is reported."""
 
 import os
 import re
@@ -29,14 +29,15 @@ def sockets(pid):
 
 
 def sockets_at_rest(server):
-    """{pid: sockets} of the VPs when none has a connection: the harness's own linger a moment."""
+    """{pid: sockets} of the VPs when none has a connection: the harness's own linger for a
+    moment."""
     wait_for(lambda: len({sockets(pid) for pid in server.children()}) == 1, "VPs at rest")
     return {pid: sockets(pid) for pid in server.children()}
 
 
 def wait_until_all_wait(vps):
-    """Until none of them runs. One that the machine keeps from running is not in epoll_wait(): the
-    others come before it, and take its share."""
+    """Waits until none of them runs. One that the machine keeps from running is not in
+    epoll_wait(): the others come first, and take its share."""
     wait_for(lambda: all(procs.stat(pid).state == "S" for pid in vps), "VPs that wait")
 
 
@@ -83,7 +84,7 @@ def test_many_requests_on_one_connection_count_once(serve):
 
 
 def test_thread_connections(serve):
-    """A thread that yields after each connection: all are served, none waits for good."""
+    """A thread that yields after each connection: all are served, none waits forever."""
     server = serve(processes=1, threads=4, directives="ThreadConnections 1")
     with Load(server.port, connections=32, keep=False) as load:
         wait_for(lambda: load.tally().ok > 2000, "2,000 requests")
@@ -107,7 +108,7 @@ def test_no_vp_holds_more_than_its_share(serve, processes):
 
 
 def test_few_connections_are_shared_too(serve):
-    """One after the other: not always the VP that the kernel would wake first."""
+    """Sequential connections: not always served by the VP that the kernel would wake first."""
     server = probed(serve, processes=3).start()
     vps = server.children()
     held, shares = [], Counter()
@@ -138,8 +139,8 @@ def held_back_after(trace):
 
 
 def test_of_a_small_burst_the_others_have_their_share(serve):
-    """A VP that finds 13 connections in the queue takes three, and lets those that sleep have the
-    others. They are stopped, so it goes on, four at a time."""
+    """A VP that finds 13 connections in the queue takes three, and leaves the others to the VPs
+    that sleep. These are stopped, so it continues, four at a time."""
     server = serve(processes=4, threads=64)
     before = sockets_at_rest(server)
     first = server.children()[0]
@@ -177,7 +178,7 @@ def test_a_busy_vp_accepts_several_in_a_turn(serve):
 
 
 def test_others_accept_while_a_vp_is_stopped(serve):
-    """SIGSTOP of one VP: whoever connects from then on is served by the others."""
+    """SIGSTOP of one VP: clients that connect from then on are served by the others."""
     server = probed(serve, processes=3).start()
     stopped = server.children()[0]
     os.kill(stopped, signal.SIGSTOP)
@@ -198,7 +199,7 @@ def test_others_accept_while_a_vp_is_stopped(serve):
 
 
 def test_a_vp_that_computes_does_not_keep_connections_to_itself(serve):
-    """While one VP is busy for two seconds, all of many new connections are served meanwhile."""
+    """While one VP is busy for two seconds, all of many new connections are served."""
     server = probed(serve, processes=2).start()
     with server.connect() as busy:
         busy.ask("/probe?spin=2000")
@@ -256,7 +257,7 @@ def test_incarnations_are_counted(serve):
 
 
 def test_a_replacement_comes_at_once(serve):
-    """The master wakes on the death: four deaths cost far less than four ticks of a second.
+    """A death wakes the master: four deaths take far less than four one-second ticks.
 
     Coarse on purpose: 50 ms each are the goal, and a master that looks once a second needs two
     seconds on average for four. We wait in steps, and count those: while the machine stands still
@@ -279,7 +280,7 @@ def test_a_replacement_comes_at_once(serve):
 
 @pytest.mark.needs_root
 def test_core_goes_to_core_dir(serve):
-    """Where the kernel leaves cores in the current folder."""
+    """For kernels that leave cores in the current folder."""
     with open("/proc/sys/kernel/core_pattern", encoding="ascii") as pattern:
         if pattern.read().startswith(("|", "/")):
             pytest.skip("this kernel's cores go elsewhere")

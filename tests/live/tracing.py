@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests with strace: skipped where the machine does not let it attach."""
+"""Tests with strace: skipped if the machine does not let it attach."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from harness.strace import NotPermitted
 
 @contextmanager
 def skipped_if_forbidden():
-    """Around whatever attaches strace to a process."""
+    """For code that attaches strace to a process."""
     try:
         yield
     except NotPermitted as reason:

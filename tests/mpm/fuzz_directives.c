@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any text as a configuration of the MPM: a directive is refused with an error that names it, and
- * changes nothing then, or leaves a configuration that makes sense; so do all of them together. A
- * line is a directive and its arguments; RequestReadTimeout is read as first_byte.c does it.
+ * Any text as a configuration of the MPM: a directive is either refused with an error that names
+ * it, and then changes nothing, or leaves a valid configuration; so do all of them together. A line
+ * is a directive and its arguments; RequestReadTimeout is read as first_byte.c does it.
  */
 #include <ctype.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * httpd's stand-in, as the tests see it: what was logged, and what they may set.
+ * The httpd stand-in, as seen by the tests: what was logged, and what they may set.
  */
 #ifndef TESTS_MPM_HTTPD_H
 #define TESTS_MPM_HTTPD_H

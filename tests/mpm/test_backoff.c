@@ -22,7 +22,7 @@ static void begin(void)
     stm_retained = &retained;
 }
 
-/* The VP has lived so long, and dies now. Returns how long (us) its successor has to wait. */
+/* The VP has lived that long, and dies now. Returns how long (us) its successor has to wait. */
 static apr_time_t dies(apr_time_t lived, bool served, bool crashed)
 {
     const stm_child_t last = {.ordinal = 1, .pid = 4242, .born = now - lived};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fair shares of new connections (accept/balance.c): what this VP makes of the pages of the others.
+ * Fair shares of new connections (accept/balance.c): what this VP concludes from the others' pages.
  * The lines are real shared memory; the others are this test.
  */
 #include "mpm/accept/accept.h"
@@ -79,7 +79,7 @@ static void who_does_not_accept_does_not_count(void)
     other[VPS - 1]->connections = 2;
     assert_true(stm_balance_above_share());
     other[VPS - 1]->accepting = 0;
-    assert_false(stm_balance_above_share()); /* alone, it has its share whatever it has */
+    assert_false(stm_balance_above_share()); /* alone, it has its share, whatever that is */
     assert_false(stm_balance_above_average());
 }
 
@@ -101,7 +101,7 @@ static void a_lie_is_no_connection(void)
     others_have(40);
     stm.vp.connections = 30;
     other[1]->connections = INT32_MIN;
-    assert_false(stm_balance_above_share()); /* as if it had none, and not fewer than that */
+    assert_false(stm_balance_above_share()); /* as if it had none, not a negative number */
     for (int vp = 1; vp < VPS; vp++)
         other[vp]->connections = INT32_MAX;
     assert_false(stm_balance_above_share()); /* and no sum overflows */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ScoreboardDir (scoreboard/directory.c, and stm_score_check() of file.c): which path is taken,
- * which directory and which files in it are refused, and what is tidied away.
+ * ScoreboardDir (scoreboard/directory.c, and stm_score_check() of file.c): which path is used,
+ * which directories and which files in them are refused, and what is cleaned up.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -126,7 +126,7 @@ static void files_that_are_nobodys_scoreboards_stay(void)
     assert_ok(symlink("/etc/passwd", "boards/1"));
     assert_refused(below("boards"), "/boards/1: ");
     assert_ok(unlink("boards/1"));
-    assert_ok(mkfifo("boards/1", 0644)); /* which would hold up whoever opens it */
+    assert_ok(mkfifo("boards/1", 0644)); /* opening it would block */
     assert_refused(below("boards"), "/boards/1: ");
     assert_ok(unlink("boards/1"));
     assert_ok(link("boards/0", "elsewhere"));
@@ -156,7 +156,7 @@ static void a_file_is_made_anew(void)
     assert_null(stm_score_dir_create(directory, "0", 8192, &file));
     assert_ok(fstat(reader, &old));
     assert_ok(stat("boards/0", &now));
-    assert_true(old.st_ino != now.st_ino); /* whoever still reads the old one keeps it */
+    assert_true(old.st_ino != now.st_ino); /* readers of the old one keep it */
     assert_int_equal(old.st_size, strlen(STM_SCORE_MAGIC));
     assert_int_equal(now.st_size, 8192);
     assert_int_equal(fcntl(file.readable, F_GETFL) & O_ACCMODE, O_RDONLY);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Relations between the directives (config/config.c, stm_config_check): what makes no sense
- * together is corrected and logged, a default never causes a warning, and what cannot be is
+ * Relations between the directives (config/config.c, stm_config_check): combinations that make no
+ * sense are corrected and logged, a default never causes a warning, and impossible ones are
  * refused.
  */
 #include "mpm/config/config.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scoreboard's sequence locks, between their real writer (scoreboard/file.c, rows.c) and the
- * real reader (score/view.c): what is being changed is read again or left out, never shown by
- * halves.
+ * real reader (score/view.c): what is being changed is read again or left out, never shown half
+ * changed.
  */
 #include <unistd.h>
 
@@ -74,7 +74,7 @@ static void *come_and_go(void *unused)
     return NULL;
 }
 
-/* Each process is counted once, whether it is there still or among the sums. */
+/* Each process is counted once, whether it still exists or is among the sums. */
 static void nobody_is_counted_twice_or_not_at_all(void)
 {
     pthread_t writer;

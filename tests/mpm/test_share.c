@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The VPs' pages and the table of the seats (shared/share.c): pages are reserved and given back,
- * a successor is visible to those that run already, and each process can write its own page alone.
+ * a successor is visible to those that run already, and each process can write only its own page.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -133,7 +133,7 @@ static void write_the_table(void)
     ((stm_share_seat_t *)pages->seats.writable)->page = 14;
 }
 
-/* How a VP that has page 0 of seat 0 ends when it does that. */
+/* How a VP that has page 0 of seat 0 ends when it does so. */
 static int as_a_vp(void (*body)(void))
 {
     int status;

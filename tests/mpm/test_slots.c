@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker slots of httpd's scoreboard (accept/worker_slot.c), which a VP shares with the predecessor
- * that still leaves: nobody takes another's, none is lost, and the master clears a dead one's.
+ * Worker slots of httpd's scoreboard (accept/worker_slot.c), which a VP shares with a predecessor
+ * that is still leaving: nobody takes another's, none is lost, and the master clears a dead one's.
  */
 #include "mpm/accept/accept.h"
 #include "tests/vp.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Another build of the module under a running master (process/stamp.c): data of this build's layout
- * is taken as it is, another's VPs are taken over, and what is not understood stays untouched.
+ * Another build of the module under a running master (process/stamp.c): data in this build's layout
+ * is used as it is, VPs of other builds are taken over, and what is not understood is left
+ * untouched.
  */
 #include <fcntl.h>
 #include <unistd.h>

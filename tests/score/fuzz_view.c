@@ -16,13 +16,13 @@ static void swallow(void *baton, const char *data, size_t size)
 
     for (size_t i = 0; i < size; i++) {
         if ((data[i] < ' ' || data[i] > '~') && data[i] != '\n')
-            abort(); /* a byte that a terminal might obey */
+            abort(); /* a byte that a terminal might interpret */
         *sum += (unsigned char)data[i];
     }
 }
 
-/* The corpus outlives changes of score.def: any version and fingerprint but 0 are made the right
- * ones. */
+/* Keeps the corpus valid when score.def changes: any version and fingerprint other than 0 are
+ * replaced by the right ones. */
 static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sample as a program: writes it with the ordinal that it is given, or says where the fields of
- * its header lie. For the tests of stmstat, and the seed of the reader's fuzzer.
+ * The sample as a program: writes it with the given ordinal, or prints the offsets of its header's
+ * fields. For the tests of stmstat, and the seed of the reader's fuzzer.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,7 +32,7 @@ typedef struct sample {
 /** Reads any bytes as such a piece: a stm_view_source_t's read, its baton is a sample_t. */
 bool sample_read(void *baton, int part, void *to, size_t size, uint64_t offset);
 
-/** The whole of it in newly allocated memory. */
+/** A complete one, in newly allocated memory. */
 char *sample_make(int ordinal, size_t *size);
 
 static inline stm_score_block_t *sample_block(char *sample, int block)

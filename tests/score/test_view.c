@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reader against a writer: sums are exact, a file that changes under it is read whole or said
- * to be torn, and one whose writer died is still shown. What anybody may have written there comes
+ * The reader against a writer: sums are exact, a file that changes meanwhile is read consistently
+ * or reported as torn, and one whose writer died is still shown. Whatever was written there comes
  * out as plain text.
  */
 #include "score/view.h"
@@ -160,7 +160,7 @@ static void concurrent_writer(void)
     free(shared);
 }
 
-/* --- text that anybody may have written --- */
+/* --- untrusted text --- */
 
 typedef struct {
     char bytes[1 << 16];
@@ -238,7 +238,7 @@ static void what_is_not_shown(void)
         assert_false(stm_text_unseen(seen[i]));
 }
 
-/* Whatever stands in a row, a key or an address: plain ASCII comes out of each form. */
+/* Whatever a row, a key or an address contains, each form prints plain ASCII. */
 static void check_plain(char *sample, size_t size)
 {
     static output_t output;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the scripts share: a checkout of their own, a server that ends with its test.
+"""What the tests of the scripts share: their own checkout, and a server that ends with its test.
 
-Nothing here touches the checkout's own build/run: a server that the developer has running stays.
+Nothing here touches the checkout's own build/run: a server that the developer is running stays up.
 """
 
 import os
@@ -30,7 +30,7 @@ def run(command, **options):
 
 
 class Checkout:
-    """A copy of the scripts in a folder, as if it were a checkout that was just built."""
+    """A copy of the scripts in a folder, as if it were a checkout that has just been built."""
 
     def __init__(self, folder, owner=None):
         self.top = folder
@@ -62,7 +62,7 @@ class Checkout:
             return answer.read().decode()
 
     def end(self):
-        """Whatever the test did, and whoever started it: nothing of it goes on running."""
+        """Whatever the test did, and however it was started: nothing of it keeps running."""
         self.prefix = []
         self.script("stop", STOP_WAIT=1)
         for pid in self.processes():

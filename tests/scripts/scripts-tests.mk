@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Tests of the scripts that build, start, stop, install and count: `make test-scripts`. SCRIPTS_ARGS
-# choose among them.
+# selects some of them.
 
 .PHONY: test-scripts
 test-scripts: $(PRODUCTS) ## tests of scripts, makefiles and packaging; SCRIPTS_ARGS=

@@ -92,7 +92,7 @@ def test_judge(target, measured, verdict):
 
 
 def test_who_fails_does_not_meet_a_target():
-    """A server that hangs in a scenario has no figures, and is not to be taken for unmeasured."""
+    """A server that hangs in a scenario has no figures, and must not be mistaken for unmeasured."""
     scenario = SCENARIOS[0]
     data = {"scenarios": {scenario.name: entry("", {"event": [dict.fromkeys(FIGURES, 1.0)]},
                                                {"stm": "Overrun: not done after 75 s"})}}
@@ -155,7 +155,7 @@ def inside(picture):
 
 
 def test_pictures(folder):
-    """Well-formed; all servers in each; nothing beyond the edge; both colour schemes."""
+    """Well-formed; all servers in each; nothing outside the picture; both colour schemes."""
     data = made_up()
     report.write(data, folder)
     names = {path.name for path in folder.glob("*.svg")}
@@ -192,7 +192,7 @@ def test_axes(highest, logarithmic):
 
 
 def test_labels_apart():
-    """Labels of lines that end close together keep their order and do not overlap."""
+    """The labels of lines that end close together keep their order and do not overlap."""
     placed = plots.apart([(100, "b"), (98, "a"), (101, "c"), (200, "d")])
     assert [label for _, label in placed] == ["a", "b", "c", "d"]
     assert all(lower - upper >= 15 for (upper, _), (lower, _) in zip(placed, placed[1:]))
@@ -202,7 +202,7 @@ def test_labels_apart():
 
 @dataclass
 class Fake:
-    """What the run wants of a scenario."""
+    """What the run asks of a scenario."""
 
     name: str
     title: str = "title"
@@ -273,7 +273,7 @@ def test_sizes(kind, need, wanted):
 
 
 def test_sizes_of_the_others():
-    """stm's is what is shipped; prefork ends at its limit."""
+    """stm's are as shipped; prefork's end at its limit."""
     settings, text = sizes("stm", Need(10_000))
     assert settings == {"sized": False} and text.endswith("NumVPs 2\n") and "MaxThreads" in text
     assert f"MaxRequestWorkers {PREFORK_LIMIT}\n" in sizes("prefork", Need(10_000))[1]

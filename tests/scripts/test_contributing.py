@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation says can be done can be: links, targets, files, and CONTRIBUTING.md's
-examples, which are applied to a copy and compiled."""
+"""What the documentation says works: links, targets, files, and CONTRIBUTING.md's examples, which
+are applied to a copy and compiled."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", FOR_CONTRIBUTORS, ids=name_of)
 def test_targets_exist(page):
-    """Every `make X` of the pages, and the files that it names, by make's own word."""
+    """Every `make X` of the pages, and the files that it names, according to make."""
     said = re.findall(r"(?:^    (?:\$ )?|`(?:\w+=\w+ )?)make((?: [^`\n#&]+)?)", page.read_text(), re.M)
     if page.name == "CONTRIBUTING.md":
         assert len(said) > 10
@@ -41,7 +41,7 @@ def test_targets_exist(page):
 
 @pytest.mark.parametrize("page", FOR_CONTRIBUTORS, ids=name_of)
 def test_files_exist(page):
-    """Whatever is named in `...` and begins with a folder of ours."""
+    """Everything in `...` that begins with one of our folders."""
     for path in re.findall(r"`((?:st|stiol|aprmem|mpm|score|stmstat|dev|docs|scripts|include|tests|"
                            r"conf)/[\w./-]*)`", page.read_text()):
         assert (TOP / path).exists(), path
@@ -74,7 +74,7 @@ def examples():
 
 
 def applied(files, folder):
-    """The changed files, in a folder that is found before the checkout's."""
+    """The changed files, in a folder that is searched before the checkout's."""
     for path, hunks in files.items():
         text = (TOP / path).read_text()
         for old, new in hunks:

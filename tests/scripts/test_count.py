@@ -19,7 +19,7 @@ def write(folder, parts):
 
 
 def outcome(folder, **parts):
-    """Runs the parts; gives the exit status and the last line."""
+    """Runs the parts; returns the exit status and the last line."""
     write(folder, parts)
     done = run([TOP / "scripts/test.sh", *parts], cwd=folder)
     return done.returncode, done.stdout.splitlines()[-1]
@@ -65,7 +65,7 @@ def test_beside_each_other(folder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_both(folder, number):
-    """Nothing of a part goes on."""
+    """Nothing of a part keeps running."""
     write(folder, {name: f"echo $$$$ > {name}.new; mv {name}.new {name}; exec sleep 600"
                    for name in "ab"})
     with subprocess.Popen([TOP / "scripts/test.sh", "a", "--", "b"], cwd=folder,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make deb: a set of packages that holds what make install would put in place."""
+"""make deb: a set of packages that contain what make install would install."""
 
 import pytest
 
@@ -20,7 +20,7 @@ WANTED = {
 
 
 def test_packages(folder):
-    """Three packages, their files, and what they ask for."""
+    """Three packages, their files, and their dependencies."""
     make(f"BUILD={folder.relative_to(TOP)}", "deb", "DEPS=no")
     for name, wanted in WANTED.items():
         (package,) = (folder / "deb").glob(f"{name}_*.deb")

@@ -16,7 +16,7 @@ LISTS = sorted((TOP / "scripts/deps").glob("*.list"))
 
 
 class Machine:
-    """A PATH with the ordinary tools and stand-ins for those that matter here."""
+    """A PATH with the ordinary tools, and stand-ins for those that matter here."""
 
     def __init__(self, folder):
         self.bin = folder / "bin"
@@ -31,7 +31,7 @@ class Machine:
         self.stand_in("id", "echo 0")
 
     def stand_in(self, name, body):
-        """A program of that name, which notes its call first."""
+        """A program of that name, which first records its call."""
         path = self.bin / name
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls}\n{body}\n')
         path.chmod(0o755)
@@ -60,7 +60,8 @@ def _machine(folder):
 
 
 def wants(*sets):
-    """What the lists want: each a list of alternatives, the last "-" if all goes without."""
+    """What the lists ask for: each a list of alternatives, the last of which is "-" if it is
+    optional."""
     for name in sets:
         for line in (TOP / f"scripts/deps/{name}.list").read_text().splitlines():
             line = line.split("#")[0].strip()
@@ -69,7 +70,7 @@ def wants(*sets):
 
 
 def packages(*sets):
-    """What the lists name, of alternatives the first."""
+    """The packages that the lists name; the first of alternatives."""
     return {want[0] for want in wants(*sets)}
 
 
@@ -133,7 +134,7 @@ def test_first_alternative_that_is_to_be_had(machine, offered):
 
 
 def test_goes_without(machine):
-    """What is optional and not to be had is told; no lists are fetched for it."""
+    """What is optional and not available is reported; no lists are fetched for it."""
     machine.debian(installed=EVERYTHING - {BROWSER}, apt="exit 100")
     done = machine.deps("run", "test")
     assert done.returncode == 0
@@ -142,7 +143,7 @@ def test_goes_without(machine):
 
 
 def test_goes_without_beside_what_is_needed(machine):
-    """The needed packages are installed, the optional one is not to be had."""
+    """The required packages are installed, the optional one is not available."""
     machine.debian(installed=EVERYTHING - {BROWSER, "wrk"},
                    apt='case "$*" in *chromium*) exit 100;; esac')
     done = machine.deps("run", "test")
@@ -162,7 +163,8 @@ def test_optional_without_root(machine):
 
 
 def test_services_stay_off(machine):
-    """What came newly, dependencies included, starts at no boot; what was only renewed is left."""
+    """What was newly installed, including dependencies, does not start at boot; what was only
+    upgraded is left alone."""
     machine.debian(apt='case "$*" in *-s*) echo "Inst curl (1)"; echo "Inst php8-fpm (8)"; '
                        'echo "Inst sshd [1] (2)";; esac')
     machine.stand_in("dpkg", 'case "$*" in *sshd*) echo /lib/systemd/system/sshd.service;; '
@@ -193,7 +195,7 @@ def test_policy_goes_after_a_failure(machine):
 
 
 def test_no_network(machine):
-    """apt's own words, and what to do later."""
+    """apt's own message, and what to do about it."""
     machine.debian(apt='case "$*" in *-s*) exit 0;; esac; echo "Err:1 Could not resolve host"; '
                        'exit 100')
     done = machine.deps("run")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of docs name files and functions that are there."""
+"""The pages of docs name files and functions that exist."""
 
 import re
 

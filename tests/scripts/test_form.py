@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/form.py: what it objects to, what it leaves alone, and what --fix makes of it; and git's
+"""scripts/form.py: what it objects to, what it leaves alone, and what --fix does; and git's
 pre-commit hook."""
 
 import shutil
@@ -48,7 +48,7 @@ GOOD = [
 
 
 def form(tmp_path, text, *options):
-    """form.py's words about a file with that text, and what the file has then."""
+    """form.py's output for a file with that text, and the file's contents afterwards."""
     path = tmp_path / "x.c"
     path.write_text(SPDX + text + "\n")
     done = run([sys.executable, FORM, *options, path])
@@ -100,7 +100,7 @@ def _clone(tmp_path):
 @pytest.mark.skipif(not all(map(shutil.which, ("clang-format", "shellcheck"))),
                     reason="no clang-format, no shellcheck")
 def test_pre_commit(clone):
-    """What is staged counts, not what lies in the work tree; a bad form is not committed."""
+    """What is staged counts, not what is in the work tree; bad form is not committed."""
     path = clone.top / "a.c"
     good = SPDX + "int f(void)\n{\n    return 0;\n}\n"
     path.write_text(good)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dev/gdb/st.py on a program that uses libst alone: here, and on AArch64 under emulation."""
+"""dev/gdb/st.py on a program that uses only libst: here, and on AArch64 under emulation."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ STOP = f"tbreak smoke.c:{SMOKE.read_text().split('sum += 0.5;')[0].count(chr(10)
 
 
 def built(program):
-    """A program below the build folder, made if need be."""
+    """A program below the build folder, built if necessary."""
     path = BUILD / program
     made = run(["make", "-s", f"BUILD={BUILD.relative_to(TOP)}", path.relative_to(TOP)], cwd=TOP)
     assert made.returncode == 0, made.stderr
@@ -25,7 +25,8 @@ def built(program):
 
 
 def listens(port):
-    """Whether anybody listens there. To connect would be the debugger's one try."""
+    """Whether anybody listens there. Connecting would use up the only connection, which is for the
+    debugger."""
     return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
 

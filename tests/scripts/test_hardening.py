@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plain `make` builds is as hard as what the distribution builds."""
+"""What plain `make` builds is hardened like what the distribution builds."""
 
 import platform
 import re
@@ -41,7 +41,7 @@ def test_relro(path):
 
 @pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
 def test_stack_protector(path):
-    """Functions with arrays check that nobody wrote beyond."""
+    """Functions with arrays check for overruns."""
     assert "__stack_chk_fail" in imports(path)
 
 
@@ -54,7 +54,7 @@ def test_fortify(path):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86-64 code")
 @pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
 def test_stack_clash(path):
-    """A large frame is entered page by page: it meets the guard, however large it is."""
+    """A large frame is touched page by page, so it hits the guard, however large it is."""
     done = run(["objdump", "-d", "--no-show-raw-insn", path])
     assert done.returncode == 0, done.stderr
     steps = [int(step, 16) for step in re.findall(r"\bsub +\$0x([0-9a-f]{1,8}),%rsp", done.stdout)]

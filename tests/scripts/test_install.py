@@ -59,7 +59,7 @@ def pkg_config(root, *arguments):
 
 @pytest.mark.parametrize("kind", ["shared", "static"])
 def test_program(installed, tmp_path, kind):
-    """A program is built by pkg-config's answer alone, and runs."""
+    """A program can be built with nothing but pkg-config's answer, and runs."""
     (tmp_path / "program.c").write_text(PROGRAM)
     program = tmp_path / "program"
     extra = ["-static", *pkg_config(installed, "--static", "--libs")] if kind == "static" else []
@@ -84,7 +84,7 @@ def test_version(installed):
 
 
 def test_manual(installed):
-    """A page for each call, without a complaint of man's, and the list names them all."""
+    """A page for each call, without a warning from man, and the list names them all."""
     header = (TOP / "include/st.h").read_text()
     calls = set(re.findall(r"^extern [^;(]*?\b(st_\w+)\(", header, re.M))
     pages = installed / PREFIX[1:] / "share/man/man3"
@@ -99,7 +99,7 @@ def test_manual(installed):
 
 @pytest.mark.skipif(not MODULE.exists(), reason="not built")
 def test_module(tmp_path):
-    """Where httpd looks; a configuration that the administrator changed is not lost."""
+    """Installed where httpd looks; a configuration that the administrator changed is not lost."""
     make("install-module", f"DESTDIR={tmp_path}", "MODULEDIR=/m", "SYSCONFDIR=/etc/a")
     assert (tmp_path / "m/mod_mpm_stm.so").read_bytes() == MODULE.read_bytes()
     available = tmp_path / "etc/a/mods-available"

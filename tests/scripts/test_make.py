@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What make prints: a line for each thing that it makes, and all of its targets in `make help`."""
+"""What make prints: a line for each file it makes, and all of its targets in `make help`."""
 
 import re
 
@@ -18,7 +18,7 @@ def make(folder, *arguments):
 
 @pytest.fixture(name="plain", autouse=True)
 def _plain(monkeypatch):
-    """What the tests' own make was told is nothing to these."""
+    """What was passed to the tests' own make must not reach these."""
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "V"):
         monkeypatch.delenv(name, raising=False)
 
@@ -43,7 +43,8 @@ def test_silent_is_silent(tmp_path):
 
 
 def test_below_build_the_folder_is_left_out():
-    """So that the line for mpm/conn/linger.o says just that, and a variant's which it is."""
+    """So that the line for mpm/conn/linger.o says just that, and a variant's line names the
+    variant."""
     said = run(["make", "-n", "-W", "mpm/conn/linger.c", "build/mpm/conn/linger.o"], cwd=TOP).stdout
     if "need-apache" not in said:
         assert re.search(r"printf '  %-4s %s\\n' 'CC' 'mpm/conn/linger\.o'", said), said
@@ -63,7 +64,7 @@ def test_every_recipe_goes_that_way():
 
 
 def phony():
-    """Targets that one calls by name, from all makefiles: {name: file}."""
+    """Targets that are called by name, from all makefiles: {name: file}."""
     found = {}
     for path in [TOP / "Makefile", *TOP.glob("*/*.mk"), *TOP.glob("*/*/*.mk")]:
         for names in re.findall(r"^\.PHONY: (.*)$", path.read_text().replace("\\\n", " "), re.M):

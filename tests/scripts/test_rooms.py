@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/rooms.py: no part and no room uses what is not below it, and the check would see it."""
+"""scripts/rooms.py: no part and no room uses what is not below it, and the check would notice if
+one did."""
 
 import shutil
 import sys
@@ -12,14 +13,14 @@ RECORD = "mpm/conn/record.c"
 
 
 def check(top):
-    """Runs the check on a tree: whether it is content, and what it says."""
+    """Runs the check on a tree: returns whether it passes, and its output."""
     result = run([sys.executable, TOP / "scripts/rooms.py", top])
     return result.returncode == 0, result.stdout.splitlines()
 
 
 @pytest.fixture(name="tree")
 def _tree(folder):
-    """A copy of the sources, to be spoilt."""
+    """A copy of the sources, to be modified."""
     for part in PARTS:
         shutil.copytree(TOP / part, folder / part)
     return folder

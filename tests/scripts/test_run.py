@@ -23,7 +23,7 @@ def ended(checkout):
 
 
 def refused(result, *words):
-    """The script failed, and said why on stderr, in these words."""
+    """Checks that the script failed and gave the reason on stderr, in these words."""
     assert result.returncode == 1, result
     for word in words:
         assert word in result.stderr
@@ -32,7 +32,7 @@ def refused(result, *words):
 
 @pytest.mark.parametrize("mpm", MPMS)
 def test_cycle(checkout, mpm):
-    """Start answers, says all that is promised, and stop leaves nothing."""
+    """Start answers and prints all that is promised; stop leaves nothing behind."""
     started = checkout.script("start", mpm)
     assert started.returncode == 0, started.stderr
     assert checkout.page() == PAGE
@@ -59,7 +59,7 @@ def test_unknown_mpm(checkout):
 
 
 def test_settings_of_the_users_own(checkout):
-    """MPM_CONF takes the place of the file that lies in conf/; one that is not there is named."""
+    """MPM_CONF replaces the file in conf/; a missing one is named."""
     assert refused(checkout.script("start", MPM_CONF="absent.conf"), "absent.conf")
     settings = checkout.top / "own.conf"
     settings.write_text("StartServers 3\nMinSpareServers 3\nMaxSpareServers 4\n")
@@ -69,7 +69,7 @@ def test_settings_of_the_users_own(checkout):
 
 @pytest.mark.parametrize("port", ["80", "1023", "0", "65536", "-1", "http", "8080x", "123456789"])
 def test_port_out_of_range(checkout, port):
-    """Never below 1024, never what is no port."""
+    """Never below 1024, and never anything that is not a port."""
     assert refused(checkout.script("start", PORT=port), f"PORT={port}", "1024 to 65535")
     assert ended(checkout)
 
@@ -80,7 +80,7 @@ def test_port_with_leading_zero_is_decimal(checkout):
 
 
 def test_bad_address(checkout):
-    """Not a way into the configuration file."""
+    """It cannot be used to inject configuration."""
     assert refused(checkout.script("start", ADDRESS="localhost"), "ADDRESS=localhost")
 
 
@@ -141,7 +141,7 @@ def test_two_build_folders(checkout):
 
 
 def test_clean_refuses_while_it_runs(checkout):
-    """The folder of a living server is not pulled away."""
+    """The folder of a running server is not removed."""
     assert checkout.script("start").returncode == 0
     assert refused(checkout.script("clean"), "make stop")
     assert checkout.page() == PAGE
@@ -159,7 +159,8 @@ def test_stop_without_run(checkout):
 
 @pytest.mark.parametrize("content", ["bystander", "", "0", "-1", "x", "99999999"])
 def test_stale_pid_file(checkout, content):
-    """A pid file that an earlier server left, its number now another process's: that one lives."""
+    """A pid file that an earlier server left, whose number is now another process's: that one
+    survives."""
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as bystander:
         try:
             (checkout.root / "logs").mkdir(parents=True)
@@ -189,7 +190,7 @@ def test_dead_master(checkout):
 
 
 def test_stop_of_a_hanging_server(checkout):
-    """Who does not hear SIGTERM gets SIGKILL, and the user is told."""
+    """A server that ignores SIGTERM gets SIGKILL, and the user is told."""
     assert checkout.script("start").returncode == 0
     os.kill(checkout.pid(), signal.SIGSTOP)
     stopped = checkout.script("stop", STOP_WAIT=1)
@@ -214,7 +215,7 @@ def test_httpd_that_fails(checkout, folder):
 
 
 def test_httpd_that_ends_at_once(checkout, folder):
-    """It detached itself, and was gone: not waited for to the end of the time."""
+    """It detached itself and was gone: the script does not wait until the time is up."""
     program = fake_httpd(folder, "exit 0")
     assert refused(checkout.script("start", HTTPD=program), "httpd ended before it answered")
 
@@ -257,7 +258,7 @@ def test_descriptors(checkout):
 
 
 def test_changed_page_stays(checkout):
-    """The page is the user's to change."""
+    """The user may change the page."""
     assert checkout.script("start").returncode == 0
     (checkout.root / "htdocs/index.html").write_text("mine\n")
     assert checkout.script("stop").returncode == 0
@@ -317,7 +318,8 @@ def test_server_of_another_user(foreign):
 
 
 def test_processes_that_come_and_go(checkout, folder):
-    """A process of the machine's ends while all are looked at: cat then fails, the script not."""
+    """A process on the machine ends while all are being read: cat then fails, but the script does
+    not."""
     tools = folder / "tools"
     tools.mkdir()
     (tools / "cat").write_text('#!/bin/sh\n/bin/cat "$@"\ncase $1 in /proc/*) exit 1;; esac\n')
@@ -331,7 +333,7 @@ def test_processes_that_come_and_go(checkout, folder):
 
 
 def test_make(folder):
-    """The commands of the README, with the Makefile between."""
+    """The commands of the README, through the Makefile."""
     port = str(free_ports(1)[0])
     settings = [f"BUILD={folder.relative_to(TOP)}", f"PORT={port}", "MPM=event", "DEPS=no"]
     try:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * As much of cmocka as the unit tests use, in one header, for targets that Debian has no cmocka for
- * (the aarch64 run). Output is TAP. A failed assertion in a test's child aborts it; the parent's
- * assertions are answered by longjmp.
+ * The part of cmocka that the unit tests use, in one header, for targets for which Debian has no
+ * cmocka (the aarch64 run). Output is TAP. A failed assertion in a test's child aborts it; the
+ * parent's assertions are answered by longjmp.
  */
 #ifndef SHIM_CMOCKA_H
 #define SHIM_CMOCKA_H

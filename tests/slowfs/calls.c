@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the kernel asks of a slowfs. Each call comes in as a function call_NAME, which notes what
- * was asked, and is answered by answer_NAME once the gate lets it through.
+ * The kernel's requests to a slowfs. Each call arrives as a function call_NAME, which records the
+ * request, and is answered by answer_NAME once the gate lets it through.
  */
 #include "tests/slowfs/slowfs.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define READ_LIMIT ((size_t)1 << 20) /* bytes the kernel asks for at once, at most */
+#define READ_LIMIT ((size_t)1 << 20) /* maximum bytes that the kernel requests at once */
 
 const char *const kind_names[CALL_COUNT] = {
 #define X(name) [CALL_##name] = #name,
@@ -28,7 +28,7 @@ static fuse_ino_t inode_of(const struct node *node)
     return node == &tree_root ? FUSE_ROOT_ID : (uintptr_t)node;
 }
 
-/* A record of the call; where there is no memory, that is answered and NULL returned. */
+/* A record of the call; if there is no memory, answers with that error and returns NULL. */
 static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, const char *name,
                           void (*answer)(struct call *))
 {
@@ -45,7 +45,7 @@ static struct call *noted(fuse_req_t request, enum kind kind, fuse_ino_t inode, 
     return call;
 }
 
-/* False: there is no memory, which is answered, and the call is gone. */
+/* False: there is no memory; the call has been answered with that error and freed. */
 static bool note_text(struct call *call, const char *text)
 {
     call->text = strdup(text);
@@ -440,7 +440,7 @@ static void call_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_
 
 /* --- what main.c hands to libfuse --- */
 
-/* As many reads at once as there are readers, each of its own, and no attributes beside names. */
+/* One read per reader at the same time, and no attributes along with names. */
 static void begin(void *data, struct fuse_conn_info *connection)
 {
     (void)data;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Commands on a slowfs' standard input, a line each, with a line of answer. Called by main.c's
- * loop. The input's end, which the death of whoever started us brings about, ends the program.
+ * Commands on a slowfs' standard input, one per line, each answered by one line. Called by main.c's
+ * loop. The end of the input, which also comes when our parent dies, ends the program.
  */
 #include "tests/slowfs/slowfs.h"
 
@@ -80,7 +80,8 @@ static bool print_counts(const char *name)
     return true;
 }
 
-/* False: not understood. Counts have a line of their own, everything else is done with "ok". */
+/* False: not understood. Counts are answered with a line of their own, everything else with
+ * "ok". */
 static bool obey(char *line)
 {
     char verb[16] = "", one[256] = "", two[256] = "";

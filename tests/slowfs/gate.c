@@ -98,7 +98,7 @@ int gate_turn(void)
     for (; call; call = after) {
         after = TAILQ_NEXT(call, link);
         if (call->held)
-            hold(call, is_held(call)); /* a command may have let it go */
+            hold(call, is_held(call)); /* a command may have released it */
         if (call->interrupted || (!call->held && call->due <= now)) {
             TAILQ_REMOVE(&waiting, call, link);
             leave(call);

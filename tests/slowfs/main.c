@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * slowfs: a file system in user space whose calls take as long as its user says, for tests and
- * measurements of who waits for disks. It is in memory, writable, and starts with generated files:
+ * measurements of waits for disks. It is in memory, writable, and starts with generated files:
  *
  *   slowfs [-f NAME:SIZE[:COUNT]]... [-t SECONDS] FOLDER
  *
@@ -31,12 +31,12 @@
 
 enum {
     EXIT_CANNOT = 77,
-    BATCH = 64, /* requests taken from the kernel before answers are looked after */
+    BATCH = 64, /* requests taken from the kernel before answers are handled */
 };
 
 static const char usage[] = "usage: slowfs [-f NAME:SIZE[:COUNT]]... [-t SECONDS] FOLDER\n";
 
-/* A descriptor that tells of SIGTERM, SIGINT and the alarm. */
+/* A descriptor that reports SIGTERM, SIGINT and the alarm. */
 static int open_signals(unsigned seconds)
 {
     sigset_t set;
@@ -85,7 +85,7 @@ static void serve(struct fuse_session *session, int signals)
     free(buffer.mem);
 }
 
-/* Whether this machine lets us; says why not. */
+/* Whether this machine lets us mount; reports why not. */
 static bool can_mount(void)
 {
     int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -97,7 +97,7 @@ static bool can_mount(void)
     return true;
 }
 
-/* The mounted session, or NULL. Others than root can see the files of a root's slowfs only. */
+/* The mounted session, or NULL. Other users can see the files only if root mounted it. */
 static struct fuse_session *mounted(const char *folder)
 {
     char options[] = "fsname=slowfs,subtype=slowfs,allow_other,auto_unmount";

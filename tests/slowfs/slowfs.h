@@ -87,7 +87,7 @@ struct call {
     fuse_req_t request;
     enum kind kind;
     void (*answer)(struct call *call);
-    int64_t due; /* us on the monotonic clock */
+    int64_t due; /* us, monotonic clock */
     bool held, interrupted;
     struct node *node;   /* the folder, for calls that name something in it */
     struct node *folder; /* rename: the new one */
@@ -105,9 +105,9 @@ extern const struct fuse_lowlevel_ops call_table;
 
 /* Answers the call at once or later, and frees it. */
 void gate_enter(struct call *call);
-/* Answers what is due, and returns ms until more is; -1: nothing is. */
+/* Answers what is due, and returns the ms until the next is due; -1: none. */
 int gate_turn(void);
-/* Answers all there is. */
+/* Answers everything. */
 void gate_open(void);
 
 /* files: how many of them (for a name in a folder, the folder) have calls in flight. */
@@ -121,7 +121,7 @@ struct settings {
     char *hold[CALL_COUNT];    /* pattern of the names that wait to be released; NULL: none */
     struct counts counts[CALL_COUNT + 1]; /* the last: all kinds together */
     double timeout;     /* seconds for which the kernel may keep names and attributes */
-    bool direct;        /* reads and writes pass by the kernel's page cache */
+    bool direct;        /* reads and writes bypass the kernel's page cache */
     bool keep;          /* the page cache of a file outlives its last close */
     bool interruptible; /* a signal ends a wait with EINTR, as on a mount with "intr" */
 };

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak's clients: threads that use the server in one way each, and write down what they lose.
+"""The soak's clients: threads that each use the server in one way, and record what they lose.
 
-A session is one connection. Where it can, a client asks first which process serves it, so that a
-loss can be laid at the door of a process that was killed, or not.
+A session is one connection. If possible, a client first asks which process serves it, so that a
+loss can be attributed to a process that was killed, or not.
 """
 
 import base64
@@ -20,7 +20,7 @@ import h2.exceptions
 from harness.client import Closed, Conn
 from tests.live.waits.h2client import Streams
 
-# kind of client; pid: that served it, None if that is not known; times: time.monotonic()
+# kind of client; pid: of the serving process, None if unknown; times: time.monotonic()
 Loss = namedtuple("Loss", "kind pid begun failed what")
 FAILURES = (OSError, Closed, ssl.SSLError, AssertionError, ValueError,
             h2.exceptions.H2Error)
@@ -39,7 +39,7 @@ class Tally:
             self.answered[kind] += 1
 
     def lost(self, loss):
-        """One was not."""
+        """A request was not answered as it should be."""
         with self.lock:
             self.losses.append(loss)
 
@@ -119,7 +119,7 @@ class Keep(Client):
 
 
 class Idle(Client):
-    """The same, but idle in between for longer than a connection stays awake."""
+    """The same, but idle in between until the connection falls asleep."""
 
     kind, requests, pause = "idle", 4, 6.0
 

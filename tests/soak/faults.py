@@ -26,9 +26,9 @@ def is_gone(pid):
 
 
 def overwrite(pid):
-    """Random bytes over the memory of this MPM that a process shares with others and may write.
+    """Writes random bytes over this MPM's memory that a process shares with others and may write.
 
-    Not over httpd's own and its modules': other processes die of what stands in those.
+    Not over httpd's own and its modules' memory: other processes die of what is in there.
     """
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, \
             open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
@@ -45,7 +45,7 @@ def overwrite(pid):
 
 
 class Faults:
-    """The faults, by name. Each is over when the server is whole again."""
+    """The faults, by name. Each is over when the server is complete again."""
 
     def __init__(self, site, only=None):
         self.site, self.server = site, site.server
@@ -169,7 +169,7 @@ class Faults:
 
 
 class Chaos(threading.Thread):
-    """One fault after the other while it is let."""
+    """One fault after another until told to stop."""
 
     def __init__(self, faults, pause):
         super().__init__(daemon=True)

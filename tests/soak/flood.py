@@ -19,7 +19,7 @@ PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"
 
 
 def ask(port, path, patience):
-    """The first bytes of the answer; none if there is none in time."""
+    """The first bytes of the answer; empty if none arrives in time."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as client:
             client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The soak's measure of what grows: memory and descriptors of the master and of the VPs.
 
-The master lives through all of it, so it is looked at over the whole run. VPs live as long as they
-are let; they are compared over the calm phases, in which nothing ends them.
+The master lives through the whole run, so it is compared over all of it. VPs are ended now and
+then; they are compared over the calm phases, in which nothing ends them.
 """
 
 import time
@@ -24,7 +24,7 @@ def measure(pid):
 
 
 class Leaks:
-    """Samples, and what they come to."""
+    """Samples, and their evaluation."""
 
     def __init__(self, server):
         self.server, self.start = server, time.monotonic()
@@ -74,7 +74,7 @@ class Leaks:
         return max(pss), max(fds)
 
     def problems(self):
-        """Sentences; none if nothing leaks."""
+        """Findings as sentences; none if nothing leaks."""
         found = []
         if len(self.master) >= 6:
             pss, fds, restarts = self.growth_of_master()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak's server: one httpd with all that is to be mixed, and the backends behind it."""
+"""The soak's server: one httpd with everything that is to be mixed, and the backends behind it."""
 
 import asyncio
 import hashlib

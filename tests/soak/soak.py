@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Soak: real load of all kinds on one server, and something goes wrong every few seconds.
+"""Soak: all kinds of real load on one server, with something going wrong every few seconds.
 
     make soak [DURATION=7200] [PAUSE=3] [SEED=N] [ONLY=killed,restart]
 
 Fails (exit status 1) if a request was lost without a VP that was ended on purpose, if a process
-ended on its own, if something leaks, or if the server did not do what it was asked to.
-docs/soak.md says what is counted, and how.
+ended on its own, if something leaks, or if the server did not do what it was told to. docs/soak.md
+says what is counted, and how.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from .leaks import MB, Leaks
 from .server import Site
 
 # A client may see the end of its connection so long after (or before) the VP's end was seen, s.
-# Wide enough for a machine that is busy: what is not to be excused is lost in calm phases, too.
+# Wide enough for a busy machine: losses that cannot be excused happen in calm phases, too.
 EARLY, LATE = 0.3, 2.5
 CALM = 0.25       # of each round
 EXPECTED = re.compile(r"AH00052: child pid|exit signal|AH0005[01]|died of signal")
 
 
 def excused(loss, victims):
-    """The way in which the VP was ended that took this request along; None: nothing explains it."""
+    """How the VP that took this request with it was ended; None: nothing explains the loss."""
     for victim in victims:
         if loss.pid == victim.pid and loss.failed >= victim.begun - EARLY:
             return victim.how
@@ -74,7 +74,7 @@ class Soak:
               f"{len(self.faults.problems)} problems", flush=True)
 
     def phase(self, seconds, calm):
-        """Load for so long, with faults or without."""
+        """Load for the given time, with or without faults."""
         end = time.monotonic() + seconds
         if calm:
             self.chaos.allowed.clear()
@@ -138,7 +138,7 @@ class Soak:
             self.faults.problems.append(str(error))
 
     def own_ends(self):
-        """Lines of the log about processes that ended, and that nobody had ended."""
+        """Lines of the log about processes that ended without having been ended by us."""
         known = {victim.pid for victim in self.faults.victims}
         lines = []
         for line in self.site.log().splitlines():
@@ -150,7 +150,7 @@ class Soak:
         return lines
 
     def figures(self):
-        """What the run comes to."""
+        """The result of the run."""
         causes, unexplained = Counter(), []
         for loss in self.tally.losses:
             how = excused(loss, self.faults.victims)

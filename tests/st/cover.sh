@@ -38,7 +38,7 @@ echo 1..3
 report 1 "every call is tested" "$(missing "$(echo tests/st/*.c)" $calls)"
 # shellcheck disable=SC2086
 report 2 "every call of 1.9 is compared" "$(missing tests/st/compat/every_call.c $old)"
-# So that the two above have looked at something.
+# Makes sure that the two checks above have checked something.
 if [ "$(echo "$calls" | wc -l)" -ge 80 ] && [ "$(echo "$old" | wc -l)" -ge 60 ]; then
     echo "ok 3 - the header was understood"
 else

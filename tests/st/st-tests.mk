@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The unit tests of libst. Each variant of libst is built, with the same test programs, into a BUILD
-# of its own by calling make again:
+# The unit tests of libst. Each variant of libst is built, with the same test programs, into its own
+# BUILD by calling make again:
 #   test-st            as shipped; debug build with fault injection; a random order of threads;
 #                      and the tests themselves against State Threads 1.9
 #   test-st-asan       AddressSanitizer and UndefinedBehaviorSanitizer
@@ -10,11 +10,12 @@
 
 ST_TESTS    := $(BUILD)/tests/st
 ST_SUBJECTS := $(sort $(patsubst tests/st/test_%.c,%,$(wildcard tests/st/test_*.c)))
-# What needs more than State Threads 1.9 has, and what needs a build with -DST_FAULTS.
+# Tests that need more than State Threads 1.9 has, and tests that need a build with -DST_FAULTS.
 ST_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse shuffle \
                 stack stats timer watch
 ST_UNFAULTED := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
-# What needs a build with -DST_SHUFFLE, where the others, which know the order, would fail.
+# Tests that need a build with -DST_SHUFFLE, in which the others would fail, as they rely on the
+# order.
 ST_SHUFFLED  := shuffle
 
 st_programs   = $(addprefix $(1)/test_,$(2))
@@ -36,7 +37,7 @@ $(ST_TESTS)/%.o: tests/st/%.c $(BUILD)/flags
 $(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(TEST_HARNESS) $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
 
-# A kernel with larger pages is told by these functions.
+# These functions simulate a kernel with larger pages.
 comma := ,
 $(ST_TESTS)/test_bigpages: ST_TEST_LIBS += \
     $(addprefix -Wl$(comma)--wrap=,mprotect madvise mincore sysconf mmap munmap)
@@ -56,7 +57,7 @@ $(ST_TESTS)/every_call_st19: tests/st/compat/every_call.c
 	@mkdir -p $(@D)
 	$(QCC) $(ST19_CFLAGS) -o $@ $< -lst
 
-# That no call is left untested.
+# Checks that no call is left untested.
 $(ST_TESTS)/test_cover: tests/st/cover.sh
 	@mkdir -p $(@D)
 	$(call quiet,GEN)install -m 755 $< $@
@@ -98,7 +99,7 @@ test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	    $(TEST_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' \
 	    CFLAGS='-O1 -g $(SANITIZE)' st-run
 
-# Leaks are test-st-asan's. The debug build tells Valgrind of the stacks.
+# Leaks are left to test-st-asan. The debug build tells Valgrind about the stacks.
 test-st-valgrind: need-cmocka ## the same under memcheck
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@TEST_WRAP='valgrind -q --error-exitcode=99' \

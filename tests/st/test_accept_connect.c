@@ -149,7 +149,7 @@ static void *accept_one(void *arg)
     return NULL;
 }
 
-/* Many threads accept on one socket: each connection wakes someone, no connection is left. */
+/* Many threads accept on one socket: each connection wakes one of them, and none is left over. */
 static void many_threads_accept_on_one_socket(void)
 {
     enum { COUNT = 20 };
@@ -188,7 +188,7 @@ static void connect_errors(void)
 
     open_listener();
     client = connected();
-    /* Linux answers 0 once to the connect after an EINPROGRESS. */
+    /* Linux returns 0 once for a connect after EINPROGRESS. */
     (void)st_connect(client, (struct sockaddr *)&addr, (int)addr_len, FOREVER);
     assert_fails(st_connect(client, (struct sockaddr *)&addr, (int)addr_len, FOREVER), EISCONN);
     assert_fails(st_connect(listener, (struct sockaddr *)&addr, 1, FOREVER), EINVAL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stacks where pages have 16 or 64 KB, as some AArch64 kernels have them: the linker puts the
- * functions below in front of the C library's, which say what such a kernel would say.
+ * Stacks with pages of 16 or 64 KB, as on some AArch64 kernels: the linker puts the functions
+ * below, which answer as such a kernel would, in front of the C library's.
  */
 #include "tests/vp.h"
 
@@ -63,7 +63,7 @@ int __wrap_madvise(void *addr, size_t size, int advice)
     return misaligned(addr) ? -1 : __real_madvise(addr, rounded(size), advice);
 }
 
-/* Answers for large pages: one is there if any small one of it is. */
+/* Answers for large pages: one is present if any small page of it is. */
 int __wrap_mincore(void *addr, size_t size, unsigned char *present)
 {
     size_t small = (size_t)__real_sysconf(_SC_PAGESIZE);

@@ -146,7 +146,7 @@ static void destroy_disarms_watches(void)
 
 /* --- other kernel threads --- */
 
-/* Made on the VP, used where there is none. */
+/* Created on the VP, used where there is none. */
 static struct {
     st_cond_t cond;
     st_mutex_t mutex;

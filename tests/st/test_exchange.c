@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The exchange callback: what the kernel thread has once, each state thread has for itself; the
- * scheduler's callbacks have what the primordial thread has; nothing is left of those that end. */
+/* The exchange callback: what the kernel thread has only once, each state thread has for itself;
+ * the scheduler's callbacks see the primordial thread's copy; nothing is left of threads that
+ * end. */
 #include "tests/vp.h"
 
 #define FOREVER ST_UTIME_NO_TIMEOUT
@@ -30,7 +31,7 @@ static void exchange(void **from, void **to, int ended)
     in_place = *to ? *(long *)*to : 0;
 }
 
-/* The primordial thread goes on with what is in place. */
+/* The primordial thread keeps what is in place. */
 static void end_exchanges(void)
 {
     assert_true(st_set_exchange_cb(NULL) == exchange);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Failing syscalls and allocations, injected by counters (a -DST_FAULTS build of libst): each
- * call's errno, that nothing leaks and nothing is half done, and that the next try succeeds.
+ * Failing syscalls and allocations, injected by counters (a -DST_FAULTS build of libst): checks
+ * each call's errno, that nothing leaks or is half done, and that the next attempt succeeds.
  */
 #include "tests/vp.h"
 
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 
 #ifndef ST_FAULTS
-#define ST_FAULTS /* for whoever looks at this file by itself; the library needs it too */
+#define ST_FAULTS /* for tools that see only this file; the library needs it too */
 #endif
 #include "st/st_faults.h"
 
@@ -145,7 +145,7 @@ static void creation_fails_cleanly(void)
 
             fail_nth(kinds[i], n, 0);
             errno = 0;
-            /* Of a size of its own: everything has to be made. */
+            /* Of a new size, so that everything has to be created. */
             thread = st_thread_create(nothing, NULL, 1, 100000 + 4096 * (int)(10 * i) + 4096 * n);
             if (st__fault_countdown[kinds[i]] != 0) {
                 assert_true(n > 1 || kinds[i] == ST_FAULT_GUARD);
@@ -163,8 +163,8 @@ static void creation_fails_cleanly(void)
     create_one();
 }
 
-/* A slab that the system refuses is tried again with fewer stacks; without room for a single one
- * there is no thread. */
+/* A slab that the system refuses is retried with fewer stacks; without room for a single one, no
+ * thread is created. */
 static void slabs_get_smaller_before_creation_fails(void)
 {
     st_stack_stats_t whole, less;
@@ -594,7 +594,7 @@ static void *wait_readable(void *arg)
     return NULL;
 }
 
-/* After a registration that failed nothing would wake who waits there: it is told. */
+/* After a failed registration nothing would wake its waiters: they are told. */
 static void a_failed_rearm_strands_nobody(void)
 {
     int error = 0;
@@ -722,7 +722,7 @@ static void after_the_fault(wakeup_t *wakeup)
         usleep(100);
 }
 
-/* However slow the machine is, this wait is the one that fails: its time is far from over. */
+/* However slow the machine is, this wait is the one that fails: its timeout is far away. */
 static void sleep_with_a_failing_wait(int error)
 {
     wakeup_t wakeup = wakeup_here();
@@ -731,7 +731,7 @@ static void sleep_with_a_failing_wait(int error)
     park_until_woken(&wakeup, 600 * 1000000ULL, after_the_fault);
 }
 
-/* An old kernel, or a filter that forbids what it does not know: the older call serves. */
+/* An old kernel, or a filter that forbids calls it does not know: the older call is used. */
 static void epoll_pwait2_may_be_missing(void)
 {
     static const int errors[] = {ENOSYS, EPERM};

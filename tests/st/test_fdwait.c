@@ -118,7 +118,8 @@ static void errors(void)
 
 /* --- half-close --- */
 
-/* Data and FIN come together: a short read does not mean drained, the FIN is still to be read. */
+/* Data and FIN come together: a short read does not mean that it is drained, the FIN has yet to be
+ * read. */
 static void a_fin_after_the_data_is_seen_at_once(void)
 {
     open_pair();
@@ -132,7 +133,7 @@ static void a_fin_after_the_data_is_seen_at_once(void)
     close_pair();
 }
 
-/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP tells of the
+/* The edge was there before the FIN: reading short cleared POLLIN, and only RDHUP reports the
  * end. */
 static void a_fin_while_nobody_waits(void)
 {
@@ -304,7 +305,7 @@ static void timeout_by_the_virtual_clock(void)
     close_pair();
 }
 
-/* Event and timeout are found in the same turn: the event is told. */
+/* Event and timeout are found in the same turn: the event is reported. */
 static void event_meets_timeout(void)
 {
     struct waiter in = {POLLIN, 1000, 0, -1};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fork() in a VP: the child that goes on as 1.9's programs do, the child that wants no part of it,
- * the parent unharmed. */
+/* fork() in a VP: the child that continues as 1.9's programs do, the child that wants nothing to do
+ * with it, the parent unharmed. */
 #include "tests/vp.h"
 
 #include <signal.h>
@@ -32,7 +32,7 @@ static void the_child_is_no_vp_at_first(void)
     pid_t pid = fork();
 
     if (pid == 0) {
-        /* What the I/O layer asks on every call: nothing of the parent's may run here by
+        /* What the I/O layer checks on every call: nothing of the parent's may run here by
          * accident. */
         assert_false(st_is_vp());
         assert_null(st_vp_self());
@@ -65,7 +65,7 @@ static void the_child_goes_on_with_its_copies(void)
         _exit(9);
     }
     expect_exit(pid, 9);
-    /* The child has eaten its own byte; the parent's reader waits as before. */
+    /* The child has read its own byte; the parent's reader waits as before. */
     assert_int_equal(st_write(left, "p", 1, FOREVER), 1);
     assert_ok(st_thread_join(reader, &value));
     assert_int_equal((intptr_t)value, 'p');
@@ -301,7 +301,7 @@ static void *wait_readable(void *arg)
     return (void *)(intptr_t)(st_fd_wait(*(int *)arg, POLLIN, FOREVER) < 0 ? errno : 0);
 }
 
-/* Closed in the child before it takes the VP up: who waits there in the child is told. */
+/* Closed in the child before it takes up the VP: threads that wait for it in the child are told. */
 static void what_the_child_has_closed(void)
 {
     int fds[2];
@@ -350,7 +350,7 @@ static void children_of_children(void)
     assert_ok(st_usleep(10));
 }
 
-/* --- the child that wants no part of it --- */
+/* --- the child that wants nothing to do with it --- */
 
 static st_vp_t dropped; /* so that a leak checker still sees what is kept on purpose */
 
@@ -408,7 +408,7 @@ static void the_child_cannot_harm_the_parents_epoll(void)
     assert_ok(st_netfd_close(right));
 }
 
-/* Events of the parent must not be eaten by a child that is a VP too. */
+/* A child that is a VP too must not consume the parent's events. */
 static void both_have_their_own_events(void)
 {
     st_netfd_t left, right;

@@ -29,7 +29,7 @@ static void eventsys_is_checked_and_set_once(void)
     assert_fails(st_set_eventsys(TEST_EVENTSYS), EBUSY);
 }
 
-/* Any of 1.9's mechanisms may be asked for, and serves. */
+/* Any of 1.9's mechanisms may be requested, and works. */
 static void every_eventsys_serves(void)
 {
     static const int systems[] = {ST_EVENTSYS_DEFAULT, ST_EVENTSYS_SELECT, ST_EVENTSYS_POLL,
@@ -108,7 +108,7 @@ static void *last_thread(void *arg)
     return NULL;
 }
 
-/* Past the leak check: what only the primordial thread's stack points to looks lost from the last
+/* Skips the leak check: what only the primordial thread's stack points to looks lost from the last
  * thread's. */
 static void leave(int status, void *arg)
 {
@@ -160,7 +160,8 @@ static void count_out(void)
 static void *sees_itself_in(void *arg)
 {
     (void)arg;
-    /* Whether the very first start counts as a switch in is not said; 1.9 does not count it. */
+    /* It is not specified whether the very first start counts as a switch in; 1.9 does not count
+     * it. */
     assert_ok(st_usleep(ST_UTIME_NO_WAIT));
     assert_ptr_equal(switches.last_in, st_thread_self());
     return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_thread_interrupt: against every blocking call, before the block, twice, at the dead, and in a
- * race with the wakeup. */
+/* st_thread_interrupt: in every blocking call, before the block, twice, on an ended thread, and in
+ * a race with the wakeup. */
 #include "tests/vp.h"
 
 #include <netinet/in.h>
@@ -299,8 +299,8 @@ static void *wait_cond(void *arg)
     return (void *)(intptr_t)(st_cond_wait(arg) == 0 ? 0 : errno);
 }
 
-/* Signal and interrupt in one turn: the waiter is told of the interrupt, at once or at its next
- * block. */
+/* Signal and interrupt in one turn: the interrupt is delivered to the waiter, at once or when it
+ * next blocks. */
 static void interrupt_meets_signal(void)
 {
     for (int order = 0; order < 2; order++) {
@@ -328,7 +328,7 @@ static void *take_mutex(void *arg)
 }
 
 /* The lock was handed over before the interrupt came: the new owner has it and must not report
- * otherwise. */
+ * anything else. */
 static void interrupt_after_the_mutex_was_given(void)
 {
     void *error = &error;
@@ -344,7 +344,7 @@ static void interrupt_after_the_mutex_was_given(void)
     assert_ok(st_mutex_destroy(lock));
 }
 
-/* The interrupt came first: the lock goes to the next in line, or to nobody. */
+/* The interrupt came first: the lock goes to the next waiter, or to nobody. */
 static void interrupt_before_the_mutex_was_given(void)
 {
     void *first = NULL, *second = &second;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_read, st_write and all their variants on streams: what comes whole, in parts, late, never, and
- * after the end. */
+/* st_read, st_write and all their variants on streams: data that comes whole, in parts, late,
+ * never, and after the end. */
 #include "tests/vp.h"
 
 #include <fcntl.h>
@@ -425,7 +425,7 @@ static void *read_with_timeout(void *arg)
     return NULL;
 }
 
-/* The timeout is one of inactivity: each byte starts it anew. */
+/* The timeout is for inactivity: each byte restarts it. */
 static void the_timeout_is_of_inactivity(void)
 {
     st_utime_t timeout = 1000;
@@ -447,7 +447,7 @@ static void the_timeout_is_of_inactivity(void)
     close_half();
 }
 
-/* Data that is there when the time is up too: it is read. */
+/* Data has arrived when the timeout is up, too: it is read. */
 static void data_wins_over_the_timeout(void)
 {
     st_utime_t timeout = 1000;

@@ -79,8 +79,8 @@ static void waiters_get_it_in_order(void)
     assert_ok(st_mutex_destroy(mutex));
 }
 
-/* Unlocking gives the mutex to the first waiter: who comes later, even before it has run, does not
- * overtake. */
+/* Unlocking gives the mutex to the first waiter: a later thread does not overtake it, even before
+ * it has run. */
 static void hand_over_cannot_be_overtaken(void)
 {
     mutex = st_mutex_new();
@@ -90,7 +90,7 @@ static void hand_over_cannot_be_overtaken(void)
     assert_ok(st_mutex_unlock(mutex));
     assert_fails(st_mutex_trylock(mutex), EBUSY);
     assert_fails(st_mutex_unlock(mutex), EPERM);
-    assert_ok(st_mutex_lock(mutex)); /* in line behind it */
+    assert_ok(st_mutex_lock(mutex)); /* in the queue behind it */
     assert_string_equal(trace, "w");
     assert_ok(st_mutex_unlock(mutex));
     assert_ok(st_thread_join(waiter, NULL));

@@ -144,7 +144,7 @@ static void *wait_readable(void *arg)
     return (void *)(intptr_t)(st_netfd_poll(arg, POLLIN, ST_UTIME_NO_TIMEOUT) == 0 ? 0 : errno);
 }
 
-/* 1.9 with poll or select lets a thread wait on for ever; with epoll it says EBUSY. */
+/* 1.9 with poll or select lets a thread wait forever; with epoll it returns EBUSY. */
 static void close_under_a_waiter(void)
 {
     int osfd;

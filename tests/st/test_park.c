@@ -134,8 +134,8 @@ static void an_unpark_ends_the_timer(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* Unparked, and the time comes before it has run: it was unparked. Nothing is left over for the
- * next park. */
+/* Unparked, and the timeout passes before it has run: it counts as unparked. Nothing is left over
+ * for the next park. */
 static void unpark_then_timeout(void)
 {
     struct parker parker = {1000, 2, 0, -1};

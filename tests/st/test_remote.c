@@ -24,7 +24,7 @@ static void a_post_wakes_the_sleeping_vp(void)
     }
 }
 
-/* So does one while the nearest timeout is further away than epoll can be told. */
+/* The same when the nearest timeout is further away than epoll can express. */
 static void a_post_ends_a_very_long_sleep(void)
 {
     wakeup_t wakeup = wakeup_here();
@@ -156,7 +156,7 @@ struct player {
     int rounds;
 };
 
-/* One ball: who has it posts it to the other and parks until it comes back. */
+/* One ball: the thread that has it posts it to the other VP and parks until it comes back. */
 static void throw(struct player * me)
 {
     st_vp_post(me->other->ball.vp, &me->other->ball.remote);
@@ -244,7 +244,7 @@ static void a_signal_handler_posts(void)
     raise(SIGUSR1);
     assert_ok(st_thread_park(FOREVER));
     for (int i = 0; i < 20; i++) {
-        /* Of its CPU time: it comes while the VP spins. */
+        /* A timer of its CPU time: the signal comes while the VP spins. */
         assert_ok(setitimer(ITIMER_VIRTUAL, &soon, NULL));
         while (from_signal.calls < 2 + i)
             st_thread_yield();

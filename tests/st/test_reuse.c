@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A descriptor number that is closed and comes again: what was reported of the old one must not
+/* A descriptor number that is closed and reused: what was reported for the old descriptor must not
  * reach the new one. */
 #include "tests/vp.h"
 
@@ -38,8 +38,7 @@ static void a_new_descriptor_starts_unknown(void)
     close_pair();
 }
 
-/* The event of the old one is made before the close, and fetched after the new one is
- * registered. */
+/* The old one's event happens before the close, and is fetched after the new one is registered. */
 static void an_event_under_way_is_not_the_new_ones(void)
 {
     socket_pair(fds, true);
@@ -62,8 +61,8 @@ static void an_event_under_way_is_not_the_new_ones(void)
     close_pair();
 }
 
-/* The close is not told, and a duplicate keeps the old socket in epoll: the generation must tell
- * them apart. */
+/* libst is not told of the close, and a duplicate keeps the old socket in epoll: the generation
+ * must tell them apart. */
 static void an_untold_close_and_a_rearm(void)
 {
     socket_pair(fds, true);
@@ -131,8 +130,8 @@ static void replaced_within_one_turn(void)
     assert_int_equal(write(second[1], "2", 1), 1);
     assert_ok(st_thread_join(closer, NULL));
     assert_ok(st_thread_join(waiter, NULL));
-    /* It was woken for the old one, which was ready, or told that it is gone; never kept for the
-     * new one. */
+    /* It was woken for the old one, which was ready, or told that it is gone; it never waits on for
+     * the new one. */
     assert_true(batch.old_ready == POLLIN || batch.error == EBADF);
     assert_fails(st_fd_wait(fds[0], POLLIN, 1000), ETIME);
     close_pair();
@@ -203,7 +202,7 @@ static void high_numbers(void)
     close_pair();
 }
 
-/* Closed untold, and without a word libst would wait for the old one's events. */
+/* Closed without telling libst, which would wait for the old one's events. */
 static void a_renewed_number_is_another_descriptors(void)
 {
     socket_pair(fds, true);
@@ -261,7 +260,7 @@ static void never_called(st_watch_t *watch, int ready)
 }
 
 /* A listener's registration is level-triggered. Once its number is another's, a duplicate keeps it
- * alive, and it reports for ever: the visits to epoll must not. */
+ * alive, and it reports for ever: visits to epoll must not go on reporting it. */
 static void a_level_triggered_ghost_is_laid(void)
 {
     struct sockaddr_storage addr;

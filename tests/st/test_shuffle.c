@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The random order of a build with -DST_SHUFFLE: another than first come, first served; the same
- * for the same seed; and fair enough that each gets its turns. */
+/* The random order of a build with -DST_SHUFFLE: different from first come, first served; the same
+ * for the same seed; and fair enough that each thread gets its turns. */
 #include "tests/vp.h"
 
 #include <pthread.h>
@@ -31,7 +31,7 @@ static void *shuffle_once(void *arg)
     return NULL;
 }
 
-/* Runs the threads on a VP of its own; who ran when. */
+/* Runs the threads on a VP of their own; records who ran when. */
 static const char *run(const char *seed, void *(*body)(void *))
 {
     st_thread_t threads[THREADS];

@@ -54,7 +54,7 @@ static st_thread_t neighbours[8];
 static char signal_stack[65536];
 static volatile size_t fault_size; /* what st_stack_overflow_at said of the address */
 
-/* The neighbours must be as they were: each looks at its own stack, in the handler's process. */
+/* The neighbours must be unchanged: each checks its own stack, in the handler's process. */
 static void on_segv(int signo, siginfo_t *info, void *context)
 {
     (void)signo;
@@ -131,7 +131,7 @@ static void overflow_told_mprotect(void)
 
 static volatile size_t frame_size;
 
-/* Its frame is never written to but at its far end: what a compiler does that does not probe. */
+/* Its frame is written to only at its far end: the code of a compiler that does not probe. */
 static __attribute__((noinline)) int large_frame(void)
 {
     volatile char here;
@@ -232,7 +232,7 @@ static void no_frame_jumps_over_a_guard(void)
 
 enum { REACH = 1024 * 1024 };
 
-/* That each page below a stack refuses to be written, as far down as a frame reaches. */
+/* Checks that no page below a stack can be written, as far down as a frame reaches. */
 static void assert_nothing_in_reach(st_thread_t thread)
 {
     const char *base = st__stack_base(thread->stack);
@@ -269,8 +269,8 @@ static void nothing_lies_within_reach_below(void)
         }
 }
 
-/* The stack of the one that overflows lies between those of others; a stack that is nearly full
- * hurts none of them. */
+/* The stack that overflows lies between those of others; a stack that is nearly full does not
+ * damage them. */
 static void *use_most(void *arg)
 {
     volatile char *bytes = __builtin_alloca(SMALL - 8192);
@@ -364,7 +364,7 @@ static void the_cache_is_bounded(void)
     assert_int_equal(stats_now().cached, 20);
 }
 
-/* Bytes; of smaps_rollup, because statm's figure is only nearly true. */
+/* Bytes; from smaps_rollup, because statm's figure is only approximate. */
 static size_t resident(void)
 {
     FILE *rollup = fopen("/proc/self/smaps_rollup", "r");
@@ -392,7 +392,7 @@ static void *dirty(void *arg)
     return NULL;
 }
 
-/* 200 stacks of which each has touched 200 KB: afterwards all but the cached ones have given that
+/* 200 stacks, each of which has touched 200 KB: afterwards all but the cached ones have given that
  * back. */
 static void free_stacks_give_their_pages_back(void)
 {
@@ -481,8 +481,8 @@ static void *dive(void *arg)
     return NULL;
 }
 
-/* What one deep recursion has touched goes back, of a thread that goes on as of a stack that is
- * cached, and the high-water mark keeps it. */
+/* What a deep recursion has touched is given back, both by a thread that continues and by a cached
+ * stack, and the high-water mark remembers it. */
 static void a_deep_recursion_is_stood_and_given_back(void)
 {
     enum { COUNT = 4 };
@@ -510,8 +510,8 @@ static void a_deep_recursion_is_stood_and_given_back(void)
     assert_true(resident() - before < COUNT * 400000UL);
 }
 
-/* What a thread still needs stays, however deep it waits; and so does the stack of the one that
- * asks. */
+/* What a thread still needs stays, however deeply it waits; and so does the stack of the calling
+ * thread. */
 static __attribute__((noinline)) void wait_deep(int levels)
 {
     volatile char frame[20000];
@@ -547,7 +547,7 @@ static void pages_in_use_stay(void)
     }
 }
 
-/* A limit of address space ends in an error, leaves room for other things, and what has ended makes
+/* A limit on address space leads to an error, leaves room for other things, and ended threads make
  * room for others. */
 static void a_limit_of_address_space_is_an_error(void)
 {
@@ -572,7 +572,7 @@ static void a_limit_of_address_space_is_an_error(void)
     assert_ok(st_destroy());
 }
 
-/* Some of many end and their stacks are not cached: the next ones take their places. */
+/* Some of many threads end and their stacks are not cached: the next ones take their places. */
 static void freed_places_are_taken_again(void)
 {
     enum { COUNT = 100 };
@@ -634,7 +634,7 @@ static void the_census_knows_the_depth(void)
     assert_true(used >= 20000 && used < 30000);
     assert_ok(st_thread_join(thread, NULL));
     assert_true(stats_now().deepest >= 20000 && stats_now().deepest < 30000);
-    /* A recycled stack is painted anew. */
+    /* A recycled stack is painted again. */
     thread = st_thread_create(nothing, NULL, 1, 0);
     settle();
     assert_true(st_thread_stack_used(thread) < 10000);
@@ -718,7 +718,7 @@ static void the_depth_is_noted_before_pages_are_given_back(void)
     assert_true(st_sample_stacks(-1) < 70000);
 }
 
-/* A round over several sizes and slabs ends, and slabs that go meanwhile do no harm. */
+/* A round over several sizes and slabs ends, and slabs that are unmapped meanwhile do no harm. */
 static void sampling_goes_round(void)
 {
     st_thread_t threads[100];
@@ -745,8 +745,8 @@ static void a_stack_size_must_make_sense(void)
     assert_ok(st_thread_join(thread, NULL));
 }
 
-/* With mprotect each guard costs mappings; when the system has no more, that is an error and not a
- * stack without one. */
+/* With mprotect, each guard costs mappings; when the system has no more, the result is an error,
+ * not a stack without a guard. */
 static void mprotect_guards_end_with_an_error(void)
 {
     enum { MANY = 70000 };
@@ -772,7 +772,7 @@ static void mprotect_guards_end_with_an_error(void)
     assert_true(n > limit / 4 && n <= limit);
     for (int i = 0; i < n; i++)
         assert_ok(st_thread_join(threads[i], NULL));
-    /* And it goes on after some have ended. */
+    /* And it works again after some have ended. */
     assert_ok(st_thread_join(st_thread_create(nothing, NULL, 1, 16384), NULL));
     free(threads);
     assert_ok(st_destroy());

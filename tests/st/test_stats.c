@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The VP's figures, and the turn callback. */
+/* The VP's statistics, and the turn callback. */
 #include "tests/vp.h"
 
 #include <sched.h>
@@ -188,7 +188,7 @@ static void sleep_is_told(void)
     assert_null(st_set_sleep_cb(on_sleep));
     for (int i = 0; i < 100; i++)
         st_thread_yield();
-    assert_int_equal(told_count, 0); /* it looked at epoll now and then, but did not wait */
+    assert_int_equal(told_count, 0); /* it visited epoll now and then, but did not wait */
     park_until_woken(&wakeup, FOREVER, after_ten_seconds);
     assert_true(told_count >= 2);
     for (int i = 0; i < told_count; i++)

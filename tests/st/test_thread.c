@@ -277,7 +277,7 @@ static void *create_and_note(void *arg)
     return note_arg(arg);
 }
 
-/* Also behind a thread that is not there yet. */
+/* Also behind a thread that does not exist yet. */
 static void yield_last_goes_behind_all_others(void)
 {
     st_thread_create(go_last_and_note, "1", 0, 0);
@@ -288,8 +288,8 @@ static void yield_last_goes_behind_all_others(void)
     assert_string_equal(trace, "abn12");
 }
 
-/* One that is ready again and again does not keep them for ever: before epoll is visited it is
- * their turn. */
+/* A thread that is ready again and again does not hold them back forever: they run before epoll is
+ * visited. */
 static void yield_last_is_not_for_ever(void)
 {
     st_thread_create(go_last_and_note, "1", 0, 0);
@@ -304,7 +304,7 @@ static void *pass_a_millisecond_and_note(void *arg)
     return go_last_and_note(arg);
 }
 
-/* Who is last waits for as long as one of the others computes, not for all of them. */
+/* The last one waits only as long as one of the others computes, not for all of them. */
 static void yield_last_is_bounded(void)
 {
     st_stats_t stats;

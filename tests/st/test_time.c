@@ -98,7 +98,7 @@ static void sleepers_wake_in_order_of_their_time(void)
     assert_string_equal(woken, "a");
     advance_clock(1999);
     assert_string_equal(woken, "ab");
-    advance_clock(2001); /* three and more at one look at the clock: in order still */
+    advance_clock(2001); /* three and more at one reading of the clock: still in order */
     assert_string_equal(woken, "abcde");
 }
 
@@ -202,7 +202,7 @@ static void timeouts_count_from_the_last_switch(void)
 }
 
 #ifndef TEST_ST19
-/* Here it does not: it has all of its time from the call on. */
+/* Here it does not: the whole timeout counts from the call. */
 static void timeouts_count_from_the_call(void)
 {
     st_utime_t start = virtual_clock, end = 0;

@@ -148,8 +148,8 @@ static void arm(struct waiter *waiter, unsigned *seed)
     waiter->deadline = virtual_clock + waiter->timeout;
 }
 
-/* Random waits, signals and steps of the clock; after each step exactly those are through whom the
- * model says. */
+/* Random waits, signals and steps of the clock; after each step, exactly the threads predicted by
+ * the model have finished. */
 static void random_operations_agree_with_a_model(void)
 {
     static struct waiter waiters[THREADS];
@@ -210,7 +210,7 @@ static void *wait_for_byte(void *arg)
     return NULL;
 }
 
-/* All are overdue, and the bytes of all are there: none is to miss its own. */
+/* All are overdue, and the bytes for all have arrived: none may miss its own. */
 static void what_has_come_wins_over_what_is_due(void)
 {
     st_thread_t threads[WAITERS];

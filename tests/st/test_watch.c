@@ -138,7 +138,7 @@ static void a_half_close_fires(void)
     stop(&watch);
 }
 
-/* Only in/out asked for, and the peer resets or closes: told all the same. */
+/* Only in/out was requested, and the peer resets or closes: it is reported nevertheless. */
 static void hup_fires_whatever_was_asked(void)
 {
     st_watch_t watch;
@@ -253,7 +253,7 @@ static void a_mere_timer(void)
     st_watch_free(&timer);
 }
 
-/* The lazy timer: pushed out many times, then it fires at the last deadline and not before. */
+/* The lazy timer: postponed many times, it fires at the last deadline and not before. */
 static void the_deadline_moves_later(void)
 {
     st_watch_t timer;
@@ -306,7 +306,7 @@ static void a_left_entry_does_not_fire_the_next(void)
     st_watch_free(&timer);
 }
 
-/* What the memory holds afterwards is nobody's business: deadlines long past, or far away. */
+/* What the memory holds afterwards does not matter: deadlines long past, or far away. */
 static void free_lets_the_memory_go(void)
 {
     enum { COUNT = 100 };
@@ -390,7 +390,7 @@ static void disarm_the_other(st_watch_t *watch, int ready)
 }
 
 /* Both are due in one turn, by time or by event: the first one's callback disarms the second, which
- * stays silent. */
+ * does not fire. */
 static void a_callback_disarms_another_that_is_due(void)
 {
     int other[2];
@@ -759,12 +759,12 @@ static void two_processes_share_a_listener(void)
             accept_for_ever(i);
     for (int i = 0; i < CONNECTIONS; i++) {
         int client = connect_one();
-        /* The server closes at once: the end of the stream says that it was accepted. */
+        /* The server closes at once: the end of the stream shows that it was accepted. */
         assert_int_equal(read(client, buf, 1), 0);
         close(client);
     }
     assert_int_equal(shared[0] + shared[1], CONNECTIONS);
-    /* One of them is gone: the other goes on alone. */
+    /* One of them is gone: the other continues alone. */
     assert_ok(kill(pids[0], SIGKILL));
     assert_int_equal(waitpid(pids[0], NULL, 0), pids[0]);
     int before = shared[1];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A read of a file that may wait: by a helper thread, which is what STIOL does, and by io_uring,
- * both until epoll tells that it is done. Prints microseconds and CPU microseconds of one read with
- * the file in memory and not, the least of several runs. Run by `make bench-files`.
+ * both until epoll reports that it is done. Prints microseconds and CPU microseconds of one read,
+ * with the file in memory and not, the minimum of several runs. Run by `make bench-files`.
  */
 #include <errno.h>
 #include <fcntl.h>

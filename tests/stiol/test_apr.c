@@ -2,7 +2,7 @@
 /*
  * The real libapr, unmodified, on state threads: its threads, locks, condition variables, waits,
  * sockets, pipes, processes and every kind of cross-process mutex. This is what httpd and its
- * modules stand on.
+ * modules build on.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -87,7 +87,7 @@ static void *use_shared(void *arg)
     return NULL;
 }
 
-/* Another process has the mutex for a while: the VP goes on. */
+/* Another process has the mutex for a while: the VP continues. */
 static void share_with_a_process(apr_lockmech_e mechanism)
 {
     char name[] = "/tmp/stiol-apr-XXXXXX";

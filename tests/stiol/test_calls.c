@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that seldom wait, and give way all the same: several messages at once, splices, message
+ * Calls that seldom wait, and yield nevertheless: several messages at once, splices, message
  * queues, waits for signals, and sleeps by other clocks.
  */
 #include <sys/ipc.h>
@@ -11,8 +11,8 @@ static const table_t *call = &table_any;
 
 static int ticks;
 
-/* Before: nothing is there. Another state thread has turns, notes 't' and writes to `fd`; only then
- * may the call return, and others have had the VP meanwhile. */
+/* Initially there is nothing. Another state thread has turns, records 't' and writes to `fd`; only
+ * then may the call return, and others have had the VP meanwhile. */
 static void expect_a_wait(int *fd)
 {
     forget_notes();
@@ -347,7 +347,7 @@ static void sleeps_by_any_clock_give_way(void)
     stop_ticking = true;
 }
 
-/* As the real call: these have no sleeps. */
+/* As with the real call: these clocks have no sleeps. */
 static void clocks_without_sleeps_are_refused(void)
 {
     static const clockid_t refused[] = {CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE,

@@ -78,7 +78,7 @@ static void exit_runs_cleanup_handlers(void)
     CHECK(result == letters && strcmp(noted(), "ra") == 0);
 }
 
-/* Lists of handlers are kept apart although the threads take turns. */
+/* The lists of handlers are kept apart although the threads alternate. */
 static void every_thread_has_its_own_handlers(void)
 {
     pthread_t one = start(with_handlers_and_waits, letters);
@@ -178,7 +178,7 @@ static void *endless_on_kernel_thread(void *arg)
     return arg;
 }
 
-/* The mutex knows its owner: one that it was not had for again would say EPERM. */
+/* The mutex knows its owner: if it had not been locked again, unlocking would return EPERM. */
 static void unlock(void *arg)
 {
     if (arg == &mutex)
@@ -191,7 +191,7 @@ static void wait_for_cond(void *arg)
         call->pthread_cond_wait(&cond, arg);
 }
 
-/* Each of them waits without an end. */
+/* Each of them waits forever. */
 static void *wait_somehow(void *arg)
 {
     char c;
@@ -259,7 +259,7 @@ static void cancelled_threads_end_in_their_waits(void)
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
 }
 
-/* The mutex is had again when the handler runs. */
+/* The mutex is held again when the handler runs. */
 static void *wait_with_mutex(void *arg)
 {
     int type;
@@ -383,7 +383,8 @@ static void no_handler(int number)
     (void)number;
 }
 
-/* The program of system() ends, the keyboard's signals are heard again, and no child is left. */
+/* The program of system() ends, the keyboard's signals are no longer ignored, and no child is
+ * left. */
 static void cancelled_with_a_program(void)
 {
     struct sigaction action;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stiol_carry(): a function of a state thread runs on a kernel thread, with the real calls, and is
- * that state thread in all that code can see. The VP goes on meanwhile. As in test_tls.c STIOL lies
+ * that state thread as far as code can see. The VP continues meanwhile. As in test_tls.c, STIOL is
  * in an object of its own.
  */
 #include <limits.h>
@@ -54,7 +54,7 @@ static stiol_carriers_t carriers(void)
     return now;
 }
 
-/* --- it runs elsewhere, and the VP goes on --- */
+/* --- it runs elsewhere, and the VP continues --- */
 
 static _Atomic int go;
 
@@ -63,7 +63,7 @@ static void until_go(void *data)
     CHECK(stiol_is_carried() && !st_is_vp());
     CHECK(real_tid() != vp_tid);
     while (atomic_load(&go) == 0)
-        continue; /* it computes: nobody can make it give way */
+        continue; /* it computes: nobody can make it yield */
     *(int *)data += 1;
 }
 
@@ -564,7 +564,7 @@ static void it_can_call_its_vp(void)
 
 static int fds[2];
 
-/* Numbers that libst knows are closed here, and come again. */
+/* Numbers that libst knows are closed here, and reused. */
 static void make_again(void *data)
 {
     int before[2] = {fds[0], fds[1]};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libcurl at its time limit: it joins the kernel thread that asks for a name, and the VP goes on.
- * The name server is a state thread of the same VP, in a network of the test's own: were the VP
+ * The name server is a state thread of the same VP, in a network of the test's own: if the VP were
  * held up, there would be no answer for longer than the test may take.
  */
 #include <arpa/inet.h>
@@ -58,7 +58,7 @@ static int own_name_server(void)
     return fd;
 }
 
-/* Long after the time limit it says that there is no such name. */
+/* Long after the time limit, it answers that there is no such name. */
 static void *answer(void *arg)
 {
     unsigned char message[512];

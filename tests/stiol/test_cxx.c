@@ -101,7 +101,7 @@ static void need_itself_among_others(void)
     need_itself_alone();
 }
 
-/* libstdc++ would wait for itself for ever where there are several threads. */
+/* libstdc++ would wait for itself forever if there were several threads. */
 static void an_initialiser_that_comes_to_itself_is_told(void)
 {
     CHECK(without(0, need_itself_alone) == 128 + SIGABRT);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Futexes by syscall(), as the C++ runtime, GLib and Rust make them: who waits and who wakes may be
- * a state thread, a kernel thread or another process. Also other calls by their number.
+ * Futexes by syscall(), as the C++ runtime, GLib and Rust make them: waiter and waker may each be a
+ * state thread, a kernel thread or another process. Also other calls by their number.
  */
 #include <linux/futex.h>
 #include <sys/mman.h>
@@ -38,7 +38,7 @@ static struct timespec from_now(clockid_t clock, long ms)
     return at;
 }
 
-/* Waits once; is not looked at again, so it counts exact wakes. */
+/* Waits once and does not check again, so that it counts wakes exactly. */
 static void *wait_once(void *arg)
 {
     waiting++;
@@ -290,7 +290,7 @@ static void another_process_is_woken(void)
     CHECK(shared != MAP_FAILED);
     *shared = 1;
     spawn(process_waits, shared);
-    while (futex(shared, FUTEX_WAKE, 0) == 0) /* until it waits; it goes on waiting */
+    while (futex(shared, FUTEX_WAKE, 0) == 0) /* until it waits; it continues to wait */
         CHECK(call->usleep(1000) == 0);
     __atomic_store_n(shared, 2, __ATOMIC_SEQ_CST);
     (void)futex(shared, FUTEX_WAKE, 1);
@@ -364,7 +364,7 @@ static void a_lock_of_futexes_keeps_both_kinds_apart(void)
     CHECK(stiol__lot_waiters() == 0);
 }
 
-/* A kernel thread that waits has its turn, though there is always a state thread in line. */
+/* A waiting kernel thread gets its turn, though there is always a state thread in the queue. */
 static _Atomic bool had_turn;
 
 static void *want(void *arg)
@@ -488,7 +488,7 @@ static void an_interrupt_is_for_the_next_wait(void)
 
 /* --- with priority inheritance --- */
 
-/* As it is done: only who finds the word taken, or waited for, calls the kernel. */
+/* As usual: only a thread that finds the word taken, or waited for, calls the kernel. */
 static void take_pi(uint32_t *at)
 {
     uint32_t free = 0, self = (uint32_t)call->syscall(SYS_gettid);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Helpers: whose turn it is when there are fewer than jobs, and what becomes of a job that waits.
+ * Helpers: whose turn it is when there are fewer than jobs, and what happens to a waiting job.
  */
 #include <dlfcn.h>
 #include <netdb.h>
@@ -20,7 +20,7 @@ static stiol__line_t line;
 static stiol__job_t jobs[JOBS];
 static int made;
 
-/* Groups that an earlier test has left behind are its process's. */
+/* Groups that an earlier test has left behind belong to its process. */
 static void empty_line(int limit)
 {
     memset(&line, 0, sizeof(line));
@@ -43,7 +43,7 @@ static void enter_many(int count, stiol__help_class_t class, uint64_t group)
         (void)enter(class, group, false);
 }
 
-/* Lets as many run as may; how many of that class run then. */
+/* Lets as many run as are allowed; returns how many of that class then run. */
 static int run_all(stiol__help_class_t class)
 {
     while (stiol__line_next(&line))
@@ -97,7 +97,7 @@ static void no_group_gets_all(void)
     assert_int_equal(run_all(STIOL_HELP_RESOLVE), first + second + 1);
 }
 
-/* With helpers for as many files as may be wanted at once, they may be on one device. */
+/* With helpers for as many files as may be needed at once, these may all be on one device. */
 static void a_large_limit_is_nearly_all_for_one_device(void)
 {
     empty_line(226);
@@ -114,7 +114,7 @@ static void groups_take_turns(void)
     assert_ptr_equal(stiol__line_next(&line), slow);
     other = enter(STIOL_HELP_FILE, 9, false);
     stiol__line_leave(&line, slow);
-    assert_ptr_equal(stiol__line_next(&line), &jobs[1]); /* was in line before */
+    assert_ptr_equal(stiol__line_next(&line), &jobs[1]); /* was in the queue before */
     stiol__line_leave(&line, &jobs[1]);
     assert_ptr_equal(stiol__line_next(&line), other);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who a state thread is, for objects that know nothing of state threads: its pthread_t, its number,
- * its name, its stack; and what is asked and set of it by these.
+ * A state thread's identity, for objects that know nothing about state threads: its pthread_t, its
+ * number, its name, its stack; and what can be queried and set with these.
  */
 #include <sys/syscall.h>
 
@@ -96,7 +96,7 @@ static void a_handler_is_run_by_who_was_interrupted(void)
 
 static pthread_key_t fork_key;
 
-/* In the child: who it is, and its values, are the forking thread's; a name is the process's. */
+/* In the child: identity and values are the forking thread's; the name is the process's. */
 static bool child_is_right(pthread_t self)
 {
     char name[16];
@@ -232,8 +232,7 @@ static void *note_number(void *arg)
     return NULL;
 }
 
-/* As with the kernel's own numbers, it takes a while before one comes again; and it does come
- * again. */
+/* As with the kernel's own numbers, it takes a while before one is reused; and it is reused. */
 static void numbers_are_used_again_but_not_at_once(void)
 {
     static pid_t seen[5000];
@@ -325,7 +324,7 @@ static void the_stack_is_the_callers(void)
     CHECK(may_end);
 }
 
-/* --- all that takes a pthread_t --- */
+/* --- everything that takes a pthread_t --- */
 
 static void ask_all(pthread_t id, int expected)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocking reads, writes, connects and accepts park; nonblocking descriptors and files are passed
- * through; what is known of a descriptor is forgotten when it changes.
+ * Blocking reads, writes, connects and accepts park; calls on nonblocking descriptors and files are
+ * passed through; what is known about a descriptor is forgotten when it changes.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -247,7 +247,7 @@ static void writes_to_pipes_give_way(void)
     writes_give_way(make_pipe, 1);
 }
 
-/* Two parts that together fit into a pipe's atomic unit are one message for the reader. */
+/* Two parts that together fit into a pipe's atomic unit reach the reader as one message. */
 static void a_line_is_written_whole(void)
 {
     struct iovec parts[2] = {{"two", 3}, {"parts", 5}};
@@ -270,7 +270,7 @@ static void *log_lines(void *arg)
     return NULL;
 }
 
-/* And where the kernel knows no RWF_NOWAIT. */
+/* And if the kernel does not know RWF_NOWAIT. */
 static void older_kernels_pipes_give_way_too(void)
 {
     stiol__off = STIOL_NO_NOWAIT;
@@ -378,7 +378,7 @@ static void fill(int fd)
     CHECK(errno == EAGAIN);
 }
 
-/* Who parks for the descriptor after that, with a watch say, must not be told at once that it is
+/* A later waiter for the descriptor, a watch for example, must not be told at once that it is
  * ready, and must be told when it is. */
 static void eagain_ends_readiness(void)
 {
@@ -404,14 +404,14 @@ static void eagain_ends_readiness(void)
     CHECK(errno == EAGAIN && (st_fd_ready(fds[1]) & POLLIN) == 0);
     CHECK(write(fds[0], "x", 1) == 1);
     CHECK((st_fd_wait(fds[1], POLLIN, ST_UTIME_NO_TIMEOUT) & POLLIN) != 0);
-    /* Of the queue of errors EAGAIN says nothing about data. */
+    /* EAGAIN from the error queue says nothing about data. */
     CHECK(call->recv(fds[1], &c, 1, MSG_OOB) < 0);
     CHECK((st_fd_ready(fds[1]) & POLLIN) != 0);
     CHECK(call->recv(fds[1], &c, 1, 0) == 1 && c == 'x');
     close(file);
 }
 
-/* Of what the MPM has accepted; what is changed is known, too. */
+/* For what the MPM has accepted; changes are noticed, too. */
 static void flags_that_are_known_are_not_asked_for(void)
 {
     int fds[2], file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -429,7 +429,7 @@ static void flags_that_are_known_are_not_asked_for(void)
     CHECK(call->fcntl64(fds[1], F_SETFL, O_RDWR) == 0);
     CHECK(call->fcntl64(fds[1], F_GETFL) == O_RDWR);
     CHECK((fcntl(fds[1], F_GETFL) & O_NONBLOCK) == 0);
-    /* The number is another descriptor's now. */
+    /* The number now belongs to another descriptor. */
     stiol_note_nonblocking(fds[0]);
     CHECK(call->dup2(file, fds[0]) == fds[0]);
     CHECK((call->fcntl(fds[0], F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_RDONLY);
@@ -483,7 +483,7 @@ static void number_reuse(void)
 static void a_closed_descriptor_is_forgotten(void)
 {
     CHECK(without(0, number_reuse) == 10);
-    CHECK(without(STIOL_NO_FORGET, number_reuse) == HUNG); /* holds up the VP for good */
+    CHECK(without(STIOL_NO_FORGET, number_reuse) == HUNG); /* would hold up the VP forever */
 }
 
 static void new_descriptors_are_looked_at_afresh(void)
@@ -625,7 +625,7 @@ static void an_accepted_connection_is_passed_on(void)
     CHECK(length == sizeof(client) && seen.sin_family == AF_INET && seen.sin_port == 0);
 }
 
-/* --- sending in a row --- */
+/* --- sending in batches --- */
 
 static st_utime_t no_time(void)
 {
@@ -648,7 +648,7 @@ static void *only_note(void *arg)
     return NULL;
 }
 
-/* What two threads send goes out together, after all that was to be done before. */
+/* What two threads send goes out together, after everything that was to be done first. */
 static void row_body(void)
 {
     int fds[2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernel threads that modules and libraries make, in C, C11 and C++, and state threads that join
- * them: the VP goes on, and no helper is taken.
+ * Kernel threads that modules and libraries create, in C, C11 and C++, and state threads that join
+ * them: the VP continues, and no helper is used.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -15,7 +15,8 @@ int cxx_is_me(unsigned long id);
 
 static _Atomic bool begun, may_end;
 
-/* A kernel thread that ends when a state thread says so: whoever holds up the VP waits for ever. */
+/* A kernel thread that ends when a state thread says so: a join that held up the VP would wait
+ * forever. */
 static void *end_when_told(void *arg)
 {
     CHECK(!st_vp_self());
@@ -159,7 +160,7 @@ static bool has_passed(clockid_t clock, struct timespec at)
     return now.tv_sec > at.tv_sec || (now.tv_sec == at.tv_sec && now.tv_nsec >= at.tv_nsec);
 }
 
-/* Of a kernel thread and of a state thread alike. */
+/* Joining a kernel thread and a state thread. */
 static void joins_with_a_limit(const table_t *maker)
 {
     struct timespec at = in_a_moment(CLOCK_REALTIME), bad = {0, -1};
@@ -278,7 +279,8 @@ static void *join_forker(void *arg)
     _exit(call->pthread_join(*(pthread_t *)arg, NULL));
 }
 
-/* The child's first thread is a copy of one that a state thread waits for: it tells nobody. */
+/* The child's first thread is a copy of one that a state thread waits for: its end is reported to
+ * nobody. */
 static void *fork_on_kernel_thread(void *arg)
 {
     static pthread_t self;

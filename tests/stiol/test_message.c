@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What flags, datagrams and control data mean on blocking sockets is as the kernel has it, only
- * that others run meanwhile. And accept() and connect() in their less usual forms.
+ * Flags, datagrams and control data on blocking sockets behave as in the kernel, except that others
+ * run meanwhile. And accept() and connect() in their less usual forms.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -33,7 +33,7 @@ static void local_pair(int fds[2])
     socket_pair(fds, false);
 }
 
-/* Two bytes, three times, each after the reader had its turn. */
+/* Two bytes, three times, each time after the reader has had its turn. */
 static void *send_pieces(void *arg)
 {
     for (int i = 0; i < 3; i++) {
@@ -159,7 +159,7 @@ static union {
     struct cmsghdr header;
 } control;
 
-/* A message of so many bytes with a descriptor. */
+/* A message of the given number of bytes with a descriptor. */
 static struct msghdr with_descriptor(struct iovec *part, int fd)
 {
     struct msghdr message = {.msg_iov = part,
@@ -270,7 +270,7 @@ static void *take_datagrams(void *arg)
     return NULL;
 }
 
-/* Its queue is full, and poll() calls the sender's writable all the same. */
+/* Its queue is full, and poll() nevertheless reports the sender's socket as writable. */
 static void datagrams_wait_for_room_at_the_other_end(void)
 {
     struct sockaddr_un at = local_address();
@@ -287,7 +287,7 @@ static void datagrams_wait_for_room_at_the_other_end(void)
     CHECK(errno == EAGAIN && sent > 0 && sent < 100);
     parked = counters().io.parked;
     CHECK(call->sendto(sender, "x", 1, 0, to, sizeof(at)) == -1 && errno == EAGAIN);
-    CHECK(counters().io.parked - parked < 100); /* tries; who spins makes thousands */
+    CHECK(counters().io.parked - parked < 100); /* attempts; spinning would make thousands */
     limit.tv_usec = 0;
     CHECK(setsockopt(sender, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0);
     spawn(take_datagrams, &receiver);
@@ -388,7 +388,7 @@ enum {
     CLIENTS = 200,
 };
 
-/* Accepts as fast as it can, and says how many. */
+/* Accepts as fast as it can, and reports how many. */
 static void take_clients(int listener, int out)
 {
     int fd;
@@ -439,7 +439,7 @@ static void a_shared_listener_holds_up_nobody(void)
         CHECK(call->close(fd) == 0);
     }
     CHECK(taken == CLIENTS);
-    st_usleep(20000); /* nobody comes any more: who waits in the kernel now waits for good */
+    st_usleep(20000); /* no more connections: waiting in the kernel now would be forever */
     st_thread_interrupt(accepter);
     CHECK(st_thread_join(accepter, NULL) == 0);
     for (int i = 0; i < TAKERS; i++)

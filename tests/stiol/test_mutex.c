@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mutexes that state threads own: kept across parks, recursive and error-checking ones, in line and
- * in time, beside kernel threads and other processes, and locked before STIOL started. Also
+ * Mutexes that state threads own: kept across parks, recursive and error-checking ones, in order
+ * and in time, alongside kernel threads and other processes, and locked before STIOL started. Also
  * pthread_once() and spin locks.
  */
 #include <sys/mman.h>
@@ -36,7 +36,7 @@ typedef struct worker {
 
 static int inside;
 
-/* Locks, parks, unlocks; sees whether anyone else is in. */
+/* Locks, parks, unlocks; checks whether anyone else is inside. */
 static void *work(void *arg)
 {
     worker_t *worker = arg;
@@ -147,7 +147,7 @@ static void trap_3_a_mutex_is_owned_by_a_state_thread(void)
     CHECK(without(STIOL_NO_OWNER, two_enter) == 20);
 }
 
-/* --- who may do what --- */
+/* --- permissions --- */
 
 static void *try_and_fail(void *arg)
 {
@@ -186,7 +186,7 @@ static void recursive_mutexes_count(void)
     CHECK(call->pthread_mutex_destroy(mutex) == 0);
 }
 
-/* --- in line and in time --- */
+/* --- order and timeouts --- */
 
 static void *lock_and_note(void *arg)
 {
@@ -211,7 +211,7 @@ static void in_line(int type)
     }
     settle();
     CHECK(call->pthread_mutex_unlock(mutex) == 0);
-    CHECK(call->pthread_mutex_lock(mutex) == 0); /* behind them: nobody is passed */
+    CHECK(call->pthread_mutex_lock(mutex) == 0); /* behind them: nobody is overtaken */
     note('6');
     CHECK(call->pthread_mutex_unlock(mutex) == 0);
     reap();
@@ -415,8 +415,7 @@ static void a_kernel_threads_lock_holds_up_nobody(void)
     join_kernel_thread(id);
 }
 
-/* A kernel thread that waits has its turn, though state threads would hand the mutex on for
- * ever. */
+/* A waiting kernel thread gets its turn, though state threads could hand the mutex on forever. */
 static void *want(void *arg)
 {
     has_lock = true;

@@ -85,7 +85,7 @@ static void make_namespace(void)
     CHECK(mount(resolver, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0);
 }
 
-/* With the service loaded by its place: the C library finds it by its name. */
+/* The service is loaded by its path first, so that the C library finds it by its name. */
 static void start_with_slow_names(void)
 {
     stiol_config_t config = test_config;
@@ -303,8 +303,8 @@ static void open_name_server(void)
         skip_test("no name server may be opened here");
 }
 
-/* The question with the bits of an answer without any records; its caller does not wait for long,
- * as only the state thread here gives it. */
+/* Returns the query with the bits of an answer without records; the caller does not wait for long,
+ * since only the state thread here sends it. */
 static void answer(void)
 {
     unsigned char message[512];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A descriptor's number that is closed, whoever closes it, and comes again is a new descriptor; and
- * O_NONBLOCK, which belongs to the open file, may be changed by others that share it.
+ * A descriptor number that is closed, by any code, and reused is a new descriptor; and O_NONBLOCK,
+ * which belongs to the open file, may be changed by others that share it.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -26,7 +26,7 @@ static int known_socket(void)
     return fds[0];
 }
 
-/* --- makers: each gives the lowest number --- */
+/* --- makers: each returns the lowest number --- */
 
 static char name[64];
 
@@ -154,7 +154,7 @@ static int m_popen(void)
 }
 static int m_opendir(void)
 {
-    /* Their numbers are closed, not they: leak checkers are to find them. */
+    /* Their numbers are closed, they are not: leak checkers must still find them. */
     static DIR *dirs[8] __attribute__((unused));
     static unsigned count;
     DIR *dir = call->opendir("/");
@@ -206,7 +206,7 @@ static int m_pipe(void)
     return fds[0];
 }
 
-/* The last SELDOM are not everywhere. */
+/* The last SELDOM do not exist everywhere. */
 enum { SELDOM = 5 };
 
 static int (*const makers[])(void) = {
@@ -229,7 +229,7 @@ static void is_known_as_it_is(int fd)
         CHECK(kind == STIOL_FD_PASS || kind == STIOL_FD_FILE);
     else
         CHECK(kind == (blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM));
-    CHECK((st_fd_ready(fd) & POLLERR) != 0); /* libst has no idea of it */
+    CHECK((st_fd_ready(fd) & POLLERR) != 0); /* libst does not know about it */
 }
 
 static void whatever_makes_a_descriptor_makes_a_new_one(void)
@@ -280,7 +280,7 @@ static void c_unseen(int fd)
     CHECK(close(fd) == 0);
 }
 
-/* Of the next descriptor with the number all is told: of a pipe that is waited for. */
+/* Everything is reported for the next descriptor with the number: a pipe that is waited for. */
 static void is_waited_for(int number)
 {
     struct pollfd poller = {.fd = number, .events = POLLIN};
@@ -334,7 +334,7 @@ static void directories_are_closed(void)
     is_waited_for(number);
 }
 
-/* Neither end was seen: what the call answers puts it right. */
+/* Neither close was seen: the call's result corrects what is known. */
 static void a_mistake_is_noticed(void)
 {
     int number = known_socket(), fd;
@@ -349,7 +349,7 @@ static void a_mistake_is_noticed(void)
     CHECK(call->recv(fd, data, 8, 0) == -1 && errno == ENOTSOCK);
 }
 
-/* --- descriptors that come by message --- */
+/* --- descriptors received in messages --- */
 
 static void descriptors_that_are_received_are_new(void)
 {
@@ -445,7 +445,7 @@ static void *take_much(void *arg)
     return NULL;
 }
 
-/* fds[0] was held to be nonblocking, and is made blocking through a duplicate. */
+/* fds[0] was taken to be nonblocking, and is made blocking through a duplicate. */
 static void blocks_after_all(int fd, int other, int how)
 {
     user_t user = {.fd = fd, .how = how};

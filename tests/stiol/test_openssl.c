@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real OpenSSL, unmodified, on state threads: its error queue is each thread's own though all
- * give way at every turn, and nothing is left behind by thousands of threads.
+ * The real OpenSSL, unmodified, on state threads: each thread has its own error queue though all
+ * yield at every turn, and thousands of threads leave nothing behind.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -50,8 +50,7 @@ static void trap_5_errors_are_each_threads_own(void)
     CHECK(without(STIOL_NO_TSD, error_body) == 20);
 }
 
-/* A handshake that goes back and forth in memory, with a client that ends it in the middle at
- * times. */
+/* A handshake in memory, with a client that sometimes ends it in the middle. */
 static SSL_CTX *client_context, *server_context;
 
 static void *shake_hands(void *arg)
@@ -123,7 +122,7 @@ static void hostile_clients_disturb_nobody(void)
     CHECK(false_errors == 0);
 }
 
-/* Bytes that malloc has given out and not got back. */
+/* Bytes that malloc has handed out and that have not been freed. */
 static size_t in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
@@ -162,8 +161,8 @@ static void leak_body(void)
     _exit(in_use() < before + 256 * 1024 ? 10 : 20);
 }
 
-/* The same with destructors at every end, which only glibc knows: OpenSSL's keys are older than
- * STIOL's start. */
+/* The same with destructors at every end, which only glibc knows: OpenSSL created its keys before
+ * STIOL started. */
 static void leak_body_without_cache(void)
 {
     stiol_config_t config = test_config;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blocks of libapr's allocators: which mappings they replace, that they come back, what becomes of
- * their memory, and what happens at the ends: of the space, of a VP, and on another kernel thread.
+ * Blocks of libapr's allocators: which mappings they replace, that they are reused, what happens to
+ * their memory, and what happens at the end of the space, at the end of a VP, and on another kernel
+ * thread.
  */
 #include "tests/stiol/stiol_vp.h"
 
@@ -61,7 +62,7 @@ static void others_are_mapped(void)
 
 enum { KEPT = 4 };
 
-/* Of many free blocks the last ones keep their memory; that of the others went back. */
+/* Of many free blocks, the last ones keep their memory; that of the others is given back. */
 static void surplus_memory_goes_back(void)
 {
     stiol_config_t config = test_config;
@@ -105,7 +106,8 @@ static void *map_one(void *place)
     return NULL;
 }
 
-/* A kernel thread that is no VP gets real mappings; a block that it frees is the VP's again. */
+/* A kernel thread that is no VP gets real mappings; a block that it frees belongs to the VP
+ * again. */
 static void other_kernel_threads(void)
 {
     char *block = map(BLOCK), *other = map(BLOCK), *theirs;
@@ -118,7 +120,7 @@ static void other_kernel_threads(void)
     CHECK(!is_mapped(theirs));
 }
 
-/* The space of 256 MB ends; then blocks are mapped one by one. */
+/* The space of 256 MB is used up; then blocks are mapped one by one. */
 static void space_ends(void)
 {
     enum { MANY = 32768 + 100 };

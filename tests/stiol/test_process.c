@@ -141,7 +141,7 @@ static void an_interrupt_ends_the_wait(void)
     CHECK(call->waitpid(pid, NULL, 0) == pid);
 }
 
-/* The program ends when tell() has had its turns. */
+/* The program ends after tell() has had its turns. */
 static void system_and_pclose_give_way(void)
 {
     char command[80];
@@ -209,7 +209,7 @@ static void helpers_are_few_and_take_no_signals(void)
     CHECK(kernel_threads() == 3 && !jobs[2].started && noted()[0] == '\0');
     CHECK(sigismember(&jobs[0].mask, SIGTERM) == 1 && sigismember(&jobs[0].mask, SIGUSR1) == 1);
     CHECK(!jobs[0].is_vp);
-    st_thread_interrupt(threads[5]); /* the job goes on all the same */
+    st_thread_interrupt(threads[5]); /* the job continues nevertheless */
     for (int i = 0; i < 6; i++)
         jobs[i].may_end = true;
     reap();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which slots are rebound, in objects of every make, and when they are not: kernel threads,
+ * Which slots are rebound, in all kinds of objects, and when they are not: kernel threads,
  * children, later objects, functions that only have the name, and objects that cannot be rebound.
  */
 #include "tests/stiol/stiol_vp.h"
@@ -61,7 +61,7 @@ static void stop_restores_every_slot(void)
     }
 }
 
-/* The pages that were read-only before are so again: a write to the table must fault. */
+/* The pages that were read-only are read-only again: a write to the table must fault. */
 static void faulted(int signal_number)
 {
     (void)signal_number;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Read-write locks beyond the plain case (test_sync.c has that): who writes is a state thread,
- * locks that prefer writers, recursion of readers, any clock, and kernel threads beside.
+ * Read-write locks beyond the plain case (test_sync.c has that): state threads as writers, locks
+ * that prefer writers, recursion of readers, any clock, and kernel threads alongside.
  */
 #include "stiol/lot.h"
 #include "tests/stiol/stiol_vp.h"
@@ -82,7 +82,7 @@ static void another_state_thread_waits(void)
     CHECK(strlen(noted()) == 2);
 }
 
-/* --- whom readers pass --- */
+/* --- whom readers overtake --- */
 
 static void readers_recurse_past_writers(pthread_rwlock_t *of)
 {
@@ -138,7 +138,7 @@ static void locks_that_prefer_writers_do(void)
     writers_come_first(&made);
 }
 
-/* A writer that gives up must not leave readers in line behind it. */
+/* A writer that gives up must not leave readers waiting behind it. */
 static void *write_in_vain(void *arg)
 {
     struct timespec at = from_now(CLOCK_MONOTONIC, 20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Programs that posix_spawn(), system() and popen() start: with the limits that are put back in
- * them, and else as the C library's own calls would start them.
+ * Programs that posix_spawn(), system() and popen() start: with their limits restored, and
+ * otherwise as the C library's own calls would start them.
  */
 #include <sys/stat.h>
 
@@ -27,7 +27,8 @@ static void start_with_limits(void)
     CHECK(stiol_start(&config) == 0);
 }
 
-/* What a program of posix_spawn() says on its standard output; its status goes to *status. */
+/* What a program started by posix_spawn() writes to its standard output; its status goes to
+ * *status. */
 static const char *said_by(int fd)
 {
     static char text[2][4096];
@@ -92,7 +93,7 @@ static const char *run_with(spawn_t *spawn_it, order_t *order, int *rc)
     return said;
 }
 
-/* Errors come by the memory that a child of vfork() shares. */
+/* Errors are reported through the memory that a child of vfork() shares. */
 static void need_vfork(void)
 {
     char *const argv[] = {NULL};
@@ -101,7 +102,7 @@ static void need_vfork(void)
         skip_test("an emulator's vfork() is a fork");
 }
 
-/* The real call and the replacement are to do the same. */
+/* The real call and the replacement must do the same. */
 static void same(order_t *order, bool search)
 {
     int rc, real_rc;
@@ -396,7 +397,7 @@ static void pipes_to_programs(void)
     CHECK(!call->popen("true", "x") && errno == EINVAL);
 }
 
-/* The first program sees the end of its input although the second one is still there. */
+/* The first program sees the end of its input although the second one still runs. */
 static void a_program_does_not_hold_earlier_pipes(void)
 {
     FILE *first, *second;

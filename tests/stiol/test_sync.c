@@ -204,7 +204,7 @@ static void *end_when_signalled(void *arg)
     return arg;
 }
 
-/* In the child: the signal is for its own thread, not for a copy of who waits in the parent. */
+/* In the child: the signal is for its own thread, not for a copy of the parent's waiter. */
 static void signal_in_child(void)
 {
     int here = waiting_here;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads as libapr makes them are state threads, and thread-specific data is theirs: kept apart,
- * ended, not leaked.
+ * Threads that libapr creates are state threads with their own thread-specific data: kept apart,
+ * destroyed, not leaked.
  */
 #include "stiol/lot.h"
 #include "tests/stiol/stiol_vp.h"
@@ -202,7 +202,7 @@ static void other_objects_get_kernel_threads(void)
     CHECK(table_any.pthread_join(id, NULL) == 0);
 }
 
-/* What a VP alone has used without a lock gets one in time. */
+/* What only the VP has used, without a lock, gets a lock in time. */
 static int told;
 
 static void hear(void)
@@ -317,8 +317,7 @@ static void trap_5_every_state_thread_has_its_own_value(void)
     CHECK(without(STIOL_NO_TSD, values_body) == 1);
 }
 
-/* 10,000 threads one after the other, with the values of a key that was made before STIOL
- * started. */
+/* 10,000 threads in sequence, with the values of a key that was created before STIOL started. */
 static void *touch(void *arg)
 {
     (void)arg;
@@ -471,7 +470,7 @@ static void there_may_be_many_keys(void)
     reap();
 }
 
-/* A destructor sets the value anew: a few rounds, and no more. */
+/* A destructor sets the value again: a few rounds, and no more. */
 static void set_again(void *value)
 {
     ended++;
@@ -524,7 +523,7 @@ static void destructors_may_wait_and_look_up(void)
 
 /* --- the end of a VP --- */
 
-static int quiet[2]; /* a pipe into which nobody writes */
+static int quiet[2]; /* a pipe that nobody writes to */
 static st_thread_t in_vain[3];
 
 static void *wait_in_vain(void *arg)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Thread-local variables are a state thread's own: of the program, of objects linked and loaded
- * later, with what a new thread finds in them, at addresses that stay; and so is what glibc keeps
- * for a thread. Here STIOL lies in an object of its own, so that the program is one as any other.
+ * later, with the initial values of a new thread, at fixed addresses; and so is what glibc keeps
+ * for a thread. Here STIOL is in an object of its own, so that the program is an object like any
+ * other.
  */
 #include <resolv.h>
 
@@ -153,7 +154,7 @@ static void without_it_they_are_shared(void)
 static where_t *late;
 static bool go_on;
 
-/* Is there before the object, waits, and finds it as a new thread would. */
+/* Exists before the object, waits, and finds it as a new thread would. */
 static void *use_late(void *arg)
 {
     long value = *(long *)arg;
@@ -216,7 +217,7 @@ static int turn; /* of those below: what they are to do next */
 static long number_now;
 static int arrived;
 
-/* In each round another object has come in place of the last one. */
+/* In each round, another object has replaced the last one. */
 static void *use_changing(void *arg)
 {
     long value = *(long *)arg;
@@ -439,7 +440,7 @@ static void on_usr1(int number)
     handled++;
 }
 
-/* Sends a signal while all state threads wait, and the VP sleeps. */
+/* Sends a signal while all state threads wait and the VP sleeps. */
 static void *interrupt_sleep(void *arg)
 {
     while (!st_vp_asleep(arg))
@@ -468,7 +469,7 @@ static void *wait_for_byte(void *arg)
     return NULL;
 }
 
-/* A handler sees what its thread has; of variables and values the same thread's. */
+/* A handler sees what its thread has: variables and values of the same thread. */
 static void a_handler_sees_one_thread(void)
 {
     long values_here[] = {55, 66};
@@ -630,7 +631,7 @@ static void exit_body(void)
     reap();
 }
 
-/* exit() runs those of the thread that calls it, as with kernel threads. */
+/* exit() runs those of the calling thread, as with kernel threads. */
 static void exit_runs_the_callers_destructors(void)
 {
     int ends[2], status;
@@ -904,7 +905,7 @@ static void the_resolvers_state(void)
     CHECK(table_any.dup(0) == before + 1); /* nothing is left open */
 }
 
-/* --- anything at random, beside a model --- */
+/* --- random operations, compared with a model --- */
 
 enum { OBJECTS_AT_RANDOM = 3, STEPS = 400 };
 

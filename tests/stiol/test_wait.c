@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * poll(), select(), epoll_wait() and their variants, sleeps and yields: they give way, tell the
- * truth, and end in time.
+ * poll(), select(), epoll_wait() and their variants, sleeps and yields: they yield, return correct
+ * results, and end in time.
  */
 #include <sys/eventfd.h>
 
@@ -87,7 +87,7 @@ static void *act_later(void *arg)
     return NULL;
 }
 
-/* What poll() says of those events, parked: without a look at intervals. */
+/* What poll() returns for those events when parked, without polling at intervals. */
 static short parked_answer(int fd, short events, int nfds)
 {
     struct pollfd fds[2] = {{.fd = fd, .events = events, .revents = -1}, {.fd = -1}}, real;
@@ -107,7 +107,7 @@ static short parked_answer(int fd, short events, int nfds)
     return fds[0].revents;
 }
 
-/* libpq asks for errors at each wait; they come unasked. */
+/* libpq asks for errors at each wait; they are always reported. */
 static void poll_parks_whatever_it_is_asked_for(void)
 {
     static const short events[] = {POLLIN | POLLERR,     POLLIN | POLLERR | POLLHUP | POLLNVAL,
@@ -188,8 +188,8 @@ static void poll_of_nothing_is_a_sleep(void)
     stop_ticking = true;
 }
 
-/* What the thread reads behind libst's back is not there any more: poll must ask the kernel, not
- * its memory. */
+/* What the thread reads behind libst's back is gone: poll must ask the kernel, not rely on what is
+ * known. */
 static int stale_poll(void)
 {
     int fds[2];
@@ -229,8 +229,8 @@ static void trap_2_poll_needs_no_eagain_before_it(void)
     CHECK(poll_one(fds[0], POLLOUT, -1, &revents) == 1);
 }
 
-/* mod_http2's main loop: spins on poll with timeout 0 until something comes that another thread is
- * to bring. */
+/* mod_http2's main loop: spins on poll with timeout 0 until something arrives that another thread
+ * must provide. */
 static void spin(void)
 {
     int fds[2], spins = 0;
@@ -338,7 +338,7 @@ static void asks_once(int fd)
     CHECK(poll_one(fd, POLLIN, 0, &revents) == 0);
 }
 
-/* The answer is none of old, nor of another question. */
+/* The answer is neither an old one nor one to another question. */
 static void poll_asks_when_recv_was_not_just_before(void)
 {
     CHECK(poll_after_empty(yields, POLLIN) == 1);
@@ -349,7 +349,7 @@ static void poll_asks_when_recv_was_not_just_before(void)
     CHECK(poll_after_empty(asks_once, POLLIN) == 1);
 }
 
-/* As in a loop of recv() and poll(): the other thread gets its turn. */
+/* As in a loop of recv() and poll(), the other thread gets its turn. */
 static void who_sees_nothing_again_and_again_gives_way(void)
 {
     int fds[2], ticks = 0;
@@ -402,7 +402,7 @@ static void poll_waits_for_very_many(void)
     CHECK(call->poll(fds, MANY, -1) == 1 && fds[250].revents == POLLIN);
 }
 
-/* Events that libst does not report are looked for at intervals. */
+/* Events that libst does not report are polled for at intervals. */
 static void poll_of_unusual_events_gives_way_too(void)
 {
     int fds[2], ticks = 0;
@@ -661,7 +661,7 @@ static void *absolute_sleep(void *arg)
     return NULL;
 }
 
-/* A machine that stands still between two of them changes their order: then once more. */
+/* If the machine freezes between two of them, their order changes: then try again. */
 static void sleeps_end_in_the_order_of_their_lengths(void)
 {
     bool ordered = false;

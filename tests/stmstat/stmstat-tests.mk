@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of stmstat: `make test-stmstat`; STMSTAT_ARGS choose among them. They show it the sample
-# of the reader's tests, too.
+# The tests of stmstat: `make test-stmstat`; STMSTAT_ARGS selects some of them. They also run it on
+# the sample of the reader's tests.
 
 .PHONY: test-stmstat
 test-stmstat: ## tests of stmstat and of the scoreboards' reader; STMSTAT_ARGS=

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stmstat on files: what it prints, and what it says of files that are not as they should be."""
+"""stmstat on files: what it prints, and what it reports about files that are not as they should
+be."""
 
 import csv
 import io
@@ -47,7 +48,7 @@ def patched(content, form, **fields):
 
 
 def offset_in_block(name):
-    """What the header says of the tables in a block."""
+    """What the header says about the tables in a block."""
     return struct.unpack_from("<Q", sample(), offsets()[name])[0]
 
 
@@ -55,7 +56,7 @@ PAGE = 4096  # the size of the sample's header, and of each of its blocks
 
 
 def put(directory, ordinal, content):
-    """The files of a scoreboard that is given as one piece."""
+    """Writes the files of a scoreboard that is given as one piece."""
     (directory / str(ordinal)).write_bytes(content[:PAGE])
     for block in range(2):
         start = PAGE * (1 + block)
@@ -280,7 +281,8 @@ def test_bad_file_beside_a_good_one(directory, kind):
 
 @pytest.mark.parametrize("kind", ["empty", "cut off", "cut in its tables", "missing"])
 def test_a_spoiled_block_takes_nothing_from_the_others(directory, kind):
-    """A VP may have cut its own file off: what the header and other processes say is shown."""
+    """A VP may have truncated its own file: what the header and other processes say is still
+    shown."""
     path = directory / "0.1.block"
     left = {"empty": 0, "cut off": 800, "cut in its tables": offset_in_block("threads_at") - 8}
     path.write_bytes(path.read_bytes()[:left.get(kind)])

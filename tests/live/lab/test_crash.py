@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process crashes, under each MPM: who is hurt, and that another one serves in its place."""
+"""One process crashes, under each MPM: which connections suffer, and that another one replaces
+it."""
 
 from lab import crash
 
@@ -16,7 +17,7 @@ def test_a_crash_is_contained(each_mpm, monkeypatch):
     assert outcome.answered == count - outcome.lost
     assert set(outcome.held) - {outcome.victim} <= outcome.survivors
     assert outcome.victim not in outcome.survivors
-    # Others serve, and a new process comes and serves too.
+    # Others serve, and a new process is started and serves too.
     assert outcome.first_answer is not None
     assert outcome.replaced is not None and outcome.serves is not None
     each_mpm.wait_log(rf"child pid {outcome.victim} exit signal Segmentation fault")

@@ -13,7 +13,7 @@ def test_document_root(each_mpm):
         command, trace = docroot.find(each_mpm, each_mpm.root / "strace.out")
     assert f"-p {','.join(map(str, each_mpm.children()))}" in " ".join(command)
     assert docroot.document_root(trace) == str(each_mpm.root / "htdocs")
-    assert each_mpm.get("/").status == 200  # it goes on without strace
+    assert each_mpm.get("/").status == 200  # it continues without strace
 
 
 TRACE = """\
@@ -31,6 +31,6 @@ def test_what_strace_prints_is_understood():
 
 
 def test_a_process_that_may_not_be_traced(tmp_path):
-    """Process 1's parent, the kernel, is nobody's to trace: no such process to attach to."""
+    """Process 1's parent, the kernel, cannot be traced: there is no such process."""
     with pytest.raises((NotPermitted, AssertionError)):
         Trace([2 ** 22 - 1], tmp_path / "trace", "openat")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's pages: the figures are put in from results, and what they refer to is there."""
+"""The lab's pages: the figures are filled in from results, and what they refer to exists."""
 
 import re
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make_conn: what it counts, what ends it, and where it does not go."""
+"""make_conn: what it counts, what ends it, and where it does not connect to."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def make_conn(*arguments, **options):
 
 
 class Listener:
-    """Takes connections and does nothing with them."""
+    """Accepts connections and does nothing with them."""
 
     def __init__(self, family, address, port=0):
         self.socket = socket.create_server((address, port), family=family, backlog=1024)
@@ -49,7 +49,7 @@ class Listener:
 
 @pytest.fixture
 def listen():
-    """listen(family=..., address=...) makes a Listener that ends with the test."""
+    """listen(family=..., address=...) creates a Listener that ends with the test."""
     made = []
 
     def make(family=socket.AF_INET, address="127.0.0.1", port=0):

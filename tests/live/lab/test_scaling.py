@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What grows and shrinks as connections come and go, under each MPM, by the lab's own figures.
+"""What grows and shrinks as connections come and go, under each MPM, according to the lab's
+figures.
 
 The four servers run side by side, because prefork, worker and event take seconds for it.
 """
@@ -22,7 +23,7 @@ BOUND = 90.0  # seconds: masters start processes once a second, and a busy machi
 
 @dataclass
 class Seen:
-    """What a server has done."""
+    """What a server did."""
 
     rest: Sample = None
     full: Sample = None
@@ -45,7 +46,7 @@ def spare_of_all(server, busy):
 
 
 def come_and_go(made, seen):
-    """Connections come to all servers, stay until every one is served, and go."""
+    """Connections are made to all servers, stay until every one is served, and end."""
     kept = {mpm: Kept("--finish", "127.0.0.1", server.port, COUNT[mpm])
             for mpm, server in made.items()}
     for mpm, server in made.items():

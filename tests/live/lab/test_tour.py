@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unattended tour: its report, its pictures, and its viewer of processes."""
+"""The unattended tour: its report, its pictures, and its process viewer."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def test_the_whole_tour_of_stm(short, tmp_path, capsys):
         assert line in report, line
     assert re.search(r"^So the document root is /.*/htdocs$|^strace may not attach", report, re.M)
     assert len(re.findall(r"vp\.[0-3]\.threads_busy +\d", report)) == 3 * 4
-    assert watch.full.connections >= 30  # those of its start may be closing still
+    assert watch.full.connections >= 30  # those of its start may still be closing
     drawn = ElementTree.parse(tmp_path / "stm.svg").getroot()
     assert [t.text for t in drawn.iter(f"{SVG}text")].count("State threads") == 1
 
@@ -47,7 +47,7 @@ class Past:
         self.phases = [(0.0, "at rest"), (1.0, "<many> & more")]
 
     def peak(self, name):
-        """As Watch has it."""
+        """As in Watch."""
         return max(getattr(sample, name) for sample in self.samples)
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An httpd module that makes calls in ways that few modules do, and all may. Loaded by
+ * An httpd module that makes calls in ways that few modules use but any may. Loaded by
  * tests/live/test_calls.py only.
  *
  *   SetHandler calls, then GET ...?close-thread ?close-fclose ?close-range

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An ordinary httpd module for the live tests, with thread-local variables: says whether a request
- * has its thread's own after it has waited. Loaded by tests/live/test_thread_locals.py only.
+ * still sees its own thread's copies after it has waited. Loaded by
+ * tests/live/test_thread_locals.py only.
  *
- *   SetHandler locals, then GET ...?MS   waits by apr_sleep for so many ms, and answers "right", or
- *                                        what was wrong
+ *   SetHandler locals, then GET ...?MS   waits by apr_sleep for that many ms, and answers "right",
+ *                                        or what was wrong
  */
 #include <httpd.h>
 #include <http_config.h>
@@ -16,7 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* What a module keeps with its thread: for as long as the apr_thread_t and its pool live. */
+/* What a module stores with its thread, for as long as the apr_thread_t and its pool exist. */
 typedef struct kept {
     uint64_t canary;
     apr_thread_t *thread;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An ordinary httpd module for the live tests: says which process and thread serves a request,
- * and fails on request, in the ways in which modules fail. Loaded by tests/live/test_*.py only.
+ * An ordinary httpd module for the live tests: says which process and thread serve a request, and
+ * fails on demand, in the ways in which modules fail. Loaded by tests/live/test_*.py only.
  *
  *   SetHandler probe, then GET ...?pid         process and kernel thread, as two numbers
  *                             ?crash ?abort ?exit ?overflow      the process's end
@@ -50,7 +50,7 @@ static int *volatile nowhere;
 
 static void crash(void)
 {
-    signal(SIGSEGV, SIG_DFL); /* die of it, whoever caught it before */
+    signal(SIGSEGV, SIG_DFL); /* die of it, even if it was caught before */
     raise(SIGSEGV);
 }
 
@@ -64,7 +64,7 @@ static int overflow(int depth)
     return overflow(depth - 1) + frame[sizeof(frame) - 1];
 }
 
-/* CPU time: a machine that stands still meanwhile makes it longer, not shorter. */
+/* CPU time: if the machine freezes meanwhile, this takes longer, not shorter. */
 static apr_interval_time_t used(void)
 {
     struct timespec now;
@@ -79,7 +79,7 @@ static void spin(apr_interval_time_t time)
         continue;
 }
 
-/* Names that a call stack shows. */
+/* Names that call stacks show. */
 void probe_loops_for_ever(void);
 void probe_waits_for_ever(void);
 
@@ -115,7 +115,7 @@ __attribute__((noinline)) void probe_waits_for_ever(void)
         wait_in_kernel(NULL);
 }
 
-/* A signal ends such a wait: as often as it takes. */
+/* A signal ends such a wait: repeat it as often as necessary. */
 static void stall(int milliseconds)
 {
     struct timespec limit = {0, 100000000};
@@ -146,7 +146,7 @@ static bool global_kept(const request_rec *r, int spin_ms, int setters)
     return whose == r;
 }
 
-/* The lowest address of this stack: below it the kernel itself finds nothing. */
+/* The lowest address of this stack: below it, even the kernel finds no memory. */
 static const char *stack_end(void)
 {
     const char *page = (const char *)((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095);
@@ -157,14 +157,14 @@ static const char *stack_end(void)
 
 static int raise_at(const char *end, int signal_number)
 {
-    static int (*volatile const call)(int) = raise; /* bound: the linker at work takes stack, too */
+    static int (*volatile const call)(int) = raise; /* bound: the linker at work needs stack, too */
     volatile char frame[256] = "";
     if ((const char *)__builtin_frame_address(0) - end < 1500)
         return call(signal_number);
     return raise_at(end, signal_number) + frame[0];
 }
 
-/* Pools beside the request's: one node more and less of its allocator each time. */
+/* Pools besides the request's: each takes a node from its allocator and gives it back. */
 static void *use_pool(void *data)
 {
     for (int i = 0; i < 20000; i++) {

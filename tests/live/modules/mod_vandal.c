@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For test_trust.py: what somebody does who runs code in a VP through a hole in some module. All of
- * it is what the process may do with what it has; nothing here uses a hole of the kernel.
+ * For test_trust.py: what an attacker does who runs code in a VP through a hole in some module. The
+ * process is permitted to do all of it with what it has; nothing here uses a hole in the kernel.
  *
  *   SetHandler vandal, then GET ...?look          tries to get write access to what it only may
  *                                   read: a line "gained WHAT" for each success; and a line
@@ -186,7 +186,7 @@ static void fill(int number)
     }
 }
 
-/* Anonymous memory can always be given back: there are zeros then, and no end of file. */
+/* Anonymous memory can always be given back: it then reads as zeros, with no end of file. */
 static int cut(void)
 {
     char path[64], name[256] = "";
@@ -248,7 +248,7 @@ static void orphan(int seconds)
     signal(SIGPIPE, SIG_IGN);
     for (int fd = 0; fd < 1024; fd++)
         if (!may_talk(fd))
-            close(fd); /* the port is to be free when the server has stopped */
+            close(fd); /* the port must be free when the server has stopped */
     for (uint64_t seed = 1; time(NULL) < end; seed++) {
         scribble(seed, true);
         talk(seed);
@@ -312,7 +312,7 @@ static int handler(request_rec *r)
         return DECLINED;
     ap_set_content_type(r, "text/plain");
     ap_rprintf(r, "pid %ld uid %ld\n", (long)getpid(), (long)geteuid());
-    ap_rflush(r); /* it may be the last that it says */
+    ap_rflush(r); /* this may be the last thing it sends */
     read_mappings();
     if (asks(args, "look", &number))
         look(r);

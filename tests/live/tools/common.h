@@ -60,7 +60,7 @@ static inline int start_connect(int port, int source)
     return dial((const struct sockaddr *)&to, sizeof(to), source);
 }
 
-/* Microseconds on a clock that only goes forward. */
+/* Microseconds on a monotonic clock. */
 static inline int64_t now_us(void)
 {
     struct timespec now;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opens many connections to a server on loopback and keeps them: idle clients, clients that never
- * say a word, that dwindle along in single bytes, or that wait for a slow answer. Run by
+ * send anything, that trickle single bytes, or that wait for a slow answer. Run by
  * tests/live/test_*.py and bench/httpd, which give it commands on its standard input.
  *
  *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE] [-t SECONDS]
@@ -28,7 +28,7 @@
 
 enum {
     MAX_CONNS = 200000,
-    DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN is to be lost */
+    DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN may be lost */
 };
 
 enum mode { KEEP, NEW, PART };
@@ -49,7 +49,7 @@ static struct {
     int count, connecting, asked, open, answered, closed, failed;
     int64_t end; /* us: when the command under way is given up */
     int64_t times[MAX_CONNS];
-    int timed; /* so many of times are there; more are not noted */
+    int timed; /* number of times recorded; further ones are dropped */
 } all = {.sources = 1, .batch = DEFAULT_BATCH};
 
 static void finish(struct conn *conn, enum state state)

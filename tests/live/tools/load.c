@@ -40,7 +40,7 @@ static struct {
     long partial; /* closes within the response */
     long bad;     /* whole responses with another status */
     long idle;    /* kept connections that the server closed between requests: no failure */
-    long busy;    /* clients with a request in flight or a connection in the making */
+    long busy;    /* clients with a request in flight or a connection being set up */
 } run = {.clients = 1};
 
 static void drop(struct client *client)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The response reader of response.h. One response at a time: whoever pipelines must not use it.
+ * The response reader of response.h. One response at a time: it must not be used with pipelining.
  */
 #include "tests/live/tools/response.h"
 
@@ -18,7 +18,7 @@ void response_begin(struct response *response)
     response->left = 0;
 }
 
-/* The value of a header, or NULL. `name` has its colon and the blank behind it. */
+/* The value of a header, or NULL. `name` includes the colon and the space after it. */
 static const char *header(const char *head, const char *name)
 {
     for (const char *line = strstr(head, "\r\n"); line; line = strstr(line + 2, "\r\n"))
@@ -27,7 +27,7 @@ static const char *header(const char *head, const char *name)
     return NULL;
 }
 
-/* Looks whether the head is whole, and if so what it says. */
+/* Checks whether the head is complete and, if so, parses it. */
 static bool parse_head(struct response *response)
 {
     char *head = response->head, *end = strstr(head, "\r\n\r\n");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads HTTP/1.1 responses that have a Content-Length from a non-blocking socket and throws the
- * bodies away. Used by conns.c and load.c, one struct a connection.
+ * Reads HTTP/1.1 responses that have a Content-Length from a non-blocking socket and discards the
+ * bodies. Used by conns.c and load.c, one struct per connection.
  */
 #ifndef STM_TESTS_LIVE_RESPONSE_H
 #define STM_TESTS_LIVE_RESPONSE_H
@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RESPONSE_HEAD_LIMIT 1024 /* bytes: as much of a head as is looked at */
+#define RESPONSE_HEAD_LIMIT 1024 /* maximum length of a head, bytes */
 
 struct response {
-    int status;   /* 0 until the head is whole */
+    int status;   /* 0 until the head is complete */
     bool close;   /* the server said Connection: close */
     bool begun;   /* a byte came */
     int have;     /* bytes in head */
@@ -22,7 +22,7 @@ struct response {
 
 enum response_event {
     RESPONSE_MORE,  /* nothing more to read for now */
-    RESPONSE_DONE,  /* the response is whole */
+    RESPONSE_DONE,  /* the response is complete */
     RESPONSE_EOF,   /* the server closed */
     RESPONSE_FAILED /* see errno: ECONNRESET, EPROTO (a head without length, or too long) ... */
 };

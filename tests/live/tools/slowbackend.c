@@ -71,7 +71,7 @@ static long take_request(struct peer *peer)
     return delay < 0 || delay > WHEEL_SLOTS - 2 ? 0 : delay;
 }
 
-/* Answers what is due at once, up to the first request that is due later. False: it is gone. */
+/* Answers what is due now, up to the first request that is due later. False: the peer is gone. */
 static bool serve(struct peer *peer)
 {
     while (!peer->due) {

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# A test in TAP form: the program written for State Threads 1.9 says the same with 1.9 and with
-# ours. st-tests.mk puts it beside the builds of every_call.c: every_call (ours) and every_call_st19.
+# A test in TAP form: the program written for State Threads 1.9 prints the same with 1.9 and with
+# ours. st-tests.mk puts it beside the builds of every_call.c: every_call (ours) and
+# every_call_st19.
 
 here=$(dirname "$0")
 ours=$here/every_call.out

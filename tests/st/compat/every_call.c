@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program for State Threads 1.9 that makes every call of its st.h and prints what they answer.
- * Built unchanged with 1.9's header and library and with ours; the two outputs must be the same
+ * A program for State Threads 1.9 that makes every call of its st.h and prints the results. Built
+ * unchanged with 1.9's header and library and with ours; the two outputs must be the same
  * (compat.sh). Nothing newer may be used here.
  */
 #include <st.h>

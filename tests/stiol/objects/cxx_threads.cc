@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads as C++ code makes, joins and ends them: an object that knows nothing of STIOL.
+ * Threads as C++ code makes, joins and ends them: an object that knows nothing about STIOL.
  */
 #include <atomic>
 #include <future>

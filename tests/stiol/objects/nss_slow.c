@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A name service for tests, "slow" in nsswitch.conf: users, groups and hosts whose look-up lasts
- * until the test says so. As in the C library's own services, the wait is where nothing can rebind
- * it. The user slow-7 has the id 50007, the group slow-7 as well; host-7.slow is 127.0.0.7.
+ * until the test says so. As in the C library's own services, nothing can rebind the call that
+ * waits. The user slow-7 has the id 50007, and so does the group slow-7; host-7.slow is 127.0.0.7.
  *   NSS_SLOW_ARRIVALS  file to which each look-up adds a byte
  *   NSS_SLOW_LOCK      file whose lock it waits for
  */
@@ -49,7 +49,7 @@ static void wait_at_gate(void)
     (void)syscall(SYS_close, fd);
 }
 
-/* The number behind a name's prefix, -1: it is not one of ours. */
+/* The number after a name's prefix; -1: the name is not one of ours. */
 static int number_of(const char *name, const char *prefix)
 {
     size_t length = strlen(prefix);

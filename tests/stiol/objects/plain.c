@@ -2,7 +2,7 @@
 /*
  * Unmodified code that calls through its PLT or global offset table. Built in several ways: bound
  * at start with full RELRO, bound lazily without RELRO, without a PLT, and as an object that is
- * loaded late. PREFIX(name) keeps them apart.
+ * loaded late. PREFIX(name) makes their names distinct.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -40,7 +40,7 @@ int NAMED(_lock)(pthread_mutex_t *mutex)
 }
 
 #ifdef OWN_FLOCK
-/* A function of its own that happens to have the name of a call: none of STIOL's business. */
+/* Its own function, which happens to have the name of a call: STIOL must not touch it. */
 int flock(int a, int b)
 {
     return a + b;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Unmodified code, as the tests' stand-in for libapr and the modules. Built twice: TABLE is the
- * name of the table.
+ * Unmodified code, the tests' stand-in for libapr and the modules. Built twice: TABLE is the name
+ * of the table.
  */
 #include "tests/stiol/objects/table.h"
 
