@@ -2,9 +2,9 @@
 /*
  * Fair shares of new connections. The kernel wakes one of the VPs that wait for a listening socket,
  * the first in its queue that sleeps, and that one, or one that is quick to accept, could end up
- * with most long connections. So each VP publishes how many it has. One above the average goes to
- * the queue's end; one well above it lets the others accept first, unless they do not. While it has
- * few, it does so only for a burst, and only if one of the others has nothing to do.
+ * with most of the long connections. So each VP publishes how many it has. One above the average
+ * goes to the end of the queue; one well above it lets the others accept first, unless they do not.
+ * While it has only a few, it does so only in a burst, and only if one of the others is idle.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,8 +17,8 @@
 
 /* Below this a VP has few connections. */
 enum { SMALL = 16 };
-/* After a turn that was so long (us) it accepts one more in the next for each so many us of it, and
- * so many at most. */
+/* After a turn longer than this (us), the next turn accepts one more connection for each of these
+ * us, up to a maximum. */
 enum {
     LONG_TURN = 2000,
     TURN_EACH = 500,
@@ -36,13 +36,13 @@ void stm_balance_publish(void)
     stm_share->accepted = (unsigned)stm_conns.accepted;
 }
 
-/* What another VP says of itself; NULL: it is this one, or there is none. */
+/* What another VP publishes about itself; NULL: it is this one, or there is none. */
 static const stm_share_vp_t *another(int ordinal)
 {
     return ordinal == stm.vp.ordinal ? NULL : stm_share_holder(ordinal);
 }
 
-/* It may say anything: a number that nobody can have is none. */
+/* It may say anything: an impossible number counts as 0. */
 static long connections_of(const stm_share_vp_t *vp)
 {
     int connections = vp->connections;
@@ -50,8 +50,8 @@ static long connections_of(const stm_share_vp_t *vp)
     return connections > 0 ? connections : 0;
 }
 
-/* Whether this VP has more connections than the average of those that accept, by an eighth of it
- * and so many more. */
+/* Whether this VP has more connections than the average of those that accept, by an eighth of that
+ * and `margin` more. */
 static bool above_average_by(int margin)
 {
     long mine = stm.vp.connections, sum = mine, count = 1;
@@ -67,7 +67,8 @@ static bool above_average_by(int margin)
     return mine * count > sum + sum / 8 + count * margin;
 }
 
-/* Not any more: changing places for each of many short connections costs more than it levels. */
+/* Not with a smaller margin: changing places for each of many short connections costs more than the
+ * better balance gains. */
 bool stm_balance_above_average(void)
 {
     return above_average_by(1);
@@ -78,7 +79,7 @@ bool stm_balance_above_share(void)
     return stm.vp.connections >= SMALL && above_average_by(SMALL / 4);
 }
 
-/* Whether another VP has nothing to do now, and fewer connections. */
+/* Whether another VP is idle now and has fewer connections. */
 static bool another_has_time(void)
 {
     for (int i = 0; i < stm_config.num_vps; i++) {
@@ -98,16 +99,16 @@ static bool is_burst(const stm_listener_t *listener)
     return stm_sockets_queue(listener->fd, &length, &limit) && length > 1;
 }
 
-/* A single one that waits is no burst: nobody but us was woken for it. For the second of two the
- * kernel has woken another. */
+/* A single waiting connection is not a burst: the kernel has woken only us for it. For the second
+ * of two it has woken another VP. */
 bool stm_balance_above_burst_share(const stm_listener_t *listener)
 {
     return stm.vp.connections < SMALL && above_average_by(SMALL / 8) && another_has_time() &&
            is_burst(listener);
 }
 
-/* One: with a batch it would take the other VPs' share. But the turns of a VP with much to do
- * are long, and whoever comes as the hundredth would wait for a hundred of them. */
+/* Usually one: a batch would take the other VPs' share. But the turns of a busy VP are long, and
+ * the hundredth connection in the queue would wait for a hundred of them. */
 int stm_balance_batch(void)
 {
     st_utime_t more = stm.vp.last_turn / TURN_EACH;

@@ -2,7 +2,7 @@
 /*
  * Listening sockets in a VP: accepting, and the line of connections that are ready for a state
  * thread. Accepting holds no state thread; it pauses while none could serve the connection, so that
- * others' VPs, or the kernel's queue, have it.
+ * other VPs, or the kernel's queue, get it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,17 +22,17 @@
 
 stm_accept_t stm_accept;
 
-/* How long a VP above its share lets the others accept (us), and how many it accepts freely after
- * they did not. */
+/* How long a VP above its share lets the others accept (us), and how many it accepts freely if they
+ * did not. */
 enum {
     HOLD = 2000,
     FREE_ACCEPTS = 16,
     /* The same if it has few connections. */
     BURST_ACCEPTS = 4,
-    /* Out of descriptors or memory: the first and the longest pause (ms). */
+    /* Out of descriptors or memory: the shortest and the longest pause (ms). */
     FIRST_PAUSE = 10,
     LONGEST_PAUSE = 1000,
-    /* Between two complaints about MaxThreads (us, libst's clock). */
+    /* Minimum time between two complaints about MaxThreads (us, libst's clock). */
     FULL_QUIET = 60000000,
 };
 
@@ -43,7 +43,7 @@ static bool may_accept(const stm_listener_t *listener)
     return listener->queue_length < listener->idle_threads + room;
 }
 
-/* Requests wait from now on; the administrator should know which limit does it. */
+/* Requests have to wait from now on; the administrator should know which limit causes it. */
 static void complain_of_full(void)
 {
     static st_utime_t complained;
@@ -65,7 +65,7 @@ static void pause_accepting(stm_listener_t *listener)
     listener->accepting = false;
 }
 
-/* Accepts nothing for so long (us). */
+/* Accepts nothing for that long (us). */
 static void hold(stm_listener_t *listener, st_utime_t delay)
 {
     pause_accepting(listener);
@@ -114,7 +114,8 @@ static bool lets_others_first(stm_listener_t *listener)
     return true;
 }
 
-/* The kernel wakes the first of those that wait for the socket: the others come before us then. */
+/* The kernel wakes the first of those that wait for the socket: this puts the others ahead of
+ * us. */
 static void go_last(stm_listener_t *listener)
 {
     if (!listener->shared || !listener->accepting || !stm_balance_above_average())
@@ -123,7 +124,7 @@ static void go_last(stm_listener_t *listener)
     stm_listener_resume(listener);
 }
 
-/* No descriptor, no memory: wait, longer each time, and keep the listener. */
+/* Out of descriptors or memory: wait, longer each time, and keep the listener. */
 static void pause_for_resources(stm_listener_t *listener, int error)
 {
     apr_time_t now = stm_monotonic();
@@ -162,7 +163,7 @@ static void accept_failed(stm_listener_t *listener, int error)
     }
 }
 
-/* Accepts a connection. False: no more of them in this turn. */
+/* Accepts a connection. False: no more in this turn. */
 static bool accept_one(stm_listener_t *listener)
 {
     struct sockaddr_storage client;
@@ -207,8 +208,8 @@ static void on_acceptable(st_watch_t *watch, int ready)
         go_last(listener);
 }
 
-/* A VP that is stopped just when the kernel wakes it for a connection takes the wake-up with it:
- * the connection would wait until another one comes. Watching the socket anew shows it. */
+/* If a VP is stopped just as the kernel wakes it for a connection, the wake-up is lost: the
+ * connection would wait until another one arrives. Watching the socket anew reveals it. */
 void stm_listeners_look_again(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
@@ -217,8 +218,8 @@ void stm_listeners_look_again(void)
 
         if (!listener->accepting)
             continue;
-        /* The sockets are shared with processes that may do with them what they like; a VP that
-         * waited in accept() would serve nobody. */
+        /* The sockets are shared with processes that may do anything to them; a VP that waited in
+         * accept() would serve nobody. */
         ioctl(listener->fd, FIONBIO, &on);
         if (!listener->shared || !listener->score->accept_queue)
             continue;
@@ -248,7 +249,7 @@ void stm_listeners_publish(void)
 
 /* --- opening and closing --- */
 
-/* As httpd's listen code decides whether to defer accepting. */
+/* Decides as httpd's listen code does whether accepting is deferred. */
 static bool is_deferred(const char *protocol)
 {
     core_server_config *core = ap_get_core_module_config(ap_server_conf->module_config);

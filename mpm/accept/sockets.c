@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The listening sockets themselves: opened in the master through httpd's own code (which keeps them
- * over restarts), closed in VPs that do not listen to them, asked for their queue.
+ * over restarts), closed in VPs that do not listen to them, and queried for their queues.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -50,7 +50,7 @@ int stm_sockets_open(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
     return make_nonblocking(s) ? OK : !OK;
 }
 
-/* For a listening socket Linux gives the queue's length and its limit in these two. */
+/* For a listening socket, Linux reports the queue's length and its limit in these two fields. */
 bool stm_sockets_queue(int fd, unsigned *length, unsigned *limit)
 {
     struct tcp_info info = {0};

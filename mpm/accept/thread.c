@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State threads of a listener: each takes one ready connection after the other from the line; when
- * it is empty it waits, last in, first out. A thread that takes one calls the next thread for the
- * rest: that one runs when the first parks, and most often the line is empty by then. So as many
- * threads are used as connections really wait in modules, on stacks that are still in the cache. At
- * least MinSpareThreads and at most MaxSpareThreads of a listener wait; MaxThreads bounds all of a
- * VP.
+ * State threads of a listener: each takes one ready connection after another from the queue and,
+ * when that is empty, waits, last in, first out. A thread that takes one calls the next thread for
+ * the rest: that one runs when the first parks, and by then the queue is usually empty. So only as
+ * many threads are used as connections really wait in modules, on stacks that are still in the
+ * cache. A listener has at least MinSpareThreads and at most MaxSpareThreads waiting threads;
+ * MaxThreads limits all threads of a VP.
  */
 #include <errno.h>
 #include <limits.h>
@@ -16,7 +16,8 @@
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
 
-/* Connections that a thread serves in a row at most before the scheduler may look for events. */
+/* Maximum number of connections that a thread serves in a row before the scheduler may check for
+ * events. */
 enum { LONGEST_ROW = 16 };
 
 /* --- the queue of connections that are ready for a state thread --- */
@@ -48,7 +49,7 @@ void stm_thread_enqueue(stm_conn_t *conn)
     call_thread(listener);
 }
 
-/* A thread has ended: queues that had to wait for MaxThreads may go on. */
+/* A thread has ended: queues held up by MaxThreads may proceed. */
 static void feed(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
@@ -79,7 +80,7 @@ static bool enough_spares(const stm_listener_t *listener)
     return stm.vp.state != STM_VP_RUNNING || listener->idle_threads >= stm_config.max_spare;
 }
 
-/* The next connection that this thread is to serve; NULL: the thread is to end. */
+/* The next connection for this thread to serve; NULL: the thread is to end. */
 static stm_conn_t *next_job(stm_thread_t *thread)
 {
     stm_listener_t *listener = thread->listener;
@@ -100,7 +101,7 @@ static stm_conn_t *next_job(stm_thread_t *thread)
     }
 }
 
-/* ThreadConnections: other threads get their turn after so many connections without a wait. */
+/* ThreadConnections: other threads get their turn after that many connections without a wait. */
 static void yield_if_due(stm_thread_t *thread)
 {
     int row = stm_config.thread_connections;
@@ -176,7 +177,7 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
         return false;
     }
     thread->worker.slot = stm_slot_take();
-    /* It may run only after the thread that starts it has written a status page. */
+    /* It may not run until the thread that starts it has written a status page. */
     stm_slot_status(thread->worker.slot, SERVER_READY);
     thread->next = stm_accept.threads;
     thread->previous = &stm_accept.threads;
@@ -230,7 +231,7 @@ static void keep_spares(stm_listener_t *listener)
         stm_thread_start(listener, false);
 }
 
-/* MaxThreads is reached: a thread that waits at another socket makes room. */
+/* MaxThreads has been reached: a thread that waits at another socket makes room. */
 static void ask_for_room(const stm_listener_t *needy)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
@@ -244,7 +245,7 @@ static void ask_for_room(const stm_listener_t *needy)
 }
 
 /* Calls a thread for the listener's queue, unless one is coming already: a waiting one, or a new
- * one. At MaxThreads the queue waits until a thread has time. */
+ * one. At MaxThreads the queue waits until a thread is free. */
 static void call_thread(stm_listener_t *listener)
 {
     stm_thread_t *thread;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker slots of httpd's scoreboard: each state thread has one while there are any, an idle
- * connection has none. A VP that leaves and its successor share one row; a slot belongs to the
- * process whose pid stands in it.
+ * Worker slots of httpd's scoreboard: each state thread has one as long as there are any; an idle
+ * connection has none. A leaving VP and its successor share one process slot; a worker slot belongs
+ * to the process whose pid is in it.
  */
 #include <stdlib.h>
 
 #include "mpm/accept/accept.h"
 
-/* Slots that are ours but not in use, and the first one that we have not looked at. */
+/* Slots that are ours but not in use, and the first one that has not been examined. */
 static int *spare, spare_count, fresh;
 
 static bool claim(int slot)
@@ -24,8 +24,8 @@ static bool claim(int slot)
     return true;
 }
 
-/* After a restart the predecessor holds slots for a while: look from the start again when all seem
- * taken. */
+/* After a restart the predecessor holds slots for a while: search from the start again when all
+ * seem taken. */
 static int claim_fresh(void)
 {
     int limit = stm.limits->threads;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration's life: defaults before the directives are read (pre_config), relations between
- * them afterwards (check_config). Single values are checked in directives.c.
+ * The configuration as a whole: defaults before the directives are read (pre_config), relations
+ * between them afterwards (check_config). Individual values are checked in directives.c.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 stm_config_t stm_config;
 
-/* The user's guide's defaults. */
+/* The defaults of the user's guide. */
 enum {
     DEFAULT_NUM_VPS = 4,
     DEFAULT_START = 5,
@@ -54,11 +54,11 @@ void stm_config_begin(void)
         config->cpu[i] = -1;
 }
 
-/* Tells that a value was changed because it made no sense beside another. */
+/* Logs that a value was changed because it made no sense together with another. */
 static void correct(server_rec *s, int *value, int better, const char *directive,
                     const char *reason)
 {
-    /* What another MPM's directives imply is no mistake of the administrator's. */
+    /* What another MPM's directives imply is not the administrator's mistake. */
     int level = stm_config.max_request_workers != STM_UNSET ? APLOG_INFO : APLOG_WARNING;
 
     ap_log_error(APLOG_MARK, level | stm.startup, 0, stm.startup ? NULL : s,
@@ -81,7 +81,7 @@ static void fill_in_defaults(stm_config_t *config)
         config->num_vps = 1;
 }
 
-/* A spare-thread number that is not set follows what is set: a default must never cause a
+/* A number of spare threads that is not set follows those that are: a default must never cause a
  * warning. */
 static void fill_in_spares(stm_config_t *config, int per_listener)
 {
@@ -123,7 +123,7 @@ static void correct_relations(stm_config_t *config, server_rec *s)
                 "is less than MinSpareThreads");
 }
 
-/* The core scoreboard is made once, at the first start, and does not grow. */
+/* The core scoreboard is created once, at the first start, and does not grow. */
 static void respect_scoreboard(stm_config_t *config, server_rec *s)
 {
     if (!stm.limits->seats)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directives: each value is checked alone, and an error names the directive, the value and the
- * range. How values relate to each other is config.c's subject. docs/directives.md is the manual.
+ * The directives: each value is checked by itself, and errors name the directive, the value and the
+ * range. config.c checks how values relate to each other. docs/directives.md is the manual.
  */
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +12,7 @@
 #include "mpm/config/config.h"
 #include "mpm/config/run_on.h"
 
-/* With fewer, kinds of calls could not be kept from holding up each other. */
+/* With fewer, the kinds of calls could not be kept from holding up each other. */
 #define LEAST_HELPERS 8
 #define MOST_HELPERS  4096
 
@@ -126,7 +126,7 @@ static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
     return error;
 }
 
-/* A VP that has nothing to do makes a turn each second: a shorter time would be no sign. */
+/* An idle VP makes a turn each second, so silence for less time would mean nothing. */
 static const char *set_hang_timeout(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {0, INT_MAX};
@@ -236,8 +236,8 @@ static const char *set_listen(cmd_parms *cmd, void *dummy, int argc, char *const
     return ap_set_listener(cmd, dummy, argc, argv);
 }
 
-/* A number that another MPM knows: parsed, kept for migrate.c, never refused for being too large
- * for us. */
+/* A number of another MPM's directive: parsed, kept for migrate.c, never rejected for being too
+ * large for us. */
 static const char *set_foreign(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {0, INT_MAX};
@@ -278,8 +278,8 @@ static const number_t config_test_timeout = {&stm_config.config_test_timeout, {0
     AP_INIT_TAKE1(name, set_foreign, &stm_config.member, RSRC_CONF,                                \
                   "Accepted from configurations for other MPMs; see docs/directives.md")
 
-/* The help of a directive is also what httpd says when its value is missing or empty: it has the
- * range. */
+/* httpd also shows a directive's help text when its value is missing or empty, so the text includes
+ * the range. */
 #define INFO(number)   ((void *)(uintptr_t) & (number)) /* read only: set_number() */
 #define NUMBER_(limit) #limit
 #define NUMBER(limit)  NUMBER_(limit)
@@ -343,8 +343,8 @@ const command_rec stm_directives[] = {
     AP_INIT_TAKE_ARGV("VPListen", set_vp_listen, NULL, RSRC_CONF,
                       "A VP-ID and the addresses on which this VP listens"),
 
-    /* LISTEN_COMMANDS, one by one: Listen refuses to be mixed with VPListen, the others are httpd's
-       own. */
+    /* LISTEN_COMMANDS, one by one: Listen must not be mixed with VPListen, the others are httpd's
+     * own. */
     AP_INIT_TAKE_ARGV(
         "Listen", set_listen, NULL, RSRC_CONF,
         "A port number or a numeric IP address and a port number, and an optional protocol"),
@@ -356,7 +356,7 @@ const command_rec stm_directives[] = {
                   "Send buffer size in bytes"),
     AP_INIT_TAKE1("ReceiveBufferSize", ap_set_receive_buffer_size, NULL, RSRC_CONF,
                   "Receive buffer size in bytes"),
-#ifdef DEFAULT_TCP_DEFER_ACCEPT /* httpd has the directive from 2.4.64 on */
+#ifdef DEFAULT_TCP_DEFER_ACCEPT /* httpd has had the directive since 2.4.64 */
     AP_INIT_TAKE1("ListenTCPDeferAccept", ap_set_listentcpdeferaccept, NULL, RSRC_CONF,
                   "Value set for the socket option TCP_DEFER_ACCEPT if it is set"),
 #endif

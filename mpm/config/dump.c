@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * httpd -t -D DUMP_STM: the compile options, the limits and the configuration in effect, one `name
- * value` a line.
+ * value` per line.
  */
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which VP listens to what: httpd's list of listening sockets, and for VPListen the record of the
- * VPs of each. Called by directives.c and config.c, and by whoever opens or closes sockets.
+ * Which VP listens to what: httpd's list of listening sockets and, for VPListen, the VPs of each.
+ * Called by directives.c and config.c, and by all that open or close sockets.
  */
 #include <apr_network_io.h>
 #include <apr_strings.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directives of prefork, worker and event, mapped onto the state-threaded meaning, so that their
- * configurations start unchanged. docs/directives.md has the table. What was mapped is logged at
- * info: it is no mistake.
+ * Directives of prefork, worker and event, mapped to their meaning here, so that configurations for
+ * those MPMs start unchanged. docs/directives.md has the table. Mappings are logged only at level
+ * info, as they are not mistakes.
  */
 #include <stdarg.h>
 
 #include "mpm/config/config.h"
 
-/* What was mapped, until there is an error log to say it in. */
+/* What was mapped, kept until there is an error log to write it to. */
 static apr_array_header_t *messages;
 
 static void tell(apr_pool_t *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -36,7 +36,7 @@ static int clamp(long long value, int least, int most)
     return value > most ? most : (int)value;
 }
 
-/* All requests that may be in progress at once, shared out over the VPs. */
+/* The maximum number of concurrent requests, divided among the VPs. */
 static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
 {
     int each = clamp(((long long)config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directive RunOn, and how what it says in one section and in another comes together. Not for
- * .htaccess files: kernel threads are few, and shared by all of a VP's requests.
+ * The directive RunOn, and how its uses in different sections are merged. Not allowed in .htaccess
+ * files: kernel threads are few, and shared by all of a VP's requests.
  */
 #include "mpm/config/run_on.h"
 
@@ -20,7 +20,7 @@ void *stm_run_on_create(apr_pool_t *pool, char *section)
     return apr_pcalloc(pool, sizeof(stm_run_on_t));
 }
 
-/* Without handlers, RunOn in an inner section speaks of all requests there. */
+/* Without handlers, RunOn in an inner section applies to all requests there. */
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner)
 {
     const stm_run_on_t *one = outer, *other = inner;

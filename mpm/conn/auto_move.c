@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RunOn auto: learns which handlers, at which paths, hold up the VP, and has kernel threads serve
- * them for a while. stall.c names suspects; kernel_request.c asks what is moved. A path alone is
- * moved where the time was spent before the handler (a password that is costly to check).
+ * them for a while. stall.c names suspects; kernel_request.c asks what has been moved. A path alone
+ * is moved if the time was spent before the handler (for example on a password that is costly to
+ * check).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,8 @@
 
 enum {
     STRIKES = 3,
-    FORGET = 60000000,      /* us after which a strike does not count any more */
-    FIRST_MOVE = 600000000, /* us that the first move lasts; each next one twice as long */
+    FORGET = 60000000,      /* us after which a strike no longer counts */
+    FIRST_MOVE = 600000000, /* us that the first move lasts; each later one lasts twice as long */
     LONGEST_SHIFT = 6,
     MOST_ENTRIES = 64,
     NAME_SIZE = 48,
@@ -25,17 +26,17 @@ enum {
 
 /* A handler at a path and below. */
 typedef struct {
-    char handler[NAME_SIZE]; /* "": whatever it is, before translation */
+    char handler[NAME_SIZE]; /* "": any handler, before translation */
     char path[PATH_SIZE];
 } subject_t;
 
 typedef struct {
     subject_t subject;
     size_t length;    /* of its path */
-    unsigned strikes; /* in a row */
+    unsigned strikes; /* consecutive */
     st_utime_t last;  /* strike */
-    st_utime_t until; /* moved until then; 0: it is not */
-    unsigned moves;   /* how often it was moved */
+    st_utime_t until; /* moved until then; 0 if not moved */
+    unsigned moves;   /* how often it has been moved */
 } entry_t;
 
 int stm_auto_moves;
@@ -43,13 +44,13 @@ int stm_auto_moves;
 static entry_t entries[MOST_ENTRIES];
 static int entry_count;
 
-/* Written by the signal handler, of this turn. */
+/* This turn's; written by the signal handler. */
 static subject_t suspect;
 static volatile sig_atomic_t suspected;
 
 static char remedy[2 * PATH_SIZE];
 
-/* us that the first move lasts; a test may have it shorter. */
+/* us that the first move lasts; a test may shorten it. */
 static st_utime_t first_move = FIRST_MOVE;
 
 bool stm_auto_starts(void)
@@ -72,8 +73,8 @@ static bool copy(char *to, const char *from, size_t length, size_t room)
     return true;
 }
 
-/* Of a handler: without what follows the file that it is (PATH_INFO). Else the folder: requests for
- * others there go the same way before they have a handler. */
+/* For a handler, without what follows the file (PATH_INFO). Otherwise the folder: requests for
+ * other files there take the same way before they have a handler. */
 static size_t path_length(const request_rec *r, bool in_handler)
 {
     size_t length = strlen(r->uri), rest = r->path_info ? strlen(r->path_info) : 0;
@@ -106,7 +107,8 @@ static long long microseconds(const struct timeval *time)
     return time->tv_sec * 1000000LL + time->tv_usec;
 }
 
-/* Whether the VP has computed, or waited in the kernel, since then: not if others had the CPU. */
+/* Whether the VP has computed, or waited in the kernel, since then, as opposed to others having had
+ * the CPU. */
 static bool has_worked_since(const struct rusage *then)
 {
     struct rusage now;
@@ -118,7 +120,7 @@ static bool has_worked_since(const struct rusage *then)
     return used >= STM_AUTO_HELD / 5 || now.ru_nvcsw != then->ru_nvcsw;
 }
 
-/* Many small requests make a long turn, too: then each look finds another one. */
+/* Many small requests also make a long turn, but then each look finds a different one. */
 void stm_auto_look(bool first_of_turn, const request_rec *r, int looks)
 {
     static const request_rec *seen;
@@ -147,7 +149,7 @@ static bool same(const subject_t *one, const subject_t *other)
     return strcmp(one->handler, other->handler) == 0 && strcmp(one->path, other->path) == 0;
 }
 
-/* A new entry takes the place of the one that was struck longest ago and is not moved. */
+/* A new entry replaces the one whose last strike is oldest and that is not moved. */
 static entry_t *new_entry(st_utime_t now)
 {
     entry_t *oldest = NULL;
@@ -206,7 +208,7 @@ static void move(entry_t *entry, st_utime_t now)
         log_move(entry);
 }
 
-/* One that was moved before, and holds up the VP once more, is moved at once. */
+/* An entry that was moved before and holds up the VP again is moved at once. */
 static void strike(entry_t *entry, st_utime_t now)
 {
     if (now - entry->last > FORGET)
@@ -246,7 +248,7 @@ static void end_move(entry_t *entry)
     STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
 }
 
-/* "/a" is "/a" and "/a/...", "/a/" all below it. */
+/* "/a" covers "/a" and "/a/...", "/a/" everything below it. */
 static bool is_below(const char *uri, const entry_t *entry)
 {
     return strncmp(uri, entry->subject.path, entry->length) == 0 &&

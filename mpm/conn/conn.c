@@ -2,7 +2,7 @@
 /*
  * A client connection on a state thread: born at its first byte, taken through httpd's connection
  * states, parked where it waits. The states are those that event documents for process_connection
- * hooks; a park costs no thread.
+ * hooks; parking does not occupy a thread.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,8 +29,8 @@ stm_conn_t *stm_conn_of(const conn_rec *c)
 
 /* --- birth --- */
 
-/* With TCP_DEFER_ACCEPT there nearly always is something; but the kernel gives up waiting after a
- * while. Where all modules are known to read through the filters it can be received at once. */
+/* With TCP_DEFER_ACCEPT there is nearly always data, but the kernel gives up waiting after a while.
+ * If all modules are known to read through the filters, the data can be received at once. */
 static bool has_bytes(stm_conn_t *conn)
 {
     char byte;
@@ -58,8 +58,8 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
         origin->enqueue(conn);
 }
 
-/* As other MPMs get it: APR then knows what the socket has inherited (TCP_NODELAY) and
- * both addresses, and asks the kernel for neither. */
+/* As other MPMs do it: APR then knows what the socket has inherited (TCP_NODELAY) and both
+ * addresses, and need not ask the kernel for either. */
 static apr_status_t make_socket_of_listener(stm_conn_t *conn)
 {
     const stiol_connection_t accepted = {
@@ -92,8 +92,8 @@ static apr_status_t make_socket(stm_conn_t *conn)
     return apr_os_sock_make(&conn->socket, &info, conn->pool);
 }
 
-/* The connection's handle on its thread's slot of httpd's scoreboard. A thread without one (a
- * predecessor still has them) gets NULL: httpd counts a request in slot -1 if it is told to. */
+/* The connection's handle on its thread's slot in httpd's scoreboard. A thread without one (a
+ * predecessor still has them) gets NULL, since httpd would actually count a request in slot -1. */
 static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_worker_t *worker)
 {
     if (worker->slot < 0)
@@ -105,7 +105,7 @@ static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_worker_t 
     return conn->sbh;
 }
 
-/* Without one of its own the thread's pool is the connection's: that is how long the data live that
+/* Without a pool of its own, the thread uses the connection's: that is how long the data last that
  * modules keep for it (apr_thread_data_set()). */
 static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_worker_t *worker)
 {
@@ -127,7 +127,7 @@ static long next_id(void)
     return ((long)stm.vp.ordinal << 40) | (++serial & 0xffffffffffL);
 }
 
-/* Kernel threads may use the one that all share at once only if it is a small one (SmallPools). */
+/* Kernel threads may use the shared one concurrently only if it is a small one (SmallPools). */
 static apr_bucket_alloc_t *bucket_alloc_of(const stm_conn_t *conn)
 {
     if (stm_config.small_pools || !stm_config.kernel_threads)
@@ -179,7 +179,7 @@ static void resume(stm_conn_t *conn, stm_worker_t *worker)
 
 /* --- the last bytes --- */
 
-/* Response and FIN in one segment, so that the client hears of both at once */
+/* Response and FIN in one segment, so that the client receives both at once */
 
 /* Sends what the output filters still hold. */
 static apr_status_t flush(conn_rec *c)
@@ -191,11 +191,12 @@ static apr_status_t flush(conn_rec *c)
     return filter->frec->filter_func.out_func(filter, NULL);
 }
 
-/* Whose last bytes are on their way, NULL: nobody's. Should another one come in between (a state
- * thread may wait inside of the core's filter), the first ends as any other connection does. */
+/* The connection whose last bytes are being sent; NULL if none. Should another one come in between
+ * (a state thread may wait inside the core's filter), the first ends like any other connection. */
 static stm_conn_t *ending;
 
-/* Nothing is written after the response: no other request, no filter that has a word at the end. */
+/* Nothing is written after the response: there is no other request, and no filter that writes
+ * something at the end. */
 static bool is_last(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;
@@ -204,7 +205,7 @@ static bool is_last(const stm_conn_t *conn)
            conn->cs.sense == CONN_SENSE_DEFAULT && stm_output_is_quiet(c);
 }
 
-/* Sends what the kernel has held back, as TCP_NODELAY does each time that it is set. */
+/* Sends what the kernel has held back: TCP_NODELAY does so each time it is set. */
 static void push(const stm_conn_t *conn)
 {
     const int on = 1;
@@ -222,8 +223,8 @@ static void end_last(stm_conn_t *conn)
         push(conn);
 }
 
-/* If that sends all that there is, and it is the last, our side of the connection is closed with
- * it. */
+/* If that sends everything and it is the last response, closes our side of the connection along
+ * with it. */
 static apr_status_t write_rest(stm_conn_t *conn)
 {
     apr_status_t rv;
@@ -237,8 +238,8 @@ static apr_status_t write_rest(stm_conn_t *conn)
     return rv;
 }
 
-/* The core's filter destroys the response's EOR bucket, so it has sent all before that. The log,
- * and the cleanups of the request's pool, come after the FIN. */
+/* The core's filter destroys the response's EOR bucket, so it has sent everything before that.
+ * Logging and the cleanups of the request's pool come after the FIN. */
 int stm_last_write_done(request_rec *r)
 {
     stm_conn_t *conn = ending;
@@ -258,7 +259,7 @@ int stm_last_write_done(request_rec *r)
 /* What the connection does next. */
 typedef enum { GO_ON, PARKED, CLOSE } step_e;
 
-/* The process_connection hooks' verdict, made one of the states that the MPM knows. */
+/* Translates the process_connection hooks' verdict into one of the MPM's states. */
 static step_e after_processing(stm_conn_t *conn, int rc)
 {
     conn_state_t *cs = &conn->cs;
@@ -316,7 +317,7 @@ static step_e complete_writing(stm_conn_t *conn)
     if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted)
         return CLOSE;
     if (c->data_in_input_filters) {
-        /* A pipelined request: but not before the others' turn. */
+        /* A pipelined request: but others get their turn first. */
         st_thread_yield();
         return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
     }
@@ -345,7 +346,7 @@ static step_e next_step(stm_conn_t *conn)
     }
 }
 
-/* Where a connection goes on that has waited. */
+/* Where a connection that has waited continues. */
 static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
 {
     if (stm.vp.state == STM_VP_STOPPING || conn->timed_out)
@@ -414,7 +415,7 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
 }
 
 /* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
- * address, as with other MPMs. */
+ * address, as in other MPMs. */
 static int note_server(request_rec *r)
 {
     stm_conn_t *conn = stm_conn_of(r->connection);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * httpd's current thread: every state thread that may run a module's code has an apr_thread_t with
- * a pool of its own, as a worker thread of other MPMs has, and ap_thread_current() returns it.
- * Threads that modules make (ap_thread_create()) set their own. Called by thread.c,
+ * a pool of its own, like a worker thread of other MPMs, and ap_thread_current() returns it.
+ * Threads that modules create (ap_thread_create()) set their own. Called by thread.c,
  * timed_callback.c and sleep.c.
  */
 #include <link.h>
@@ -12,10 +12,11 @@
 #include "aprmem/aprmem.h"
 #include "stiol/stiol.h"
 
-static apr_pool_t *root; /* of the threads' pools; it stays, as a thread may outlive pchild */
+static apr_pool_t *root; /* of the threads' pools; permanent: a thread may outlive pchild */
 
-/* ap_thread_current_create() would do, but its pool has an allocator of its own: 8 KB. So the
- * thread-local variable that ap_thread_current() reads is found, and set. NULL: it was not. */
+/* ap_thread_current_create() would do, but its pool has an allocator of its own: 8 KB. So we find
+ * the thread-local variable that ap_thread_current() reads and set it ourselves. NULL if it was not
+ * found. */
 static apr_thread_t **place;
 
 #if AP_HAS_THREAD_LOCAL

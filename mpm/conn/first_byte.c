@@ -2,8 +2,8 @@
 /*
  * How long a new connection may take to send its first byte. It waits without a state thread and
  * without httpd's conn_rec, so that mod_reqtimeout cannot watch it yet; its limits for the request
- * header are honoured here. And who has to wait after it has come: a VP that takes the place of one
- * that a request has killed is cautious for a while.
+ * header are honoured here. Also decides who has to wait after it has arrived: a VP that replaces
+ * one killed by a request is cautious for a while.
  */
 #include <limits.h>
 #include <poll.h>
@@ -15,7 +15,8 @@
 
 /* --- how long it may take --- */
 
-/* mod_reqtimeout's default, where the module is loaded and no directive says otherwise. */
+/* mod_reqtimeout's default, which applies if the module is loaded and no directive says
+ * otherwise. */
 #define REQTIMEOUT_HEADER apr_time_from_sec(20)
 
 static apr_interval_time_t limit;
@@ -25,7 +26,7 @@ apr_interval_time_t stm_first_byte_timeout(void)
     return limit;
 }
 
-/* header=20-40,MinRate=500: the first number. True if the stage is named. */
+/* Gives the first number of header=20-40,MinRate=500. True if the stage is named. */
 static bool stage_seconds(const char *args, const char *stage, apr_interval_time_t *timeout)
 {
     const char *found = ap_strcasestr(args, stage);
@@ -34,7 +35,7 @@ static bool stage_seconds(const char *args, const char *stage, apr_interval_time
     if (!found)
         return false;
     seconds = strtol(found + strlen(stage), NULL, 10);
-    /* Timeout is shorter than so much, and in microseconds more would not fit. */
+    /* Timeout is shorter than that, and more would overflow in microseconds. */
     *timeout = apr_time_from_sec(seconds < 0 ? 0 : seconds < INT_MAX ? seconds : INT_MAX);
     return true;
 }
@@ -75,10 +76,10 @@ void stm_first_byte_configure(server_rec *s)
 /* --- caution --- */
 
 /*
- * In a crash loop, clients that asked for what kills VPs have often given up by the time their
- * connection is accepted, and theirs are the oldest in the listen queue. So clients that have
+ * In a crash loop, clients whose requests kill VPs have often given up by the time their connection
+ * is accepted, and their connections are the oldest in the listen queue. So clients that have
  * closed their side are served after all others: they are answered (a client may close its side and
- * wait), but the one that kills this VP too takes no other client along.
+ * wait), but the one that kills this VP, too, takes no other client down with it.
  */
 
 /* How long a VP is cautious (us, libst's clock), and how long it lets the others go first. */

@@ -2,8 +2,8 @@
 /*
  * Requests on kernel threads (RunOn). The state thread that serves a connection stays its owner and
  * is parked while a kernel thread runs, with the real calls, either all of a request's processing
- * (where the server or a Location says so), or its handler. What comes before and after,
- * keep-alive, write completion and closing, is the VP's as ever. See
+ * (if the server or a Location says so) or only its handler. Everything before and after, such as
+ * keep-alive, write completion and closing, remains on the VP. See
  * docs/internals/kernel-threads.md.
  */
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "stiol/stiol.h"
 
-/* A request that a kernel thread serves; on its state thread's stack. */
+/* A request served by a kernel thread; on its state thread's stack. */
 typedef struct {
     request_rec *r;
     int (*serve)(request_rec *r);
@@ -75,8 +75,8 @@ static void serve(void *data)
     job_here = NULL;
 }
 
-/* The client's connection, if it is the one that the request came on and not the master of an
- * HTTP/2 stream's. */
+/* The client's connection if the request came directly on it, rather than on an HTTP/2 stream of
+ * it. */
 static stm_conn_t *client_of(const request_rec *r)
 {
     return r->connection->master ? NULL : stm_conn_of(r->connection);
@@ -96,8 +96,8 @@ static void complain(void)
                  stm.vp.ordinal, stm_config.kernel_threads);
 }
 
-/* The kernel thread has received and sent behind libst's back: what is known of the socket is to be
- * what the kernel says, or an idle connection would be taken for one that has a request. */
+/* The kernel thread has received and sent behind libst's back: what is known about the socket must
+ * be refreshed from the kernel, or an idle connection would be taken for one that has a request. */
 static void take_back(const job_t *job)
 {
     stm_conn_t *conn = client_of(job->r);
@@ -107,7 +107,7 @@ static void take_back(const job_t *job)
     STM_SCORE_ADD(stm_score, received_bytes, job->received);
 }
 
-/* The scoreboards say which kind of thread has it. */
+/* The scoreboards show which kind of thread serves it. */
 static void show(stm_conn_t *conn, bool kernel)
 {
     if (!conn->worker)
@@ -117,7 +117,7 @@ static void show(stm_conn_t *conn, bool kernel)
     stm_publish_state(conn);
 }
 
-/* DECLINED: it has not run, and is to run here. */
+/* DECLINED: it has not run, and must run here. */
 static int carry(request_rec *r, int (*how)(request_rec *r))
 {
     job_t job = {.r = r, .serve = how, .status = HTTP_INTERNAL_SERVER_ERROR};
@@ -144,8 +144,8 @@ static int carry(request_rec *r, int (*how)(request_rec *r))
 
 /* --- before translation --- */
 
-/* As those who run the quick handlers go on: for a main request, an internal redirect, or a
- * subrequest, which has been translated already. */
+/* Continues as the callers of the quick handlers do: for a main request, an internal redirect, or a
+ * subrequest, which has already been translated. */
 static int serve_all(request_rec *r)
 {
     int status = ap_run_quick_handler(r, 0);
@@ -160,7 +160,7 @@ static int serve_all(request_rec *r)
     return status == DECLINED ? HTTP_INTERNAL_SERVER_ERROR : status;
 }
 
-/* What Location sections say. The walk wants the path as it will be when httpd has decoded it. */
+/* What Location sections say. The walk needs the path as it will be once httpd has decoded it. */
 static stm_run_on_e by_location(request_rec *r)
 {
     ap_conf_vector_t *sections = r->per_dir_config;
@@ -191,7 +191,7 @@ static stm_run_on_e mode_before_translation(request_rec *r)
     return stm_run_on_of(r->per_dir_config, NULL);
 }
 
-/* Another protocol may begin with the request, and last as long as its connection: that begins on
+/* The request may start another protocol that lasts as long as its connection: that has to begin on
  * the VP, in a handler. */
 static bool upgrades(const request_rec *r)
 {
@@ -208,7 +208,7 @@ static int quick_handler(request_rec *r, int lookup)
 
 /* --- before the handler --- */
 
-/* On the kernel thread this file's hook declines, and the others follow. */
+/* On the kernel thread this file's hook declines, so that the others follow. */
 static int serve_handler(request_rec *r)
 {
     int status = ap_run_handler(r);
@@ -237,7 +237,8 @@ static bool is_kernel(const request_rec *r)
                                       stm_auto_is_moved(r, r->handler));
 }
 
-/* Which request a thread of the MPM serves is known; of a module's thread it has to be told. */
+/* Which request a thread of the MPM serves is known; for a module's thread it has to be
+ * recorded. */
 static int stream_key = -1;
 
 bool stm_kernel_open(void)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which idle connections may give up their conn_rec without any module seeing it: only where every
- * module of the server is known, and nothing of theirs is left in the connection that the next
- * pre_connection and process_connection hooks do not make again. Called by sleep.c;
- * docs/internals/idle.md has what was found in each module.
+ * Which idle connections may give up their conn_rec without any module seeing it: only if every
+ * module of the server is known, and has left nothing in the connection that the next
+ * pre_connection and process_connection hooks would not recreate. Called by sleep.c;
+ * docs/internals/idle.md says what was found in each module.
  */
 #include <apr_tables.h>
 #include <util_filter.h>
@@ -11,7 +11,7 @@
 #include "mpm/conn/conn.h"
 
 /*
- * Modules of httpd whose source was read for what they keep of a connection between two requests.
+ * Modules of httpd whose source was reviewed for what they keep of a connection between requests.
  * Not mod_lua: its virtual machines can live in the connection's pool (LuaScope conn).
  */
 static const char *const known[] = {
@@ -141,10 +141,10 @@ static const char *const known[] = {
     "util_ldap.c",
 };
 
-/* Modules whose part of the connection's configuration is made again by their hooks. */
+/* Modules whose hooks recreate their part of the connection's configuration. */
 static const char *const renewed[] = {"mod_logio.c", "mod_reqtimeout.c"};
 
-/* Filters that hold nothing back between two requests, once the core says that no data is left. */
+/* Filters that hold nothing back between requests, once the core says that no data is left. */
 static const char *const quiet_input[] = {"CORE_IN", "LOG_INPUT_OUTPUT", "REQTIMEOUT", "DUMPIO_IN"};
 static const char *const quiet_output[] = {"CORE", "REQTIMEOUT", "DUMPIO_OUT"};
 
@@ -173,7 +173,7 @@ static bool makes_it_again(const module *m)
            is_in(m->name, renewed, COUNT(renewed));
 }
 
-/* The first module that is not known; NULL: all are. */
+/* The first unknown module; NULL if all are known. */
 static const module *stranger(void)
 {
     for (const module *m = ap_top_module; m; m = m->next) {
@@ -255,7 +255,7 @@ static bool between_requests(const stm_conn_t *conn)
            !c->clogging_input_filters;
 }
 
-/* What a look-up has put there, or a module. */
+/* Whether neither a look-up nor a module has put anything there. */
 static bool nothing_noted(const conn_rec *c)
 {
     return !c->master && !c->log && !c->remote_host && !c->remote_logname && !c->local_host &&

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Closing a connection: our side first, then what the client still sends is read and dropped until
- * its FIN, or for a while. httpd's part of the connection (its pool, TLS, filters) goes before that
- * wait: only the record and the socket stay.
+ * its FIN, or for a while. httpd's part of the connection (its pool, TLS, filters) is freed before
+ * that wait: only the record and the socket stay.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +16,8 @@
 enum {
     LINGER_SECONDS = 30,
     SHORT_LINGER_SECONDS = 2,
-    /* Reads of one turn, so that a client that sends on and on does not hold the VP. */
+    /* Maximum number of reads in one turn, so that a client that keeps sending does not hold the
+     * VP. */
     READS_A_TURN = 16,
     PAUSE = 1000, /* us */
 };
@@ -26,7 +27,7 @@ apr_pool_t *stm_conn_detach(stm_conn_t *conn)
     apr_pool_t *pool = conn->pool;
     apr_os_sock_t none = -1;
 
-    /* What httpd closes with the pool is no socket any more. */
+    /* By now there is no socket for httpd to close with the pool. */
     apr_os_sock_put(&conn->socket, &none, pool);
     conn->socket = NULL;
     stm_sleep_unwatch(conn);
@@ -67,11 +68,11 @@ static bool drain(stm_conn_t *conn, bool *more)
 
 /* --- a first look --- */
 
-/* Clients on this machine or network close as soon as they have the response. So it pays to look
- * once, a little later, before epoll is asked to watch the socket, as long as that works out for
+/* Clients on this machine or network close as soon as they have the response. So it pays to check
+ * once, a little later, before epoll is asked to watch the socket, as long as that succeeds for
  * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
 enum {
-    LOOK_AFTER = 10000, /* us; clients under load take some ms */
+    LOOK_AFTER = 10000, /* us; clients under load take a few ms */
     LOOK_EVERY = 32,
     LUCK_MOST = 8,
 };
@@ -80,7 +81,7 @@ static int luck = 1, not_looked;
 
 static bool worth_a_look(const stm_conn_t *conn)
 {
-    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it: it would say POLLERR if not */
+    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it; otherwise: POLLERR */
         return false;
     if (luck > 0)
         return true;
@@ -90,7 +91,7 @@ static bool worth_a_look(const stm_conn_t *conn)
     return true;
 }
 
-/* -1: the time alone. */
+/* fd -1: only the time limit. */
 static void set_watch(stm_conn_t *conn, int fd)
 {
     st_watch_free(&conn->watch);
@@ -189,8 +190,8 @@ static void linger(stm_conn_t *conn, bool gone, int seconds)
         stm_linger_continue(conn, ready);
 }
 
-/* The client is told that nothing more comes, if it has not been yet. True: there is nobody to wait
- * for. */
+/* Tells the client that nothing more follows, unless that has been done. True: there is nobody to
+ * wait for. */
 static bool say_goodbye(stm_conn_t *conn)
 {
     if (ap_prep_lingering_close(conn->c))

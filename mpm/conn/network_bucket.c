@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bucket that stands for a socket in httpd's core input filter: a client's, or one that a
- * module has opened to a backend. It parks the state thread where nothing has come, and takes a
- * buffer only when something has: whoever waits holds none. The readiness bit says so without a
+ * module has opened to a backend. It parks the state thread if nothing has arrived, and takes a
+ * buffer only once something has, so that waiting holds none. The readiness bit tells without a
  * system call. A request that has been read keeps its last buffer until it is answered, so a small
  * one gets a buffer of its size.
  */
@@ -20,7 +20,7 @@
 #include "stiol/server.h"
 #include "stiol/stiol.h"
 
-/* Reads of up to so many bytes are copied into a buffer of their size. */
+/* Reads of up to this many bytes are copied into a buffer of their size. */
 enum { SMALL_READ = 2048 };
 
 static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size_t *length,
@@ -63,12 +63,12 @@ static bool is_ready(const source_t *source)
     return (st_fd_ready(source->fd) & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
-/* EAGAIN was seen: parks until there is something to receive. */
+/* To be called after EAGAIN: parks until there is something to receive. */
 static apr_status_t wait_until_ready(const source_t *source, apr_interval_time_t timeout)
 {
     st_utime_t limit = timeout < 0 ? ST_UTIME_NO_TIMEOUT : (st_utime_t)timeout;
 
-    /* A client's first byte never came: what would have waited for it has waited. */
+    /* A client's first byte never came: the wait for it is already over. */
     if (source->client && source->client->timed_out)
         return APR_TIMEUP;
     if (st_fd_wait(source->fd, POLLIN | POLLRDHUP, limit) > 0)
@@ -78,7 +78,7 @@ static apr_status_t wait_until_ready(const source_t *source, apr_interval_time_t
     return errno == EINTR ? APR_ECONNABORTED : errno;
 }
 
-/* Reads what is there. APR_EAGAIN: nothing is. */
+/* Reads what is there. APR_EAGAIN if there is nothing. */
 static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *size)
 {
     ssize_t n;
@@ -102,7 +102,8 @@ static apr_status_t receive(const source_t *source, char *buffer, apr_size_t *si
     return APR_EAGAIN;
 }
 
-/* On a kernel thread that serves the request (RunOn): real calls, and nothing of libst's. */
+/* The same on a kernel thread that serves the request (RunOn): real calls, and nothing that belongs
+ * to libst. */
 static apr_status_t receive_there(const source_t *source, char *buffer, apr_size_t *size)
 {
     ssize_t n;
@@ -150,10 +151,10 @@ static apr_status_t take_there(const source_t *source, char **buffer, apr_size_t
     return rv;
 }
 
-/* The buffer that the next read is to go into; NULL: the last one was given away. */
+/* The buffer for the next read; NULL if the last one was given away. */
 static char *spare;
 
-/* A buffer with what is there, to be given to free(). */
+/* Returns a buffer with what is there, to be freed by free(). */
 static apr_status_t take(const source_t *source, char **buffer, apr_size_t *size)
 {
     apr_status_t rv;
@@ -222,7 +223,7 @@ static apr_status_t take_or_wait(const source_t *source, char **buffer, apr_size
         apr_socket_timeout_get(source->socket, &timeout);
     if (stiol_is_carried())
         return take_there(source, buffer, size, timeout);
-    /* What epoll has not said yet counts where nobody waits for it: has the backend closed? */
+    /* If nobody will wait, what epoll has not reported yet matters, too: has the backend closed? */
     if (is_ready(source) || (timeout == 0 && !source->client))
         rv = take(source, buffer, size);
     else
@@ -265,7 +266,8 @@ static apr_status_t network_read(apr_bucket *bucket, const char **data, apr_size
     return APR_SUCCESS;
 }
 
-/* Of a socket that a module has opened: only where closing it is seen, and a state thread reads. */
+/* A socket that a module has opened may be ours only if STIOL sees it being closed and a state
+ * thread reads from it. */
 static bool may_be_ours(void)
 {
     return stm_config.threaded_io && stm.vp.scheduler && st_vp_self() == stm.vp.scheduler;

@@ -37,7 +37,7 @@ void stm_pool_put(apr_pool_t *pool)
         return;
     }
     apr_pool_clear(pool);
-    if (kept_count < MOST_KEPT) /* it was when we asked; the cleanups may have yielded */
+    if (kept_count < MOST_KEPT) /* there was when we asked, but the cleanups may have yielded */
         kept[kept_count++] = pool;
     else
         apr_pool_destroy(pool);
@@ -65,7 +65,7 @@ void stm_pools_share(void)
 
 bool stm_pools_open(void)
 {
-    if (!stm_config.threaded_io) /* then nobody tells us */
+    if (!stm_config.threaded_io) /* then nobody would tell us */
         shared = true;
     if (apr_pool_create_unmanaged_ex(&root, apr_pool_abort_get(stm.vp.pchild), NULL) != APR_SUCCESS)
         return false;

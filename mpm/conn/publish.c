@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the scoreboards show of connections, httpd's and ours: how many are in which state, their
+ * What the scoreboards, httpd's and ours, show of connections: how many are in which state, their
  * rows, and their requests. Called by record.c; the rest are hooks.
  */
 #include <http_protocol.h>
@@ -28,7 +28,7 @@ static void publish_to_httpd(void)
     score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
 }
 
-/* At each change, not each turn: a VP may sleep for long after its last one. */
+/* At each change, not each turn: a VP may sleep for a long time after its last turn. */
 void stm_publish_counts(void)
 {
     const int *count = stm_conns.in_state;
@@ -94,7 +94,7 @@ void stm_publish_state(stm_conn_t *conn)
 
 /* --- hooks --- */
 
-/* HTTP/2's requests come on secondary connections. */
+/* HTTP/2's requests arrive on secondary connections. */
 static stm_conn_t *client_of(const conn_rec *c)
 {
     return stm_conn_of(c->master ? c->master : c);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records of client connections: made, moved from state to state, parked, freed. A connection that
- * waits has no state thread, but a watch on its socket with a time limit; when one of the two
- * comes, it is queued for a state thread of its listener. Freed records are kept for the next
- * connections.
+ * waits has no state thread, but a watch on its socket with a time limit; on either event, it is
+ * queued for a state thread of its listener. Freed records are kept for later connections.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -15,8 +14,8 @@
 #include "stiol/server.h"
 #include "stiol/stiol.h"
 
-/* Records are made so many at once, and stay. One by one they would lie between the pools of
- * connections, and no page there could be given back. */
+/* Records are allocated this many at a time, and stay. Allocated one by one, they would lie between
+ * the pools of connections, and no page there could be given back. */
 enum { RECORDS_AT_ONCE = 64 };
 
 stm_conns_t stm_conns;
@@ -49,7 +48,7 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
     if (!conn)
         return NULL;
     conn->fd = fd;
-    /* The number may have been another descriptor's that was closed where libst does not see it. */
+    /* The number may have belonged to another descriptor, closed where libst did not see it. */
     st_fd_renew(fd);
     stiol_note_nonblocking(fd);
     conn->origin = origin;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Idle keep-alive connections fall asleep: httpd's conn_rec and its pool go, the record and the
- * armed watch stay. At the next request the conn_rec is made again. Once a second a state thread
- * looks for those that have been idle for long enough; docs/internals/idle.md has the reasons.
+ * Idle keep-alive connections fall asleep: httpd's conn_rec and its pool are freed, the record and
+ * the armed watch stay. At the next request the conn_rec is recreated. Once a second a state thread
+ * looks for those that have been idle long enough; docs/internals/idle.md gives the reasons.
  */
 #include <malloc.h>
 #include <poll.h>
@@ -13,29 +13,29 @@
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
 
-/* How long a connection is idle before it first falls asleep, and how often we look (us). Each time
- * that it has slept doubles the wait, up to MOST_NAPS times: a client that asks every few seconds
+/* How long a connection is idle before it first falls asleep, and how often we check (us). Each
+ * sleep doubles the wait, up to MOST_NAPS times: a client that sends a request every few seconds
  * soon costs no more than one that never pauses. */
 enum {
     IDLE = 1000000,
     MOST_NAPS = 4,
     SWEEP_EVERY = 1000000,
 };
-/* How long a sweep holds the VP, and leaves it to the others then (us); and after how many
- * connections it looks at the clock. */
+/* How long a sweep holds the VP, and then leaves it to others (us); and after how many connections
+ * it checks the clock. */
 enum {
     LONGEST_HOLD = 500,
     PAUSE = 2000,
     A_LOOK = 8,
 };
-/* Where pools come from malloc, it keeps what is freed in its midst. After so many pools it gives
- * its free pages back, and that may take one part in TRIM_SHARE of the time. */
+/* If pools come from malloc, it retains what is freed in the middle of its heap. After this many
+ * pools we make it give its free pages back, which may take one part in TRIM_SHARE of the time. */
 enum {
     POOLS_OWED = 128,
     TRIM_SHARE = 50,
 };
 
-/* Connections with a conn_rec; in a sweep, those of them that it has not come to. */
+/* Connections with a conn_rec; during a sweep, those that it has not reached yet. */
 static stm_conn_t *awake, *unseen;
 static st_watch_t timer;
 static bool armed, sweeping;
@@ -83,7 +83,7 @@ void stm_sleep_unwatch(stm_conn_t *conn)
 
 /* --- falling asleep --- */
 
-/* What the conn_rec's successor must have of it. False: no memory. */
+/* Keeps what the conn_rec's successor needs from it. False: no memory. */
 static bool keep(const stm_conn_t *conn, stm_sleeper_t *kept)
 {
     const conn_rec *c = conn->c;
@@ -95,7 +95,8 @@ static bool keep(const stm_conn_t *conn, stm_sleeper_t *kept)
     return !c->log_id || kept->log_id;
 }
 
-/* The watch stays armed: KeepAliveTimeout goes on. The pool's cleanups may yield: it goes last. */
+/* The watch stays armed: KeepAliveTimeout continues. The pool's cleanups may yield, so it is freed
+ * last. */
 static void put_to_sleep(stm_conn_t *conn)
 {
     stm_sleeper_t kept;
@@ -154,7 +155,7 @@ static void *sweep(void *nothing)
         if (n % A_LOOK != 0 || st_utime() - begun < LONGEST_HOLD)
             continue;
         give_memory_back();
-        st_usleep(PAUSE); /* a mere yield need not let epoll be asked */
+        st_usleep(PAUSE); /* after a mere yield, epoll might not be polled */
         begun = st_utime();
     }
     give_memory_back();

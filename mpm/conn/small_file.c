@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small files are read, not mapped: one read into the buffer that goes out beside the header costs
- * less than mapping a page, faulting it in and unmapping it. EnableMMAP keeps its meaning for
- * larger files. A filter next to the handler sees the file first, puts what it holds in its place,
- * and is gone.
+ * Small files are read, not mapped: one read into the buffer that is sent along with the header
+ * costs less than mapping a page, faulting it in and unmapping it. EnableMMAP keeps its meaning for
+ * larger files. A filter next to the handler sees the file first, replaces it by its contents, and
+ * removes itself.
  */
 #include <unistd.h>
 
@@ -14,12 +14,13 @@
 #include "stiol/server.h"
 #include "mpm/conn/conn.h"
 
-/* Up to here one read is cheaper (bytes); no more is read ahead of what the client takes. */
+/* Up to this size (bytes) one read is cheaper; no more than this is read ahead of what the client
+ * takes. */
 enum { SMALL = 32768 };
 
 static ap_filter_rec_t *handle;
 
-/* The file's own descriptor, or -1 where its position or the system's sendfile is to be used. */
+/* The file's own descriptor, or -1 if its position or the system's sendfile is to be used. */
 static int plain_descriptor(apr_file_t *file)
 {
     apr_os_file_t fd;
@@ -29,8 +30,8 @@ static int plain_descriptor(apr_file_t *file)
     return apr_os_file_get(&fd, file) == APR_SUCCESS ? fd : -1;
 }
 
-/* The bucket's part of its file in a buffer of the bucket's allocator; NULL: it cannot be had in
- * one read (the file is shorter by now, or fails), and whoever reads the bucket will see why. */
+/* The bucket's part of its file in a buffer of the bucket's allocator; NULL: one read is not enough
+ * (the file has become shorter, or the read fails), and the bucket's reader will see why. */
 static char *contents(const apr_bucket *bucket)
 {
     apr_bucket_file *file = bucket->data;
@@ -48,7 +49,7 @@ static char *contents(const apr_bucket *bucket)
     return NULL;
 }
 
-/* Returns the bucket that stands there now; takes what is read from the room that is left. */
+/* Returns the bucket that is there now; subtracts what was read from the remaining room. */
 static apr_bucket *read_not_map(apr_bucket *bucket, apr_size_t *room)
 {
     apr_bucket *filled;
@@ -80,7 +81,8 @@ static apr_status_t small_file_filter(ap_filter_t *filter, apr_bucket_brigade *b
     return ap_pass_brigade(next, brigade);
 }
 
-/* Before the handler runs. What has no body, or another server's, needs no filter. */
+/* Called before the handler runs. Responses without a body, or with another server's, need no
+ * filter. */
 void stm_insert_filter(request_rec *r)
 {
     if (!r->header_only && !r->proxyreq)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ap_mpm_register_timed_callback(): a module's function runs on a state thread of its own when its
- * time has come. Any kernel thread of the VP's process may ask.
+ * ap_mpm_register_timed_callback(): runs a module's function on a state thread of its own when its
+ * time has come. Any kernel thread of the VP's process may call it.
  */
 #include <stdlib.h>
 
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 
-enum { RETRY = 100000 }; /* us, when no state thread can be had */
+enum { RETRY = 100000 }; /* us, if no state thread is available */
 
 typedef struct {
     st_watch_t timer;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a VP answers when the master asks, by a signal, what it is doing: its request and its calls,
- * written into its pulse. Called by stall.c, whose handler the signal has.
+ * written into its pulse. Called by stall.c, which handles the signal.
  */
 #include <dlfcn.h>
 #include <execinfo.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells when there are not enough helper kernel threads: the limit of HelperThreads is reached, or
- * the system gives none. Once in a VP's life each, as httpd does with its workers.
+ * Logs that there are not enough helper kernel threads: HelperThreads has been reached, or the
+ * system provides none. Each is logged once in a VP's life, as httpd does for its workers.
  */
 #include "mpm/config/config.h"
 #include "mpm/diagnosis/diagnosis.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Debug builds: who parked while it held a lock. No fault by itself, since locks are owned by state
- * threads; but all others that want the lock wait as long. STIOL tells at the unlock.
+ * Debug builds: reports who parked while holding a lock. That is not an error in itself, since
+ * locks are owned by state threads, but everyone else who wants the lock waits that long. STIOL
+ * reports it at the unlock.
  */
 #include <dlfcn.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stalls: a state thread that computes, or waits where STIOL cannot help (a file, the kernel),
- * holds up its VP. A timer that runs only while the VP is busy notices, and notes who it is; when
- * the turn is over it is logged (StallWarning).
+ * holds up its VP. A timer that runs only while the VP is busy notices this and records the
+ * culprit; when the turn is over it is logged (StallWarning).
  */
 #include <errno.h>
 #include <execinfo.h>
@@ -24,17 +24,17 @@ enum {
     FRAMES = 32,
     REQUEST_SIZE = 256,
 };
-/* At most one report in so long. */
+/* At most one report in this time. */
 #define QUIET apr_time_from_sec(10)
-/* Looks in the time of one warning, at least, and in the time after which auto_move.c wants to
- * know. */
+/* The minimum number of looks in the time of StallWarning, and in the time after which auto_move.c
+ * wants to know. */
 enum { LOOKS = 3 };
 
 static struct {
-    bool running; /* there is a timer */
+    bool running; /* the timer exists */
     timer_t timer;
     struct itimerspec look;                /* until the next look */
-    int looks_for_warning, looks_for_move; /* 0: nobody wants to know */
+    int looks_for_warning, looks_for_move; /* 0: not wanted */
     volatile sig_atomic_t armed;           /* the timer will look again */
     volatile sig_atomic_t woke;            /* it did, and found the VP asleep */
     volatile unsigned turn;                /* counts turns */
@@ -50,7 +50,7 @@ static struct {
 
 /* --- in the signal handler --- */
 
-/* What the running state thread serves, NULL: no request. */
+/* The request that the running state thread serves; NULL if none. */
 static const request_rec *current_request(void)
 {
     const request_rec *r = stm_thread_request();
@@ -93,7 +93,7 @@ static void look(void)
     timer_settime(stall.timer, 0, &stall.look, NULL);
 }
 
-/* Our timer's, or the master's question (hang.c). */
+/* Handles our timer's signal, and the master's question (hang.c). */
 static void on_look(int signal_number, siginfo_t *info, void *context)
 {
     int error = errno;
@@ -113,7 +113,7 @@ static void log_frames(void)
 {
     char **names = backtrace_symbols(stall.frames, stall.frame_count);
 
-    /* The first ones are this file's and the signal's. */
+    /* The first frames are this file's and the signal's. */
     for (int i = 3; names && i < stall.frame_count; i++)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf, "stm:   %s", names[i]);
     free(names);
@@ -162,7 +162,7 @@ void stm_stall_turn(st_utime_t held)
     stall.woke = 0;
 }
 
-/* The time between two looks serves both who want to know. */
+/* The time between two looks suits both that want to know. */
 static void set_look(void)
 {
     long long warning = stm_config.stall_warning * 1000000LL, look = warning / LOOKS;
@@ -182,7 +182,7 @@ void stm_stall_start(void)
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STM_LOOK_SIGNAL};
 
-    backtrace(stall.frames, FRAMES); /* loads what it needs: not in a handler */
+    backtrace(stall.frames, FRAMES); /* loads what it needs, which it must not do in a handler */
     sigemptyset(&action.sa_mask);
     if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
         stm_pulse_answers(true);
