@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mod_mpm_stm: the module record, and its hooks. Everything that httpd calls in this MPM is named
+ * mod_mpm_stm: the module record, and its hooks. Everything in this MPM that httpd calls is listed
  * here.
  */
 #include <http_core.h>
@@ -39,7 +39,7 @@ static void register_hooks(apr_pool_t *p)
     stm_small_file_register();
     stm_kernel_register_hooks();
     ap_hook_open_logs(stm_sockets_open, NULL, before_core, APR_HOOK_REALLY_FIRST);
-    /* The daemon detaches in pre_config: before any other module has opened anything. */
+    /* The daemon detaches in pre_config, before any other module has opened anything. */
     ap_hook_pre_config(stm_startup, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm(stm_run, NULL, NULL, APR_HOOK_MIDDLE);
@@ -60,7 +60,7 @@ static void register_hooks(apr_pool_t *p)
 }
 
 AP_DECLARE_MODULE(mpm_stm) = {
-    /* MPM20_MODULE_STUFF, but with the name that <IfModule stm.c> of the guide asks for. */
+    /* MPM20_MODULE_STUFF, but with the name that the guide's <IfModule stm.c> expects. */
     MODULE_MAGIC_NUMBER_MAJOR,
     MODULE_MAGIC_NUMBER_MINOR,
     -1,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The globals that all rooms share, and what each may ask.
+ * The globals that all rooms share, and functions that any of them may call.
  */
 #include <time.h>
 

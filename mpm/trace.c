@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * STM_TRACE: debug builds say on stderr which procedure of the MPM begins. The compiler has each of
- * them call us first (-finstrument-functions, mpm.mk); their names are in this object's table of
- * symbols, where static functions are, too, unlike in what dladdr() reads.
+ * STM_TRACE: debug builds report on stderr each procedure of the MPM that begins. The compiler
+ * makes each of them call us first (-finstrument-functions, mpm.mk); their names are in this
+ * object's symbol table, which, unlike what dladdr() reads, includes static functions.
  */
 #include "mpm/stm.h"
 
@@ -21,10 +21,10 @@
 
 #define UNTRACED __attribute__((no_instrument_function))
 
-/* This object's file, and what it has at which place. */
+/* This object's file, and where things are in it. */
 static struct {
     bool on;
-    const char *file; /* mapped; NULL: it cannot be read */
+    const char *file; /* mapped; NULL if it cannot be read */
     size_t size;
     uintptr_t base; /* where it is loaded */
     const ElfW(Sym) * symbols;
@@ -93,7 +93,7 @@ UNTRACED static const char *name_of(uintptr_t place)
     return "?"; /* the file was stripped, or replaced */
 }
 
-/* Also in signal handlers, and where errno is what the caller looks at next. */
+/* Also called in signal handlers, and where the caller looks at errno next. */
 UNTRACED void __cyg_profile_func_enter(void *function, void *caller);
 UNTRACED void __cyg_profile_func_enter(void *function, void *caller)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SetHandler stm-dashboard: one page, dashboard.html, which is part of this object, and the figures
- * that it asks for at the same address with ?json. Nothing else is loaded: the browser is told so.
+ * that it fetches from the same address with ?json. Nothing else is loaded, and a header tells the
+ * browser so.
  */
 #include <http_protocol.h>
 #include <util_script.h>
@@ -20,7 +21,7 @@ __asm__(".pushsection .rodata\n"
 /* clang-format on */
 extern const char stm_dashboard_page[] __attribute__((visibility("hidden")));
 
-/* Only scripts and styles that carry this response's nonce are run. */
+/* Only scripts and styles that carry this response's nonce are allowed. */
 static const char *make_nonce(request_rec *r)
 {
     unsigned char bytes[16];

@@ -28,8 +28,8 @@ static apr_status_t free_views(void *data)
     return APR_SUCCESS;
 }
 
-/* Through the kernel: a file that was cut off is an error then. A block that was made after this
- * process was is not seen here. */
+/* Through the kernel, so that a truncated file causes an error. A block made after this process was
+ * forked is not visible here. */
 static bool read_memory(void *baton, int part, void *to, size_t size, uint64_t offset)
 {
     const stm_score_seat_t *seat = baton;
@@ -61,7 +61,7 @@ stm_view_t *stm_page_views(request_rec *r, unsigned what, int *count)
     views_t *views =
         apr_pcalloc(r->pool, sizeof(*views) + sizeof(stm_view_t) * (size_t)STM_VP_LIMIT);
 
-    stiol_on_vp(refresh, NULL); /* our own are true to this moment */
+    stiol_on_vp(refresh, NULL); /* our own are up to date */
     apr_pool_cleanup_register(r->pool, views, free_views, apr_pool_cleanup_null);
     for (int i = 0; i < STM_VP_LIMIT; i++) {
         if (read_view(&views->view[views->count], i, what))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * STM's section of mod_status's page: a summary, one row for each VP and listener, the threads, and
- * the connections. ?auto has the same as keys that begin with Stm.
+ * the connections. ?auto gives the same as keys that begin with Stm.
  */
 #include <ctype.h>
 #include <string.h>
@@ -12,13 +12,13 @@
 #include "mpm/pages/pages.h"
 #include "score/view.h"
 
-/* Rows of connections on a page, and thread slots of a VP: beyond, only their number is told. */
+/* Rows of connections on a page, and thread slots of a VP: of any more, only the number is
+ * shown. */
 enum {
     MOST_ROWS = 1000,
     MOST_THREADS = 256,
 };
-/* A time without its date is enough for less than this, us. */
-#define SECOND 1000000u
+#define SECOND 1000000u /* us */
 
 /* --- ?auto --- */
 
@@ -84,7 +84,7 @@ static void auto_page(request_rec *r, const stm_view_t *views, int count)
 
 /* --- the page --- */
 
-/* A number for people: bytes and times in fitting units. */
+/* A number for people: bytes and times in suitable units. */
 static void put_value(request_rec *r, const stm_score_field_t *field, uint64_t value)
 {
     char number[STM_TEXT_NUMBER], size[5];
@@ -139,7 +139,7 @@ static int put_character(char *to, size_t size, uint32_t character)
     return apr_snprintf(to, size, "&#%u;", character);
 }
 
-/* What a client sent: none of it may become markup, control the reader's terminal, or change the
+/* Text sent by a client: it must not become markup, control the reader's terminal, or change the
  * order in which the rest is shown. Plain ASCII, whatever the page's character set. */
 static void put_text(request_rec *r, const char *text)
 {

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a seat whose VP has died gets its next one. What counts is the cause: a VP that dies before
- * it has accepted a connection will die again, so its successor waits longer each time; one that a
- * request has killed is replaced at once, since the next request may be a good one. Called by
- * children.c.
+ * When a seat whose VP has died gets its next one. It depends on the cause: a VP that dies before
+ * it has accepted a connection will probably die again, so its successor waits longer each time;
+ * one that a request has killed is replaced at once, since the next request may be harmless. Called
+ * by children.c.
  */
 #include "mpm/process/process.h"
 
-/* A VP that lived longer than this has not failed at its start. */
+/* A VP that has lived longer than this did not fail during its start. */
 #define EARLY           apr_time_from_sec(1)
 #define FIRST_BACKOFF   apr_time_from_msec(100)
 #define LONGEST_BACKOFF apr_time_from_sec(10)
-/* Requests that kill VPs as fast as they start would keep the CPUs busy with starting: each seat
- * has BURST starts to spend, and gets another one each START_EACH. */
+/* Requests that kill VPs as fast as they start would keep the CPUs busy starting them: each seat
+ * has BURST starts to spend, and gets another one every START_EACH. */
 #define START_EACH      apr_time_from_msec(100)
 enum { BURST = 20 };
 /* Deaths closer together than this belong to one crash loop. */

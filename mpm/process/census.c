@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * With STM_CENSUS in the environment a VP measures how deep its state threads' stacks are used, and
- * logs the deepest use when it ends: how StackSize is chosen. Called by vp.c; read by bench/census.
+ * With STM_CENSUS in the environment, a VP measures how deeply its state threads' stacks are used,
+ * and logs the maximum when it ends, as a guide for choosing StackSize. Called by vp.c; read by
+ * bench/census.
  */
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@ void stm_census_start(void)
     is_on = getenv("STM_CENSUS") && st_stack_census(1) >= 0;
 }
 
-/* The state threads that are left are measured as they are. */
+/* The remaining state threads are measured as they are. */
 void stm_census_report(void)
 {
     st_stack_stats_t stats;

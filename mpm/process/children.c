@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The master's side of its VPs: starting, replacing, asking to leave, reaping. A seat is one
- * ordinal; a VP that leaves gives up its seat to its successor at once, and is kept in a list until
- * its last connection has ended.
+ * ordinal; a leaving VP gives up its seat to its successor at once, and is kept in a list until its
+ * last connection has ended.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,10 +19,10 @@
 #include "mpm/shared/pulse.h"
 #include "mpm/shared/share.h"
 
-/* How long a VP may take to stop after it was told to stop at once. */
+/* How long a VP may take to stop after being told to stop at once. */
 #define STOP_GRACE apr_time_from_sec(3)
-/* How long a VP that is ended for hanging may take to write its core, and one that was killed to go
- * away; after that nobody waits for it. */
+/* How long a VP that is ended for hanging may take to write its core, and a killed one to
+ * disappear; after that nobody waits for it. */
 #define CORE_GRACE apr_time_from_sec(10)
 #define KILL_GRACE apr_time_from_sec(10)
 
@@ -63,7 +63,7 @@ static void note_started(int slot, pid_t pid)
 
 static void note_stopped(const stm_child_t *last)
 {
-    /* Another build may have had more seats; whatever it noted is not here. */
+    /* Another build may have had more seats; what it noted is not here. */
     stm_seat_t *seat = last->foreign ? NULL : &stm_retained->seats[last->ordinal];
     bool has_slot = seat && seat->noted.pid == last->pid;
 
@@ -104,7 +104,7 @@ static stm_child_t **leaving_link_of(pid_t pid)
     return link;
 }
 
-/* The end of a VP's channel; what it had said before is heard. */
+/* A VP's channel ends; what it had sent before is still read. */
 static void end_channel(stm_child_t *child)
 {
     char said;
@@ -114,8 +114,8 @@ static void end_channel(stm_child_t *child)
     close_control(child);
 }
 
-/* Takes the record of a dead process away. Its last contents go to *last, with a pulse that is
- * not mapped any more; served: it had accepted connections. False: no child of ours. */
+/* Removes the record of a dead process. Its last contents go to *last, whose pulse is no longer
+ * mapped; served: it had accepted connections. False: not a child of ours. */
 static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *served)
 {
     stm_seat_t *seat = seat_of(pid);
@@ -146,20 +146,20 @@ static bool remove_record(pid_t pid, stm_child_t *last, bool *had_seat, bool *se
     return false;
 }
 
-/* Everything that was kept for a process that has ended. */
+/* Frees everything kept for a process that has ended. */
 static void forget(const stm_child_t *last)
 {
     note_stopped(last);
     stm_slots_clear_dead(last->ordinal, last->pid);
     if (last->foreign)
-        return; /* it has neither a block nor a page of ours */
+        return; /* it has no block or page of ours */
     stm_score_release(last->ordinal, last->score);
     stm_share_release(last->ordinal, last->page);
 }
 
 /* --- starting --- */
 
-/* In the new process: what belongs to the master alone. */
+/* In the new process: closes what belongs only to the master. */
 static void close_masters_ends(void)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++)
@@ -180,7 +180,7 @@ static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
     stm_backoff_after_failure(seat);
 }
 
-/* What the new process alone may write. */
+/* What only the new process may write. */
 static void inherit(const stm_child_t *child, bool inherited)
 {
     stm_share_inherit(child->ordinal, child->page, inherited);
@@ -309,7 +309,7 @@ void stm_children_ended(stm_child_t *child)
     child->cutoff = stm_monotonic() + CORE_GRACE;
 }
 
-/* One that has closed its channel can only be stopped, unless that is under way. */
+/* A VP that has closed its channel can only be stopped, unless that is already under way. */
 static void tell(const stm_child_t *child, char command)
 {
     if (!stm_control_send(child->control, command) && !child->foreign &&
@@ -323,9 +323,9 @@ void stm_children_dismiss(void)
         tell(child, STM_CONTROL_LEAVE);
 }
 
-/* Returns whether it says that it leaves. Whatever a VP says means that, but for the first byte if
- * that is READY; and the channel's end is heard once. So it can only speak for itself, and keep
- * nobody busy. */
+/* Returns whether it says that it is leaving. Anything a VP sends means that, except READY as its
+ * first byte; and the channel's end is seen only once. So a VP can only speak for itself, and
+ * cannot keep the master busy. */
 static bool says_that_it_leaves(stm_child_t *child)
 {
     char said;
@@ -345,7 +345,7 @@ static bool says_that_it_leaves(stm_child_t *child)
     return false;
 }
 
-/* Seats whose VP leaves (VPConnections) are free again. */
+/* Frees the seats of VPs that are leaving (VPConnections). */
 void stm_children_listen(void)
 {
     for (int i = 0; i < stm_config.num_vps; i++) {
@@ -389,7 +389,7 @@ static void tell_to_stop(stm_child_t *child)
     close_control(child);
 }
 
-/* The next step towards its end, and how long that may take. */
+/* Takes the next step to end the VP, and returns how long that may take. */
 static apr_interval_time_t press(stm_child_t *child)
 {
     switch (child->ending) {
@@ -486,7 +486,7 @@ static void log_death(const stm_child_t *last, int signal_number)
             last->ordinal, share->overflow_size);
 }
 
-/* A VP that could be started has no reason to say so: whoever has taken it over would. */
+/* A VP that has started successfully has no reason to say so; only whoever took it over would. */
 static bool fatal_for_server(const stm_child_t *last, int verdict)
 {
     bool current = last->generation == stm.mpm->my_generation;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Before a restart the new configuration is read by a copy of httpd that only tests it. httpd
- * itself reads it after the old one is gone, and exits when it is broken; with this test, a broken
- * configuration keeps the old server running. The master goes on with its work meanwhile: it is
- * told when the copy has ended, and looks whether it takes too long (ConfigTestTimeout).
+ * Before a restart, a copy of httpd reads the new configuration only to test it. httpd itself reads
+ * it after the old one is gone, and exits if it is broken; with this test, the old server keeps
+ * running. Meanwhile the master continues with its work: it is told when the copy has ended, and
+ * checks whether it takes too long (ConfigTestTimeout).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,16 +20,16 @@
 #include "mpm/config/config.h"
 #include "mpm/process/process.h"
 
-/* How the copy knows that it is one, and what this module says in it if all is well. */
+/* How the copy knows that it is one, and what this module reports in it if all is well. */
 #define VARIABLE "STM_CONFIG_TEST"
 #define CONTENT  'S'
 
 static struct {
-    pid_t pid;          /* of the copy, and of its process group; 0: none runs */
-    int output;         /* what it prints: memory, so that nobody has to read along */
-    int answer;         /* a pipe on which this module in the copy says that it could take over */
+    pid_t pid;          /* of the copy, and of its process group; 0: not running */
+    int output;         /* what it prints: in memory, so that nobody has to read it meanwhile */
+    int answer;         /* a pipe on which the copy's module says that it could take over */
     apr_time_t started; /* stm_monotonic() */
-    bool again;         /* a restart was asked for meanwhile: the configuration may have changed */
+    bool again;         /* another restart was requested: the configuration may have changed */
     stm_test_e outcome;
 } test = {.output = -1, .answer = -1};
 
@@ -97,7 +97,7 @@ static bool start(const char **argv)
         exec_test(argv, test.output, answer[1]);
     close(answer[1]);
     if (test.pid > 0) {
-        setpgid(test.pid, test.pid); /* whoever of us is first */
+        setpgid(test.pid, test.pid); /* whichever of us comes first */
         return true;
     }
     test.pid = 0;
@@ -107,7 +107,7 @@ static bool start(const char **argv)
 
 /* --- its end --- */
 
-/* What the copy said, on one line for the log. */
+/* What the copy printed, on one line for the log. */
 static void read_output(char *text, size_t size)
 {
     ssize_t n = pread(test.output, text, size - 1, 0);
@@ -129,7 +129,7 @@ static bool module_is_content(void)
     return read(test.answer, &said, 1) == 1 && said == CONTENT;
 }
 
-/* Programs that the tested configuration has started go with it. */
+/* Programs started by the tested configuration end with it. */
 static void end_group(int signal_number)
 {
     kill(-test.pid, signal_number);
@@ -152,7 +152,7 @@ static void judge(bool exited, int status)
 
     read_output(text, sizeof(text));
     if (exited && status == 127 && !content) {
-        test.outcome = STM_TEST_GOOD; /* no test is no failure */
+        test.outcome = STM_TEST_GOOD; /* no test does not mean failure */
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
                      "stm: the new configuration could not be tested before the restart");
     } else if (exited && status != 0) {
@@ -181,7 +181,7 @@ bool stm_config_test_reaped(const apr_proc_t *proc, apr_exit_why_e why, int stat
 
 /* --- what the master calls --- */
 
-/* If one runs already, the configuration is tested once more afterwards: it may have changed
+/* If a test is already running, the configuration is tested again afterwards: it may have changed
  * since it was read. */
 void stm_config_test_begin(server_rec *s)
 {
@@ -193,7 +193,7 @@ void stm_config_test_begin(server_rec *s)
     test.outcome = STM_TEST_RUNS;
     if (start(test_arguments(s->process)))
         return;
-    test.outcome = STM_TEST_GOOD; /* no test is no failure */
+    test.outcome = STM_TEST_GOOD; /* no test does not mean failure */
     ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
                  "stm: the new configuration cannot be tested before the restart");
 }

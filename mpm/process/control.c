@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control channel: a pair of sockets between the master and each VP. A byte tells the VP to
- * leave or to stop; a byte from it says that it is ready, or that it leaves. When the master dies,
- * the channel ends, and the VP leaves too: no orphan keeps the port. The ends are apart: what a VP
- * does to its own (fills it, makes it block) changes nothing at the master's.
+ * leave or to stop; a byte from it says that it is ready, or that it is leaving. When the master
+ * dies, the channel ends, and the VP leaves, too, so that no orphan keeps the port. The ends are
+ * independent: what a VP does to its own (fills it, makes it block) does not affect the master's.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VP's fatal signals: handled on a stack of their own, since the state thread's may be what
- * overflowed. Says in the shared memory that it did; then httpd's own handler leaves the core in
- * CoreDir.
+ * A VP's fatal signals: handled on a separate stack, since the state thread's may have overflowed.
+ * Records an overflow in shared memory; then httpd's own handler leaves the core in CoreDir.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,7 +15,7 @@
 #include "mpm/process/process.h"
 #include "mpm/shared/share.h"
 
-/* httpd's handler may log a line, which takes some 30 KB. */
+/* httpd's handler may log a line, which takes about 30 KB. */
 enum { ALTERNATE_STACK = 256 * 1024 };
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
@@ -25,8 +24,8 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 static struct sigaction before[FATAL_SIGNALS];
 static bool installed;
 
-/* As httpd's own handler, this logs from a signal handler. The fault was in the guard: what the
- * log needs is whole. */
+/* Like httpd's own handler, this logs from a signal handler. The fault was in the guard area, so
+ * what the log needs is intact. */
 static void log_overflow(size_t size)
 {
     const request_rec *r = stm_thread_request();
@@ -38,7 +37,8 @@ static void log_overflow(size_t size)
                  request ? request : "", request ? "\"" : "");
 }
 
-/* On a kernel thread other requests go on until the process ends: say whose fault it is. */
+/* If it is on a kernel thread, other requests continue until the process ends: log which one caused
+ * it. */
 static void log_kernel_thread(int signal_number)
 {
     const request_rec *r = stm_kernel_request();
@@ -74,13 +74,13 @@ static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
             !(before[i].sa_flags & SA_SIGINFO))
             before[i].sa_handler(signal_number);
     }
-    /* Returning repeats the fault under the handler that was there before; a signal that was sent
-     * is sent again. */
+    /* Returning repeats the fault, now with the previous handler; a signal that was sent by a
+     * process is sent again. */
     if (info->si_code <= 0)
         raise(signal_number);
 }
 
-/* For the calling kernel thread. */
+/* Makes a signal stack for the calling kernel thread. */
 static bool make_stack(void)
 {
     stack_t stack = {.ss_size = ALTERNATE_STACK};
@@ -90,7 +90,7 @@ static bool make_stack(void)
     return stack.ss_sp != MAP_FAILED && sigaltstack(&stack, NULL) == 0;
 }
 
-/** For a kernel thread that serves requests, as the first thing that it does, and the last. */
+/** Called first and last on a kernel thread that serves requests. */
 void stm_crash_kernel_thread_begins(void)
 {
     (void)make_stack();

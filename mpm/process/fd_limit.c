@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The limit of open files. libst raises a VP's soft limit as far as it may; the programs that a VP
- * starts (CGI, filters) get the one that httpd was started with, as with other MPMs. Called by vp.c
- * at a VP's start.
+ * The limit of open files. libst raises a VP's soft limit as far as possible; the programs that a
+ * VP starts (CGI, filters) get the limit that httpd was started with, as in other MPMs. Called by
+ * vp.c at a VP's start.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -12,8 +12,8 @@
 
 static struct rlimit before;
 
-/* Called of fork() by itself, of posix_spawn() and its like by STIOL. What is open above the
- * limit stays open. */
+/* Called by fork() itself, and by STIOL for posix_spawn() and the like. Descriptors above the limit
+ * stay open. */
 void stm_fd_limit_restore(void)
 {
     setrlimit(RLIMIT_NOFILE, &before);

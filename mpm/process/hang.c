@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watch over VPs that hang: one that waits for itself, computes without an end or was stopped
- * cannot say so. A VP makes a turn at least every second; the master counts its own looks at a
- * VP that makes none, so that time in which the master did not run either does not count. It logs
- * what the VP does, and after HangTimeout ends it with a core. Called by master.c.
+ * Detects VPs that hang: one that has deadlocked, computes endlessly or was stopped cannot report
+ * it. A VP makes a turn at least every second; the master counts its own checks of a VP that makes
+ * none, so that time in which the master did not run either does not count. It logs what the VP is
+ * doing, and after HangTimeout ends it with a core dump. Called by master.c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -21,19 +21,21 @@
 #include "mpm/shared/pulse.h"
 
 #define LOOK_EACH apr_time_from_sec(1)
-/* Looks after which a silent VP is logged. */
+/* Checks after which a silent VP is logged. */
 enum {
     NOTICE = 5,
-    /* A leaving VP that waits and makes no turn will not come back: it is ended after so many looks. */
+    /* A leaving VP that waits and makes no turns will not recover: it is ended after this many
+     * checks. */
     LEAVING_WAITS = 10,
     /* The same for a leaving VP that computes, if HangTimeout sets no limit. */
     LEAVING_COMPUTES = 60,
 };
-/* A VP that still starts has so many times HangTimeout: modules may read much in child_init, and
- * who is ended over it never gets ready. */
+/* A VP that is still starting has this many times HangTimeout: modules may read a lot in
+ * child_init, and a VP that is ended while it does so never becomes ready. */
 enum {
     STARTING = 10,
-    /* Looks that a VP which was asked what it does is given to answer before it is ended. */
+    /* Checks for which a VP that was asked what it is doing may take to answer before it is
+     * ended. */
     ANSWER = 5,
     /* Lines of a VP's own report that are logged. */
     REPORT_LINES = 48,
@@ -45,12 +47,12 @@ enum {
     STAT_SYSTEM_TIME = 15,
 };
 
-/** A process, as the kernel tells of it. */
+/** What the kernel says about a process. */
 typedef struct {
     char state;        /* as in /proc/PID/stat */
     unsigned long cpu; /* clock ticks used */
     bool traced;       /* by a debugger */
-    bool dumping;      /* its core */
+    bool dumping;      /* writing its core */
 } process_t;
 
 /* --- /proc --- */
@@ -126,7 +128,7 @@ static const char *state_words(char state)
         return "it is waiting in the kernel, perhaps for a disk";
     case 'T':
         return "it was stopped by a signal";
-    case 'Z': /* one that has ended as a whole is reaped before the next look */
+    case 'Z': /* a process that has ended as a whole is reaped before the next check */
         return "its main thread has ended, but another thread has not";
     default:
         return "its state is unknown";
@@ -135,7 +137,7 @@ static const char *state_words(char state)
 
 /* --- what is logged --- */
 
-/* Nothing but plain characters comes into the log, whatever the VP wrote. */
+/* Only plain characters get into the log, whatever the VP wrote. */
 static void clean(char *text)
 {
     for (; *text; text++) {
@@ -204,7 +206,7 @@ static void hear_answer(stm_child_t *child)
     log_report(child);
 }
 
-/* Looks after which it is ended; 0: never. */
+/* Checks after which it is ended; 0: never. */
 static unsigned limit_of(const stm_child_t *child, const process_t *process)
 {
     unsigned configured = (unsigned)stm_config.hang_timeout;
@@ -219,7 +221,7 @@ static unsigned limit_of(const stm_child_t *child, const process_t *process)
     return configured ? configured : LEAVING_COMPUTES;
 }
 
-/* It is ready to run and gets no CPU: then it does not hang. */
+/* A VP that is ready to run but gets no CPU does not hang. */
 static bool starved(const stm_child_t *child, const process_t *process)
 {
     unsigned long second = (unsigned long)sysconf(_SC_CLK_TCK);
@@ -238,7 +240,7 @@ static void back_again(stm_child_t *child, uint64_t turns)
     child->hang.turns = turns;
 }
 
-/* It has been silent for a while: logs it, and returns whether it is to be ended. */
+/* The VP has been silent for a while: logs that, and returns whether to end it. */
 static bool judge(stm_child_t *child, unsigned notice_after)
 {
     process_t process;
@@ -266,7 +268,7 @@ static bool judge(stm_child_t *child, unsigned notice_after)
     return false;
 }
 
-/* Whether the VP is to be ended: it makes no turns. */
+/* Whether to end the VP because it makes no turns. */
 static bool hangs(stm_child_t *child)
 {
     unsigned limit = (unsigned)stm_config.hang_timeout;
@@ -291,8 +293,8 @@ static void end(stm_child_t *child)
                  "(HangTimeout %d)",
                  child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
                  stm_config.hang_timeout);
-    kill(child->pid, SIGABRT); /* its handler leaves the core */
-    kill(child->pid, SIGCONT); /* a stopped process gets no signal before */
+    kill(child->pid, SIGABRT); /* its handler dumps the core */
+    kill(child->pid, SIGCONT); /* a stopped process gets no signals before that */
 }
 
 /* --- all of them --- */

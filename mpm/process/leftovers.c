@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this build of the module has in the master and another build cannot use: shared memory's
- * mappings and the master's records. Listed for the stamp (stamp.c) when a restart begins; whoever
- * takes over gives it all back without knowing what it was.
+ * What this build of the module has in the master and another build cannot use: mappings of shared
+ * memory and the master's records. Listed for the stamp (stamp.c) when a restart begins; the build
+ * that takes over frees it all without knowing what it was.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -11,7 +11,8 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
 
-/* A list that grows; a piece for which there is no room stays in the master for good. */
+/* Adds to the list, which grows; a piece for which there is no memory stays in the master for
+ * good. */
 static void add(stm_stamp_t *stamp, void *at, size_t size)
 {
     const uint32_t step = 64;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The master: httpd's run hook. It starts the VPs, replaces those that die, and carries out restart
- * and stop. The order of things is prefork's; what differs: a death wakes the master at once, a
+ * and stop. The order of events is prefork's, except that a death wakes the master at once, a
  * restart starts the new VPs before the old ones leave, and a broken configuration leaves
  * everything as it is.
  */
@@ -16,11 +16,11 @@
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
 
-/* httpd's modules expect their monitor hook about every ten seconds. */
+/* httpd's modules expect their monitor hook to run about every ten seconds. */
 #define TICK apr_time_from_sec(1)
 enum { TICKS_A_MONITOR = 10 };
 
-/* What a restart that was asked for is to be, while its configuration is tested. */
+/* The kind of restart requested, while its configuration is being tested. */
 static struct {
     bool ungraceful; /* SIGHUP, at least once */
     sigset_t signals;
@@ -33,8 +33,8 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-/* The core scoreboard is made once: room for more VPs and threads after a restart must be there
- * from the start. */
+/* The core scoreboard is created only once: room for more VPs and threads after a restart must be
+ * there from the start. */
 static void size_scoreboard(void)
 {
     stm_retained_t *retained = stm_retained;
@@ -59,7 +59,7 @@ static bool open_scoreboard(server_rec *s)
     return true;
 }
 
-/* What the VPs will show: made before they are. */
+/* The memory in which VPs publish: made before they are started. */
 static bool open_shared(void)
 {
     if (!stm_share_open(&stm_retained->share, stm_config.num_vps) ||
@@ -137,7 +137,7 @@ static apr_interval_time_t until_next(void)
     return due > now ? due - now : 0;
 }
 
-/* httpd's handlers of these change what we look at. */
+/* httpd's handlers of these change what we examine. */
 static void hold_signals(bool held)
 {
     static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGWINCH};
@@ -154,7 +154,7 @@ static void hold_signals(bool held)
     sigprocmask(SIG_BLOCK, &blocked, &asked.signals);
 }
 
-/* A restart is asked for: first its configuration is tested. The server runs on. */
+/* A restart was requested: first tests its configuration, while the server keeps running. */
 static void test_configuration(server_rec *s)
 {
     ap_unixd_mpm_retained_data *mpm = stm.mpm;
@@ -181,7 +181,7 @@ static void begin_restart(void)
     hold_signals(false);
 }
 
-/* Whether the server is to restart now: it was asked to, with a configuration that can be read. */
+/* Whether the server is to restart now: it was asked to, and its configuration is good. */
 static bool restart_is_due(server_rec *s)
 {
     if (stm.mpm->restart_pending)
@@ -200,7 +200,7 @@ static bool restart_is_due(server_rec *s)
     return false;
 }
 
-/* A signal that comes between the look and the wait ends the wait, too. */
+/* A signal that arrives between the check and the wait ends the wait, too. */
 static void wait_for_work(void)
 {
     hold_signals(true);
@@ -209,7 +209,7 @@ static void wait_for_work(void)
     hold_signals(false);
 }
 
-/* Until the server is to restart or to stop. */
+/* Runs until the server is to restart or to stop. */
 static void main_loop(server_rec *s)
 {
     asked.ungraceful = false;
@@ -237,7 +237,7 @@ static void remove_pid_file(void)
 
 static void stop_children(void)
 {
-    stm_children_vacate(0); /* who is told to stop has not failed */
+    stm_children_vacate(0); /* a VP that was told to stop has not failed */
     stm_children_tell(STM_CONTROL_STOP);
     stm_children_reclaim();
 }
@@ -252,7 +252,7 @@ static int stop_now(server_rec *s)
     return DONE;
 }
 
-/* When those that leave have to stop; 0: whenever their last connection ends. */
+/* When leaving VPs have to stop; 0: whenever their last connection ends. */
 static apr_time_t graceful_cutoff(void)
 {
     return ap_graceful_shutdown_timeout
@@ -271,7 +271,7 @@ static int stop_gracefully(server_rec *s)
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                  "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
 
-    /* SIGTERM makes the stop ungraceful whenever it comes, also before we are here. */
+    /* SIGTERM makes the stop ungraceful whenever it arrives, even before we get here. */
     while (!stm.mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
         reap();
         if (!stm_children_alive())
@@ -290,7 +290,7 @@ static void restart(server_rec *s)
     ++stm.mpm->my_generation;
     ap_scoreboard_image->global->running_generation = stm.mpm->my_generation;
     if (!stm.mpm->is_ungraceful) {
-        /* The VPs serve on; the next run replaces them when the new configuration is there. */
+        /* The VPs keep serving; the next run replaces them once the new configuration is there. */
         stm_stamp_hand_over();
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
@@ -303,7 +303,7 @@ static void restart(server_rec *s)
 
 static int run_many(apr_pool_t *plog, server_rec *s)
 {
-    /* VPs of the generation before this one serve until their successors are there. */
+    /* VPs of the previous generation serve until their successors are there. */
     stm_children_vacate(graceful_cutoff());
     stm_children_start_missing();
     stm_children_dismiss();
@@ -314,7 +314,7 @@ static int run_many(apr_pool_t *plog, server_rec *s)
 
     if (!stm.mpm->shutdown_pending)
         restart(s);
-    if (!stm.mpm->shutdown_pending) /* it may have come during the restart */
+    if (!stm.mpm->shutdown_pending) /* it may have arrived during the restart */
         return OK;
     return stm.mpm->is_ungraceful ? stop_now(s) : stop_gracefully(s);
 }

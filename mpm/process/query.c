@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the MPM answers when httpd and modules ask about it. docs/internals/queries.md says who asks
+ * What the MPM answers when httpd and modules query it. docs/internals/queries.md says who asks
  * what, and why these are the answers.
  */
 #include <dlfcn.h>
@@ -12,10 +12,10 @@
 #include "mpm/process/process.h"
 
 /* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
- * busy, unless H2MaxWorkers says how many. */
+ * busy, unless H2MaxWorkers sets the number. */
 enum { HTTP2_WORKERS = 128 };
 
-/* Whether the call in progress comes from that object: some frame above us lies in it. */
+/* Whether the call in progress comes from that object: some frame above us is in it. */
 static bool called_from(const char *object)
 {
     void *frames[8];
@@ -35,9 +35,9 @@ static bool called_from(const char *object)
 }
 
 /*
- * Modules size their own pools by this. Most only bound them by it (mod_proxy's and the caches'
- * connections to a backend): the truth is right for those. mod_http2 starts that many workers in
- * advance: the truth would be thousands of them.
+ * Modules size their own pools by this. Most only use it as a limit (mod_proxy's and the caches'
+ * connections to a backend), for which the true value is right. mod_http2 starts that many workers
+ * in advance: the true value would mean thousands of them.
  */
 static int max_threads(void)
 {
@@ -46,7 +46,7 @@ static int max_threads(void)
     return all > HTTP2_WORKERS && called_from("mod_http2.so") ? HTTP2_WORKERS : all;
 }
 
-/* Modules ask for the connection that they serve. */
+/* Modules ask about the connection that they are serving. */
 static int state(void)
 {
     const stm_conn_t *conn = stm.vp.state == STM_VP_LEAVING ? stm_thread_conn() : NULL;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of all VPs, at a stop or a restart that is not graceful: waits for those that the
- * master's own records name. httpd's ap_reclaim_child_processes() takes the pids from its
- * scoreboard, where any VP may have changed them.
+ * Ends all VPs at a stop or a restart that is not graceful, and waits for those named in the
+ * master's own records. httpd's ap_reclaim_child_processes() takes the pids from its scoreboard,
+ * where any VP may have changed them.
  */
 #include <signal.h>
 
 #include "mpm/process/process.h"
 
-/* How often those that stop are looked at, at least. */
+/* The maximum interval at which stopping VPs are checked. */
 #define STEP apr_time_from_msec(250)
 
-/* When those that have been told to stop are told again, and killed (us). */
+/* When VPs that have been told to stop are told again, and killed (us). */
 static const struct {
     apr_interval_time_t after;
     int signal;
@@ -41,7 +41,7 @@ static void reap_known(pid_t pid)
     stm_children_reaped(&proc, why, status);
 }
 
-/* Of no other process than our own records name; each record may be gone afterwards. */
+/* Reaps only processes named in our own records; each record may be gone afterwards. */
 static void reap_all_known(void)
 {
     for (int i = 0; i < STM_VP_LIMIT; i++) {

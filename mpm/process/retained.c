@@ -7,8 +7,8 @@
 
 #define RETAINED_KEY "mpm_stm_module"
 
-/* httpd's scoreboard is made once, perhaps by another MPM or another build of this one: what it has
- * room for then is all that there will be. */
+/* httpd's scoreboard is created only once, perhaps by another MPM or another build of this one: it
+ * will never have more room than it had then. */
 static void measure_scoreboard(stm_retained_t *retained)
 {
     if (!ap_scoreboard_image)
@@ -30,7 +30,7 @@ static stm_retained_t *make_retained(void)
     return retained;
 }
 
-/* httpd keeps no more than the stamp: what it keeps once it never gives back. */
+/* httpd keeps only the stamp, because it never frees what it keeps. */
 static stm_retained_t *replace(stm_stamp_t *stamp)
 {
     stm_retained_t *retained = make_retained();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The master's wake-up: httpd looks for dead children once a second; here SIGCHLD ends the wait, so
- * that a VP that died is replaced at once. The handler lies in this module, which a restart
- * unloads: it is taken back before the run hook ends. The pipe is the master's alone: whoever else
- * has an end of it could fill it, make it block, and so stop the master in its handler.
+ * that a VP that died is replaced at once. The handler is in this module, which a restart unloads,
+ * so it is removed before the run hook ends. Only the master has the pipe: anyone else who had an
+ * end of it could fill it, make it block, and so stop the master in its handler.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +37,7 @@ bool stm_sigchld_open(void)
     }
     sigemptyset(&action.sa_mask);
     sigaction(SIGCHLD, &action, &before);
-    if (before.sa_handler == SIG_IGN) /* whoever started us ignored it: the kernel would reap */
+    if (before.sa_handler == SIG_IGN) /* inherited: the kernel would reap our children */
         before.sa_handler = SIG_DFL;
     return true;
 }
@@ -57,7 +57,7 @@ void stm_sigchld_in_vp(void)
     stm_sigchld_close();
 }
 
-/* signals: those that are let in while it waits; NULL: as they are. */
+/* signals: the mask to use while waiting; NULL: leave it unchanged. */
 static void wait_for(struct pollfd *list, int count, apr_interval_time_t timeout,
                      const sigset_t *signals)
 {

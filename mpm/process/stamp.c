@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Another build of this module under a running master, after an upgrade: what the master has
- * retained carries a stamp, and data of another layout is not read. The stamp is the one part that
- * all builds with the same STM_HANDOVER understand: through it the old build hands its VPs over, so
+ * Another build of this module in a running master, after an upgrade: what the master has retained
+ * carries a stamp, and data with another layout is not read. The stamp is the only part that all
+ * builds with the same STM_HANDOVER understand: through it the old build hands over its VPs, so
  * that the new one can tell them to leave and start its own. Called by retained.c and master.c.
  */
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static const char magic[8] = {'S', 'T', 'M', 's', 't', 'a', 'm', 'p'};
 /* --- the layout --- */
 
 /* What two builds must have in common to share retained data and memory. If only the meaning of
- * something changes, STM_LAYOUT has to change. */
+ * something changes, STM_LAYOUT has to be changed. */
 static const size_t layout[] = {
     STM_LAYOUT,
     sizeof(stm_retained_t),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the master starts: what an earlier run has retained, and attached, in one process, or as a
- * daemon. The first thing that httpd calls of this module, on each restart too.
+ * How the master starts: finds what an earlier run has retained, and runs attached, in one process,
+ * or as a daemon. This is what httpd calls first in this module, on each restart, too.
  */
 #include <stdlib.h>
 
@@ -43,7 +43,7 @@ static int detach(const stm_mode_t *mode, apr_pool_t *pconf)
 
     if (mode->one_process || mode->foreground)
         return OK;
-    /* Before the terminal is left: a crash is to be found in the error log. */
+    /* Before detaching from the terminal: a crash must show up in the error log. */
     ap_fatal_signal_setup(ap_server_conf, pconf);
     rv = apr_proc_detach(mode->no_detach ? APR_PROC_DETACH_FOREGROUND : APR_PROC_DETACH_DAEMONIZE);
     if (rv != APR_SUCCESS) {

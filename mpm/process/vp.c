@@ -37,9 +37,9 @@ enum {
 static void die(int code) __attribute__((noreturn));
 
 /*
- * exit() ends APR: it destroys the configuration, and with it unloads this module, while cleanups
- * there may still wait for state threads (mod_proxy_hcheck's pool of workers). So the module stays,
- * and the scheduler goes on to the end.
+ * exit() ends APR, which destroys the configuration and thereby unloads this module, while cleanups
+ * there may still wait for state threads (mod_proxy_hcheck's pool of workers). So the module stays
+ * loaded, and the scheduler runs to the end.
  */
 static void pin_module(void)
 {
@@ -49,7 +49,7 @@ static void pin_module(void)
         dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
-/* What httpd keeps for us is gone before the last cleanup has run: nothing here may look at it any
+/* What httpd keeps for us is gone before the last cleanup has run, so nothing here may use it any
  * more. */
 static void let_go_of_httpd(void)
 {
@@ -131,7 +131,7 @@ static void on_stop_signal(int signal_number)
 
 static void on_masters_signal(int signal_number)
 {
-    (void)signal_number; /* meant for the master, which tells us what to do */
+    (void)signal_number; /* it is meant for the master, which tells us what to do */
 }
 
 /* Handlers and not SIG_IGN: a CGI program would inherit that. */
@@ -149,7 +149,7 @@ static void set_signals(void)
         sigaction(masters[i], &none, NULL);
 }
 
-/* What it takes to run threads in the same order once more. */
+/* What it takes to run threads in the same order again. */
 static void tell_seed(void)
 {
 #ifdef ST_SHUFFLE
@@ -184,7 +184,7 @@ static void complain(const char *message)
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: state-threaded I/O: %s", message);
 }
 
-/* Without them it works too; it takes more memory. */
+/* It works without them, too, but takes more memory. */
 static void prepare_small_pools(void)
 {
     const char *why = stm_config.small_pools ? aprmem_prepare() : NULL;
@@ -216,7 +216,7 @@ static void start_threaded_io(void)
     stiol_set_complaint(complain);
     prepare_small_pools();
     if (stm_config.small_pools)
-        config.max_free = -1; /* which then have that memory themselves */
+        config.max_free = -1; /* which then hold that memory themselves */
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
                      "stm: state-threaded I/O cannot be started: %s", stiol_error());
@@ -274,7 +274,8 @@ static void retire(void)
     stm_vp_leave();
 }
 
-/* Of connections, of the state threads that serve them, and of modules' own state threads. */
+/* The waits of connections, of the state threads that serve them, and of modules' own state
+ * threads. */
 static void end_waits(void)
 {
     stm_conns_shutdown();
@@ -341,7 +342,7 @@ static void wait_until_told(void)
         st_thread_park(ST_UTIME_NO_TIMEOUT);
 }
 
-/* Interrupts again and again: a module may have begun another wait. False: some do not end. */
+/* Interrupts repeatedly: a module may have begun another wait. False: some do not end. */
 static bool wait_for_the_last(void)
 {
     st_utime_t until = st_utime() + STOP_PATIENCE;
@@ -359,7 +360,7 @@ static void leave_process(bool clean)
 {
     bool graceful = stm.vp.state == STM_VP_LEAVING;
 
-    /* On a state thread, with the scheduler still going: modules join their workers in these
+    /* Called on a state thread while the scheduler still runs: modules join their workers in these
      * hooks. */
     ap_run_child_stopping(stm.vp.pchild, graceful);
     if (!clean) {

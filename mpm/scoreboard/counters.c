@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VP's counters. What happens often is counted where it happens, in the VP's block itself: a
- * shared page costs what any other memory costs. What libst and STIOL count is copied over ten
- * times a second while the VP works, and once a second, with the heartbeat, while it idles.
+ * A VP's counters. Frequent events are counted where they happen, directly in the VP's block: a
+ * shared page costs no more than any other memory. What libst and STIOL count is copied ten times a
+ * second while the VP is busy, and once a second, with the heartbeat, while it is idle.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,11 +20,11 @@
 enum {
     HEARTBEAT = 1000000, /* us */
     REFRESH = 100000,
-    /* Stacks looked at with each refresh: 10 us of work, if they are of 256 KB. */
+    /* Stacks examined on each refresh: 10 us of work if they are of 256 KB. */
     STACKS = 16,
 };
 
-/* Where a process counts that has no block. */
+/* Where a process without a block counts. */
 static stm_score_block_t nowhere;
 static stm_score_listener_t no_listener;
 static stm_score_thread_t no_thread;
@@ -39,14 +39,13 @@ static int *free_counters, free_count;
 static st_watch_t heart;
 static bool beating;
 static st_stats_t at_start;    /* when the heart began to beat */
-static st_utime_t held_in_all; /* by turns since then, us */
+static st_utime_t held_in_all; /* total length of turns since then, us */
 static st_utime_t refreshed;
 static void (*on_refresh)(void), (*on_beat)(void); /* NULL: not started */
 
 /* --- start --- */
 
-/* The writable mappings stayed in the master: only our own came along. The directory is none of a
- * VP's business. */
+/* Writable mappings are not inherited, except for our own. A VP has no use for the directory. */
 static void forget_others(int own)
 {
     stm_score_files_t *files = stm_score_files;
@@ -120,7 +119,7 @@ void stm_score_start(void (*refresh)(void), void (*beat)(void))
     on_heartbeat(&heart, 0);
 }
 
-/* Starting is a state only as long as nothing else has been said. */
+/* STARTING is the state only until another one is set. */
 void stm_score_state(stm_vp_state_e state)
 {
     static const unsigned shown[] = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ScoreboardDir, for file.c. The directory is opened once and checked as what was opened;
- * files are made anew each time, so that whoever still reads an old one keeps it whole, and no name
- * that somebody else has put there is followed.
+ * ScoreboardDir, for file.c. The directory is opened once, and what was opened is checked; files
+ * are created anew each time, so that readers of an old one still have it intact, and no name that
+ * somebody else has put there is followed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -19,14 +19,14 @@
 #include "mpm/stm.h"
 #include "score/layout.h"
 
-/* Directories on the way to the root that are looked at. */
+/* Maximum number of directories checked on the way to the root. */
 enum { MOST_PARENTS = 100 };
 
 /* --- who may write there --- */
 
 typedef enum { NOBODY, HERE, ABOVE, UNKNOWN } writable_e;
 
-/* Asked of the kernel, as the VPs' user: modes, groups and access lists all count. The owner can
+/* Asked of the kernel, as the VPs' user: modes, groups and access lists all count. The owner could
  * change the mode. In a sticky directory nobody can rename what belongs to others. */
 static bool may_write(int directory, bool parent)
 {
@@ -80,7 +80,7 @@ static writable_e look(int directory)
     return NOBODY;
 }
 
-/* A server that does not change its user has nobody to guard against. */
+/* A server that does not change its user has nobody to protect itself from. */
 static writable_e writable_by_vps(int directory)
 {
     int status = 0;
@@ -139,8 +139,8 @@ const char *stm_score_dir_open(const char *path, int *directory)
 
 /* --- files --- */
 
-/* The name of a scoreboard's file, "3", or of one of its blocks, "3.0.block": nothing else makes
- * the same name again. */
+/* The name of a scoreboard's file, "3", or of one of its blocks, "3.0.block": no other spelling of
+ * a number is accepted. */
 static bool parse_name(const char *name, int *ordinal, int *block)
 {
     char again[STM_SCORE_NAME], *end;
@@ -162,7 +162,7 @@ static const char *why_not_ours(const struct stat *info)
     return NULL;
 }
 
-/* A name that is a mere number may be anybody's. */
+/* A file whose name is just a number may belong to anybody. */
 static const char *why_no_scoreboard(int directory, const char *name)
 {
     char magic[sizeof(STM_SCORE_MAGIC) - 1];
@@ -190,7 +190,7 @@ const char *stm_score_dir_refuses(int directory, const char *name)
     return reason || strchr(name, '.') ? reason : why_no_scoreboard(directory, name);
 }
 
-/* The second descriptor must be of the file that was just made. */
+/* The second descriptor must refer to the file that was just created. */
 static bool open_both(int directory, const char *name, stm_score_new_file_t *file)
 {
     struct stat first, second;

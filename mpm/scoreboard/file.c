@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The master's side of the scoreboards: it makes their memory, before privileges are dropped; gives
- * a block to each process that becomes a VP, and adds up what those have counted that have ended.
- * What it knows it keeps for itself; the shared memory is only written to, through the kernel, and
- * the counters of the dead are the only thing that is read from there.
+ * The master's side of the scoreboards: it makes their memory, before privileges are dropped, gives
+ * a block to each process that becomes a VP, and adds up the counts of those that have ended. It
+ * relies on private copies; the shared memory is only written to, through the kernel, and only the
+ * counters of ended processes are read from there.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,8 +18,8 @@
 
 stm_score_files_t *stm_score_files;
 
-/* Blocks of a VP that nobody uses when VPs are started: those that run see their successors' in
- * them. */
+/* Unused blocks of a VP when VPs are started: through them, running VPs can see their
+ * successors. */
 enum { SPARE = 3 };
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
@@ -98,8 +98,8 @@ static bool show_sequence(const stm_score_seat_t *seat)
     return done;
 }
 
-/* A change of the header is done in two steps, with an odd sequence between them: begin_change(),
- * the change, show(). */
+/* To change the header: begin_change(), the change, show(). In between, its sequence number is
+ * odd. */
 static void begin_change(stm_score_seat_t *seat)
 {
     seat->header->sequence = stm_sequence_open(seat->header->sequence);
@@ -173,7 +173,7 @@ static bool is_free(const stm_score_seat_t *seat, int block)
     return !((seat->header->taken | seat->broken) & bit(block));
 }
 
-/* The header says how many there are once the next change is shown. */
+/* The header says how many blocks there are, once the next change is shown. */
 static bool make_block(stm_score_seat_t *seat, int block)
 {
     stm_score_header_t *header = seat->header;
@@ -200,8 +200,9 @@ static bool make_spares(stm_score_seat_t *seat)
     return true;
 }
 
-/* A cleared one. A program that a VP has left behind still has the block mapped: it may write to it
- * even now, and cut the file off if it owns it. A block that cannot be cleared is given up. */
+/* Takes a cleared block. A program that a VP has left behind may still have the block mapped: it
+ * may write to it even now, and truncate the file if it owns it. A block that cannot be cleared is
+ * given up. */
 static int take_block(stm_score_seat_t *seat)
 {
     for (int i = 0; i < STM_SCORE_BLOCKS; i++) {
@@ -258,7 +259,7 @@ static stm_score_listener_t *prior_listener(stm_score_header_t *header, const ch
     return NULL;
 }
 
-/* The sums are of addresses that the master knows: a VP could fill the table with others. */
+/* Sums are kept only for addresses that the master knows: a VP could fill the table with others. */
 static void name_listener(stm_score_header_t *header, const ap_listen_rec *lr)
 {
     char address[STM_SCORE_ADDRESS];
@@ -284,7 +285,7 @@ static void add_listeners(stm_score_header_t *header, const stm_score_listener_t
     }
 }
 
-/* What a dead process has counted. It may have written anything there, and cut it off. */
+/* Adds what an ended process has counted. It may have written anything there, or truncated it. */
 static void add_block(stm_score_header_t *header, const char *block)
 {
     stm_score_block_t counted;
@@ -328,7 +329,7 @@ void stm_score_stopped(void)
 
 /* --- start and restart --- */
 
-/* Why the directory cannot have the scoreboards of so many VPs; NULL: it can. */
+/* Why the directory cannot hold the scoreboards of that many VPs; NULL: it can. */
 static const char *refuses(const char *path, int vps, apr_pool_t *pool)
 {
     int directory;
@@ -384,7 +385,7 @@ static void tell_of_change(const stm_score_files_t *files)
                      *files->path ? files->path : "memory");
 }
 
-/* Scoreboards of an earlier server that had more VPs would be taken for this one's. */
+/* The scoreboards of an earlier server with more VPs would be taken for this one's. */
 static bool open_directory(stm_score_files_t *files)
 {
     const char *reason;
@@ -436,7 +437,7 @@ bool stm_score_open(stm_score_files_t **kept)
     else if (!open_directory(stm_score_files))
         return false;
     for (int i = 0; i < stm_config.num_vps; i++) {
-        /* A server that runs goes on, if need be without them. */
+        /* A running server continues, if need be without them. */
         if (!prepare_seat(i) && first)
             return false;
     }

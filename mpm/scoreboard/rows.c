@@ -2,7 +2,7 @@
 /*
  * Rows of connections in the scoreboard (ConnectionStatus): keys and values, in fixed places. A VP
  * has as many rows as it may have state threads. A busy connection always has one; an idle one
- * keeps its row until a busy one needs it, the longest idle first.
+ * keeps its row until a busy one needs it, longest idle first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "score/sequence.h"
 #include "mpm/shared/shmem.h"
 
-/* Rows for which space is reserved at once. */
+/* Rows for which space is reserved at a time. */
 enum { ROWS_A_TIME = 64 };
 
 enum { STATUS, METHOD, PROTOCOL, CLIENT, HOST, REQUEST, BYTES, SINCE, PAIRS };
@@ -22,11 +22,11 @@ static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client
 
 #define USED_PAIRS (PAIRS < STM_SCORE_LIMIT ? PAIRS : STM_SCORE_LIMIT)
 
-/** What this process knows of a row. Rows are numbered from 1; 0 is none. */
+/** What this process knows about a row. Rows are numbered from 1; 0 is none. */
 typedef struct {
-    int *owner; /* where its connection notes it */
+    int *owner; /* where its connection keeps its number */
     uint64_t bytes;
-    int next, previous; /* among the idle ones; next also among the free ones */
+    int next, previous; /* in the list of idle rows; next also in that of free ones */
     bool idle;
 } note_t;
 
@@ -98,7 +98,8 @@ static void link_idle(int row)
 
 /* --- taking and giving --- */
 
-/* On a full file system a plain store into a page that is not there yet would be a fatal signal. */
+/* On a full file system, a plain store to a page that does not exist yet would raise a fatal
+ * signal. */
 static bool reserve_space(int row)
 {
     int count = ROWS_A_TIME, left = (int)header->connections_max - reserved;
@@ -147,7 +148,7 @@ static int take_row(void)
     return row;
 }
 
-/* Times of one second are written the same. */
+/* Times within the same second have the same text. */
 static const char *time_text(apr_time_t when)
 {
     static time_t second;

@@ -19,7 +19,7 @@ stm_pulse_t *stm_pulse_make(void)
 
     if (stm_shmem_make(&memory, "stm-pulse", sizeof(stm_pulse_t)) &&
         stm_shmem_clear(memory.writable, memory.size)) {
-        munmap((void *)(uintptr_t)memory.readable, memory.size); /* nobody else looks */
+        munmap((void *)(uintptr_t)memory.readable, memory.size); /* nobody else reads it */
         return memory.writable;
     }
     stm_shmem_unmake(&memory);

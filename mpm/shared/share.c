@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VPs' pages and the table of the seats. A page is memory that one process has mapped
- * writable and all others can only read; the master makes some more than there are VPs, so that
- * those which run already have their successors' pages mapped, too.
+ * The VPs' pages and the table of the seats. A page is memory that one process has mapped writable
+ * and all others can only read; the master makes a few more than there are VPs, so that running VPs
+ * have their successors' pages mapped, too.
  */
 #include <errno.h>
 
@@ -10,11 +10,11 @@
 #include "mpm/shared/shmem.h"
 #include "mpm/stm.h"
 
-/* Lines of a seat that nobody uses when VPs are started. */
+/* Unused pages of a seat when VPs are started. */
 enum { SPARE = 3 };
 
-static stm_share_t *table; /* kept over restarts */
-/* In a VP: whose page is its own. */
+static stm_share_t *table; /* retained over restarts */
+/* In a VP: which page is its own. */
 static int own_ordinal;
 static unsigned own_incarnation;
 
@@ -73,7 +73,7 @@ bool stm_share_open(stm_share_t **kept, int vps)
         return complain();
     for (int i = 0; i < vps; i++) {
         if (!make_spares(i))
-            break; /* without a page a VP is alone, but serves */
+            break; /* without a page, a VP sees no others, but serves */
     }
     return true;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory with one writer (shmem.h). A mapping of a descriptor that was opened for reading only can
- * never be made writable; so each piece is mapped twice, and the writable mapping is kept out of
- * all children but one.
+ * Memory with one writer (shmem.h). A mapping of a descriptor that was opened read-only can never
+ * be made writable, so each piece is mapped twice, and only one child inherits the writable
+ * mapping.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
 #endif
 
-/* What a pipe usually holds. */
+/* The usual capacity of a pipe. */
 enum { CHUNK = 65536 };
 
 static size_t at_most(size_t size, size_t limit)
@@ -41,7 +41,7 @@ static bool is_refused(int error)
 
 /* --- mapping --- */
 
-/* Not in core dumps: they may be large, and hold other processes' requests. */
+/* Kept out of core dumps: the pieces may be large, and hold other processes' requests. */
 static void *map(int fd, int protection, size_t size)
 {
     void *memory = mmap(NULL, size, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -97,8 +97,9 @@ static int reopen_for_reading(int fd)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* After the writable mapping was made. The last seal keeps everybody from writing in any other way,
- * and from punching holes; where the kernel does not know it, the file's mode has to do. */
+/* To be called once the writable mapping exists. The last seal keeps everybody from writing in any
+ * other way, and from punching holes; if the kernel does not support it, the file's mode has to
+ * do. */
 static bool seal(int fd)
 {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
