@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * accept() and accept4(). A listening socket has no MSG_DONTWAIT, and making it nonblocking for the
- * moment would be seen by all processes that share it. So the kernel is asked first; if another
- * process takes the connection in between, a timer's signal ends the call.
+ * accept() and accept4(). There is no MSG_DONTWAIT for accepting, and making the socket nonblocking
+ * for a moment would be seen by all processes that share it. So the kernel is asked first; if
+ * another process takes the connection in between, a timer's signal ends the call.
  */
 #include <sys/syscall.h>
 
 #include "stiol/fd.h"
 #include "stiol/stiol_int.h"
 
-enum { MOMENT = 1000000 }; /* ns; a call that lasts as long waits for a connection that is gone */
+enum { MOMENT = 1000000 }; /* ns; a longer call is waiting for a connection that is gone */
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -27,10 +27,10 @@ static __thread struct {
 
 static void on_alarm(int signal_number)
 {
-    (void)signal_number; /* that the call is interrupted is all there is to it */
+    (void)signal_number; /* it only has to interrupt the call */
 }
 
-/* A real-time signal that nobody uses; they are given out from the other end. */
+/* A real-time signal that nobody uses; they are usually allocated from the other end. */
 static int choose_signal(void)
 {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK}, before;
@@ -45,7 +45,7 @@ static int choose_signal(void)
     return alarm_signal != 0 ? 0 : -1;
 }
 
-/* A child of fork() has its own pid, and no timer. */
+/* A child of fork() has its own pid, and does not inherit the timer. */
 static int make_timer(void)
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID};
@@ -120,7 +120,7 @@ static int accept_patiently(stiol__vp_t *vp, int fd, struct sockaddr *addr, sock
     return made;
 }
 
-/* The one that the MPM has accepted; -1: none. */
+/* Returns the connection that the MPM has accepted; -1: none. */
 static int take_accepted(stiol__vp_t *vp, struct sockaddr *addr, socklen_t *addrlen)
 {
     stiol__thread_t *self = vp ? stiol__self(vp) : NULL;

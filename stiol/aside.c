@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kernel threads for one call each: for calls that can neither be tried nor watched, and that may
- * wait for each other, so that no bound on their number is right. They run the C library's code
- * alone, with all signals but those of faults blocked. Used by barrier.c, sem.c and filelock.c; the
- * helpers are started here, too.
+ * wait for each other, so that no limit on their number would be right. They run only the C
+ * library's code, with all signals blocked except those of faults. Used by barrier.c,
+ * sem.c and filelock.c; the helpers are started here, too.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -31,7 +31,7 @@ int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)
     return rc;
 }
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void job_done(st_remote_t *remote)
 {
     stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
@@ -57,7 +57,7 @@ static void *aside_main(void *arg)
     return NULL;
 }
 
-enum { RETRY = 50000 }; /* us between two tries, while there is no kernel thread to be had */
+enum { RETRY = 50000 }; /* us between tries while no kernel thread is available */
 
 void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
 {
@@ -76,6 +76,6 @@ void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job
         if (st_thread_park(STIOL_NEVER) != 0)
             interrupted = true;
     if (interrupted)
-        st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
+        st_thread_interrupt(job->thread); /* the job cannot be ended: pass it on to the next wait */
     errno = job->error != 0 ? job->error : error;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be asked and set of a thread by its pthread_t: its stack, scheduling, CPU clock, and
+ * Thread attributes that are read and set by pthread_t: its stack, scheduling, CPU clock, and
  * signals to it. A state thread's stack is its own; the rest belongs to the kernel thread that runs
- * it. Used through the replacements only.
+ * it. Used only through the replacements.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-/* The id that glibc knows. ESRCH: of a state thread that has ended. */
+/* The id that glibc knows. ESRCH: the state thread has ended. */
 static int kernel_id(pthread_t *id)
 {
     const stiol__thread_t *thread = stiol__record_of(*id);
@@ -24,7 +24,7 @@ static int kernel_id(pthread_t *id)
 
 /* --- the stack --- */
 
-/* As glibc does it. All but the stack is how the kernel thread is scheduled. */
+/* Like glibc. All except the stack is about how the kernel thread is scheduled. */
 static int copy_scheduling(pthread_t id, pthread_attr_t *attr)
 {
     struct sched_param param;
@@ -40,8 +40,8 @@ static int copy_scheduling(pthread_t id, pthread_attr_t *attr)
     return rc == 0 ? pthread_attr_setschedparam(attr, &param) : rc;
 }
 
-/* A stack below the least that this system gives its own threads (128 KB on aarch64): glibc's
- * function refuses it, so the words that it writes for another one are found and set. */
+/* For a stack below this system's minimum for its own threads (128 KB on aarch64): glibc's function
+ * rejects it, so we find out which words it writes for another size and set those. */
 static int set_small_stack(pthread_attr_t *attr, void *base, size_t size)
 {
     const uintptr_t other_size = UINT32_C(0x5a5a0000), other_end = 2 * other_size;
@@ -144,7 +144,7 @@ int stiol__pthread_getcpuclockid(pthread_t id, clockid_t *clock)
 
 /* --- signals --- */
 
-/* A thread that has ended and is not joined yet gets nothing. */
+/* A thread that has ended but has not been joined does not get any signals. */
 static bool is_past(pthread_t id)
 {
     const stiol__thread_t *thread = stiol__record_of(id);

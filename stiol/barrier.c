@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread_barrier_wait(): a barrier can only be waited at, so each state thread sends a kernel
- * thread to wait for it. Then it counts as any other, wherever the rest come from: this VP, other
- * kernel threads, or other processes.
+ * pthread_barrier_wait(): the only operation on a barrier is to wait, so each state thread has a
+ * kernel thread wait in its place. That counts like any other, wherever the rest come from: this
+ * VP, other kernel threads, or other processes.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls that are newer forms of others: recvmmsg() and sendmmsg() for several messages, preadv2()
- * and pwritev2(). They are made of the replacements in io.c, file_at.c and message.c.
+ * and pwritev2(). They are built on the replacements in io.c, file_at.c and message.c.
  */
 #include <limits.h>
 
@@ -18,7 +18,7 @@ static unsigned at_most(unsigned count)
     return count < IOV_MAX ? count : IOV_MAX; /* as the kernel does */
 }
 
-/* The kernel looks at the time after each message, and only then; what is left goes back. */
+/* The kernel checks the time only after each message; what is left is returned. */
 static bool is_over(st_utime_t end, struct timespec *timeout)
 {
     st_utime_t now = st_utime(), left = end > now ? end - now : 0;
@@ -80,8 +80,8 @@ int stiol__sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
 /* --- preadv2 and pwritev2 --- */
 
-/* Whether it is readv() or preadv(): other flags than RWF_NOWAIT mean nothing there, to what is no
- * file or to a read. */
+/* Whether it amounts to readv() or preadv(): flags other than RWF_NOWAIT mean nothing for reads, or
+ * for anything that is not a file. */
 static bool is_plain(int flags)
 {
     return (flags & RWF_NOWAIT) == 0 && stiol__here();
@@ -101,7 +101,8 @@ static long run_write(const long *args)
                        (int)args[4]);
 }
 
-/* A file's flags: until it is on the device (RWF_DSYNC), at the end (RWF_APPEND). */
+/* For files, flags matter: wait until it is on the device (RWF_DSYNC), write at the end
+ * (RWF_APPEND). */
 ssize_t stiol__pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
 {
     const long args[] = {fd, (long)parts, count, offset, flags};

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * C11's mutexes, condition variables, call_once() and sleeps. In glibc they are the pthread ones
- * under other names, with other results; so they are here. Called by code that includes
+ * under other names, with different results, and so they are here. Called by code that includes
  * <threads.h>.
  */
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-/* The standard says nothing of what is in them; glibc casts, and so do we. */
+/* The standard does not say what is in them; glibc casts, and so do we. */
 _Static_assert(sizeof(mtx_t) == sizeof(pthread_mutex_t), "a mtx_t is a pthread_mutex_t");
 _Static_assert(sizeof(cnd_t) == sizeof(pthread_cond_t), "a cnd_t is a pthread_cond_t");
 _Static_assert(sizeof(once_flag) == sizeof(pthread_once_t), "a once_flag is a pthread_once_t");
@@ -83,7 +83,7 @@ void stiol__call_once(once_flag *flag, void (*routine)(void))
     (void)stiol__pthread_once((pthread_once_t *)flag, routine);
 }
 
-/* 0, -1: interrupted, other negative numbers: an error. */
+/* Returns 0; -1: interrupted; other negative numbers: an error. */
 int stiol__thrd_sleep(const struct timespec *length, struct timespec *rest)
 {
     int rc = stiol__clock_nanosleep(CLOCK_REALTIME, 0, length, rest);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a state thread ends before its function returns: pthread_exit() and cancellation. As glibc
- * does it, the stack is unwound, with destructors of C++ objects and cleanup handlers on the way. A
- * request to cancel a thread ends the wait that it is in, which then ends the thread. Used through
- * the replacements; files that wait call stiol__cancellation().
+ * How a state thread ends before its function returns: pthread_exit() and cancellation. As in
+ * glibc, the stack is unwound, running destructors of C++ objects and cleanup handlers on the way.
+ * A request to cancel a thread ends its current wait, which then ends the thread. Used through the
+ * replacements; files that wait call stiol__cancellation().
  */
 #include <setjmp.h>
 #include <unwind.h>
@@ -12,7 +12,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-/* As in glibc, the library that unwinds is loaded when it is needed. */
+/* As in glibc, the unwinding library is loaded when needed. */
 typedef __typeof__(_Unwind_ForcedUnwind) forced_unwind_t;
 
 struct stiol__unwinding {
@@ -77,11 +77,11 @@ void stiol____pthread_unregister_cancel_restore(__pthread_unwind_buf_t *buffer)
 
 /* --- unwinding --- */
 
-/* Goes on in the frame that has the innermost handler, as in glibc: it runs the handler, and then
- * calls __pthread_unwind_next(). */
+/* Continues in the frame that has the innermost handler, as in glibc: that runs the handler, and
+ * then calls __pthread_unwind_next(). */
 static void __attribute__((noreturn)) run_handler(stiol__thread_t *self)
 {
-    void *buffer = self->cleanup; /* what was saved comes first in it */
+    void *buffer = self->cleanup; /* it begins with what was saved */
 
     self->cleanup = PREVIOUS((__pthread_unwind_buf_t *)buffer);
     siglongjmp(buffer, 1);
@@ -94,8 +94,8 @@ static void __attribute__((noreturn)) leave(stiol__thread_t *self)
     st_thread_exit(self->result);
 }
 
-/* Called for each frame, before it goes. A handler's buffer lies in the frame of the function that
- * set it up: the handler's turn comes when all frames below have gone. */
+/* Called for each frame before it is removed. A handler's buffer is in the frame of the function
+ * that set it up: the handler's turn comes once all frames below are gone. */
 static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
                                 struct _Unwind_Exception *exception,
                                 struct _Unwind_Context *context, void *data)
@@ -204,7 +204,7 @@ void stiol__pthread_testcancel(void)
         stiol__cancellation();
 }
 
-/* From another kernel thread: the VP is to interrupt the wait, if the thread is there still. */
+/* From another kernel thread: asks the VP to interrupt the wait, if the thread still exists. */
 typedef struct request {
     st_remote_t remote;
     stiol__thread_t *thread;
@@ -231,7 +231,7 @@ static void interrupt(stiol__thread_t *thread)
     }
     request = malloc(sizeof(*request));
     if (!request)
-        return; /* its next wait but this one */
+        return; /* not this wait, but the next one */
     *request = (request_t){.remote = {.fn = interrupt_remotely}, .thread = thread};
     st_vp_post(thread->vp->vp, &request->remote);
 }
@@ -271,7 +271,7 @@ int stiol__pthread_setcancelstate(int state, int *before)
         return 0;
     if (self->cancel_at_once)
         stiol__cancellation();
-    interrupt(self); /* the next wait is the last */
+    interrupt(self); /* the next wait will be its last */
     return 0;
 }
 

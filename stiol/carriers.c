@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VP's carriers: kernel threads that do work of its state threads (carry.c). They come on demand,
- * up to a limit, and leave when idle; what comes above the limit waits in line. The VP alone hands
- * in; the lock is between it and its carriers.
+ * A VP's carriers: kernel threads that do work of its state threads (carry.c). They are started on
+ * demand, up to a limit, and end when idle; work beyond the limit waits in line. Only the VP
+ * submits work; the lock is between it and its carriers.
  */
 #include "stiol/thread.h"
 #include "stiol/carry.h"
@@ -12,10 +12,10 @@ enum { IDLE_SECONDS = 10 };
 
 struct stiol__carriers {
     pthread_mutex_t lock;
-    pthread_cond_t work, left; /* something came; a carrier left */
+    pthread_cond_t work, left; /* work has arrived; a carrier has left */
     stiol__load_t *first, **last;
     unsigned threads, idle, busy, queued;
-    unsigned there; /* carriers, those included that are about to be gone */
+    unsigned there; /* carriers, including those about to end */
     unsigned long long carried;
     bool stopping;
     sigset_t mask;
@@ -35,7 +35,8 @@ static void take(stiol__carriers_t *pool, stiol__load_t **place)
     pool->queued--;
 }
 
-/* With the lock: what is next, or NULL: nothing came for a while, or the pool stops. */
+/* Called with the lock held. Returns the next load; NULL: none came for a while, or the pool is
+ * stopping. */
 static stiol__load_t *next_load(stiol__carriers_t *pool)
 {
     struct timespec until;
@@ -68,9 +69,9 @@ static void work(stiol__carriers_t *pool, stiol__carriage_t *carriage)
         stiol__carry_out(carriage, load);
         pthread_mutex_lock(&pool->lock);
         pool->busy--;
-        st_vp_post(vp, &load->remote); /* what it hands in next finds this carrier idle */
+        st_vp_post(vp, &load->remote); /* what it submits next finds this carrier idle */
     }
-    pool->threads--; /* whoever hands in from now on starts another */
+    pool->threads--; /* work submitted from now on starts another one */
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -131,7 +132,7 @@ static size_t stack_size(const stiol__carriers_t *pool)
     return usual > wanted ? usual : wanted;
 }
 
-/* With the lock. */
+/* Called with the lock held. */
 static int start_one(stiol__carriers_t *pool)
 {
     int rc = stiol__kernel_thread(carrier_main, pool, stack_size(pool));
@@ -181,7 +182,7 @@ bool stiol__carriers_take_back(stiol__vp_t *vp, stiol__load_t *load)
     return waiting;
 }
 
-/** No state thread waits for any of them. */
+/** By now no state thread is waiting for any of them. */
 void stiol__carriers_stop(stiol__vp_t *vp)
 {
     stiol__carriers_t *pool = vp->carriers;

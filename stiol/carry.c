@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A state thread has a function run on a kernel thread (a carrier) and stays parked meanwhile: the
- * carrier is that thread for as long as it takes. Its thread-local variables, keys, settings, locks
- * and identity go along and come back. The MPM calls stiol_carry(); carriers.c has the threads. See
- * docs/internals/kernel-threads.md.
+ * Runs a state thread's function on a kernel thread (a carrier) while the state thread stays
+ * parked: the carrier is that thread for as long as it takes. Its thread-local variables, keys,
+ * settings, locks and identity move there and come back. The MPM calls stiol_carry(); carriers.c
+ * has the threads. See docs/internals/kernel-threads.md.
  */
 #include "stiol/thread.h"
 #include "stiol/carry.h"
@@ -13,8 +13,8 @@ __thread stiol__carriage_t *stiol__carriage;
 
 /* --- on the VP --- */
 
-/* Takes along what the calling thread has in place, and leaves what a new thread would have: there
- * is nothing to copy while it is parked. */
+/* Takes what the calling thread has in place, and leaves what a new thread would have, so that
+ * there is nothing to copy while it is parked. */
 static int pack(stiol__vp_t *vp, stiol__load_t *load)
 {
     if (!vp->tls)
@@ -43,7 +43,7 @@ static void unpack(stiol__vp_t *vp, stiol__load_t *load)
     free(load->places);
 }
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void job_done(st_remote_t *remote)
 {
     stiol__load_t *load = (stiol__load_t *)((char *)remote - offsetof(stiol__load_t, remote));
@@ -52,7 +52,7 @@ static void job_done(st_remote_t *remote)
     st_thread_unpark(load->thread);
 }
 
-/* Parks until it is done. False: the VP is ending, and it has not begun. */
+/* Parks until the function is done. False: the VP is ending, and it has not begun. */
 static bool await(stiol__vp_t *vp, stiol__load_t *load)
 {
     bool interrupted = false, begun = true;
@@ -64,7 +64,7 @@ static bool await(stiol__vp_t *vp, stiol__load_t *load)
                 begun = false;
         }
     if (interrupted)
-        st_thread_interrupt(load->thread); /* for its next wait: nobody can end this one */
+        st_thread_interrupt(load->thread); /* left for its next wait: nobody can end this one */
     return begun;
 }
 
@@ -151,7 +151,7 @@ void stiol__carry_out(stiol__carriage_t *carriage, stiol__load_t *load)
     depart(carriage, load);
 }
 
-/** The thread has been unwound: the carrier goes on without it. */
+/** The thread has been unwound: the carrier continues without it. */
 void stiol__carriage_left(void)
 {
     siglongjmp(stiol__carriage->exit, 1);

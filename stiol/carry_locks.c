@@ -88,7 +88,7 @@ static void drop_entries(stiol__vp_t *vp, st_thread_t thread)
     }
 }
 
-/** Those that are held now are the calling state thread's. */
+/** The mutexes held now belong to the calling state thread. */
 void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load)
 {
     if (vp->owners_used > 0)
@@ -156,7 +156,7 @@ static unsigned place_of(const stiol__carriage_t *carriage, const void *lock)
 
     while (i > 0 && carriage->locks[i - 1].lock != lock)
         i--;
-    return i; /* from 1; 0: it is not there */
+    return i; /* from 1; 0 if it is not there */
 }
 
 static void drop(stiol__carriage_t *carriage, const void *lock)
@@ -180,7 +180,7 @@ int stiol__carried_took(pthread_mutex_t *mutex, int rc)
     return EAGAIN;
 }
 
-/** It is about to be unlocked; if that frees it, its memory may be gone afterwards. */
+/** The mutex is about to be unlocked; if that releases it, its memory may be gone afterwards. */
 void stiol__carried_gives(const pthread_mutex_t *mutex)
 {
     stiol__carriage_t *carriage = stiol__carriage;

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread condition variables: state threads wait in line in the parking lot, kernel threads in
- * glibc. A signal goes to a state thread if one waits, from whatever kernel thread it comes. One
- * that is shared between processes cannot be watched: the wait returns after a while, as it may
- * ("spurious wakeup").
+ * pthread condition variables: state threads wait in the parking lot, kernel threads in glibc. A
+ * signal from any kernel thread goes to a state thread if one is waiting. A condition variable
+ * shared between processes cannot be watched: its wait returns after a while, as it may ("spurious
+ * wakeup").
  */
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-#define SHARED(cond)                                                                               \
-    (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() sees that it is so */
-#define CLOCK(cond) (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
+#define SHARED(cond) (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() checks this */
+#define CLOCK(cond)  (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
 
 enum { SHARED_INTERVAL = 2000 }; /* us */
 
@@ -57,7 +56,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
     if (!signalled)
         stiol__cancellation();
     if (interrupted)
-        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc == 0 && timed_out && until == deadline ? ETIMEDOUT : rc;
 }

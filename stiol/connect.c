@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
- * socket is nonblocking for the moment of the call. Nothing else runs on the VP in that moment.
+ * socket is made nonblocking for the duration of the call. Nothing else runs on the VP meanwhile.
  */
 #include "stiol/file.h"
 
-enum { FULL_INTERVAL = 5000 }; /* us; longest between tries at a local socket whose queue is full */
+enum { FULL_INTERVAL = 5000 }; /* us; longest between tries at a local socket with a full queue */
 
 static int set_nonblocking(int fd, bool on)
 {
@@ -29,9 +29,9 @@ static int connect_now(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
     return rc;
 }
 
-/* The connection is under way: parks until it is made or refused. Then connect() is asked which,
- * since only that call makes the kernel take the socket for connected: the next one has to say
- * EISCONN. */
+/* The connection is in progress: parks until it is established or refused. Then calls connect() to
+ * find out which, since only that makes the kernel regard the socket as connected: the next call
+ * has to fail with EISCONN. */
 static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, socklen_t length,
                         st_utime_t deadline)
 {
@@ -42,7 +42,7 @@ static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, sock
         if (rc < 0)
             return stiol__failed(vp);
         if (rc == 0) {
-            errno = EINPROGRESS; /* as connect() says SO_SNDTIMEO */
+            errno = EINPROGRESS; /* as connect() reports SO_SNDTIMEO */
             return -1;
         }
         rc = connect_now(fd, addr, length);
@@ -50,7 +50,7 @@ static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, sock
     return rc != 0 && errno == EISCONN ? 0 : rc;
 }
 
-/* A local socket says EAGAIN while the listener's queue is full, and nothing tells when it no
+/* A local socket says EAGAIN while the listener's queue is full, and nothing reports when it no
  * longer is. */
 static int connect_at_intervals(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr,
                                 socklen_t length, st_utime_t deadline)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What debug builds tell: STIOL_DEBUG, one line at the beginning of each call (STIOL_TRACE in the
- * environment of the server); STM_DEBUG, a report of each lock that a state thread held while it
- * parked.
+ * What debug builds report: with STIOL_DEBUG, a line at the beginning of each call (STIOL_TRACE in
+ * the server's environment); with STM_DEBUG, each lock that a state thread held while it parked.
  */
 #include "stiol/stiol_int.h"
 
@@ -52,7 +51,7 @@ void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void
         .lock = lock, .caller = caller, .kind = kind, .since = st_utime(), .parks = self->parks};
 }
 
-/* The latest of that address: recursive locks are there several times. */
+/* The latest entry for that address: recursive locks are there several times. */
 void stiol__gave(stiol__vp_t *vp, const void *lock)
 {
     stiol__thread_t *self;

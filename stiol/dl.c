@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dlopen() and dlclose(): what is loaded later is rebound as soon as it is there. Its constructors
- * have run by then, with the real calls.
+ * dlopen() and dlclose(): objects loaded later are rebound as soon as they are loaded. Their
+ * constructors have run by then, with the real calls.
  */
 #include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
-/* What was loaded may have thread-local variables; from now on each state thread has its own. */
+/* The loaded objects may have thread-local variables; from now on each state thread has its own. */
 static void came(void)
 {
     int error = errno;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The resolver's own calls: res_query() and its like, on a helper. Where a module has asked for the
- * state thread's resolver settings, the helper works with a copy of them: the settings themselves
- * are another state thread's meanwhile (tls.c).
+ * The resolver's own calls: res_query() and the like, on a helper. If a module has asked for the
+ * state thread's resolver settings, the helper works on a copy of them: meanwhile the originals
+ * belong to another state thread (tls.c).
  */
 #include <resolv.h>
 
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
-/* What each of them is made of. */
+/* The arguments of each of them. */
 typedef struct dns_ask {
     stiol__job_t job;
     res_state settings; /* NULL: the helper's own */
@@ -21,9 +21,9 @@ typedef struct dns_ask {
     int size, rc;
 } dns_ask_t;
 
-enum { DNS = 6 }; /* the group: one name server answers them all, or none */
+enum { DNS = 6 }; /* the group: one name server answers all of them, or none */
 
-/* A job's run() of a call and of its form with settings. */
+/* A job's run(), for a call and for its form with settings. */
 #define DNS_RUN(name, n_name, ...)                                                                 \
     static void run_##name(stiol__job_t *job)                                                      \
     {                                                                                              \
@@ -38,7 +38,7 @@ DNS_RUN(res_querydomain, res_nquerydomain, ask->name, ask->domain, ask->class, a
         ask->answer, ask->size)
 DNS_RUN(res_send, res_nsend, ask->message, ask->length, ask->answer, ask->size)
 
-/* With settings of the caller's own, or, if they are NULL or the state thread's, with a copy. */
+/* Uses the caller's own settings or, if they are NULL or the state thread's, a copy. */
 static int ask_dns(stiol__vp_t *vp, res_state settings, dns_ask_t *ask)
 {
     struct __res_state copy;

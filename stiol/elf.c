@@ -50,7 +50,7 @@ typedef struct object {
     const ElfW(Rela) * rela, *plt;
     size_t rela_count, plt_count;
     uintptr_t protected_low, protected_high;
-    bool own; /* holds STIOL */
+    bool own; /* the object that holds STIOL */
 } object_t;
 
 typedef struct range {
@@ -129,9 +129,9 @@ static const stiol__call_t *call_named(const char *name)
     return NULL;
 }
 
-/* glibc says that the process has one thread, as long as a VP is its only kernel thread. libstdc++
- * then initialises without pthread_once(), and counts references without a lock. All objects but
- * glibc itself, whose own calls are the faster for it, are to see this instead. */
+/* glibc says that the process is single-threaded as long as a VP is its only kernel thread.
+ * libstdc++ then initialises without pthread_once() and counts references without atomics. All
+ * objects see this variable instead, except glibc itself, whose own calls are faster that way. */
 static char single_threaded = 0;
 static const stiol__call_t datum = {.symbol = "__libc_single_threaded",
                                     .scope = STIOL_ANY,
@@ -190,8 +190,8 @@ static bool is_own(const struct dl_phdr_info *info)
     return within(range_of(info), (const void *)&stiol__calls);
 }
 
-/* An allocator in the C library's place is its equal: it never waits for a state thread, and what
- * it keeps for each thread is the kernel thread's. */
+/* An allocator that replaces the C library's is treated alike: it never waits for a state thread,
+ * and its per-thread data belong to the kernel thread. */
 static bool is_allocator(const struct dl_phdr_info *info)
 {
     return info->dlpi_name[0] != '\0' && within(range_of(info), allocator);
@@ -217,7 +217,7 @@ static int note_system(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-/* The segment that an address of the object lies in. */
+/* The segment of the object that contains the address. */
 static const ElfW(Phdr) * segment_of(const struct dl_phdr_info *info, uintptr_t address)
 {
     for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -264,7 +264,7 @@ static void read_dynamic(object_t *object)
     }
 }
 
-/* False if it has no dynamic section to speak of. */
+/* False if it has no usable dynamic section. */
 static bool read_object(object_t *object, const struct dl_phdr_info *info)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -303,14 +303,14 @@ static const char *name_of_relocation(unsigned long type)
     }
 }
 
-/* A name that the C++ ABI reserves, and defines the meaning of: whichever object it comes from (the
- * C++ runtime is loaded with the modules, or linked into one of them), it is the call we mean. */
+/* A name that the C++ ABI reserves and defines: it is the call we mean, whichever object it comes
+ * from (the C++ runtime is loaded with the modules, or linked into one of them). */
 static bool is_reserved(const stiol__call_t *call)
 {
     return call->version && strncmp(call->version, "CXXABI_", 7) == 0;
 }
 
-/* Whether the object's symbol is no function of its own, or the very one that we mean. */
+/* Whether the object's symbol is not a function of its own, or is the one that we mean. */
 static bool is_elsewhere(const stiol__call_t *call, const object_t *object,
                          const ElfW(Sym) * symbol)
 {
@@ -318,8 +318,8 @@ static bool is_elsewhere(const stiol__call_t *call, const object_t *object,
            object->info->dlpi_addr + symbol->st_value == (uintptr_t)call->real;
 }
 
-/* Whether the slot leads to the call that we mean, and not to another function of that name: one of
- * the object's own, of an interposed library, or an older version with another meaning. */
+/* Whether the slot leads to the call that we mean, and not to another function of that name: the
+ * object's own, an interposed library's, or an older version with another meaning. */
 static bool leads_to(const walk_t *walk, const stiol__found_t *found, const object_t *object,
                      const ElfW(Rela) * rela, const ElfW(Sym) * symbol)
 {
@@ -334,14 +334,14 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
         return true;
     if (ELF64_R_TYPE(rela->r_info) == RELOC_JUMP_SLOT && is_elsewhere(call, object, symbol) &&
         within(range_of(object->info), target))
-        return true; /* not bound yet: leads to the object's own PLT */
+        return true; /* not bound yet: it leads to the object's own PLT */
     for (int i = 0; !call->version && i < walk->systems; i++)
         if (within(walk->system[i], target))
             return true;
     return false;
 }
 
-/* NULL: the call is none of ours in this object. */
+/* NULL: in this object the call is not replaced. */
 static void *replacement_in(const walk_t *walk, const object_t *object, const stiol__call_t *call)
 {
     if (call->scope == STIOL_EVERY)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Look-ups in the databases of nsswitch.conf(5) and each state thread's results of those calls that
- * give a pointer to memory of their own. Used by users.c, services.c and resolve.c.
+ * Look-ups in the databases of nsswitch.conf(5), and each state thread's results of calls that
+ * return a pointer to memory of their own. Used by users.c, services.c and resolve.c.
  */
 #include "stiol/stiol_int.h"
 
@@ -9,10 +9,10 @@
 
 enum {
     FIRST_SIZE = 1024,   /* bytes, of a buffer; */
-    MOST_SIZE = 1 << 20, /* a group with 30,000 members needs that */
+    MOST_SIZE = 1 << 20, /* enough for a group with 30,000 members */
 };
 
-/* All databases are taken for one service: a dead one leaves helpers for hosts. */
+/* All databases are treated as one service: if it is dead, there are still helpers for hosts. */
 enum { USERS = 4 };
 
 typedef struct place {
@@ -63,7 +63,7 @@ int stiol__ask_into(stiol__vp_t *vp, stiol__nss_t database, stiol__ask_t *ask)
     return ask->rc;
 }
 
-/* Twice as large as before; false: no memory, or enough is enough. */
+/* Doubles the size; false: no memory, or the maximum has been reached. */
 static bool grow(place_t *place)
 {
     size_t size = place->size == 0 ? FIRST_SIZE : 2 * place->size;
@@ -86,7 +86,7 @@ char *stiol__own_buffer(stiol__vp_t *vp, stiol__own_t which, size_t size)
     return place ? place->buffer : NULL;
 }
 
-/* Calls that find nothing say so by a result of NULL, by an error, or both. */
+/* Calls that find nothing report this by a NULL result, by an error, or by both. */
 void *stiol__ask_own(stiol__vp_t *vp, stiol__nss_t database, stiol__own_t which, stiol__ask_t *ask)
 {
     place_t *place = place_of(vp, which);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is known of each descriptor: whether a call on it can wait at all. One byte each, for the
- * whole process, made out at the first call and forgotten when the descriptor is closed, made anew
- * or changed. Used by io.c, message.c and all that waits for a descriptor; makers of files and the
- * like are in made.c.
+ * What is known about each descriptor: whether a call on it can wait at all. One byte each, for the
+ * whole process, determined at the first call and forgotten when the descriptor is closed, reopened
+ * or changed. Used by io.c, message.c and everything that waits for a descriptor; calls that create
+ * descriptors are in made.c.
  */
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -45,13 +45,13 @@ bool stiol__fd_is_noted(int fd)
     return (byte_at(fd) & ~(unsigned)STIOL_ELSEWHERE) != STIOL_FD_UNKNOWN;
 }
 
-/* The same descriptor, looked at or changed: its mark stays. */
+/* The same descriptor has been examined or changed: its mark stays. */
 static void note_class(int fd, stiol__fd_class_t class)
 {
     unsigned mark = byte_at(fd) & STIOL_FD_MARKS;
 
     if (!stiol__mine() && (byte_at(fd) & STIOL_ELSEWHERE) != 0)
-        return; /* a VP has to see the mark, and looks then */
+        return; /* a VP has to see the mark, and examines it then */
 
     stiol__fd_set_class(fd, (stiol__fd_class_t)(class | mark));
 }
@@ -83,7 +83,7 @@ static stiol__fd_class_t make_out(int fd)
     return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
 }
 
-/* What libst knows of this number is of an earlier descriptor. */
+/* What libst knows about this number belongs to an earlier descriptor. */
 static void renew(int fd)
 {
     unsigned char *byte = stiol__fd_byte(fd);
@@ -100,7 +100,7 @@ stiol__fd_class_t stiol__fd_look(int fd)
 
     renew(fd);
     note_class(fd, class);
-    return class != STIOL_FD_UNKNOWN ? class : STIOL_FD_PASS; /* not open: the real call says so */
+    return class != STIOL_FD_UNKNOWN ? class : STIOL_FD_PASS; /* not open: the real call fails */
 }
 
 int stiol__fd_made(int fd, stiol__fd_class_t class)
@@ -141,8 +141,9 @@ void stiol__fd_received(struct msghdr *message)
     }
 }
 
-/* On any kernel thread, in callbacks and in signal handlers too. What libst knows is its VP's: on
- * other kernel threads it stays, and goes when the number comes again: the mark tells the VP. */
+/* Runs on any kernel thread, in callbacks and signal handlers, too. What libst knows belongs to its
+ * VP: on other kernel threads it is kept until the number is used again, when the mark tells the
+ * VP. */
 void stiol__fd_closing(int fd)
 {
     int error = errno;
@@ -163,7 +164,7 @@ int stiol__close(int fd)
     bool slow;
     int rc;
 
-    if (fd == -1) { /* the MPM has taken the socket out of what APR cleans up */
+    if (fd == -1) { /* the MPM has removed the socket from what APR cleans up */
         errno = EBADF;
         return -1;
     }
@@ -171,7 +172,7 @@ int stiol__close(int fd)
     stiol__fd_closing(fd);
     rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
     if (!stiol__mine() && !STIOL_OFF(STIOL_NO_FORGET))
-        stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have looked */
+        stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have examined it */
     return rc;
 }
 
@@ -239,11 +240,12 @@ int stiol__pipe2(int fds[2], int flags)
                     (flags & O_NONBLOCK) != 0 ? STIOL_FD_ASYNC_STREAM : STIOL_FD_STREAM);
 }
 
-/* APR makes each client's socket nonblocking, which the MPM did when it accepted it. */
+/* APR makes each client's socket nonblocking, which the MPM already did on accepting it. */
 #define FLAGS    (O_RDWR | O_NONBLOCK)
 #define SETTABLE (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME | O_NONBLOCK)
 
-/* What it is now. Others than what is known for a socket or a stream are looked at afresh. */
+/* The class after a change of flags. Descriptors not known to be a socket or a stream are examined
+ * anew. */
 static stiol__fd_class_t with_flags(stiol__fd_class_t before, int flags)
 {
     bool blocks = (flags & O_NONBLOCK) == 0;
@@ -260,7 +262,7 @@ static stiol__fd_class_t with_flags(stiol__fd_class_t before, int flags)
     }
 }
 
-/* Linux takes the third argument of both as one word, whatever its type. */
+/* Linux takes the third argument of both as a single word, whatever its type. */
 static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
 {
     int rc;

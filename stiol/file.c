@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads and writes of regular files, and how any call on a file goes to a helper. What is in memory
- * is had by the same number of system calls as ever (RWF_NOWAIT); the rest waits on a kernel thread
+ * takes no more system calls than without STIOL (RWF_NOWAIT); the rest is read on a kernel thread
  * while the state thread is parked. Called by io.c, batch.c and the other files of this name.
  */
 #include "stiol/file.h"
@@ -81,8 +81,9 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 
 /* --- turns --- */
 
-/* A file's position is one for all who use the descriptor, and the kernel has a lock on it, which a
- * helper in the middle of a read holds. What is written while a helper writes comes after that. */
+/* All users of a descriptor share the file's position, and the kernel has a lock on it, which a
+ * helper in the middle of a read holds. Data written while a helper is writing must come after the
+ * helper's. */
 
 static uintptr_t turn_key(int fd)
 {
@@ -109,7 +110,7 @@ void stiol__await_turn(stiol__vp_t *vp, int fd)
     while (stiol__probe(vp, turn_key(fd), attempt_turn, &fd, STIOL_NEVER) != 0)
         interrupted = true;
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
 }
 
 /* A call that uses the position, on a helper. */
@@ -165,7 +166,7 @@ static long move_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, o
 
 /* --- reading --- */
 
-/* -2: the file system does not know RWF_NOWAIT, or what it would read is not in memory. */
+/* -2: the file system does not support RWF_NOWAIT, or what it would read is not in memory. */
 static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *transfer,
                                   off64_t offset)
 {
@@ -191,14 +192,14 @@ static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *tran
     return timed(vp, transfer->fd, really_read, args);
 }
 
-/* Moves on by n bytes. */
+/* Advances by n bytes. */
 static off64_t go_on(stiol__transfer_t *transfer, off64_t offset, ssize_t n)
 {
     stiol__advance(transfer, (size_t)n);
     return offset >= 0 ? offset + n : offset;
 }
 
-/* Some of it was there: the rest is not, or the file ends here. */
+/* Part of it was there: the rest is not, or the file ends here. */
 static ssize_t read_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset, ssize_t done)
 {
     size_t left = stiol__length_of(transfer->parts, transfer->count);
@@ -283,7 +284,7 @@ ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_
 
 /* --- writing --- */
 
-/* Descriptors of which a write took long lately: for a while they are a helper's. */
+/* Descriptors on which a write recently took long: for a while their writes go to a helper. */
 #define LAGS_FOR STIOL_SECOND
 
 static bool lags(stiol__vp_t *vp, int fd)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pread() and pwrite() and their like: reads and writes at an offset, of files by their nature.
- * What is not known yet is read as a file without a look. stiol_pread() is for the MPM, whose own
- * calls are not rebound.
+ * pread(), pwrite() and the like: reads and writes at an offset, which makes sense only for files.
+ * Unknown descriptors are read as files without being examined. stiol_pread() is for the MPM, whose
+ * own calls are not rebound.
  */
 #include "stiol/file.h"
 

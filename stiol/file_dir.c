@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directories: opened and read on a helper where their file system is slow. What the C library
- * reads in one go (scandir, glob) is had whole; a filter of the caller's runs on the VP, after
- * that. Called through the replacements alone.
+ * Directories: opened and read on a helper if their file system is slow. What the C library reads
+ * in one go (scandir, glob) is read completely; the caller's filter runs afterwards, on the VP.
+ * Called only through the replacements.
  */
 #include <glob.h>
 #include <sys/stat.h>
@@ -58,7 +58,8 @@ int stiol__closedir(DIR *dir)
 
 /* --- whole directories --- */
 
-/* With the VP's filter and order, which are a module's code, applied to all that is there. */
+/* The filter and the order are a module's code, so they are applied on the VP, to the complete
+ * list. */
 #define SCANDIR(name, entry_t)                                                                     \
     static long run_##name(const long *args)                                                       \
     {                                                                                              \
@@ -91,7 +92,7 @@ int stiol__closedir(DIR *dir)
 SCANDIR(scandir, struct dirent)
 SCANDIR(scandir64, struct dirent64)
 
-/* A caller's functions are called on the VP, whose files then wait there. */
+/* The caller's functions must run on the VP, so then its files wait there. */
 static bool is_own_glob(int flags, const void *on_error)
 {
     return (flags & GLOB_ALTDIRFUNC) == 0 && !on_error;

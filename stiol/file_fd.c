@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls on open files that neither read nor write: on a helper if the file system is slow, and
- * wherever it is if the call waits for the device by its nature (fsync). Called through the
- * replacements alone.
+ * always if the call waits for the device by its nature (fsync). Called only through the
+ * replacements.
  */
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -74,7 +74,7 @@ void stiol__sync(void)
 
 RUN_3(lseek64, int, off64_t, int)
 
-/* The end of a file may be a server's to tell. */
+/* It may take a server to tell where a file ends. */
 static off64_t seek(stiol__vp_t *vp, int fd, off64_t offset, int whence)
 {
     const long args[] = {fd, offset, whence};

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mapped files and sendfile(). A page fault cannot be seen beforehand, so what is mapped is brought
- * into memory before mmap() returns; what sendfile() is to send, before it is called. mincore() and
- * cachestat() do not tell a process about files that it may not write, so a few reads of one byte
- * (RWF_NOWAIT) do. Called by pages.c and connect.c.
+ * Mapped files and sendfile(). A page fault cannot be anticipated, so what is mapped is brought
+ * into memory before mmap() returns, and what sendfile() is to send, before it is called. mincore()
+ * and cachestat() tell a process nothing about files that it may not write, so a few one-byte reads
+ * (RWF_NOWAIT) are used instead. Called by pages.c and connect.c.
  */
 #include "stiol/file.h"
 
 enum {
-    STEP = 256 * 1024,   /* bytes between two looks; the kernel reads ahead in such pieces */
-    CHUNK = 1024 * 1024, /* most that is sent, or brought into memory, at a time */
+    STEP = 256 * 1024,   /* bytes between checks; the kernel reads ahead in such pieces */
+    CHUNK = 1024 * 1024, /* maximum that is sent, or brought into memory, at a time */
 };
 #define MOST (4 * CHUNK)     /* of a mapping: libapr maps no larger pieces */
 enum { TASTE = 128 * 1024 }; /* bytes that a helper reads at a time */
@@ -41,7 +41,7 @@ static look_t look_through(int fd, off64_t offset, size_t length)
     return look;
 }
 
-/* Whether a helper has to bring it in. */
+/* Whether a helper has to bring it into memory. */
 static bool is_absent(int fd, off64_t offset, size_t length)
 {
     stiol__fd_class_t class = stiol__fd_noted(fd);
@@ -63,8 +63,8 @@ static bool is_absent(int fd, off64_t offset, size_t length)
 
 /* --- mmap() --- */
 
-/* Reads it through, which fills the page cache while nobody waits for this process's mappings; then
- * enters the pages. */
+/* Reads all of it, which fills the page cache without holding up users of this process's mappings,
+ * and then maps the pages. */
 static void bring_in(void *address, size_t length, int fd, off64_t offset)
 {
     char *taste = malloc(TASTE);
@@ -85,7 +85,7 @@ static long run_map(const long *args)
     char byte;
     void *map;
 
-    (void)!pread64(fd, &byte, 1, offset); /* which asks the server what mmap() would ask it */
+    (void)!pread64(fd, &byte, 1, offset); /* asks the server what mmap() would ask it */
     map = mmap64((void *)args[0], length, (int)args[2], (int)args[3], fd, offset);
     if (map != MAP_FAILED && ((int)args[2] & PROT_READ) != 0)
         bring_in(map, length < MOST ? length : MOST, fd, offset);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * open() and its like. A name that is in memory is opened at once, by a system call that says so if
- * it is not (openat2 with RESOLVE_CACHED, in place of openat); any other, and all on slow file
- * systems, on a helper. What was opened there is known for a slow file from the start.
+ * open() and the like. A name that is in memory is opened directly, by a system call that reports
+ * if it is not (openat2 with RESOLVE_CACHED, instead of openat); any other, and all on slow file
+ * systems, on a helper. Files opened there are known to be slow from the start.
  */
 #include <linux/openat2.h>
 #include <stdarg.h>
@@ -11,12 +11,12 @@
 
 #include "stiol/file.h"
 
-/* What openat2() takes, and what does not by itself go to the device. */
+/* Flags that openat2() accepts and that do not by themselves access the device. */
 #define ASKABLE                                                                                    \
     (O_ACCMODE | O_APPEND | O_CLOEXEC | O_DIRECTORY | O_DSYNC | O_LARGEFILE | O_NOATIME |          \
      O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC)
 
-/* openat2() is not there, or is forbidden here (an old kernel, a container's filter). */
+/* openat2() does not exist or is forbidden here (an old kernel, a container's filter). */
 static _Atomic bool barred;
 
 typedef struct request {
@@ -36,7 +36,7 @@ static int open_really(const request_t *request)
     return openat(request->dir, request->path, request->flags, request->mode);
 }
 
-/* On a helper. What is on a slow file system is known for that from now on. */
+/* Opens on a helper. A file on a slow file system is known as such from now on. */
 static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t group)
 {
     const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
@@ -62,7 +62,7 @@ static int open_timed(stiol__vp_t *vp, const request_t *request)
     return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
 }
 
-/* EPERM may be the file's own answer: then the plain call has the same. */
+/* EPERM may be about the file itself: then the plain call gives the same. */
 static int open_after_refusal(stiol__vp_t *vp, const request_t *request)
 {
     bool missing = errno == ENOSYS;
@@ -84,7 +84,7 @@ static int open_cached(stiol__vp_t *vp, const request_t *request)
         return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
     if (errno == ENOSYS || errno == EPERM)
         return open_after_refusal(vp, request);
-    if (errno == EINVAL) /* it is more particular than openat() */
+    if (errno == EINVAL) /* it is stricter than openat() */
         return open_timed(vp, request);
     if (errno != EAGAIN)
         return fd;
@@ -123,7 +123,7 @@ static int open_request(stiol__vp_t *vp, const request_t *request)
 
 /* --- the calls --- */
 
-/* The mode is there only if a file may be made. */
+/* The mode argument exists only if a file may be created. */
 static mode_t mode_in(va_list args, int flags)
 {
     return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
@@ -158,7 +158,7 @@ OPEN(open64)
 OPEN_AT(openat)
 OPEN_AT(openat64)
 
-/* Fortified code's, which end the process if flags want a mode. */
+/* Fortified versions, which end the process if the flags require a mode. */
 #define WANTS_MODE(flags) (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE)
 
 #define OPEN_2(name)                                                                               \
@@ -200,7 +200,8 @@ int stiol__creat64(const char *path, mode_t mode)
 
 /* --- temporary files: the name is changed in place --- */
 
-/* On a helper the descriptor is not known to be slow: the first call on it finds out. */
+/* If a helper creates it, the descriptor is not known to be slow: the first call on it finds
+ * out. */
 static int make_temporary(stiol__vp_t *vp, char *name, stiol__file_call_t call, const long *args)
 {
     return stiol__fd_made((int)stiol__on_path(vp, AT_FDCWD, name, true, call, args),
@@ -266,7 +267,7 @@ static long really_close(const long *args)
     return close((int)args[0]);
 }
 
-/* Closing may write what is left (NFS), or tell the server (FUSE). */
+/* Closing may write remaining data (NFS), or tell the server (FUSE). */
 int stiol__close_patiently(stiol__vp_t *vp, int fd)
 {
     const long args[] = {fd};

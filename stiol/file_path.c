@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls on paths: at once, and timed, where nothing is known to be slow; on a helper where the path
- * leads to a file system that is. Called through the replacements alone.
+ * Calls on paths: made directly, and timed, if nothing is known to be slow; on a helper if the path
+ * leads to a slow file system. Called only through the replacements.
  */
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -98,6 +98,6 @@ CALL_5(int, renameat2, MAKES_BOTH_AT, int, path_t, int, path_t, unsigned)
 CALL_2(int, link, MAKES_BOTH, path_t, path_t)
 CALL_5(int, linkat, MAKES_BOTH_AT, int, path_t, int, path_t, int)
 
-/* The first is only text. */
+/* The first path is only text. */
 CALL_2(int, symlink, stiol__on_path(vp, AT_FDCWD, b, true, run, args), path_t, path_t)
 CALL_3(int, symlinkat, stiol__on_path(vp, b, c, true, run, args), path_t, int, path_t)

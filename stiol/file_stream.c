@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Streams of the C library whose reads and writes may wait: of files on slow file systems, pipes
- * and sockets. What the stream's buffer holds is had at once; the rest is the C library's own call,
- * on a helper, with the stream locked for the state thread that makes it. Streams of other files
- * are passed through. Called through the replacements alone; fclose() is in shell.c.
+ * and sockets. What is in the stream's buffer is available at once; anything else takes the C
+ * library's own call, on a helper, with the stream locked for the calling state thread. Streams of
+ * other files are passed through. Called only through the replacements; fclose() is in shell.c.
  */
 #include <stdarg.h>
 #include <stdio_ext.h>
@@ -11,7 +11,7 @@
 
 #include "stiol/file.h"
 
-/* Macros where the C library's functions are meant. */
+/* These are macros, but the C library's functions are meant. */
 #undef fread_unlocked
 #undef fwrite_unlocked
 
@@ -120,8 +120,8 @@ static void run_stream_job(stiol__job_t *job)
     stream->rc = stream->call(stream->args);
 }
 
-/* The stream is the state thread's meanwhile. Its lock is really held by the VP's kernel thread, so
- * that the helper must not ask for it. */
+/* The stream belongs to the state thread meanwhile. Its lock is really held by the VP's kernel
+ * thread, so the helper must not try to take it. */
 static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, const long *args)
 {
     stream_job_t job = {.job = {.run = run_stream_job}, .call = call, .args = args};
@@ -138,7 +138,7 @@ static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, co
     return job.rc;
 }
 
-/* `held`: the buffer is enough. */
+/* `held`: the buffer suffices. */
 static long on_stream(stiol__vp_t *vp, FILE *stream, bool held, stiol__file_call_t call,
                       const long *args)
 {
@@ -257,7 +257,7 @@ STREAM_2(int, putc, has_room(stream, 1), int)
 STREAM_2(int, fputc_unlocked, has_room(stream, 1), int)
 STREAM_2(int, putc_unlocked, has_room(stream, 1), int)
 
-/* Not in any header but the C library's own. */
+/* Declared only in the C library's internal headers. */
 static long run___overflow(const long *args)
 {
     return __overflow((FILE *)args[0], (int)args[1]);
@@ -287,7 +287,7 @@ int stiol__fflush(FILE *stream)
     return (int)on_stream(vp, stream, __fpending(stream) == 0, run_fflush, args);
 }
 
-/* The position: what is to be written goes out first. */
+/* Changing the position first writes what is in the buffer. */
 static long run_seek(const long *args)
 {
     return fseeko64((FILE *)args[0], args[1], (int)args[2]);
@@ -338,7 +338,7 @@ static int print(stiol__vp_t *vp, FILE *stream, const char *format, va_list *lis
     return (int)on_stream(vp, stream, false, run_vfprintf, args);
 }
 
-/* glibc's check of %n is in its own entry; who asks for it gets it there. */
+/* glibc checks %n only in this entry point, so callers that use it get it there. */
 static long run_vfprintf_chk(const long *args)
 {
     const format_call_t *call = (const format_call_t *)args[0];
@@ -402,7 +402,7 @@ int stiol____isoc99_fscanf(FILE *stream, const char *format, ...)
     return rc;
 }
 
-/* A va_list that is a parameter may be an array's address: a copy has one of its own. */
+/* A va_list parameter may be an array's address: a copy is an array of its own. */
 int stiol__vfprintf(FILE *stream, const char *format, va_list list)
 {
     va_list copy;

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls on files that are made by their number: as the C library's functions, by a table of
- * where each has its path or its descriptor. Called by syscall.c.
+ * System calls on files that are made by number: treated like the C library's functions, by a table
+ * that says where each has its path or its descriptor. Called by syscall.c.
  */
 #include <sys/syscall.h>
 
 #include "stiol/file.h"
 
-/* Where the path is, and what the call is. */
+/* Where the path is, and what kind of call it is. */
 typedef enum {
     PATH,    /* the first argument is a path */
     AT,      /* a directory's descriptor, then a path */
-    MAKE,    /* as PATH, and the last component is made or removed */
-    MAKE_AT, /* as AT */
-    OPEN,    /* as PATH; makes a descriptor */
+    MAKE,    /* like PATH, but the last component is created or removed */
+    MAKE_AT, /* the same, like AT */
+    OPEN,    /* like PATH; returns a descriptor */
     OPEN_AT,
     BOTH,    /* two paths */
     BOTH_AT, /* two directories and paths */
     FD,      /* a file's descriptor */
-    DEVICE   /* waits for the device in any case */
+    DEVICE   /* always waits for the device */
 } form_t;
 
 static const struct {
@@ -108,7 +108,7 @@ static long carry_out(stiol__vp_t *vp, form_t form, const long *args)
     }
 }
 
-/* At an offset: as the C library's. */
+/* Reads and writes at an offset, like the C library's. */
 static bool is_at_offset(long number, const long *args, long *rc)
 {
     switch (number) {

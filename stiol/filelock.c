@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Locks on files: flock(), fcntl(F_SETLKW, F_OFD_SETLKW) and lockf(). Tried without waiting, then
- * waited for in line; the first in line looks at intervals, because other processes release without
- * telling us. A lock of the process (F_SETLKW) that takes longer is asked for in earnest, on a
- * kernel thread: only of one that waits does the kernel see that two processes wait for each other.
+ * waited for in line; the first in line tries at intervals, because other processes release locks
+ * without telling us. A lock owned by the process (F_SETLKW) that takes longer is really waited
+ * for, on a kernel thread: only then can the kernel detect that two processes wait for each other.
  */
 #include "stiol/fd.h"
 #include "stiol/file.h"
@@ -11,14 +11,14 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-enum { PATIENCE = 50000 }; /* us of tries, before a lock is asked for in earnest */
+enum { PATIENCE = 50000 }; /* us of tries before a lock is really waited for */
 
 typedef struct lock_args {
     int fd, command;
     struct flock *lock;
 } lock_args_t;
 
-/* A server may be asked even whether the lock is free. */
+/* Even finding out whether the lock is free may take a server. */
 static long run_flock(const long *args)
 {
     return flock((int)args[0], (int)args[1]);
@@ -76,7 +76,7 @@ typedef struct earnest {
     _Atomic int state;
 } earnest_t;
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void answered(st_remote_t *remote)
 {
     earnest_t *ask = (earnest_t *)((char *)remote - offsetof(earnest_t, remote));
@@ -98,8 +98,8 @@ static void *ask_in_earnest(void *arg)
     return NULL;
 }
 
-/* Until there is an answer; -1 with EINTR if the VP ends before. The process ends then too, and the
- * lock, should it still be had, with it. */
+/* Waits for the answer; -1 with EINTR if the VP ends first. Then the process ends, too, and with it
+ * the lock, should it still be acquired. */
 static int await_answer(stiol__vp_t *vp, earnest_t *ask)
 {
     bool interrupted = false;
@@ -115,13 +115,13 @@ static int await_answer(stiol__vp_t *vp, earnest_t *ask)
         }
     }
     if (interrupted)
-        st_thread_interrupt(ask->thread); /* not for us: for its next wait */
+        st_thread_interrupt(ask->thread); /* not for this wait: pass it on to the next one */
     errno = ask->error;
     free(ask);
     return errno == 0 ? 0 : -1;
 }
 
-/* As fcntl(F_SETLKW); *asked says whether the kernel was asked. */
+/* Like fcntl(F_SETLKW); *asked says whether the kernel was asked. */
 static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked)
 {
     earnest_t *ask = malloc(sizeof(*ask));
@@ -147,7 +147,7 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
     return rc;
 }
 
-/* A lock of the process: for a while as any other. */
+/* A lock owned by the process: for a while like any other. */
 static int lock_process_or_wait(stiol__vp_t *vp, lock_args_t *args)
 {
     bool asked;
@@ -181,7 +181,7 @@ int stiol__flock(int fd, int operation)
     return rc;
 }
 
-/** fcntl() with one of the commands that lock. */
+/** fcntl() with one of the locking commands. */
 int stiol__filelock_fcntl(stiol__vp_t *vp, int fd, int command, struct flock *lock)
 {
     bool waits = command == F_SETLKW || command == F_OFD_SETLKW;

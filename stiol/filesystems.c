@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which file systems can make a call wait, and for how long: by their type, from the table of
- * mounts, and learned from calls that took long lately. Each VP has its own table, so nothing here
- * takes a lock or waits. Asked by file.c, file_open.c and file_path.c before they make a call.
+ * mounts, and as learned from calls that recently took long. Each VP has its own table, so nothing
+ * here takes a lock or waits. Asked by file.c, file_open.c and file_path.c before they make a call.
  */
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -11,22 +11,22 @@
 
 #include "stiol/file.h"
 
-enum { LONG = 10000 };                  /* us; a VP has better things to do meanwhile */
+enum { LONG = 10000 };                  /* us; longer than a VP should be held */
 #define SUSPICIOUS  (10 * STIOL_SECOND) /* after a long call */
-#define SLOW_FOR    (10 * STIOL_SECOND) /* after a call that waited */
-#define ANSWER_GOOD STIOL_SECOND        /* what was found out of a path */
+#define SLOW_FOR    (10 * STIOL_SECOND) /* after a call that has waited */
+#define ANSWER_GOOD STIOL_SECOND        /* how long a finding about a path is valid */
 enum {
     DEVICES = 256,  /* remembered; a power of 2 */
     ANSWERS = 1024, /* paths remembered; a power of 2 */
-    NAMES = 128,    /* likewise, that need not be asked about */
+    NAMES = 128,    /* likewise, of paths that need not be asked about */
 };
 
-/* What is known of a device. */
+/* What is known about a device. */
 typedef enum {
-    KIND_UNKNOWN, /* taken for a disk: the kernel tells what is in memory */
+    KIND_UNKNOWN, /* assumed to be a disk: the kernel tells what is in memory */
     KIND_MEMORY,  /* tmpfs, proc and the like: never waits for a device */
     KIND_MUTE,    /* cannot say what is in memory: calls are made, and timed */
-    KIND_REMOTE   /* another machine's or process's: may take for ever */
+    KIND_REMOTE   /* another machine's or process's: may take forever */
 } kind_t;
 
 typedef struct device {
@@ -43,7 +43,8 @@ typedef struct answer {
     stiol__fs_verdict_t verdict;
 } answer_t;
 
-/* A path of which openat2() does not say whether it is in memory: for a second it is not asked. */
+/* A path for which openat2() cannot say whether it is in memory: it is not asked again for a
+ * second. */
 typedef struct name {
     uint64_t noted; /* ticks */
     char path[184];
@@ -52,7 +53,7 @@ typedef struct name {
 struct stiol__filesystems {
     uint64_t ticks_at_start;
     st_utime_t started;
-    st_utime_t slow_until; /* of any device */
+    st_utime_t slow_until; /* the latest of any device */
     int mounts; /* /proc/self/mountinfo, which poll() calls POLLPRI when it changes; -1 */
     device_t devices[DEVICES];
     answer_t answers[ANSWERS];
@@ -61,11 +62,11 @@ struct stiol__filesystems {
 };
 
 uint64_t stiol__many_ticks;
-static uint64_t ticks_a_second; /* a guess that is not too high: for what need not be exact */
+static uint64_t ticks_a_second; /* an estimate that is not too high, where it need not be exact */
 
 /* --- types --- */
 
-/* Those that answer from another machine, or from a program. */
+/* File systems served by another machine, or by a program. */
 static bool is_remote_type(const char *type)
 {
     static const char *const types[] = {"9p",        "afs",  "autofs", "beegfs",   "ceph",
@@ -139,7 +140,7 @@ static stiol__fs_verdict_t verdict_of(stiol__filesystems_t *fs, dev_t number)
 
 /* --- the table of mounts --- */
 
-/* The third word of a line: "98:0". 0: there is none. */
+/* The third word of a line: "98:0". 0 if there is none. */
 static dev_t device_in(const char *line)
 {
     unsigned long major, minor;
@@ -209,7 +210,7 @@ static void read_mounts(stiol__vp_t *vp)
             memmove(buffer, end + 1, used);
         }
         if (used == sizeof(buffer) - 1)
-            used = 0; /* no line that anyone needs is so long */
+            used = 0; /* no line of interest is that long */
     }
 }
 
@@ -218,7 +219,8 @@ static void forget_answers(stiol__filesystems_t *fs)
     memset(fs->answers, 0, sizeof(fs->answers));
 }
 
-/* Once a second or so: something was mounted or unmounted, or no device is slow any more. */
+/* About once a second: checks whether something was mounted or unmounted, or no device is slow any
+ * more. */
 static void look_again(stiol__vp_t *vp, uint64_t now)
 {
     stiol__filesystems_t *fs = vp->filesystems;
@@ -239,7 +241,7 @@ static void look_again(stiol__vp_t *vp, uint64_t now)
 static void measure_ticks(void)
 {
 #ifdef __x86_64__
-    ticks_a_second = UINT64_C(1000000000); /* the slowest counter that is about */
+    ticks_a_second = UINT64_C(1000000000); /* the slowest counter in use */
 #else
     __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(ticks_a_second));
 #endif
@@ -274,8 +276,8 @@ void stiol__filesystems_stop(stiol__vp_t *vp)
 
 /* --- time --- */
 
-/* The counter's speed is found out when it matters: a call has taken more ticks than a slow counter
- * makes in the time. */
+/* The counter's speed is determined only when it matters: when a call has taken more ticks than a
+ * slow counter makes in that time. */
 static bool is_long(const stiol__filesystems_t *fs, uint64_t ticks)
 {
     uint64_t passed = stiol__ticks() - fs->ticks_at_start;
@@ -284,7 +286,7 @@ static bool is_long(const stiol__filesystems_t *fs, uint64_t ticks)
     return passed > 0 && (double)ticks * (double)time / (double)passed >= LONG;
 }
 
-/* Each is a system call, so only for a while. */
+/* Counting takes a system call each time, so it is done only for a while. */
 long stiol__count_switches(stiol__vp_t *vp)
 {
     struct rusage usage;
@@ -370,7 +372,7 @@ static int open_by_name(int dir, const char *path)
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-/* The device of what is there, if that is in memory. */
+/* The device of what the path names, if that is in memory. */
 static bool device_of(int dir, const char *path, dev_t *device)
 {
     int fd = open_by_name(dir, path);
@@ -386,7 +388,7 @@ static bool device_of(int dir, const char *path, dev_t *device)
     return known;
 }
 
-/* Cuts the last component off; false: there is none to cut. */
+/* Removes the last component; false: there is none. */
 static bool to_parent(char *path)
 {
     char *end = path + strlen(path);
@@ -465,7 +467,7 @@ static bool recall(stiol__filesystems_t *fs, uint64_t hash, stiol__fs_verdict_t 
     return true;
 }
 
-/* *keep: what was found out holds for a while. */
+/* *keep: the finding is valid for a while. */
 static stiol__fs_verdict_t find_out(stiol__filesystems_t *fs, int dir, const char *path, bool made,
                                     uint64_t *group, bool *keep)
 {
@@ -482,7 +484,7 @@ static stiol__fs_verdict_t find_out(stiol__filesystems_t *fs, int dir, const cha
     if (verdict != STIOL_FS_NOW || cached || made || !away)
         return verdict;
     *keep = false;
-    return STIOL_FS_PATIENT; /* a disk, and the name is to be read from it */
+    return STIOL_FS_PATIENT; /* a disk, and the name has to be read from it */
 }
 
 static stiol__fs_verdict_t look_up(stiol__filesystems_t *fs, int dir, const char *path, bool made,
@@ -518,7 +520,7 @@ stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path,
 
 /* --- names that openat2() cannot tell from memory --- */
 
-/* Cheap: it is made for each open() while there are such names. */
+/* A cheap hash, since it is computed for each open() while there are such names. */
 static unsigned place_of_name(const char *path, size_t length)
 {
     uint64_t word, hash = length;
@@ -559,8 +561,8 @@ bool stiol__is_unaskable(const stiol__vp_t *vp, int dir, const char *path)
            strcmp(name->path, path) == 0;
 }
 
-/* The directory that the last component is in: 1 and its device, 0: it is not in memory either, -1:
- * it is none (errno is ENOTDIR). */
+/* Examines the directory that the last component is in: 1 and its device; 0: it is not in memory
+ * either; -1: it is not a directory (errno is ENOTDIR). */
 static int look_at_parent(int dir, const char *path, dev_t *device)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC | O_DIRECTORY, .resolve = RESOLVE_CACHED};
@@ -582,7 +584,8 @@ static int look_at_parent(int dir, const char *path, dev_t *device)
     return 1;
 }
 
-/* For what is no directory the kernel leaves its quick way, as for proc; a disk is not asked. */
+/* The kernel leaves its fast path if a component is not a directory, as it does for proc; the disk
+ * is not asked. */
 stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
                                             uint64_t *group)
 {

@@ -117,7 +117,7 @@ static int wait_until(stiol__vp_t *vp, const uint32_t *word, uint32_t value, uin
     if (!stiol__lot_leave(&waiter))
         rc = 0; /* taken out of the line: woken */
     if (interrupted)
-        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     if (rc == EAGAIN)
         stiol__yield(); /* whom the caller waits for may be another state thread */

@@ -71,7 +71,7 @@ static int lock_in_line(stiol__vp_t *vp, uint32_t *word, pid_t self, st_utime_t 
     }
     (void)stiol__lot_leave(&waiter);
     if (interrupted)
-        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc;
 }

@@ -98,7 +98,7 @@ static long wait_for_one(stiol__vp_t *vp, stiol__waiter_t *waiters, const one_t 
         if (!stiol__lot_leave(&waiters[i]) && which < 0)
             which = (int)i; /* woken at the last moment */
     if (interrupted)
-        st_thread_interrupt(waiters[0].thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiters[0].thread); /* not for this wait: pass it on to the next one */
     errno = error;
     return which;
 }

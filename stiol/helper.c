@@ -47,7 +47,7 @@ void stiol__help_here(stiol__job_t *job)
     job->herror = h_errno;
 }
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void job_done(st_remote_t *remote)
 {
     stiol__job_t *job = (stiol__job_t *)((char *)remote - offsetof(stiol__job_t, remote));
@@ -61,7 +61,7 @@ static void job_done(st_remote_t *remote)
     st_thread_unpark(thread);
 }
 
-/* With the lock. */
+/* Called with the lock held. */
 static void leave_idle(helper_t *self)
 {
     helper_t **place = &pool.idle;
@@ -151,7 +151,7 @@ void stiol__stay_loaded(void)
 
 /* --- jobs find helpers --- */
 
-/* With the lock. */
+/* Called with the lock held. */
 static bool give(stiol__job_t *job)
 {
     helper_t *helper = pool.idle;
@@ -289,7 +289,7 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
         stiol__help_here(job); /* late is better than never */
     }
     if (interrupted)
-        st_thread_interrupt(job->thread); /* the job is not ours to end: for the next wait */
+        st_thread_interrupt(job->thread); /* the job cannot be ended: pass it on to the next wait */
     errno = job->error != 0 ? job->error : error;
     if (job->herror != 0)
         h_errno = job->herror;

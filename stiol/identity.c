@@ -55,7 +55,7 @@ stiol__thread_t *stiol__record_new(void)
     return self;
 }
 
-/* With the lock. */
+/* Called with the lock held. */
 static void free_number(unsigned i)
 {
     identity.numbers[i] = (number_t){0};

@@ -67,7 +67,7 @@ static void enter(kthread_t *self)
     pthread_mutex_unlock(&running.lock);
 }
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void tell(st_remote_t *remote)
 {
     joiner_t *joiner = (joiner_t *)((char *)remote - offsetof(joiner_t, remote));
@@ -251,7 +251,7 @@ int stiol__kthread_join(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t
     if (rc == ETIMEDOUT)
         stiol__cancellation();
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc;
 }

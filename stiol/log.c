@@ -113,7 +113,7 @@ static int wait_until_logged(stiol__vp_t *vp, log_job_t *call)
         (void)stiol__help_abandon(&call->job, free_job);
     }
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     return rc;
 }
 

@@ -131,7 +131,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     else if (rc != 0 && rc != EOWNERDEAD)
         stiol__lot_notify(key_of(mutex), false); /* another is first now */
     if (interrupted)
-        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc;
 }

@@ -59,7 +59,7 @@ int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
             interrupted = true;
     }
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc;
 }

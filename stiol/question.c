@@ -117,7 +117,7 @@ int stiol__question_wait(stiol__vp_t *vp, stiol__question_t *question)
     }
     take_out(question, &asker);
     if (interrupted)
-        st_thread_interrupt(asker.thread); /* not for us: for its next wait */
+        st_thread_interrupt(asker.thread); /* not for this wait: pass it on to the next one */
     return 0;
 }
 

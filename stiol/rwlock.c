@@ -109,7 +109,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
     if (first ? how == READER || rc != 0 : how == WRITER)
         stiol__lot_notify(key_of(lock), true); /* another is first now, and may be a reader too */
     if (interrupted)
-        st_thread_interrupt(waiter.thread); /* not for us: for its next wait */
+        st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     return rc;
 }

@@ -35,7 +35,7 @@ static int wait_for_end(stiol__vp_t *vp, pid_t pid, bool mortal)
             (void)kill(pid, SIGKILL);
     }
     if (interrupted && !(mortal && stiol__to_be_cancelled()))
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     return rc == pid ? status : -1;
 }
 
@@ -137,7 +137,7 @@ static struct {
     pipe_stream_t *first;
 } streams = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* With the lock. */
+/* Called with the lock held. */
 static pipe_stream_t **place_of(const FILE *stream)
 {
     pipe_stream_t **place = &streams.first;

@@ -69,7 +69,7 @@ int stiol__sigwait(const sigset_t *restrict set, int *restrict signal)
     while ((rc = stiol__sigtimedwait(set, NULL, NULL)) < 0 && errno == EINTR)
         interrupted = true;
     if (interrupted && stiol__here())
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     if (rc < 0)
         return errno;
     *signal = rc;

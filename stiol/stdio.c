@@ -58,7 +58,7 @@ void stiol__flockfile(FILE *file)
     while (stiol__probe(vp, key_of(file), attempt, &args, STIOL_NEVER) != 0)
         interrupted = true;
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for us: for its next wait */
+        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
 }
 
 int stiol__ftrylockfile(FILE *file)

@@ -140,7 +140,7 @@ static int wait_for(stiol__vp_t *vp, stiol__thread_t *thread, st_utime_t deadlin
     if (!thread->ended)
         stiol__cancellation(); /* the other one is not joined, then */
     if (interrupted)
-        st_thread_interrupt(self); /* not for us: for its next wait */
+        st_thread_interrupt(self); /* not for this wait: pass it on to the next one */
     errno = error;
     return thread->ended ? 0 : ETIMEDOUT;
 }

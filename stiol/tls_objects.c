@@ -135,7 +135,7 @@ static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
     return 1;
 }
 
-/* With the lock. */
+/* Called with the lock held. */
 static int update(void)
 {
     stiol__local_t **place = &locals.first, *local;
