@@ -82,7 +82,7 @@ static void drop_entries(stiol__vp_t *vp, st_thread_t thread)
         stiol__owner_t *owner = &vp->owners[i];
 
         if (owner->lock && owner->thread == thread && owner->count == 0)
-            stiol__owner_remove(vp, owner); /* another may have moved here */
+            stiol__owner_remove(vp, owner); /* another entry may have moved here */
         else
             i++;
     }
@@ -96,7 +96,7 @@ void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load)
     for (unsigned i = 0; i < load->lock_count; i++) {
         const stiol__carried_lock_t *held = &load->locks[i];
 
-        stiol__owner_forget(held->lock); /* of an earlier one at this address */
+        stiol__owner_forget(held->lock); /* what is known about an earlier one at this address */
         own(&(stiol__carried_lock_t){.lock = held->lock, .kind = held->kind, .count = 1}, vp->tid);
         if (stiol__owner_add(vp, held->lock, held->kind) == 0)
             stiol__owner_find(vp, held->lock)->count = held->count;

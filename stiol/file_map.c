@@ -25,7 +25,7 @@ static look_t look_at_byte(int fd, off64_t offset)
     part = (struct iovec){&byte, 1};
     n = preadv64v2(fd, &part, 1, offset, RWF_NOWAIT);
     if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && !stiol__is_refused(errno)))
-        return RESIDENT; /* or an error, which is the caller's to meet */
+        return RESIDENT; /* or an error, which the caller will encounter */
     return errno == EAGAIN ? ABSENT : MUTE;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections of a VP that leaves. HTTP/1.1 connections that are idle stay until KeepAliveTimeout,
- * since their next request may be on its way; but when the whole server stops, nobody else is going
- * to answer it, and they end at once. HTTP/2 connections end in both cases: their protocol has a goodbye: a GOAWAY frame says which
- * requests will be answered, and the client repeats the others elsewhere. Said while a connection
- * is idle it costs nobody a request; said while requests arrive, mod_http2 gives up the connection
- * with all of its streams at the next one. So connections are ended as they become idle, and
- * mod_http2 learns that the VP stops only about those that have not been idle for a while.
+ * Connections of a leaving VP. Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their
+ * next request may be on its way; but when the whole server stops, nobody else will answer it, and
+ * they end at once. HTTP/2 connections end in both cases. Their protocol has a goodbye: a GOAWAY
+ * frame says which requests will be answered, and the client repeats the others elsewhere. Sent
+ * while a connection is idle, it costs no request; sent while requests are arriving, it makes
+ * mod_http2 give up the connection with all of its streams at the next one. So connections are
+ * ended as they become idle, and mod_http2 is told that the VP is stopping only for those that have
+ * not been idle for a while.
  */
 #include <poll.h>
 #include <string.h>

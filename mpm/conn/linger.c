@@ -167,7 +167,7 @@ void stm_linger_hurry(stm_conn_t *conn)
         stm_linger_continue(conn, ready);
 }
 
-/* Our side is closed, unless `gone` says that there is nobody to wait for. */
+/* Our side is closed. `gone`: there is nobody to wait for. */
 static void linger(stm_conn_t *conn, bool gone, int seconds)
 {
     int ready;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools of client connections. One allocator serves a VP. It has no mutex as long as one kernel
- * thread uses it: until a module makes one of its own, which may use a request's pool while the
- * handler waits for it. Some cleared pools are kept for the next connections. None of it belongs to
- * pchild: a request that cannot be ended outlives that.
+ * Pools of client connections. One allocator serves a VP. It has no mutex as long as only one
+ * kernel thread uses it: until a module creates one of its own, which may use a request's pool
+ * while the handler waits for it. Some cleared pools are kept for the next connections. None of it
+ * belongs to pchild: a request that cannot be ended outlives that.
  */
 #include <apr_allocator.h>
 #include <apr_thread_mutex.h>

@@ -265,7 +265,7 @@ static int stop_gracefully(server_rec *s)
     apr_time_t cutoff = graceful_cutoff();
 
     ap_close_listeners();
-    stm_children_vacate(0); /* the cutoff is this function's */
+    stm_children_vacate(0); /* this function enforces the cutoff */
     stm_children_tell(STM_CONTROL_FINISH);
     remove_pid_file();
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,

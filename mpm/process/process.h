@@ -258,9 +258,9 @@ void stm_config_test_in_vp(void);
 
 /* --- control.c: master to VP, and back --- */
 
-/* LEAVE: close listeners, finish connections, exit; from a VP: it is doing so. FINISH: the same, and
- * close idle connections, since no other VP takes over; a build that does not know it leaves. STOP:
- * exit at once. READY, from a VP: it is serving from now on. */
+/* LEAVE: close listeners, finish connections, exit; from a VP: it is doing so. FINISH: the same,
+ * and close idle connections, since no other VP takes over; a build that does not know it just
+ * leaves. STOP: exit at once. READY, from a VP: it is serving from now on. */
 #define STM_CONTROL_LEAVE  'G'
 #define STM_CONTROL_FINISH 'W'
 #define STM_CONTROL_STOP   'T'

@@ -262,7 +262,7 @@ void stm_vp_finish(void)
     stm_vp_idle_check();
 }
 
-/* VPConnections is reached: leaves, and tells the master, which starts the successor. */
+/* VPConnections has been reached: leaves, and tells the master, which starts the successor. */
 static void retire(void)
 {
     if (stm.vp.state != STM_VP_RUNNING)
