@@ -40,6 +40,7 @@ typedef struct {
 } entry_t;
 
 int stm_auto_moves;
+volatile unsigned stm_auto_begun;
 
 static entry_t entries[MOST_ENTRIES];
 static int entry_count;
@@ -120,16 +121,19 @@ static bool has_worked_since(const struct rusage *then)
     return used >= STM_AUTO_HELD / 5 || now.ru_nvcsw != then->ru_nvcsw;
 }
 
-/* Many small requests also make a long turn, but then each look finds a different one. */
+/* Many small requests also make a long turn, but then each look finds a different one, perhaps where
+ * the one before was in memory. */
 void stm_auto_look(bool first_of_turn, const request_rec *r, int looks)
 {
     static const request_rec *seen;
     static st_thread_t thread;
     static struct rusage then;
+    static unsigned begun;
     static int count;
 
-    if (first_of_turn || r != seen || st_thread_self() != thread) {
+    if (first_of_turn || r != seen || begun != stm_auto_begun || st_thread_self() != thread) {
         seen = r;
+        begun = stm_auto_begun;
         thread = st_thread_self();
         count = 0;
         if (r)
@@ -149,8 +153,23 @@ static bool same(const subject_t *one, const subject_t *other)
     return strcmp(one->handler, other->handler) == 0 && strcmp(one->path, other->path) == 0;
 }
 
+static void end_move(entry_t *entry)
+{
+    entry->until = 0;
+    stm_auto_moves--;
+    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
+}
+
+/* Those whose time has passed without a request for them since. */
+static void end_old_moves(st_utime_t now)
+{
+    for (int i = 0; i < entry_count; i++)
+        if (entries[i].until && entries[i].until <= now)
+            end_move(&entries[i]);
+}
+
 /* A new entry replaces the one whose last strike is oldest and that is not moved. */
-static entry_t *new_entry(st_utime_t now)
+static entry_t *new_entry(void)
 {
     entry_t *oldest = NULL;
 
@@ -159,20 +178,20 @@ static entry_t *new_entry(st_utime_t now)
     for (int i = 0; i < MOST_ENTRIES; i++) {
         entry_t *entry = &entries[i];
 
-        if (entry->until <= now && (!oldest || entry->last < oldest->last))
+        if (!entry->until && (!oldest || entry->last < oldest->last))
             oldest = entry;
     }
     return oldest;
 }
 
-static entry_t *entry_of(const subject_t *subject, st_utime_t now)
+static entry_t *entry_of(const subject_t *subject)
 {
     entry_t *entry;
 
     for (int i = 0; i < entry_count; i++)
         if (same(&entries[i].subject, subject))
             return &entries[i];
-    entry = new_entry(now);
+    entry = new_entry();
     if (entry)
         *entry = (entry_t){.subject = *subject, .length = strlen(subject->path)};
     return entry;
@@ -215,7 +234,7 @@ static void strike(entry_t *entry, st_utime_t now)
         entry->strikes = 0;
     entry->last = now;
     entry->strikes++;
-    if (entry->until <= now && (entry->strikes >= STRIKES || entry->moves > 0))
+    if (!entry->until && (entry->strikes >= STRIKES || entry->moves > 0))
         move(entry, now);
 }
 
@@ -229,7 +248,8 @@ void stm_auto_turn(void)
         return;
     suspected = 0;
     write_remedy(&suspect);
-    entry = entry_of(&suspect, now);
+    end_old_moves(now);
+    entry = entry_of(&suspect);
     if (entry)
         strike(entry, now);
 }
@@ -240,13 +260,6 @@ const char *stm_auto_remedy(void)
 }
 
 /* --- what is moved --- */
-
-static void end_move(entry_t *entry)
-{
-    entry->until = 0;
-    stm_auto_moves--;
-    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
-}
 
 /* "/a" covers "/a" and "/a/...", "/a/" everything below it. */
 static bool is_below(const char *uri, const entry_t *entry)

@@ -13,6 +13,9 @@
 /** The number of moves in effect; if it is 0, there is no need to ask. */
 extern int stm_auto_moves;
 
+/** Counts requests as they begin on the VP: while it stays the same, the VP is with one of them. */
+extern volatile unsigned stm_auto_begun;
+
 /** To be called once per VP. */
 bool stm_auto_starts(void);
 

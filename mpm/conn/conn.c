@@ -17,6 +17,7 @@
 #include <http_vhost.h>
 
 #include "mpm/config/config.h"
+#include "mpm/conn/auto_move.h"
 #include "mpm/conn/conn.h"
 #include "mpm/conn/kernel_request.h"
 #include "stiol/server.h"
@@ -407,6 +408,8 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
 {
     stm_conn_t *conn = stm_conn_of(c);
 
+    if (!stiol_is_carried())
+        stm_auto_begun++;
     if (!conn)
         return;
     conn->request = r;

@@ -653,3 +653,16 @@ def test_auto_is_for_who_holds_it_up_alone(serve):
     at_once(server, 60, "/state?spin=3", clients=30)
     assert "has held up VP" not in server.error_log()
     assert scores(server)["all"]["kernel_requests"] == 0
+
+
+@pytest.mark.stm_only
+def test_auto_tells_pipelined_requests_apart(serve):
+    """One client's small requests, all in one turn: each has the memory of the one before."""
+    server = served(serve, directives=SCORES + "MaxKeepAliveRequests 0\n")
+    with server.connect() as conn:
+        for _ in range(3):
+            for _ in range(60):
+                conn.ask("/state?spin=2")
+            assert {conn.response().text for _ in range(60)} == {"state state\n"}
+    assert "has held up VP" not in server.error_log()
+    assert scores(server)["all"]["kernel_requests"] == 0
