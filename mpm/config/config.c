@@ -46,6 +46,8 @@ void stm_config_begin(void)
     config->config_test_timeout = DEFAULT_CONFIG_TEST;
     config->helper_threads = DEFAULT_HELPERS;
     config->start_servers = STM_UNSET;
+    config->min_spare_servers = STM_UNSET;
+    config->max_spare_servers = STM_UNSET;
     config->server_limit = STM_UNSET;
     config->thread_limit = STM_UNSET;
     config->threads_per_child = STM_UNSET;

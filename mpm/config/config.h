@@ -36,6 +36,7 @@ typedef struct stm_config {
 
     /* Values of other MPMs' directives, STM_UNSET where absent (migrate.c). */
     int start_servers, server_limit, thread_limit, threads_per_child, max_request_workers;
+    int min_spare_servers, max_spare_servers;
 
     short cpu[STM_VP_LIMIT]; /**< VPBind: the CPU of each VP, -1: none */
     int binds;               /**< highest VP-ID named by VPBind, plus 1 */

@@ -363,6 +363,8 @@ const command_rec stm_directives[] = {
     AP_GRACEFUL_SHUTDOWN_TIMEOUT_COMMAND,
 
     FOREIGN("StartServers", start_servers),
+    FOREIGN("MinSpareServers", min_spare_servers),
+    FOREIGN("MaxSpareServers", max_spare_servers),
     FOREIGN("ServerLimit", server_limit),
     FOREIGN("ThreadLimit", thread_limit),
     FOREIGN("ThreadsPerChild", threads_per_child),

@@ -64,6 +64,14 @@ static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vp
          config->max_threads);
 }
 
+/* A number of processes that another MPM would start or end. */
+static void tell_constant(apr_pool_t *pool, const char *directive, int value)
+{
+    if (value != STM_UNSET)
+        tell(pool, "%s %d has no effect: the number of processes is constant (NumVPs)", directive,
+             value);
+}
+
 void stm_migrate(stm_config_t *config, apr_pool_t *pool)
 {
     int vps = config->num_vps != STM_UNSET ? config->num_vps : clamp(4, 1, STM_VP_LIMIT);
@@ -73,9 +81,9 @@ void stm_migrate(stm_config_t *config, apr_pool_t *pool)
         map_request_workers(config, pool, vps);
     else if (config->threads_per_child > 0)
         map_threads_per_child(config, pool, vps);
-    if (config->start_servers != STM_UNSET)
-        tell(pool, "StartServers %d has no effect: the number of processes is constant (NumVPs)",
-             config->start_servers);
+    tell_constant(pool, "StartServers", config->start_servers);
+    tell_constant(pool, "MinSpareServers", config->min_spare_servers);
+    tell_constant(pool, "MaxSpareServers", config->max_spare_servers);
     if (config->server_limit > 0)
         config->server_limit = clamp(config->server_limit, 1, STM_VP_LIMIT);
     if (config->thread_limit > 0)

@@ -26,7 +26,13 @@ AsyncRequestWorkerFactor 2
 """
 WORKER = EVENT.replace("AsyncRequestWorkerFactor 2\n", "").replace(
     "MaxRequestWorkers", "MaxClients")
-PREFORK = "StartServers 5\nMaxRequestWorkers 150\nMaxConnectionsPerChild 0\n"
+PREFORK = """
+StartServers 5
+MinSpareServers 5
+MaxSpareServers 10
+MaxRequestWorkers 150
+MaxConnectionsPerChild 0
+"""
 
 
 @pytest.fixture
@@ -197,7 +203,10 @@ def test_other_mpms_configurations_start_unchanged(bare, config):
     server = bare(config).start()
     for _ in range(20):
         assert server.get("/").status == 200
-    assert "MaxRequestWorkers 150" in server.error_log()
+    log = server.error_log()
+    assert "MaxRequestWorkers 150" in log
+    for name in re.findall(r"\w+Servers", config):
+        assert f"{name} " in log and "has no effect: the number of processes is constant" in log
     assert not server.warnings()
 
 

@@ -83,10 +83,14 @@ static void what_has_no_effect_is_said(void)
 {
     begin();
     stm_config.start_servers = 5;
+    stm_config.min_spare_servers = 6;
+    stm_config.max_spare_servers = 11;
     assert_int_equal(max_threads(), STM_UNSET);
     stm_migrate_log(NULL);
-    assert_int_equal(log_lines(), 1);
-    assert_true(logged("StartServers 5"));
+    assert_int_equal(log_lines(), 3);
+    assert_true(logged("StartServers 5 has no effect"));
+    assert_true(logged("MinSpareServers 6 has no effect"));
+    assert_true(logged("MaxSpareServers 11 has no effect"));
 }
 
 static void nothing_is_said_of_a_configuration_of_our_own(void)
