@@ -158,8 +158,10 @@ rest_services()
 {
     local packages services service
     packages=$(sed -n 's/^Inst \([^ ]*\) (.*/\1/p' "$1" | xargs)
+    # None: all has come meanwhile, or was only renewed. dpkg -L would fail without a name.
+    [ -n "$packages" ] || return 0
     # shellcheck disable=SC2086 # names of packages
-    services=$(dpkg -L $packages 2>/dev/null | sed -n \
+    services=$({ dpkg -L $packages 2>/dev/null || true; } | sed -n \
         -e 's|^/etc/init.d/\(..*\)$|\1|p' \
         -e 's|.*/systemd/system/\([^/@]*\)\.service$|\1|p' | sort -u | xargs)
     [ -n "$services" ] || return 0

@@ -179,6 +179,25 @@ def test_services_stay_off(machine):
     assert not machine.called("sshd")
 
 
+def test_it_has_come_meanwhile(machine):
+    """Somebody else has installed it since the caller looked: nothing to do, and no failure."""
+    machine.debian()
+    machine.stand_in("dpkg", '[ $# -gt 1 ] || exit 2')  # as dpkg -L without a name
+    done = machine.deps("--as-root", "bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not machine.called("dpkg")
+
+
+def test_a_package_that_dpkg_does_not_know(machine):
+    """Its services cannot be told; the others' can."""
+    machine.debian(apt='case "$*" in *-s*) echo "Inst curl (1)"; echo "Inst php8-fpm (8)";; esac')
+    machine.stand_in("dpkg", "echo /etc/init.d/php8-fpm; exit 1")
+    machine.stand_in("systemctl", "exit 0")
+    done = machine.deps("run")
+    assert done.returncode == 0, done.stderr
+    assert machine.called("systemctl disable php8-fpm")
+
+
 def test_administrators_policy_stays(machine):
     """A policy-rc.d that was there before is neither changed nor removed."""
     machine.policy.write_text("mine\n")
