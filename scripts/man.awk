@@ -12,7 +12,7 @@ function roff(text)
     gsub(/\\/, "\\e", text)
     gsub(/-/, "\\-", text)
     if (text ~ /^[.']/)
-        text = "\\\&" text
+        text = "\\&" text
     return text
 }
 
