@@ -351,6 +351,12 @@ tell()
     [ "$BUILD" = build ] || prefix=" BUILD=$BUILD"
     version=$("$HTTPD" -v | sed -n 's/^Server version: //p')
     echo "Server:     $(url)   (MPM $MPM, $version)"
+    echo "Status:     $(url)server-status"
+    if [ "$MPM" = stm ]; then
+        echo "Dashboard:  $(url)stm-dashboard"
+        echo "Metrics:    $(url)stm-metrics"
+        echo "Scoreboard: $build/stmstat/stmstat -d $root/scoreboards"
+    fi
     echo "Processes:  NLWP is the number of kernel threads"
     ps -o pid,ppid,user,nlwp,rss,args -p "$members" | sed 's/^/  /'
     echo "Logs:       $run/logs/"

@@ -39,6 +39,12 @@ def test_cycle(checkout, mpm):
     assert f"http://localhost:{checkout.port}/" in started.stdout
     assert f"MPM {mpm}" in started.stdout
     assert "NLWP" in started.stdout
+    pages = ["server-status", *(["stm-dashboard", "stm-metrics"] if mpm == "stm" else [])]
+    shown = re.findall(r"^(?:Status|Dashboard|Metrics): +(http\S+)$", started.stdout, re.M)
+    assert shown == [f"http://localhost:{checkout.port}/{page}" for page in pages]
+    for address in shown:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.status == 200
     assert f"{checkout.root}/logs/" in started.stdout
     assert "make stop" in started.stdout
     shown = re.findall(r"^ +(\d+) +\d+ +\S+ +(\d+) +\d+ .*httpd\.conf", started.stdout, re.M)
