@@ -66,6 +66,7 @@ run()
         show "$part"
     fi
     echo "$status $((SECONDS - began))" >"$logs/$part.result"
+    progress "${parts[@]}"
 }
 
 run_all()
@@ -76,12 +77,43 @@ run_all()
     done
 }
 
+# progress PART...  one line: how many parts are done, which run and how far they are, and which are
+# still to come
+progress()
+{
+    local part all=0 ended=0 now="" later="" percent
+    for part in "$@"; do
+        [ "$part" != -- ] || continue
+        all=$((all + 1))
+        if [ -e "$logs/$part.result" ]; then
+            ended=$((ended + 1))
+        elif [ -e "$logs/$part.log" ]; then
+            percent=$(grep -oE '\[ *[0-9]+%\]' "$logs/$part.log" | tail -n 1 | tr -d '[] ')
+            now+=" $part${percent:+ ($percent)}"
+        else
+            later+=" $part"
+        fi
+    done
+    printf '[%d of %d parts done after %d:%02d] running:%s; to come:%s\n' "$ended" "$all" \
+        $((SECONDS / 60)) $((SECONDS % 60)) "${now:- -}" "${later:- -}"
+}
+
+# report PART...  says how far it is, again and again
+report()
+{
+    while sleep "${STM_TEST_REPORT:-30}"; do
+        progress "$@"
+    done
+}
+
 # Each list is a process group, so that an interrupt ends everything that it started.
 run_beside()
 {
     local list=() lists=() part
     set -m
     trap 'kill -- "${lists[@]/#/-}"; wait; exit 130' INT TERM HUP
+    report "$@" &
+    lists+=("$!")
     for part in "$@" --; do
         if [ "$part" = -- ]; then
             run_all "${list[@]}" </dev/null &
@@ -91,11 +123,14 @@ run_beside()
             list+=("$part")
         fi
     done
+    wait "${lists[@]:1}"
+    kill -- "-${lists[0]}"
     wait
     trap - INT TERM HUP
     set +m
 }
 
+parts=("$@")
 beside=
 for part in "$@"; do
     [ "$part" != -- ] || beside=yes

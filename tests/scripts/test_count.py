@@ -48,6 +48,25 @@ def test_count(folder, parts, status, line):
     assert outcome(folder, **parts) == (status, line)
 
 
+def test_progress(folder):
+    """While they run beside each other: what is done, what runs and how far, what is to come."""
+    wait = "until [ -e go ]; do sleep 0.01; done"
+    write(folder, {"a": "echo 1 passed", "b": f"echo 'x.py .. [ 40%]'; {wait}; echo 2 passed",
+                   "c": "echo 3 passed", "d": f"{wait}; echo 4 passed"})
+    with subprocess.Popen([TOP / "scripts/test.sh", "a", "b", "c", "--", "d"], cwd=folder,
+                          stdout=subprocess.PIPE, text=True,
+                          env=dict(os.environ, STM_TEST_REPORT="0.1")) as runs:
+        lines = []
+        for line in runs.stdout:
+            lines.append(line.rstrip("\n"))
+            if re.fullmatch(r"\[1 of 4 parts done after \d+:\d\d\] running: b \(40%\) d; "
+                            r"to come: c", lines[-1]):
+                (folder / "go").touch()
+        assert runs.wait(60) == 0
+    assert (folder / "go").exists()
+    assert lines[-1] == "10 passed, 0 failed"
+
+
 def test_beside_each_other(folder):
     """Each waits for the other; their outputs are not mixed."""
     wait = "while [ ! -e {other} ]; do sleep 0.01; done"
