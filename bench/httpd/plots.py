@@ -17,7 +17,7 @@ WIDTH, EDGE = 880, 28
 NAMES = 62        # room for the servers' names
 BAR, STEP = 13, 19
 ROW = STEP * len(KINDS) + 66
-VALUES = 74       # room for the values at the bars' ends
+LETTER = 6.8      # the widest that a letter of a label is on average, bold
 SUBJECT = "stm"
 
 
@@ -139,6 +139,23 @@ class Group:
         return "" if counts[kind] == max(counts.values()) else f"  with {counts[kind]:,} only"
 
 
+    def label(self, kind):
+        """What stands at the end of a bar."""
+        return brief(statistics.median(self.values[kind])) + self.remark(kind)
+
+    def scale(self, width, most):
+        """Pixels of one unit, so that the longest bar and its label, and every shorter one with a
+        longer label, end within `width`."""
+        scales = [width / most]
+        for kind, values in self.values.items():
+            end = max(values)
+            if kind == SUBJECT and self.wanted:
+                end = max(end, self.wanted)
+            room = width - 7 - LETTER * len(self.label(kind))
+            scales.append(room / end if end else width / most)
+        return max(0.0, min(scales))
+
+
 def draw_bar(picture, x, top, group, kind, scale):
     """One bar, the range of its rounds and its value; a mark shows where the subject's should
     end."""
@@ -155,8 +172,7 @@ def draw_bar(picture, x, top, group, kind, scale):
         end = max(end, group.wanted)
         picture.line(mark, top - 2.5, mark, top + BAR + 2.5, "mark s-ink")
     weight = "bold " if kind == SUBJECT else ""
-    picture.text(x + end * scale + 7, top + BAR - 2.5, brief(middle) + group.remark(kind),
-                 f"{weight}f-ink")
+    picture.text(x + end * scale + 7, top + BAR - 2.5, group.label(kind), f"{weight}f-ink")
 
 
 def draw_bars(picture, x, y, group, scale):
@@ -195,10 +211,12 @@ def bar_chart(data, chart):
         picture.line(EDGE, y - 8, WIDTH - EDGE, y - 8, "thin s-grid")
         picture.text(EDGE, y + 14, row.title, "head f-ink")
         draw_names(picture, left - 10, y + 46)
+        most = max(group.most() for group in groups)
+        scales = [group.scale(width - 8, most if row.shared else group.most())
+                  for group in groups]
         for column, group in enumerate(groups):
-            most = max(g.most() for g in groups) if row.shared else group.most()
             draw_bars(picture, left + column * (width + 8), y + 46, group,
-                      (width - 8 - VALUES) / most)
+                      min(scales) if row.shared else scales[column])
     return picture
 
 
