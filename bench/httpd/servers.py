@@ -30,7 +30,7 @@ KeepAliveTimeout 120
 AsyncRequestWorkerFactor 400
 """
 HTTPD_TLS = "SSLProtocol TLSv1.3\n"
-HTTPD_H2 = "Protocols h2c http/1.1\n"
+HTTPD_H2 = "Protocols h2 h2c http/1.1\n"
 HTTPD_SENDFILE = "EnableSendfile On\n"
 HTTPD_PROXY = "ProxyPass /proxy/ http://127.0.0.1:{backend}/delay/\n"
 # The slow disk of the scenarios in holdups.py, their handlers, and names to look up.
@@ -111,7 +111,7 @@ http {{
     }}
 }}
 """
-NGINX_TLS = """listen 127.0.0.1:{port} ssl;
+NGINX_TLS = """listen 127.0.0.1:{port} ssl{http2};
         ssl_certificate {certificate};
         ssl_certificate_key {certificate};
         ssl_protocols TLSv1.3;"""
@@ -129,7 +129,7 @@ class Need:
     clients: int         # concurrent connections
     waiting: int = 0     # how many of these wait inside a request, each on a thread of event
     tls: bool = False
-    http2: bool = False  # in the clear, with prior knowledge
+    http2: bool = False  # in the clear with prior knowledge; with tls, by ALPN
     sendfile: bool = False  # EnableSendfile On; nginx always uses sendfile()
     backend: int = 0     # port that /proxy/MS is forwarded to
     processes: int = PROCESSES
@@ -222,7 +222,8 @@ class Nginx:
         need = self.need
         # Each proxied request takes two; workers do not share evenly, so one may get them all.
         connections = max(768, need.clients * (2 if need.backend else 1) + 64)
-        tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate())
+        tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate(),
+                               http2=" http2" if need.http2 else "")
         pool = NGINX_POOL.format(threads=share(need.waiting, need.processes))
         (self.root / "nginx.conf").write_text(NGINX.format(
             user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "",
