@@ -49,9 +49,21 @@ def served(serve, mpm="stm", directives="", modules=(), **options):
     return server.start()
 
 
-def go(server):
-    """Lets handlers that wait for it end."""
-    (server.root / "go").touch()
+@pytest.fixture(scope="module")
+def shared(serve_module):
+    """The server of that MPM for tests that need no further directives."""
+    servers = {}
+
+    def get(mpm):
+        if mpm not in servers:
+            servers[mpm] = served(serve_module, mpm, modules=["rewrite"])
+        return servers[mpm]
+    return get
+
+
+def go(server, name="go"):
+    """Lets handlers end that wait for it."""
+    (server.root / name).touch()
 
 
 def everywhere(mpm, stm_says):
@@ -62,8 +74,8 @@ def everywhere(mpm, stm_says):
 # --- where requests run ---
 
 @BOTH
-def test_sections_choose_the_thread(serve, mpm):
-    server = served(serve, mpm)
+def test_sections_choose_the_thread(shared, mpm):
+    server = shared(mpm)
     with server.connect() as conn:
         for _ in range(3):
             assert conn.get("/early").text == "kernel kernel\n"
@@ -153,17 +165,18 @@ def test_not_in_htaccess(serve):
 # --- nobody is held up ---
 
 @BOTH
-@pytest.mark.parametrize("path", ["/early?until=go", "/late/page.html?until=go"])
-def test_static_requests_go_on(serve, mpm, path):
-    """Static requests are answered while handlers compute, and those end only afterwards."""
-    server = served(serve, mpm)
+@pytest.mark.parametrize("path", ["/early", "/late/page.html"])
+def test_static_requests_go_on(shared, mpm, path):
+    """Static requests are answered while handlers compute, which end only afterwards."""
+    server = shared(mpm)
+    name = "go" + path.replace("/", "-")
     busy = [server.connect() for _ in range(3)]
     for conn in busy:
-        conn.ask(path)
+        conn.ask(f"{path}?until={name}")
     with server.connect() as conn:
         for _ in range(20):
             assert conn.get("/index.html").status == 200
-    go(server)
+    go(server, name)
     for conn in busy:
         assert conn.response().text.endswith("kernel\n")
         assert conn.get("/index.html").status == 200
@@ -213,17 +226,17 @@ def at_once(server, count, path, clients=20, row=3):
 
 @BOTH
 @pytest.mark.parametrize("path", ["/early", "/late/page.html"])
-def test_it_is_the_same_thread(serve, mpm, path):
+def test_it_is_the_same_thread(shared, mpm, path):
     """Thread-local variables, keys, identity, the current thread: before, in and after."""
-    server = served(serve, mpm)
-    assert {got.status for got in at_once(server, 60, path + "?spin=2")} == {200}
-    assert {got.status for got in at_once(server, 60, "/state")} == {200}
+    server = shared(mpm)
+    assert {got.status for got in at_once(server, 40, path + "?spin=2")} == {200}
+    assert {got.status for got in at_once(server, 40, "/state")} == {200}
     assert server.get(path + "?wrong").text == "0\n"
 
 
 @BOTH
-def test_keep_alive_and_pipelining(serve, mpm):
-    server = served(serve, mpm)
+def test_keep_alive_and_pipelining(shared, mpm):
+    server = shared(mpm)
     paths = ["/early", "/index.html", "/late/page.html", "/state", "/early?big=100", "/early"] * 5
     with server.connect() as conn:
         single = [conn.get(path).body for path in paths]
@@ -251,10 +264,10 @@ def test_an_idle_connection_holds_no_thread(serve):
 @BOTH
 @pytest.mark.parametrize("path", ["/early", "/late/page.html"])
 @pytest.mark.parametrize("how", ["whole", "pieces", "chunked", "expect"])
-def test_request_bodies(serve, mpm, path, how):
+def test_request_bodies(shared, mpm, path, how):
     body = bytes(range(256)) * 2000
     said = f"{len(body)} bytes, sum {sum(body)}, kernel\n"
-    server = served(serve, mpm)
+    server = shared(mpm)
     with server.connect() as conn:
         for _ in range(2):
             if how == "whole":
@@ -289,8 +302,8 @@ def test_a_body_that_does_not_come(serve, mpm):
 
 @BOTH
 @pytest.mark.parametrize("path", ["/early", "/late/page.html"])
-def test_large_responses_to_slow_clients(serve, mpm, path):
-    server = served(serve, mpm)
+def test_large_responses_to_slow_clients(shared, mpm, path):
+    server = shared(mpm)
     line = b"x" * 1023 + b"\n"
     with server.connect(rcvbuf=8192) as slow:
         slow.ask(path + "?big=3000")
@@ -348,9 +361,9 @@ def test_http2_streams(serve, mpm):
         run = subprocess.run(["nghttp", "-d", body, f"{base}{path}"], capture_output=True,
                              text=True, timeout=60, check=True)
         assert run.stdout == f"300000 bytes, sum {sum(b'abc' * 100_000)}, kernel\n"
-        load = subprocess.run(["h2load", "-n300", "-c5", "-m10", f"{base}{path}?spin=1"],
+        load = subprocess.run(["h2load", "-n200", "-c5", "-m10", f"{base}{path}?spin=1"],
                               capture_output=True, text=True, timeout=60, check=True)
-        assert re.search(r"status codes: 300 2xx", load.stdout), load.stdout
+        assert re.search(r"status codes: 200 2xx", load.stdout), load.stdout
     # The upgrade begins on the VP, whatever its path.
     run = subprocess.run(["nghttp", "-u", f"{base}/early"], capture_output=True, text=True,
                          timeout=60, check=True)
@@ -389,8 +402,8 @@ def test_subrequests_and_redirects(serve, mpm):
 
 
 @BOTH
-def test_handlers_that_decline(serve, mpm):
-    server = served(serve, mpm, modules=["rewrite"])
+def test_handlers_that_decline(shared, mpm):
+    server = shared(mpm)
     with server.connect() as conn:
         for _ in range(2):
             assert conn.get("/late/page.html?decline").text == "a page"
@@ -400,9 +413,9 @@ def test_handlers_that_decline(serve, mpm):
 
 @pytest.mark.stm_only
 @pytest.mark.parametrize("path", ["/early", "/late/page.html"])
-def test_handlers_that_suspend(serve, path):
+def test_handlers_that_suspend(shared, path):
     """(Under event 2.4 a module has no way to give such a connection back.)"""
-    server = served(serve)
+    server = shared("stm")
     conns = [server.connect() for _ in range(8)]
     for conn in conns:
         conn.ask(path + "?suspend=50")
@@ -444,15 +457,15 @@ def test_programs_and_backends(serve, mpm):
             at_once(server, 30, path + "?big=20", clients=10)} == {20}
 
 
-@BOTH
-@pytest.mark.parametrize("pools", ["On", "Off"])
-def test_many_of_both_kinds(serve, mpm, pools):
-    """Kernel threads and the VP work at the same time on what connections share."""
-    server = served(serve, mpm, f"SmallPools {pools}\n" if mpm == "stm" else "")
+@pytest.mark.parametrize("mpm, directives", [
+    ("stm", ""), ("stm", "SmallPools Off\n"), pytest.param("event", "", marks=EVENT)])
+def test_many_of_both_kinds(serve, mpm, directives):
+    """Kernel threads and the VP at work at once, on what connections share."""
+    server = served(serve, mpm, directives)
     paths = ("/early?big=40", "/late/page.html?big=40", "/state?big=40", "/index.html",
              "/early?spin=1", "/late/page.html?spin=1")
     with ThreadPoolExecutor(len(paths)) as pool:
-        runs = list(pool.map(lambda path: at_once(server, 80, path, clients=4), paths))
+        runs = list(pool.map(lambda path: at_once(server, 50, path, clients=4), paths))
     for path, answers in zip(paths, runs):
         assert {got.status for got in answers} == {200}
         if "big" in path:
@@ -491,19 +504,19 @@ def test_graceful_stop_while_handlers_compute(serve, mpm):
     server.wait_gone()
 
 
-@BOTH
-def test_hard_stop_while_handlers_compute(serve, mpm):
-    """It takes no longer than under event, which kills the process in the end."""
-    server = served(serve, mpm, "KernelThreads 2\n" if mpm == "stm" else "")
+@pytest.mark.stm_only
+def test_hard_stop_while_handlers_compute(serve):
+    """It takes less time than under event, whose process httpd kills after some 10 s."""
+    server = served(serve, directives="KernelThreads 2\n")
     conns = [server.connect() for _ in range(6)]
     for conn in conns:
         conn.ask("/late/page.html?until=never")
     assert server.get("/index.html").status == 200
     start = time.monotonic()
-    server.allowed.append("AH00045|AH00046")
+    server.allowed.append("AH00045")
     server.stop()
-    assert time.monotonic() - start < 15
-    assert mpm == "event" or "AH00046" not in server.error_log() # SIGKILL
+    assert time.monotonic() - start < 10
+    assert "AH00046" not in server.error_log() # SIGKILL
 
 
 @pytest.mark.stm_only
@@ -521,31 +534,30 @@ def test_a_crash_names_its_request(serve):
 
 
 @pytest.mark.stm_only
-def test_a_vp_whose_kernel_threads_compute_does_not_hang(serve):
-    server = served(serve, directives="HangTimeout 3\n")
-    old = server.children()
-    with server.connect() as conn:
-        conn.ask("/late/page.html?until=go")
-        time.sleep(5)  # decides nothing: a hang would be reported after 2 s, and ended
-        go(server)
-        assert conn.response().text == "state kernel\n"
-    assert server.children() == old and "hangs" not in server.error_log()
-
-
-@pytest.mark.stm_only
 def test_vp_connections_and_max_threads(serve):
     """Successors come, and what waits for a kernel thread holds a state thread."""
     server = served(serve, directives="VPConnections 20\nKernelThreads 2\n", threads=8)
     for path in ("/late/page.html?spin=2", "/early?spin=2"):
-        assert {got.status for got in at_once(server, 100, path, clients=16, row=1)} == {200}
+        assert {got.status for got in at_once(server, 60, path, clients=16, row=1)} == {200}
 
 
 @pytest.mark.stm_only
-def test_kernel_threads_end_when_idle(serve):
-    server = served(serve, directives=SCORES)
-    at_once(server, 10, "/late/page.html?spin=5", clients=10)
-    assert scores(server)["all"]["kernel_threads"] > 0
-    wait_for(lambda: scores(server)["all"]["kernel_threads"] == 0, "their end", 40)
+def test_idle_ones_end_and_a_busy_one_is_no_hang(serve):
+    """Idle kernel threads end after 10 s; one that computes for so long is no hang of its VP, which
+    would be told after 2 s, and ended."""
+    server = served(serve, directives=SCORES + "HangTimeout 3\n")
+    old = server.children()
+    with server.connect() as conn:
+        conn.ask("/late/page.html?until=go")
+        wait_for(lambda: scores(server)["all"]["kernel_busy"] == 1, "a busy kernel thread")
+        started = time.monotonic()
+        at_once(server, 10, "/late/page.html?spin=5", clients=10)
+        assert scores(server)["all"]["kernel_threads"] > 1
+        wait_for(lambda: scores(server)["all"]["kernel_threads"] == 1, "the idle ones' end", 40)
+        assert time.monotonic() - started > 5
+        go(server)
+        assert conn.response().text == "state kernel\n"
+    assert server.children() == old and "hangs" not in server.error_log()
     assert server.get("/early").text == "kernel kernel\n"
 
 
@@ -559,7 +571,7 @@ def test_lua(serve, mpm):
     (server.root / "compute.lua").write_text("""
         function handle(r)
             local sum = 0
-            for i = 1, 3000000 do sum = (sum + i * i) % 1000003 end
+            for i = 1, 1500000 do sum = (sum + i * i) % 1000003 end
             r:puts(string.format("%d %s", sum, r.args or ""))
             return apache2.OK
         end
@@ -583,11 +595,11 @@ def until_moved(ask, expected):
 @pytest.mark.parametrize("protocol", ["http", "h2"])
 def test_auto_moves_what_holds_up_the_vp(serve, protocol):
     server = served(serve, directives=SCORES + "Protocols h2c http/1.1\n", modules=["http2"])
-    url = f"http://127.0.0.1:{server.port}/state?spin=120"
+    url = f"http://127.0.0.1:{server.port}/state?spin=80"
 
     def ask():
         if protocol == "http":
-            return server.get("/state?spin=120").text
+            return server.get("/state?spin=80").text
         return subprocess.run(["nghttp", url], capture_output=True, text=True, timeout=60,
                               check=True).stdout
     until_moved(ask, "state kernel\n")
@@ -603,7 +615,7 @@ def test_auto_moves_what_holds_up_the_vp(serve, protocol):
 @pytest.mark.stm_only
 def test_auto_moves_what_comes_before_the_handler(serve):
     server = served(serve)
-    until_moved(lambda: server.get("/state/app?early=120").text, "kernel kernel\n")
+    until_moved(lambda: server.get("/state/app?early=80").text, "kernel kernel\n")
     assert server.get("/state/other").text == "kernel kernel\n"  # in the same folder
     assert server.get("/state2").text == "state state\n"
     assert ('to make that permanent: <Location "/state/"> RunOn kernel </Location>'
@@ -612,10 +624,10 @@ def test_auto_moves_what_comes_before_the_handler(serve):
 
 @pytest.mark.stm_only
 def test_auto_comes_back(serve):
-    server = served(serve, env={"STM_AUTO_SECONDS": "2"})
-    until_moved(lambda: server.get("/state?spin=120").text, "state kernel\n")
+    server = served(serve, env={"STM_AUTO_SECONDS": "1"})
+    until_moved(lambda: server.get("/state?spin=80").text, "state kernel\n")
     wait_for(lambda: server.get("/state").text == "state state\n", "its return", step=0.2)
-    until_moved(lambda: server.get("/state?spin=120").text, "state kernel\n")
+    until_moved(lambda: server.get("/state?spin=80").text, "state kernel\n")
     assert server.error_log().count("has held up VP") == 1
 
 
@@ -631,7 +643,7 @@ def test_auto_leaves_alone_what_is_told(serve):
         """)
     for _ in range(4):
         for path in ("/state", "/state2"):
-            assert server.get(path + "?spin=100").text == "state state\n"
+            assert server.get(path + "?spin=70").text == "state state\n"
     assert "has held up VP" not in server.error_log()
 
 
@@ -666,3 +678,15 @@ def test_auto_tells_pipelined_requests_apart(serve):
             assert {conn.response().text for _ in range(60)} == {"state state\n"}
     assert "has held up VP" not in server.error_log()
     assert scores(server)["all"]["kernel_requests"] == 0
+
+
+@pytest.mark.stm_only
+def test_auto_sees_a_request_behind_another(serve):
+    """The response to the one before goes out with its own, and takes its request along."""
+    server = served(serve)
+    with server.connect() as conn:
+        def ask():
+            conn.ask("/index.html")
+            conn.ask("/state?flush=80")
+            return [conn.response() for _ in range(2)][1].text
+        until_moved(ask, "state kernel\n")
