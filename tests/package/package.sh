@@ -242,7 +242,8 @@ unpack
 
 check "the server runs with Debian's own MPM" eval 'within /etc/init.d/apache2 start && mpm event'
 check "the package is installed" install_version old
-check "the installation does not enable the module" eval '! enabled stm && enabled event && mpm event'
+check "the installation does not enable the module" eval \
+    '! enabled stm && enabled event && mpm event'
 check "the directory of the scoreboards is there, for root and adm" \
     test "$(mode /run/apache2/scoreboards)" = "750 root:adm"
 check "tmpfiles.d makes it at each boot" \
@@ -270,7 +271,8 @@ check "a server without /run/apache2/scoreboards starts" eval '
     within /etc/init.d/apache2 start && mpm stm && ! within stmstat -1'
 
 check "an upgrade restarts the server" replaced install_version new
-check "it is the new version" is_version "$(dpkg-deb -f "$packages"/libapache2-mpm-stm_*.deb Version)"
+check "it is the new version" \
+    is_version "$(dpkg-deb -f "$packages"/libapache2-mpm-stm_*.deb Version)"
 check "the module is still enabled" enabled stm
 refuse_services
 check "an upgrade that may not restart the server leaves it alone" reloaded install_version old
@@ -280,7 +282,8 @@ echo "# the administrator's" >>"$root/etc/apache2/mods-available/mpm_stm.conf"
 check "an upgrade keeps a changed configuration" eval 'install_version new &&
     grep -q "^# the administrator" "$root/etc/apache2/mods-available/mpm_stm.conf" && mpm stm'
 
-check "removal gives event back" eval 'within dpkg -r libapache2-mpm-stm && mpm event && ! enabled stm'
+check "removal gives event back" eval \
+    'within dpkg -r libapache2-mpm-stm && mpm event && ! enabled stm'
 check "it can be installed and enabled again" eval 'install_version new && switch event stm'
 check "purged while it is enabled: event, and nothing left" eval '
     within dpkg -P libapache2-mpm-stm && mpm event &&

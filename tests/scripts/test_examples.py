@@ -137,7 +137,8 @@ def test_administrators_commands_are_tested():
     """What switches the MPM is what tests/package/package.sh does, word by word; nothing restarts a
     server to change its MPM."""
     switch = re.compile(r"a2dismod mpm_(\w+) && a2enmod mpm_(\w+)")
-    pages = [*PAGES, TOP / "debian/libapache2-mpm-stm.README.Debian", TOP / "docs/man/mod_mpm_stm.8"]
+    pages = [*PAGES, TOP / "debian/libapache2-mpm-stm.README.Debian",
+             TOP / "docs/man/mod_mpm_stm.8"]
     seen = 0
     for page in pages:
         text = page.read_text().replace("\\-", "-").replace("\n.br", "")

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.skipif(not STMSTAT.exists(), reason="not built")
 def metrics():
     """The names of all metrics, as Prometheus has them, by stmstat's list of counters."""
     names = set()
-    rows = re.findall(r"^vp\.N\.(listener\.ADDRESS\.)?(\w+)\n +.* \((\w+)", run([STMSTAT, "-l"]).stdout,
-                      re.M)
+    text = run([STMSTAT, "-l"]).stdout
+    rows = re.findall(r"^vp\.N\.(listener\.ADDRESS\.)?(\w+)\n +.* \((\w+)", text, re.M)
     for listener, name, kind in rows:
         part = "listener" if listener else "vp"
         names |= {f"stm_{part}_{name}" + ("_total" if kind == "counter" else "")}
