@@ -382,7 +382,7 @@ static struct hostent *find_own_host(stiol__vp_t *vp, stiol__own_t place, host_j
     int herror = NETDB_INTERNAL, rc = ERANGE;
     char *memory;
 
-    while (rc == ERANGE && (memory = stiol__own_buffer(vp, place, size)) != NULL) {
+    while (rc == ERANGE && (memory = stiol__own_buffer(vp, place, size))) {
         rc = find_into(vp, host, (struct hostent *)(void *)memory, memory + sizeof(*result),
                        size - sizeof(*result), &result, &herror);
         size *= 2;
