@@ -80,11 +80,11 @@ int stiol__sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
 /* --- preadv2 and pwritev2 --- */
 
-/* Whether it amounts to readv() or preadv(): flags other than RWF_NOWAIT mean nothing for reads, or
- * for anything that is not a file. */
+/* Whether it is readv() or preadv(): these flags mean nothing there, to what is no file or to a
+ * read. Others are the kernel's to know, or to refuse. */
 static bool is_plain(int flags)
 {
-    return (flags & RWF_NOWAIT) == 0 && stiol__here();
+    return (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)) == 0 && stiol__here();
 }
 
 ssize_t stiol__preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
@@ -107,10 +107,11 @@ ssize_t stiol__pwritev64v2(int fd, const struct iovec *parts, int count, off64_t
 {
     const long args[] = {fd, (long)parts, count, offset, flags};
 
+    if (flags != 0 && (flags & RWF_NOWAIT) == 0 && stiol__here() &&
+        stiol__is_file(stiol__fd_kind(fd)))
+        return stiol__on_device(stiol__here(), fd, run_write, args);
     if (!is_plain(flags))
         return pwritev64v2(fd, parts, count, offset, flags);
-    if (flags != 0 && stiol__is_file(stiol__fd_kind(fd)))
-        return stiol__on_device(stiol__here(), fd, run_write, args);
     return offset == -1 ? stiol__writev(fd, parts, count)
                         : stiol__pwritev64(fd, parts, count, offset);
 }

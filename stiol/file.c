@@ -4,31 +4,49 @@
  * takes no more system calls than without STIOL (RWF_NOWAIT); the rest is read on a kernel thread
  * while the state thread is parked. Called by io.c, batch.c and the other files of this name.
  */
+#include <locale.h>
+
 #include "stiol/file.h"
 #include "stiol/lot.h"
 
 /* --- helpers --- */
 
+/* What the C library goes by that is the caller's: its locale (numbers, order), errno (%m). */
 typedef struct file_job {
     stiol__job_t job;
     stiol__file_call_t call;
     const long *args;
     long rc;
+    locale_t locale;
+    int error;
 } file_job_t;
 
 static void run_file_job(stiol__job_t *job)
 {
     file_job_t *file = (file_job_t *)job;
+    locale_t before = uselocale(file->locale);
 
+    errno = file->error;
     file->rc = file->call(file->args);
+    (void)uselocale(before);
+}
+
+long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t group,
+                         stiol__file_call_t call, const long *args)
+{
+    file_job_t file = {.job = {.run = run_file_job, .group = group},
+                       .call = call,
+                       .args = args,
+                       .locale = uselocale((locale_t)0),
+                       .error = errno};
+
+    STIOL_HELP(vp, file, class, &file.job);
+    return file.rc;
 }
 
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args)
 {
-    file_job_t file = {.job = {.run = run_file_job, .group = group}, .call = call, .args = args};
-
-    STIOL_HELP(vp, file, STIOL_HELP_FILE, &file.job);
-    return file.rc;
+    return stiol__file_help_as(vp, STIOL_HELP_FILE, group, call, args);
 }
 
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
@@ -63,9 +81,13 @@ static long timed(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *
 
 long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
 {
+    stiol__fd_class_t class = stiol__fd_noted(fd);
+
     if (!vp)
         return call(args);
-    if (STIOL_UNLIKELY(stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE))
+    if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN && vp->wary))
+        class = stiol__fd_look(fd); /* a duplicate, or opened by another process */
+    if (STIOL_UNLIKELY(class == STIOL_FD_SLOW_FILE))
         return stiol__file_help(vp, stiol__fd_group(fd), call, args);
     return timed(vp, fd, call, args);
 }
@@ -166,9 +188,10 @@ static long move_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, o
 
 /* --- reading --- */
 
-/* -2: the file system does not support RWF_NOWAIT, or what it would read is not in memory. */
+/* -2: the file system does not know RWF_NOWAIT, or what it would read is not in memory. *final: the
+ * answer is the real call's. */
 static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *transfer,
-                                  off64_t offset)
+                                  off64_t offset, bool *final)
 {
     const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
     stiol__fd_class_t class;
@@ -181,6 +204,8 @@ static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *tran
         errno = EOPNOTSUPP;
     else
         n = preadv64v2(transfer->fd, transfer->parts, (int)transfer->count, offset, RWF_NOWAIT);
+    if (STIOL_UNLIKELY(n == 0) && stiol__no_end_is_sure)
+        return -2;
     if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP && !stiol__is_refused(errno)))
         return n;
     class = errno == EAGAIN ? STIOL_FD_SLOW_FILE : stiol__fd_noted(transfer->fd);
@@ -189,6 +214,7 @@ static ssize_t read_what_is_there(stiol__vp_t *vp, const stiol__transfer_t *tran
         class = stiol__fd_is_mute(transfer->fd);
     if (class == STIOL_FD_SLOW_FILE)
         return -2;
+    *final = true;
     return timed(vp, transfer->fd, really_read, args);
 }
 
@@ -199,16 +225,20 @@ static off64_t go_on(stiol__transfer_t *transfer, off64_t offset, ssize_t n)
     return offset >= 0 ? offset + n : offset;
 }
 
-/* Part of it was there: the rest is not, or the file ends here. */
+/* Some of it was there: the rest is not, or the file ends here. A short answer of the real call is
+ * the caller's: more may be long in coming, where a file is a program's. */
 static ssize_t read_rest(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset, ssize_t done)
 {
     size_t left = stiol__length_of(transfer->parts, transfer->count);
+    bool final = false;
     ssize_t n = 0;
 
-    while (left > 0) {
-        n = read_what_is_there(vp, transfer, offset);
-        if (n == -2)
+    while (left > 0 && !final) {
+        n = read_what_is_there(vp, transfer, offset, &final);
+        if (n == -2) {
             n = move_on_helper(vp, transfer, offset);
+            final = true;
+        }
         if (n <= 0)
             break;
         done += n;
@@ -244,6 +274,7 @@ static ssize_t read_rest_copied(stiol__vp_t *vp, stiol__transfer_t *transfer, of
 ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset)
 {
     size_t length = stiol__length_of(transfer->parts, transfer->count);
+    bool final = false;
     ssize_t n;
 
     if (offset < 0)
@@ -253,8 +284,8 @@ ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t o
 
         return timed(vp, transfer->fd, really_read, args);
     }
-    n = read_what_is_there(vp, transfer, offset);
-    if (STIOL_LIKELY((size_t)n == length || n == 0 || n == -1))
+    n = read_what_is_there(vp, transfer, offset, &final);
+    if (STIOL_LIKELY((size_t)n == length || n == 0 || n == -1 || final))
         return n;
     return read_rest_copied(vp, transfer, offset, n == -2 ? 0 : n);
 }
@@ -269,7 +300,7 @@ ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_
         n = preadv64v2(transfer->fd, transfer->parts, (int)transfer->count, offset, RWF_NOWAIT);
     else
         errno = EAGAIN;
-    if ((size_t)n == length || n == 0)
+    if ((size_t)n == length || (n == 0 && !stiol__no_end_is_sure))
         return n;
     if (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && !stiol__is_refused(errno) &&
         errno != EINVAL && errno != ESPIPE && errno != EISDIR)

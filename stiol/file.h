@@ -107,7 +107,10 @@ typedef long (*stiol__file_call_t)(const long *args);
 
 /** Runs call(args) on a helper and sets its errno. Counted as kind `file`. */
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
-/** A call on a path: directly or on a helper. vp NULL: directly. */
+/** The same for another class of helpers. */
+long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t group,
+                         stiol__file_call_t call, const long *args);
+/** A call on a path: now or on a helper. vp NULL: now. */
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
                     const long *args);
 /** A call on an open file: on a helper if its file system is slow. vp NULL: directly. */
@@ -118,7 +121,9 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 /** read(), write() and the like on a regular file; offset -1: at its position. */
 ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
-/** The first read of an unknown descriptor. -2: it is not a file; it has been classified. */
+/** With RWF_NOWAIT, Linux 5.9 and 5.10 may say 0 where a file does not end. */
+extern bool stiol__no_end_is_sure;
+/** A first read of what is not known yet. -2: it is no file; it has been looked at. */
 ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 void stiol__await_turn(stiol__vp_t *vp, int fd);
 
@@ -149,6 +154,12 @@ int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
 /** Whether reads and writes of the stream may wait. */
 bool stiol__stream_waits(FILE *stream);
+
+/* --- stdio.c --- */
+
+/** Has the streams that the calling state thread has locked lock themselves, or not
+ * (FSETLOCKING_*): not while a helper works on them for it. */
+void stiol__own_streams(stiol__vp_t *vp, int locking);
 
 /* --- file_map.c --- */
 

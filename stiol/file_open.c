@@ -15,6 +15,8 @@
 #define ASKABLE                                                                                    \
     (O_ACCMODE | O_APPEND | O_CLOEXEC | O_DIRECTORY | O_DSYNC | O_LARGEFILE | O_NOATIME |          \
      O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC)
+/* Of these, whatever there is: openat2() has no reason of its own to refuse them. */
+#define PLAIN (O_ACCMODE | O_APPEND | O_CLOEXEC | O_DIRECTORY | O_LARGEFILE | O_NOCTTY)
 
 /* openat2() does not exist or is forbidden here (an old kernel, a container's filter). */
 static _Atomic bool barred;
@@ -62,13 +64,13 @@ static int open_timed(stiol__vp_t *vp, const request_t *request)
     return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
 }
 
-/* EPERM may be about the file itself: then the plain call gives the same. */
+/* EPERM may be the file's own answer, and openat2() is more particular about flags (EINVAL): then
+ * the plain call says so. Before Linux 5.12 it takes no RESOLVE_CACHED, which is EINVAL, too. */
 static int open_after_refusal(stiol__vp_t *vp, const request_t *request)
 {
-    bool missing = errno == ENOSYS;
-    int fd = open_timed(vp, request);
+    int refusal = errno, fd = open_timed(vp, request);
 
-    if (missing || fd >= 0)
+    if (refusal == ENOSYS || (fd >= 0 && (refusal == EPERM || (request->flags & ~PLAIN) == 0)))
         barred = true;
     return fd;
 }
@@ -82,10 +84,8 @@ static int open_cached(stiol__vp_t *vp, const request_t *request)
 
     if (STIOL_LIKELY(fd >= 0 || errno == ENOENT))
         return stiol__fd_made(fd, STIOL_FD_UNKNOWN);
-    if (errno == ENOSYS || errno == EPERM)
+    if (errno == ENOSYS || errno == EPERM || errno == EINVAL)
         return open_after_refusal(vp, request);
-    if (errno == EINVAL) /* it is stricter than openat() */
-        return open_timed(vp, request);
     if (errno != EAGAIN)
         return fd;
     errno = error;
@@ -102,7 +102,8 @@ static int open_cached(stiol__vp_t *vp, const request_t *request)
 
 static int open_request(stiol__vp_t *vp, const request_t *request)
 {
-    bool makes = (request->flags & O_CREAT) != 0;
+    /* Without these two a link may lead to another file system. */
+    bool makes = (request->flags & O_CREAT) != 0 && (request->flags & (O_EXCL | O_NOFOLLOW)) != 0;
     uint64_t group;
 
     if (!vp)

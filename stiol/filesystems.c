@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 
 #include "stiol/file.h"
 
@@ -62,7 +63,8 @@ struct stiol__filesystems {
 };
 
 uint64_t stiol__many_ticks;
-static uint64_t ticks_a_second; /* an estimate that is not too high, where it need not be exact */
+bool stiol__no_end_is_sure;
+static uint64_t ticks_a_second; /* a guess that is not too high: for what need not be exact */
 
 /* --- types --- */
 
@@ -155,6 +157,16 @@ static dev_t device_in(const char *line)
     return makedev((unsigned)major, (unsigned)minor);
 }
 
+/* Whether the fifth word of a line is a place in the kernel's own file systems. systemd has an
+ * autofs on /proc/sys/fs/binfmt_misc of every host, which no request leads to. */
+static bool is_below_proc(const char *line)
+{
+    for (int words = 0; words < 4 && line; words++)
+        if ((line = strchr(line, ' ')))
+            line++;
+    return line && (strncmp(line, "/proc/", 6) == 0 || strncmp(line, "/sys/", 5) == 0);
+}
+
 /* One line: "36 35 98:0 /root /mount/point options ... - type source options". */
 static void take_line(stiol__vp_t *vp, char *line)
 {
@@ -175,7 +187,7 @@ static void take_line(stiol__vp_t *vp, char *line)
         return;
     device->kind = kind;
     device->mounted = true;
-    if (kind == KIND_REMOTE)
+    if (kind == KIND_REMOTE && !is_below_proc(line))
         vp->wary = true;
 }
 
@@ -248,6 +260,15 @@ static void measure_ticks(void)
     stiol__many_ticks = ticks_a_second / (STIOL_SECOND / LONG);
 }
 
+static void look_at_kernel(void)
+{
+    struct utsname kernel;
+
+    if (uname(&kernel) == 0)
+        stiol__no_end_is_sure =
+            strncmp(kernel.release, "5.9.", 4) == 0 || strncmp(kernel.release, "5.10.", 5) == 0;
+}
+
 int stiol__filesystems_start(stiol__vp_t *vp)
 {
     stiol__filesystems_t *fs = calloc(1, sizeof(*fs));
@@ -255,6 +276,7 @@ int stiol__filesystems_start(stiol__vp_t *vp)
     if (!fs)
         return -1;
     measure_ticks();
+    look_at_kernel();
     fs->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     vp->looked_ticks = fs->ticks_at_start = stiol__ticks();
     vp->look_ticks = ticks_a_second;
@@ -349,18 +371,15 @@ stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool direc
 stiol__fd_class_t stiol__fd_is_mute(int fd)
 {
     const stiol__vp_t *vp = stiol__mine();
-    stiol__fd_class_t class = STIOL_FD_PASS;
     device_t *device;
     struct statx st;
 
-    if (vp && vp->filesystems && stiol__look_at(fd, &st) == 0) {
+    if (vp && vp->filesystems && stiol__look_at(fd, &st) == 0 && S_ISREG(st.stx_mode)) {
         device = find_device(vp->filesystems, makedev(st.stx_dev_major, st.stx_dev_minor), true);
-        if (device && device->kind == KIND_UNKNOWN && S_ISREG(st.stx_mode))
+        if (device && device->kind == KIND_UNKNOWN)
             device->kind = KIND_MUTE;
-        class = stiol__device_class(st.stx_dev_major, st.stx_dev_minor, !S_ISREG(st.stx_mode));
     }
-    stiol__fd_set_class(fd, class);
-    return class;
+    return stiol__fd_look(fd);
 }
 
 /* --- paths --- */
@@ -411,8 +430,9 @@ static bool to_parent(char *path)
     return true;
 }
 
-/* The device of the nearest directory above that is in memory. */
-static bool device_above(int dir, const char *path, dev_t *device)
+/* The device of the nearest directory above that is in memory. *away: it is not the next one, as
+ * that is not in memory. */
+static bool device_above(int dir, const char *path, dev_t *device, bool *away)
 {
     char above[PATH_MAX];
 
@@ -422,7 +442,9 @@ static bool device_above(int dir, const char *path, dev_t *device)
     while (to_parent(above)) {
         if (device_of(dir, above, device))
             return true;
-        if (errno != EAGAIN && errno != ENOENT && errno != ENOTDIR)
+        if (errno == EAGAIN)
+            *away = true;
+        else if (errno != ENOENT && errno != ENOTDIR)
             return false;
     }
     return false;
@@ -477,14 +499,15 @@ static stiol__fs_verdict_t find_out(stiol__filesystems_t *fs, int dir, const cha
 
     *keep = true;
     *group = 0;
-    if (!cached && !device_above(dir, path, &number))
+    if (!cached && !device_above(dir, path, &number, &away))
         return STIOL_FS_NOW;
     *group = number;
     verdict = verdict_of(fs, number);
-    if (verdict != STIOL_FS_NOW || cached || made || !away)
+    if (verdict != STIOL_FS_NOW || cached || !away)
         return verdict;
+    /* The name is to be read from a disk, or a link on the way leads to who knows where. */
     *keep = false;
-    return STIOL_FS_PATIENT; /* a disk, and the name has to be read from it */
+    return STIOL_FS_PATIENT;
 }
 
 static stiol__fs_verdict_t look_up(stiol__filesystems_t *fs, int dir, const char *path, bool made,
@@ -592,12 +615,13 @@ stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char
     stiol__filesystems_t *fs = vp->filesystems;
     stiol__fs_verdict_t verdict = STIOL_FS_PATIENT;
     dev_t number = 0;
+    bool away = false;
     int error = errno, parent = look_at_parent(dir, path, &number);
 
     *group = 0;
     if (parent < 0) {
         verdict = STIOL_FS_NOT_THERE;
-    } else if (parent > 0 || device_above(dir, path, &number)) {
+    } else if (parent > 0 || device_above(dir, path, &number, &away)) {
         *group = number;
         verdict = verdict_of(fs, number) == STIOL_FS_MEMORY ? STIOL_FS_MEMORY : STIOL_FS_PATIENT;
     }
@@ -625,9 +649,10 @@ static void strike(stiol__vp_t *vp, dev_t number)
 void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path)
 {
     dev_t number = 0;
+    bool away = false;
     int error = errno;
 
-    if (device_of(dir, path, &number) || device_above(dir, path, &number))
+    if (device_of(dir, path, &number) || device_above(dir, path, &number, &away))
         strike(vp, number);
     errno = error;
 }
