@@ -39,7 +39,7 @@ static FILE *open_stream(stiol__vp_t *vp, const char *path, const char *mode)
 {
     const long args[] = {(long)path, (long)mode};
     unsigned long long helped = vp ? vp->counters.file.helped : 0;
-    FILE *stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, !strchr(mode, 'r'), run_fopen, args);
+    FILE *stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, strchr(mode, 'x'), run_fopen, args);
 
     return opened(stream, vp && vp->counters.file.helped != helped);
 }
@@ -62,11 +62,18 @@ static long run_freopen(const long *args)
 static FILE *reopen_stream(stiol__vp_t *vp, const char *path, const char *mode, FILE *stream)
 {
     const long args[] = {(long)path, (long)mode, (long)stream};
+    FILE *reopened;
+    int locking;
 
     stiol__stream_closing(stream);
-    if (!path)
+    if (!vp || !path)
         return opened(freopen(path, mode, stream), false);
-    return opened((FILE *)stiol__on_path(vp, AT_FDCWD, path, true, run_freopen, args), vp);
+    stiol__flockfile(stream); /* as on_helper() */
+    locking = __fsetlocking(stream, FSETLOCKING_BYCALLER);
+    reopened = (FILE *)stiol__on_path(vp, AT_FDCWD, path, false, run_freopen, args);
+    (void)__fsetlocking(stream, locking);
+    stiol__funlockfile(stream);
+    return opened(reopened, true);
 }
 
 FILE *stiol__freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
@@ -106,36 +113,49 @@ bool stiol__stream_waits(FILE *stream)
     return class == STIOL_FD_SLOW_FILE || class == STIOL_FD_STREAM || class == STIOL_FD_SOCKET;
 }
 
-typedef struct stream_job {
-    stiol__job_t job;
-    stiol__file_call_t call;
-    const long *args;
-    long rc;
-} stream_job_t;
-
-static void run_stream_job(stiol__job_t *job)
-{
-    stream_job_t *stream = (stream_job_t *)job;
-
-    stream->rc = stream->call(stream->args);
-}
-
-/* The stream belongs to the state thread meanwhile. Its lock is really held by the VP's kernel
- * thread, so the helper must not try to take it. */
+/* The stream is the state thread's meanwhile. Its lock is really held by the VP's kernel thread, so
+ * that the helper must not ask for it. */
 static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, const long *args)
 {
-    stream_job_t job = {.job = {.run = run_stream_job}, .call = call, .args = args};
     bool file = stiol__fd_noted(stream->_fileno) == STIOL_FD_SLOW_FILE;
     int locking;
+    long rc;
 
     stiol__flockfile(stream);
-    if (file)
-        job.job.group = stiol__fd_group(stream->_fileno);
     locking = __fsetlocking(stream, FSETLOCKING_BYCALLER);
-    STIOL_HELP(vp, file, file ? STIOL_HELP_FILE : STIOL_HELP_OTHER, &job.job);
+    rc = stiol__file_help_as(vp, file ? STIOL_HELP_FILE : STIOL_HELP_OTHER,
+                             file ? stiol__fd_group(stream->_fileno) : 0, call, args);
     (void)__fsetlocking(stream, locking);
     stiol__funlockfile(stream);
-    return job.rc;
+    return rc;
+}
+
+/* Such a stream does not lock itself, and its buffer changes: others wait for the lock first. */
+static void await_helper(stiol__vp_t *vp, FILE *stream)
+{
+    int error = errno; /* for %m */
+
+    if (!vp)
+        flockfile(stream);
+    else
+        stiol__flockfile(stream);
+    errno = error;
+}
+
+static void leave(stiol__vp_t *vp, FILE *stream)
+{
+    if (!vp)
+        funlockfile(stream);
+    else
+        stiol__funlockfile(stream);
+}
+
+/* The C library has no header for its _IO_USER_LOCK: __fsetlocking() sets it. */
+enum { USER_LOCK = 0x8000 };
+
+static inline bool may_be_with_helper(const FILE *stream)
+{
+    return STIOL_UNLIKELY((stream->_flags & USER_LOCK) != 0);
 }
 
 /* `held`: the buffer suffices. */
@@ -146,6 +166,20 @@ static long on_stream(stiol__vp_t *vp, FILE *stream, bool held, stiol__file_call
         return call(args);
     return on_helper(vp, stream, call, args);
 }
+
+/* A call's whole: `held` is looked at when no helper changes the buffer. */
+#define ON_STREAM(vp, stream, held, call, args)                                                    \
+    ({                                                                                             \
+        bool waited_ = may_be_with_helper(stream);                                                 \
+        long rc_;                                                                                  \
+                                                                                                   \
+        if (waited_)                                                                               \
+            await_helper(vp, stream);                                                              \
+        rc_ = on_stream(vp, stream, held, call, args);                                             \
+        if (waited_)                                                                               \
+            leave(vp, stream);                                                                     \
+        rc_;                                                                                       \
+    })
 
 static size_t to_read(const FILE *stream)
 {
@@ -175,7 +209,7 @@ static bool has_room(const FILE *stream, size_t length)
         stiol__vp_t *vp = STIOL_ENTER(file, name, 0);                                              \
         const long args[] = {(long)stream};                                                        \
                                                                                                    \
-        return (R)on_stream(vp, stream, held, run_##name, args);                                   \
+        return (R)ON_STREAM(vp, stream, held, run_##name, args);                                   \
     }
 #define STREAM_2(R, name, held, T0)                                                                \
     static long run_##name(const long *args)                                                       \
@@ -187,7 +221,7 @@ static bool has_room(const FILE *stream, size_t length)
         stiol__vp_t *vp = STIOL_ENTER(file, name, 0);                                              \
         const long args[] = {(long)a, (long)stream};                                               \
                                                                                                    \
-        return (R)on_stream(vp, stream, held, run_##name, args);                                   \
+        return (R)ON_STREAM(vp, stream, held, run_##name, args);                                   \
     }
 #define STREAM_3(R, name, held, T0, T1)                                                            \
     static long run_##name(const long *args)                                                       \
@@ -199,7 +233,7 @@ static bool has_room(const FILE *stream, size_t length)
         stiol__vp_t *vp = STIOL_ENTER(file, name, 0);                                              \
         const long args[] = {(long)a, (long)b, (long)stream};                                      \
                                                                                                    \
-        return (R)on_stream(vp, stream, held, run_##name, args);                                   \
+        return (R)ON_STREAM(vp, stream, held, run_##name, args);                                   \
     }
 #define STREAM_4(R, name, held, T0, T1, T2)                                                        \
     static long run_##name(const long *args)                                                       \
@@ -211,7 +245,7 @@ static bool has_room(const FILE *stream, size_t length)
         stiol__vp_t *vp = STIOL_ENTER(file, name, 0);                                              \
         const long args[] = {(long)a, (long)b, (long)c, (long)stream};                             \
                                                                                                    \
-        return (R)on_stream(vp, stream, held, run_##name, args);                                   \
+        return (R)ON_STREAM(vp, stream, held, run_##name, args);                                   \
     }
 #define STREAM_5(R, name, held, T0, T1, T2, T3)                                                    \
     static long run_##name(const long *args)                                                       \
@@ -223,7 +257,7 @@ static bool has_room(const FILE *stream, size_t length)
         stiol__vp_t *vp = STIOL_ENTER(file, name, 0);                                              \
         const long args[] = {(long)a, (long)b, (long)c, (long)d, (long)stream};                    \
                                                                                                    \
-        return (R)on_stream(vp, stream, held, run_##name, args);                                   \
+        return (R)ON_STREAM(vp, stream, held, run_##name, args);                                   \
     }
 
 typedef const char *text_t;
@@ -268,12 +302,23 @@ int stiol____overflow(FILE *stream, int c)
     stiol__vp_t *vp = STIOL_ENTER(file, __overflow, 0);
     const long args[] = {(long)stream, c};
 
-    return (int)on_stream(vp, stream, has_room(stream, 1), run___overflow, args);
+    return (int)ON_STREAM(vp, stream, has_room(stream, 1), run___overflow, args);
 }
 
 static long run_fflush(const long *args)
 {
     return fflush((FILE *)args[0]);
+}
+
+/* Those that the calling thread has locked would be locked to the helper. */
+static int flush_all(stiol__vp_t *vp, const long *args)
+{
+    int rc;
+
+    stiol__own_streams(vp, FSETLOCKING_BYCALLER);
+    rc = (int)stiol__file_help(vp, 0, run_fflush, args);
+    stiol__own_streams(vp, FSETLOCKING_INTERNAL);
+    return rc;
 }
 
 /* NULL: all streams, of which some may wait. */
@@ -283,8 +328,8 @@ int stiol__fflush(FILE *stream)
     const long args[] = {(long)stream};
 
     if (!stream)
-        return !vp ? fflush(NULL) : (int)stiol__file_help(vp, 0, run_fflush, args);
-    return (int)on_stream(vp, stream, __fpending(stream) == 0, run_fflush, args);
+        return !vp ? fflush(NULL) : flush_all(vp, args);
+    return (int)ON_STREAM(vp, stream, __fpending(stream) == 0, run_fflush, args);
 }
 
 /* Changing the position first writes what is in the buffer. */
@@ -297,7 +342,7 @@ static int seek(stiol__vp_t *vp, FILE *stream, off64_t offset, int whence)
 {
     const long args[] = {(long)stream, offset, whence};
 
-    return (int)on_stream(vp, stream, false, run_seek, args);
+    return (int)ON_STREAM(vp, stream, false, run_seek, args);
 }
 
 int stiol__fseek(FILE *stream, long offset, int whence)
@@ -335,7 +380,7 @@ static int print(stiol__vp_t *vp, FILE *stream, const char *format, va_list *lis
     format_call_t call = {stream, format, list};
     const long args[] = {(long)&call};
 
-    return (int)on_stream(vp, stream, false, run_vfprintf, args);
+    return (int)ON_STREAM(vp, stream, false, run_vfprintf, args);
 }
 
 /* glibc checks %n only in this entry point, so callers that use it get it there. */
@@ -351,7 +396,7 @@ static int print_chk(stiol__vp_t *vp, FILE *stream, int flag, const char *format
     format_call_t call = {stream, format, list};
     const long args[] = {(long)&call, flag};
 
-    return (int)on_stream(vp, stream, false, run_vfprintf_chk, args);
+    return (int)ON_STREAM(vp, stream, false, run_vfprintf_chk, args);
 }
 
 static long run_vfscanf(const long *args)
@@ -366,7 +411,7 @@ static int scan(stiol__vp_t *vp, FILE *stream, const char *format, va_list *list
     format_call_t call = {stream, format, list};
     const long args[] = {(long)&call};
 
-    return (int)on_stream(vp, stream, false, run_vfscanf, args);
+    return (int)ON_STREAM(vp, stream, false, run_vfscanf, args);
 }
 
 int stiol__fprintf(FILE *stream, const char *format, ...)

@@ -303,6 +303,8 @@ int stiol__pclose(FILE *stream)
     stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
     pipe_stream_t *taken = take(stream);
 
+    if (vp && stiol__owner_find(vp, stream))
+        (void)__fsetlocking(stream, FSETLOCKING_BYCALLER);
     stiol__owner_forget(stream);
     if (taken)
         return end_pipe(vp, taken);
@@ -318,7 +320,9 @@ int stiol__fclose(FILE *stream)
     pipe_stream_t *taken = take(stream);
     bool waits = vp && stiol__stream_waits(stream);
 
-    stiol__owner_forget(stream); /* its lock goes with it */
+    if (vp && stiol__owner_find(vp, stream))
+        (void)__fsetlocking(stream, FSETLOCKING_BYCALLER); /* the helper is not its owner */
+    stiol__owner_forget(stream);                           /* its lock goes with it */
     if (taken)
         return end_pipe(vp, taken);
     stiol__stream_closing(stream);

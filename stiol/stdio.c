@@ -4,6 +4,9 @@
  * It is really locked too, by the VP's kernel thread, so that other kernel threads are kept out.
  * The lock that each call of stdio takes by itself is the C library's.
  */
+#include <stdio_ext.h>
+
+#include "stiol/file.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
@@ -86,4 +89,14 @@ void stiol__funlockfile(FILE *file)
     if (owner)
         stiol__owner_remove(vp, owner);
     stiol__stream_left(file);
+}
+
+void stiol__own_streams(stiol__vp_t *vp, int locking)
+{
+    for (size_t i = 0; i < vp->owners_size; i++) {
+        const stiol__owner_t *owner = &vp->owners[i];
+
+        if (owner->lock && owner->kind == STIOL_FILE && owner->thread == st_thread_self())
+            (void)__fsetlocking(owner->lock, locking);
+    }
 }

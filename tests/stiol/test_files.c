@@ -7,7 +7,10 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
+#include <stdio_ext.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #include "stiol/file.h"
@@ -106,6 +109,42 @@ static void what_cannot_tell_is_read_as_ever(void)
     unlink(name);
 }
 
+/* Linux 5.9 and 5.10 say 0 where they mean EAGAIN: the end is asked for by a helper. */
+static void an_end_that_is_not_sure_is_asked_for(void)
+{
+    int fd = make_file();
+
+    stiol__no_end_is_sure = true;
+    CHECK(call->pread(fd, got, 10, 0) == 10 && helped() == 0);
+    CHECK(call->pread(fd, got, 10, SIZE) == 0 && helped() == 1);
+    CHECK(call->lseek(fd, SIZE, SEEK_SET) == SIZE && call->read(fd, got, 10) == 0);
+    CHECK(helped() == 2);
+    unlink(name);
+}
+
+/* A helper writes at the position, and somebody finds out what the file system cannot tell. */
+static void a_look_leaves_the_turns_alone(void)
+{
+    int fd = make_file();
+
+    stiol__off |= STIOL_NO_NOWAIT;
+    *stiol__fd_byte(fd) = STIOL_FD_FILE | STIOL_BUSY_MARK;
+    CHECK(call->pread(fd, got, 10, 0) == 10);
+    CHECK(*stiol__fd_byte(fd) == (STIOL_FD_MUTE_FILE | STIOL_BUSY_MARK));
+    unlink(name);
+}
+
+static void flags_that_nobody_knows_are_refused(void)
+{
+    struct iovec part = {got, 10};
+    int fd = make_file();
+
+    CHECK(call->preadv2(fd, &part, 1, 0, RWF_HIPRI) == 10);
+    CHECK(call->preadv2(fd, &part, 1, 0, 0x40000000) == -1 && errno == EOPNOTSUPP);
+    CHECK(call->pwritev2(fd, &part, 1, 0, 0x40000000) == -1 && errno == EOPNOTSUPP);
+    unlink(name);
+}
+
 /* --- a disk that does not answer --- */
 
 static int slow[2]; /* the ends of a pipe; [0] or [1] noted for a slow file */
@@ -135,6 +174,15 @@ static void a_slow_read_holds_up_nobody(void)
     reap();
     CHECK(noted()[0] == '(' && noted()[1] == 't');
     CHECK(helped() == 1);
+}
+
+/* As the real call has it: a file may be a program's, which has no more just now. */
+static void a_short_answer_is_an_answer(void)
+{
+    make_slow(0);
+    stiol__off |= STIOL_NO_NOWAIT;
+    CHECK(write(slow[1], "abc", 3) == 3);
+    CHECK(call->read(slow[0], got, 10) == 3 && helped() == 1);
 }
 
 /* The kernel lets one at a time use the position; who comes meanwhile must not wait there. */
@@ -337,6 +385,112 @@ static void a_forbidden_openat2_is_done_without(void)
     without_openat2(EPERM);
 }
 
+/* Before Linux 5.12 it knows no RESOLVE_CACHED. It is not asked again: that would end the test. */
+static void an_old_openat2_is_asked_once(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    int fd = make_file();
+
+    forbid_openat2(EINVAL);
+    CHECK(call->open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    open_all_ways();
+    close(fd);
+    unlink(name);
+}
+
+/* --- a file system that never answers --- */
+
+static int device; /* of a mounted FUSE file system that nobody serves; closed: it ends */
+
+static void mount_dead(const char *folder)
+{
+    char options[64];
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        skip_test("no mounts of our own here");
+    device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
+    if (device < 0 || mount("dead", folder, "fuse", 0, options) != 0)
+        skip_test("no FUSE here");
+}
+
+/* The table of mounts of the process as it is now. */
+static stiol__vp_t *look_again_at_mounts(void)
+{
+    stiol__vp_t *vp = stiol__here();
+
+    stiol__filesystems_stop(vp);
+    CHECK(stiol__filesystems_start(vp) == 0);
+    return vp;
+}
+
+/* systemd has an autofs there, on every host: paths must not cost more for it. */
+static void mounts_below_proc_make_nobody_wary(void)
+{
+    if (look_again_at_mounts()->wary)
+        skip_test("a remote file system is mounted here");
+    mount_dead("/proc/sys/fs");
+    CHECK(!look_again_at_mounts()->wary);
+}
+
+static char place[] = "/var/tmp/stiol-files-XXXXXX", dead[64], through[80];
+
+static void *make_through_link(void *arg)
+{
+    (void)arg;
+    note('(');
+    CHECK(call->open(through, O_RDWR | O_CREAT, 0600) == -1);
+    note(')');
+    return NULL;
+}
+
+static void *look_at_duplicate(void *arg)
+{
+    int fd = open(dead, O_PATH), other = call->dup(fd);
+    struct stat st;
+
+    note('[');
+    CHECK(fd >= 0 && call->fstat(other, &st) == -1);
+    note(']');
+    (void)arg;
+    return NULL;
+}
+
+/* A link on a disk leads there; and a descriptor is known by its duplicate. */
+static void whatever_leads_to_it_takes_a_helper(void)
+{
+    uint64_t group;
+    int turns = 0;
+
+    CHECK(mkdtemp(place));
+    snprintf(dead, sizeof(dead), "%s/dead", place);
+    snprintf(through, sizeof(through), "%s/link", place);
+    CHECK(mkdir(dead, 0700) == 0 && symlink("dead/file", through) == 0);
+    mount_dead(dead);
+    CHECK(look_again_at_mounts()->wary);
+    spawn(make_through_link, NULL);
+    spawn(look_at_duplicate, NULL);
+    spawn(ticker, &turns);
+    settle();
+    CHECK(strcmp(noted(), "([") == 0 && turns > 0);
+    strcat(through, "/new");
+    CHECK(stiol__path_verdict(stiol__here(), AT_FDCWD, through, true, &group) == STIOL_FS_PATIENT);
+    close(device);
+    stop_ticking = true;
+    reap();
+    CHECK(strchr(noted(), ')') && strchr(noted(), ']'));
+    (void)umount2(dead, MNT_DETACH);
+    *strrchr(through, '/') = '\0';
+    CHECK(unlink(through) == 0 && rmdir(dead) == 0 && rmdir(place) == 0);
+}
+
 /* --- other calls --- */
 
 static void path_calls(const char *folder)
@@ -522,13 +676,82 @@ static void streams_of_slow_files_are_as_others(void)
     unlink(name);
 }
 
+static FILE *slow_stream(void)
+{
+    static char buffer[2 * SIZE];
+    FILE *stream;
+
+    make_slow(1);
+    stream = fdopen(slow[1], "w");
+    CHECK(stream && setvbuf(stream, buffer, _IOFBF, sizeof(buffer)) == 0);
+    return stream;
+}
+
+static void *flush(void *arg)
+{
+    note('(');
+    CHECK(call->fflush(arg) == 0);
+    note(')');
+    return NULL;
+}
+
+static void *put_byte(void *arg)
+{
+    CHECK(call->fputc('b', arg) == 'b');
+    note('b');
+    return NULL;
+}
+
+/* The buffer has room for a byte, but it is the helper's meanwhile. */
+static void a_buffer_is_not_changed_under_a_helper(void)
+{
+    FILE *stream = slow_stream();
+
+    CHECK(call->fwrite(content, 1, SIZE, stream) == SIZE); /* more than the pipe takes */
+    spawn(flush, stream);
+    spawn(put_byte, stream);
+    settle();
+    CHECK(strcmp(noted(), "(") == 0);
+    for (int left = SIZE; left > 0;)
+        left -= (int)call->read(slow[0], got, (size_t)left);
+    reap();
+    CHECK(strcmp(noted(), "()b") == 0 && __fpending(stream) == 1);
+}
+
+/* What is the VP's to the C library is the caller's: also its own locks. */
+static void own_locks_keep_no_helper_out(void)
+{
+    FILE *stream = slow_stream();
+
+    call->flockfile(stream);
+    CHECK(call->fputs("one", stream) >= 0 && call->fflush(NULL) == 0);
+    CHECK(call->read(slow[0], got, 3) == 3 && memcmp(got, "one", 3) == 0);
+    CHECK(call->fputs("two", stream) >= 0 && call->fclose(stream) == 0);
+    CHECK(call->read(slow[0], got, 3) == 3 && memcmp(got, "two", 3) == 0);
+}
+
+static void a_format_has_the_errno_of_its_caller(void)
+{
+    FILE *stream = slow_stream();
+
+    errno = ENOENT;
+    CHECK(call->fprintf(stream, "%m") == (int)strlen(strerror(ENOENT)));
+    CHECK(call->fflush(stream) == 0);
+    CHECK(read(slow[0], got, 100) > 0);
+    CHECK(memcmp(got, strerror(ENOENT), strlen(strerror(ENOENT))) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         VP_TEST(what_is_in_memory_is_read_at_once),
         VP_TEST(what_is_not_is_read_by_a_helper),
         VP_TEST(what_cannot_tell_is_read_as_ever),
+        VP_TEST(an_end_that_is_not_sure_is_asked_for),
+        VP_TEST(a_look_leaves_the_turns_alone),
+        VP_TEST(flags_that_nobody_knows_are_refused),
         VP_TEST(a_slow_read_holds_up_nobody),
+        VP_TEST(a_short_answer_is_an_answer),
         VP_TEST(readers_of_one_position_take_turns),
         VP_TEST(writes_keep_their_order),
         VP_TEST(an_interrupt_is_kept),
@@ -537,12 +760,18 @@ int main(void)
         VP_TEST(other_names_are_opened_by_a_helper),
         VP_TEST(a_missing_openat2_is_done_without),
         VP_TEST(a_forbidden_openat2_is_done_without),
+        VP_TEST(an_old_openat2_is_asked_once),
+        VP_TEST(mounts_below_proc_make_nobody_wary),
+        VP_TEST(whatever_leads_to_it_takes_a_helper),
         VP_TEST(calls_have_their_results),
         VP_TEST(calls_on_helpers_have_the_same),
         VP_TEST(files_are_mapped_and_sent),
         VP_TEST(by_helpers_too),
         VP_TEST(a_stream_of_a_pipe_holds_up_nobody),
         VP_TEST(streams_of_slow_files_are_as_others),
+        VP_TEST(a_buffer_is_not_changed_under_a_helper),
+        VP_TEST(own_locks_keep_no_helper_out),
+        VP_TEST(a_format_has_the_errno_of_its_caller),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
