@@ -8,7 +8,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-/* Blocked, they would end the process without its handlers, which see to the core. */
+/* If blocked, they would end the process without its handlers, which take care of the core. */
 static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
 
 int stiol__kernel_thread(void *(*main)(void *), void *arg, size_t stack_size)

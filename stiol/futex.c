@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Futexes by syscall(): what the C++ runtime, GLib and Rust build their locks from. State threads
- * wait in the parking lot by the futex's address, kernel threads in the kernel; whoever wakes, on a
- * VP or not, looks in both places and counts both. Called by syscall.c and guard.c.
+ * wait in the parking lot by the futex's address, kernel threads in the kernel; a waker, on a VP or
+ * not, looks in both places and counts both. Called by syscall.c and guard.c.
  */
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -12,15 +12,15 @@
 #include "stiol/stiol_int.h"
 
 enum {
-    SHARED_SHORT = 1000, /* us between looks at a futex that others may share */
+    SHARED_SHORT = 1000, /* us between checks of a futex that others may share */
     SHARED_LONG = 10000, /* us, later */
-    SHARED_OFTEN = 64,   /* looks at short intervals */
-    SHARED_MOST = 160,   /* looks, about 1.5 s, after which the wait is "spurious" */
+    SHARED_OFTEN = 64,   /* number of checks at short intervals */
+    SHARED_MOST = 160,   /* checks, about 1.5 s, after which the wake-up is "spurious" */
 };
-#define LOCAL STIOL_SECOND /* us between looks; only for wakes that nobody sees */
+#define LOCAL STIOL_SECOND /* us between checks; only for wakes that go unseen */
 enum {
-    KERNEL_FIRST = 4,     /* each so many wakes the kernel's queue is asked first */
-    FIRST_ADDRESS = 4096, /* what lies below is no futex: the kernel says EFAULT */
+    KERNEL_FIRST = 4,     /* once in this many wakes, the kernel's queue is asked first */
+    FIRST_ADDRESS = 4096, /* nothing below is a futex: the kernel says EFAULT */
 };
 
 typedef struct futex_args {
@@ -49,7 +49,7 @@ static long failed(int error)
     return -1;
 }
 
-/* The kernel's own, on what it knows of. */
+/* The kernel's own operation, on the waiters that it knows of. */
 static long real(const futex_args_t *args, uint32_t value, uint32_t value2)
 {
     return syscall(SYS_futex, args->word, args->op, value, (unsigned long)value2, args->word2,
@@ -68,8 +68,8 @@ static clockid_t clock_of(int op)
 
 /* --- waiting --- */
 
-/* Until the next look at the word, us. A futex that is not said to be private may be another
- * process's, or the kernel's to wake; most are not (std::future). */
+/* The time until the next check of the word, us. A futex not declared private may be woken by
+ * another process, or by the kernel; most are not (std::future). */
 static st_utime_t interval_of(bool shared, unsigned looks)
 {
     if (!shared)
@@ -77,8 +77,8 @@ static st_utime_t interval_of(bool shared, unsigned looks)
     return looks < SHARED_OFTEN ? SHARED_SHORT : SHARED_LONG;
 }
 
-/* In line: until woken (0) or an error number. The word's value counts only as long as the waiter
- * was not moved to another futex. */
+/* Waits in line until woken (0) or an error number. The word's value matters only until the waiter
+ * is moved to another futex. */
 static int sleep_in_line(stiol__waiter_t *waiter, const uint32_t *word, uint32_t value, bool shared,
                          st_utime_t deadline, bool *interrupted)
 {
@@ -93,14 +93,14 @@ static int sleep_in_line(stiol__waiter_t *waiter, const uint32_t *word, uint32_t
             *interrupted = true;
         else if (__atomic_load_n(&waiter->key, __ATOMIC_RELAXED) == (uintptr_t)word &&
                  load(word) != value)
-            return 0; /* by someone whose wake does not come here */
+            return 0; /* changed by someone whose wake does not get here */
         if (shared && looks >= SHARED_MOST)
             return 0;
     }
 }
 
-/* 0 or an error number. The word is looked at once the waiter is in line: a change that comes later
- * is followed by a wake that finds it. */
+/* Returns 0 or an error number. The word is checked after the waiter has joined the line: any later
+ * change is followed by a wake that finds it. */
 static int wait_until(stiol__vp_t *vp, const uint32_t *word, uint32_t value, uint32_t bits,
                       bool shared, st_utime_t deadline)
 {
@@ -120,7 +120,7 @@ static int wait_until(stiol__vp_t *vp, const uint32_t *word, uint32_t value, uin
         st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
     if (rc == EAGAIN)
-        stiol__yield(); /* whom the caller waits for may be another state thread */
+        stiol__yield(); /* the caller may be waiting for another state thread */
     return rc;
 }
 
@@ -143,8 +143,8 @@ static long do_wait(stiol__vp_t *vp, const futex_args_t *args)
 
 /* --- waking --- */
 
-/* Whether a state thread may wait here. Who calls has changed the word; the fence is between that
- * change and the look at the line. */
+/* Whether a state thread may be waiting here. The caller has changed the word; the fence separates
+ * that change from the look at the line. */
 static bool crowd(const uint32_t *word)
 {
     atomic_thread_fence(memory_order_seq_cst);
@@ -152,7 +152,7 @@ static bool crowd(const uint32_t *word)
 }
 
 /* Wakes at most `most` of those whose bits match, wherever they wait. State threads come first, but
- * not always, or a kernel thread might never have its turn. */
+ * not always, or a kernel thread might never get its turn. */
 static long wake(const futex_args_t *args, uint32_t most, uint32_t bits)
 {
     static _Atomic unsigned turns;

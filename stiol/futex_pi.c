@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Futexes that inherit priority, by syscall(): FUTEX_LOCK_PI and its companions. The word holds its
- * owner's number, and the kernel does not know the numbers of state threads; so whatever involves a
- * state thread is done here, without the inheritance: all state threads of a VP have one priority.
- * Called by futex.c.
+ * owner's number, and the kernel does not know the numbers of state threads; so anything that
+ * involves a state thread is done here, without inheritance: all state threads of a VP have the
+ * same priority. Called by futex.c.
  */
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -13,8 +13,8 @@
 #include "stiol/stiol_int.h"
 
 enum {
-    MOST = 1000,          /* us between looks at a word that nobody tells of */
-    LOOKS = 8,            /* that an owner is found dead */
+    MOST = 1000,          /* us between checks of a word whose changes nobody reports */
+    LOOKS = 8,            /* checks that must find the owner dead */
     KERNEL_MAX = 1 << 22, /* the kernel's numbers are not above it */
 };
 
@@ -33,7 +33,7 @@ static bool change(uint32_t *word, uint32_t from, uint32_t to)
     return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-/* 0: had; EAGAIN: another one has it, and will call when it gives it up. */
+/* Returns 0: acquired; EAGAIN: another thread has it, and will make a call when it releases it. */
 static int attempt(uint32_t *word, pid_t self)
 {
     for (;;) {
@@ -103,9 +103,9 @@ static long result(int rc)
     return -1;
 }
 
-/* In the kernel, unless a state thread is the owner. One may become it in between, and then the
- * kernel does not know the owner. But it does not know an owner that has died either, whose number
- * is still in the word. */
+/* Waits in the kernel, unless a state thread is the owner. One may become the owner in between, and
+ * then the kernel does not know it. But neither does it know an owner that has died and whose
+ * number is still in the word. */
 static long lock_on_kernel_thread(const long *args, uint32_t *word, clockid_t clock)
 {
     const struct timespec *at = (const struct timespec *)args[3];
@@ -151,7 +151,7 @@ static long unlock(const long *args, uint32_t *word)
     uint32_t value;
     long rc = 0;
 
-    if (self <= KERNEL_MAX) { /* for whom the kernel may have others wait */
+    if (self <= KERNEL_MAX) { /* the kernel may have others waiting for it */
         rc = syscall(SYS_futex, args[0], args[1], args[2], args[3], args[4], args[5]);
     } else {
         do {
@@ -165,7 +165,7 @@ static long unlock(const long *args, uint32_t *word)
     return rc;
 }
 
-/** SYS_futex with one of the commands that inherit priority. */
+/** SYS_futex with one of the priority-inheriting commands. */
 long stiol__futex_pi(const long *args)
 {
     uint32_t *word = (uint32_t *)args[0];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * futex_waitv(): a state thread that waits for several futexes stands in the line of each. Called
- * by syscall.c; who wakes is in futex.c.
+ * futex_waitv(): a state thread that waits for several futexes joins the line of each. Called by
+ * syscall.c; waking is in futex.c.
  */
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -12,11 +12,11 @@
 
 enum {
     MOST = 128,       /* futexes in one call, the kernel's limit */
-    FEW = 8,          /* without a look for memory */
-    INTERVAL = 10000, /* us between looks at futexes that others may share */
+    FEW = 8,          /* so many without allocating memory */
+    INTERVAL = 10000, /* us between checks of futexes that others may share */
 };
 
-/* The kernel's structure, which older headers do not have. */
+/* The kernel's structure, which older headers lack. */
 typedef struct one {
     uint64_t value, address;
     uint32_t flags, reserved;
@@ -35,7 +35,7 @@ static int changed(const one_t *ones, unsigned count)
     return -1;
 }
 
-/* Whether the arguments are valid; if not the kernel gets the call, for its error. */
+/* Whether the arguments are valid; if not, the kernel gets the call and returns the error. */
 static bool are_valid(const one_t *ones, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -53,7 +53,7 @@ static bool any_shared(const one_t *ones, unsigned count)
     return false;
 }
 
-/* In all lines: the index of the one that was woken, or -1 with errno. */
+/* Waits in all lines. Returns the index of the waiter that was woken, or -1 with errno. */
 static int sleep_in_lines(stiol__waiter_t *waiters, const one_t *ones, unsigned count,
                           st_utime_t deadline, bool *interrupted)
 {

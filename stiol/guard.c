@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guards of C++'s function-local statics: the first thread that comes runs the initialiser, the
- * others wait until it is done. The guard's bits are those of libstdc++, so that one which is in
- * progress when STIOL starts, or which an object with a C++ runtime of its own has, is understood
- * on both sides. Called by compiled code.
+ * The guards of C++'s function-local statics: the first thread to arrive runs the initialiser, the
+ * others wait until it is done. The guard's bits are those of libstdc++, so that both sides
+ * understand one that is in progress when STIOL starts, or that belongs to an object with its own
+ * C++ runtime. Called by compiled code.
  */
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"
 
-/* In the guard's first four bytes; its first byte says to compiled code that all is done. */
+/* In the guard's first four bytes; the first byte tells compiled code that all is done. */
 #define DONE    UINT32_C(0x1)
 #define PENDING UINT32_C(0x100)
 #define WAITING UINT32_C(0x10000)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a guard's first byte is its lowest");
 
 /* The state thread that runs the initialiser wants its result. libstdc++ throws
- * recursive_init_error while the process has one thread, and else waits for ever. Here it is always
- * an exception, which ends the process: compilers take this call for one that cannot throw. It is
- * another one because the type of libstdc++'s is its own. */
+ * recursive_init_error if the process is single-threaded, and otherwise waits forever. Here it is
+ * always an exception, which ends the process, as compilers assume that this call cannot throw. It
+ * is a different exception because libstdc++'s type is private. */
 static void throw_recursive_init(void)
 {
     static const char message[] =
@@ -27,7 +27,7 @@ static void throw_recursive_init(void)
 
     if (library) {
         *(void **)&throw_system_error = dlsym(library, "_ZSt20__throw_system_errori");
-        (void)dlclose(library); /* it was loaded before */
+        (void)dlclose(library); /* it was already loaded */
     }
     if (throw_system_error)
         throw_system_error(EDEADLK);
@@ -43,7 +43,7 @@ static int begin(stiol__vp_t *vp, int64_t *guard)
     return 1;
 }
 
-/* The initialiser is at work: until that has changed. */
+/* The initialiser is running: waits until that has changed. */
 static void await(stiol__vp_t *vp, int64_t *guard, uint32_t value)
 {
     const stiol__owner_t *owner = vp ? stiol__owner_find(vp, guard) : NULL;
@@ -57,7 +57,7 @@ static void await(stiol__vp_t *vp, int64_t *guard, uint32_t value)
     stiol__futex_wait(word, value | WAITING);
 }
 
-/* 1: the caller is to run the initialiser; 0: that has been done. */
+/* Returns 1: the caller must run the initialiser; 0: that has been done. */
 int stiol____cxa_guard_acquire(int64_t *guard)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, __cxa_guard_acquire, guard);
@@ -91,7 +91,7 @@ void stiol____cxa_guard_release(int64_t *guard)
     finish(STIOL_ENTER(mutex, __cxa_guard_release, guard), guard, DONE);
 }
 
-/* The initialiser has thrown: the next one tries again. */
+/* The initialiser has thrown: the next thread tries again. */
 void stiol____cxa_guard_abort(int64_t *guard)
 {
     finish(STIOL_ENTER(mutex, __cxa_guard_abort, guard), guard, 0);

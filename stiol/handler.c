@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signal handlers. A signal may come anywhere, in the scheduler too, so what a handler calls must
- * be the real calls. The kernel gets one function for all handlers, on_signal(), which takes the VP
- * away from its kernel thread (stiol__vp) while the handler runs: so the hot path of a call has
- * nothing to ask. Everything that sets handlers is rebound, so that callers still see their own.
+ * Signal handlers. A signal may arrive anywhere, even in the scheduler, so handlers must make the
+ * real calls. The kernel gets one function for all handlers, on_signal(), which takes the VP away
+ * from its kernel thread (stiol__vp) while the handler runs: so the hot path of a call need not
+ * check for this. Everything that installs handlers is rebound, so that callers still see their
+ * own.
  */
 #include "stiol/handler.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-/* How many keys are kept that handlers have released; if there are more, everyone is woken. */
+/* Maximum number of keys kept that handlers have released; if there are more, everyone is woken. */
 enum { LATER_MAX = 32 };
 
 typedef void (*handler_t)(int number, siginfo_t *info, void *context);
 
-/* The handlers as they were set; of a signal that is ignored or has its default, the last one. */
+/* The handlers as they were installed; for a signal that is ignored or at its default, the last
+ * one. */
 static _Atomic(handler_t) handlers[NSIG];
 
 __thread stiol__interruption_t stiol__interruption;
@@ -26,7 +28,7 @@ static uintptr_t here(void)
     return (uintptr_t)__builtin_frame_address(0);
 }
 
-/* Whether a frame at this address is the handler's, or of what it has called. */
+/* Whether a frame at this address belongs to the handler, or to something that it called. */
 static bool is_handlers(uintptr_t frame)
 {
     const stiol__interruption_t *interruption = &stiol__interruption;
@@ -35,7 +37,7 @@ static bool is_handlers(uintptr_t frame)
            (interruption->low != 0 || interruption->thread == st_thread_self());
 }
 
-/* The VP goes on. The order matters: a handler may come in between. */
+/* The VP continues. The order matters: a handler may run in between. */
 static void resume(void)
 {
     stiol__vp_t *vp = stiol__interruption.vp;
@@ -45,7 +47,7 @@ static void resume(void)
     stiol__vp = vp;
 }
 
-/* So there is a handler that has not been left: one that has interrupted another. */
+/* If so, there is a handler that has not been left: this one has interrupted it. */
 static bool on_signal_stack(void)
 {
     stack_t own = {.ss_flags = 0};
@@ -77,8 +79,8 @@ static void interrupt(stiol__vp_t *vp, uintptr_t frame)
     errno = error;
 }
 
-/* What the kernel calls in place of every handler. Three arguments do not harm a handler that takes
- * one: they come in registers. */
+/* The kernel calls this in place of every handler. Three arguments do not harm a handler that takes
+ * one: they are passed in registers. */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     handler_t handler = atomic_load_explicit(&handlers[number], memory_order_acquire);
@@ -90,7 +92,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     stiol__interruption.depth++;
     handler(number, info, context);
     stiol__interruption.depth--;
-    if (vp && stiol__interruption.vp == vp) /* else it was left, or is in a forked child */
+    if (vp && stiol__interruption.vp == vp) /* otherwise it was left, or is in a forked child */
         resume();
 }
 
@@ -260,15 +262,15 @@ SIMPLE_SETTER(sigset)
 
 /* --- start and end --- */
 
-static _Atomic(stiol__vp_t *) any_vp; /* that wakes for handlers on kernel threads that are none */
+static _Atomic(stiol__vp_t *) any_vp; /* wakes for handlers on other kernel threads */
 
 void stiol__handlers_forked(void)
 {
     stiol__interruption.vp = NULL;
-    atomic_store(&any_vp, NULL); /* whose scheduler is the parent's */
+    atomic_store(&any_vp, NULL); /* its scheduler is the parent's */
 }
 
-/** Handlers that are set already, and have been set by whomever. */
+/** Takes over handlers that are already installed, whoever installed them. */
 void stiol__handlers_start(void)
 {
     struct sigaction action;
@@ -335,8 +337,7 @@ static void keep(uintptr_t key)
     atomic_store(&later.everyone, true);
 }
 
-/* The lines are locked for moments only, but the handler may have interrupted the one who has
- * locked it. */
+/* The lines are locked only for moments, but the handler may have interrupted the holder. */
 bool stiol__wake_later(uintptr_t key)
 {
     stiol__vp_t *vp;

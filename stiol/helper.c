@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Helper kernel threads, for calls that wait inside libc or the kernel where nothing can be
- * rebound. They come on demand and leave when idle, so that normally the VP's kernel thread is the
- * only one. They run libc's code alone: no APR pool, no module, and no signal handler. One pool for
- * the process; helper_line.c says whose turn it is.
+ * rebound. They are started on demand and end when idle, so that normally the VP's kernel thread is
+ * the only one. They run only libc's code: no APR pool, no module, and no signal handler. There is
+ * one pool for the process; helper_line.c says whose turn it is.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -11,28 +11,28 @@
 #include "stiol/helper_line.h"
 
 enum {
-    STACK_SIZE = 512 * 1024, /* bytes; name service modules are not modest */
+    STACK_SIZE = 512 * 1024, /* bytes; name service modules need a lot */
     IDLE_SECONDS = 5,
-    RETRY = 50000, /* us between two tries */
+    RETRY = 50000, /* us between tries */
 };
 
 /* A kernel thread, known to the pool while it is idle. */
 typedef struct helper {
     struct helper *next;
     pthread_cond_t wake;
-    stiol__job_t *job; /* given to it, NULL: none yet */
+    stiol__job_t *job; /* the job given to it; NULL: none yet */
     bool idle;
 } helper_t;
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t left; /* a helper has left */
-    helper_t *idle;      /* the one that was busy last comes first: the others may leave */
+    helper_t *idle;      /* most recently busy first, so that the others may end */
     int helpers, idlers;
-    int finishing; /* helpers that tell that a job is done, and then look for the next one */
+    int finishing; /* helpers reporting that a job is done before looking for the next */
     bool stopping;
     unsigned long long full; /* jobs that found the limit reached */
-    int error;               /* why there was no kernel thread to be had, 0: there always was */
+    int error;               /* why no kernel thread was available; 0: there always was */
     stiol__line_t line;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
 
@@ -73,7 +73,8 @@ static void leave_idle(helper_t *self)
     pool.idlers--;
 }
 
-/* With the lock: until it is given a job; false: none came for a while, or the pool stops. */
+/* Called with the lock held. Waits to be given a job; false: none came for a while, or the pool is
+ * stopping. */
 static bool idle_for_a_while(helper_t *self)
 {
     struct timespec until;
@@ -94,7 +95,7 @@ static bool idle_for_a_while(helper_t *self)
 
 static bool place_jobs(void);
 
-/* With the lock, which it gives back meanwhile. */
+/* Called with the lock held, which it releases meanwhile. */
 static void do_job(stiol__job_t *job)
 {
     void (*release)(stiol__job_t *);
@@ -130,7 +131,7 @@ static void *helper_main(void *arg)
         self.job = NULL;
         do_job(job);
         self.job = stiol__line_next(&pool.line);
-        (void)place_jobs(); /* what has waited for its share may have it now */
+        (void)place_jobs(); /* jobs that have waited for their share may run now */
     } while (self.job || idle_for_a_while(&self));
     pool.helpers--;
     pthread_cond_broadcast(&pool.left);
@@ -139,8 +140,9 @@ static void *helper_main(void *arg)
     return NULL;
 }
 
-/* A helper may outlive stiol_stop(): the object whose code it runs must stay. Called before there is
- * any, since it takes the dynamic loader's lock, which another kernel thread may hold for long. */
+/* A helper may outlive stiol_stop(), so the object whose code it runs must stay loaded. Called
+ * before there are any helpers, since it takes the dynamic loader's lock, which another kernel
+ * thread may hold for long. */
 void stiol__stay_loaded(void)
 {
     Dl_info info;
@@ -172,8 +174,8 @@ static bool give(stiol__job_t *job)
     return true;
 }
 
-/* With the lock: whether a helper is idle or may be started. Whoever has called one after the other
- * is not to get a helper for each. */
+/* Called with the lock held: whether a helper is idle or may be started. A caller that makes one
+ * call after another must not get a new helper for each. */
 static bool helper_to_be_had(void)
 {
     if (pool.idle)
@@ -181,7 +183,8 @@ static bool helper_to_be_had(void)
     return pool.helpers < pool.line.limit && stiol__line_waiting(&pool.line) > pool.finishing;
 }
 
-/* With the lock: as many as may run now. False: there was no kernel thread for one of them. */
+/* Called with the lock held: starts as many jobs as may run now. False: for one of them no kernel
+ * thread was available. */
 static bool place_jobs(void)
 {
     stiol__job_t *job;
@@ -237,7 +240,7 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job))
     return !done;
 }
 
-/* A job waits although more helpers might run, since there was no kernel thread to be had. */
+/* A job waits although more helpers could run, since no kernel thread was available. */
 void stiol__help_try_again(void)
 {
     pthread_mutex_lock(&pool.lock);
@@ -286,7 +289,7 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
             else
                 interrupted = true;
     } else {
-        stiol__help_here(job); /* late is better than never */
+        stiol__help_here(job); /* better late than never */
     }
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job cannot be ended: pass it on to the next wait */

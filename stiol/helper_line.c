@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which job runs next. A class may not take what is reserved for the others; within a class, a
- * group (a device, a domain) that takes long gets many of the helpers that are free but never the
- * last ones, and groups that wait take turns. Used by helper.c, with the pool's lock.
+ * Which job runs next. A class may not use what is reserved for the others; within a class, a slow
+ * group (a device, a domain) gets many of the free helpers but never the last ones, and waiting
+ * groups take turns. Used by helper.c, with the pool's lock held.
  */
 #include "stiol/stiol_int.h"
 
@@ -10,13 +10,13 @@
 
 enum {
     RESERVED = 16,      /* each class has a 16th of the limit to itself, */
-    MOST_RESERVED = 16, /* but no more than so many, */
-    SMALL_LIMIT = 8,    /* from this limit on; below there is too little to divide */
-    FOR_QUICK = 8,      /* an 8th of what a class may have is for quick jobs, */
-    MOST_FOR_QUICK = 8, /* but no more than so many */
+    MOST_RESERVED = 16, /* but no more than this, */
+    SMALL_LIMIT = 8,    /* from this limit on; below, there is too little to divide */
+    FOR_QUICK = 8,      /* an 8th of a class's share is for quick jobs, */
+    MOST_FOR_QUICK = 8, /* but no more than this */
 };
-/* A group may have so many times as many helpers as it leaves free for the others: with k groups
- * that want all, each has 16/(16k+1) of them and 1/(16k+1) stays free. */
+/* A group may have this many times the number of helpers that it leaves free for others: with k
+ * groups that want all, each gets 16/(16k+1) of them and 1/(16k+1) stays free. */
 enum { SHARE = 16 };
 
 struct stiol__help_group {
@@ -110,12 +110,12 @@ static int room_of(const stiol__line_t *line, stiol__help_class_t class)
 
             room -= unused > 0 ? unused : 0;
         }
-    if (class == STIOL_HELP_LOG) /* its jobs are to stay in their order */
+    if (class == STIOL_HELP_LOG) /* its jobs must stay in order */
         return line->running[class] == 0 && room > 0 ? 1 : 0;
     return room;
 }
 
-/* Of the room that a class has, what is kept for quick jobs. */
+/* The part of a class's room that is kept for quick jobs. */
 static int kept_for_quick(const stiol__line_t *line, stiol__help_class_t class)
 {
     int most = line->limit;
@@ -130,7 +130,7 @@ static int kept_for_quick(const stiol__line_t *line, stiol__help_class_t class)
     return most / FOR_QUICK < MOST_FOR_QUICK ? most / FOR_QUICK : MOST_FOR_QUICK;
 }
 
-/* A group that has one leaves another one free. */
+/* A group that already has a helper must leave one free. */
 static bool may_run(const stiol__line_t *line, const stiol__help_group_t *group, int room, int kept)
 {
     if (!group->first->quick)

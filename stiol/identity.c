@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who a state thread is: the record whose address is its pthread_t, and the number that gettid()
- * gives it. Owns the memory of all records. Calls that take the number of another thread (kill(),
- * sched_setaffinity(), ...) get that of its kernel thread. Used by stiol.c and thread.c, and
+ * gives it. Owns the memory of all records. Calls that take another thread's number (kill(),
+ * sched_setaffinity(), ...) are given that of its kernel thread. Used by stiol.c and thread.c, and
  * through the replacements.
  */
 #include <stdarg.h>
@@ -12,8 +12,8 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
-/* Above every number that the kernel gives (pid_max is at most 2^22), and with the two highest bits
- * clear, which futexes of the priority-inheriting kind use for themselves. */
+/* Above every number that the kernel assigns (pid_max is at most 2^22), and with the two highest
+ * bits clear, which priority-inheriting futexes use for themselves. */
 enum {
     FIRST_TID = 1 << 24,
     LAST_TID = (1 << 30) - 1,
@@ -21,21 +21,22 @@ enum {
 
 typedef struct number {
     stiol__thread_t *thread; /* NULL: free */
-    unsigned next;           /* of the free ones, 0: the last */
+    unsigned next;           /* in the list of free ones; 0: the last */
 } number_t;
 
 static struct {
-    pthread_mutex_t lock; /* a few instructions: other kernel threads join state threads, too */
+    pthread_mutex_t lock;          /* held briefly: other kernel threads join state threads, too */
     stiol__thread_t *free_records; /* linked by `next` */
     number_t *numbers;             /* FIRST_TID + i; the first one is never used */
     unsigned size, used;
-    unsigned oldest, newest; /* free ones: the oldest comes next, as the kernel does it */
+    unsigned oldest, newest; /* free ones: the oldest is used next, as in the kernel */
 } identity = {.lock = PTHREAD_MUTEX_INITIALIZER, .used = 1};
 
-/* In the child of a fork, where there is no VP: the state thread that called fork(), which the
- * child's only thread is a copy of. */
+/* In the child of a fork, where there is no VP: the state thread that called fork(), of which the
+ * child's only thread is a copy. */
 static __thread stiol__thread_t *survivor __attribute__((tls_model("initial-exec")));
-/* The same before the fork: in the child, libst's handler has run by then and knows no thread. */
+/* The same before the fork: in the child, libst's handler has already run and no longer knows the
+ * thread. */
 static __thread stiol__thread_t *forking __attribute__((tls_model("initial-exec")));
 
 /* --- records --- */
@@ -113,7 +114,7 @@ void stiol__identity_forking(void)
     forking = identified();
 }
 
-/** In a child after fork. The process goes by the name of who called it. */
+/** In a child after fork. The process takes the name of the thread that called it. */
 void stiol__identity_forked(void)
 {
     pthread_mutex_init(&identity.lock, NULL); /* another thread may have held it */
@@ -158,7 +159,7 @@ static unsigned more_numbers(void)
     return identity.used++;
 }
 
-/* With the lock: a number that is nobody's, and has not been for as long as possible. */
+/* Called with the lock held. A number that is free, and has been for as long as possible. */
 static unsigned take_number(void)
 {
     unsigned i = identity.oldest;
@@ -171,7 +172,7 @@ static unsigned take_number(void)
     return i;
 }
 
-/* A handler is not the place to make one: whoever asks later gets it. */
+/* A handler is not the place to make one: later callers get it. */
 static pid_t number_of(stiol__thread_t *self)
 {
     unsigned i;
@@ -215,7 +216,7 @@ pid_t stiol__kernel_tid(pid_t tid)
     if (i < identity.used && identity.numbers[i].thread)
         tid = tid_of(identity.numbers[i].thread);
     pthread_mutex_unlock(&identity.lock);
-    return tid; /* nobody's: the kernel does not know it either */
+    return tid; /* unused: the kernel does not know it either */
 }
 
 /* --- calls that take one --- */
@@ -378,7 +379,7 @@ int stiol__pthread_setname_np(pthread_t id, const char *name)
     return 0;
 }
 
-/* One that has no name goes by its VP's, as a kernel thread by that of the thread that made it. */
+/* A thread without a name has its VP's, as a kernel thread has its creator's. */
 int stiol__pthread_getname_np(pthread_t id, char *name, size_t size)
 {
     const stiol__thread_t *thread = stiol__record_of(id);
@@ -412,7 +413,7 @@ int stiol__prctl(int option, ...)
     if (self && stiol__is_survivor(self))
         self = NULL;
     if (self && option == PR_SET_NAME) {
-        keep_name(self, (const char *)arguments[0]); /* longer ones are cut */
+        keep_name(self, (const char *)arguments[0]); /* longer ones are truncated */
         return 0;
     }
     if (self && option == PR_GET_NAME && self->name[0] != '\0') {

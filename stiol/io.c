@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * read() and write() and their like, of sockets, pipes and files alike. What can make them wait is
- * in the hands of transfer.c, or of file.c for files. recv() and send() are in message.c.
+ * read(), write() and the like, on sockets, pipes and files. transfer.c handles whatever can make
+ * them wait, or file.c for files. recv() and send() are in message.c.
  */
 #include "stiol/file.h"
 
-/* How a call is to be made. Length 0 never waits, but to send an empty datagram. */
+/* How a call is to be made. Length 0 never waits, except to send an empty datagram. */
 typedef enum { REALLY, NOW, PATIENTLY, OF_FILE, AT_FIRST } manner_t;
 
 static manner_t manner_of_kind(stiol__transfer_t *transfer, size_t length, stiol__fd_class_t kind)
@@ -37,8 +37,8 @@ static manner_t manner_of(stiol__transfer_t *transfer, size_t length)
     return manner_of_kind(transfer, length, stiol__fd_kind(transfer->fd));
 }
 
-/* Reads what is not known yet as it reads a file, which it most likely is: that tells sooner than a
- * look, and may be all that is asked for. -2: it is something else, to be read in this manner. */
+/* Reads an unknown descriptor as a file, which it most likely is: that is quicker than examining
+ * it, and may be all that is needed. -2: it is something else, to be read in this manner. */
 static ssize_t read_file(stiol__vp_t *vp, stiol__transfer_t *transfer, size_t length,
                          manner_t *manner)
 {
@@ -114,7 +114,8 @@ ssize_t stiol__readv(int fd, const struct iovec *parts, int count)
     return manner == NOW ? stiol__move_now(vp, &transfer) : stiol__move(vp, &transfer);
 }
 
-/* To a client, whose socket is the MPM's: nonblocking, and in no need of being looked at. */
+/* Sends to a client, whose socket belongs to the MPM: it is nonblocking and need not be
+ * examined. */
 static ssize_t send_to_client(int fd, const struct iovec *parts, int count, int flags)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
@@ -123,9 +124,9 @@ static ssize_t send_to_client(int fd, const struct iovec *parts, int count, int 
     return stiol__passed_out(fd, sendmsg(fd, &message, flags | MSG_DONTWAIT));
 }
 
-/* What goes to nonblocking sockets in this way is whole answers and requests (libapr's
- * apr_socket_sendv()). Sent in a row, they meet a peer that is awake already: each of them that
- * comes alone costs the peer a wake, and more often than not us the CPU. */
+/* What is sent to nonblocking sockets this way is whole responses and requests (libapr's
+ * apr_socket_sendv()). Sent in a row, they meet a peer that is already awake: each that arrives
+ * alone costs the peer a wake-up and, more often than not, us the CPU. */
 static void send_in_a_row(const stiol__vp_t *vp)
 {
     if (vp && !STIOL_OFF(STIOL_NO_ROWS))

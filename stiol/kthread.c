@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernel threads that modules and libraries make, and state threads that join them. A table has
- * those that run now; whoever waits for one is told of its end, so that joining takes no helper.
- * One that is not in it (made before STIOL started, or inside libc) is asked at intervals. Used by
- * thread.c.
+ * Kernel threads that modules and libraries create, and state threads that join them. A table has
+ * those that are running; a state thread that waits for one is told of its end, so that joining
+ * takes no helper. One that is not in the table (created before STIOL started, or inside libc) is
+ * polled at intervals. Used by thread.c.
  */
 #include <limits.h>
 
@@ -12,7 +12,7 @@
 
 enum {
     BUCKETS = 64,    /* a power of 2 */
-    INTERVAL = 1000, /* us; longest between two looks at one that is not known, or nearly over */
+    INTERVAL = 1000, /* us; longest between checks of one that is unknown, or nearly over */
 };
 
 /* A state thread that waits; on its stack. */
@@ -20,26 +20,26 @@ typedef struct joiner {
     st_remote_t remote;
     stiol__vp_t *vp;
     st_thread_t thread;
-    bool told;    /* remote is on its way; with the lock */
+    bool told;    /* its remote is under way; guarded by the lock */
     bool arrived; /* it is there */
 } joiner_t;
 
-/* Freed by its own thread, as the last thing that it does. */
+/* Freed by its own thread, as its last action. */
 typedef struct kthread {
     struct kthread *next; /* in its bucket */
     pthread_t id;
     joiner_t *joiner; /* NULL: none */
-    int rounds;       /* of destructors that have passed */
+    int rounds;       /* of destructors so far */
     void *(*start)(void *);
-    int (*start11)(void *); /* of thrd_create(), else NULL */
+    int (*start11)(void *); /* for thrd_create(), else NULL */
     void *arg;
 } kthread_t;
 
 static struct {
-    pthread_mutex_t lock; /* for a few instructions */
+    pthread_mutex_t lock; /* held for a few instructions */
     kthread_t *buckets[BUCKETS];
     pthread_once_t once;
-    pthread_key_t end; /* its destructor runs when a thread ends, in whatever way */
+    pthread_key_t end; /* its destructor runs when a thread ends, in any way */
     bool able;
 } running = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
@@ -82,7 +82,7 @@ static void leave(kthread_t *self)
 
     pthread_mutex_lock(&running.lock);
     place = place_of(self->id);
-    if (*place == self) { /* else it is what a fork has left of it, and nobody waits here */
+    if (*place == self) { /* otherwise it is a fork's copy, and nobody waits here */
         *place = self->next;
         if (self->joiner) {
             self->joiner->told = true;
@@ -101,8 +101,8 @@ void stiol__kthreads_forked(void)
 
 /* --- their lives --- */
 
-/* Other destructors of the thread may take their time. This one comes with the last round of them:
- * it sets its value anew until then. */
+/* Other destructors of the thread may take long. This one acts in the last round of them: until
+ * then it sets its value again. */
 static void at_end(void *data)
 {
     kthread_t *self = data;
@@ -119,7 +119,7 @@ static void prepare(void)
     stiol__stay_loaded(); /* its threads return through main_of() */
 }
 
-/* Without memory for its value nobody would be told of its end, so it does not enter. */
+/* Without memory for its value nobody would be told of its end, so it is not entered. */
 static void *main_of(void *data)
 {
     kthread_t *self = data;
@@ -161,8 +161,8 @@ static bool is_over(st_utime_t deadline)
     return stiol__left(deadline) == 0 || stiol__to_be_cancelled();
 }
 
-/* Parks until the thread has all but ended. 0, also if it is not known; ETIMEDOUT; EINVAL: another
- * one waits for it. */
+/* Parks until the thread has all but ended. Returns 0, also if it is unknown; ETIMEDOUT; EINVAL:
+ * another thread is waiting for it. */
 static int await_end(stiol__vp_t *vp, pthread_t id, st_utime_t deadline, bool *interrupted)
 {
     joiner_t joiner = {.remote = {.fn = tell}, .vp = vp, .thread = st_thread_self()};
@@ -187,7 +187,7 @@ static int await_end(stiol__vp_t *vp, pthread_t id, st_utime_t deadline, bool *i
         if (is_over(deadline)) {
             pthread_mutex_lock(&running.lock);
             told = joiner.told;
-            if (!told) /* else it is on its way, and the thread has ended */
+            if (!told) /* otherwise it is under way, and the thread has ended */
                 kthread->joiner = NULL;
             pthread_mutex_unlock(&running.lock);
             if (!told)
@@ -209,8 +209,8 @@ static bool is_detached(pthread_t id)
     return state == PTHREAD_CREATE_DETACHED;
 }
 
-/* glibc's own join would wait: a thread that has told of its end has some instructions left to run.
- * The VP has better things to do meanwhile, so it tries. */
+/* glibc's own join would wait: a thread that has announced its end has a few instructions left to
+ * run. The VP must not wait for that, so it tries instead. */
 static int ask_until(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t deadline,
                      bool *interrupted)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sees at start that glibc's locks and condition variables are laid out as the lock files read
- * them, so that another C library is refused and not misread.
+ * Checks at start that glibc's locks and condition variables have the layout that the lock files
+ * read, so that another C library is rejected and not misread.
  */
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"

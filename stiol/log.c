@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * syslog() and its like. The C library waits in connect() or send() for a daemon that does not
+ * syslog() and the like. The C library waits in connect() or send() for a daemon that does not
  * read, with its lock held, so all of them run on a helper: one at a time, which keeps the lines in
- * their order. The line is written here, where its arguments are; a job lies in the heap, so that a
- * VP that ends leaves the daemon to itself.
+ * order. The line is formatted here, where its arguments are; a job is on the heap, so that a VP
+ * that ends need not wait for the daemon.
  */
 #include <syslog.h>
 
@@ -15,7 +15,7 @@ typedef struct log_job {
     stiol__job_t job;
     enum log_call { LINE, OPEN, CLOSE, MASK } what;
     int number, facility; /* priority, options or mask */
-    const char *ident;    /* of openlog(): the caller's, as the C library keeps it */
+    const char *ident;    /* from openlog(): the caller's, as the C library keeps it */
     char *line;
     st_thread_t thread;
     bool done, alone; /* nobody waits any more */
@@ -63,7 +63,7 @@ static void logged(stiol__job_t *job)
     st_thread_unpark(call->thread);
 }
 
-/* Parks until it is logged; false: the VP ends, and nobody needs to know. */
+/* Parks until the line is logged; false: the VP is ending, and nobody needs to know. */
 static bool wait_for(const stiol__vp_t *vp, const log_job_t *call, bool *interrupted)
 {
     st_utime_t deadline = STIOL_NEVER;
@@ -83,7 +83,7 @@ static bool wait_for(const stiol__vp_t *vp, const log_job_t *call, bool *interru
     return true;
 }
 
-/* In a callback of the scheduler, where the MPM logs as well: the line goes its way. */
+/* In a callback of the scheduler, where the MPM also logs: sends the line off without waiting. */
 static void send_off(stiol__vp_t *vp, log_job_t *call)
 {
     call->alone = true;
@@ -133,7 +133,7 @@ static int run_elsewhere(stiol__vp_t *vp, log_job_t *call)
     return rc;
 }
 
-/* The VP, in callbacks of its scheduler as well. */
+/* The VP, even in callbacks of its scheduler. */
 #define ENTER(call, arg)                                                                           \
     ({                                                                                             \
         (void)STIOL_ENTER(io, call, arg);                                                          \

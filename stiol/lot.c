@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parking lot: lines of state threads that wait for a lock, a condition variable or a
+ * The parking lot: queues of state threads that wait for a lock, a condition variable or a
  * semaphore, found by its address. Shared by all VPs of the process and by kernel threads that are
- * no VP, which wake through st_vp_post(). The locks' own memory is never touched, so they stay what
- * glibc says they are. Used by all lock files.
+ * not VPs, which wake through st_vp_post(). The locks' own memory is never touched, so they remain
+ * valid for glibc. Used by all lock files.
  */
 #include "stiol/handler.h"
 #include "stiol/lot.h"
@@ -12,7 +12,7 @@
 /* Held for a few instructions at a time and never across a park. */
 typedef struct bucket {
     atomic_flag busy;
-    stiol__waiter_t *first, *last; /* lines of several keys, each in order of arrival */
+    stiol__waiter_t *first, *last; /* queues of several keys, each in order of arrival */
 } bucket_t;
 
 static bucket_t buckets[STIOL_BUCKETS];
@@ -79,12 +79,12 @@ static void arrived(st_remote_t *remote)
         st_thread_unpark(thread);
 }
 
-/* With the bucket held: after that the waiter may leave, and its memory with it. */
+/* Called with the bucket locked: after that the waiter may leave, and its memory with it. */
 static void rouse(stiol__waiter_t *waiter)
 {
     if (waiter->vp == stiol__vp) {
         waiter->notified = true;
-        if (waiter->parking) /* else it looks before it parks, and a token would be left over */
+        if (waiter->parking) /* otherwise it checks before parking; a token would be left over */
             st_thread_unpark(waiter->thread);
     } else if (!STIOL_OFF(STIOL_NO_POST) &&
                !atomic_exchange_explicit(&waiter->posted, true, memory_order_acq_rel)) {
@@ -113,7 +113,7 @@ static int park(stiol__waiter_t *waiter, st_utime_t timeout)
     return rc;
 }
 
-/* The bucket that the waiter is in, held. Until it is, another kernel thread may move the
+/* Locks the bucket that the waiter is in. Until it is locked, another kernel thread may move the
  * waiter. */
 static bucket_t *acquire_of(const stiol__waiter_t *waiter)
 {
@@ -128,8 +128,8 @@ static bucket_t *acquire_of(const stiol__waiter_t *waiter)
     }
 }
 
-/** Leaves the line; whether the waiter was still in it. A post that is on its way holds the
- * waiter's memory: wait for it, it comes with the next turn. */
+/** Leaves the queue; returns whether the waiter was still in it. A post that is under way uses the
+ * waiter's memory: wait for it, it arrives in the next turn. */
 bool stiol__lot_leave(stiol__waiter_t *waiter)
 {
     bucket_t *bucket = acquire_of(waiter);
@@ -180,8 +180,8 @@ int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
     return 0;
 }
 
-/** As stiol__lot_sleep() for one who stands in several lines: the index of the waiter that was
- * woken, or -1. */
+/** Like stiol__lot_sleep(), for a thread in several queues: the index of the waiter that was woken,
+ * or -1. */
 int stiol__lot_sleep_any(stiol__waiter_t *waiters, unsigned count, st_utime_t timeout)
 {
     int error;
@@ -214,7 +214,7 @@ bool stiol__lot_any(uintptr_t key)
     return any;
 }
 
-/** Whether one with that tag is in line. */
+/** Whether a waiter with that tag is in the queue. */
 bool stiol__lot_any_of(uintptr_t key, int tag)
 {
     bucket_t *bucket = bucket_of(key);
@@ -239,7 +239,8 @@ unsigned stiol__lot_waiters(void)
     return waiters;
 }
 
-/** Wakes the first in line, or all; they stay in line until they have what they wait for. */
+/** Wakes the first in the queue, or all; they stay in it until they have what they are waiting
+ * for. */
 void stiol__lot_wake(uintptr_t key, bool all)
 {
     bucket_t *bucket = bucket_of(key);
@@ -258,7 +259,7 @@ void stiol__lot_wake(uintptr_t key, bool all)
     release(bucket);
 }
 
-/** Wakes all that wait for anything; they look whether it is there. */
+/** Wakes everything that waits for anything; each checks for itself. */
 void stiol__lot_wake_everyone(void)
 {
     for (unsigned i = 0; i < STIOL_BUCKETS; i++) {
@@ -269,7 +270,7 @@ void stiol__lot_wake_everyone(void)
     }
 }
 
-/** Takes the first out of the line and wakes it. Whether there was one. */
+/** Takes the first out of the queue and wakes it. Returns whether there was one. */
 bool stiol__lot_pop(uintptr_t key)
 {
     bucket_t *bucket = bucket_of(key);
@@ -287,8 +288,8 @@ bool stiol__lot_pop(uintptr_t key)
     return waiter;
 }
 
-/** Takes up to `most` whose tag has a bit of mask out of the line, the longest waiting first, and
- * wakes them; how many it were. */
+/** Takes up to `most` waiters whose tag has a bit of mask out of the queue, longest waiting first,
+ * and wakes them. Returns how many there were. */
 unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask)
 {
     bucket_t *bucket = bucket_of(key);
@@ -310,7 +311,8 @@ unsigned stiol__lot_pop_some(uintptr_t key, unsigned most, unsigned mask)
     return count;
 }
 
-/** Moves up to `most` from one line to the end of another, asleep; how many it were. */
+/** Moves up to `most` waiters from one queue to the end of another, without waking them. Returns
+ * how many there were. */
 unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
 {
     bucket_t *source = bucket_of(from), *target = bucket_of(to);
@@ -319,7 +321,7 @@ unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
 
     if (from == to || STIOL_UNLIKELY(stiol__wake_later(from))) /* which wakes them instead */
         return 0;
-    acquire(source < target ? source : target); /* all in this order: no deadlock */
+    acquire(source < target ? source : target); /* everyone uses this order: no deadlock */
     if (source != target)
         acquire(source < target ? target : source);
     for (waiter = source->first; waiter && count < most; waiter = next) {
@@ -337,7 +339,7 @@ unsigned stiol__lot_move(uintptr_t from, uintptr_t to, unsigned most)
     return count;
 }
 
-/** Takes the first out of the line if it is of this VP: the lock is its own from now on. NULL:
+/** Takes the first out of the queue if it belongs to this VP: it owns the lock from now on. NULL if
  * there is none. */
 st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
 {
@@ -357,8 +359,8 @@ st_thread_t stiol__lot_grant(stiol__vp_t *vp, uintptr_t key)
     return thread;
 }
 
-/** In a child after fork: the lines are the parent's, and a kernel thread that is gone may have
- * held a bucket. */
+/** In a child after fork: the queues are the parent's, and a kernel thread that no longer exists
+ * may have held a bucket. */
 void stiol__lot_forked(void)
 {
     for (unsigned i = 0; i < STIOL_BUCKETS; i++) {
@@ -369,10 +371,10 @@ void stiol__lot_forked(void)
 }
 
 enum {
-    OFTEN = 64,         /* tries at short intervals, before it is clear that the wait is long */
+    OFTEN = 64,         /* tries at short intervals before the wait counts as long */
     SHORT = 1000,       /* us */
     LONG = 10000,       /* us */
-    NOT_FIRST = 100000, /* us; the first in line may wait for another part of the same file */
+    NOT_FIRST = 100000, /* us; the first may be waiting for another part of the same file */
 };
 
 int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void *arg,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that make or close descriptors, and that neither wait nor tell more than the number: what
- * STIOL and libst knew of an earlier descriptor of that number is forgotten. Each is a thin
+ * Calls that open or close descriptors, and that neither wait nor say more than the number: what
+ * STIOL and libst knew about an earlier descriptor with that number is forgotten. Each is a thin
  * wrapper; fd.c does the forgetting. Files are opened in file_open.c and file_stream.c.
  */
 #include <linux/close_range.h>
@@ -101,7 +101,7 @@ int stiol__openpty(int *master, int *slave, char *name, const struct termios *se
     return rc;
 }
 
-/* With a descriptor it only changes the signals of it. */
+/* Given a descriptor, it only changes that one's signals. */
 int stiol__signalfd(int fd, const sigset_t *mask, int flags)
 {
     int rc;
@@ -113,7 +113,7 @@ int stiol__signalfd(int fd, const sigset_t *mask, int flags)
 
 /* --- streams --- */
 
-/** A stream was opened, if it is not NULL: its number is a new descriptor's. */
+/** A stream was opened, if it is not NULL: its descriptor is a new one. */
 FILE *stiol__stream_opened(FILE *stream)
 {
     if (stream)
@@ -133,7 +133,7 @@ void stiol__stream_closing(FILE *stream)
 
 /* --- many at once --- */
 
-/* There are no more of them than the limit of open files allows. */
+/* There cannot be more than the limit of open files allows. */
 static void closing_many(unsigned first, unsigned last)
 {
     struct rlimit limit;

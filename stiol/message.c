@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * recv() and send() and their like: sockets only. What can make them wait is in transfer.c's hands.
+ * recv(), send() and the like: sockets only. transfer.c handles whatever can make them wait.
  */
 #include "stiol/transfer.h"
 
-/* Whether the call may wait. Errors and urgent data are there or not; no call waits for them. */
+/* Whether the call may wait. Errors and urgent data are either there or not; no call waits for
+ * them. */
 static bool may_wait(int fd, int flags, bool in)
 {
     if ((flags & (in ? MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB : MSG_DONTWAIT)) != 0)
@@ -12,14 +13,14 @@ static bool may_wait(int fd, int flags, bool in)
     return stiol__fd_class(fd) == STIOL_FD_SOCKET;
 }
 
-/* What is believed to be nonblocking is asked not to wait as well: O_NONBLOCK belongs to the open
- * file, which others may share and change. */
+/* Calls on descriptors believed to be nonblocking are told not to wait, too: O_NONBLOCK belongs to
+ * the open file, which others may share and change. */
 static int now(const stiol__vp_t *vp, int flags)
 {
     return vp ? flags | MSG_DONTWAIT : flags;
 }
 
-/* After such a call: whether it is blocking, and to wait after all. */
+/* After such a call: whether the descriptor is blocking, so that the call must wait after all. */
 static bool is_to_wait(const stiol__vp_t *vp, const stiol__transfer_t *transfer, ssize_t n)
 {
     const int never = transfer->in ? MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB : MSG_DONTWAIT;
@@ -30,7 +31,7 @@ static bool is_to_wait(const stiol__vp_t *vp, const stiol__transfer_t *transfer,
 
 /* --- looking at what is not taken: MSG_PEEK --- */
 
-/* TCP waits until as much as was asked for can be looked at; others say what there is. */
+/* TCP waits until as much as was asked for can be peeked at; others return what there is. */
 static bool peeks_at_all(int fd, int flags)
 {
     int domain = 0, error = errno;
@@ -43,7 +44,7 @@ static bool peeks_at_all(int fd, int flags)
     return domain == AF_INET || domain == AF_INET6;
 }
 
-/* Some bytes are there: waits until more come, which epoll tells, or no more will. */
+/* Some bytes are there: waits until more arrive, which epoll reports, or none will. */
 static bool await_more(stiol__vp_t *vp, int fd, st_utime_t deadline)
 {
     st_utime_t left = stiol__left(deadline);
@@ -53,7 +54,7 @@ static bool await_more(stiol__vp_t *vp, int fd, st_utime_t deadline)
     return left > 0 && st_fd_wait(fd, POLLIN | POLLRDHUP, left) == POLLIN;
 }
 
-/* The bytes are there when it returns, or the caller gets what there is. */
+/* When it returns, the bytes are there, or the caller gets what there is. */
 static void peek_patiently(stiol__vp_t *vp, int fd, size_t wanted)
 {
     st_utime_t deadline = stiol__deadline(stiol__socket_timeout(fd, SO_RCVTIMEO));
@@ -118,7 +119,7 @@ ssize_t stiol____recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
     return n > size ? __recv_chk(fd, buf, n, size, flags) : stiol__recv(fd, buf, n, flags);
 }
 
-/* What the caller is told beside the bytes: what came with the first, and how the last ended. */
+/* What the caller is told besides the bytes: what came with the first, and how the last ended. */
 static void tell(struct msghdr *message, const stiol__transfer_t *transfer)
 {
     const struct msghdr *last = transfer->message;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pthread mutexes: really locked by the VP's kernel thread, so that other kernel threads and
- * processes are kept out as ever, and owned by one of its state threads. Who must wait stands in
- * line in the parking lot and is handed the mutex still locked; one that another kernel thread or
- * process holds is tried at growing intervals.
+ * processes are kept out as usual, and owned by one of its state threads. Waiters queue in the
+ * parking lot and are handed the mutex still locked; a mutex held by another kernel thread or
+ * process is tried at growing intervals.
  */
 #include <linux/futex.h>
 
@@ -12,7 +12,7 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-/* Bits of glibc's __data.__kind; stiol__layout_known() sees that they are so. */
+/* Bits of glibc's __data.__kind; stiol__layout_known() checks them. */
 #define TYPE(mutex) ((mutex)->__data.__kind & 3)
 enum {
     ROBUST = 16,
@@ -22,7 +22,7 @@ enum {
 #define SPECIAL(kind) (((kind) & (ROBUST | PRIO_INHERIT | PRIO_PROTECT)) != 0)
 
 #define LOCAL_INTERVAL                                                                             \
-    STIOL_SECOND /* us; who has it will hand it over: this is for what nobody foresaw */
+    STIOL_SECOND /* us; its owner will hand it over, so this is only for the unforeseen */
 enum { OTHERS_INTERVAL = 1000 }; /* us */
 
 static uintptr_t key_of(const pthread_mutex_t *mutex)
@@ -35,8 +35,8 @@ static bool is_robust(const pthread_mutex_t *mutex)
     return (mutex->__data.__kind & ROBUST) != 0;
 }
 
-/* A bit for each kind, but for the bits that do not matter here, that needs to know which state
- * thread it is: recursive and error-checking ones, and all that are robust. */
+/* A bit for each kind (ignoring bits that do not matter here) that needs to know its state thread:
+ * recursive and error-checking ones, and all robust ones. */
 #define OWNED_KINDS                                                                                \
     (1u << PTHREAD_MUTEX_RECURSIVE | 1u << PTHREAD_MUTEX_ERRORCHECK | UINT32_C(15) << ROBUST)
 
@@ -45,15 +45,15 @@ static bool is_owned_type(const pthread_mutex_t *mutex)
     return (OWNED_KINDS >> (mutex->__data.__kind & (3 | ROBUST)) & 1) != 0;
 }
 
-/* Whether this VP has it really locked. A robust mutex that was taken over from a dead owner does
- * not name its new one until it is consistent. */
+/* Whether this VP really has it locked. A robust mutex taken over from a dead owner does not name
+ * the new one until it is made consistent. */
 static bool is_held_here(const stiol__vp_t *vp, const pthread_mutex_t *mutex)
 {
     return mutex->__data.__owner == vp->tid ||
            (is_robust(mutex) && (mutex->__data.__lock & FUTEX_TID_MASK) == vp->tid);
 }
 
-/* glibc's trylock leaves a robust mutex locked that it finds not recoverable, unless it inherits
+/* glibc's trylock leaves a robust mutex locked if it is not recoverable, unless it inherits
  * priority; so it is locked with a time that has passed. */
 static int try_really(pthread_mutex_t *mutex)
 {
@@ -66,8 +66,8 @@ static int try_really(pthread_mutex_t *mutex)
     return rc == ETIMEDOUT ? EBUSY : rc;
 }
 
-/* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked,
- * then what the table says is of an earlier mutex. */
+/* Tries a mutex that the caller does not own. Its memory may have been reused while it was locked:
+ * then what the table says is about an earlier mutex. */
 static int try_owned(stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     stiol__owner_t *owner = stiol__owner_find(vp, mutex);
@@ -129,7 +129,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     if (!stiol__lot_leave(&waiter))
         rc = 0; /* taken out of the line: granted */
     else if (rc != 0 && rc != EOWNERDEAD)
-        stiol__lot_notify(key_of(mutex), false); /* another is first now */
+        stiol__lot_notify(key_of(mutex), false); /* another one is first now */
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
@@ -153,7 +153,7 @@ static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     return rc == EBUSY ? stand_in_line(vp, mutex, deadline) : rc;
 }
 
-/** As pthread_mutex_clocklock(); returns its error numbers. */
+/** Like pthread_mutex_clocklock(); returns the same error numbers. */
 int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline)
 {
     int rc;
@@ -169,8 +169,8 @@ int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     return STIOL_LIKELY(rc != EBUSY) ? rc : stand_in_line(vp, mutex, deadline);
 }
 
-/* The next state thread in line, if the mutex may stay locked for it: not if a kernel thread waits
- * too (it would never have its turn), and not if unlocking does more than unlock. */
+/* The next state thread in line, if the mutex may stay locked for it: not if a kernel thread is
+ * also waiting (it would never get its turn), and not if unlocking does more than unlock. */
 static st_thread_t hand_over(stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     if (STIOL_LIKELY(!stiol__lot_crowd(key_of(mutex))) || SPECIAL(mutex->__data.__kind) ||
@@ -218,7 +218,7 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
 }
 
 /* A callback of the scheduler cannot park. If it wants a mutex that a parked state thread has, the
- * VP would wait for itself for ever: better a core that says where. */
+ * VP would wait for itself forever: better a core dump that shows where. */
 static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     static const char message[] =
@@ -235,8 +235,8 @@ static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
     return pthread_mutex_lock(mutex);
 }
 
-/* A normal mutex that nobody waits for: no matter who calls, trying and unlocking are the real
- * ones. Debug builds want to see every call, and whose it is. */
+/* A normal mutex that nobody is waiting for: trying and unlocking are the real calls, whoever makes
+ * them. Debug builds want to see every call and its caller. */
 #if defined(STIOL_DEBUG) || defined(STM_DEBUG)
 #define SLOWLY
 static inline stiol__vp_t *quick(const pthread_mutex_t *mutex)
@@ -313,7 +313,7 @@ static int lock_until(stiol__vp_t *vp, pthread_mutex_t *mutex, clockid_t clock,
     int rc = stiol__mutex_acquire(vp, mutex, 0);
 
     (void)caller;
-    if (rc == ETIMEDOUT) { /* had to wait: only then does the time matter */
+    if (rc == ETIMEDOUT) { /* it had to wait: only then does the time matter */
         if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
             return EINVAL;
         rc = stiol__mutex_acquire(vp, mutex, stiol__until(clock, at));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be known of the C library's name services beforehand: whether a database is one of local
- * files alone, by /etc/nsswitch.conf, and whether a host is in /etc/hosts. Both are hints: a wrong
+ * What can be known in advance about the C library's name services: whether a database uses only
+ * local files, by /etc/nsswitch.conf, and whether a host is in /etc/hosts. Both are hints: a wrong
  * one costs time, not correctness.
  */
 #include <ctype.h>
@@ -15,7 +15,7 @@
 #define SWITCH_FILE "/etc/nsswitch.conf"
 #define HOSTS_FILE  "/etc/hosts"
 #define CACHE_DAEMON                                                                               \
-    "/var/run/nscd/socket" /* if there is one, it is asked first, whatever the file says */
+    "/var/run/nscd/socket" /* if it exists, it is asked first, whatever the file says */
 enum { LINE_SIZE = 1024 };
 
 static const char *const databases[STIOL_NSS_DATABASES] = {
@@ -25,7 +25,7 @@ static const char *const databases[STIOL_NSS_DATABASES] = {
     [STIOL_NSS_NETGROUP] = "netgroup",   [STIOL_NSS_HOSTS] = "hosts",
 };
 
-/* The last look at the file. */
+/* The file as last seen. */
 static struct {
     pthread_mutex_t lock;
     dev_t device;
@@ -70,7 +70,8 @@ static void note_line(char *line)
             seen.local[i] = all_local(colon + 1);
 }
 
-/* With the lock. What cannot be read, or is not in the file, is taken for remote. */
+/* Called with the lock held. What cannot be read, or is not in the file, is assumed to be
+ * remote. */
 static void read_switch_file(const struct stat *now)
 {
     char line[LINE_SIZE];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pthread_once() and spin locks: what glibc waits for in a way that would hold up the VP. A state
- * thread that comes while another one of the same VP runs the routine parks; a spin lock yields
- * between tries, and sleeps when there are many.
+ * pthread_once() and spin locks: glibc waits for these in a way that would hold up the VP. A state
+ * thread that arrives while another one of the same VP runs the routine parks; a spin lock yields
+ * between tries, and sleeps after many of them.
  */
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
@@ -55,7 +55,7 @@ int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
         STIOL_PARKS(vp, mutex);
         if (interval == 0)
             st_thread_yield();
-        else if (st_usleep(interval) != 0) /* whoever has it may be parked for long */
+        else if (st_usleep(interval) != 0) /* its owner may be parked for long */
             interrupted = true;
     }
     if (interrupted)

@@ -58,7 +58,7 @@ static int grow(stiol__vp_t *vp)
 int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind)
 {
     if (kind == STIOL_ROBUST || kind == STIOL_FILE)
-        (void)stiol__self(vp); /* has a record, so its end is noticed */
+        (void)stiol__self(vp); /* makes its record, so that its end is noticed */
     if (2 * (vp->owners_used + 1) > vp->owners_size && grow(vp) != 0)
         return -1;
     *slot(vp, lock) =
@@ -67,7 +67,7 @@ int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind)
     return 0;
 }
 
-/* Those behind it move up, so that no gap breaks a search. */
+/* Entries behind it move up, so that no gap breaks a search. */
 void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner)
 {
     size_t mask = vp->owners_size - 1, gap = (size_t)(owner - vp->owners), i = gap;
@@ -85,8 +85,8 @@ void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner)
     vp->owners_used--;
 }
 
-/** Forgets what is known of a lock that was at this address; on a kernel thread that is no VP:
- * nothing. */
+/** Forgets what is known about a lock that was at this address; on a kernel thread that is not a
+ * VP, does nothing. */
 void stiol__owner_forget(const void *lock)
 {
     stiol__vp_t *vp = stiol__vp;
@@ -96,8 +96,8 @@ void stiol__owner_forget(const void *lock)
         stiol__owner_remove(vp, owner);
 }
 
-/* The first entry of a state thread whose end means something for it; NULL: none. The others stay:
- * their locks are locked for ever, as they are when a kernel thread ends. */
+/* The first entry of a state thread for which its end matters; NULL if none. The others stay: their
+ * locks are locked forever, as they are when a kernel thread ends. */
 static stiol__owner_t *left_behind(const stiol__vp_t *vp, st_thread_t thread)
 {
     for (size_t i = 0; i < vp->owners_size; i++) {
@@ -112,8 +112,8 @@ static stiol__owner_t *left_behind(const stiol__vp_t *vp, st_thread_t thread)
     return NULL;
 }
 
-/** The calling state thread ends: the next to lock one of its robust mutexes is told, and its
- * streams are free. */
+/** The calling state thread is ending: the next to lock one of its robust mutexes is told, and its
+ * streams are freed. */
 void stiol__owner_ended(stiol__vp_t *vp)
 {
     stiol__owner_t *owner;

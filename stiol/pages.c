@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mmap() and munmap() as libapr's allocators call them. Debian's libapr maps each block of a pool
- * and unmaps it again; for mod_http2, which gives each request an allocator of its own, that was a
- * third of all CPU time. Blocks of the common size come from a space of the process's own here,
- * last freed first, and cost no system call. Files are in file_map.c's hands. Called through the
+ * and unmaps it again; for mod_http2, which gives each request an allocator of its own, that took a
+ * third of all CPU time. Here, blocks of the common size come from a space of the process's own,
+ * last freed first, without a system call. file_map.c handles files. Called through the
  * replacements and by stiol.c.
  */
 #include "stiol/file.h"
@@ -18,16 +18,16 @@ typedef struct returned {
     struct returned *next;
 } returned_t;
 
-/* One for the process: of the VP that started first. */
+/* One for the process; it belongs to the VP that started first. */
 static struct {
     char *base; /* NULL: none */
     const stiol__vp_t *owner;
     size_t usable;  /* bytes from base; the rest is not accessible yet */
     size_t used;    /* bytes from base that were ever given out */
-    uint32_t *free; /* numbers of free blocks, BLOCKS places: a stack */
+    uint32_t *free; /* numbers of free blocks, a stack of BLOCKS places */
     uint32_t count; /* free blocks */
     uint32_t cold;  /* the lowest of the stack, whose memory was given back */
-    uint32_t warm;  /* most free blocks that keep their memory */
+    uint32_t warm;  /* maximum number of free blocks that keep their memory */
     _Atomic(returned_t *) returned;
 } space;
 
@@ -48,7 +48,7 @@ void stiol__pages_start(const stiol__vp_t *vp)
 
     if (space.base || vp->config.max_free < 0)
         return;
-    /* The places behind the space: memory as far as they are touched. */
+    /* The stack is behind the space; only touched pages use memory. */
     base =
         mmap(NULL, SPACE + places, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
@@ -68,7 +68,7 @@ void stiol__pages_start(const stiol__vp_t *vp)
     space.base = base;
 }
 
-/* What is in use stays mapped, and is unmapped by the real call from now on. */
+/* Blocks in use stay mapped, and from now on the real call unmaps them. */
 void stiol__pages_stop(const stiol__vp_t *vp)
 {
     if (!space.base || space.owner != vp)
@@ -130,7 +130,7 @@ static void *take(void)
     return STIOL_LIKELY(space.count > 0) ? pop() : fresh();
 }
 
-/* By a kernel thread that is not the owner: it must not touch the stack. */
+/* Called by a kernel thread that is not the owner, so it must not touch the stack. */
 static void give_back(void *address)
 {
     returned_t *block = address;
@@ -162,7 +162,7 @@ void *stiol__mmap(void *address, size_t length, int protection, int flags, int f
     return map(vp, address, length, protection, flags, fd, offset);
 }
 
-/* In objects that do not unmap by the replacement of munmap(). */
+/* For objects that do not unmap through the replacement of munmap(). */
 void *stiol__elsewhere_mmap(void *address, size_t length, int protection, int flags, int fd,
                             off_t offset)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pause() and sigsuspend(): a state thread parks until a signal handler has run on its VP's kernel
- * thread, whomever it has interrupted. Nothing tells of that, so it looks at intervals.
+ * thread, whatever that interrupted. Nothing reports this, so it checks at intervals.
  */
 #include "stiol/stiol_int.h"
 
 enum { INTERVAL = 20000 }; /* us */
 
-/* Until more handlers than `before` have run. */
+/* Waits until more handlers than `before` have run. */
 static int wait_for_handler(stiol__vp_t *vp, unsigned before)
 {
     STIOL_PARKS(vp, wait);

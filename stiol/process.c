@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waiting for processes: for a known one on its pidfd, for any of several by asking at intervals.
- * A child of vfork() would run on the VP's memory, so it is a fork.
+ * Waiting for processes: for a known one on its pidfd, for any of several by polling at intervals.
+ * A child of vfork() would run in the VP's memory, so vfork() is a fork.
  */
 #include <sys/syscall.h>
 
 #include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
-enum { INTERVAL = 10000 }; /* us; longest between two looks for any child */
+enum { INTERVAL = 10000 }; /* us; longest between two checks for any child */
 
 static int pidfd_of(pid_t pid)
 {
@@ -34,10 +34,10 @@ static int await(int pidfd, stiol__backoff_t *backoff)
     return 0;
 }
 
-/* Asks without waiting: nonzero: there was something, or an error. */
+/* Asks without waiting; nonzero: there was something, or an error. */
 typedef int (*ask_t)(void *arg);
 
-/* A pidfd tells of the end only, so one is of use only if the caller waits for that. */
+/* A pidfd reports only the end, so it is useful only if the caller waits for that. */
 static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void *arg)
 {
     stiol__backoff_t backoff = {0};
@@ -97,7 +97,7 @@ static pid_t wait_for(stiol__vp_t *vp, pid_t pid, int *status, int options, stru
     return wait_or_end(vp, pid, (options & (WUNTRACED | WCONTINUED)) == 0, ask_wait4, &args);
 }
 
-/** waitpid() that fails with EINTR where the other would end the thread. */
+/** waitpid() that fails with EINTR where the other one would end the thread. */
 pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status)
 {
     wait4_args_t args = {pid, status, 0, NULL};
@@ -140,7 +140,7 @@ typedef struct waitid_args {
     int options;
 } waitid_args_t;
 
-/* waitid() says 0 also when there is nothing yet: then the pid in info is 0. */
+/* waitid() also returns 0 if there is nothing yet: then the pid in info is 0. */
 static int ask_waitid(void *arg)
 {
     const waitid_args_t *args = arg;

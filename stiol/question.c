@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Open questions to the name service: whoever asks what somebody waits for already waits with him,
- * and holds no helper of his own. A question lies in the heap, so that who cannot wait any longer
- * may leave while a helper is still at it. Used by resolve.c; a VP's questions are its own.
+ * Open questions to the name service: a state thread whose question is already open waits along
+ * with the others, without a helper of its own. A question is on the heap, so that a thread that
+ * cannot wait any longer may leave while a helper is still working on it. Used by resolve.c; each
+ * VP has its own questions.
  */
 #include "stiol/stiol_int.h"
 
 #include "stiol/question.h"
 
-/* A state thread that waits, on its stack. */
+/* A waiting state thread; on its stack. */
 typedef struct stiol__asker {
     struct stiol__asker *next;
     st_thread_t thread;
     bool answered;
 } asker_t;
 
-/* The VP's. What is open at its end stays so: there is nobody left to tell. */
+/* The VP's. Questions open at its end stay open: there is nobody left to tell. */
 static __thread stiol__question_t *open_questions __attribute__((tls_model("initial-exec")));
 
 stiol__question_t *stiol__question_find(const void *key, size_t key_size)
@@ -46,7 +47,7 @@ static void answered(stiol__job_t *job)
     if (question->open)
         close_question(question);
     if (!question->askers)
-        question->free(question); /* the last one has left in this very moment */
+        question->free(question); /* the last one has left just now */
     else
         for (asker_t *asker = question->askers; asker; asker = asker->next) {
             asker->answered = true;
@@ -70,7 +71,7 @@ static void take_out(stiol__question_t *question, const asker_t *asker)
     *place = asker->next;
 }
 
-/* Whoever leaves last takes the question along, unless its answer is just coming. */
+/* The last to leave frees the question, unless its answer is just arriving. */
 static int leave_unanswered(stiol__vp_t *vp, stiol__question_t *question, const asker_t *asker)
 {
     take_out(question, asker);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Message queues. POSIX ones are descriptors, and are watched as such; System V ones cannot be
- * watched, so they are tried at intervals, as semaphores are.
+ * watched, so they are tried at intervals, like semaphores.
  */
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
@@ -17,7 +17,8 @@ typedef struct mail {
     bool in;
 } mail_t;
 
-/* With a time that has passed: ETIMEDOUT if it would wait. In memory that qemu can write to. */
+/* Tries with a time that has passed: ETIMEDOUT if it would wait. The time is in memory that qemu
+ * can write to. */
 static ssize_t try_mail(const mail_t *mail)
 {
     struct timespec past = {0, 0};
@@ -27,7 +28,7 @@ static ssize_t try_mail(const mail_t *mail)
     return mq_timedsend(mail->queue, mail->text, mail->length, mail->rank, &past);
 }
 
-/* at: on the realtime clock, NULL: for ever. */
+/* at: on the realtime clock; NULL: no limit. */
 static ssize_t move_mail(stiol__vp_t *vp, const mail_t *mail, const struct timespec *at)
 {
     st_utime_t deadline = STIOL_NEVER;
@@ -132,7 +133,7 @@ static int attempt_send(void *arg)
     return errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
-/* Who receives makes room for who sends, and the other way round: they stand in one line. */
+/* Receivers make room for senders, and vice versa, so they share one line. */
 static ssize_t move_message(stiol__vp_t *vp, int (*attempt)(void *), message_args_t *args)
 {
     int had = attempt(args);

@@ -2,7 +2,7 @@
 /*
  * Rebinding: writes the replacements' addresses into the slots that elf.c finds, remembers what was
  * there, and puts it back. One for the process; stiol.c calls it for the first VP and after the
- * last, dl.c when objects come and go.
+ * last, dl.c when objects are loaded or unloaded.
  */
 #include <link.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ static struct {
     const char *const *thread_objects; /* NULL: nothing is rebound */
     record_t *records;
     size_t count, size;
-    void *open_page; /* writable for the moment, or NULL */
+    void *open_page; /* currently writable, or NULL */
     size_t page_size;
     unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
     stiol_complaint_t complaint;
@@ -68,7 +68,7 @@ static bool is_protected(const stiol__found_t *found)
     return address >= found->protected_low && address < found->protected_high;
 }
 
-/* The page that was read-only after relocation and is writable now is so no longer. */
+/* Makes the page read-only again that was read-only after relocation and is now writable. */
 static void close_page(void)
 {
     if (bindings.open_page)
@@ -178,7 +178,7 @@ static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
     return 1;
 }
 
-/* Whether objects have come or gone since the last time. */
+/* Whether objects were loaded or unloaded since the last time. */
 static bool objects_changed(void)
 {
     unsigned long long counts[2] = {0, 0};
@@ -258,8 +258,8 @@ static void prune(void)
             forget_record(i);
 }
 
-/* One that is where another was, under the same name, is found by its slots: they do not lead to
- * us. */
+/* An object loaded where another one of the same name was is detected by its slots: they do not
+ * lead to us. */
 static int drop_stale(const stiol__found_t *found, void *data)
 {
     (void)data;

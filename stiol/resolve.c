@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Look-ups of hosts: libc waits for the name server by itself, so they run on a helper kernel
- * thread while the state thread is parked; getaddrinfo() and getnameinfo() ask equal questions
- * once. What needs no name server (numeric addresses) is done at once.
+ * Look-ups of hosts: libc itself waits for the name server, so they run on a helper kernel thread
+ * while the state thread is parked; getaddrinfo() and getnameinfo() ask equal questions only once.
+ * What needs no name server (numeric addresses) is done directly.
  */
 #include "stiol/stiol_int.h"
 
@@ -84,7 +84,7 @@ static forward_t *new_forward(const char *name, const char *service, const struc
 
     if (!forward)
         return NULL;
-    forward->rc = EAI_AGAIN; /* there is no answer yet */
+    forward->rc = EAI_AGAIN; /* no answer yet */
     if (hints) {
         forward->has_hints = 1;
         forward->flags = hints->ai_flags;
@@ -107,7 +107,7 @@ static forward_t *new_forward(const char *name, const char *service, const struc
     return forward;
 }
 
-/* As the C library makes them, for its freeaddrinfo(): an address lies behind its entry. */
+/* Laid out as the C library does, for its freeaddrinfo(): an address follows its entry. */
 static struct addrinfo *copy_address(const struct addrinfo *from)
 {
     struct addrinfo *copy = malloc(sizeof(*copy) + from->ai_addrlen);
@@ -153,7 +153,7 @@ static int take_addresses(forward_t *forward, struct addrinfo **result)
             errno = forward->question.job.error;
     } else if (stiol__question_last(&forward->question)) {
         *result = forward->answer;
-        forward->rc = EAI_AGAIN; /* it is not the question's any more */
+        forward->rc = EAI_AGAIN; /* it no longer belongs to the question */
     } else {
         rc = copy_addresses(forward->answer, result);
     }
@@ -183,7 +183,7 @@ static int look_up(stiol__vp_t *vp, const char *name, const char *service,
     return take_addresses(forward, result);
 }
 
-/* A number needs no one to be asked, nor what lies in local files. */
+/* Numbers, and what is in local files, can be looked up without asking anyone. */
 static bool is_known_service(const char *service, int numeric)
 {
     return !service || numeric || service[strspn(service, "0123456789")] == '\0' ||
@@ -372,9 +372,9 @@ static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, c
     return host->rc;
 }
 
-/* For the calls whose result is not in the caller's memory: each function has its own for each state
- * thread, valid until its next call. The entry lies at the beginning of the buffer, which grows
- * until there is room for all addresses. */
+/* For calls whose result is not in the caller's memory: each function has one for each state
+ * thread, valid until its next call. The entry is at the beginning of the buffer, which grows until
+ * there is room for all addresses. */
 static struct hostent *find_own_host(stiol__vp_t *vp, stiol__own_t place, host_job_t *host)
 {
     struct hostent *result = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Robust mutexes of a state thread that ends: the kernel tells the next owner when a kernel thread
- * ends, but the VP's goes on. So one of its own takes the mutex over, and ends with it. Called by
- * owner.c.
+ * ends, but the VP's continues. So a kernel thread of its own takes over the mutex, and ends with
+ * it. Called by owner.c.
  */
 #include "stiol/lock.h"
 #include "stiol/lot.h"
@@ -13,8 +13,8 @@ typedef struct heir {
     _Atomic bool ready, free;
 } heir_t;
 
-/* Spins: what it waits for comes within microseconds, and it is to be quicker than those who wait
- * for the mutex. */
+/* Spins: what it waits for happens within microseconds, and it must be quicker than the mutex's
+ * waiters. */
 static void *die_with_it(void *arg)
 {
     heir_t *heir = arg;
@@ -29,8 +29,8 @@ static void *die_with_it(void *arg)
     return NULL;
 }
 
-/** The calling state thread has the mutex and ends: the next one to lock it, of whatever process,
- * is told (EOWNERDEAD). Holds up the VP for the time of making a kernel thread. */
+/** The calling state thread is ending and owns the mutex: the next one to lock it, in any process,
+ * is told (EOWNERDEAD). Holds up the VP for as long as it takes to create a kernel thread. */
 void stiol__robust_died(pthread_mutex_t *mutex)
 {
     heir_t heir = {.mutex = mutex};
@@ -44,8 +44,8 @@ void stiol__robust_died(pthread_mutex_t *mutex)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     while (rc == 0 && !atomic_load(&heir.ready))
         sched_yield();
-    (void)pthread_mutex_consistent(mutex); /* or its unlocking would make it useless for good */
-    (void)pthread_mutex_unlock(mutex);     /* ours no more, even if nobody hears of it */
+    (void)pthread_mutex_consistent(mutex); /* or unlocking would make it unusable for good */
+    (void)pthread_mutex_unlock(mutex);     /* no longer ours, even if nobody is told */
     atomic_store(&heir.free, true);
     if (rc == 0)
         (void)pthread_join(id, NULL);

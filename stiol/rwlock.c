@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pthread read-write locks: taken with the real try calls, and waited for in line in the parking
- * lot. Readers may pass writers that wait, as with glibc's default, because a reader may hold the
- * lock already; not so if the lock was made to prefer writers. Writers pass nobody. Which state
- * thread writes is in the owners' table, so that one that locks again hears of its mistake.
+ * lot. Readers may pass waiting writers, as with glibc's default, because a reader may already hold
+ * the lock; but not if the lock was created to prefer writers. Writers pass nobody. The owners'
+ * table says which state thread is writing, so that one that locks again gets an error.
  */
 #include "stiol/carry.h"
 #include "stiol/lock.h"
@@ -22,8 +22,8 @@ static uintptr_t key_of(const pthread_rwlock_t *lock)
     return (uintptr_t)lock;
 }
 
-/* PTHREAD_RWLOCK_PREFER_WRITER_NP is in glibc as the default; the other kind forbids readers to
- * lock again. Programs are compiled with its static initialiser, so its place is fixed. */
+/* In glibc PTHREAD_RWLOCK_PREFER_WRITER_NP behaves like the default; the other kind forbids readers
+ * to lock again. Programs are compiled with its static initialiser, so its place is fixed. */
 static bool prefers_writers(const pthread_rwlock_t *lock)
 {
     return lock->__data.__flags == PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP;
@@ -36,7 +36,7 @@ static bool is_writer(stiol__vp_t *vp, const pthread_rwlock_t *lock)
     return owner && owner->thread == st_thread_self();
 }
 
-/* The lock was had: an entry that is in the table is of an earlier one at this address. */
+/* The lock was acquired: any entry in the table belongs to an earlier one at this address. */
 static int had(stiol__vp_t *vp, pthread_rwlock_t *lock, int how)
 {
     stiol__owner_t *stale = stiol__owner_find(vp, lock);
@@ -56,7 +56,7 @@ static int attempt(stiol__vp_t *vp, pthread_rwlock_t *lock, int how)
     return rc == 0 ? had(vp, lock, how) : rc;
 }
 
-/* Whether someone who comes now may try, without passing those whom it must not pass. */
+/* Whether a thread that arrives now may try, without passing those that it must not pass. */
 static bool may_try(const pthread_rwlock_t *lock, int how)
 {
     if (how == WRITER)
@@ -72,7 +72,7 @@ static bool may_try_in_line(const stiol__waiter_t *waiter, const pthread_rwlock_
     return !prefers_writers(lock) || !stiol__lot_before(waiter, WRITER);
 }
 
-/* A state thread of this VP that writes will wake us; of readers nobody knows whose they are. */
+/* A writing state thread of this VP will wake us; whose the readers are is unknown. */
 static st_utime_t interval_for(stiol__vp_t *vp, const pthread_rwlock_t *lock,
                                stiol__backoff_t *backoff)
 {
@@ -107,7 +107,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
     }
     (void)stiol__lot_leave(&waiter);
     if (first ? how == READER || rc != 0 : how == WRITER)
-        stiol__lot_notify(key_of(lock), true); /* another is first now, and may be a reader too */
+        stiol__lot_notify(key_of(lock), true); /* the new first one may be a reader, too */
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
@@ -138,7 +138,7 @@ static int acquire_until(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, clock
     return acquire(vp, lock, how, stiol__until(clock, at));
 }
 
-/* Others are the real call's to refuse. */
+/* The real call rejects other clocks. */
 static bool is_clock(clockid_t clock)
 {
     return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;

@@ -18,8 +18,8 @@ static bool in(const fd_set *set, int fd)
     return set && (words[fd / bits] >> (fd % bits) & 1) != 0;
 }
 
-/* Not FD_SET: fortified, that ends the process beyond FD_SETSIZE, where the kernel's select() does
- * not. */
+/* Not FD_SET, whose fortified version ends the process beyond FD_SETSIZE, where the kernel's
+ * select() works. */
 static void put(fd_set *set, int fd, bool value)
 {
     unsigned long *words = (unsigned long *)set;
@@ -109,7 +109,7 @@ int stiol__select(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *rest
         length = (st_utime_t)timeout->tv_sec * STIOL_SECOND + (st_utime_t)timeout->tv_usec;
     deadline = stiol__deadline(length);
     rc = select_us(vp, nfds, r, w, e, length);
-    if (timeout) { /* Linux says what is left */
+    if (timeout) { /* Linux returns the remaining time */
         length = stiol__left(deadline);
         timeout->tv_sec = (time_t)(length / STIOL_SECOND);
         timeout->tv_usec = (suseconds_t)(length % STIOL_SECOND);
@@ -117,7 +117,7 @@ int stiol__select(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *rest
     return rc;
 }
 
-/* As ppoll(): the mask is in force while the kernel is asked. */
+/* Like ppoll(): the mask is in effect while the kernel is asked. */
 int stiol__pselect(int nfds, fd_set *restrict r, fd_set *restrict w, fd_set *restrict e,
                    const struct timespec *restrict timeout, const sigset_t *restrict mask)
 {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Semaphores, POSIX and System V: tried without waiting, then waited for in line in the parking
- * lot. Who posts in this process wakes the first in line; for what other processes do, the first in
- * line looks at intervals.
+ * lot. A post in this process wakes the first in line; for posts by other processes, the first in
+ * line checks at intervals.
  */
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
 #define OPS_MAX                                                                                    \
-    64 /* of one semop() that is copied; the kernel's usual limit is 500, and APR's use is 1 */
+    64 /* of one semop() that are copied; the kernel's usual limit is 500, and APR uses 1 */
 
 static int attempt_wait(void *arg)
 {
@@ -109,7 +109,7 @@ static void run_op(stiol__job_t *job)
     op->rc = semtimedop(op->id, op->ops, op->count, op->timeout);
 }
 
-/* How many of the operations must not wait. */
+/* The number of operations that must not wait. */
 static size_t impatient(const struct sembuf *ops, size_t count)
 {
     size_t n = 0;
@@ -131,7 +131,7 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
 
     if (now == count)
         return semtimedop(id, ops, count, timeout);
-    if (now != 0 || count > OPS_MAX) { /* which one has to wait, only the kernel can say */
+    if (now != 0 || count > OPS_MAX) { /* only the kernel can say which one has to wait */
         STIOL_PARKS(vp, sem);
         stiol__aside(vp, &vp->counters.sem.helped, &job.job);
         return job.rc;
@@ -148,7 +148,7 @@ static int do_op(stiol__vp_t *vp, int id, struct sembuf *ops, size_t count,
                      stiol__deadline(timeout ? stiol__timespec(timeout) : STIOL_NEVER)) == 0)
         return 0;
     if (errno == ETIMEDOUT)
-        errno = EAGAIN; /* as semtimedop() says it */
+        errno = EAGAIN; /* as semtimedop() reports it */
     return -1;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Services, protocols, networks, and lists of hosts: getservbyname() and its like, which ask
+ * Services, protocols, networks, and lists of hosts: getservbyname() and the like, which ask
  * whatever nsswitch.conf(5) names. Those without _r have a result for each state thread.
  */
 #include "stiol/stiol_int.h"

@@ -2,8 +2,8 @@
 /*
  * What a thread has set for itself in the kernel and in the C library: its locale (uselocale()),
  * its signal mask, its alternate signal stack, and the reason of its last failed dlopen(). Few
- * threads set any of it: those have a record here, and tls.c says when to change from one record to
- * another.
+ * threads set any of these: those that do have a record here, and tls.c says when to change from
+ * one record to another.
  */
 #include <locale.h>
 
@@ -16,7 +16,7 @@ struct stiol__settings {
     uint64_t mask; /* signal n is bit n-1 */
     stack_t stack;
     bool dl_failed; /* dlerror() has something for this thread */
-    char *dl_error; /* what it had, from when the thread waited; or NULL */
+    char *dl_error; /* what it had when the thread began to wait, or NULL */
     char *dl_shown; /* what dlerror() returned last */
 };
 
@@ -57,7 +57,7 @@ int stiol__settings_start(stiol__tls_t *tls)
     tls->usual = usual;
     if (locale == LC_GLOBAL_LOCALE)
         return 0;
-    /* The calling thread's alone: others must not use, or free, what belongs to it. */
+    /* For the calling thread only: others must not use or free what belongs to it. */
     tls->settings = malloc(sizeof(*tls->settings));
     if (!tls->settings)
         return -1;
@@ -169,7 +169,7 @@ void stiol__settings_inherit(stiol__vp_t *vp, uint64_t mask)
 
 /* --- the replacements --- */
 
-/* Where the calling thread's settings are kept; NULL: it is no state thread. */
+/* Where the calling thread's settings are kept; NULL: it is not a state thread. */
 static stiol__tls_t *here(stiol__vp_t *vp)
 {
     if (STIOL_LIKELY(vp))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * system(), popen() and pclose(). glibc's start their programs without any hook (see spawn.c), and
- * wait inside libc, which would take a helper each. So these are made of posix_spawn() and
+ * wait inside libc, which would take a helper each. So these are built on posix_spawn() and
  * waitpid(), as glibc's are.
  */
 #include <stdio_ext.h>
@@ -21,8 +21,8 @@ static int start_shell(pid_t *pid, const char *command, const posix_spawn_file_a
     return stiol__start_program(pid, "/bin/sh", actions, attr, argv, environ);
 }
 
-/* The status, or -1. A state thread parks; it is not to be interrupted, as the program is not. If
- * it is to be cancelled, it ends later, and with `mortal` the program does at once. */
+/* The status, or -1. A state thread parks; it cannot be interrupted, as the program is not. If it
+ * is to be cancelled, it ends later, but with `mortal` the program ends at once. */
 static int wait_for_end(stiol__vp_t *vp, pid_t pid, bool mortal)
 {
     bool interrupted = false;
@@ -58,7 +58,7 @@ static int wait_really(pid_t pid)
 static struct {
     pthread_mutex_t lock;
     int callers;
-    struct sigaction interrupt, quit; /* before the first of them came */
+    struct sigaction interrupt, quit; /* before the first of them started */
 } deaf = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void be_deaf(posix_spawnattr_t *attr)
@@ -90,7 +90,7 @@ static void hear_again(void)
     pthread_mutex_unlock(&deaf.lock);
 }
 
-/* A state thread does not block SIGCHLD meanwhile: that would be for all of its VP. */
+/* A state thread does not block SIGCHLD meanwhile: that would affect its whole VP. */
 int stiol__system(const char *command)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, system, 0);
@@ -160,8 +160,8 @@ static pipe_stream_t *take(const FILE *stream)
     return taken;
 }
 
-/* With the lock, so nothing here may yield: starts it with `end` as its standard input or output,
- * and without the ends of earlier pipes. 0, or an error. */
+/* Called with the lock held, so nothing here may yield. Starts it with `end` as its standard input
+ * or output, and without the ends of earlier pipes. Returns 0, or an error. */
 static int start_with_pipe(pipe_stream_t *made, const char *command, int end, int as)
 {
     posix_spawn_file_actions_t actions;
@@ -193,7 +193,7 @@ static int start_and_list(pipe_stream_t *made, const char *command, int end, int
     return rc;
 }
 
-/* 'r' or 'w', 0: neither or both; "e": not for the programs that are started later. */
+/* 'r' or 'w'; 0: neither or both. "e": not inherited by programs started later. */
 static char direction_of(const char *mode, bool *close_on_exec)
 {
     char direction = 0;
@@ -274,7 +274,7 @@ static void run_close(stiol__job_t *job)
     call->rc = call->how(call->stream);
 }
 
-/* On a helper: what is still to be written may find the pipe full. */
+/* On a helper, because the data still to be written may find the pipe full. */
 static int close_elsewhere(stiol__vp_t *vp, FILE *stream, int (*how)(FILE *))
 {
     close_job_t call = {.job = {.run = run_close}, .stream = stream, .how = how};

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sigtimedwait() and its like: a signal that is blocked is waited for on a signalfd, and then taken
- * as ever. Which signals are blocked is the VP's kernel thread's.
+ * sigtimedwait() and the like: a blocked signal is waited for on a signalfd, and then taken as
+ * usual. The signal mask that matters is that of the VP's kernel thread.
  */
 #include <sys/signalfd.h>
 
 #include "stiol/stiol_int.h"
 
-/* The signal, or -1: EAGAIN if none is there. */
+/* The signal, or -1: EAGAIN if there is none. */
 static int take(const sigset_t *set, siginfo_t *info)
 {
     static const struct timespec now = {0, 0};
@@ -60,7 +60,7 @@ int stiol__sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
     return stiol__sigtimedwait(set, info, NULL);
 }
 
-/* Returns error numbers, and knows no EINTR. */
+/* Returns error numbers, but never EINTR. */
 int stiol__sigwait(const sigset_t *restrict set, int *restrict signal)
 {
     bool interrupted = false;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sleep(), nanosleep() and their like, and sched_yield(): the state thread parks.
- * st_thread_interrupt() is to them what a signal is to the real ones.
+ * sleep(), nanosleep() and the like, and sched_yield(): the state thread parks.
+ * st_thread_interrupt() has the effect that a signal has on the real ones.
  */
 #include "stiol/stiol_int.h"
 
-#define SET_INTERVAL STIOL_SECOND /* us between looks at a clock that may be set */
-enum { CPU_INTERVAL = 1000 };     /* us, least, between looks at a clock that counts CPU time */
+#define SET_INTERVAL STIOL_SECOND /* us between checks of a clock that may be set */
+enum { CPU_INTERVAL = 1000 }; /* minimum time between checks of a clock that counts CPU time, us */
 
 /* 0, or -1 with EINTR. A length of 0 yields. */
 static int doze(stiol__vp_t *vp, st_utime_t length)
@@ -72,16 +72,15 @@ int stiol__nanosleep(const struct timespec *length, struct timespec *rest)
     return -1;
 }
 
-/* Clocks that run as the monotonic one does, but for steps, and the time that the machine
- * sleeps. */
+/* Clocks that run like the monotonic one, except for steps and the time that the machine sleeps. */
 static bool is_steady(clockid_t clock)
 {
     return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
            clock == CLOCK_TAI || clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
 }
 
-/* Whether the kernel lets the caller sleep by this clock: 0 or an error number. By a time that has
- * passed, so it does not sleep. */
+/* Whether the kernel lets the caller sleep by this clock: 0 or an error number. Tried with a time
+ * that has passed, so that it does not sleep. */
 static int may_sleep_by(clockid_t clock)
 {
     static const struct timespec past = {0, 0};
@@ -99,8 +98,8 @@ static st_utime_t time_of(clockid_t clock)
     return (st_utime_t)now.tv_sec * STIOL_SECOND + (st_utime_t)now.tv_nsec / 1000;
 }
 
-/* Until a time on that clock, us. A clock may be set, and one that counts CPU time stands still
- * while nobody works: it is looked at again. 0 or EINTR. */
+/* Sleeps until a time on that clock, us. A clock may be set, and one that counts CPU time stands
+ * still while nothing runs, so it is checked again. Returns 0 or EINTR. */
 static int doze_until(stiol__vp_t *vp, clockid_t clock, st_utime_t then)
 {
     st_utime_t now;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A posix_spawn() of our own. glibc's runs no pthread_atfork() handlers, so nobody could put back
- * in the child what a VP has of its own: its limit of open files. As with glibc's, the child shares
- * the caller's memory until it executes the program, and the caller waits meanwhile; before the
- * program it calls `in_child` (stiol_config_t). Used by shell.c and through the replacements.
+ * A posix_spawn() of our own. glibc's runs no pthread_atfork() handlers, so nothing could undo in
+ * the child what is meant only for the VP: its limit of open files. As with glibc's, the child
+ * shares the caller's memory until it executes the program, and the caller waits meanwhile; before
+ * the program it calls `in_child` (stiol_config_t). Used by shell.c and through the replacements.
  */
 #include <limits.h>
 #include <sys/syscall.h>
@@ -11,9 +11,9 @@
 #include "stiol/program.h"
 #include "stiol/stiol_int.h"
 
-#define STACK_SIZE ((size_t)256 * 1024) /* bytes; a path is the largest thing on it */
+#define STACK_SIZE ((size_t)256 * 1024) /* bytes; the largest thing on it is a path */
 
-/* The stack's memory gets other uses, and nobody would take the redzones away. */
+/* The stack's memory is reused, and nobody would remove the redzones. */
 #if defined(__SANITIZE_ADDRESS__)
 #define IN_CHILD __attribute__((no_sanitize("address"), noinline))
 #else
@@ -74,7 +74,7 @@ static void look_once(void)
     (void)posix_spawn_file_actions_destroy(&actions);
 }
 
-/* Whether these are understood, every one of them. */
+/* Whether every one of these is understood. */
 static bool are_known(const posix_spawn_file_actions_t *actions)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -92,7 +92,7 @@ static bool are_known(const posix_spawn_file_actions_t *actions)
 
 typedef struct program {
     const char *file;
-    const char *path; /* where to look for it, NULL: nowhere else */
+    const char *path; /* where to search for it; NULL: no search */
     char *const *argv, *const *environment;
     const action_t *actions;
     int action_count;
@@ -124,7 +124,7 @@ IN_CHILD static int reset_signals(const program_t *program)
     return 0;
 }
 
-/* System calls of their own where glibc's functions speak for all threads of a process. */
+/* Direct system calls where glibc's functions act on all threads of a process. */
 IN_CHILD static int set_attributes(const program_t *program)
 {
     int flags = program->flags, rc = 0;
@@ -164,7 +164,7 @@ IN_CHILD static int act(const action_t *action)
 
     switch (action->what) {
     case CLOSE:
-        (void)close(action->fd); /* one that is closed already is no error */
+        (void)close(action->fd); /* one that is already closed is not an error */
         return 0;
     case DUP:
         if (action->dup.from != action->dup.to)
@@ -184,7 +184,8 @@ IN_CHILD static int act(const action_t *action)
     }
 }
 
-/* As execvpe(), but a file that is no program is an error: posix_spawnp() never asks a shell. */
+/* Like execvpe(), but a file that is not a program is an error: posix_spawnp() never runs a
+ * shell. */
 IN_CHILD static int execute_on_path(const program_t *program)
 {
     size_t length = strlen(program->file);
@@ -245,7 +246,7 @@ IN_CHILD static int child_main(void *data)
 
 static int run(pid_t *pid, program_t *program, char *stack)
 {
-    const uint64_t all = ~UINT64_C(0); /* glibc's own signals as well, which sigset_t leaves out */
+    const uint64_t all = ~UINT64_C(0); /* with glibc's own signals, which sigset_t lacks */
     uint64_t before;
     int rc = 0;
     pid_t child;
@@ -258,7 +259,7 @@ static int run(pid_t *pid, program_t *program, char *stack)
         rc = errno;
     } else if (program->error != 0) {
         rc = program->error;
-        (void)waitpid(child, NULL, 0); /* it has ended: does not wait */
+        (void)waitpid(child, NULL, 0); /* it has ended, so this does not wait */
     } else if (pid) {
         *pid = child;
     }
@@ -306,8 +307,8 @@ static int run_on_new_stack(pid_t *pid, program_t *program)
     return rc;
 }
 
-/** posix_spawn(), or with a path posix_spawnp(). What only a later glibc knows (a flag, a
- * file action) is left to glibc; the program then starts with the VP's limits. */
+/** posix_spawn(), or with a path posix_spawnp(). What only a later glibc knows (a flag, a file
+ * action) is left to glibc; then the program starts with the VP's limits. */
 static int spawn(pid_t *pid, const char *file, bool search,
                  const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                  char *const argv[], char *const environment[])
@@ -322,7 +323,7 @@ static int spawn(pid_t *pid, const char *file, bool search,
     if (search && !strchr(file, '/'))
         program.path = path ? path : "/bin:/usr/bin";
     if (*file == '\0')
-        program.path = NULL; /* ENOENT, without a look */
+        program.path = NULL; /* ENOENT, without a search */
     if (actions) {
         program.actions = (const action_t *)actions->__actions;
         program.action_count = actions->__used;

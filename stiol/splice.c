@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is for pipes alone, so sockets are nonblocking
- * for the moment of the call; nothing else runs on the VP in that moment. Whichever end is not
- * ready is then waited for.
+ * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is only for pipes, so sockets are made
+ * nonblocking for the duration of the call; nothing else runs on the VP meanwhile. Then it waits
+ * for whichever end is not ready.
  */
 #include "stiol/fd.h"
 #include "stiol/file.h"
@@ -25,7 +25,7 @@ static bool waits(int fd, unsigned flags)
            (class == STIOL_FD_STREAM && (flags & SPLICE_F_NONBLOCK) == 0);
 }
 
-/* The flags before, or -1: it stays as it is. */
+/* Returns the previous flags, or -1: it is left as it is. */
 static int make_nonblocking(int fd)
 {
     int flags = stiol__fd_class(fd) == STIOL_FD_SOCKET ? fcntl(fd, F_GETFL) : -1;
@@ -82,7 +82,7 @@ static bool is_ready(int fd, short events)
     return poll(&one, 1, 0) != 0;
 }
 
-/* EAGAIN: until the end that was not ready may be. -1: the caller is to get errno. */
+/* After EAGAIN: waits until the end that was not ready may be. -1: errno is for the caller. */
 static int await(stiol__vp_t *vp, const splice_call_t *call)
 {
     bool for_in = !is_ready(call->in, POLLIN);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * flockfile() and its like: a stream that is locked over several calls belongs to one state thread.
- * It is really locked too, by the VP's kernel thread, so that other kernel threads are kept out.
- * The lock that each call of stdio takes by itself is the C library's.
+ * flockfile() and the like: a stream that stays locked over several calls belongs to one state
+ * thread. It is also really locked, by the VP's kernel thread, so that other kernel threads are
+ * kept out. The lock that each stdio call takes by itself is left to the C library.
  */
 #include <stdio_ext.h>
 
@@ -29,7 +29,7 @@ static bool take(stiol__vp_t *vp, FILE *file)
     if (ftrylockfile(file) != 0)
         return false;
     if (stiol__owner_add(vp, file, STIOL_FILE) != 0)
-        funlockfile(file); /* no memory: without a lock, rather than never */
+        funlockfile(file); /* no memory: better without a lock than never */
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Start and end of STIOL on a VP, the table of calls, what is known of each state thread, and the
- * counters. The MPM calls the public functions; everything else here is the other files'.
+ * Start and end of STIOL on a VP, the table of calls, what is known about each state thread, and
+ * the counters. The MPM calls the public functions; everything else here is for the other files.
  */
 #include <limits.h>
 
@@ -57,8 +57,8 @@ static int key = -1; /* libst's: a state thread's stiol__thread_t */
 
 /* --- state threads --- */
 
-/* libst calls it when a state thread ends, or its record is taken away (stiol_stop()). Destructors
- * of thread-specific data look for the record: it stays in place while they run. */
+/* libst calls this when a state thread ends, or its record is removed (stiol_stop()). Destructors
+ * of thread-specific data look for the record, so it stays in place while they run. */
 static void thread_ended(void *data)
 {
     stiol__thread_t *self = data;
@@ -128,8 +128,8 @@ int stiol__become(stiol__thread_t *self)
 
 /* --- start and end --- */
 
-/* Whoever called fork(), other kernel threads may have held the locks of all these, and the lines
- * of those who wait are the parent's. */
+/* Other kernel threads may have held all these locks at the fork, and the queues of waiters are the
+ * parent's. */
 static void forked(void)
 {
     stiol__vp_t *vp = stiol__interrupted();
@@ -144,7 +144,7 @@ static void forked(void)
     stiol__handlers_forked();
     if (!vp)
         return;
-    stiol__vp = NULL; /* the child is no VP: every call is the real one */
+    stiol__vp = NULL; /* the child is not a VP: every call is the real one */
     st_after_fork_child();
 }
 

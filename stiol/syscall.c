@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * syscall(): calls by their number. Those that wait, or that tell who the caller is, are sent to
- * the same replacements as the C library's functions; all others are the kernel's. Called by
- * everything that was written for newer calls than its C library has, and for futexes.
+ * syscall(): calls by their number. Those that wait, or that depend on who the caller is, go to the
+ * same replacements as the C library's functions; all others go to the kernel. Called by everything
+ * written for newer calls than its C library has, and for futexes.
  */
 #include <stdarg.h>
 #include <sys/syscall.h>
@@ -15,7 +15,7 @@
 #define POINTER(i) ((void *)args[i])
 #define INT(i)     ((int)args[i])
 
-/* A raw call has errno where the C library's function returns the error number. */
+/* A raw call sets errno where the C library's function returns an error number. */
 static long by_errno(int rc)
 {
     if (rc == 0)
@@ -187,8 +187,8 @@ static bool is_lock_or_queue(long number, const long *args, long *rc)
     }
 }
 
-/* As many arguments as a call can have are passed on, as the C library does it: what the caller did
- * not give is not looked at, and AddressSanitizer is not to mind that it is read. */
+/* As in the C library, as many arguments as a call can have are passed on: those the caller did not
+ * give are ignored, and AddressSanitizer must not object to their being read. */
 __attribute__((no_sanitize("address"))) long stiol__syscall(long number, ...)
 {
     long args[6], rc;

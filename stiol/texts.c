@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls whose result lies in a buffer that glibc has for each kernel thread: strerror(),
- * strsignal(), inet_ntoa(). Here each state thread has one. And h_errno and the resolver's state,
- * _res, which are thread-local variables of glibc's: once a module asks for their address, each
- * state thread has its own.
+ * Calls whose result is in a buffer that glibc has for each kernel thread: strerror(), strsignal(),
+ * inet_ntoa(). Here each state thread has one. Also h_errno and the resolver's state, _res, which
+ * are thread-local variables of glibc: once a module asks for their address, each state thread has
+ * its own.
  */
 #include <arpa/inet.h>
 #include <resolv.h>
@@ -110,7 +110,7 @@ void stiol__library_block(stiol__block_t *block)
     block->image = (const char *)&none;
 }
 
-/** At a thread's end: closes what the resolver has open for it, as glibc does. */
+/** Called when a thread ends: closes what the resolver has open for it, as glibc does. */
 void stiol__resolver_end(void)
 {
     if (!stiol__locals_have(STIOL_LOCAL_RESOLVER) || _res.nscount == 0) /* never used */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads made, joined and ended. pthread_create() and thrd_create() as libapr calls them make
- * state threads of the calling VP; those of other objects are kernel threads (kthread.c). Who a
- * state thread is, is identity.c's.
+ * Creating, joining and ending threads. pthread_create() and thrd_create() create state threads of
+ * the calling VP if libapr calls them, and kernel threads for other objects (kthread.c). identity.c
+ * has the identity of state threads.
  */
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
@@ -37,7 +37,7 @@ static void *thread_main(void *data)
     return self->result;
 }
 
-/* Bytes: what the caller asked for, if it did ask for more than everyone has. */
+/* Bytes: what the caller asked for, if that is more than the usual size. */
 static int stack_size(const stiol__vp_t *vp, const pthread_attr_t *attr)
 {
     size_t wanted = 0, usual = 0, size = (size_t)vp->config.stack_size;
@@ -51,7 +51,7 @@ static int stack_size(const stiol__vp_t *vp, const pthread_attr_t *attr)
     return wanted != usual && wanted > size && wanted <= INT32_MAX ? (int)wanted : (int)size;
 }
 
-/* Called with what is to be started in the record, and nothing else. */
+/* Called with the record containing only what is to be started. */
 static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *attr,
                         stiol__thread_t *thread)
 {
@@ -74,7 +74,7 @@ static int start_thread(stiol__vp_t *vp, pthread_t *id, const pthread_attr_t *at
     return 0;
 }
 
-/* What the VP alone has used without a lock so far may need one from now on. */
+/* What only the VP has used so far, without a lock, may need one from now on. */
 static void tell_of_kernel_thread(const stiol__vp_t *vp)
 {
     if (vp && vp->config.kernel_thread && !STIOL_OFF(STIOL_NO_TELLING))
@@ -109,7 +109,7 @@ int stiol__elsewhere_pthread_create(pthread_t *restrict id, const pthread_attr_t
 
 /* --- joining --- */
 
-/* A kernel thread, or another VP's state thread, waits for one of ours: nobody will wake it. */
+/* A kernel thread, or another VP's state thread, waits for one of ours, so nobody will wake it. */
 static int wait_from_afar(stiol__vp_t *vp, const stiol__thread_t *thread, st_utime_t deadline)
 {
     while (!atomic_load_explicit(&thread->ended, memory_order_acquire)) {
@@ -138,7 +138,7 @@ static int wait_for(stiol__vp_t *vp, stiol__thread_t *thread, st_utime_t deadlin
             interrupted = true;
     thread->joiner = NULL;
     if (!thread->ended)
-        stiol__cancellation(); /* the other one is not joined, then */
+        stiol__cancellation(); /* then the other one is not joined */
     if (interrupted)
         st_thread_interrupt(self); /* not for this wait: pass it on to the next one */
     errno = error;
@@ -161,7 +161,7 @@ static int join_state_thread(stiol__vp_t *vp, stiol__thread_t *thread, void **re
     else if (!stiol__interrupted() || vp)
         rc = wait_from_afar(vp, thread, deadline);
     else
-        return EDEADLK; /* in a callback or a handler: it cannot end before we return */
+        return EDEADLK; /* in a callback or a handler, it cannot end before we return */
     if (rc != 0)
         return rc;
     if (result)
@@ -187,7 +187,7 @@ int stiol__pthread_tryjoin_np(pthread_t id, void **result)
 
     if (!thread) {
         if (vp)
-            stiol__yield(); /* who asks in a loop must not keep its VP */
+            stiol__yield(); /* callers that ask in a loop must not hold their VP */
         return pthread_tryjoin_np(id, result);
     }
     if (thread->magic == STIOL_THREAD_MAGIC && !thread->ended) {
@@ -241,7 +241,7 @@ int stiol__pthread_detach(pthread_t id)
 
 /* --- C11's names for them --- */
 
-/* Int is what a thread returns, and errors have numbers of their own */
+/* A thread returns int, and errors have numbers of their own */
 
 int stiol__error11(int error)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deadlines and intervals. A deadline is a time of libst's clock, us. Used by everything that
+ * Deadlines and intervals. A deadline is a time on libst's clock, us. Used by everything that
  * waits.
  */
 #include "stiol/stiol_int.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-local variables: each state thread has its own contents of them, at addresses that stay.
- * libst calls exchange() between two state threads; what the one has is kept, as far as it differs
- * from what a new thread has, and what the other has is put in place. Used by stiol.c and tsd.c.
- * See docs/internals/thread-locals.md.
+ * Thread-local variables: each state thread has its own contents of them, at addresses that do not
+ * change. libst calls exchange() between two state threads; what the first has is saved, as far as
+ * it differs from what a new thread has, and what the second has is put in place. Used by stiol.c
+ * and tsd.c. See docs/internals/thread-locals.md.
  */
 #include "stiol/carry.h"
 #include "stiol/stiol_int.h"
@@ -24,7 +24,7 @@ typedef struct entry {
 
 static void fail(void) __attribute__((noreturn, cold));
 
-/* A state thread can go on neither without its own variables nor with another's. */
+/* A state thread can continue neither without its own variables nor with another's. */
 static void fail(void)
 {
     static const char message[] = "stiol: no memory for a state thread's thread-local variables\n";
@@ -68,7 +68,8 @@ static inline void copy(char *to, const char *from, uint32_t size)
         memcpy(to, from, size);
 }
 
-/* Lists the blocks that differ from what a new thread has; bytes that their entries take. */
+/* Lists the blocks that differ from what a new thread has. Returns the bytes that their entries
+ * take. */
 static inline uint32_t look(stiol__tls_t *tls)
 {
     stiol__block_t *end = tls->blocks + tls->count, **dirty = tls->dirty;
@@ -84,8 +85,8 @@ static inline uint32_t look(stiol__tls_t *tls)
     return bytes;
 }
 
-/* Room for what is in place, which was looked at. All memory is allocated before anything is
- * copied: an allocator may have thread-local variables that are exchanged, too. Bytes, or
+/* Makes room for what is in place, after look(). All memory is allocated before anything is copied:
+ * an allocator may have thread-local variables that are exchanged, too. Returns bytes, or
  * UINT32_MAX: there is no memory. */
 static __attribute__((noinline)) uint32_t make_room(stiol__tls_t *tls, stiol__contents_t **place,
                                                     uint32_t bytes)
@@ -116,7 +117,8 @@ static inline void keep(const stiol__tls_t *tls, char *entries)
     }
 }
 
-/* Puts an entry whose block is as in the image; if its object has gone there is no such block. */
+/* Puts in place an entry whose block equals the image; if its object is gone, there is no such
+ * block. */
 static void put_alone(const stiol__tls_t *tls, const entry_t *entry)
 {
     for (int i = 0; i < tls->count; i++)
@@ -124,8 +126,8 @@ static void put_alone(const stiol__tls_t *tls, const entry_t *entry)
             copy(tls->blocks[i].address, entry->data, tls->blocks[i].size);
 }
 
-/* Puts contents in place. The listed blocks have something else now; both are in the order of
- * their serials. */
+/* Puts contents in place. The listed blocks now hold something else; both lists are sorted by
+ * serial. */
 static inline void put(const stiol__tls_t *tls, const stiol__contents_t *contents)
 {
     const char *at = contents ? contents->entries : NULL;
@@ -150,7 +152,7 @@ static inline void put(const stiol__tls_t *tls, const stiol__contents_t *content
     }
 }
 
-/* Puts the settings of contents in place; those that were in place are the caller's. */
+/* Puts the settings of contents in place; the previous ones belong to the caller. */
 static inline void go_over(stiol__tls_t *tls, stiol__contents_t *contents)
 {
     stiol__settings_t *settings = contents ? contents->settings : NULL;
@@ -162,7 +164,7 @@ static inline void go_over(stiol__tls_t *tls, stiol__contents_t *contents)
         contents->settings = NULL;
 }
 
-/* Objects have come or gone, or this is the first time. */
+/* Objects were loaded or unloaded, or this is the first time. */
 static __attribute__((noinline)) void renew(stiol__tls_t *tls)
 {
     int count = stiol__locals_here(&tls->blocks, tls->count, &tls->generation);
@@ -180,7 +182,7 @@ static inline bool is_old(const stiol__tls_t *tls)
                           atomic_load_explicit(&stiol__locals_generation, memory_order_relaxed));
 }
 
-/* What is in place is nobody's any more. */
+/* What is in place no longer belongs to anyone. */
 static __attribute__((noinline)) void end(stiol__tls_t *tls, stiol__contents_t **from,
                                           stiol__contents_t *to)
 {
@@ -221,7 +223,7 @@ static inline void exchange_contents(stiol__tls_t *tls, stiol__contents_t **from
     go_over(tls, to);
 }
 
-/* Not by way of stiol__vp: a signal handler that was left by a jump has taken that away. */
+/* Not through stiol__vp: a signal handler that was left by a jump has cleared that. */
 static __thread stiol__tls_t *tls_here __attribute__((tls_model("initial-exec")));
 
 static void exchange(void **from, void **to, int ended)
@@ -230,7 +232,7 @@ static void exchange(void **from, void **to, int ended)
 
     if (is_old(tls)) {
         renew(tls);
-        if (!tls->primordial) /* whoever has set us is the first that is exchanged */
+        if (!tls->primordial) /* the thread that installed us is the first to be exchanged */
             tls->primordial = (stiol__contents_t **)from;
     }
     tls->in_place = (stiol__contents_t **)to;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Destructors of thread_local objects (C++, Rust): run when their state thread ends, the last one
- * first and before those of thread-specific data, as glibc does. tsd.c keeps the lists of threads
- * whose contents it keeps.
+ * Destructors of thread_local objects (C++, Rust): run when their state thread ends, last one first
+ * and before those of thread-specific data, as in glibc. tsd.c keeps the lists of the threads whose
+ * contents it keeps.
  */
 #include "stiol/carry.h"
 #include "stiol/rebind.h"
@@ -67,9 +67,9 @@ void stiol__leave_farewells(stiol__thread_t *self)
     }
 }
 
-/* exit() runs the destructors of the thread that calls it; glibc calls us as one of the kernel
- * thread's. Those that it runs after us were registered before STIOL started: they are the
- * primordial thread's. */
+/* exit() runs the destructors of the calling thread; glibc calls us as one of the kernel thread's.
+ * Those that it runs after us were registered before STIOL started: they belong to the primordial
+ * thread. */
 static void at_exit(void *unused)
 {
     stiol__vp_t *vp = stiol__here();

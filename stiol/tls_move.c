@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-local variables that have come from another kernel thread have other addresses there.
- * What leads from one of them to another, and the objects that destructors are registered for, are
- * made to lead to where they are now. Used by carry.c.
+ * Thread-local variables that have moved from another kernel thread had other addresses there.
+ * Pointers from one of them to another, and to the objects that destructors are registered for, are
+ * adjusted to the current addresses. Used by carry.c.
  */
 #include "stiol/carry.h"
 #include "stiol/stiol_int.h"
@@ -47,7 +47,7 @@ static const stiol__block_t *block_of(const stiol__tls_t *tls, uint32_t serial)
     return NULL;
 }
 
-/* An address, as it is now. */
+/* The current value of an address. */
 static uintptr_t moved(const stiol__tls_t *tls, const stiol__places_t *from, uintptr_t address)
 {
     if (STIOL_LIKELY(address < from->low || address >= from->high))
@@ -78,7 +78,7 @@ static void move_pointers_in(const stiol__block_t *block, const stiol__tls_t *tl
     }
 }
 
-/** What is in place has come from there, with that thread. */
+/** Adjusts what is in place, which has come from there with that thread. */
 void stiol__tls_move(const stiol__tls_t *tls, const stiol__places_t *from, stiol__thread_t *self)
 {
     for (int i = 0; i < tls->count; i++)

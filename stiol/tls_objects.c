@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loaded objects that have thread-local variables, one list for the process: what a new thread
- * finds in them, and where they are on a kernel thread. dl.c keeps it up to date; tls.c asks for
- * the blocks of its VP. See docs/internals/thread-locals.md.
+ * The loaded objects that have thread-local variables, one list for the process: their contents in
+ * a new thread, and where they are on a kernel thread. dl.c keeps it up to date; tls.c asks for the
+ * blocks of its VP. See docs/internals/thread-locals.md.
  */
 #include <link.h>
 
@@ -10,7 +10,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/tls.h"
 
-/* How often, and for how many us, another kernel thread's dlclose() is waited for. */
+/* How often, and for how many us, to wait for another kernel thread's dlclose(). */
 enum {
     PATIENCE = 1000,
     PAUSE = 100,
@@ -23,7 +23,7 @@ struct stiol__local {
     size_t module; /* ld.so's number, which another object may have later */
     uintptr_t base;
     size_t size;
-    bool seen;  /* in the walk that goes on */
+    bool seen;  /* in the current walk */
     char *here; /* for the calling kernel thread, while its blocks are listed */
     char *name;
     char image[];
@@ -42,8 +42,8 @@ static struct {
     stiol__local_t *first;
     uint32_t serial;
     int closing;                   /* calls of dlclose() in progress */
-    bool slow;                     /* one of them was waited for in vain */
-    _Atomic unsigned library;      /* what modules know of the C library's: bits */
+    bool slow;                     /* waiting for one of them has timed out */
+    _Atomic unsigned library;      /* bits: those of the C library's that modules know */
     unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
 } locals = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -67,7 +67,8 @@ static const ElfW(Phdr) * tls_segment(const struct dl_phdr_info *info)
     return NULL;
 }
 
-/* The variables of the C library and its like are the kernel thread's, and our own are the VP's. */
+/* The variables of the C library and the like belong to the kernel thread, and our own to the
+ * VP. */
 static bool counts(const struct dl_phdr_info *info)
 {
     return info->dlpi_tls_modid != 0 && !stiol__is_system(info) && !stiol__is_own(info);
@@ -216,9 +217,9 @@ static int see_again(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-/* While the calling kernel thread is in the midst of a dlclose(), or another's takes long: a block
- * that we have is there as long as its object is listed. One that ld.so has not made yet, or not
- * told of, has to wait. */
+/* While the calling kernel thread is in the middle of a dlclose(), or another's takes long: a block
+ * that we have exists as long as its object is listed. One that ld.so has not made or reported yet
+ * has to wait. */
 static void locate_what_stays(const stiol__block_t *blocks, int count)
 {
     for (stiol__local_t *local = locals.first; local; local = local->next) {
@@ -234,7 +235,7 @@ static void locate_what_stays(const stiol__block_t *blocks, int count)
             local->here = NULL;
 }
 
-/* No object is going: ld.so is made to allocate the blocks that it has not made yet. */
+/* No object is being unloaded: makes ld.so allocate the blocks that it has not made yet. */
 static void locate_all(void)
 {
     for (stiol__local_t *local = locals.first; local; local = local->next)
@@ -284,8 +285,8 @@ static void fill(stiol__block_t *block)
     }
 }
 
-/* With the lock. Another kernel thread's dlclose() is soon done, normally. If it is not, that is
- * found out once, and not at each switch. */
+/* Called with the lock held. Normally another kernel thread's dlclose() is soon done. If not, that
+ * is found out only once, and not at each switch. */
 static void wait_for_others(void)
 {
     for (int i = 0; i < PATIENCE && locals.closing > closing_here && !locals.slow; i++) {

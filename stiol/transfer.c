@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carries reads and writes out: tried without waiting (MSG_DONTWAIT, RWF_NOWAIT), and parked for
- * while there is nothing yet. What is known of a descriptor is put right where a call's answer
+ * Carries out reads and writes: tries without waiting (MSG_DONTWAIT, RWF_NOWAIT), and parks while
+ * there is nothing yet. What is known about a descriptor is corrected if a call's result
  * contradicts it. Used by io.c and message.c.
  */
 #include <limits.h>
@@ -9,8 +9,8 @@
 #include "stiol/transfer.h"
 
 enum {
-    AT_ONCE = 1000, /* us; a wait that is over sooner may have been none */
-    NAP = 5000,     /* us; longest between tries of what poll() calls ready and is not */
+    AT_ONCE = 1000, /* us; a shorter wait may have been none */
+    NAP = 5000,     /* us; longest between tries if poll() wrongly says ready */
 };
 
 size_t stiol__length_of(const struct iovec *parts, size_t count)
@@ -29,7 +29,7 @@ ssize_t stiol__passed(int fd, ssize_t n, int events)
     return n;
 }
 
-/* EAGAIN came where it was to be expected of a nonblocking descriptor. */
+/* EAGAIN came as expected of a nonblocking descriptor. */
 bool stiol__blocks_now(int fd)
 {
     int error = errno, flags = fcntl(fd, F_GETFL);
@@ -43,7 +43,7 @@ bool stiol__blocks_now(int fd)
 
 /* --- waiting --- */
 
-/** us from now that the socket's SO_RCVTIMEO or SO_SNDTIMEO allows. */
+/** The time that the socket's SO_RCVTIMEO or SO_SNDTIMEO allows, us. */
 st_utime_t stiol__socket_timeout(int fd, int option)
 {
     struct timeval limit = {0, 0};
@@ -57,8 +57,8 @@ st_utime_t stiol__socket_timeout(int fd, int option)
     return (st_utime_t)limit.tv_sec * STIOL_SECOND + (st_utime_t)limit.tv_usec;
 }
 
-/* The VP ends, and a line for a piped logger waits for room: the logger may yet take it. Whoever
- * ends the VP has patience for a while, not for ever. */
+/* The VP is ending, and a line for a piped logger waits for room: the logger may yet read it. What
+ * ends the VP waits for a while, but not forever. */
 static bool goes_on(const stiol__vp_t *vp, const stiol__transfer_t *transfer)
 {
     return errno == EINTR && vp->ending && !transfer->in && transfer->class == STIOL_FD_STREAM;
@@ -75,8 +75,9 @@ static st_utime_t time_left(stiol__transfer_t *transfer)
     return stiol__left(transfer->deadline);
 }
 
-/* 1, 0: the time is over, -1. What poll() calls ready need not be: whether a datagram finds room is
- * up to the socket that it goes to, not to the one that sends it. Then time has to help. */
+/* Returns 1; 0: the time is up; or -1. What poll() says is ready need not be: whether there is room
+ * for a datagram depends on the receiving socket, not on the sending one. Then it has to retry
+ * after a while. */
 static int wait_or_nap(stiol__transfer_t *transfer, st_utime_t left)
 {
     st_utime_t begun = st_utime(), nap;
@@ -144,7 +145,7 @@ static ssize_t do_really(const stiol__transfer_t *transfer)
     return transfer->in ? readv(transfer->fd, parts, count) : writev(transfer->fd, parts, count);
 }
 
-/* At most PIPE_BUF bytes: what fits into a pipe that poll() calls writable, and goes there as one
+/* At most PIPE_BUF bytes: that fits into a pipe that poll() says is writable, and is written in one
  * piece. */
 static ssize_t write_a_little(const stiol__transfer_t *transfer)
 {
@@ -157,8 +158,8 @@ static ssize_t write_a_little(const stiol__transfer_t *transfer)
     return write(transfer->fd, part->iov_base, part->iov_len < PIPE_BUF ? part->iov_len : PIPE_BUF);
 }
 
-/* For what knows no RWF_NOWAIT (pipes before Linux 6.4): asks first. If another process is quicker
- * in between, the call waits. */
+/* For descriptors without RWF_NOWAIT (pipes before Linux 6.4): asks first. If another process is
+ * quicker, the call waits. */
 static ssize_t try_after_poll(const stiol__transfer_t *transfer)
 {
     struct pollfd one = {.fd = transfer->fd, .events = transfer->in ? POLLIN : POLLOUT};
@@ -172,7 +173,7 @@ static ssize_t try_after_poll(const stiol__transfer_t *transfer)
                         : write_a_little(transfer);
 }
 
-/* -2: it knows no RWF_NOWAIT. */
+/* -2: RWF_NOWAIT is not supported. */
 static ssize_t try_nowait(const stiol__transfer_t *transfer)
 {
     const struct iovec *parts = transfer->parts;
@@ -203,7 +204,8 @@ static ssize_t try_once(const stiol__transfer_t *transfer)
 
 /* --- what was known is wrong --- */
 
-/* The number is another descriptor's now, of another kind: looks again. Whether that is so. */
+/* The number now belongs to a descriptor of another kind: examines it. Returns whether that is
+ * so. */
 static bool learned(stiol__transfer_t *transfer)
 {
     stiol__fd_class_t before = transfer->class;
@@ -244,8 +246,8 @@ static bool has_descriptors(struct msghdr *message)
     return false;
 }
 
-/* Control data and names go and come once, with the first bytes. False: the call ends with these;
- * the kernel reads no more together with descriptors. */
+/* Control data and names are sent and received only once, with the first bytes. False: the call
+ * ends with these; the kernel does not read more together with descriptors. */
 static bool first_part_done(stiol__transfer_t *transfer)
 {
     struct msghdr *message = transfer->message;
@@ -347,8 +349,8 @@ ssize_t stiol__move_copied(stiol__vp_t *vp, stiol__transfer_t *transfer)
 
 /* --- nonblocking --- */
 
-/** The call has moved n bytes or said EAGAIN: is it to wait for more, because the descriptor is
- * blocking now? */
+/** The call has moved n bytes or said EAGAIN: whether it must wait for more, because the descriptor
+ * is now blocking. */
 bool stiol__is_to_wait(const stiol__transfer_t *transfer, ssize_t n)
 {
     if (stiol__fd_kind(transfer->fd) == STIOL_FD_NONBLOCKING)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thread-specific data: pthread keys, C11's too, have one value for each state thread. The
- * primordial thread's values are the real ones. When a state thread ends its set of values is kept
+ * Thread-specific data: pthread keys, including C11's, have one value for each state thread. The
+ * primordial thread's values are the real ones. When a state thread ends, its set of values is kept
  * for the next one, as a pool of kernel threads would keep it (OpenSSL's error queue and random
- * generator are costly to make), up to a bound; beyond it, and always for threads that
- * pthread_create() made, the destructors run. Thread-local variables lead to what keys end, and
- * the other way round: so their contents are kept with the set, and end with it. Used through the
+ * generator are costly to create), up to a limit; beyond it, and always for threads created by
+ * pthread_create(), the destructors run. Thread-local variables point to what keys destroy, and
+ * vice versa, so their contents are kept with the set, and end with it. Used through the
  * replacements and by stiol.c, thread.c.
  */
 #include <limits.h>
@@ -15,7 +15,7 @@
 #include "stiol/thread.h"
 #include "stiol/tls.h"
 
-enum { KEYS_AT_ONCE = 4 }; /* room grows by so many */
+enum { KEYS_AT_ONCE = 4 }; /* room grows by this many */
 
 typedef struct slot {
     void *value;
@@ -37,14 +37,13 @@ typedef struct key {
 } key_entry_t;
 
 static key_entry_t
-    own_keys[PTHREAD_KEYS_MAX]; /* what the replacements saw, if glibc's are not found */
+    own_keys[PTHREAD_KEYS_MAX]; /* those the replacements saw, if glibc's are not found */
 static key_entry_t *keys = own_keys;
 
 /* --- glibc's table of keys --- */
 
-/* Keys that were made before STIOL started have destructors too, which only glibc knows. Its table
- * is found by the destructors of two keys of our own, and by nothing less than both in their
- * places. */
+/* Keys created before STIOL started also have destructors, which only glibc knows. Its table is
+ * found by the destructors of two keys of our own, and only if both are in their places. */
 static void marker1(void *value)
 {
     (void)value;
@@ -52,7 +51,7 @@ static void marker1(void *value)
 
 static void marker2(void *value)
 {
-    own_keys[0].destructor = value ? marker1 : NULL; /* not the same code as marker1 */
+    own_keys[0].destructor = value ? marker1 : NULL; /* must not be the same code as marker1 */
 }
 
 typedef struct search {
@@ -103,7 +102,7 @@ void stiol__tsd_start(void)
     search_t search;
 
     for (int i = 0; i < PTHREAD_KEYS_MAX; i++)
-        own_keys[i].seq = 1; /* those made already cannot be told from those not made */
+        own_keys[i].seq = 1; /* keys already created cannot be told from those not created */
     if (pthread_key_create(&search.key1, marker1) != 0)
         return;
     if (pthread_key_create(&search.key2, marker2) == 0) {
@@ -151,7 +150,7 @@ static bool end_value(slot_t *slot, const key_entry_t *key)
     return true;
 }
 
-/* A destructor may set values again: as POSIX wants, a few rounds. */
+/* A destructor may set values again: as POSIX requires, there are several rounds. */
 static void end_values(stiol__thread_t *self)
 {
     bool again = true;
@@ -171,7 +170,7 @@ static void free_set(stiol__tsd_t *tsd)
     free(tsd);
 }
 
-/* For the next thread that asks. False: there is no room, or no memory. */
+/* Keeps the set for the next thread that asks. False: there is no room, or no memory. */
 static bool keep(stiol__vp_t *vp, stiol__thread_t *self)
 {
     stiol__tsd_t *tsd = self->tsd;
@@ -228,7 +227,7 @@ static void end_all(stiol__thread_t *self)
     stiol__resolver_end();
 }
 
-/* On the thread that ends. It may yield: destructors are other people's code. */
+/* Called on the ending thread. It may yield: destructors are foreign code. */
 void stiol__tsd_end(stiol__thread_t *self)
 {
     if (STIOL_OFF(STIOL_NO_TSD_END) || keep(self->vp, self))
@@ -239,8 +238,8 @@ void stiol__tsd_end(stiol__thread_t *self)
     self->tsd = NULL;
 }
 
-/* The destructors look up other values and variables: for that moment they are the primordial
- * thread's. */
+/* The destructors look up other values and variables: meanwhile the set belongs to the primordial
+ * thread. */
 static void end_as(stiol__thread_t *self, stiol__tsd_t *tsd)
 {
     stiol__farewell_t *farewells = self->farewells;
@@ -259,7 +258,8 @@ static void end_as(stiol__thread_t *self, stiol__tsd_t *tsd)
     stiol__tls_free(own);
 }
 
-/** Ends the sets that no thread has; on the primordial thread, with STIOL still at work. */
+/** Destroys the sets that no thread has; called on the primordial thread, with STIOL still
+ * active. */
 void stiol__tsd_stop(stiol__vp_t *vp)
 {
     stiol__thread_t *self = vp->tsd_cache ? stiol__self(vp) : NULL;

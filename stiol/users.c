@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Users, groups and netgroups: getpwnam() and its like, which ask whatever nsswitch.conf(5) names,
- * an LDAP server for one. Those without _r have a result for each state thread.
+ * Users, groups and netgroups: getpwnam() and the like, which ask whatever nsswitch.conf(5) names,
+ * such as an LDAP server. Those without _r have a result for each state thread.
  */
 #include "stiol/stiol_int.h"
 
@@ -71,7 +71,7 @@ int stiol__getgrouplist(const char *user, gid_t group, gid_t *groups, int *count
 
 enum { FEW_GROUPS = 64 };
 
-/* As the C library's: of more groups than the kernel allows the first ones. */
+/* Like the C library: of more groups than the kernel allows, uses the first ones. */
 static int init_groups(stiol__vp_t *vp, const char *user, gid_t group)
 {
     long limit = sysconf(_SC_NGROUPS_MAX);
@@ -142,7 +142,7 @@ int stiol__getnetgrent_r(char **restrict host, char **restrict user, char **rest
     return stiol__ask_into(vp, STIOL_NSS_NETGROUP, &ask);
 }
 
-/* Three texts, at most a line of a file each. */
+/* Three texts, each at most a line of a file. */
 enum { MEMBER_SIZE = 4096 };
 
 int stiol__getnetgrent(char **restrict host, char **restrict user, char **restrict domain)

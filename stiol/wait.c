@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * poll(), ppoll() and epoll_wait(): where APR waits. Each gives way at least once, also when it is
- * ready at once, and asks the kernel before it parks, because the caller may not have seen EAGAIN.
- * select() comes here too.
+ * poll(), ppoll() and epoll_wait(): where APR waits. Each yields at least once, even if it is ready
+ * at once, and asks the kernel before it parks, because the caller may not have seen EAGAIN.
+ * select() comes here, too.
  */
 #include "stiol/stiol_int.h"
 
-/* What libst reports. POLLERR, POLLHUP and POLLNVAL come whether they are asked for or not. */
+/* What libst reports. POLLERR, POLLHUP and POLLNVAL are reported whether asked for or not. */
 #define EVENTS (POLLIN | POLLOUT | POLLRDHUP | POLLPRI)
 /* Bits that some descriptors set together with those, and others do not: only the kernel knows. */
 #define BANDS  (POLLRDBAND | POLLWRBAND | POLLMSG)
 enum {
     ON_STACK = 16, /* watches of one poll() */
-    SLICE = 5000,  /* us; longest between looks at what epoll does not report */
+    SLICE = 5000,  /* us; longest between checks of what epoll does not report */
 };
 
 void stiol__yield(void)
@@ -52,7 +52,7 @@ static int answered(int events, int ready)
     return ready & (events | POLLERR | POLLHUP);
 }
 
-/* Looks at intervals: for what libst cannot wait for. */
+/* Checks at intervals, for what libst cannot wait for. */
 static int poll_in_slices(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 {
     stiol__backoff_t backoff = {0};
@@ -79,7 +79,7 @@ int stiol__wait_fd(int fd, int events, st_utime_t timeout)
     if (STIOL_OFF(STIOL_NO_ASKING) || st_fd_rearm(fd) == 0) {
         if (st_fd_wait(fd, events, stiol__left(deadline)) > 0)
             return 1;
-        if (errno == ETIME) /* the kernel may have had something to say and no turn to say it in */
+        if (errno == ETIME) /* the kernel may have had no turn to report something in */
             return STIOL_OFF(STIOL_NO_ASKING) ? 0 : poll(&one, 1, 0);
         if (errno == EINTR || errno == EBADF)
             return -1;
@@ -91,7 +91,7 @@ int stiol__wait_fd(int fd, int events, st_utime_t timeout)
     return poll_in_slices(&one, 1, deadline);
 }
 
-/* The hot path: one system call, and the scheduler's look at epoll. */
+/* The hot path: one system call, plus the scheduler's visit to epoll. */
 static int poll_one(struct pollfd *fd, st_utime_t deadline)
 {
     int ready;
@@ -139,7 +139,7 @@ static void one_is_ready(st_watch_t *watch, int ready)
     gathering->ready = true;
 }
 
-/* Arms all; how many, or -1: one cannot be watched. */
+/* Arms all. Returns how many, or -1: one cannot be watched. */
 static int arm(st_watch_t *watches, gathering_t *gathering, const struct pollfd *fds, nfds_t nfds)
 {
     int armed = 0;
@@ -217,7 +217,7 @@ static int poll_none(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 
 /* --- what a recv() has just said --- */
 
-/* Calls that can change what a descriptor has to say, or which one its number means. */
+/* Calls that can change what a descriptor reports, or which one its number refers to. */
 static unsigned long long calls_with_descriptors(const stiol__vp_t *vp)
 {
     return vp->counters.io.calls + vp->counters.fd.calls;
@@ -232,10 +232,10 @@ void stiol_saw_empty(int osfd)
         vp->empty = (stiol__empty_t){osfd, calls_with_descriptors(vp), st_switch_count()};
 }
 
-/* mod_proxy asks poll() whether a kept connection is still open after its filters have read from
- * it and got EAGAIN: an end would have been 0, an error -1. Whatever has come since could as well
- * come just after the poll(). Once in a slice of the VP only, so that who does both in a loop gives
- * way. */
+/* mod_proxy asks poll() whether a kept connection is still open after its filters have read from it
+ * and got EAGAIN: an end would have been 0, an error -1. Anything that has arrived since could just
+ * as well arrive right after the poll(). Only once per slice of the VP, so that a caller that does
+ * both in a loop yields. */
 static bool seen_empty(stiol__vp_t *vp, const struct pollfd *fd)
 {
     const stiol__empty_t *empty = &vp->empty;
@@ -290,8 +290,8 @@ int stiol____poll_chk(struct pollfd *fds, nfds_t nfds, int timeout, size_t size)
     return stiol__poll(fds, nfds, timeout);
 }
 
-/* The signal mask is in force while the kernel is asked, not while the state thread is parked: it
- * is the VP's. */
+/* The signal mask is in effect while the kernel is asked, not while the state thread is parked, as
+ * it is the VP's. */
 int stiol__ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
                  const sigset_t *mask)
 {
