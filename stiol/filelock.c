@@ -65,7 +65,7 @@ static int lock_or_wait(stiol__vp_t *vp, int (*attempt)(void *), lock_args_t *ar
 
 enum { WAITING, DONE, ABANDONED };
 
-/* Owned by the kernel thread and the waiter; whoever comes second frees it. */
+/* Owned by the kernel thread and the waiter; the last to finish frees it. */
 typedef struct earnest {
     int fd, error;
     struct flock lock;

@@ -12,7 +12,7 @@
 
 enum {
     MOST = 128,       /* futexes in one call, the kernel's limit */
-    FEW = 8,          /* so many without allocating memory */
+    FEW = 8,          /* this many without allocating memory */
     INTERVAL = 10000, /* us between checks of futexes that others may share */
 };
 

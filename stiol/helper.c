@@ -115,7 +115,7 @@ static void do_job(stiol__job_t *job)
         st_vp_post(vp, &job->remote);
     pthread_mutex_lock(&pool.lock);
     pool.finishing--;
-    if (pool.stopping) /* and the next job may take for ever */
+    if (pool.stopping) /* and the next job may take forever */
         pthread_cond_broadcast(&pool.left);
 }
 

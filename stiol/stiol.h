@@ -85,8 +85,8 @@ void stiol_inherit(void);
  * stiol_config_t.max_carriers kernel threads are busy, it waits in line. Yields.
  *
  * @return 0: it has run. -1: it has not, with errno
- * @errno EPERM      the caller is no state thread, or the primordial one; or there are to be none
- * @errno EAGAIN     no kernel thread is to be had
+ * @errno EPERM      the caller is not a state thread, or the primordial one; or max_carriers is 0
+ * @errno EAGAIN     no kernel thread is available
  * @errno ENOMEM     no memory
  * @errno ECANCELED  it was still in line when the VP began to end (stiol_end_waits())
  */

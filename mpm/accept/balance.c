@@ -67,7 +67,7 @@ static bool above_average_by(int margin)
     return mine * count > sum + sum / 8 + count * margin;
 }
 
-/* Not with a smaller margin: changing places for each of many short connections costs more than the
+/* No narrower margin: changing places for each of many short connections would cost more than the
  * better balance gains. */
 bool stm_balance_above_average(void)
 {

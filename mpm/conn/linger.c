@@ -157,7 +157,7 @@ void stm_linger_hurry(stm_conn_t *conn)
     if (conn->linger_until <= until)
         return;
     conn->linger_until = until;
-    if (conn->looking) /* and goes on from there */
+    if (conn->looking) /* and continues from there */
         return;
     st_watch_disarm(&conn->watch);
     ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);

@@ -510,8 +510,8 @@ static bool any_is_ready(void)
     return stm_retained->leaving;
 }
 
-/* As event: a server of which no process could ever start does not try for ever. Tried a few times,
- * so that what the others say is heard before. */
+/* Like event: a server none of whose processes could start does not try forever. It tries a few
+ * times, so that what the others report is read first. */
 static bool hopeless(const stm_child_t *last, int verdict)
 {
     stm_retained->healthy |= last->ready || any_is_ready();

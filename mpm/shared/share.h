@@ -27,7 +27,7 @@ typedef struct stm_share_vp {
     volatile int asleep;             /**< it has nothing to do */
     volatile int cpu;                /**< the one it is bound to, or -1 */
     volatile int overflowed;         /**< 1 once a state thread has overflowed its stack, */
-    volatile unsigned overflow_size; /**< of so many bytes */
+    volatile unsigned overflow_size; /**< of this many bytes */
 } stm_share_vp_t;
 
 /** A seat, as the master describes it to the VPs. */
