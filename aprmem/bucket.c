@@ -149,7 +149,7 @@ static void take_returned(list_t *list)
 }
 
 /* The cell keeps its kind behind its head: there the link is. */
-static void return_cell(list_t *list, head_t *head)
+static __attribute__((noinline)) void return_cell(list_t *list, head_t *head)
 {
     head_t *next = atomic_load_explicit(&list->returned, memory_order_relaxed);
 
@@ -160,14 +160,13 @@ static void return_cell(list_t *list, head_t *head)
                                                   memory_order_release, memory_order_relaxed));
 }
 
-static void *cell(list_t *list, size_t kind)
+/* No cell is free. Out of line, like all that is rare here: what is common then needs no frame. */
+static __attribute__((noinline)) void *new_cell(list_t *list, size_t kind)
 {
-    head_t *head = list->free[kind];
+    head_t *head;
 
-    if (!head) {
-        take_returned(list);
-        head = list->free[kind];
-    }
+    take_returned(list);
+    head = list->free[kind];
     if (head) {
         list->free[kind] = head->next;
     } else {
@@ -181,8 +180,19 @@ static void *cell(list_t *list, size_t kind)
     return head + 1;
 }
 
+static inline void *cell(list_t *list, size_t kind)
+{
+    head_t *head = list->free[kind];
+
+    if (!APRMEM_LIKELY(head))
+        return new_cell(list, kind);
+    list->free[kind] = head->next;
+    head->kind = kind;
+    return head + 1;
+}
+
 /* Larger than a block: allocated by APR, and recognized by its address when it is freed. */
-static void *huge(list_t *list, size_t size)
+static __attribute__((noinline)) void *huge(list_t *list, size_t size)
 {
     apr_bucket_alloc_t *real = __atomic_load_n(&list->real, __ATOMIC_ACQUIRE), *none = NULL;
 
@@ -197,7 +207,7 @@ static void *huge(list_t *list, size_t size)
     return real ? aprmem__real.apr_bucket_alloc(size, real) : NULL;
 }
 
-static void *chunk_for(size_t bytes)
+static __attribute__((noinline)) void *chunk_for(size_t bytes)
 {
     head_t *head = aprmem__take(aprmem__class_of(bytes));
 

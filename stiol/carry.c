@@ -87,6 +87,7 @@ int stiol_carry(void (*function)(void *data), void *data)
         errno = ENOMEM;
         return -1;
     }
+    stiol_has_carried = true;
     stiol__locks_leave(vp, &load);
     STIOL_PARKS(vp, thread);
     if (stiol__carriers_hand_in(vp, &load) != 0)
@@ -157,7 +158,9 @@ void stiol__carriage_left(void)
     siglongjmp(stiol__carriage->exit, 1);
 }
 
-bool stiol_is_carried(void)
+bool stiol_has_carried;
+
+bool stiol_carries_here(void)
 {
     return stiol__carriage;
 }

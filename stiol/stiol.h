@@ -92,8 +92,15 @@ void stiol_inherit(void);
  */
 int stiol_carry(void (*function)(void *data), void *data);
 
+/** Whether stiol_carry() has ever started a kernel thread; for stiol_is_carried(). */
+extern bool stiol_has_carried;
+/** Whether the calling kernel thread runs a function for stiol_carry(). */
+bool stiol_carries_here(void);
 /** Whether the caller is being run by a kernel thread for stiol_carry(). */
-bool stiol_is_carried(void);
+static inline bool stiol_is_carried(void)
+{
+    return stiol_has_carried && stiol_carries_here();
+}
 
 /**
  * For functions that stiol_carry() runs: calls function(data) on the VP, in its scheduler, where it

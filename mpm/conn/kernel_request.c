@@ -54,12 +54,10 @@ static void run_hook(void *data)
     call->rc = call->hook(call->r);
 }
 
-int stm_kernel_hook(int (*hook)(request_rec *r), request_rec *r)
+int stm_kernel_hook_on_vp(int (*hook)(request_rec *r), request_rec *r)
 {
     call_t call = {hook, r, DECLINED};
 
-    if (!stiol_is_carried())
-        return hook(r);
     stiol_on_vp(run_hook, &call);
     return call.rc;
 }

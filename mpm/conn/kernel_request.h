@@ -7,6 +7,7 @@
 #define STM_KERNEL_REQUEST_H
 
 #include "mpm/conn/conn.h"
+#include "stiol/stiol.h"
 
 /** To be called once per VP. False: no memory. */
 bool stm_kernel_open(void);
@@ -24,8 +25,13 @@ const request_rec *stm_kernel_stream(void);
 /** Whether the request's handler has begun on the VP. */
 bool stm_kernel_has_handler(const request_rec *r);
 
+/** For stm_kernel_hook(): calls the hook on the VP, while the calling kernel thread waits. */
+int stm_kernel_hook_on_vp(int (*hook)(request_rec *r), request_rec *r);
 /** Calls one of our hooks that touches the VP's data; from a kernel thread, has it run on the
  * VP. */
-int stm_kernel_hook(int (*hook)(request_rec *r), request_rec *r);
+static inline int stm_kernel_hook(int (*hook)(request_rec *r), request_rec *r)
+{
+    return stiol_is_carried() ? stm_kernel_hook_on_vp(hook, r) : hook(r);
+}
 
 #endif
