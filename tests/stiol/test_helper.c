@@ -272,6 +272,9 @@ static void without_kernel_threads_jobs_wait_in_line(void)
     stiol_helpers_t helpers;
     int ticks = 0;
 
+#ifdef __SANITIZE_ADDRESS__
+    skip_test("LeakSanitizer needs a kernel thread of its own");
+#endif
     if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
         skip_test("cannot become an ordinary user");
     held.job.run = second.job.run = third.job.run = run_until_told;

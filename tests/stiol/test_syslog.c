@@ -128,6 +128,7 @@ static void log_in_callback(st_remote_t *remote)
 static void callbacks_send_lines_off(void)
 {
     static st_remote_t remote = {.fn = log_in_callback};
+    stiol_helpers_t helpers;
 
     start_with_log();
     fill_queue();
@@ -135,6 +136,11 @@ static void callbacks_send_lines_off(void)
     while (noted()[0] == '\0')
         st_usleep(1000);
     CHECK(strstr(await_line(), "from a callback"));
+    do { /* the job is freed in the scheduler, some time after the daemon has the line */
+        st_usleep(1000);
+        stiol_get_helpers(&helpers);
+    } while (helpers.busy > 0);
+    st_usleep(1000);
     stop_vp();
 }
 
