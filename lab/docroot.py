@@ -9,7 +9,7 @@ from harness.strace import Trace
 def opened(trace):
     """Paths of the files that were opened, in order: a call of openat may be split over two
     lines."""
-    return re.findall(r'openat\(AT_FDCWD, "([^"]+)", O_RDONLY', trace)
+    return re.findall(r'openat2?\(AT_FDCWD, "([^"]+)", (?:\{flags=)?O_RDONLY', trace)
 
 
 def document_root(trace, page="/index.html"):
@@ -20,7 +20,7 @@ def document_root(trace, page="/index.html"):
 
 def find(server, output):
     """Attaches to all processes that serve, asks for the page, and returns (command, trace)."""
-    tracer = Trace(server.children(), output, "openat")
+    tracer = Trace(server.children(), output, "openat,openat2")
     try:
         server.get("/")
     finally:

@@ -99,7 +99,7 @@ def serve(request):
 @pytest.fixture(scope="module")
 def serve_module(request):
     """A factory of servers that end with the file's last test."""
-    factory = _Factory(request.module.__name__.removeprefix("test_"))
+    factory = _Factory(request.module.__name__.rpartition(".")[2].removeprefix("test_"))
     yield factory
     factory.end()
 
