@@ -401,7 +401,8 @@ static void cancelled_with_a_program(void)
         CHECK(call->pthread_cancel(ids[i]) == 0);
     for (int i = 0; i < 2; i++)
         CHECK(call->pthread_join(ids[i], &result) == 0 && result == PTHREAD_CANCELED);
-    CHECK(strcmp(noted(), "pc") == 0 && in_child_called);
+    CHECK(strcmp(noted(), "pc") == 0);
+    CHECK(in_child_called || under_emulator()); /* whose vfork() gives the child its own memory */
     CHECK(call->sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == no_handler);
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }

@@ -495,13 +495,18 @@ static void (*farewells_use)(void);
 static bool (*farewells_word)(const char *, const char *);
 static bool (*farewells_catch)(int, void (*)(void));
 
+static void need_cxx(void)
+{
+#ifndef HAVE_CXX
+    skip_test("libfarewells.so needs a C++ compiler");
+#endif
+}
+
 static void *load_farewells(void)
 {
     void *handle;
 
-#ifndef HAVE_CXX
-    skip_test("libfarewells.so needs a C++ compiler");
-#endif
+    need_cxx();
     handle = load("libfarewells.so", RTLD_NOW);
     farewells_tell = (void (*)(void (*)(char)))dlsym(handle, "farewells_tell");
     farewells_use = (void (*)(void))dlsym(handle, "farewells_use");
@@ -638,6 +643,7 @@ static void exit_runs_the_callers_destructors(void)
     char text[16] = "";
     pid_t pid;
 
+    need_cxx();
     CHECK(pipe(ends) == 0);
     fflush(NULL);
     pid = fork();
