@@ -87,12 +87,17 @@ def test_an_interrupt_ends_both(folder, number):
     """Nothing of a part keeps running."""
     write(folder, {name: f"echo $$$$ > {name}.new; mv {name}.new {name}; exec sleep 600"
                    for name in "ab"})
+    # A shell cannot trap what is ignored when it starts, as SIGINT may be for us.
     with subprocess.Popen([TOP / "scripts/test.sh", "a", "--", "b"], cwd=folder,
-                          stdout=subprocess.DEVNULL) as script:
+                          stdout=subprocess.DEVNULL,
+                          preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as script:
         pids = [int(wait_for(lambda n=name: (folder / n).exists() and (folder / n).read_text(),
                              "a part")) for name in "ab"]
-        script.send_signal(number)
-        assert script.wait(60) == 130
+        try:
+            script.send_signal(number)
+            assert script.wait(60) == 130
+        finally:
+            script.kill()
     for pid in pids:
         wait_for(lambda p=pid: not os.path.exists(f"/proc/{p}"), "its end")
 
