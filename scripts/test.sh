@@ -41,14 +41,20 @@ count()
         }'
 }
 
-# show PART  its heading and its whole output, never interleaved with another's
-show()
+# whole COMMAND...  runs it; what it prints is never mixed with what another `whole` prints
+whole()
 {
     {
         flock 9
-        printf '\n== test-%s\n' "$1"
-        cat "$logs/$1.log"
-    } 9>"$logs/shown"
+        "$@"
+    } 9>>"$logs/shown"
+}
+
+# show PART  its heading and its full output
+show()
+{
+    printf '\n== test-%s\n' "$1"
+    cat "$logs/$1.log"
 }
 
 # run PART  leaves the result in $logs/PART.result: exit status and seconds
@@ -60,13 +66,13 @@ run()
         make --no-print-directory "test-$part" 2>&1 | tee "$log"
         status=${PIPESTATUS[0]}
     else
-        echo "test-$part starts"
+        whole echo "test-$part starts"
         make --no-print-directory "test-$part" >"$log" 2>&1
         status=$?
-        show "$part"
+        whole show "$part"
     fi
     echo "$status $((SECONDS - began))" >"$logs/$part.result"
-    progress "${parts[@]}"
+    whole progress "${parts[@]}"
 }
 
 run_all()
@@ -102,7 +108,7 @@ progress()
 report()
 {
     while sleep "${STM_TEST_REPORT:-30}"; do
-        progress "$@"
+        whole progress "$@"
     done
 }
 

@@ -351,7 +351,7 @@ def test_make(folder):
         assert again.returncode != 0 and "is already running" in again.stderr
         assert "MPM event" in run(["make", "status", *settings], cwd=TOP).stdout
         unknown = run(["make", "run", *settings, "MPM=threads"], cwd=TOP)
-        assert unknown.returncode != 0 and "stm event worker prefork" in unknown.stderr
+        assert unknown.returncode != 0 and "must be stm, event, worker or prefork" in unknown.stderr
     finally:
         stopped = run(["make", "stop", *settings], cwd=TOP)
     assert stopped.returncode == 0 and "Stopped" in stopped.stdout
