@@ -29,7 +29,8 @@ DEFINE = re.compile(r"^#define +([A-Z][A-Z0-9_]*) +(-?\(?[-+*/ ()0-9xA-Fa-f<]+\)
 BANNER = re.compile(r"^/\* ?-{2,}|-{2,} ?\*/$")
 SHORT = re.compile(r"^/\* --- [^-]([^\n]*[^-\s])? --- \*/$")
 BOX = re.compile(r"^/\* -{20,}\n((?: \*(?: [^\n]*)?\n)+?) \* -{20,} \*/$", re.M)
-DRAWN_OUT = re.compile(r"^/\* --- (\S[^\n]*?(?:\n \*(?!/)[^\n]*?)*?)(?:\s-+|\n \* -+)?\s*\*/$", re.M)
+DRAWN_OUT = re.compile(
+    r"^/\* --- (\S[^\n]*?(?:\n \*(?!/)[^\n]*?)*?)(?:\s-+|\n \* -+)?\s*\*/$", re.M)
 
 
 def masked(text):
@@ -72,7 +73,8 @@ def operand_start(code, end):
             i -= 1
         else:
             break
-    while code[i - 1] in "*&" and re.search(r"(^|[(,=&|!?:;{}<>*]|return)\s*$", code[:i - 1][-80:]) \
+    while code[i - 1] in "*&" and \
+            re.search(r"(^|[(,=&|!?:;{}<>*]|return)\s*$", code[:i - 1][-80:]) \
             and code[i - 2:i] != "&&":
         i -= 1
     return i

@@ -59,11 +59,11 @@ int stiol__ask_into(struct stiol__vp *vp, stiol__nss_t database, stiol__ask_t *a
 
 /** The same, with the result in the calling state thread's memory: valid until its next call of
  * that function. NULL with errno if there is none. */
-void *stiol__ask_own(struct stiol__vp *vp, stiol__nss_t database, stiol__own_t place,
+void *stiol__ask_own(struct stiol__vp *vp, stiol__nss_t database, stiol__own_t which,
                      stiol__ask_t *ask);
 
 /** The memory of that place, at least `size` bytes; NULL if there is none available. */
-char *stiol__own_buffer(struct stiol__vp *vp, stiol__own_t place, size_t size);
+char *stiol__own_buffer(struct stiol__vp *vp, stiol__own_t which, size_t size);
 
 struct stiol__thread;
 

@@ -109,8 +109,8 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job));
 #define STIOL_HELP(vp, kind, class, job)                                                           \
     (STIOL_PARKS(vp, kind), (vp)->counters.kind.helped++, stiol__help(vp, class, job))
 
-/** Keeps the object that holds STIOL loaded, because kernel threads run its code. Must not be called
- * with any lock held: it takes the dynamic loader's. */
+/** Keeps the object that holds STIOL loaded, because kernel threads run its code. Must not be
+ * called with any lock held: it takes the dynamic loader's. */
 void stiol__stay_loaded(void);
 /** Ends the idle helpers. Does not wait for those in the middle of a job. */
 void stiol__helpers_stop(void);

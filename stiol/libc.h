@@ -98,6 +98,7 @@ int __fprintf_chk(FILE *stream, int flag, const char *format, ...);
 int __vfprintf_chk(FILE *stream, int flag, const char *format, va_list list);
 int __isoc99_fscanf(FILE *stream, const char *format, ...);
 /* <resolv.h> defines p_type and the like as macros. */
+/* NOLINTBEGIN(readability-redundant-declaration): dns.c includes it as well */
 struct __res_state;
 struct __res_state *__res_state(void);
 int __res_init(void);
@@ -114,12 +115,12 @@ int res_nquerydomain(struct __res_state *settings, const char *name, const char 
                      int type, unsigned char *answer, int size);
 int res_nsend(struct __res_state *settings, const unsigned char *message, int length,
               unsigned char *answer, int size);
+/* NOLINTEND(readability-redundant-declaration) */
 void __syslog_chk(int priority, int flag, const char *format, ...);
 void __vsyslog_chk(int priority, int flag, const char *format, va_list arguments);
 int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
 void __longjmp_chk(jmp_buf env, int value) __attribute__((noreturn));
 __sighandler_t bsd_signal(int number, __sighandler_t handler);
-__sighandler_t __sysv_signal(int number, __sighandler_t handler);
 int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 int __open_2(const char *path, int flags), __open64_2(const char *path, int flags);
 int __openat_2(int dir, const char *path, int flags);

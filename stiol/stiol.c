@@ -155,7 +155,8 @@ static int start_process(const stiol_config_t *config)
 
     if (!stiol__layout_known()) {
         stiol__fail(
-            "this C library's mutexes or condition variables do not have the layout that STIOL expects");
+            "this C library's mutexes or condition variables do not have the layout that STIOL "
+            "expects");
         return -1;
     }
     if (!prepared) {

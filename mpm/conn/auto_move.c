@@ -58,8 +58,8 @@ bool stm_auto_starts(void)
 {
     const char *seconds = getenv("STM_AUTO_SECONDS");
 
-    if (seconds && atoi(seconds) > 0)
-        first_move = (st_utime_t)atoi(seconds) * 1000000;
+    if (seconds && strtoul(seconds, NULL, 10) > 0)
+        first_move = strtoul(seconds, NULL, 10) * 1000000;
     return stm_config.kernel_threads > 0 && stm_config.threaded_io;
 }
 
@@ -121,8 +121,8 @@ static bool has_worked_since(const struct rusage *then)
     return used >= STM_AUTO_HELD / 5 || now.ru_nvcsw != then->ru_nvcsw;
 }
 
-/* Many small requests also make a long turn, but then each look finds a different one, perhaps where
- * the one before was in memory. */
+/* Many small requests also make a long turn, but then each look finds a different one, perhaps
+ * where the one before was in memory. */
 void stm_auto_look(bool first_of_turn, const request_rec *r, int looks)
 {
     static const request_rec *seen;

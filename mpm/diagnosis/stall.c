@@ -162,16 +162,23 @@ void stm_stall_turn(st_utime_t held)
     stall.woke = 0;
 }
 
+/* The number of looks, `look` ns apart, that `time` ns take; 0: none. */
+static int looks_in(long long time, long long look)
+{
+    return time > 0 && look > 0 ? (int)((time + look - 1) / look) : 0;
+}
+
 /* The time between two looks suits both that want to know. */
 static void set_look(void)
 {
-    long long warning = stm_config.stall_warning * 1000000LL, look = warning / LOOKS;
+    const long long warning = stm_config.stall_warning * 1000000LL;
+    const long long held = stm_auto_starts() ? STM_AUTO_HELD * 1000LL : 0;
+    long long look = warning / LOOKS;
 
-    if (stm_auto_starts() && (!look || look > STM_AUTO_HELD * 1000LL / LOOKS))
-        look = STM_AUTO_HELD * 1000LL / LOOKS;
-    stall.looks_for_warning = warning ? (int)((warning + look - 1) / look) : 0;
-    stall.looks_for_move =
-        stm_auto_starts() ? (int)((STM_AUTO_HELD * 1000LL + look - 1) / look) : 0;
+    if (held && (!look || look > held / LOOKS))
+        look = held / LOOKS;
+    stall.looks_for_warning = looks_in(warning, look);
+    stall.looks_for_move = looks_in(held, look);
     stall.look.it_value.tv_sec = look / 1000000000;
     stall.look.it_value.tv_nsec = look % 1000000000;
 }

@@ -14,7 +14,8 @@ fuzz_corpus = tests/$(call fuzz_part,$(1))/corpus/$(1)
 FUZZ_DURATION := $(or $(DURATION),60)
 
 FUZZ_OF_directives := mpm/config/directives.c mpm/config/config.c mpm/config/migrate.c \
-                      mpm/config/run_on.c mpm/config/listens.c mpm/conn/first_byte.c tests/mpm/httpd.c
+                      mpm/config/run_on.c mpm/config/listens.c mpm/conn/first_byte.c \
+                      tests/mpm/httpd.c
 FUZZ_APRMEM        := tests/aprmem/small.c $(wildcard aprmem/*.c stiol/*.c st/*.c st/*.S)
 FUZZ_OF_pools      := $(FUZZ_APRMEM)
 FUZZ_OF_tables     := $(FUZZ_APRMEM)

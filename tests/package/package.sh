@@ -83,9 +83,9 @@ print(s.getsockname()[1])')
     echo "Listen 127.0.0.1:$port" >"$root/etc/apache2/ports.conf"
     echo "ServerName localhost" >"$root/etc/apache2/conf-enabled/name.conf"
     sed -i "s/\*:80/*:$port/" "$root"/etc/apache2/sites-available/000-default.conf
-    mkdir -p "$root/root/packages"
-    cp "$packages"/libapache2-mpm-stm_*.deb "$root/root/packages/new.deb"
-    older "$root/root/packages/new.deb" "$root/root/packages/old.deb"
+    mkdir -p "$root/packages"
+    cp "$packages"/libapache2-mpm-stm_*.deb "$root/packages/new.deb"
+    older "$root/packages/new.deb" "$root/packages/old.deb"
 }
 
 # allow_services  invoke-rc.d calls the init script, also where the machine itself has no init: then
@@ -227,7 +227,7 @@ replaced()
 
 install_version()
 {
-    within dpkg -i --force-confold "/root/packages/$1.deb"
+    within dpkg -i --force-confold "/packages/$1.deb"
 }
 
 is_version()

@@ -28,7 +28,8 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", FOR_CONTRIBUTORS, ids=name_of)
 def test_targets_exist(page):
     """Every `make X` of the pages, and the files that it names, according to make."""
-    said = re.findall(r"(?:^    (?:\$ )?|`(?:\w+=\w+ )?)make((?: [^`\n#&]+)?)", page.read_text(), re.M)
+    said = re.findall(r"(?:^    (?:\$ )?|`(?:\w+=\w+ )?)make((?: [^`\n#&]+)?)", page.read_text(),
+                      re.M)
     if page.name == "CONTRIBUTING.md":
         assert len(said) > 10
     for words in said:

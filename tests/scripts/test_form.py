@@ -40,7 +40,8 @@ BAD = [
 GOOD = [
     "if (!a && b)", '/* a == NULL */ say("b == NULL");', "x = NULL;", "f(NULL);",
     "sizeof(x)", "extern int count;", 'extern "C" {\nint f(void);\n}',
-    "extern const char page[] __attribute__((visibility(\"hidden\")));", "extern void (*hook)(void);", 'extern "C" {',
+    "extern const char page[] __attribute__((visibility(\"hidden\")));",
+    "extern void (*hook)(void);", 'extern "C" {',
     "extern __typeof__(f) g;", "#define SIZE 512\n#if SIZE > 100", "#define MOST 4294967295",
     "#define NAME \"x\"", "#define TWICE(x) ((x) * 2)", "#define LENGTH sizeof(int)",
     "/* --- name --- */", "/*\n * A file's first comment.\n */", "/**\n * Documentation.\n */",
@@ -91,7 +92,8 @@ def _clone(tmp_path):
     git("init", "-q")
     git("add", "-A")
     assert git("commit", "-qm", "All").returncode == 0
-    install = run(["make", "-n", "--no-print-directory", "hooks"], cwd=TOP).stdout.strip().splitlines()[-1]
+    shown = run(["make", "-n", "--no-print-directory", "hooks"], cwd=TOP).stdout
+    install = shown.strip().splitlines()[-1]
     assert run(install.split(), cwd=tmp_path).returncode == 0
     git.top = tmp_path
     return git
@@ -108,7 +110,8 @@ def test_pre_commit(clone):
     path.write_text("not staged, not looked at")
     done = clone("commit", "-m", "Add a")
     assert done.returncode == 0, done.stdout + done.stderr
-    for bad, word in ((good.replace(SPDX, ""), "SPDX"), (good.replace("    ", "  "), "clang-format"),
+    for bad, word in ((good.replace(SPDX, ""), "SPDX"),
+                      (good.replace("    ", "  "), "clang-format"),
                       (good.replace("0;", "sizeof (int);"), "form"),
                       (good + "/* " + "x" * 100 + " */\n", "columns"),
                       (good.replace("0;\n", "0; \n"), "blanks")):

@@ -74,7 +74,8 @@ def phony():
 
 # Parts of other targets, not for people.
 INNER = re.compile(r"force$|need-|deps-|start-server$|lint-now$|.*-(programs|run|briefly|replay)$|"
-                   r"live-tools$|slowfs$|.*-shuffle$|fuzz-\$|lab-tour$|install-.*$|bench-httpd$|which-")
+                   r"live-tools$|slowfs$|.*-shuffle$|fuzz-\$|lab-tour$|install-.*$|bench-httpd$|"
+                   r"which-")
 
 
 def test_help_lists_every_target():

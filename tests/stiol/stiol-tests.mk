@@ -182,7 +182,7 @@ bench-stiol: $(STIOL_TESTS)/bench ## nanoseconds of STIOL's hot calls
 
 $(STIOL_TESTS)/bench_files: $(STIOL_TESTS)/bench_files.o
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
-bench-files: $(STIOL_TESTS)/bench_files ## microseconds of a read that waits, by a helper and by io_uring
+bench-files: $(STIOL_TESTS)/bench_files ## microseconds of a read that waits, two ways
 	$<
 
 SANITIZE_PARTS += stiol-asan $(if $(CAN_CROSS),stiol-aarch64)
