@@ -17,18 +17,10 @@
 #include "tests/mpm/httpd.h"
 #include "tests/vp.h"
 
-module AP_MODULE_DECLARE_DATA mpm_stm_module = {.module_index = 0};
-
 enum {
     LOOKS = 3,
     MANY = 200, /* more than there is room for */
 };
-
-/* What is linked with it needs a clock, but asks it nothing here. */
-apr_time_t stm_monotonic(void)
-{
-    abort();
-}
 
 static void *sections[1], *config[1];
 
