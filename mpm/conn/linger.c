@@ -178,6 +178,9 @@ static void linger(stm_conn_t *conn, bool gone, int seconds)
         stm_conn_free(conn);
         return;
     }
+    /* Decided here: what has come before may have yielded, and the VP may leave by now. */
+    if (stm.vp.state != STM_VP_RUNNING)
+        seconds = SHORT_LINGER_SECONDS;
     /* The VP's clock may be as old as the handler was long. */
     conn->linger_until = st_utime() + (st_utime_t)seconds * 1000000;
     if (worth_a_look(conn))
@@ -208,7 +211,7 @@ void stm_linger_start(stm_conn_t *conn)
 
     apr_socket_timeout_set(conn->socket, apr_time_from_sec(SHORT_LINGER_SECONDS));
     gone = say_goodbye(conn);
-    if (apr_table_get(conn->c->notes, "short-lingering-close") || stm.vp.state != STM_VP_RUNNING)
+    if (apr_table_get(conn->c->notes, "short-lingering-close"))
         seconds = SHORT_LINGER_SECONDS;
     ap_run_suspend_connection(conn->c, conn->request);
     drop_httpd_part(conn);
@@ -221,7 +224,7 @@ void stm_linger_asleep(stm_conn_t *conn)
 {
     bool gone = shutdown(conn->fd, SHUT_WR) != 0;
 
-    linger(conn, gone, stm.vp.state == STM_VP_RUNNING ? LINGER_SECONDS : SHORT_LINGER_SECONDS);
+    linger(conn, gone, LINGER_SECONDS);
 }
 
 void stm_conn_abandon(stm_conn_t *conn)
