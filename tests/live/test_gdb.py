@@ -184,10 +184,11 @@ def test_backtrace_of_one_that_waits_for_a_kernel_thread(seen):
 
 
 def test_connections(seen):
-    """With their requests and the state threads that serve them."""
+    """With their requests and the state threads that serve them; the one by which the harness saw
+    that the server is ready may linger still."""
     rows = re.findall(r"^ +\d+ +\d+ (\w+) +\S+ u?s +(\d*) +127\.0\.0\.1:\d+ *(.*)$", seen.conns,
                       re.M)
-    assert sorted(rows) == [
+    assert sorted(row for row in rows if row[0] != "linger") == [
         ("keepalive", "", ""),
         ("serving", seen.threads["ap_proxy_determine_address"][0], "GET /named HTTP/1.1"),
         ("serving", seen.threads["apr_sleep"][0], f"GET {SLEEP} HTTP/1.1")], seen.conns

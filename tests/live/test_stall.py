@@ -14,7 +14,7 @@ pytestmark = pytest.mark.stm_only
 
 def test_request_and_call_stack_are_logged(serve):
     """A machine that freezes holds up a VP too; then the next report is 10 s away."""
-    server = probed(serve, "StallWarning 200", processes=1).start()
+    server = probed(serve, "StallWarning 200\nKernelThreads 0", processes=1).start()
 
     def reported():
         assert server.get("/probe?spin=900").status == 200
