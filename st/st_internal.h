@@ -434,7 +434,7 @@ static inline void st__shuffle(struct st_vp *vp)
 }
 #endif
 
-/* --- fd.c --- */
+/* --- netfd.c --- */
 st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
 
 /* --- debug.c --- */
