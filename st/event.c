@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event system: the VP's epoll instance, registrations, and the scheduler's turn, in which
- * epoll is visited and events, posts from other kernel threads and timers are dispatched. Called by
- * the scheduler and by code that waits on descriptors. See docs/internals/events.md.
+ * The event system: the VP's epoll instance, and the scheduler's turn, in which epoll is visited
+ * and events, posts from other kernel threads and timers are dispatched. Called by the scheduler;
+ * descriptors are registered in fd.c. See docs/internals/events.md.
  */
 #include <limits.h>
 
@@ -23,14 +23,6 @@ enum { KEPT_BITS = POLLIN | POLLOUT | POLLPRI | POLLRDHUP | POLLERR | POLLHUP };
 
 /* The eventfd's tag: no descriptor has this number. */
 #define EVENTFD_TAG UINT64_MAX
-
-/* In the tag of a level-triggered registration, beside the number, which has 31 bits. */
-#define EXCLUSIVE_TAG (UINT64_C(1) << 31)
-
-static inline uint64_t tag_of(int osfd, const struct st__fd *fd)
-{
-    return (uint64_t)fd->generation << 32 | (uint32_t)osfd;
-}
 
 /* --- The instance --- */
 
@@ -177,88 +169,6 @@ int st__event_revive(struct st_vp *vp)
     return 0;
 }
 
-/* --- Registrations --- */
-
-static int control(struct st_vp *vp, int op, int osfd, const struct st__fd *fd, unsigned events)
-{
-    struct epoll_event event = {.events = events, .data.u64 = tag_of(osfd, fd)};
-
-    if ((events & EPOLLEXCLUSIVE) != 0)
-        event.data.u64 |= EXCLUSIVE_TAG;
-    return st__sys_epoll_ctl(vp->epfd, op, osfd, &event);
-}
-
-enum { EDGE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP };
-
-int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
-{
-    const unsigned events = (unsigned)EDGE_EVENTS | EPOLLET;
-    bool known = (fd->flags & ST__FD_REGISTERED) != 0;
-    int error;
-
-    if (fd->flags & ST__FD_EXCLUSIVE)
-        return 0; /* level-triggered: the kernel reports it again anyway */
-    fd->ready = 0;
-    /* What we believe may be out of date either way. */
-    if (control(vp, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, osfd, fd, events) < 0) {
-        if (errno != (known ? ENOENT : EEXIST))
-            goto error;
-        /* Closed behind our back and opened again; a duplicate may keep the old registration
-         * alive. */
-        if (known)
-            st__fd_renewed(vp, fd);
-        if (control(vp, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, osfd, fd, events) < 0)
-            goto error;
-    }
-    fd->flags |= ST__FD_REGISTERED;
-    return 0;
-
-error:
-    error = errno;
-    fd->flags = 0;
-    if (fd->links) /* nothing else would wake them */
-        st__fd_forget(vp, osfd, fd);
-    return st__fail(error);
-}
-
-int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd)
-{
-    if (ST__LIKELY(fd->flags & ST__FD_REGISTERED))
-        return 0;
-    return st__event_rearm(vp, osfd, fd);
-}
-
-int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int events)
-{
-    const unsigned wanted = ((unsigned)events & (EPOLLIN | EPOLLOUT)) | EPOLLEXCLUSIVE;
-    bool known = (fd->flags & ST__FD_REGISTERED) != 0;
-
-    /* An exclusive registration can neither be modified nor created by modifying another. */
-    if (known)
-        st__event_delete(vp, osfd, fd);
-    if (control(vp, EPOLL_CTL_ADD, osfd, fd, wanted) < 0) {
-        int error = errno;
-
-        if (fd->links)
-            (void)st__event_rearm(vp, osfd, fd); /* which tells them if it fails */
-        return st__fail(error);
-    }
-    fd->flags = ST__FD_REGISTERED | ST__FD_EXCLUSIVE;
-    return 0;
-}
-
-void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd)
-{
-    if (fd->flags & ST__FD_REGISTERED) {
-        int error = errno;
-
-        (void)control(vp, EPOLL_CTL_DEL, osfd, fd, 0); /* ENOENT: closed behind our back */
-        errno = error;
-    }
-    fd->flags = 0;
-    fd->ready = 0;
-}
-
 /* --- Dispatch --- */
 
 static inline int match(const struct st_fd_link *link, const struct st__fd *fd)
@@ -320,13 +230,13 @@ static void ignore(struct st_vp *vp, const struct epoll_event *event, const stru
 {
     uint32_t generation = (uint32_t)(event->data.u64 >> 32);
 
-    if ((event->data.u64 & EXCLUSIVE_TAG) != 0 && (!fd || fd->generation != generation))
+    if ((event->data.u64 & ST__EXCLUSIVE_TAG) != 0 && (!fd || fd->generation != generation))
         vp->ghost_seen = true;
 }
 
 static void dispatch(struct st_vp *vp, const struct epoll_event *event)
 {
-    int osfd = (int)(event->data.u64 & (EXCLUSIVE_TAG - 1));
+    int osfd = (int)(event->data.u64 & (ST__EXCLUSIVE_TAG - 1));
     struct st__fd *fd;
 
     if (event->data.u64 == EVENTFD_TAG) {
@@ -334,7 +244,7 @@ static void dispatch(struct st_vp *vp, const struct epoll_event *event)
         return;
     }
     fd = st__fd_find(vp, osfd);
-    if (!fd || tag_of(osfd, fd) != (event->data.u64 & ~EXCLUSIVE_TAG) || fd->flags == 0) {
+    if (!fd || fd->generation != (uint32_t)(event->data.u64 >> 32) || fd->flags == 0) {
         ignore(vp, event, fd);
         return;
     }

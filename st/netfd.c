@@ -16,6 +16,18 @@ static int set_nonblocking(int osfd, bool socket)
     return st__sys_set_flags(osfd, flags | O_NONBLOCK);
 }
 
+/* A new descriptor has this number: forget an earlier one that was never reported closed. */
+static void reset(struct st_vp *vp, int osfd)
+{
+    struct st__fd *fd = st__fd_find(vp, osfd);
+
+    if (!fd || fd->links)
+        return;
+    fd->generation++;
+    fd->flags = 0;
+    fd->ready = 0;
+}
+
 st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket)
 {
     struct st_vp *vp = st__vp_get();
@@ -37,7 +49,7 @@ st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket)
         errno = error;
         return NULL;
     }
-    st__fd_reset(vp, osfd);
+    reset(vp, osfd);
     return fd;
 }
 
@@ -76,6 +88,19 @@ void st_netfd_free(st_netfd_t fd)
     free(fd);
 }
 
+/* Whether state threads wait on the descriptor. */
+static bool is_busy(struct st_vp *vp, int osfd)
+{
+    struct st__fd *fd = st__fd_find(vp, osfd);
+
+    if (!fd)
+        return false;
+    for (struct st_fd_link *link = fd->links; link; link = link->next)
+        if (link->kind == ST__LINK_THREAD || link->kind == ST__LINK_POLL)
+            return true;
+    return false;
+}
+
 int st_netfd_close(st_netfd_t fd)
 {
     struct st_vp *vp = st__vp_get();
@@ -83,7 +108,7 @@ int st_netfd_close(st_netfd_t fd)
 
     if (!vp)
         return -1;
-    if (st__fd_busy(vp, osfd))
+    if (is_busy(vp, osfd))
         return st__fail(EBUSY);
     st_netfd_free(fd);
     return st__sys_close(osfd);

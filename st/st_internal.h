@@ -144,6 +144,10 @@ enum st__link_kind { ST__LINK_THREAD, ST__LINK_POLL, ST__LINK_WATCH, ST__LINK_AC
 
 enum { ST__FD_REGISTERED = 1, ST__FD_EXCLUSIVE = 2 };
 
+/* Beside the descriptor's number, which has 31 bits, and its generation, in the tag of an event from
+ * a level-triggered registration. */
+#define ST__EXCLUSIVE_TAG (UINT64_C(1) << 31)
+
 /* One per descriptor number, at an address that does not change. */
 struct st__fd {
     struct st_fd_link *links; /* waiters */
@@ -359,6 +363,20 @@ void st__event_destroy(struct st_vp *vp);
 int st__event_revive(struct st_vp *vp);
 /* One turn: visits epoll, waiting only if no thread is ready; wakes threads, runs callbacks. */
 void st__event_turn(struct st_vp *vp);
+
+/* --- fd.c --- */
+
+void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
+void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
+void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
+/* The entry's registration belonged to an earlier descriptor: threads that wait for that one wake
+ * with EBADF. */
+void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
+/* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
+void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
+
+/* ... registered with epoll */
+
 /* Registers osfd edge-triggered unless it is registered. -1 with errno. */
 int st__event_add(struct st_vp *vp, int osfd, struct st__fd *fd);
 /* Renews the registration: the kernel reports the state again. -1 with errno. */
@@ -368,7 +386,7 @@ int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int e
 /* Removes the registration, if there is one. */
 void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
 
-/* --- fdtable.c --- */
+/* ... in the table */
 
 /* The entry of a descriptor number, created if necessary; NULL with EBADF or ENOMEM. */
 struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
@@ -377,23 +395,6 @@ struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
 void st__fd_table_destroy(struct st_vp *vp);
 void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
 void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
-
-/* --- ready.c --- */
-
-/* A new descriptor has this number: forget an earlier one that was never reported closed. */
-void st__fd_reset(struct st_vp *vp, int osfd);
-/* The entry's registration belonged to an earlier descriptor: threads that wait for that one wake
- * with EBADF. */
-void st__fd_renewed(struct st_vp *vp, struct st__fd *fd);
-/* Forgets an entry: waiters wake with EBADF, watches are disarmed. */
-void st__fd_forget(struct st_vp *vp, int osfd, struct st__fd *fd);
-/* Nonzero if state threads wait on the descriptor. */
-bool st__fd_busy(struct st_vp *vp, int osfd);
-
-/* --- watch.c --- */
-void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
-void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
-void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
 
 /* --- remote.c --- */
 void st__remote_run(struct st_vp *vp);

@@ -2,7 +2,7 @@
 /*
  * Timers of threads and watches: a 4-ary heap with lazy removal. Disarming a timer or moving its
  * deadline later only writes the timer; the stale key in the heap is noticed when it reaches the
- * top. Only an earlier deadline moves an entry up. Called by sched.c, watch.c and event.c.
+ * top. Only an earlier deadline moves an entry up. Called by sched.c, fd.c and event.c.
  */
 #include <limits.h>
 
