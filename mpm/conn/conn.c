@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include <apr_portable.h>
+#include <apr_tables.h>
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
@@ -381,103 +382,59 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
         stm_linger_start(conn);
 }
 
-/* --- hooks --- */
+/* --- the end in httpd --- */
 
-/* Secondary connections (HTTP/2 streams) get a connection state of their own. */
-int stm_pre_connection(conn_rec *c, void *csd)
+apr_pool_t *stm_conn_detach(stm_conn_t *conn)
 {
-    (void)csd;
-    if (c->master && (!c->cs || c->cs == c->master->cs)) {
-        c->cs = apr_pcalloc(c->pool, sizeof(*c->cs));
-        c->cs->state = CONN_STATE_PROCESSING;
-        c->cs->sense = CONN_SENSE_DEFAULT;
-    }
-    return OK;
+    apr_pool_t *pool = conn->pool;
+    apr_os_sock_t none = -1;
+
+    /* By now there is no socket for httpd to close with the pool. */
+    apr_os_sock_put(&conn->socket, &none, pool);
+    conn->socket = NULL;
+    stm_sleep_unwatch(conn);
+    conn->c = NULL;
+    conn->pool = NULL;
+    conn->sbh = NULL;
+    return pool;
 }
 
-static apr_status_t request_gone(void *data)
+static void drop_httpd_part(stm_conn_t *conn)
 {
-    stm_conn_t *conn = stm_conn_of(data);
-
-    if (conn)
-        conn->request = NULL;
-    return APR_SUCCESS;
+    stm_pool_put(stm_conn_detach(conn));
 }
 
-void stm_pre_read_request(request_rec *r, conn_rec *c)
+/* Tells the client that nothing more follows, unless that has been done. True: there is nobody to
+ * wait for. */
+static bool say_goodbye(stm_conn_t *conn)
 {
-    stm_conn_t *conn = stm_conn_of(c);
-
-    if (!stiol_is_carried())
-        stm_auto_begun++;
-    if (!conn)
-        return;
-    conn->request = r;
-    conn->server = ap_server_conf;
-    apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
+    if (ap_prep_lingering_close(conn->c))
+        return true;
+    ap_flush_conn(conn->c);
+    return conn->c->aborted ||
+           (!conn->ended && apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
 }
 
-/* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
- * address, as in other MPMs. */
-static int note_server(request_rec *r)
+void stm_linger_start(stm_conn_t *conn)
 {
-    stm_conn_t *conn = stm_conn_of(r->connection);
+    int seconds = STM_LINGER_SECONDS;
+    bool gone;
 
-    if (conn)
-        conn->server = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
-#ifdef USE_ST_TIME
-    r->request_time = apr_time_from_sec(st_time());
-#endif
-    return OK;
+    apr_socket_timeout_set(conn->socket, apr_time_from_sec(STM_SHORT_LINGER_SECONDS));
+    gone = say_goodbye(conn);
+    if (apr_table_get(conn->c->notes, "short-lingering-close"))
+        seconds = STM_SHORT_LINGER_SECONDS;
+    ap_run_suspend_connection(conn->c, conn->request);
+    drop_httpd_part(conn);
+
+    conn->worker = NULL;
+    stm_linger(conn, gone, seconds);
 }
 
-int stm_post_read_request(request_rec *r)
+void stm_conn_abandon(stm_conn_t *conn)
 {
-    return stm_kernel_hook(note_server, r);
-}
-
-int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
-{
-    stm_conn_t *conn = stm_conn_of(c);
-
-    (void)protocol;
-    if (!r && s && conn)
-        conn->server = s;
-    return DECLINED;
-}
-
-/* --- the VP stops --- */
-
-void stm_conns_shutdown(void)
-{
-    stm_conn_t *conn, *next;
-
-    for (conn = stm_conns.first; conn; conn = next) {
-        next = conn->next;
-        switch ((stm_conn_state_e)conn->state) {
-        case STM_CONN_FIRST_BYTE:
-        case STM_CONN_LINGER:
-            stm_conn_free(conn);
-            break;
-        case STM_CONN_KEEPALIVE:
-            if (conn->asleep) {
-                stm_conn_free(conn);
-                break;
-            }
-            /* fall through */
-        case STM_CONN_WRITING:
-        case STM_CONN_WAITIO:
-        case STM_CONN_SUSPENDED:
-            st_watch_disarm(&conn->watch);
-            conn->origin->enqueue(conn);
-            break;
-        case STM_CONN_SERVING:
-            if (conn->c)
-                conn->c->aborted = 1;
-            shutdown(conn->fd, SHUT_RDWR);
-            break;
-        case STM_CONN_QUEUED:
-            break;
-        }
-    }
+    if (conn->pool)
+        drop_httpd_part(conn);
+    conn->worker = NULL;
+    stm_conn_free(conn);
 }

@@ -45,7 +45,7 @@ typedef enum {
     STM_CONN_LINGER,    /**< closed for writing; waiting for the client's FIN, without a conn_rec */
 } stm_conn_state_e;
 
-/** What is kept of an idle connection's conn_rec while it sleeps (sleep.c). */
+/** What is kept of an idle connection's conn_rec while it sleeps (idle.c). */
 typedef struct stm_sleeper {
     long id;
     apr_interval_time_t timeout; /**< of its socket, us */
@@ -112,7 +112,7 @@ typedef struct stm_conns {
     unsigned long accepted; /**< since the VP's start */
     int in_state[STM_CONN_LINGER + 1];
     int answering;                    /**< of the SERVING ones: those whose request has been read */
-    apr_allocator_t *allocator;       /**< of their pools (pool.c) */
+    apr_allocator_t *allocator;       /**< of their pools (record.c) */
     apr_bucket_alloc_t *bucket_alloc; /**< shared by all of them */
 } stm_conns_t;
 
@@ -127,16 +127,17 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
                        socklen_t length);
 /** Serves the connection on the calling state thread until it parks or ends: yields. */
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
-/** Ends all connections: idle ones at once, those in progress as soon as their state threads
- * notice. Called by vp.c, perhaps several times. */
-void stm_conns_shutdown(void);
+/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
+ * without one. */
+void stm_linger_start(stm_conn_t *conn);
+/** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
+ * now belongs to the caller. */
+apr_pool_t *stm_conn_detach(stm_conn_t *conn);
+/** Frees a connection that never came to life in httpd, without lingering. May yield. */
+void stm_conn_abandon(stm_conn_t *conn);
 /** Our record; NULL for a secondary connection (an HTTP/2 stream) or one to a backend. */
 stm_conn_t *stm_conn_of(const conn_rec *c);
-/** Hooks, see module.c. */
-int stm_pre_connection(conn_rec *c, void *csd);
-void stm_pre_read_request(request_rec *r, conn_rec *c);
-int stm_post_read_request(request_rec *r);
-int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
+/** Hook, see module.c. */
 int stm_last_write_done(request_rec *r);
 
 /* --- record.c: the records themselves --- */
@@ -163,17 +164,54 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
 void stm_conn_ready(st_watch_t *watch, int ready);
 /** Parks a new connection until its first byte arrives. */
 void stm_conn_first_byte(stm_conn_t *conn);
-/** A timed callback has run: resumes the connections that it gave back to the MPM. */
-void stm_suspended_resume(void);
 
-/* --- publish.c: what the scoreboards show of connections --- */
+/* ... and lingering: closed for writing */
 
-/** Publishes the numbers of connections, which have changed. */
-void stm_publish_counts(void);
+/** httpd's own numbers (server/connection.c). */
+enum {
+    STM_LINGER_SECONDS = 30,
+    STM_SHORT_LINGER_SECONDS = 2,
+};
+
+/** Our side is closed, and httpd's part of the connection is gone: lingers without a state thread,
+ * so long or, if the VP is leaving, a short while. `gone`: there is nobody to wait for. */
+void stm_linger(stm_conn_t *conn, bool gone, int seconds);
+/** The same for a connection that has no conn_rec, so that no hook is run. */
+void stm_linger_asleep(stm_conn_t *conn);
+/** The VP is leaving: the lingering connection has two more seconds. May free it. */
+void stm_linger_hurry(stm_conn_t *conn);
+/** The lingering connection's socket is ready, or (0) its time is up. Called by record.c. */
+void stm_linger_continue(stm_conn_t *conn, int ready);
+
+/* ... their rows on the scoreboard */
+
 /** Publishes this connection's state, which has changed, and updates its row's Status. */
 void stm_publish_state(stm_conn_t *conn);
+/** Takes a row for a connection that has a conn_rec but no row, if rows are kept. */
+void stm_publish_row(stm_conn_t *conn);
+
+/* ... and their pools */
+
+/** Called when the VP starts. False: no memory. */
+bool stm_pools_open(void);
+/** NULL: no memory. */
+apr_pool_t *stm_pool_get(void);
+/** Runs the pool's cleanups, so it may yield: call it on a state thread. */
+void stm_pool_put(apr_pool_t *pool);
+/** A module is about to create a kernel thread: gives the allocator a mutex. Called by STIOL. */
+void stm_pools_share(void);
+
+/* --- hooks.c: httpd's hooks on connections and requests --- */
+
+/** Hooks, see module.c. */
+int stm_pre_connection(conn_rec *c, void *csd);
+void stm_pre_read_request(request_rec *r, conn_rec *c);
+int stm_post_read_request(request_rec *r);
+int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
+/** Publishes the numbers of connections, which have changed. */
+void stm_publish_counts(void);
 
 /* --- first_byte.c: the time limit of a first byte --- */
 
@@ -201,37 +239,7 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 bool stm_network_receive_early(stm_conn_t *conn);
 void stm_network_forget_early(stm_conn_t *conn);
 
-/* --- goodbye.c: idle connections when the VP leaves --- */
-
-/** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of those
- * that are lingering. Called by vp.c in the scheduler. */
-void stm_goodbye_begin(void);
-/** All VPs are leaving, and nobody will listen on the port: ends all connections that are idle.
- * Called likewise. */
-void stm_goodbye_for_good(void);
-/** Whether the connection, now idle, ends instead of waiting for its next request. */
-bool stm_goodbye_is_due(const stm_conn_t *conn);
-/** Whether the connection is to be served as if the VP were not leaving. */
-bool stm_goodbye_can_wait(const stm_conn_t *conn);
-
-/* --- linger.c: the end --- */
-
-/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
- * without one. */
-void stm_linger_start(stm_conn_t *conn);
-/** The same for a connection that has no conn_rec, so that no hook is run. */
-void stm_linger_asleep(stm_conn_t *conn);
-/** The VP is leaving: the lingering connection has two more seconds. May free it. */
-void stm_linger_hurry(stm_conn_t *conn);
-/** The lingering connection's socket is ready, or (0) its time is up. Called by record.c. */
-void stm_linger_continue(stm_conn_t *conn, int ready);
-/** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
- * now belongs to the caller. */
-apr_pool_t *stm_conn_detach(stm_conn_t *conn);
-/** Frees a connection that never came to life in httpd, without lingering. May yield. */
-void stm_conn_abandon(stm_conn_t *conn);
-
-/* --- sleep.c: idle connections give up their conn_rec --- */
+/* --- idle.c: idle connections give up their conn_rec --- */
 
 /** The connection has a conn_rec: watches it until it sleeps or turns out to be unable to. */
 void stm_sleep_watch(stm_conn_t *conn);
@@ -247,6 +255,22 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready);
 /** Frees what is kept of a sleeping connection. Harmless if it is not asleep. */
 void stm_sleep_forget(stm_conn_t *conn);
 
+/* ... and the VP leaves or stops */
+
+/** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of those
+ * that are lingering. Called by vp.c in the scheduler. */
+void stm_goodbye_begin(void);
+/** All VPs are leaving, and nobody will listen on the port: ends all connections that are idle.
+ * Called likewise. */
+void stm_goodbye_for_good(void);
+/** Whether the connection, now idle, ends instead of waiting for its next request. */
+bool stm_goodbye_is_due(const stm_conn_t *conn);
+/** Whether the connection is to be served as if the VP were not leaving. */
+bool stm_goodbye_can_wait(const stm_conn_t *conn);
+/** Ends all connections: idle ones at once, those in progress as soon as their state threads
+ * notice. Called by vp.c, perhaps several times. */
+void stm_conns_shutdown(void);
+
 /* --- known_modules.c: what may be done behind the modules' backs --- */
 
 /** Called in the master once all modules are loaded. Logs at level info which one is unknown. */
@@ -258,17 +282,6 @@ bool stm_modules_are_known(void);
 bool stm_may_sleep(const stm_conn_t *conn);
 /** Whether the connection's output filters write only what they are given. */
 bool stm_output_is_quiet(const conn_rec *c);
-
-/* --- pool.c: pools of connections --- */
-
-/** Called when the VP starts. False: no memory. */
-bool stm_pools_open(void);
-/** NULL: no memory. */
-apr_pool_t *stm_pool_get(void);
-/** Runs the pool's cleanups, so it may yield: call it on a state thread. */
-void stm_pool_put(apr_pool_t *pool);
-/** A module is about to create a kernel thread: gives the allocator a mutex. Called by STIOL. */
-void stm_pools_share(void);
 
 /* --- current_thread.c: httpd's current thread --- */
 

@@ -3,7 +3,7 @@
  * httpd's current thread: every state thread that may run a module's code has an apr_thread_t with
  * a pool of its own, like a worker thread of other MPMs, and ap_thread_current() returns it.
  * Threads that modules create (ap_thread_create()) set their own. Called by thread.c,
- * timed_callback.c and sleep.c.
+ * timed_callback.c and idle.c.
  */
 #include <link.h>
 

@@ -2,7 +2,7 @@
 /*
  * Which idle connections may give up their conn_rec without any module seeing it: only if every
  * module of the server is known, and has left nothing in the connection that the next
- * pre_connection and process_connection hooks would not recreate. Called by sleep.c;
+ * pre_connection and process_connection hooks would not recreate. Called by idle.c;
  * docs/internals/idle.md says what was found in each module.
  */
 #include <apr_tables.h>

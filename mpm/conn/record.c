@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of client connections: made, moved from state to state, parked, freed. A connection that
- * waits has no state thread, but a watch on its socket with a time limit; on either event, it is
- * queued for a state thread of its listener. Freed records are kept for later connections.
+ * Records of client connections: made, moved from state to state, parked, lingering, freed; and
+ * their pools. A connection that waits has no state thread, but a watch on its socket with a time
+ * limit; on either event, it is queued for a state thread of its listener. At the end, our side is
+ * closed first, then what the client still sends is read and dropped until its FIN, or for a while;
+ * httpd's part of the connection (its pool, TLS, filters) is gone by then.
  */
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <apr_allocator.h>
+#include <apr_thread_mutex.h>
+
+#include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
@@ -120,6 +128,51 @@ void stm_conn_set_answering(stm_conn_t *conn, bool answering)
     stm_publish_state(conn);
 }
 
+/* --- states, and what the scoreboards show of them --- */
+
+static const char *label(const stm_conn_t *conn)
+{
+    switch ((stm_conn_state_e)conn->state) {
+    case STM_CONN_FIRST_BYTE:
+        return "Waiting";
+    case STM_CONN_QUEUED:
+        return "Queued";
+    case STM_CONN_SERVING:
+        if (conn->worker && conn->worker->kernel)
+            return "Kernel";
+        return conn->answering ? "Writing" : "Reading";
+    case STM_CONN_KEEPALIVE:
+        return "Keepalive";
+    case STM_CONN_WRITING:
+        return "Writing";
+    case STM_CONN_WAITIO:
+        return "Waiting";
+    case STM_CONN_SUSPENDED:
+        return "Suspended";
+    case STM_CONN_LINGER:
+        return "Closing";
+    }
+    return "";
+}
+
+void stm_publish_row(stm_conn_t *conn)
+{
+    if (stm_score_keeps_rows() && !conn->row)
+        stm_score_row_take(&conn->row, conn->serial, conn->c->client_ip,
+                           st_utime() - conn->accepted);
+}
+
+void stm_publish_state(stm_conn_t *conn)
+{
+    bool busy = conn->state == STM_CONN_SERVING;
+
+    if (busy && conn->c)
+        stm_publish_row(conn); /* it may have had to give its row away */
+    if (conn->row)
+        stm_score_row_status(conn->row, busy, label(conn));
+    stm_publish_counts();
+}
+
 /* --- waiting --- */
 
 static void suspend(stm_conn_t *conn)
@@ -169,15 +222,236 @@ void stm_conn_first_byte(stm_conn_t *conn)
     stm_conn_park(conn, STM_CONN_FIRST_BYTE, POLLIN | POLLRDHUP, stm_first_byte_timeout());
 }
 
-void stm_suspended_resume(void)
-{
-    stm_conn_t *conn, *next;
+/* --- closed for writing: what the client still sends is dropped --- */
 
-    if (!stm_conns.in_state[STM_CONN_SUSPENDED])
-        return;
-    for (conn = stm_conns.first; conn; conn = next) {
-        next = conn->next;
-        if (conn->state == STM_CONN_SUSPENDED && conn->cs.state != CONN_STATE_SUSPENDED)
-            conn->origin->enqueue(conn);
+enum {
+    /* Maximum number of reads in one turn, so that a client that keeps sending does not hold the
+     * VP. */
+    READS_A_TURN = 16,
+    PAUSE = 1000, /* us */
+};
+
+static bool still_lingering(stm_conn_t *conn)
+{
+    return stm.vp.state != STM_VP_STOPPING && st_utime_last_clock() < conn->linger_until;
+}
+
+/* Reads and drops. True: the client may send more. */
+static bool drain(stm_conn_t *conn, bool *more)
+{
+    *more = false;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        /* For TCP, MSG_TRUNC drops the data without copying it. */
+        ssize_t n = recv(conn->fd, NULL, 1 << 20, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return false;
+        if (n < 0 && errno == EAGAIN) {
+            st_fd_again(conn->fd, POLLIN);
+            return true;
+        }
     }
+    *more = true;
+    return true;
+}
+
+/* Clients on this machine or network close as soon as they have the response. So it pays to check
+ * once, a little later, before epoll is asked to watch the socket, as long as that succeeds for
+ * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
+enum {
+    LOOK_AFTER = 10000, /* us; clients under load take a few ms */
+    LOOK_EVERY = 32,
+    LUCK_MOST = 8,
+};
+
+static int luck = 1, not_looked;
+
+static bool worth_a_look(const stm_conn_t *conn)
+{
+    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it; otherwise: POLLERR */
+        return false;
+    if (luck > 0)
+        return true;
+    if (++not_looked < LOOK_EVERY)
+        return false;
+    not_looked = 0;
+    return true;
+}
+
+/* fd -1: only the time limit. */
+static void set_watch(stm_conn_t *conn, int fd)
+{
+    st_watch_free(&conn->watch);
+    st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
+    conn->watch.data = conn;
+}
+
+static int look_later(stm_conn_t *conn)
+{
+    conn->looking = true;
+    set_watch(conn, -1);
+    return st_watch_arm(&conn->watch, 0, LOOK_AFTER);
+}
+
+/* Whether the client has closed. */
+static bool look(stm_conn_t *conn)
+{
+    bool more, closed = !drain(conn, &more);
+
+    conn->looking = false;
+    set_watch(conn, conn->fd);
+    if (closed && luck < LUCK_MOST)
+        luck++;
+    else if (!closed && luck > -LUCK_MOST)
+        luck--;
+    return closed;
+}
+
+void stm_linger_continue(stm_conn_t *conn, int ready)
+{
+    bool more = true;
+
+    if (conn->looking && look(conn)) {
+        stm_conn_free(conn);
+        return;
+    }
+    for (;;) {
+        st_utime_t now;
+
+        if (!still_lingering(conn) || (ready && !drain(conn, &more))) {
+            stm_conn_free(conn);
+            return;
+        }
+        now = st_utime_last_clock();
+        if (more && ready)
+            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
+        else
+            ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
+        if (ready <= 0)
+            break;
+    }
+    if (ready < 0)
+        stm_conn_free(conn);
+}
+
+void stm_linger_hurry(stm_conn_t *conn)
+{
+    st_utime_t limit = (st_utime_t)STM_SHORT_LINGER_SECONDS * 1000000, until = st_utime() + limit;
+    int ready;
+
+    if (conn->linger_until <= until)
+        return;
+    conn->linger_until = until;
+    if (conn->looking) /* and continues from there */
+        return;
+    st_watch_disarm(&conn->watch);
+    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);
+    if (ready < 0)
+        stm_conn_free(conn);
+    else if (ready > 0)
+        stm_linger_continue(conn, ready);
+}
+
+void stm_linger(stm_conn_t *conn, bool gone, int seconds)
+{
+    int ready;
+
+    stm_network_forget_early(conn);
+    stm_conn_set_state(conn, STM_CONN_LINGER);
+    if (gone || stm.vp.state == STM_VP_STOPPING) {
+        stm_conn_free(conn);
+        return;
+    }
+    /* Decided here: what has come before may have yielded, and the VP may leave by now. */
+    if (stm.vp.state != STM_VP_RUNNING)
+        seconds = STM_SHORT_LINGER_SECONDS;
+    /* The VP's clock may be as old as the handler was long. */
+    conn->linger_until = st_utime() + (st_utime_t)seconds * 1000000;
+    if (worth_a_look(conn))
+        ready = look_later(conn);
+    else
+        ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, (st_utime_t)seconds * 1000000);
+    if (ready < 0)
+        stm_conn_free(conn);
+    else if (ready > 0)
+        stm_linger_continue(conn, ready);
+}
+
+void stm_linger_asleep(stm_conn_t *conn)
+{
+    bool gone = shutdown(conn->fd, SHUT_WR) != 0;
+
+    stm_linger(conn, gone, STM_LINGER_SECONDS);
+}
+
+/* --- pools --- */
+
+enum { MOST_KEPT = 128 };
+
+/* One allocator serves a VP's connections. It has no mutex as long as only one kernel thread uses it:
+ * until a module creates one of its own, which may use a request's pool while the handler waits for
+ * it. Some cleared pools are kept for the next connections. None of it belongs to pchild: a request
+ * that cannot be ended outlives that. */
+static apr_pool_t *root; /* of all that is made here; it stays */
+static apr_pool_t *kept[MOST_KEPT];
+static int kept_count;
+static bool shared; /* there may be another kernel thread */
+
+apr_pool_t *stm_pool_get(void)
+{
+    apr_pool_t *pool;
+
+    if (kept_count > 0)
+        return kept[--kept_count];
+    if (apr_pool_create_ex(&pool, root, NULL, stm_conns.allocator) != APR_SUCCESS)
+        return NULL;
+    apr_pool_tag(pool, "transaction");
+    return pool;
+}
+
+void stm_pool_put(apr_pool_t *pool)
+{
+    if (kept_count == MOST_KEPT || stm.vp.state != STM_VP_RUNNING) {
+        apr_pool_destroy(pool);
+        return;
+    }
+    apr_pool_clear(pool);
+    if (kept_count < MOST_KEPT) /* there was when we asked, but the cleanups may have yielded */
+        kept[kept_count++] = pool;
+    else
+        apr_pool_destroy(pool);
+}
+
+static bool lock_allocator(void)
+{
+    apr_thread_mutex_t *mutex;
+
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, root) != APR_SUCCESS)
+        return false;
+    apr_allocator_mutex_set(stm_conns.allocator, mutex);
+    return true;
+}
+
+void stm_pools_share(void)
+{
+    if (shared)
+        return;
+    shared = true;
+    if (stm_conns.allocator && !lock_allocator())
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+                     "stm: cannot create a mutex for pools that a module's thread may use");
+}
+
+bool stm_pools_open(void)
+{
+    if (!stm_config.threaded_io) /* then nobody would tell us */
+        shared = true;
+    if (apr_pool_create_unmanaged_ex(&root, apr_pool_abort_get(stm.vp.pchild), NULL) != APR_SUCCESS)
+        return false;
+    apr_pool_tag(root, "transactions");
+    if (apr_allocator_create(&stm_conns.allocator) != APR_SUCCESS || (shared && !lock_allocator()))
+        return false;
+    apr_allocator_max_free_set(stm_conns.allocator, ap_max_mem_free);
+    stm_conns.bucket_alloc = apr_bucket_alloc_create(root);
+    return stm_conns.bucket_alloc;
 }

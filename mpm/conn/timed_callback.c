@@ -18,6 +18,20 @@ typedef struct {
     void *baton;
 } timed_t;
 
+/* Resumes the connections that a callback has given back to the MPM. */
+static void resume_suspended(void)
+{
+    stm_conn_t *conn, *next;
+
+    if (!stm_conns.in_state[STM_CONN_SUSPENDED])
+        return;
+    for (conn = stm_conns.first; conn; conn = next) {
+        next = conn->next;
+        if (conn->state == STM_CONN_SUSPENDED && conn->cs.state != CONN_STATE_SUSPENDED)
+            conn->origin->enqueue(conn);
+    }
+}
+
 static void *run(void *data)
 {
     timed_t *timed = data;
@@ -27,7 +41,7 @@ static void *run(void *data)
     stm_current_end(current);
     st_watch_free(&timed->timer);
     free(timed);
-    stm_suspended_resume();
+    resume_suspended();
     return NULL;
 }
 

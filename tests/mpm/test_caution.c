@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Caution in a crash loop (conn/caution.c): clients that have gone are served after all others, for
+ * Caution in a crash loop (conn/first_byte.c): clients that have gone are served after all others, for
  * a while, and only once.
  */
 #include <unistd.h>
@@ -12,7 +12,7 @@ enum { CAUTIOUS_US = 10000000, DELAY_US = 500000 };
 
 static int parked;
 
-/* park.c's: the connection waits. */
+/* record.c's: the connection waits. */
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the scoreboards, httpd's and ours, show of connections: how many are in which state, their
- * rows, and their requests. Called by record.c; the rest are hooks.
+ * httpd's hooks on connections and requests, by which a record knows its request and virtual host;
+ * and what the scoreboards, httpd's and ours, show: how many connections are in which state, their
+ * requests. Called by record.c; the rest are hooks.
  */
 #include <http_protocol.h>
 
+#include "mpm/conn/auto_move.h"
 #include "mpm/conn/conn.h"
 #include "mpm/conn/kernel_request.h"
 #include "mpm/scoreboard/scoreboard.h"
@@ -47,52 +49,72 @@ void stm_publish_counts(void)
     publish_to_httpd();
 }
 
-/* --- rows --- */
+/* --- hooks: the connection and its virtual host --- */
 
-static const char *label(const stm_conn_t *conn)
+/* Secondary connections (HTTP/2 streams) get a connection state of their own. */
+int stm_pre_connection(conn_rec *c, void *csd)
 {
-    switch ((stm_conn_state_e)conn->state) {
-    case STM_CONN_FIRST_BYTE:
-        return "Waiting";
-    case STM_CONN_QUEUED:
-        return "Queued";
-    case STM_CONN_SERVING:
-        if (conn->worker && conn->worker->kernel)
-            return "Kernel";
-        return conn->answering ? "Writing" : "Reading";
-    case STM_CONN_KEEPALIVE:
-        return "Keepalive";
-    case STM_CONN_WRITING:
-        return "Writing";
-    case STM_CONN_WAITIO:
-        return "Waiting";
-    case STM_CONN_SUSPENDED:
-        return "Suspended";
-    case STM_CONN_LINGER:
-        return "Closing";
+    (void)csd;
+    if (c->master && (!c->cs || c->cs == c->master->cs)) {
+        c->cs = apr_pcalloc(c->pool, sizeof(*c->cs));
+        c->cs->state = CONN_STATE_PROCESSING;
+        c->cs->sense = CONN_SENSE_DEFAULT;
     }
-    return "";
+    return OK;
 }
 
-static void take_row(stm_conn_t *conn)
+static apr_status_t request_gone(void *data)
 {
-    if (stm_score_keeps_rows() && !conn->row)
-        stm_score_row_take(&conn->row, conn->serial, conn->c->client_ip,
-                           st_utime() - conn->accepted);
+    stm_conn_t *conn = stm_conn_of(data);
+
+    if (conn)
+        conn->request = NULL;
+    return APR_SUCCESS;
 }
 
-void stm_publish_state(stm_conn_t *conn)
+void stm_pre_read_request(request_rec *r, conn_rec *c)
 {
-    bool busy = conn->state == STM_CONN_SERVING;
+    stm_conn_t *conn = stm_conn_of(c);
 
-    if (busy && conn->c)
-        take_row(conn); /* it may have had to give its row away */
-    if (conn->row)
-        stm_score_row_status(conn->row, busy, label(conn));
-    stm_publish_counts();
+    if (!stiol_is_carried())
+        stm_auto_begun++;
+    if (!conn)
+        return;
+    conn->request = r;
+    conn->server = ap_server_conf;
+    apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
 }
 
-/* --- hooks --- */
+/* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
+ * address, as in other MPMs. */
+static int note_server(request_rec *r)
+{
+    stm_conn_t *conn = stm_conn_of(r->connection);
+
+    if (conn)
+        conn->server = r->server->keep_alive_timeout_set ? r->server : r->connection->base_server;
+#ifdef USE_ST_TIME
+    r->request_time = apr_time_from_sec(st_time());
+#endif
+    return OK;
+}
+
+int stm_post_read_request(request_rec *r)
+{
+    return stm_kernel_hook(note_server, r);
+}
+
+int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
+{
+    stm_conn_t *conn = stm_conn_of(c);
+
+    (void)protocol;
+    if (!r && s && conn)
+        conn->server = s;
+    return DECLINED;
+}
+
+/* --- hooks: the scoreboards --- */
 
 /* HTTP/2's requests arrive on secondary connections. */
 static stm_conn_t *client_of(const conn_rec *c)
@@ -106,7 +128,7 @@ static int connection_made(conn_rec *c, void *csd)
 
     (void)csd;
     if (conn)
-        take_row(conn);
+        stm_publish_row(conn);
     return OK;
 }
 
