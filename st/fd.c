@@ -437,7 +437,7 @@ void st__fd_table_destroy(struct st_vp *vp)
 
 void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link)
 {
-    ST__ASSERT(!link->pprev);
+    assert(!link->pprev);
     link->next = fd->links;
     link->pprev = &fd->links;
     if (link->next)
@@ -448,7 +448,7 @@ void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link)
 
 void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link)
 {
-    ST__ASSERT(link->pprev);
+    assert(link->pprev);
     *link->pprev = link->next;
     if (link->next)
         link->next->pprev = link->pprev;

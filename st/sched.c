@@ -23,7 +23,7 @@ static inline struct st_thread *start_next(struct st_vp *vp)
 
     st__shuffle(vp);
     next = vp->runq_head;
-    ST__ASSERT(next->state == ST__READY);
+    assert(next->state == ST__READY);
     vp->budget--;
     vp->runq_head = next->next;
     prefetch(next->next);
@@ -94,8 +94,8 @@ static __attribute__((noinline)) void sched_slowly(struct st_vp *vp, struct st_t
     struct st_thread *next;
     void *fake = NULL;
 
-    ST__ASSERT(!vp->in_callback);
-    ST__ASSERT(vp->current == me);
+    assert(!vp->in_callback);
+    assert(vp->current == me);
     if (vp->switch_out)
         vp->switch_out();
     find_ready(vp);
@@ -148,7 +148,7 @@ void st__sched_last(struct st_vp *vp, struct st_thread *me)
 {
     struct st_thread *next;
 
-    ST__ASSERT(!vp->in_callback);
+    assert(!vp->in_callback);
     if (me != &vp->primordial) /* its state is the kernel thread's own, and stays */
         exchange(vp, ready(vp) ? vp->runq_head : &vp->primordial, 1);
     find_ready(vp);

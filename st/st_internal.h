@@ -21,6 +21,11 @@
 #define ST_DEBUG
 #endif
 
+#if !defined(ST_DEBUG) && !defined(NDEBUG)
+#define NDEBUG
+#endif
+#include <assert.h>
+
 #if defined(__SANITIZE_ADDRESS__)
 #define ST__ASAN 1
 #elif defined(__has_feature)
@@ -48,26 +53,14 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Writes what went wrong to stderr and aborts: a broken invariant, or the loss of epoll. */
+/* Writes what went wrong to stderr and aborts: the loss of epoll, or an exit where no thread is. */
 void st__fatal(const char *what) __attribute__((noreturn, cold));
 
-#define ST__STRINGIZE_(x) #x
-#define ST__STRINGIZE(x)  ST__STRINGIZE_(x)
 /* Builds that check invariants or stacks always take the scheduler's slow path. */
 #if defined(ST_DEBUG)
 #define ST__ALWAYS_SLOWLY 1
 #else
 #define ST__ALWAYS_SLOWLY ST__ASAN
-#endif
-
-#ifdef ST_DEBUG
-#define ST__ASSERT(cond)                                                                           \
-    do {                                                                                           \
-        if (!(cond))                                                                               \
-            st__fatal(__FILE__ ":" ST__STRINGIZE(__LINE__) ": " #cond);                            \
-    } while (0)
-#else
-#define ST__ASSERT(cond) ((void)sizeof(!(cond)))
 #endif
 
 /* --- State threads --- */
@@ -548,7 +541,7 @@ static inline int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t ti
 /* Makes a waiting thread ready and takes it out of its queue and link. */
 static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reason)
 {
-    ST__ASSERT(thread->state == ST__WAITING);
+    assert(thread->state == ST__WAITING);
     thread->reason = reason;
     thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
     if (thread->queue)
@@ -563,7 +556,7 @@ static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
 {
     struct st_thread *thread = queue->head;
 
-    ST__ASSERT(thread->state == ST__WAITING && !thread->link.pprev);
+    assert(thread->state == ST__WAITING && !thread->link.pprev);
     queue->head = thread->queue_next;
     if (queue->head)
         queue->head->queue_prev = NULL;

@@ -84,7 +84,7 @@ int st_mutex_destroy(st_mutex_t lock)
 {
     if (lock->owner)
         return st__fail(EBUSY);
-    ST__ASSERT(!lock->waiters.head);
+    assert(!lock->waiters.head);
     free(lock);
     return 0;
 }

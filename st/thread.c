@@ -130,7 +130,7 @@ int st_thread_join(st_thread_t thread, void **retvalp)
         if (st__take_interrupt(me) < 0)
             return -1;
     }
-    ST__ASSERT(thread->state == ST__ZOMBIE);
+    assert(thread->state == ST__ZOMBIE);
     if (retvalp)
         *retvalp = thread->retval;
     st__stack_free(vp, thread->stack);

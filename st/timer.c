@@ -128,7 +128,7 @@ static int heap_insert(struct st_vp *vp, struct st_timer *timer)
             return -1;
         heap->watches++;
     }
-    ST__ASSERT(heap->count < heap->room);
+    assert(heap->count < heap->room);
     sift_up(heap, heap->count++, (struct st__heap_entry){timer->deadline, timer});
     return 0;
 }

@@ -25,14 +25,6 @@ int stiol__fd_start(void)
     return 0;
 }
 
-void stiol__fd_set_class(int fd, stiol__fd_class_t class)
-{
-    unsigned char *byte = stiol__fd_byte(fd);
-
-    if (byte && *byte != (unsigned char)class)
-        __atomic_store_n(byte, (unsigned char)class, __ATOMIC_RELAXED);
-}
-
 static unsigned byte_at(int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);

@@ -74,7 +74,14 @@ static inline stiol__fd_class_t stiol__fd_class(int fd)
 }
 
 /** Notes what it is. */
-void stiol__fd_set_class(int fd, stiol__fd_class_t class);
+static inline void stiol__fd_set_class(int fd, stiol__fd_class_t class)
+{
+    unsigned char *byte = stiol__fd_byte(fd);
+
+    if (byte && *byte != (unsigned char)class)
+        __atomic_store_n(byte, (unsigned char)class, __ATOMIC_RELAXED);
+}
+
 /** A descriptor was opened with this number, if it is one (not negative): what was known belongs to
  * another. Returns fd and preserves errno. */
 int stiol__fd_made(int fd, stiol__fd_class_t class);

@@ -55,7 +55,7 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
     }
     memcpy(&conn->client, client, length < sizeof(conn->client) ? length : sizeof(conn->client));
     if (origin->client_first && !(origin->deferred && has_bytes(conn)))
-        stm_conn_first_byte(conn);
+        stm_conn_park(conn, STM_CONN_FIRST_BYTE, POLLIN | POLLRDHUP, stm_first_byte_timeout());
     else if (!origin->client_first || !stm_caution_delays(conn))
         origin->enqueue(conn);
 }
@@ -155,7 +155,6 @@ static bool begin(stm_conn_t *conn, stm_worker_t *worker)
                                        place_on_scoreboard(conn, worker), bucket_alloc_of(conn));
     if (!conn->c)
         return false;
-    stm_sleep_watch(conn);
     ap_set_module_config(conn->c->conn_config, &mpm_stm_module, conn);
     conn->c->current_thread = thread_of(conn, worker);
     conn->c->cs = &conn->cs;
@@ -168,6 +167,7 @@ static bool begin(stm_conn_t *conn, stm_worker_t *worker)
         conn->c->aborted = 1;
     if (slept)
         stm_sleep_restore(conn, &kept);
+    stm_sleep_watch(conn);
     return true;
 }
 
@@ -207,36 +207,28 @@ static bool is_last(const stm_conn_t *conn)
            conn->cs.sense == CONN_SENSE_DEFAULT && stm_output_is_quiet(c);
 }
 
-/* Sends what the kernel has held back: TCP_NODELAY does so each time it is set. */
-static void push(const stm_conn_t *conn)
-{
-    const int on = 1;
-
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
-static void end_last(stm_conn_t *conn)
-{
-    if (ending == conn) {
-        ending = NULL;
-        stiol_expect_more(-1);
-    }
-    if (!conn->ended && conn->c->data_in_output_filters)
-        push(conn);
-}
-
 /* If that sends everything and it is the last response, closes our side of the connection along
  * with it. */
 static apr_status_t write_rest(stm_conn_t *conn)
 {
+    const int on = 1;
+    bool last = is_last(conn);
     apr_status_t rv;
 
-    if (!is_last(conn))
-        return flush(conn->c);
-    ending = conn;
-    stiol_expect_more(conn->fd);
+    if (last) {
+        ending = conn;
+        stiol_expect_more(conn->fd);
+    }
     rv = flush(conn->c);
-    end_last(conn);
+    if (!last)
+        return rv;
+    if (ending == conn) {
+        ending = NULL;
+        stiol_expect_more(-1);
+    }
+    /* Sends what the kernel has held back: TCP_NODELAY does so each time it is set. */
+    if (!conn->ended && conn->c->data_in_output_filters)
+        setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     return rv;
 }
 
@@ -261,14 +253,15 @@ int stm_last_write_done(request_rec *r)
 /* What the connection does next. */
 typedef enum { GO_ON, PARKED, CLOSE } step_e;
 
-/* Translates the process_connection hooks' verdict into one of the MPM's states. */
-static step_e after_processing(stm_conn_t *conn, int rc)
+/* Runs the process_connection hooks, and translates their verdict into one of the MPM's states. */
+static step_e process(stm_conn_t *conn)
 {
     conn_state_t *cs = &conn->cs;
+    int rc;
 
-    if (rc != OK && rc != DONE)
-        return CLOSE;
-    if (conn->c->aborted || cs->state == CONN_STATE_PROCESSING)
+    cs->state = CONN_STATE_PROCESSING;
+    rc = ap_run_process_connection(conn->c);
+    if ((rc != OK && rc != DONE) || conn->c->aborted)
         return CLOSE;
     if (cs->state == CONN_STATE_KEEPALIVE)
         cs->state = CONN_STATE_WRITE_COMPLETION;
@@ -282,22 +275,10 @@ static step_e after_processing(stm_conn_t *conn, int rc)
     }
 }
 
-static step_e process(stm_conn_t *conn)
-{
-    conn->cs.state = CONN_STATE_PROCESSING;
-    return after_processing(conn, ap_run_process_connection(conn->c));
-}
-
-static int events_of(const conn_state_t *cs, conn_sense_e usual)
-{
-    conn_sense_e sense = cs->sense == CONN_SENSE_DEFAULT ? usual : cs->sense;
-
-    return sense == CONN_SENSE_WANT_READ ? POLLIN | POLLRDHUP : POLLOUT;
-}
-
 static void park_for_io(stm_conn_t *conn, stm_conn_state_e state, conn_sense_e usual)
 {
-    int events = events_of(&conn->cs, usual);
+    conn_sense_e sense = conn->cs.sense == CONN_SENSE_DEFAULT ? usual : conn->cs.sense;
+    int events = sense == CONN_SENSE_WANT_READ ? POLLIN | POLLRDHUP : POLLOUT;
 
     conn->cs.sense = CONN_SENSE_DEFAULT;
     stm_conn_park(conn, state, events, conn->server->timeout);
@@ -360,6 +341,60 @@ static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
     return process(conn);
 }
 
+/* --- the end in httpd --- */
+
+apr_pool_t *stm_conn_detach(stm_conn_t *conn)
+{
+    apr_pool_t *pool = conn->pool;
+    apr_os_sock_t none = -1;
+
+    /* By now there is no socket for httpd to close with the pool. */
+    apr_os_sock_put(&conn->socket, &none, pool);
+    conn->socket = NULL;
+    conn->c = NULL;
+    conn->pool = NULL;
+    conn->sbh = NULL;
+    stm_sleep_unwatch(conn);
+    return pool;
+}
+
+/* Ends a connection that never came to life in httpd. */
+static void abandon(stm_conn_t *conn)
+{
+    apr_pool_t *pool = conn->pool ? stm_conn_detach(conn) : NULL;
+
+    stm_sleep_forget(conn);
+    if (pool)
+        stm_pool_put(pool);
+    conn->worker = NULL;
+    stm_conn_free(conn);
+}
+
+/* Tells the client that nothing more follows, unless that has been done, and frees what httpd has
+ * for the connection, which then lingers without a state thread. */
+static void end(stm_conn_t *conn)
+{
+    conn_rec *c = conn->c;
+    apr_pool_t *pool;
+    bool gone, briefly; /* nobody to wait for, or not for long */
+
+    apr_socket_timeout_set(conn->socket, apr_time_from_sec(STM_SHORT_LINGER_SECONDS));
+    gone = ap_prep_lingering_close(c);
+    if (!gone) {
+        ap_flush_conn(c);
+        gone = c->aborted || (!conn->ended &&
+                              apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
+    }
+    briefly = apr_table_get(c->notes, "short-lingering-close");
+    ap_run_suspend_connection(c, conn->request);
+    pool = stm_conn_detach(conn);
+    stm_pool_put(pool);
+    conn->worker = NULL;
+    stm_linger(conn, gone, briefly ? STM_SHORT_LINGER_SECONDS : STM_LINGER_SECONDS);
+}
+
+/* --- service --- */
+
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
 {
     stm_conn_state_e waited = conn->waited;
@@ -371,7 +406,7 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
         resume(conn, worker);
         step = wake_step(conn, waited);
     } else if (stm.vp.state == STM_VP_STOPPING || !begin(conn, worker)) {
-        stm_conn_abandon(conn);
+        abandon(conn);
         return;
     } else {
         step = conn->c->aborted ? CLOSE : process(conn);
@@ -379,62 +414,5 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
     while (step == GO_ON)
         step = next_step(conn);
     if (step == CLOSE)
-        stm_linger_start(conn);
-}
-
-/* --- the end in httpd --- */
-
-apr_pool_t *stm_conn_detach(stm_conn_t *conn)
-{
-    apr_pool_t *pool = conn->pool;
-    apr_os_sock_t none = -1;
-
-    /* By now there is no socket for httpd to close with the pool. */
-    apr_os_sock_put(&conn->socket, &none, pool);
-    conn->socket = NULL;
-    stm_sleep_unwatch(conn);
-    conn->c = NULL;
-    conn->pool = NULL;
-    conn->sbh = NULL;
-    return pool;
-}
-
-static void drop_httpd_part(stm_conn_t *conn)
-{
-    stm_pool_put(stm_conn_detach(conn));
-}
-
-/* Tells the client that nothing more follows, unless that has been done. True: there is nobody to
- * wait for. */
-static bool say_goodbye(stm_conn_t *conn)
-{
-    if (ap_prep_lingering_close(conn->c))
-        return true;
-    ap_flush_conn(conn->c);
-    return conn->c->aborted ||
-           (!conn->ended && apr_socket_shutdown(conn->socket, APR_SHUTDOWN_WRITE) != APR_SUCCESS);
-}
-
-void stm_linger_start(stm_conn_t *conn)
-{
-    int seconds = STM_LINGER_SECONDS;
-    bool gone;
-
-    apr_socket_timeout_set(conn->socket, apr_time_from_sec(STM_SHORT_LINGER_SECONDS));
-    gone = say_goodbye(conn);
-    if (apr_table_get(conn->c->notes, "short-lingering-close"))
-        seconds = STM_SHORT_LINGER_SECONDS;
-    ap_run_suspend_connection(conn->c, conn->request);
-    drop_httpd_part(conn);
-
-    conn->worker = NULL;
-    stm_linger(conn, gone, seconds);
-}
-
-void stm_conn_abandon(stm_conn_t *conn)
-{
-    if (conn->pool)
-        drop_httpd_part(conn);
-    conn->worker = NULL;
-    stm_conn_free(conn);
+        end(conn);
 }

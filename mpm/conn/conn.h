@@ -127,14 +127,9 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
                        socklen_t length);
 /** Serves the connection on the calling state thread until it parks or ends: yields. */
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
-/** Ends the connection's life in httpd on the calling state thread (it may yield), then lingers
- * without one. */
-void stm_linger_start(stm_conn_t *conn);
 /** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
  * now belongs to the caller. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);
-/** Frees a connection that never came to life in httpd, without lingering. May yield. */
-void stm_conn_abandon(stm_conn_t *conn);
 /** Our record; NULL for a secondary connection (an HTTP/2 stream) or one to a backend. */
 stm_conn_t *stm_conn_of(const conn_rec *c);
 /** Hook, see module.c. */
@@ -146,7 +141,7 @@ int stm_last_write_done(request_rec *r);
  * caller. */
 stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd);
 /** Closes the socket, if the record still has it, and frees the record. The connection must no
- * longer have a conn_rec or a pool. */
+ * longer have a conn_rec or a pool, or anything kept of them. */
 void stm_conn_free(stm_conn_t *conn);
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
 /** Notes whether the connection's request has been read and is being answered. */
@@ -162,8 +157,6 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
 /** The watch's callback: ready is 0 if the time limit has passed or the socket could not be
  * watched. */
 void stm_conn_ready(st_watch_t *watch, int ready);
-/** Parks a new connection until its first byte arrives. */
-void stm_conn_first_byte(stm_conn_t *conn);
 
 /* ... and lingering: closed for writing */
 
@@ -176,11 +169,10 @@ enum {
 /** Our side is closed, and httpd's part of the connection is gone: lingers without a state thread,
  * so long or, if the VP is leaving, a short while. `gone`: there is nobody to wait for. */
 void stm_linger(stm_conn_t *conn, bool gone, int seconds);
-/** The same for a connection that has no conn_rec, so that no hook is run. */
-void stm_linger_asleep(stm_conn_t *conn);
 /** The VP is leaving: the lingering connection has two more seconds. May free it. */
 void stm_linger_hurry(stm_conn_t *conn);
-/** The lingering connection's socket is ready, or (0) its time is up. Called by record.c. */
+/** The lingering connection's socket is ready, or (0) its time is up, or (negative) it cannot be
+ * watched. */
 void stm_linger_continue(stm_conn_t *conn, int ready);
 
 /* ... their rows on the scoreboard */
@@ -227,8 +219,6 @@ void stm_caution_begin(void);
 /** Whether the connection, whose first bytes have arrived, has to let others go first; if so, parks
  * it. */
 bool stm_caution_delays(stm_conn_t *conn);
-/** The connection is ready. Returns whether it had only been waiting to let others go first. */
-bool stm_caution_is_over(stm_conn_t *conn);
 
 /* --- network_bucket.c: reading from a connection --- */
 
@@ -237,7 +227,6 @@ int stm_insert_network_bucket(conn_rec *c, apr_bucket_brigade *bb, apr_socket_t 
 /** Receives the data that arrived with a new connection, for its first reader. False: nothing has
  * arrived yet. */
 bool stm_network_receive_early(stm_conn_t *conn);
-void stm_network_forget_early(stm_conn_t *conn);
 
 /* --- idle.c: idle connections give up their conn_rec --- */
 

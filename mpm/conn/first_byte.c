@@ -116,11 +116,3 @@ bool stm_caution_delays(stm_conn_t *conn)
     stm_conn_park(conn, STM_CONN_FIRST_BYTE, 0, DELAY);
     return true;
 }
-
-bool stm_caution_is_over(stm_conn_t *conn)
-{
-    bool was_delayed = conn->delayed;
-
-    conn->delayed = false;
-    return was_delayed;
-}

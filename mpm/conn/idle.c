@@ -196,7 +196,7 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
 
     if (ready == 0) {
         stm_sleep_forget(conn);
-        stm_linger_asleep(conn);
+        stm_linger(conn, shutdown(conn->fd, SHUT_WR) != 0, STM_LINGER_SECONDS);
         return true;
     }
     if (!(ready & (POLLRDHUP | POLLHUP | POLLERR)))
@@ -204,6 +204,7 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready)
     n = recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
         return false;
+    stm_sleep_forget(conn);
     stm_conn_free(conn);
     return true;
 }
@@ -374,6 +375,7 @@ void stm_conns_shutdown(void)
             break;
         case STM_CONN_KEEPALIVE:
             if (conn->asleep) {
+                stm_sleep_forget(conn);
                 stm_conn_free(conn);
                 break;
             }

@@ -192,12 +192,6 @@ bool stm_network_receive_early(stm_conn_t *conn)
     return rv != APR_EAGAIN;
 }
 
-void stm_network_forget_early(stm_conn_t *conn)
-{
-    free(conn->early);
-    conn->early = NULL;
-}
-
 /* Gives what was received early to the reader. */
 static void hand_over(apr_bucket *bucket, source_t *source, const char **data, apr_size_t *length)
 {

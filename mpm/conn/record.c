@@ -78,14 +78,13 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
 
 void stm_conn_free(stm_conn_t *conn)
 {
-    STM_ASSERT(!conn->c && !conn->pool);
-    stm_sleep_forget(conn);
+    STM_ASSERT(!conn->c && !conn->pool && !conn->asleep);
     if (conn->state != STM_CONN_LINGER)
-        stm_network_forget_early(conn);
+        free(conn->early);
     st_watch_free(&conn->watch);
     if (conn->fd >= 0) {
-        st_fd_forget(conn->fd);
         stiol_forget_fd(conn->fd); /* which does not see this module's calls */
+        st_fd_forget(conn->fd);    /* nor does libst, if STIOL was not started */
         close(conn->fd);
     }
     stm_score_row_give(&conn->row);
@@ -130,31 +129,6 @@ void stm_conn_set_answering(stm_conn_t *conn, bool answering)
 
 /* --- states, and what the scoreboards show of them --- */
 
-static const char *label(const stm_conn_t *conn)
-{
-    switch ((stm_conn_state_e)conn->state) {
-    case STM_CONN_FIRST_BYTE:
-        return "Waiting";
-    case STM_CONN_QUEUED:
-        return "Queued";
-    case STM_CONN_SERVING:
-        if (conn->worker && conn->worker->kernel)
-            return "Kernel";
-        return conn->answering ? "Writing" : "Reading";
-    case STM_CONN_KEEPALIVE:
-        return "Keepalive";
-    case STM_CONN_WRITING:
-        return "Writing";
-    case STM_CONN_WAITIO:
-        return "Waiting";
-    case STM_CONN_SUSPENDED:
-        return "Suspended";
-    case STM_CONN_LINGER:
-        return "Closing";
-    }
-    return "";
-}
-
 void stm_publish_row(stm_conn_t *conn)
 {
     if (stm_score_keeps_rows() && !conn->row)
@@ -164,25 +138,25 @@ void stm_publish_row(stm_conn_t *conn)
 
 void stm_publish_state(stm_conn_t *conn)
 {
+    static const char *const waiting[] = {
+        [STM_CONN_FIRST_BYTE] = "Waiting",  [STM_CONN_QUEUED] = "Queued",
+        [STM_CONN_KEEPALIVE] = "Keepalive", [STM_CONN_WRITING] = "Writing",
+        [STM_CONN_WAITIO] = "Waiting",      [STM_CONN_SUSPENDED] = "Suspended",
+        [STM_CONN_LINGER] = "Closing",
+    };
     bool busy = conn->state == STM_CONN_SERVING;
+    const char *status = busy ? conn->answering ? "Writing" : "Reading" : waiting[conn->state];
 
+    if (busy && conn->worker && conn->worker->kernel)
+        status = "Kernel";
     if (busy && conn->c)
         stm_publish_row(conn); /* it may have had to give its row away */
     if (conn->row)
-        stm_score_row_status(conn->row, busy, label(conn));
+        stm_score_row_status(conn->row, busy, status);
     stm_publish_counts();
 }
 
 /* --- waiting --- */
-
-static void suspend(stm_conn_t *conn)
-{
-    if (!conn->c || conn->suspended)
-        return;
-    ap_run_suspend_connection(conn->c, conn->request);
-    conn->c->sbh = NULL;
-    conn->suspended = true;
-}
 
 void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
                    apr_interval_time_t timeout)
@@ -190,7 +164,11 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
     st_utime_t limit = timeout < 0 ? ST_UTIME_NO_TIMEOUT : (st_utime_t)timeout;
     int ready;
 
-    suspend(conn);
+    if (conn->c && !conn->suspended) {
+        ap_run_suspend_connection(conn->c, conn->request);
+        conn->c->sbh = NULL;
+        conn->suspended = true;
+    }
     conn->worker = NULL;
     conn->timed_out = false;
     stm_conn_set_state(conn, state);
@@ -213,13 +191,9 @@ void stm_conn_ready(st_watch_t *watch, int ready)
         return;
     if (conn->state == STM_CONN_FIRST_BYTE && ready != 0 && stm_caution_delays(conn))
         return;
-    conn->timed_out = ready == 0 && !stm_caution_is_over(conn);
+    conn->timed_out = ready == 0 && !conn->delayed;
+    conn->delayed = false;
     conn->origin->enqueue(conn);
-}
-
-void stm_conn_first_byte(stm_conn_t *conn)
-{
-    stm_conn_park(conn, STM_CONN_FIRST_BYTE, POLLIN | POLLRDHUP, stm_first_byte_timeout());
 }
 
 /* --- closed for writing: what the client still sends is dropped --- */
@@ -230,11 +204,6 @@ enum {
     READS_A_TURN = 16,
     PAUSE = 1000, /* us */
 };
-
-static bool still_lingering(stm_conn_t *conn)
-{
-    return stm.vp.state != STM_VP_STOPPING && st_utime_last_clock() < conn->linger_until;
-}
 
 /* Reads and drops. True: the client may send more. */
 static bool drain(stm_conn_t *conn, bool *more)
@@ -278,28 +247,14 @@ static bool worth_a_look(const stm_conn_t *conn)
     return true;
 }
 
-/* fd -1: only the time limit. */
-static void set_watch(stm_conn_t *conn, int fd)
-{
-    st_watch_free(&conn->watch);
-    st_watch_init(&conn->watch, fd, 0, stm_conn_ready);
-    conn->watch.data = conn;
-}
-
-static int look_later(stm_conn_t *conn)
-{
-    conn->looking = true;
-    set_watch(conn, -1);
-    return st_watch_arm(&conn->watch, 0, LOOK_AFTER);
-}
-
 /* Whether the client has closed. */
 static bool look(stm_conn_t *conn)
 {
     bool more, closed = !drain(conn, &more);
 
     conn->looking = false;
-    set_watch(conn, conn->fd);
+    st_watch_free(&conn->watch);
+    st_watch_init(&conn->watch, conn->fd, 0, stm_conn_ready);
     if (closed && luck < LUCK_MOST)
         luck++;
     else if (!closed && luck > -LUCK_MOST)
@@ -309,29 +264,24 @@ static bool look(stm_conn_t *conn)
 
 void stm_linger_continue(stm_conn_t *conn, int ready)
 {
-    bool more = true;
+    bool over = ready < 0 || (conn->looking && look(conn));
 
-    if (conn->looking && look(conn)) {
-        stm_conn_free(conn);
-        return;
-    }
-    for (;;) {
-        st_utime_t now;
+    while (!over) {
+        st_utime_t now = st_utime_last_clock();
+        bool more = false;
 
-        if (!still_lingering(conn) || (ready && !drain(conn, &more))) {
-            stm_conn_free(conn);
-            return;
-        }
-        now = st_utime_last_clock();
-        if (more && ready)
+        if (stm.vp.state == STM_VP_STOPPING || now >= conn->linger_until ||
+            (ready && !drain(conn, &more)))
+            break;
+        if (more)
             ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
         else
             ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
-        if (ready <= 0)
-            break;
+        if (ready == 0)
+            return;
+        over = ready < 0;
     }
-    if (ready < 0)
-        stm_conn_free(conn);
+    stm_conn_free(conn);
 }
 
 void stm_linger_hurry(stm_conn_t *conn)
@@ -346,17 +296,17 @@ void stm_linger_hurry(stm_conn_t *conn)
         return;
     st_watch_disarm(&conn->watch);
     ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);
-    if (ready < 0)
-        stm_conn_free(conn);
-    else if (ready > 0)
+    if (ready != 0)
         stm_linger_continue(conn, ready);
 }
 
 void stm_linger(stm_conn_t *conn, bool gone, int seconds)
 {
+    st_utime_t limit;
     int ready;
 
-    stm_network_forget_early(conn);
+    free(conn->early);
+    conn->early = NULL;
     stm_conn_set_state(conn, STM_CONN_LINGER);
     if (gone || stm.vp.state == STM_VP_STOPPING) {
         stm_conn_free(conn);
@@ -365,23 +315,18 @@ void stm_linger(stm_conn_t *conn, bool gone, int seconds)
     /* Decided here: what has come before may have yielded, and the VP may leave by now. */
     if (stm.vp.state != STM_VP_RUNNING)
         seconds = STM_SHORT_LINGER_SECONDS;
+    limit = (st_utime_t)seconds * 1000000;
     /* The VP's clock may be as old as the handler was long. */
-    conn->linger_until = st_utime() + (st_utime_t)seconds * 1000000;
-    if (worth_a_look(conn))
-        ready = look_later(conn);
-    else
-        ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, (st_utime_t)seconds * 1000000);
-    if (ready < 0)
-        stm_conn_free(conn);
-    else if (ready > 0)
+    conn->linger_until = st_utime() + limit;
+    conn->looking = worth_a_look(conn);
+    if (conn->looking) { /* until then, only the time limit */
+        st_watch_free(&conn->watch);
+        st_watch_init(&conn->watch, -1, 0, stm_conn_ready);
+    }
+    ready = st_watch_arm(&conn->watch, conn->looking ? 0 : POLLIN | POLLRDHUP,
+                         conn->looking ? LOOK_AFTER : limit);
+    if (ready != 0)
         stm_linger_continue(conn, ready);
-}
-
-void stm_linger_asleep(stm_conn_t *conn)
-{
-    bool gone = shutdown(conn->fd, SHUT_WR) != 0;
-
-    stm_linger(conn, gone, STM_LINGER_SECONDS);
 }
 
 /* --- pools --- */

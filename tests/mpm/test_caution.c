@@ -34,12 +34,28 @@ static stm_conn_t connection(bool gone)
     return (stm_conn_t){.fd = fds[0]};
 }
 
+static void enqueue(stm_conn_t *conn)
+{
+    assert_non_null(conn);
+}
+
+/* Whether the connection, whose wait is over, is served; or else its time limit has passed. */
+static bool is_served(stm_conn_t *conn)
+{
+    stm_origin_t origin = {.enqueue = enqueue};
+
+    conn->state = STM_CONN_FIRST_BYTE;
+    conn->origin = &origin;
+    conn->watch.data = conn;
+    stm_conn_ready(&conn->watch, 0);
+    return !conn->timed_out;
+}
+
 static void without_a_reason_nobody_waits(void)
 {
     stm_conn_t gone = connection(true);
 
     assert_false(stm_caution_delays(&gone));
-    assert_false(stm_caution_is_over(&gone));
     assert_int_equal(parked, 0);
 }
 
@@ -52,10 +68,10 @@ static void who_has_gone_waits_once(void)
     assert_true(stm_caution_delays(&gone));
     assert_int_equal(parked, 1);
     assert_false(stm_caution_delays(&gone)); /* it has let the others go first */
-    assert_true(stm_caution_is_over(&gone));
-    assert_false(stm_caution_is_over(&gone));
-    assert_false(stm_caution_is_over(&there));
     assert_int_equal(parked, 1);
+    assert_true(is_served(&gone));
+    assert_false(is_served(&gone)); /* it no longer waits for others, but for its first byte */
+    assert_false(is_served(&there));
 }
 
 static void who_has_gone_altogether_waits_too(void)
