@@ -30,24 +30,13 @@ stm_conns_t stm_conns;
 
 static stm_conn_t *free_records;
 
-static stm_conn_t *take_record(void)
-{
-    stm_conn_t *conn;
+static stm_conn_t *take_record(void);
+static bool worth_a_look(const stm_conn_t *conn);
+static bool look(stm_conn_t *conn);
+static bool drain(stm_conn_t *conn, bool *more);
+static bool lock_allocator(void);
 
-    if (!free_records) {
-        conn = calloc(RECORDS_AT_ONCE, sizeof(*conn));
-        for (int i = 0; conn && i < RECORDS_AT_ONCE; i++, conn++) {
-            conn->next = free_records;
-            free_records = conn;
-        }
-    }
-    conn = free_records;
-    if (!conn)
-        return NULL;
-    free_records = conn->next;
-    memset(conn, 0, sizeof(*conn));
-    return conn;
-}
+/* --- made and freed --- */
 
 stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
 {
@@ -73,6 +62,25 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
     stm.vp.connections++;
     stm_conns.in_state[conn->state]++;
     stm_publish_counts();
+    return conn;
+}
+
+static stm_conn_t *take_record(void)
+{
+    stm_conn_t *conn;
+
+    if (!free_records) {
+        conn = calloc(RECORDS_AT_ONCE, sizeof(*conn));
+        for (int i = 0; conn && i < RECORDS_AT_ONCE; i++, conn++) {
+            conn->next = free_records;
+            free_records = conn;
+        }
+    }
+    conn = free_records;
+    if (!conn)
+        return NULL;
+    free_records = conn->next;
+    memset(conn, 0, sizeof(*conn));
     return conn;
 }
 
@@ -104,6 +112,8 @@ void stm_conn_free(stm_conn_t *conn)
     stm_vp_idle_check();
 }
 
+/* --- states, and what the scoreboards show of them --- */
+
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 {
     stm_conns.in_state[conn->state]--;
@@ -127,15 +137,6 @@ void stm_conn_set_answering(stm_conn_t *conn, bool answering)
     stm_publish_state(conn);
 }
 
-/* --- states, and what the scoreboards show of them --- */
-
-void stm_publish_row(stm_conn_t *conn)
-{
-    if (stm_score_keeps_rows() && !conn->row)
-        stm_score_row_take(&conn->row, conn->serial, conn->c->client_ip,
-                           st_utime() - conn->accepted);
-}
-
 void stm_publish_state(stm_conn_t *conn)
 {
     static const char *const waiting[] = {
@@ -154,6 +155,13 @@ void stm_publish_state(stm_conn_t *conn)
     if (conn->row)
         stm_score_row_status(conn->row, busy, status);
     stm_publish_counts();
+}
+
+void stm_publish_row(stm_conn_t *conn)
+{
+    if (stm_score_keeps_rows() && !conn->row)
+        stm_score_row_take(&conn->row, conn->serial, conn->c->client_ip,
+                           st_utime() - conn->accepted);
 }
 
 /* --- waiting --- */
@@ -205,25 +213,6 @@ enum {
     PAUSE = 1000, /* us */
 };
 
-/* Reads and drops. True: the client may send more. */
-static bool drain(stm_conn_t *conn, bool *more)
-{
-    *more = false;
-    for (int i = 0; i < READS_A_TURN; i++) {
-        /* For TCP, MSG_TRUNC drops the data without copying it. */
-        ssize_t n = recv(conn->fd, NULL, 1 << 20, MSG_DONTWAIT | MSG_TRUNC);
-
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-            return false;
-        if (n < 0 && errno == EAGAIN) {
-            st_fd_again(conn->fd, POLLIN);
-            return true;
-        }
-    }
-    *more = true;
-    return true;
-}
-
 /* Clients on this machine or network close as soon as they have the response. So it pays to check
  * once, a little later, before epoll is asked to watch the socket, as long as that succeeds for
  * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
@@ -234,71 +223,6 @@ enum {
 };
 
 static int luck = 1, not_looked;
-
-static bool worth_a_look(const stm_conn_t *conn)
-{
-    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it; otherwise: POLLERR */
-        return false;
-    if (luck > 0)
-        return true;
-    if (++not_looked < LOOK_EVERY)
-        return false;
-    not_looked = 0;
-    return true;
-}
-
-/* Whether the client has closed. */
-static bool look(stm_conn_t *conn)
-{
-    bool more, closed = !drain(conn, &more);
-
-    conn->looking = false;
-    st_watch_free(&conn->watch);
-    st_watch_init(&conn->watch, conn->fd, 0, stm_conn_ready);
-    if (closed && luck < LUCK_MOST)
-        luck++;
-    else if (!closed && luck > -LUCK_MOST)
-        luck--;
-    return closed;
-}
-
-void stm_linger_continue(stm_conn_t *conn, int ready)
-{
-    bool over = ready < 0 || (conn->looking && look(conn));
-
-    while (!over) {
-        st_utime_t now = st_utime_last_clock();
-        bool more = false;
-
-        if (stm.vp.state == STM_VP_STOPPING || now >= conn->linger_until ||
-            (ready && !drain(conn, &more)))
-            break;
-        if (more)
-            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
-        else
-            ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
-        if (ready == 0)
-            return;
-        over = ready < 0;
-    }
-    stm_conn_free(conn);
-}
-
-void stm_linger_hurry(stm_conn_t *conn)
-{
-    st_utime_t limit = (st_utime_t)STM_SHORT_LINGER_SECONDS * 1000000, until = st_utime() + limit;
-    int ready;
-
-    if (conn->linger_until <= until)
-        return;
-    conn->linger_until = until;
-    if (conn->looking) /* and continues from there */
-        return;
-    st_watch_disarm(&conn->watch);
-    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);
-    if (ready != 0)
-        stm_linger_continue(conn, ready);
-}
 
 void stm_linger(stm_conn_t *conn, bool gone, int seconds)
 {
@@ -325,6 +249,90 @@ void stm_linger(stm_conn_t *conn, bool gone, int seconds)
     }
     ready = st_watch_arm(&conn->watch, conn->looking ? 0 : POLLIN | POLLRDHUP,
                          conn->looking ? LOOK_AFTER : limit);
+    if (ready != 0)
+        stm_linger_continue(conn, ready);
+}
+
+static bool worth_a_look(const stm_conn_t *conn)
+{
+    if ((st_fd_ready(conn->fd) & POLLERR) == 0) /* libst watches it; otherwise: POLLERR */
+        return false;
+    if (luck > 0)
+        return true;
+    if (++not_looked < LOOK_EVERY)
+        return false;
+    not_looked = 0;
+    return true;
+}
+
+void stm_linger_continue(stm_conn_t *conn, int ready)
+{
+    bool over = ready < 0 || (conn->looking && look(conn));
+
+    while (!over) {
+        st_utime_t now = st_utime_last_clock();
+        bool more = false;
+
+        if (stm.vp.state == STM_VP_STOPPING || now >= conn->linger_until ||
+            (ready && !drain(conn, &more)))
+            break;
+        if (more)
+            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
+        else
+            ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
+        if (ready == 0)
+            return;
+        over = ready < 0;
+    }
+    stm_conn_free(conn);
+}
+
+/* Whether the client has closed. */
+static bool look(stm_conn_t *conn)
+{
+    bool more, closed = !drain(conn, &more);
+
+    conn->looking = false;
+    st_watch_free(&conn->watch);
+    st_watch_init(&conn->watch, conn->fd, 0, stm_conn_ready);
+    if (closed && luck < LUCK_MOST)
+        luck++;
+    else if (!closed && luck > -LUCK_MOST)
+        luck--;
+    return closed;
+}
+
+/* Reads and drops. True: the client may send more. */
+static bool drain(stm_conn_t *conn, bool *more)
+{
+    *more = false;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        /* For TCP, MSG_TRUNC drops the data without copying it. */
+        ssize_t n = recv(conn->fd, NULL, 1 << 20, MSG_DONTWAIT | MSG_TRUNC);
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return false;
+        if (n < 0 && errno == EAGAIN) {
+            st_fd_again(conn->fd, POLLIN);
+            return true;
+        }
+    }
+    *more = true;
+    return true;
+}
+
+void stm_linger_hurry(stm_conn_t *conn)
+{
+    st_utime_t limit = (st_utime_t)STM_SHORT_LINGER_SECONDS * 1000000, until = st_utime() + limit;
+    int ready;
+
+    if (conn->linger_until <= until)
+        return;
+    conn->linger_until = until;
+    if (conn->looking) /* and continues from there */
+        return;
+    st_watch_disarm(&conn->watch);
+    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, limit);
     if (ready != 0)
         stm_linger_continue(conn, ready);
 }
@@ -367,26 +375,6 @@ void stm_pool_put(apr_pool_t *pool)
         apr_pool_destroy(pool);
 }
 
-static bool lock_allocator(void)
-{
-    apr_thread_mutex_t *mutex;
-
-    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, root) != APR_SUCCESS)
-        return false;
-    apr_allocator_mutex_set(stm_conns.allocator, mutex);
-    return true;
-}
-
-void stm_pools_share(void)
-{
-    if (shared)
-        return;
-    shared = true;
-    if (stm_conns.allocator && !lock_allocator())
-        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
-                     "stm: cannot create a mutex for pools that a module's thread may use");
-}
-
 bool stm_pools_open(void)
 {
     if (!stm_config.threaded_io) /* then nobody would tell us */
@@ -399,4 +387,24 @@ bool stm_pools_open(void)
     apr_allocator_max_free_set(stm_conns.allocator, ap_max_mem_free);
     stm_conns.bucket_alloc = apr_bucket_alloc_create(root);
     return stm_conns.bucket_alloc;
+}
+
+void stm_pools_share(void)
+{
+    if (shared)
+        return;
+    shared = true;
+    if (stm_conns.allocator && !lock_allocator())
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+                     "stm: cannot create a mutex for pools that a module's thread may use");
+}
+
+static bool lock_allocator(void)
+{
+    apr_thread_mutex_t *mutex;
+
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, root) != APR_SUCCESS)
+        return false;
+    apr_allocator_mutex_set(stm_conns.allocator, mutex);
+    return true;
 }
