@@ -21,7 +21,8 @@
 #define ST_DEBUG
 #endif
 
-#if !defined(ST_DEBUG) && !defined(NDEBUG)
+/* The analyzer learns from assertions what holds. */
+#if !defined(ST_DEBUG) && !defined(NDEBUG) && !defined(__clang_analyzer__)
 #define NDEBUG
 #endif
 #include <assert.h>
@@ -137,8 +138,8 @@ enum st__link_kind { ST__LINK_THREAD, ST__LINK_POLL, ST__LINK_WATCH, ST__LINK_AC
 
 enum { ST__FD_REGISTERED = 1, ST__FD_EXCLUSIVE = 2 };
 
-/* Beside the descriptor's number, which has 31 bits, and its generation, in the tag of an event from
- * a level-triggered registration. */
+/* In the tag of an event from a level-triggered registration, beside the descriptor's generation
+ * and its number, which has 31 bits. */
 #define ST__EXCLUSIVE_TAG (UINT64_C(1) << 31)
 
 /* One per descriptor number, at an address that does not change. */

@@ -341,10 +341,10 @@ void stm_linger_hurry(stm_conn_t *conn)
 
 enum { MOST_KEPT = 128 };
 
-/* One allocator serves a VP's connections. It has no mutex as long as only one kernel thread uses it:
- * until a module creates one of its own, which may use a request's pool while the handler waits for
- * it. Some cleared pools are kept for the next connections. None of it belongs to pchild: a request
- * that cannot be ended outlives that. */
+/* One allocator serves a VP's connections. It has no mutex as long as only one kernel thread uses
+ * it: until a module creates one of its own, which may use a request's pool while the handler waits
+ * for it. Some cleared pools are kept for the next connections. None of it belongs to pchild: a
+ * request that cannot be ended outlives that. */
 static apr_pool_t *root; /* of all that is made here; it stays */
 static apr_pool_t *kept[MOST_KEPT];
 static int kept_count;

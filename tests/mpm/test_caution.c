@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Caution in a crash loop (conn/first_byte.c): clients that have gone are served after all others, for
- * a while, and only once.
+ * Caution in a crash loop (conn/first_byte.c): clients that have gone are served after all
+ * others, for a while, and only once.
  */
 #include <unistd.h>
 
