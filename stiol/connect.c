@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connect() and sendfile() on blocking sockets: the kernel has no flag for "this call only", so the
- * socket is made nonblocking for the duration of the call. Nothing else runs on the VP meanwhile.
+ * connect() on blocking sockets: the kernel has no flag for "this call only", so the socket is made
+ * nonblocking for the duration of the call, which does not yield: no other state thread sees it.
+ * Another process, or kernel thread, that uses the same socket might.
  */
-#include "stiol/file.h"
+#include "stiol/transfer.h"
 
 enum { FULL_INTERVAL = 5000 }; /* us; longest between tries at a local socket with a full queue */
 
-static int set_nonblocking(int fd, bool on)
+int stiol__set_nonblocking(int fd, bool on)
 {
     int error = errno, flags = fcntl(fd, F_GETFL), rc = -1;
 
@@ -22,10 +23,10 @@ static int connect_now(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
 {
     int rc;
 
-    if (set_nonblocking(fd, true) != 0)
+    if (stiol__set_nonblocking(fd, true) != 0)
         return -1;
     rc = connect(fd, addr, length);
-    (void)set_nonblocking(fd, false);
+    (void)stiol__set_nonblocking(fd, false);
     return rc;
 }
 
@@ -93,68 +94,4 @@ int stiol__connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t length)
     if (rc == 0)
         errno = error;
     return rc;
-}
-
-/* --- sendfile --- */
-
-static ssize_t send_now(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
-{
-    ssize_t n;
-
-    if (set_nonblocking(out, true) != 0)
-        return -1;
-    n = stiol__send_file(vp, out, in, offset, count);
-    (void)set_nonblocking(out, false);
-    return n;
-}
-
-static ssize_t send_all(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
-{
-    st_utime_t deadline = stiol__deadline(stiol__socket_timeout(out, SO_SNDTIMEO));
-    size_t done = 0;
-    ssize_t n = 0;
-
-    while (done < count) {
-        n = send_now(vp, out, in, offset, count - done);
-        if (n == 0)
-            break;
-        if (n > 0) {
-            done += (size_t)n;
-            continue;
-        }
-        if (errno != EAGAIN)
-            break;
-        STIOL_PARKS(vp, io);
-        n = stiol__wait_fd(out, POLLOUT, stiol__left(deadline));
-        if (n == 0) {
-            errno = EAGAIN;
-            n = -1;
-        } else if (n < 0) {
-            n = stiol__failed(vp);
-        }
-        if (n < 0)
-            break;
-    }
-    stiol__yield();
-    return done == 0 && n < 0 ? -1 : (ssize_t)done;
-}
-
-ssize_t stiol__sendfile64(int out, int in, off64_t *offset, size_t count)
-{
-    stiol__vp_t *vp = STIOL_ENTER(io, sendfile64, out);
-    stiol__fd_class_t class;
-
-    if (!vp || count == 0)
-        return sendfile64(out, in, offset, count);
-    class = stiol__fd_class(out);
-    if (class != STIOL_FD_SOCKET && class != STIOL_FD_STREAM)
-        return stiol__passed(out, stiol__send_file(vp, out, in, offset, count), POLLOUT);
-    return send_all(vp, out, in, offset, count);
-}
-
-_Static_assert(sizeof(off_t) == sizeof(off64_t), "files are addressed with 64 bits");
-
-ssize_t stiol__sendfile(int out, int in, off_t *offset, size_t count)
-{
-    return stiol__sendfile64(out, in, (off64_t *)offset, count);
 }

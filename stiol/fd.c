@@ -150,22 +150,37 @@ void stiol__fd_closing(int fd)
 
 /* --- the replacements --- */
 
-int stiol__close(int fd)
+int stiol__close_known(stiol__vp_t *vp, int fd)
 {
-    stiol__vp_t *vp = STIOL_ENTER(fd, close, fd);
-    bool slow;
+    bool slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
     int rc;
 
-    if (fd == -1) { /* the MPM has removed the socket from what APR cleans up */
-        errno = EBADF;
-        return -1;
-    }
-    slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
     stiol__fd_closing(fd);
     rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
     if (!stiol__mine() && !STIOL_OFF(STIOL_NO_FORGET))
         stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have examined it */
     return rc;
+}
+
+int stiol__close(int fd)
+{
+    stiol__vp_t *vp = STIOL_ENTER(fd, close, fd);
+
+    if (fd == -1) { /* the MPM has removed the socket from what APR cleans up */
+        errno = EBADF;
+        return -1;
+    }
+    if (STIOL_UNLIKELY(vp && stiol__fd_in_use(fd)) && stiol__put_off_close(vp, fd))
+        return 0;
+    return stiol__close_known(vp, fd);
+}
+
+/* What the number is to mean from now on must not reach a call that still means the old file. */
+static void make_room(stiol__vp_t *vp, int to)
+{
+    if (STIOL_UNLIKELY(vp && stiol__fd_in_use(to)))
+        stiol__await_unused(vp, to);
+    stiol__fd_closing(to);
 }
 
 int stiol__dup(int fd)
@@ -176,19 +191,21 @@ int stiol__dup(int fd)
 
 int stiol__dup2(int from, int to)
 {
-    (void)STIOL_ENTER(fd, dup2, to);
+    stiol__vp_t *vp = STIOL_ENTER(fd, dup2, to);
+
     if (from == to)
         return dup2(from, to);
-    stiol__fd_closing(to);
+    make_room(vp, to);
     return made(dup2(from, to), STIOL_FD_UNKNOWN);
 }
 
 int stiol__dup3(int from, int to, int flags)
 {
-    (void)STIOL_ENTER(fd, dup3, to);
+    stiol__vp_t *vp = STIOL_ENTER(fd, dup3, to);
+
     if (from == to)
         return dup3(from, to, flags);
-    stiol__fd_closing(to);
+    make_room(vp, to);
     return made(dup3(from, to, flags), STIOL_FD_UNKNOWN);
 }
 

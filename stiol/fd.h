@@ -40,7 +40,8 @@ stiol__fd_class_t stiol__fd_look(int fd);
 #define STIOL_LOW_MARK  0x80 /* SO_RCVLOWAT was set */
 #define STIOL_BUSY_MARK 0x40 /* a helper is using the file's position, or writing */
 #define STIOL_ELSEWHERE 0x20 /* opened or closed on a kernel thread that is not a VP */
-#define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK | STIOL_ELSEWHERE)
+#define STIOL_USED_MARK 0x10 /* a call on a helper, queued or running, has its number */
+#define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK | STIOL_ELSEWHERE | STIOL_USED_MARK)
 
 static inline unsigned char *stiol__fd_byte(int fd)
 {

@@ -49,6 +49,23 @@ long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, 
     return stiol__file_help_as(vp, STIOL_HELP_FILE, group, call, args);
 }
 
+long stiol__file_help_at(stiol__vp_t *vp, int fd, uint64_t group, stiol__file_call_t call,
+                         const long *args)
+{
+    stiol__fd_use_t use;
+    long rc;
+
+    stiol__fd_use(vp, &use, fd);
+    rc = stiol__file_help(vp, group, call, args);
+    stiol__fd_used(vp, &use);
+    return rc;
+}
+
+long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
+{
+    return stiol__file_help_at(vp, fd, stiol__fd_group(fd), call, args);
+}
+
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
                     const long *args)
 {
@@ -61,7 +78,7 @@ long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol
     if (dir >= 0 && path && *path == '\0')
         return stiol__on_fd(vp, dir, call, args); /* AT_EMPTY_PATH */
     if (stiol__path_verdict(vp, dir, path, made, &group) == STIOL_FS_PATIENT)
-        return stiol__file_help(vp, group, call, args);
+        return stiol__file_help_at(vp, dir, group, call, args);
     begun = stiol__begin(vp);
     rc = call(args);
     if (stiol__has_waited(vp, &begun))
@@ -88,7 +105,7 @@ long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *
     if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN && vp->wary))
         class = stiol__fd_look(fd); /* a duplicate, or opened by another process */
     if (STIOL_UNLIKELY(class == STIOL_FD_SLOW_FILE))
-        return stiol__file_help(vp, stiol__fd_group(fd), call, args);
+        return stiol__fd_help(vp, fd, call, args);
     return timed(vp, fd, call, args);
 }
 
@@ -98,7 +115,7 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 
     if (!vp || (class != STIOL_FD_UNKNOWN && class != STIOL_FD_PASS && !stiol__is_file(class)))
         return call(args);
-    return stiol__file_help(vp, stiol__fd_group(fd), call, args);
+    return stiol__fd_help(vp, fd, call, args);
 }
 
 /* --- turns --- */
@@ -106,11 +123,6 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 /* All users of a descriptor share the file's position, and the kernel has a lock on it, which a
  * helper in the middle of a read holds. Data written while a helper is writing must come after the
  * helper's. */
-
-static uintptr_t turn_key(int fd)
-{
-    return ((uintptr_t)(unsigned)fd << 3) | 7;
-}
 
 static bool is_busy(int fd)
 {
@@ -124,31 +136,41 @@ static int attempt_turn(void *arg)
     return is_busy(*(const int *)arg) ? 0 : 1;
 }
 
-void stiol__await_turn(stiol__vp_t *vp, int fd)
+bool stiol__await_turn(stiol__vp_t *vp, int fd)
 {
-    bool interrupted = false;
+    bool interrupted = false, closed;
+    stiol__fd_use_t use;
 
     STIOL_PARKS(vp, file);
-    while (stiol__probe(vp, turn_key(fd), attempt_turn, &fd, STIOL_NEVER) != 0)
+    stiol__fd_use(vp, &use, fd);
+    while (stiol__probe(vp, stiol__turn_key(fd), attempt_turn, &fd, STIOL_NEVER) != 0)
         interrupted = true;
     if (interrupted)
         st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
+    closed = use.closed;
+    stiol__fd_used(vp, &use);
+    if (closed)
+        errno = EBADF;
+    return !closed;
 }
 
 /* A call that uses the position, on a helper. */
 static long help_in_turn(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
 {
     unsigned char *byte = stiol__fd_byte(fd);
-    uint64_t group = stiol__fd_group(fd);
+    stiol__fd_use_t use;
     long rc;
 
-    stiol__file_turn(vp, fd);
+    if (!stiol__file_turn(vp, fd))
+        return -1;
+    stiol__fd_use(vp, &use, fd);
     if (byte)
         (void)__atomic_fetch_or(byte, STIOL_BUSY_MARK, __ATOMIC_RELAXED);
-    rc = stiol__file_help(vp, group, call, args);
+    rc = stiol__file_help(vp, stiol__fd_group(fd), call, args);
     if (byte)
         (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_BUSY_MARK, __ATOMIC_RELAXED);
-    stiol__lot_notify(turn_key(fd), false);
+    stiol__fd_used(vp, &use);
+    stiol__lot_notify(stiol__turn_key(fd), false);
     return rc;
 }
 
@@ -182,7 +204,7 @@ static long move_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, o
     stiol__file_call_t call = transfer->in ? really_read : really_write;
 
     if (transfer->in && offset >= 0)
-        return stiol__file_help(vp, stiol__fd_group(transfer->fd), call, args);
+        return stiol__fd_help(vp, transfer->fd, call, args);
     return help_in_turn(vp, transfer->fd, call, args);
 }
 
@@ -277,8 +299,8 @@ ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t o
     bool final = false;
     ssize_t n;
 
-    if (offset < 0)
-        stiol__file_turn(vp, transfer->fd);
+    if (offset < 0 && !stiol__file_turn(vp, transfer->fd))
+        return -1;
     if (stiol__fd_noted(transfer->fd) == STIOL_FD_MUTE_FILE) {
         const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
 
@@ -365,7 +387,8 @@ ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t 
     stiol__begun_t begun;
     long n;
 
-    stiol__file_turn(vp, transfer->fd);
+    if (!stiol__file_turn(vp, transfer->fd))
+        return -1;
     if (STIOL_UNLIKELY(stiol__fd_noted(transfer->fd) == STIOL_FD_SLOW_FILE) ||
         (STIOL_UNLIKELY(vp->any_lags != 0) && lags(vp, transfer->fd)))
         return write_on_helper(vp, transfer, offset);

@@ -107,6 +107,11 @@ typedef long (*stiol__file_call_t)(const long *args);
 
 /** Runs call(args) on a helper and sets its errno. Counted as kind `file`. */
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
+/** The same for a call on a descriptor, whose number stays this file's until the call has ended. */
+long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
+/** The same with a group of its own: for a call on a path relative to fd, which may be AT_FDCWD. */
+long stiol__file_help_at(stiol__vp_t *vp, int fd, uint64_t group, stiol__file_call_t call,
+                         const long *args);
 /** The same for another class of helpers. */
 long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t group,
                          stiol__file_call_t call, const long *args);
@@ -125,20 +130,52 @@ ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t 
 extern bool stiol__no_end_is_sure;
 /** A first read of what is not known yet. -2: it is no file; it has been looked at. */
 ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
-void stiol__await_turn(stiol__vp_t *vp, int fd);
+bool stiol__await_turn(stiol__vp_t *vp, int fd);
 
-/** Waits while a helper is using the file's position. */
-static inline void stiol__file_turn(stiol__vp_t *vp, int fd)
+/** Waits while a helper is using the file's position. False with EBADF: the descriptor was closed
+ * meanwhile. */
+static inline bool stiol__file_turn(stiol__vp_t *vp, int fd)
 {
     const unsigned char *byte = stiol__fd_byte(fd);
 
     if (STIOL_UNLIKELY(byte && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_BUSY_MARK) != 0))
-        stiol__await_turn(vp, fd);
+        return stiol__await_turn(vp, fd);
+    return true;
 }
 
 static inline bool stiol__is_file(stiol__fd_class_t class)
 {
     return class >= STIOL_FD_FILE;
+}
+
+/** Where those queue who want the position, or the number, of a descriptor that a helper uses. */
+static inline uintptr_t stiol__turn_key(int fd)
+{
+    return ((uintptr_t)(unsigned)fd << 3) | 7;
+}
+
+/* --- file_use.c --- */
+
+/** A call on a helper that names a file by its descriptor; in the memory of whoever waits for it. */
+typedef struct stiol__fd_use {
+    struct stiol__fd_use *next;
+    int fd;      /* -1: not kept */
+    bool closed; /* somebody has closed it meanwhile */
+} stiol__fd_use_t;
+
+void stiol__fd_use(stiol__vp_t *vp, stiol__fd_use_t *use, int fd);
+/** The call has ended. Closes the descriptor if that was put off; this may park. */
+void stiol__fd_used(stiol__vp_t *vp, stiol__fd_use_t *use);
+/** For close(): true if it will be carried out later. */
+bool stiol__put_off_close(stiol__vp_t *vp, int fd);
+/** Parks while a helper uses the number. */
+void stiol__await_unused(stiol__vp_t *vp, int fd);
+
+static inline bool stiol__fd_in_use(int fd)
+{
+    const unsigned char *byte = stiol__fd_byte(fd);
+
+    return byte && (__atomic_load_n(byte, __ATOMIC_RELAXED) & STIOL_USED_MARK) != 0;
 }
 
 /* --- file_syscall.c --- */
@@ -150,6 +187,11 @@ bool stiol__syscall_file(long number, const long *args, long *rc);
 
 int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
+/* --- fd.c --- */
+
+/** close(), and what is known of the descriptor is forgotten. Parks if its file system is slow. */
+int stiol__close_known(stiol__vp_t *vp, int fd);
+
 /* --- file_stream.c, for shell.c --- */
 
 /** Whether reads and writes of the stream may wait. */
@@ -157,17 +199,26 @@ bool stiol__stream_waits(FILE *stream);
 
 /* --- stdio.c --- */
 
-/** Has the streams that the calling state thread has locked lock themselves, or not
- * (FSETLOCKING_*): not while a helper works on them for it. */
-void stiol__own_streams(stiol__vp_t *vp, int locking);
+/** ftrylockfile() and funlockfile(), on any kernel thread. True: locked. Neither yields. */
+bool stiol__trylock_stream(FILE *stream);
+void stiol__unlock_stream(FILE *stream);
+
+/* --- flush.c --- */
+
+/** fflush(NULL): 0, or EOF with errno. Parks, on a VP. */
+int stiol__flush_all(void);
 
 /* --- file_map.c --- */
 
 /** mmap() of a file by a state thread: what it maps is in memory by the time it returns. */
 void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection, int flags,
                       int fd, off_t offset);
-/** sendfile() that must not wait for `out`: on a helper if `in` is not in memory. */
-ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count);
+/** Whether a helper has to bring that part of a file into memory. */
+bool stiol__is_absent(int fd, off64_t offset, size_t length);
+
+/* --- sendfile.c --- */
+
+enum { STIOL_CHUNK = 1024 * 1024 }; /* bytes; maximum that is sent at a time */
 
 #pragma GCC visibility pop
 

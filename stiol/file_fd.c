@@ -81,7 +81,8 @@ static off64_t seek(stiol__vp_t *vp, int fd, off64_t offset, int whence)
 
     if (!vp)
         return lseek64(fd, offset, whence);
-    stiol__file_turn(vp, fd);
+    if (!stiol__file_turn(vp, fd))
+        return -1;
     if (whence == SEEK_SET || whence == SEEK_CUR)
         return lseek64(fd, offset, whence);
     return stiol__on_fd(vp, fd, run_lseek64, args);

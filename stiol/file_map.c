@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mapped files and sendfile(). A page fault cannot be anticipated, so what is mapped is brought
- * into memory before mmap() returns, and what sendfile() is to send, before it is called. mincore()
- * and cachestat() tell a process nothing about files that it may not write, so a few one-byte reads
- * (RWF_NOWAIT) are used instead. Called by pages.c and connect.c.
+ * Mapped files. A page fault cannot be anticipated, so what is mapped is brought into memory before
+ * mmap() returns. mincore() and cachestat() tell a process nothing about files that it may not
+ * write, so a few one-byte reads (RWF_NOWAIT) are used instead. Called by pages.c and sendfile.c.
  */
 #include "stiol/file.h"
 
 enum {
-    STEP = 256 * 1024,   /* bytes between checks; the kernel reads ahead in such pieces */
-    CHUNK = 1024 * 1024, /* maximum that is sent, or brought into memory, at a time */
+    STEP = 256 * 1024,      /* bytes between checks; the kernel reads ahead in such pieces */
+    TASTE = 128 * 1024,     /* bytes that a helper reads at a time */
+    MOST = 4 * 1024 * 1024, /* bytes of a mapping; libapr maps no larger pieces */
 };
-#define MOST (4 * CHUNK)     /* of a mapping: libapr maps no larger pieces */
-enum { TASTE = 128 * 1024 }; /* bytes that a helper reads at a time */
 
 typedef enum { RESIDENT, ABSENT, MUTE } look_t;
 
@@ -42,7 +40,7 @@ static look_t look_through(int fd, off64_t offset, size_t length)
 }
 
 /* Whether a helper has to bring it into memory. */
-static bool is_absent(int fd, off64_t offset, size_t length)
+bool stiol__is_absent(int fd, off64_t offset, size_t length)
 {
     stiol__fd_class_t class = stiol__fd_noted(fd);
 
@@ -97,30 +95,8 @@ void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protect
 {
     const long args[] = {(long)address, (long)length, protection, flags, fd, offset};
 
-    if ((protection & PROT_READ) == 0 || !is_absent(fd, offset, length < MOST ? length : MOST))
+    if ((protection & PROT_READ) == 0 ||
+        !stiol__is_absent(fd, offset, length < MOST ? length : MOST))
         return mmap64(address, length, protection, flags, fd, offset);
-    return (void *)stiol__file_help(vp, stiol__fd_group(fd), run_map, args);
-}
-
-/* --- sendfile() --- */
-
-static long run_send(const long *args)
-{
-    return sendfile64((int)args[0], (int)args[1], (off64_t *)args[2], (size_t)args[3]);
-}
-
-ssize_t stiol__send_file(stiol__vp_t *vp, int out, int in, off64_t *offset, size_t count)
-{
-    size_t chunk = count < CHUNK ? count : CHUNK;
-    long args[] = {out, in, (long)offset, (long)chunk};
-    stiol__fd_class_t class = stiol__fd_noted(in);
-    off64_t at = 0;
-
-    if (class == STIOL_FD_PASS)
-        return sendfile64(out, in, offset, count);
-    if (class == STIOL_FD_FILE || class == STIOL_FD_UNKNOWN)
-        at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
-    if (at < 0 || !is_absent(in, at, chunk))
-        return sendfile64(out, in, offset, chunk);
-    return stiol__file_help(vp, stiol__fd_group(in), run_send, args);
+    return (void *)stiol__fd_help(vp, fd, run_map, args);
 }

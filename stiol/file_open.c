@@ -42,7 +42,7 @@ static int open_really(const request_t *request)
 static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t group)
 {
     const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
-    int fd = (int)stiol__file_help(vp, group, really_open, args);
+    int fd = (int)stiol__file_help_at(vp, request->dir, group, really_open, args);
     struct statx st;
 
     (void)stiol__fd_made(fd, STIOL_FD_UNKNOWN);

@@ -108,8 +108,10 @@ FILE *stiol__tmpfile64(void)
 
 bool stiol__stream_waits(FILE *stream)
 {
-    stiol__fd_class_t class = stiol__fd_noted(stream->_fileno);
+    stiol__fd_class_t class = STIOL_FD_PASS;
 
+    if (stream->_fileno >= 0) /* fmemopen() and the like have none */
+        class = stiol__fd_kind(stream->_fileno);
     return class == STIOL_FD_SLOW_FILE || class == STIOL_FD_STREAM || class == STIOL_FD_SOCKET;
 }
 
@@ -310,25 +312,13 @@ static long run_fflush(const long *args)
     return fflush((FILE *)args[0]);
 }
 
-/* Those that the calling thread has locked would be locked to the helper. */
-static int flush_all(stiol__vp_t *vp, const long *args)
-{
-    int rc;
-
-    stiol__own_streams(vp, FSETLOCKING_BYCALLER);
-    rc = (int)stiol__file_help(vp, 0, run_fflush, args);
-    stiol__own_streams(vp, FSETLOCKING_INTERNAL);
-    return rc;
-}
-
-/* NULL: all streams, of which some may wait. */
 int stiol__fflush(FILE *stream)
 {
     stiol__vp_t *vp = STIOL_ENTER(file, fflush, 0);
     const long args[] = {(long)stream};
 
     if (!stream)
-        return !vp ? fflush(NULL) : flush_all(vp, args);
+        return stiol__flush_all();
     return (int)ON_STREAM(vp, stream, __fpending(stream) == 0, run_fflush, args);
 }
 

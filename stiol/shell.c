@@ -298,14 +298,24 @@ static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
     return vp ? wait_for_end(vp, pid, false) : wait_really(pid);
 }
 
+/* The stream is to be closed. Another state thread may have it locked, which flushes it on a helper
+ * (fflush(NULL)): waits for that. The closing helper is not the lock's owner, so the stream must not
+ * lock itself any more; its lock goes with it. */
+static void let_go(stiol__vp_t *vp, FILE *stream)
+{
+    if (vp && stiol__owner_find(vp, stream)) {
+        stiol__flockfile(stream);
+        (void)__fsetlocking(stream, FSETLOCKING_BYCALLER);
+    }
+    stiol__owner_forget(stream);
+}
+
 int stiol__pclose(FILE *stream)
 {
     stiol__vp_t *vp = STIOL_ENTER(process, pclose, 0);
     pipe_stream_t *taken = take(stream);
 
-    if (vp && stiol__owner_find(vp, stream))
-        (void)__fsetlocking(stream, FSETLOCKING_BYCALLER);
-    stiol__owner_forget(stream);
+    let_go(vp, stream);
     if (taken)
         return end_pipe(vp, taken);
     if (!vp)
@@ -320,9 +330,7 @@ int stiol__fclose(FILE *stream)
     pipe_stream_t *taken = take(stream);
     bool waits = vp && stiol__stream_waits(stream);
 
-    if (vp && stiol__owner_find(vp, stream))
-        (void)__fsetlocking(stream, FSETLOCKING_BYCALLER); /* the helper is not its owner */
-    stiol__owner_forget(stream);                           /* its lock goes with it */
+    let_go(vp, stream);
     if (taken)
         return end_pipe(vp, taken);
     stiol__stream_closing(stream);

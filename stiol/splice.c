@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is only for pipes, so sockets are made
- * nonblocking for the duration of the call; nothing else runs on the VP meanwhile. Then it waits
- * for whichever end is not ready.
+ * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is only for pipes, so a socket is made
+ * nonblocking for the duration of the call, which does not yield: no other state thread sees it.
+ * Then it waits for whichever end is not ready. Between a file and a pipe the call runs on a helper;
+ * no socket takes part in it.
  */
 #include "stiol/fd.h"
 #include "stiol/file.h"
@@ -44,16 +45,20 @@ static void put_back(int fd, int flags)
     errno = error;
 }
 
+static ssize_t splice_once(const splice_call_t *call)
+{
+    unsigned flags = call->flags | SPLICE_F_NONBLOCK;
+
+    if (call->tee)
+        return tee(call->in, call->out, call->length, flags);
+    return splice(call->in, call->in_offset, call->out, call->out_offset, call->length, flags);
+}
+
 static ssize_t splice_now(const splice_call_t *call)
 {
     int in = make_nonblocking(call->in), out = make_nonblocking(call->out);
-    unsigned flags = call->flags | SPLICE_F_NONBLOCK;
-    ssize_t n;
+    ssize_t n = splice_once(call);
 
-    if (call->tee)
-        n = tee(call->in, call->out, call->length, flags);
-    else
-        n = splice(call->in, call->in_offset, call->out, call->out_offset, call->length, flags);
     put_back(call->out, out);
     put_back(call->in, in);
     return n;
@@ -61,18 +66,25 @@ static ssize_t splice_now(const splice_call_t *call)
 
 static long run_splice(const long *args)
 {
-    return splice_now((const splice_call_t *)args[0]);
+    return splice_once((const splice_call_t *)args[0]);
 }
 
-/* An end that is a file waits for its device, whatever the flags: on a helper. */
+/* An end that is a file waits for its device, whatever the flags: on a helper. The other end is a
+ * pipe, or the call is refused. */
 static ssize_t splice_file(stiol__vp_t *vp, const splice_call_t *call)
 {
     const long args[] = {(long)call};
-    int file = stiol__is_file(stiol__fd_kind(call->in)) ? call->in : call->out;
+    bool from_file = stiol__is_file(stiol__fd_kind(call->in));
+    int file = from_file ? call->in : call->out, pipe_end = from_file ? call->out : call->in;
+    stiol__fd_use_t use;
+    ssize_t n;
 
     if (!stiol__is_file(stiol__fd_kind(file)))
         return splice_now(call);
-    return stiol__file_help(vp, stiol__fd_group(file), run_splice, args);
+    stiol__fd_use(vp, &use, pipe_end);
+    n = stiol__fd_help(vp, file, run_splice, args);
+    stiol__fd_used(vp, &use);
+    return n;
 }
 
 static bool is_ready(int fd, short events)

@@ -4,8 +4,6 @@
  * thread. It is also really locked, by the VP's kernel thread, so that other kernel threads are
  * kept out. The lock that each stdio call takes by itself is left to the C library.
  */
-#include <stdio_ext.h>
-
 #include "stiol/file.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
@@ -73,6 +71,18 @@ int stiol__ftrylockfile(FILE *file)
     return take(vp, file) ? 0 : -1;
 }
 
+bool stiol__trylock_stream(FILE *stream)
+{
+    stiol__vp_t *vp = stiol__here();
+
+    return vp ? take(vp, stream) : ftrylockfile(stream) == 0;
+}
+
+void stiol__unlock_stream(FILE *stream)
+{
+    stiol__funlockfile(stream);
+}
+
 void stiol__stream_left(FILE *file)
 {
     funlockfile(file);
@@ -89,14 +99,4 @@ void stiol__funlockfile(FILE *file)
     if (owner)
         stiol__owner_remove(vp, owner);
     stiol__stream_left(file);
-}
-
-void stiol__own_streams(stiol__vp_t *vp, int locking)
-{
-    for (size_t i = 0; i < vp->owners_size; i++) {
-        const stiol__owner_t *owner = &vp->owners[i];
-
-        if (owner->lock && owner->kind == STIOL_FILE && owner->thread == st_thread_self())
-            (void)__fsetlocking(owner->lock, locking);
-    }
 }

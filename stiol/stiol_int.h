@@ -128,6 +128,7 @@ typedef struct stiol__empty {
 struct stiol__tls;
 
 #define STIOL_LAGGARDS 16
+#define STIOL_USES     64
 
 typedef struct stiol__vp {
     st_vp_t vp;
@@ -160,8 +161,9 @@ typedef struct stiol__vp {
         int fd;
         st_utime_t until;
     } laggards[STIOL_LAGGARDS];
-    st_utime_t any_lags;              /* 0: none */
-    struct stiol__carriers *carriers; /* carriers.c; NULL: none yet */
+    st_utime_t any_lags;                    /* 0: none */
+    struct stiol__fd_use *uses[STIOL_USES]; /* file_use.c */
+    struct stiol__carriers *carriers;       /* carriers.c; NULL: none yet */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */

@@ -17,7 +17,7 @@ CXX := $(CC:%gcc=%g++)
 endif
 # The emulator of cross builds has neither openat2() nor preadv2()'s flags, which files are about.
 ifdef TEST_SHIM
-STIOL_SUBJECTS := $(filter-out apr curl cxx files glib openssl,$(STIOL_SUBJECTS))
+STIOL_SUBJECTS := $(filter-out apr curl cxx files file_waits glib openssl,$(STIOL_SUBJECTS))
 endif
 # Without a C++ compiler, nothing to test.
 ifeq ($(shell command -v $(CXX)),)

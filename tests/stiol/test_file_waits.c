@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waits on files that are less common: sendfile() on a blocking socket, all streams flushed at
+ * once, descriptors closed under a call, FIFOs, files that bypass the page cache. As in test_files,
+ * a pipe that is noted for a slow file stands for a disk that does not answer.
+ */
+#include <stdio_ext.h>
+#include <sys/sendfile.h>
+
+#include "stiol/file.h"
+
+#include "tests/stiol/stiol_vp.h"
+
+static const table_t *call = &table_any;
+
+enum { SIZE = 300000 }; /* bytes of the test's file; no whole number of pages */
+
+static char content[SIZE], got[SIZE + 1];
+static char name[64];
+
+static int make_file(void)
+{
+    int fd;
+
+    for (size_t i = 0; i < SIZE; i++)
+        content[i] = (char)(i % 251);
+    strcpy(name, "/var/tmp/stiol-waits-XXXXXX");
+    fd = mkstemp(name);
+    CHECK(fd >= 0 && write(fd, content, SIZE) == SIZE && lseek(fd, 0, SEEK_SET) == 0);
+    CHECK(unlink(name) == 0);
+    return fd;
+}
+
+static unsigned long long helped(void)
+{
+    return counters().file.helped;
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* --- sendfile() and splice() --- */
+
+static bool seen_nonblocking;
+
+static void *watch_flags(void *arg)
+{
+    while (!stop_ticking) {
+        seen_nonblocking |= (fcntl(*(int *)arg, F_GETFL) & O_NONBLOCK) != 0;
+        st_thread_yield();
+    }
+    return NULL;
+}
+
+static void *receive(void *arg)
+{
+    int fd = *(int *)arg;
+
+    for (size_t n = 0; n < SIZE;) {
+        ssize_t more = call->recv(fd, got + n, SIZE - n, 0);
+
+        CHECK(more > 0);
+        n += (size_t)more;
+    }
+    return NULL;
+}
+
+static void *receive_byte(void *arg)
+{
+    char byte = '?';
+
+    note('(');
+    CHECK(call->recv(*(int *)arg, &byte, 1, 0) == 1);
+    note(byte);
+    return NULL;
+}
+
+/* Others use the socket while a helper reads the file: to them it stays blocking. */
+static void the_socket_stays_blocking(void)
+{
+    int fd = make_file(), pair[2];
+    off_t offset = 0;
+
+    socket_pair(pair, false);
+    stiol__off |= STIOL_NO_CACHE;
+    spawn(watch_flags, &pair[1]);
+    spawn(receive, &pair[0]);
+    spawn(receive_byte, &pair[1]);
+    settle();
+    CHECK(call->sendfile(pair[1], fd, &offset, SIZE + 100) == SIZE && offset == SIZE);
+    CHECK(helped() > 2);
+    stop_ticking = true;
+    CHECK(strcmp(noted(), "(") == 0 && write(pair[0], "x", 1) == 1);
+    reap();
+    CHECK(strcmp(noted(), "(x") == 0 && !seen_nonblocking);
+    CHECK(memcmp(got, content, SIZE) == 0);
+}
+
+static void sendfile_ends_as_ever(void)
+{
+    const struct timeval limit = {0, 50000};
+    int fd = make_file(), pair[2];
+    off_t offset = 0;
+    ssize_t n;
+
+    socket_pair(pair, false);
+    stiol__off |= STIOL_NO_CACHE;
+    CHECK(setsockopt(pair[1], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0);
+    n = call->sendfile(pair[1], fd, NULL, SIZE);
+    CHECK(n > 0 && n < SIZE && lseek(fd, 0, SEEK_CUR) == n); /* what there was room for */
+    CHECK(call->sendfile(pair[1], fd, &offset, SIZE) == -1 && errno == EAGAIN && offset == 0);
+    (void)signal(SIGPIPE, SIG_IGN);
+    close(pair[0]);
+    CHECK(call->sendfile(pair[1], fd, NULL, SIZE) == -1 && errno == EPIPE);
+    CHECK(call->sendfile(pair[1], -1, NULL, SIZE) == -1 && errno == EBADF);
+}
+
+static void *move_to_pipe(void *arg)
+{
+    const int *ends = arg;
+    off64_t offset = 0;
+    size_t done = 0;
+
+    while (done < SIZE) {
+        ssize_t n = call->splice(ends[0], &offset, ends[1], NULL, SIZE - done, 0);
+
+        CHECK(n > 0);
+        done += (size_t)n;
+    }
+    note('s');
+    return NULL;
+}
+
+static void a_splice_leaves_the_pipe_blocking(void)
+{
+    int ends[2], from_to[2], left = SIZE;
+
+    CHECK(call->pipe(ends) == 0);
+    from_to[0] = make_file();
+    from_to[1] = ends[1];
+    stiol__off |= STIOL_NO_CACHE;
+    spawn(watch_flags, &ends[1]);
+    spawn(move_to_pipe, from_to);
+    while (left > 0) {
+        ssize_t n = call->read(ends[0], got + SIZE - left, (size_t)left);
+
+        CHECK(n > 0);
+        left -= (int)n;
+    }
+    stop_ticking = true;
+    reap();
+    CHECK(memcmp(got, content, SIZE) == 0 && !seen_nonblocking && helped() > 0);
+}
+
+/* --- all streams --- */
+
+static int full[2]; /* a pipe that has no room */
+
+static FILE *stuck_stream(void)
+{
+    static char buffer[2 * SIZE];
+    FILE *stream;
+
+    CHECK(call->pipe(full) == 0);
+    stream = fdopen(full[1], "w");
+    CHECK(stream && setvbuf(stream, buffer, _IOFBF, sizeof(buffer)) == 0);
+    CHECK(call->fwrite(content, 1, SIZE, stream) == SIZE);
+    return stream;
+}
+
+static void drain_pipe(void)
+{
+    for (int left = SIZE; left > 0;)
+        left -= (int)call->read(full[0], got, (size_t)left);
+}
+
+static void *flush_everything(void *arg)
+{
+    note('(');
+    CHECK(call->fflush(NULL) == 0);
+    note(')');
+    (void)arg;
+    return NULL;
+}
+
+static void *close_stream(void *arg)
+{
+    CHECK(call->fclose(arg) == 0);
+    note('c');
+    return NULL;
+}
+
+static void *on_kernel_thread(void *arg)
+{
+    CHECK(call->fflush(NULL) == 0);
+    (void)arg;
+    return NULL;
+}
+
+/* Streams are made, used and closed meanwhile; the others are flushed. */
+static void a_stuck_stream_holds_up_no_other(void)
+{
+    FILE *stuck = stuck_stream(), *other = call->tmpfile(), *third;
+    char text[6];
+
+    CHECK(other && fputs("hello", other) >= 0);
+    spawn(flush_everything, NULL);
+    spawn(flush_everything, NULL);
+    settle();
+    CHECK(strcmp(noted(), "((") == 0);
+    third = call->fopen("/dev/null", "w");
+    CHECK(third && call->fputs("x", third) >= 0 && call->fclose(third) == 0);
+    spawn(close_stream, stuck);
+    settle();
+    CHECK(strcmp(noted(), "((") == 0); /* who closes it waits as well */
+    while (pread(fileno(other), text, 6, 0) != 5)
+        st_usleep(1000);
+    drain_pipe();
+    reap();
+    CHECK(strlen(noted()) == 5 && strchr(noted(), 'c') && call->fclose(other) == 0);
+}
+
+static void nor_does_it_on_a_kernel_thread(void)
+{
+    FILE *stuck = stuck_stream(), *third;
+    pthread_t thread;
+
+    CHECK(pthread_create(&thread, NULL, on_kernel_thread, NULL) == 0);
+    while (ioctl(full[0], FIONREAD, got) != 0 || *(int *)(void *)got == 0)
+        st_usleep(1000);
+    third = call->fopen("/dev/null", "w");
+    CHECK(third && call->fclose(third) == 0);
+    drain_pipe();
+    CHECK(pthread_join(thread, NULL) == 0 && __fpending(stuck) == 0);
+}
+
+static void an_error_of_any_stream_is_told(void)
+{
+    FILE *stream = stuck_stream(), *other = call->tmpfile();
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    CHECK(fputs("hello", other) >= 0);
+    close(full[0]);
+    CHECK(call->fflush(NULL) == EOF && errno == EPIPE);
+    CHECK(__fpending(other) == 0 && ferror(stream));
+}
+
+/* --- descriptors that are closed under a call --- */
+
+static int slow[2]; /* a pipe whose end to read is noted for a slow file */
+
+static void make_slow(void)
+{
+    CHECK(call->pipe(slow) == 0);
+    stiol__fd_set_class(slow[0], STIOL_FD_SLOW_FILE);
+}
+
+static void *read_from(void *arg)
+{
+    char byte = '?';
+
+    CHECK(call->read(*(const int *)arg, &byte, 1) == 1);
+    note(byte);
+    return NULL;
+}
+
+static void a_close_does_not_reach_the_call(void)
+{
+    int fd, other;
+
+    make_slow();
+    fd = slow[0];
+    spawn(read_from, &fd);
+    settle();
+    CHECK(call->close(fd) == 0);
+    other = call->open("/dev/zero", O_RDONLY);
+    CHECK(other >= 0 && other != fd && is_open(fd));
+    CHECK(write(slow[1], "a", 1) == 1);
+    reap();
+    CHECK(strcmp(noted(), "a") == 0 && !is_open(fd));
+    CHECK(call->write(slow[1], "b", 1) == -1 && errno == EPIPE); /* really closed */
+}
+
+/* The helpers, two of them, are busy: the third call waits in line, with its number. */
+static void nor_a_call_in_line(void)
+{
+    int busy[2][2], fd, other;
+
+    for (int i = 0; i < 2; i++) {
+        make_slow();
+        memcpy(busy[i], slow, sizeof(slow));
+        spawn(read_from, &busy[i][0]);
+    }
+    settle();
+    make_slow();
+    fd = slow[0];
+    spawn(read_from, &fd);
+    settle();
+    CHECK(write(slow[1], "3", 1) == 1);
+    CHECK(call->close(fd) == 0);
+    other = call->open("/dev/zero", O_RDONLY);
+    CHECK(other != fd);
+    for (int i = 0; i < 2; i++)
+        CHECK(write(busy[i][1], i == 0 ? "1" : "2", 1) == 1);
+    reap();
+    CHECK(strlen(noted()) == 3 && strchr(noted(), '3') && !is_open(fd));
+}
+
+static void *take_number(void *arg)
+{
+    const int *fds = arg;
+
+    CHECK(call->dup2(fds[0], fds[1]) == fds[1]);
+    note('d');
+    return NULL;
+}
+
+static void a_duplicate_waits_for_its_number(void)
+{
+    int fds[2];
+
+    make_slow();
+    fds[0] = open("/dev/zero", O_RDONLY);
+    fds[1] = slow[0];
+    spawn(read_from, &fds[1]);
+    settle();
+    spawn(take_number, fds);
+    settle();
+    CHECK(strcmp(noted(), "") == 0 && write(slow[1], "a", 1) == 1);
+    reap();
+    CHECK(strcmp(noted(), "ad") == 0 || strcmp(noted(), "da") == 0);
+    CHECK(call->read(fds[1], got, 10) == 10);
+}
+
+static void *read_nothing(void *arg)
+{
+    char byte;
+
+    CHECK(call->read(*(const int *)arg, &byte, 1) == -1 && errno == EBADF);
+    note('n');
+    return NULL;
+}
+
+/* Who waits for the position when it is closed has not begun. */
+static void who_waits_for_a_turn_is_told(void)
+{
+    int fd;
+
+    make_slow();
+    fd = slow[0];
+    spawn(read_from, &fd);
+    settle();
+    spawn(read_nothing, &fd);
+    settle();
+    CHECK(call->close(fd) == 0 && is_open(fd) && write(slow[1], "ab", 2) == 2);
+    reap();
+    CHECK(strcmp(noted(), "an") == 0 && !is_open(fd));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VP_TEST(the_socket_stays_blocking),         VP_TEST(sendfile_ends_as_ever),
+        VP_TEST(a_splice_leaves_the_pipe_blocking), VP_TEST(a_stuck_stream_holds_up_no_other),
+        VP_TEST(nor_does_it_on_a_kernel_thread),    VP_TEST(an_error_of_any_stream_is_told),
+        VP_TEST(a_close_does_not_reach_the_call),   VP_TEST(nor_a_call_in_line),
+        VP_TEST(a_duplicate_waits_for_its_number),  VP_TEST(who_waits_for_a_turn_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
