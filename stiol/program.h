@@ -11,11 +11,13 @@
 
 /** stiol_config_t.in_child. */
 extern void (*stiol__in_child)(void);
-/** Like posix_spawnp(): 0 or an error number. Does not yield; holds up the VP until the child has
- * executed the program. */
+/** Like posix_spawn(): 0 or an error number. Parks if the program is not in memory. */
 int stiol__start_program(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                          const posix_spawnattr_t *attr, char *const argv[],
                          char *const environment[]);
+/** spawn_look.c: whether executing the file, or with a path the first one found there, waits for no
+ * disk. `group`: for the helper. */
+bool stiol__program_is_near(stiol__vp_t *vp, const char *file, const char *path, uint64_t *group);
 /** waitpid() without options; parks. -1 with errno, which is EINTR where the real one would be
  * cancelled. Called by shell.c. */
 pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);

@@ -133,9 +133,10 @@ typedef struct pipe_stream {
 } pipe_stream_t;
 
 static struct {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;     /* of the list; nobody yields with it */
+    pthread_mutex_t starting; /* held by a popen() while its program starts */
     pipe_stream_t *first;
-} streams = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} streams = {.lock = PTHREAD_MUTEX_INITIALIZER, .starting = PTHREAD_MUTEX_INITIALIZER};
 
 /* Called with the lock held. */
 static pipe_stream_t **place_of(const FILE *stream)
@@ -160,8 +161,21 @@ static pipe_stream_t *take(const FILE *stream)
     return taken;
 }
 
-/* Called with the lock held, so nothing here may yield. Starts it with `end` as its standard input
- * or output, and without the ends of earlier pipes. Returns 0, or an error. */
+/* Those that other pipes' programs must not inherit. */
+static int close_earlier(posix_spawn_file_actions_t *actions, int as)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&streams.lock);
+    for (const pipe_stream_t *other = streams.first; rc == 0 && other; other = other->next)
+        if (other->fd != as)
+            rc = posix_spawn_file_actions_addclose(actions, other->fd);
+    pthread_mutex_unlock(&streams.lock);
+    return rc;
+}
+
+/* Starts it with `end` as its standard input or output, and without the ends of earlier pipes.
+ * Returns 0, or an error. */
 static int start_with_pipe(pipe_stream_t *made, const char *command, int end, int as)
 {
     posix_spawn_file_actions_t actions;
@@ -170,26 +184,36 @@ static int start_with_pipe(pipe_stream_t *made, const char *command, int end, in
     if (rc != 0)
         return rc;
     rc = posix_spawn_file_actions_adddup2(&actions, end, as);
-    for (const pipe_stream_t *other = streams.first; rc == 0 && other; other = other->next)
-        if (other->fd != as)
-            rc = posix_spawn_file_actions_addclose(&actions, other->fd);
+    if (rc == 0)
+        rc = close_earlier(&actions, as);
     if (rc == 0)
         rc = start_shell(&made->pid, command, &actions, NULL);
     (void)posix_spawn_file_actions_destroy(&actions);
     return rc;
 }
 
-static int start_and_list(pipe_stream_t *made, const char *command, int end, int as)
+static void enlist(pipe_stream_t *made)
+{
+    pthread_mutex_lock(&streams.lock);
+    made->next = streams.first;
+    streams.first = made;
+    pthread_mutex_unlock(&streams.lock);
+}
+
+/* Starting may take long. One after the other, so that each knows all earlier pipes: this one's end
+ * is closed on execution until it is listed. */
+static int start_and_list(pipe_stream_t *made, const char *command, int end, int as, bool inherited)
 {
     int rc;
 
-    pthread_mutex_lock(&streams.lock);
+    (void)stiol__pthread_mutex_lock(&streams.starting);
     rc = start_with_pipe(made, command, end, as);
     if (rc == 0) {
-        made->next = streams.first;
-        streams.first = made;
+        enlist(made);
+        if (inherited)
+            (void)fcntl(made->fd, F_SETFD, 0);
     }
-    pthread_mutex_unlock(&streams.lock);
+    (void)stiol__pthread_mutex_unlock(&streams.starting);
     return rc;
 }
 
@@ -247,7 +271,7 @@ FILE *stiol__popen(const char *command, const char *mode)
         errno = rc;
         return NULL;
     }
-    rc = start_and_list(made, command, ends[1 - own], 1 - own);
+    rc = start_and_list(made, command, ends[1 - own], 1 - own, !close_on_exec);
     (void)close(ends[1 - own]);
     if (rc != 0) {
         (void)fclose(made->stream);
@@ -255,8 +279,6 @@ FILE *stiol__popen(const char *command, const char *mode)
         errno = rc;
         return NULL;
     }
-    if (!close_on_exec)
-        (void)fcntl(made->fd, F_SETFD, 0);
     return made->stream;
 }
 
@@ -341,5 +363,6 @@ int stiol__fclose(FILE *stream)
 void stiol__shell_forked(void)
 {
     pthread_mutex_init(&streams.lock, NULL);
+    pthread_mutex_init(&streams.starting, NULL);
     pthread_mutex_init(&deaf.lock, NULL);
 }

@@ -3,7 +3,8 @@
  * A posix_spawn() of our own. glibc's runs no pthread_atfork() handlers, so nothing could undo in
  * the child what is meant only for the VP: its limit of open files. As with glibc's, the child
  * shares the caller's memory until it executes the program, and the caller waits meanwhile; before
- * the program it calls `in_child` (stiol_config_t). Used by shell.c and through the replacements.
+ * the program it calls `in_child` (stiol_config_t). A program that is to be read from a disk is
+ * started by a helper. Used by shell.c and through the replacements.
  */
 #include <limits.h>
 #include <sys/syscall.h>
@@ -307,6 +308,57 @@ static int run_on_new_stack(pid_t *pid, program_t *program)
     return rc;
 }
 
+/* --- on a helper --- */
+
+typedef struct spawn_job {
+    stiol__job_t job;
+    pid_t *pid;
+    program_t *program;
+    int rc;
+} spawn_job_t;
+
+static void run_spawn(stiol__job_t *job)
+{
+    spawn_job_t *call = (spawn_job_t *)job;
+
+    call->rc = run_on_new_stack(call->pid, call->program);
+}
+
+/* The child's signal mask is the caller's, not the helper's. */
+static int run_on_helper(stiol__vp_t *vp, pid_t *pid, program_t *program, uint64_t group)
+{
+    spawn_job_t call = {.job = {.run = run_spawn, .group = group}, .pid = pid, .program = program};
+
+    if ((program->flags & POSIX_SPAWN_SETSIGMASK) == 0)
+        (void)pthread_sigmask(SIG_SETMASK, NULL, &program->mask);
+    program->flags |= POSIX_SPAWN_SETSIGMASK;
+    STIOL_HELP(vp, process, STIOL_HELP_FILE, &call.job);
+    return call.rc;
+}
+
+/* These look up names of their own, and what the program's then means is not known here. */
+static bool leads_elsewhere(const program_t *program)
+{
+    for (int i = 0; i < program->action_count; i++) {
+        int what = program->actions[i].what;
+
+        if (what == OPEN || what == CHDIR || what == FCHDIR)
+            return true;
+    }
+    return false;
+}
+
+static int start(pid_t *pid, program_t *program)
+{
+    stiol__vp_t *vp = stiol__here();
+    uint64_t group = 0;
+
+    if (vp && (leads_elsewhere(program) ||
+               !stiol__program_is_near(vp, program->file, program->path, &group)))
+        return run_on_helper(vp, pid, program, group);
+    return run_on_new_stack(pid, program);
+}
+
 /** posix_spawn(), or with a path posix_spawnp(). What only a later glibc knows (a flag, a file
  * action) is left to glibc; then the program starts with the VP's limits. */
 static int spawn(pid_t *pid, const char *file, bool search,
@@ -328,7 +380,7 @@ static int spawn(pid_t *pid, const char *file, bool search,
         program.actions = (const action_t *)actions->__actions;
         program.action_count = actions->__used;
     }
-    return run_on_new_stack(pid, &program);
+    return start(pid, &program);
 }
 
 int stiol__start_program(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,

@@ -2,6 +2,11 @@
 /*
  * VPs with STIOL, for its tests and those of small pools: see stiol_vp.h.
  */
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "stiol/file.h"
+
 #include "tests/stiol/stiol_vp.h"
 
 static const char *const thread_objects[] = {"libthreads.so", NULL};
@@ -73,4 +78,27 @@ stiol_counters_t counters(void)
 
     stiol_get_counters(&now);
     return now;
+}
+
+int mount_dead(const char *folder)
+{
+    char options[64];
+    int device;
+
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        skip_test("no mounts of our own here");
+    device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
+    if (device < 0 || mount("dead", folder, "fuse", 0, options) != 0)
+        skip_test("no FUSE here");
+    return device;
+}
+
+stiol__vp_t *look_again_at_mounts(void)
+{
+    stiol__vp_t *vp = stiol__here();
+
+    stiol__filesystems_stop(vp);
+    CHECK(stiol__filesystems_start(vp) == 0);
+    return vp;
 }

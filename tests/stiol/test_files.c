@@ -407,36 +407,14 @@ static void an_old_openat2_is_asked_once(void)
 
 /* --- a file system that never answers --- */
 
-static int device; /* of a mounted FUSE file system that nobody serves; closed: it ends */
-
-static void mount_dead(const char *folder)
-{
-    char options[64];
-
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        skip_test("no mounts of our own here");
-    device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
-    if (device < 0 || mount("dead", folder, "fuse", 0, options) != 0)
-        skip_test("no FUSE here");
-}
-
-/* The table of mounts of the process as it is now. */
-static stiol__vp_t *look_again_at_mounts(void)
-{
-    stiol__vp_t *vp = stiol__here();
-
-    stiol__filesystems_stop(vp);
-    CHECK(stiol__filesystems_start(vp) == 0);
-    return vp;
-}
+static int device; /* of the mounted file system; closed: it ends */
 
 /* systemd has an autofs there, on every host: paths must not cost more for it. */
 static void mounts_below_proc_make_nobody_wary(void)
 {
     if (look_again_at_mounts()->wary)
         skip_test("a remote file system is mounted here");
-    mount_dead("/proc/sys/fs");
+    device = mount_dead("/proc/sys/fs");
     CHECK(!look_again_at_mounts()->wary);
 }
 
@@ -473,7 +451,7 @@ static void whatever_leads_to_it_takes_a_helper(void)
     snprintf(dead, sizeof(dead), "%s/dead", place);
     snprintf(through, sizeof(through), "%s/link", place);
     CHECK(mkdir(dead, 0700) == 0 && symlink("dead/file", through) == 0);
-    mount_dead(dead);
+    device = mount_dead(dead);
     CHECK(look_again_at_mounts()->wary);
     spawn(make_through_link, NULL);
     spawn(look_at_duplicate, NULL);

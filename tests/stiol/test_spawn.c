@@ -3,6 +3,7 @@
  * Programs that posix_spawn(), system() and popen() start: with their limits restored, and
  * otherwise as the C library's own calls would start them.
  */
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "tests/stiol/stiol_vp.h"
@@ -412,6 +413,93 @@ static void a_program_does_not_hold_earlier_pipes(void)
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
+/* --- programs that are not in memory --- */
+
+static void by_a_helper(void (*body)(void))
+{
+    stiol__off |= STIOL_NO_CACHE;
+    body();
+    CHECK(counters().process.helped > 0);
+}
+
+static void a_helper_starts_them_alike(void)
+{
+    by_a_helper(programs_get_the_limit);
+}
+
+static void with_the_same_file_actions(void)
+{
+    by_a_helper(file_actions);
+}
+
+static void with_the_same_attributes(void)
+{
+    by_a_helper(attributes);
+}
+
+static void with_the_same_errors(void)
+{
+    by_a_helper(files_that_are_no_programs);
+}
+
+static void and_for_pipes(void)
+{
+    by_a_helper(pipes_to_programs);
+}
+
+static void *start_from(void *arg)
+{
+    char *const argv[] = {arg, NULL};
+
+    note('(');
+    CHECK(call->posix_spawn(NULL, arg, NULL, NULL, argv, environ) != 0);
+    note(')');
+    return NULL;
+}
+
+static void *start_by_name(void *arg)
+{
+    char *const argv[] = {arg, NULL};
+
+    note('[');
+    CHECK(call->posix_spawnp(NULL, arg, NULL, NULL, argv, environ) != 0);
+    note(']');
+    return NULL;
+}
+
+/* A FUSE file system that nobody serves; a script on a disk has its interpreter there. */
+static void a_disk_that_does_not_answer_holds_up_nobody(void)
+{
+    char folder[] = "/var/tmp/stiol-spawn-XXXXXX", dead[64], program[80], script[80];
+    static const char *const ends = "()()[]";
+    int device, turns = 0, fd;
+
+    start_with_limits();
+    CHECK(mkdtemp(folder));
+    snprintf(dead, sizeof(dead), "%s/dead", folder);
+    snprintf(program, sizeof(program), "%s/program", dead);
+    snprintf(script, sizeof(script), "%s/script", folder);
+    CHECK(mkdir(dead, 0700) == 0 && setenv("PATH", dead, 1) == 0);
+    fd = open(script, O_CREAT | O_WRONLY | O_CLOEXEC, 0700);
+    CHECK(dprintf(fd, "#! %s -x\n", program) > 0 && close(fd) == 0);
+    device = mount_dead(dead);
+    look_again_at_mounts();
+    spawn(start_from, program);
+    spawn(start_from, script);
+    settle();
+    spawn(ticker, &turns);
+    settle();
+    CHECK(strcmp(noted(), "((") == 0 && turns > 0);
+    close(device);
+    stop_ticking = true;
+    reap();
+    spawn(start_by_name, (char *)(uintptr_t) "program");
+    reap();
+    CHECK(strlen(noted()) == strlen(ends));
+    (void)umount2(dead, MNT_DETACH);
+    CHECK(unlink(script) == 0 && rmdir(dead) == 0 && rmdir(folder) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +513,12 @@ int main(void)
         VP_TEST(many_systems_at_once),
         VP_TEST(pipes_to_programs),
         VP_TEST(a_program_does_not_hold_earlier_pipes),
+        VP_TEST(a_helper_starts_them_alike),
+        VP_TEST(with_the_same_file_actions),
+        VP_TEST(with_the_same_attributes),
+        VP_TEST(with_the_same_errors),
+        VP_TEST(and_for_pipes),
+        VP_TEST(a_disk_that_does_not_answer_holds_up_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
