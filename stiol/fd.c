@@ -152,7 +152,7 @@ void stiol__fd_closing(int fd)
 
 int stiol__close_known(stiol__vp_t *vp, int fd)
 {
-    bool slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
+    bool slow = vp && stiol__is_slow_file(stiol__fd_noted(fd));
     int rc;
 
     stiol__fd_closing(fd);
@@ -183,10 +183,16 @@ static void make_room(stiol__vp_t *vp, int to)
     stiol__fd_closing(to);
 }
 
+/* The flags are the open file's. */
+static stiol__fd_class_t class_of_duplicate(int fd)
+{
+    return stiol__fd_noted(fd) == STIOL_FD_SYNC_FILE ? STIOL_FD_SYNC_FILE : STIOL_FD_UNKNOWN;
+}
+
 int stiol__dup(int fd)
 {
     (void)STIOL_ENTER(fd, dup, fd);
-    return made(dup(fd), STIOL_FD_UNKNOWN);
+    return made(dup(fd), class_of_duplicate(fd));
 }
 
 int stiol__dup2(int from, int to)
@@ -196,7 +202,7 @@ int stiol__dup2(int from, int to)
     if (from == to)
         return dup2(from, to);
     make_room(vp, to);
-    return made(dup2(from, to), STIOL_FD_UNKNOWN);
+    return made(dup2(from, to), class_of_duplicate(from));
 }
 
 int stiol__dup3(int from, int to, int flags)
@@ -206,7 +212,7 @@ int stiol__dup3(int from, int to, int flags)
     if (from == to)
         return dup3(from, to, flags);
     make_room(vp, to);
-    return made(dup3(from, to, flags), STIOL_FD_UNKNOWN);
+    return made(dup3(from, to, flags), class_of_duplicate(from));
 }
 
 static stiol__fd_class_t socket_class(int type)
@@ -266,6 +272,8 @@ static stiol__fd_class_t with_flags(stiol__fd_class_t before, int flags)
     case STIOL_FD_STREAM:
     case STIOL_FD_ASYNC_STREAM:
         return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
+    case STIOL_FD_SYNC_FILE: /* O_SYNC cannot be taken away */
+        return before;
     default:
         return STIOL_FD_UNKNOWN;
     }
@@ -286,10 +294,12 @@ static int do_fcntl(stiol__vp_t *vp, int fd, int command, void *arg)
         rc = fcntl(fd, command, arg);
         note_class(fd, rc == 0 ? with_flags(stiol__fd_noted(fd), (int)(uintptr_t)arg)
                                : STIOL_FD_UNKNOWN);
+        if (STIOL_UNLIKELY(rc == 0 && ((uintptr_t)arg & O_DIRECT) != 0))
+            (void)stiol__fd_flags_known(fd, O_DIRECT);
         return rc;
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-        return made(fcntl(fd, command, arg), STIOL_FD_UNKNOWN);
+        return made(fcntl(fd, command, arg), class_of_duplicate(fd));
     case F_SETLK:
     case F_SETLKW:
     case F_OFD_SETLK:

@@ -23,7 +23,8 @@ typedef enum {
     /* Regular files (file.c): */
     STIOL_FD_FILE,      /* asked with RWF_NOWAIT */
     STIOL_FD_MUTE_FILE, /* its file system cannot say what is in memory: the real call, timed */
-    STIOL_FD_SLOW_FILE  /* its file system may take forever: on a helper */
+    STIOL_FD_SLOW_FILE, /* its file system may take forever: on a helper */
+    STIOL_FD_SYNC_FILE  /* O_DIRECT, O_SYNC: each read or write waits for the device: likewise */
 } stiol__fd_class_t;
 
 #define STIOL_FDS_MAX (1 << 20) /* descriptors from here on are examined at each call */

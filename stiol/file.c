@@ -8,6 +8,7 @@
 
 #include "stiol/file.h"
 #include "stiol/lot.h"
+#include "stiol/thread.h"
 
 /* --- helpers --- */
 
@@ -31,14 +32,28 @@ static void run_file_job(stiol__job_t *job)
     (void)uselocale(before);
 }
 
+static file_job_t make_job(uint64_t group, stiol__file_call_t call, const long *args)
+{
+    return (file_job_t){.job = {.run = run_file_job, .group = group},
+                        .call = call,
+                        .args = args,
+                        .locale = uselocale((locale_t)0),
+                        .error = errno};
+}
+
+long stiol__file_aside(stiol__vp_t *vp, stiol__file_call_t call, const long *args)
+{
+    file_job_t file = make_job(0, call, args);
+
+    STIOL_PARKS(vp, file);
+    stiol__aside(vp, &vp->counters.file.helped, &file.job);
+    return file.rc;
+}
+
 long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t group,
                          stiol__file_call_t call, const long *args)
 {
-    file_job_t file = {.job = {.run = run_file_job, .group = group},
-                       .call = call,
-                       .args = args,
-                       .locale = uselocale((locale_t)0),
-                       .error = errno};
+    file_job_t file = make_job(group, call, args);
 
     STIOL_HELP(vp, file, class, &file.job);
     return file.rc;
@@ -104,7 +119,7 @@ long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *
         return call(args);
     if (STIOL_UNLIKELY(class == STIOL_FD_UNKNOWN && vp->wary))
         class = stiol__fd_look(fd); /* a duplicate, or opened by another process */
-    if (STIOL_UNLIKELY(class == STIOL_FD_SLOW_FILE))
+    if (STIOL_UNLIKELY(stiol__is_slow_file(class)))
         return stiol__fd_help(vp, fd, call, args);
     return timed(vp, fd, call, args);
 }
@@ -296,12 +311,15 @@ static ssize_t read_rest_copied(stiol__vp_t *vp, stiol__transfer_t *transfer, of
 ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset)
 {
     size_t length = stiol__length_of(transfer->parts, transfer->count);
+    stiol__fd_class_t class = stiol__fd_noted(transfer->fd);
     bool final = false;
     ssize_t n;
 
     if (offset < 0 && !stiol__file_turn(vp, transfer->fd))
         return -1;
-    if (stiol__fd_noted(transfer->fd) == STIOL_FD_MUTE_FILE) {
+    if (STIOL_UNLIKELY(class == STIOL_FD_SYNC_FILE))
+        return move_on_helper(vp, transfer, offset); /* O_DIRECT takes no notice of RWF_NOWAIT */
+    if (class == STIOL_FD_MUTE_FILE) {
         const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
 
         return timed(vp, transfer->fd, really_read, args);
@@ -389,7 +407,7 @@ ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t 
 
     if (!stiol__file_turn(vp, transfer->fd))
         return -1;
-    if (STIOL_UNLIKELY(stiol__fd_noted(transfer->fd) == STIOL_FD_SLOW_FILE) ||
+    if (STIOL_UNLIKELY(stiol__is_slow_file(stiol__fd_noted(transfer->fd))) ||
         (STIOL_UNLIKELY(vp->any_lags != 0) && lags(vp, transfer->fd)))
         return write_on_helper(vp, transfer, offset);
     begun = stiol__begin(vp);

@@ -148,6 +148,18 @@ static inline bool stiol__is_file(stiol__fd_class_t class)
     return class >= STIOL_FD_FILE;
 }
 
+/** Calls on it are for helpers. */
+static inline bool stiol__is_slow_file(stiol__fd_class_t class)
+{
+    return class >= STIOL_FD_SLOW_FILE;
+}
+
+/** file_open.c: the descriptor has these flags of open(): if they make each call wait for the
+ * device, notes that. Returns fd and preserves errno. */
+int stiol__fd_flags_known(int fd, int flags);
+/** The same: openat2() cannot be used here. */
+extern _Atomic bool stiol__openat2_barred;
+
 /** Where those queue who want the position, or the number, of a descriptor that a helper uses. */
 static inline uintptr_t stiol__turn_key(int fd)
 {
@@ -191,6 +203,17 @@ int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
 /** close(), and what is known of the descriptor is forgotten. Parks if its file system is slow. */
 int stiol__close_known(stiol__vp_t *vp, int fd);
+
+/* --- file_fifo.c --- */
+
+/** Whether opening the path waits for another process to open the other end. Asks only if the name
+ * is in memory and no stat() has just said what it is. *missing: there is no such name. */
+bool stiol__is_fifo(stiol__vp_t *vp, int dir, const char *path, bool *missing);
+/** stat() has said that the path is a regular file. */
+void stiol__note_regular(stiol__vp_t *vp, const char *path);
+/** Runs call(args) on a kernel thread of its own: calls that wait for each other need as many as
+ * there are. */
+long stiol__file_aside(stiol__vp_t *vp, stiol__file_call_t call, const long *args);
 
 /* --- file_stream.c, for shell.c --- */
 

@@ -49,7 +49,7 @@ int stiol__closedir(DIR *dir)
     stiol__vp_t *vp = STIOL_ENTER(fd, closedir, 0);
     const long args[] = {(long)dir};
     int fd = dirfd(dir);
-    bool slow = vp && stiol__fd_noted(fd) == STIOL_FD_SLOW_FILE;
+    bool slow = vp && stiol__is_slow_file(stiol__fd_noted(fd));
     uint64_t group = slow ? stiol__fd_group(fd) : 0;
 
     stiol__fd_closing(fd);

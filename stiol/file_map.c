@@ -56,7 +56,7 @@ bool stiol__is_absent(int fd, off64_t offset, size_t length)
         default:
             return false;
         }
-    return class == STIOL_FD_SLOW_FILE;
+    return stiol__is_slow_file(class);
 }
 
 /* --- mmap() --- */

@@ -19,7 +19,7 @@
 #define PLAIN (O_ACCMODE | O_APPEND | O_CLOEXEC | O_DIRECTORY | O_LARGEFILE | O_NOCTTY)
 
 /* openat2() does not exist or is forbidden here (an old kernel, a container's filter). */
-static _Atomic bool barred;
+_Atomic bool stiol__openat2_barred;
 
 typedef struct request {
     int dir;
@@ -54,6 +54,19 @@ static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t gr
     return fd;
 }
 
+/* A FIFO whose other end nobody has opened yet. */
+static int open_aside(stiol__vp_t *vp, const request_t *request)
+{
+    const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
+    stiol__fd_use_t use;
+    int fd;
+
+    stiol__fd_use(vp, &use, request->dir);
+    fd = stiol__fd_made((int)stiol__file_aside(vp, really_open, args), STIOL_FD_UNKNOWN);
+    stiol__fd_used(vp, &use);
+    return fd;
+}
+
 static int open_timed(stiol__vp_t *vp, const request_t *request)
 {
     stiol__begun_t begun = stiol__begin(vp);
@@ -71,7 +84,7 @@ static int open_after_refusal(stiol__vp_t *vp, const request_t *request)
     int refusal = errno, fd = open_timed(vp, request);
 
     if (refusal == ENOSYS || (fd >= 0 && (refusal == EPERM || (request->flags & ~PLAIN) == 0)))
-        barred = true;
+        stiol__openat2_barred = true;
     return fd;
 }
 
@@ -100,7 +113,29 @@ static int open_cached(stiol__vp_t *vp, const request_t *request)
     }
 }
 
-static int open_request(stiol__vp_t *vp, const request_t *request)
+int stiol__fd_flags_known(int fd, int flags)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY;
+    struct statx st;
+
+    if (STIOL_LIKELY((flags & (O_DIRECT | O_DSYNC)) == 0) || fd < 0 || (flags & O_PATH) != 0)
+        return fd;
+    if (((flags & O_DIRECT) != 0 || writes) && stiol__look_at(fd, &st) == 0 &&
+        S_ISREG(st.stx_mode) &&
+        stiol__device_class(st.stx_dev_major, st.stx_dev_minor, false) != STIOL_FD_PASS)
+        stiol__fd_set_class(fd, STIOL_FD_SYNC_FILE);
+    return fd;
+}
+
+/* What has no other end does not wait for one. */
+static bool may_be_fifo(int flags)
+{
+    return (flags & (O_PATH | O_NONBLOCK | O_DIRECTORY | O_TRUNC)) == 0 &&
+           (flags & O_TMPFILE) != O_TMPFILE && (flags & O_ACCMODE) != O_RDWR &&
+           (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+}
+
+static int open_by_name(stiol__vp_t *vp, const request_t *request)
 {
     /* Without these two a link may lead to another file system. */
     bool makes = (request->flags & O_CREAT) != 0 && (request->flags & (O_EXCL | O_NOFOLLOW)) != 0;
@@ -116,10 +151,26 @@ static int open_request(stiol__vp_t *vp, const request_t *request)
     default:
         break;
     }
-    if (STIOL_LIKELY((request->flags & ~ASKABLE) == 0 && !barred) &&
-        !stiol__is_unaskable(vp, request->dir, request->path))
+    if (stiol__is_unaskable(vp, request->dir, request->path))
+        return open_timed(vp, request);
+    if (may_be_fifo(request->flags)) {
+        bool missing = false;
+
+        if (stiol__is_fifo(vp, request->dir, request->path, &missing))
+            return open_aside(vp, request);
+        if (missing && (request->flags & O_CREAT) == 0) {
+            errno = ENOENT;
+            return -1;
+        }
+    }
+    if (STIOL_LIKELY((request->flags & ~ASKABLE) == 0 && !stiol__openat2_barred))
         return open_cached(vp, request);
     return open_timed(vp, request);
+}
+
+static int open_request(stiol__vp_t *vp, const request_t *request)
+{
+    return stiol__fd_flags_known(open_by_name(vp, request), request->flags);
 }
 
 /* --- the calls --- */

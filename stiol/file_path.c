@@ -18,10 +18,20 @@ typedef const void *value_t;
 
 /* --- looking --- */
 
-CALL_2(int, stat, LOOKS, path_t, struct stat *)
-CALL_2(int, stat64, LOOKS, path_t, struct stat64 *)
-CALL_2(int, lstat, LOOKS, path_t, struct stat *)
-CALL_2(int, lstat64, LOOKS, path_t, struct stat64 *)
+/* Notes that it is a regular file, for open(). */
+#define STATS                                                                                      \
+    ({                                                                                             \
+        long rc_ = LOOKS;                                                                          \
+                                                                                                   \
+        if (rc_ == 0 && vp && S_ISREG(b->st_mode))                                                 \
+            stiol__note_regular(vp, a);                                                            \
+        rc_;                                                                                       \
+    })
+
+CALL_2(int, stat, STATS, path_t, struct stat *)
+CALL_2(int, stat64, STATS, path_t, struct stat64 *)
+CALL_2(int, lstat, STATS, path_t, struct stat *)
+CALL_2(int, lstat64, STATS, path_t, struct stat64 *)
 CALL_4(int, fstatat, LOOKS_AT, int, path_t, struct stat *, int)
 CALL_4(int, fstatat64, LOOKS_AT, int, path_t, struct stat64 *, int)
 CALL_5(int, statx, LOOKS_AT, int, path_t, int, unsigned, struct statx *)

@@ -39,8 +39,12 @@ static FILE *open_stream(stiol__vp_t *vp, const char *path, const char *mode)
 {
     const long args[] = {(long)path, (long)mode};
     unsigned long long helped = vp ? vp->counters.file.helped : 0;
-    FILE *stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, strchr(mode, 'x'), run_fopen, args);
+    FILE *stream;
+    bool missing;
 
+    if (vp && !strchr(mode, '+') && stiol__is_fifo(vp, AT_FDCWD, path, &missing))
+        return opened((FILE *)stiol__file_aside(vp, run_fopen, args), false);
+    stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, strchr(mode, 'x'), run_fopen, args);
     return opened(stream, vp && vp->counters.file.helped != helped);
 }
 
@@ -112,14 +116,14 @@ bool stiol__stream_waits(FILE *stream)
 
     if (stream->_fileno >= 0) /* fmemopen() and the like have none */
         class = stiol__fd_kind(stream->_fileno);
-    return class == STIOL_FD_SLOW_FILE || class == STIOL_FD_STREAM || class == STIOL_FD_SOCKET;
+    return stiol__is_slow_file(class) || class == STIOL_FD_STREAM || class == STIOL_FD_SOCKET;
 }
 
 /* The stream is the state thread's meanwhile. Its lock is really held by the VP's kernel thread, so
  * that the helper must not ask for it. */
 static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, const long *args)
 {
-    bool file = stiol__fd_noted(stream->_fileno) == STIOL_FD_SLOW_FILE;
+    bool file = stiol__is_slow_file(stiol__fd_noted(stream->_fileno));
     int locking;
     long rc;
 

@@ -24,6 +24,7 @@ static manner_t manner_of_kind(stiol__transfer_t *transfer, size_t length, stiol
     case STIOL_FD_FILE:
     case STIOL_FD_MUTE_FILE:
     case STIOL_FD_SLOW_FILE:
+    case STIOL_FD_SYNC_FILE:
         return length > 0 ? OF_FILE : REALLY;
     case STIOL_FD_UNKNOWN:
         return length > 0 ? AT_FIRST : REALLY;

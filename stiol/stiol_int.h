@@ -129,6 +129,7 @@ struct stiol__tls;
 
 #define STIOL_LAGGARDS 16
 #define STIOL_USES     64
+#define STIOL_REGULAR  16
 
 typedef struct stiol__vp {
     st_vp_t vp;
@@ -163,7 +164,12 @@ typedef struct stiol__vp {
     } laggards[STIOL_LAGGARDS];
     st_utime_t any_lags;                    /* 0: none */
     struct stiol__fd_use *uses[STIOL_USES]; /* file_use.c */
-    struct stiol__carriers *carriers;       /* carriers.c; NULL: none yet */
+    /* file_fifo.c: names that stat() has just called regular files */
+    struct {
+        uint64_t noted; /* ticks */
+        char path[184];
+    } regular[STIOL_REGULAR];
+    struct stiol__carriers *carriers; /* carriers.c; NULL: none yet */
 } stiol__vp_t;
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */

@@ -359,14 +359,144 @@ static void who_waits_for_a_turn_is_told(void)
     CHECK(strcmp(noted(), "an") == 0 && !is_open(fd));
 }
 
+/* --- FIFOs --- */
+
+static char folder[] = "/var/tmp/stiol-waits-XXXXXX", fifo[64];
+
+static void make_fifo(void)
+{
+    CHECK(mkdtemp(folder));
+    snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+    CHECK(mkfifo(fifo, 0600) == 0);
+}
+
+static void remove_fifo(void)
+{
+    CHECK(unlink(fifo) == 0 && rmdir(folder) == 0);
+}
+
+static void *read_fifo(void *arg)
+{
+    char text[6];
+    int fd;
+
+    note('(');
+    fd = call->open(fifo, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0);
+    note('o');
+    CHECK(call->read(fd, text, 5) == 5 && memcmp(text, "hello", 5) == 0);
+    note(')');
+    (void)arg;
+    return NULL;
+}
+
+/* Both ends are this VP's: they wait for each other, and all helpers are busy. */
+static void a_fifo_waits_for_its_other_end_alone(void)
+{
+    int busy[2][2], turns = 0;
+    FILE *stream;
+
+    make_fifo();
+    for (int i = 0; i < 2; i++) {
+        make_slow();
+        memcpy(busy[i], slow, sizeof(slow));
+        spawn(read_from, &busy[i][0]);
+    }
+    spawn(read_fifo, NULL);
+    spawn(ticker, &turns);
+    settle();
+    CHECK(strcmp(noted(), "(") == 0 && turns > 0);
+    stream = call->fopen(fifo, "w");
+    CHECK(stream);
+    while (noted()[1] != 'o')
+        st_usleep(1000);
+    CHECK(write(fileno(stream), "hello", 5) == 5);
+    while (noted()[2] != ')')
+        st_usleep(1000);
+    for (int i = 0; i < 2; i++)
+        CHECK(write(busy[i][1], "x", 1) == 1);
+    stop_ticking = true;
+    reap();
+    CHECK(call->fclose(stream) == 0);
+    remove_fifo();
+}
+
+/* What stat() has said is believed of that name only. */
+static void a_file_that_was_looked_at_is_not_asked_about(void)
+{
+    char path[64];
+    struct stat st;
+    int fd, reader;
+
+    make_fifo();
+    snprintf(path, sizeof(path), "%s/file", folder);
+    fd = call->open(path, O_WRONLY | O_CREAT, 0600);
+    CHECK(fd >= 0 && call->close(fd) == 0);
+    CHECK(call->stat(path, &st) == 0);
+    fd = call->open(path, O_RDONLY);
+    CHECK(fd >= 0 && call->close(fd) == 0);
+    CHECK(unlink(path) == 0);
+    strcpy(path, fifo);
+    reader = call->open(path, O_RDONLY | O_NONBLOCK);
+    fd = call->open(path, O_WRONLY); /* there is a reader */
+    CHECK(reader >= 0 && fd >= 0);
+    CHECK(counters().file.helped >= 1);
+    CHECK(call->open("/var/tmp/stiol-no-such-name", O_RDONLY) == -1 && errno == ENOENT);
+    remove_fifo();
+}
+
+/* --- past the page cache --- */
+
+static void past_the_page_cache(const char *path, int flags)
+{
+    char *block = aligned_alloc(4096, 4096);
+    int fd = call->open(path, O_RDWR | flags), copy;
+    unsigned long long before = helped();
+
+    if (fd < 0 && errno == EINVAL)
+        skip_test("no O_DIRECT here");
+    CHECK(block && fd >= 0);
+    memset(block, 'x', 4096);
+    CHECK(call->pwrite(fd, block, 4096, 4096) == 4096 && helped() == before + 1);
+    copy = call->dup(fd);
+    CHECK(call->pread(copy, block, 4096, 4096) == 4096 && block[17] == 'x');
+    CHECK(call->write(copy, block, 4096) == 4096 && helped() == before + 3);
+    CHECK(call->close(copy) == 0 && call->close(fd) == 0);
+    free(block);
+}
+
+static void what_waits_for_the_device_takes_a_helper(void)
+{
+    char path[] = "/var/tmp/stiol-waits-XXXXXX", byte[1];
+    int fd = mkstemp(path);
+
+    CHECK(fd >= 0 && ftruncate(fd, 1 << 20) == 0);
+    close(fd);
+    past_the_page_cache(path, O_SYNC);
+    past_the_page_cache(path, O_DSYNC);
+    past_the_page_cache(path, O_DIRECT);
+    fd = call->open(path, O_RDONLY);
+    CHECK(call->fcntl(fd, F_SETFL, O_DIRECT) == 0);
+    (void)call->pread(fd, byte, 1, 0);
+    CHECK(stiol__fd_noted(fd) == STIOL_FD_SYNC_FILE && unlink(path) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        VP_TEST(the_socket_stays_blocking),         VP_TEST(sendfile_ends_as_ever),
-        VP_TEST(a_splice_leaves_the_pipe_blocking), VP_TEST(a_stuck_stream_holds_up_no_other),
-        VP_TEST(nor_does_it_on_a_kernel_thread),    VP_TEST(an_error_of_any_stream_is_told),
-        VP_TEST(a_close_does_not_reach_the_call),   VP_TEST(nor_a_call_in_line),
-        VP_TEST(a_duplicate_waits_for_its_number),  VP_TEST(who_waits_for_a_turn_is_told),
+        VP_TEST(the_socket_stays_blocking),
+        VP_TEST(sendfile_ends_as_ever),
+        VP_TEST(a_splice_leaves_the_pipe_blocking),
+        VP_TEST(a_stuck_stream_holds_up_no_other),
+        VP_TEST(nor_does_it_on_a_kernel_thread),
+        VP_TEST(an_error_of_any_stream_is_told),
+        VP_TEST(a_close_does_not_reach_the_call),
+        VP_TEST(nor_a_call_in_line),
+        VP_TEST(a_duplicate_waits_for_its_number),
+        VP_TEST(who_waits_for_a_turn_is_told),
+        VP_TEST(a_fifo_waits_for_its_other_end_alone),
+        VP_TEST(a_file_that_was_looked_at_is_not_asked_about),
+        VP_TEST(what_waits_for_the_device_takes_a_helper),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

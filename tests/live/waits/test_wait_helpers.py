@@ -152,6 +152,34 @@ def test_the_end_does_not_wait_for_a_name_server(proxy, name_server, how):
     assert "connections still in progress" not in server.error_log()
 
 
+# --- names and disks at once ---------------------------------------------------------------------
+@BOTH
+@pytest.mark.parametrize("first", ["names", "files"])
+@pytest.mark.parametrize("limit", [None, 16])
+def test_names_and_disks_wait_apart(proxy, name_server, slow_fs, mpm, first, limit):
+    """A silent name server and a silent disk: small files are served, and who waits for one gets
+    its answer while the other is silent still; also with fewer helpers than there are waits."""
+    if limit and mpm == "event":
+        pytest.skip("event has no helpers")
+    slow = slow_fs("cold#.bin:100000:20")
+    server = proxy(f"Alias /slow/ {slow.path}/\n" + (f"HelperThreads {limit}\n" if limit else ""),
+                   mpm=mpm).start()
+    with slow.holding("read"), InFlight(server, names(30, "slow.example")) as asking, \
+            InFlight(server, [f"/slow/cold{n}.bin" for n in range(20)]) as reading:
+        name_server.wait_asked(1 if limit else 30)
+        wait_for(lambda: slow.calls("read").files >= (1 if limit else 20), "files to be read")
+        quick(server)
+        assert asking.answered() == 0 and reading.answered() == 0
+        waits = {"names": (asking, name_server.open), "files": (reading, slow.release)}
+        other = waits["files" if first == "names" else "names"]
+        flight, let_go = waits[first]
+        let_go()
+        assert all(got.status == 200 for got in flight.finish())
+        assert other[0].answered() == 0
+        other[1]()
+        assert all(got.status == 200 for got in other[0].finish())
+
+
 # --- users ---------------------------------------------------------------------------------------
 @BOTH
 def test_users_of_a_slow_database(serve, file_gate, mpm):
