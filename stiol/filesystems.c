@@ -4,8 +4,10 @@
  * mounts, and as learned from calls that recently took long. Each VP has its own table, so nothing
  * here takes a lock or waits. Asked by file.c, file_open.c and file_path.c before they make a call.
  */
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
@@ -33,8 +35,10 @@ typedef enum {
 typedef struct device {
     dev_t number; /* 0: free */
     kind_t kind;
-    bool mounted;          /* in the table of mounts */
-    st_utime_t slow_until; /* learned; 0: not slow */
+    bool mounted;              /* in the table of mounts */
+    bool known;                /* without a table: statfs() has said what it is, */
+    struct question *question; /* or a helper is asking it */
+    st_utime_t slow_until;     /* learned; 0: not slow */
 } device_t;
 
 typedef struct answer {
@@ -55,7 +59,7 @@ struct stiol__filesystems {
     uint64_t ticks_at_start;
     st_utime_t started;
     st_utime_t slow_until; /* the latest of any device */
-    int mounts; /* /proc/self/mountinfo, which poll() calls POLLPRI when it changes; -1 */
+    int mounts; /* /proc/self/mountinfo, which poll() calls POLLPRI when it changes; -1: no table */
     device_t devices[DEVICES];
     answer_t answers[ANSWERS];
     uint64_t unaskable; /* ticks, when a name was last noted; 0: never */
@@ -129,10 +133,17 @@ static bool is_slow(const device_t *device)
     return device->slow_until != 0 && st_utime() < device->slow_until;
 }
 
+static bool is_unknown(const stiol__filesystems_t *fs, const device_t *device)
+{
+    return STIOL_UNLIKELY(fs->mounts < 0) && (!device || !device->known);
+}
+
 static stiol__fs_verdict_t verdict_of(stiol__filesystems_t *fs, dev_t number)
 {
     const device_t *device = find_device(fs, number, false);
 
+    if (is_unknown(fs, device))
+        return STIOL_FS_PATIENT;
     if (!device)
         return STIOL_FS_NOW;
     if (device->kind == KIND_MEMORY)
@@ -208,7 +219,7 @@ static void read_mounts(stiol__vp_t *vp)
     char buffer[8192], *end;
     size_t used = 0;
 
-    vp->wary = st_utime() < fs->slow_until;
+    vp->wary = fs->mounts < 0 || st_utime() < fs->slow_until;
     for (size_t i = 0; i < DEVICES; i++)
         if (fs->devices[i].mounted)
             fs->devices[i].mounted = false, fs->devices[i].kind = KIND_UNKNOWN;
@@ -267,33 +278,6 @@ static void look_at_kernel(void)
     if (uname(&kernel) == 0)
         stiol__no_end_is_sure =
             strncmp(kernel.release, "5.9.", 4) == 0 || strncmp(kernel.release, "5.10.", 5) == 0;
-}
-
-int stiol__filesystems_start(stiol__vp_t *vp)
-{
-    stiol__filesystems_t *fs = calloc(1, sizeof(*fs));
-
-    if (!fs)
-        return -1;
-    measure_ticks();
-    look_at_kernel();
-    fs->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-    vp->looked_ticks = fs->ticks_at_start = stiol__ticks();
-    vp->look_ticks = ticks_a_second;
-    fs->started = st_utime();
-    vp->filesystems = fs;
-    read_mounts(vp);
-    return 0;
-}
-
-void stiol__filesystems_stop(stiol__vp_t *vp)
-{
-    if (!vp->filesystems)
-        return;
-    if (vp->filesystems->mounts >= 0)
-        (void)close(vp->filesystems->mounts);
-    free(vp->filesystems);
-    vp->filesystems = NULL;
 }
 
 /* --- time --- */
@@ -361,7 +345,8 @@ stiol__fd_class_t stiol__device_class(unsigned major, unsigned minor, bool direc
 
     if (vp && vp->filesystems)
         device = find_device(vp->filesystems, makedev(major, minor), false);
-    if (device && (device->kind == KIND_REMOTE || is_slow(device)))
+    if ((device && (device->kind == KIND_REMOTE || is_slow(device))) ||
+        (vp && vp->filesystems && is_unknown(vp->filesystems, device)))
         return STIOL_FD_SLOW_FILE;
     if (directory || (device && device->kind == KIND_MEMORY))
         return STIOL_FD_PASS;
@@ -380,6 +365,107 @@ stiol__fd_class_t stiol__fd_is_mute(int fd)
             device->kind = KIND_MUTE;
     }
     return stiol__fd_look(fd);
+}
+
+/* --- without a table of mounts: a helper asks what a device is --- */
+
+/* By the numbers that statfs() returns. */
+static kind_t kind_of_magic(unsigned long magic)
+{
+    static const unsigned long remote[] = {FUSE_SUPER_MAGIC,
+                                           NFS_SUPER_MAGIC,
+                                           SMB_SUPER_MAGIC,
+                                           CIFS_SUPER_MAGIC,
+                                           SMB2_SUPER_MAGIC,
+                                           CEPH_SUPER_MAGIC,
+                                           V9FS_MAGIC,
+                                           AFS_SUPER_MAGIC,
+                                           AFS_FS_MAGIC,
+                                           CODA_SUPER_MAGIC,
+                                           AUTOFS_SUPER_MAGIC,
+                                           OCFS2_SUPER_MAGIC,
+                                           NCP_SUPER_MAGIC,
+                                           0x01161970 /* GFS2 */,
+                                           0x0BD00BD0 /* Lustre */,
+                                           0x47504653 /* GPFS */,
+                                           0x19830326 /* BeeGFS */,
+                                           0x786F4256 /* VirtualBox */};
+    static const unsigned long memory[] = {
+        TMPFS_MAGIC,        RAMFS_MAGIC,        PROC_SUPER_MAGIC,   SYSFS_MAGIC,
+        DEVPTS_SUPER_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
+
+    for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++)
+        if (magic == remote[i])
+            return KIND_REMOTE;
+    for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
+        if (magic == memory[i])
+            return KIND_MEMORY;
+    return KIND_UNKNOWN;
+}
+
+typedef struct question {
+    stiol__job_t job;
+    int fd; /* owned */
+    dev_t number;
+    int rc;
+    struct statfs answer;
+} question_t;
+
+static void run_question(stiol__job_t *job)
+{
+    question_t *question = (question_t *)job;
+
+    question->rc = fstatfs(question->fd, &question->answer);
+}
+
+static void drop_question(stiol__job_t *job)
+{
+    (void)close(((question_t *)job)->fd);
+    free(job);
+}
+
+/* On the VP, in its scheduler. */
+static void take_answer(stiol__job_t *job)
+{
+    question_t *question = (question_t *)job;
+    const stiol__vp_t *vp = stiol__mine();
+    device_t *device =
+        vp && vp->filesystems ? find_device(vp->filesystems, question->number, true) : NULL;
+    kind_t kind = kind_of_magic((unsigned long)question->answer.f_type);
+
+    if (device) {
+        device->question = NULL;
+        device->known = question->rc == 0;
+        if (device->known && (kind != KIND_UNKNOWN || device->kind != KIND_MUTE))
+            device->kind = kind;
+        forget_answers(vp->filesystems);
+    }
+    drop_question(job);
+}
+
+/* True: the descriptor is the helper's now. Until it has an answer, calls there take helpers. */
+static bool ask_about(int fd, dev_t number)
+{
+    stiol__vp_t *vp = stiol__mine();
+    device_t *device;
+    question_t *question;
+
+    if (STIOL_LIKELY(!vp || !vp->filesystems || vp->filesystems->mounts >= 0))
+        return false;
+    device = find_device(vp->filesystems, number, true);
+    if (!device || device->known || device->question || !(question = calloc(1, sizeof(*question))))
+        return false;
+    *question = (question_t){
+        .job = {.run = run_question, .finished = take_answer, .group = number},
+        .fd = fd,
+        .number = number,
+    };
+    if (!stiol__help_start(vp, STIOL_HELP_FILE, &question->job)) {
+        free(question);
+        return false;
+    }
+    device->question = question;
+    return true;
 }
 
 /* --- paths --- */
@@ -401,9 +487,10 @@ static bool device_of(int dir, const char *path, dev_t *device)
     if (fd < 0)
         return false;
     known = stiol__look_at(fd, &st) == 0;
-    (void)close(fd);
     if (known)
         *device = makedev(st.stx_dev_major, st.stx_dev_minor);
+    if (STIOL_LIKELY(!known || !ask_about(fd, *device)))
+        (void)close(fd);
     return known;
 }
 
@@ -663,4 +750,43 @@ void stiol__fd_was_slow(stiol__vp_t *vp, int fd)
 
     if (number != 0)
         strike(vp, number);
+}
+
+/* --- start and end --- */
+
+int stiol_open_mounts(void)
+{
+    return open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+}
+
+int stiol__filesystems_start(stiol__vp_t *vp)
+{
+    stiol__filesystems_t *fs = calloc(1, sizeof(*fs));
+
+    if (!fs)
+        return -1;
+    measure_ticks();
+    look_at_kernel();
+    fs->mounts = vp->config.mounts != 0 ? vp->config.mounts : stiol_open_mounts();
+    vp->looked_ticks = fs->ticks_at_start = stiol__ticks();
+    vp->look_ticks = ticks_a_second;
+    fs->started = st_utime();
+    vp->filesystems = fs;
+    read_mounts(vp);
+    return 0;
+}
+
+void stiol__filesystems_stop(stiol__vp_t *vp)
+{
+    if (!vp->filesystems)
+        return;
+    for (size_t i = 0; i < DEVICES; i++)
+        if (vp->filesystems->devices[i].question)
+            (void)stiol__help_abandon(&vp->filesystems->devices[i].question->job, drop_question);
+    if (vp->filesystems->mounts >= 0)
+        (void)close(vp->filesystems->mounts);
+    if (vp->config.mounts > 0)
+        vp->config.mounts = 0; /* it was that one */
+    free(vp->filesystems);
+    vp->filesystems = NULL;
 }

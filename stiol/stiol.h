@@ -34,6 +34,8 @@ typedef struct stiol_config {
                 * ignored */
     int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's
                       * default */
+    int mounts;      /**< descriptor of stiol_open_mounts(), which STIOL takes over; 0: STIOL opens
+                      * it; -1: there is no table of mounts */
     int max_helpers; /**< most helper kernel threads, of all kinds of calls; 0: the default, 256 */
     int tsd_cache;   /**< sets of thread-specific values kept for stiol_inherit(); 0: the default,
                         64;   -1: none, destructors run whenever a state thread ends */
@@ -58,6 +60,11 @@ typedef struct stiol_config {
      * only. */
     void (*lock_report)(const stiol_lock_report_t *report);
 } stiol_config_t;
+
+/** Opens the table of mounts, by which STIOL knows which file systems may make a call wait. For
+ * stiol_config_t.mounts, where /proc will not be reachable later (chroot). -1 with errno: there is
+ * no /proc; each device is then asked about by a helper, and each path is looked at. */
+int stiol_open_mounts(void);
 
 /**
  * Starts STIOL on the calling kernel thread's VP: visits all loaded objects and rebinds the calls

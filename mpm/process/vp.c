@@ -196,9 +196,10 @@ static void prepare_small_pools(void)
                  stm.vp.ordinal, why);
 }
 
-static void start_threaded_io(void)
+static void start_threaded_io(int mounts)
 {
     stiol_config_t config = {
+        .mounts = mounts,
         .trace = !!getenv("STIOL_TRACE"),
         .stack_size = (int)stm_config.stack_size,
         .max_helpers = stm_config.helper_threads,
@@ -214,6 +215,11 @@ static void start_threaded_io(void)
     if (!stm_config.threaded_io)
         return;
     stiol_set_complaint(complain);
+    if (mounts < 0 && stm.vp.ordinal == 0)
+        ap_log_error(
+            APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+            "stm: /proc/self/mountinfo cannot be read: each file's device is asked what it "
+            "is, and calls on paths cost more");
     prepare_small_pools();
     if (stm_config.small_pools)
         config.max_free = -1; /* which then hold that memory themselves */
@@ -380,6 +386,8 @@ static void leave_process(bool clean)
 
 void stm_vp_main(const stm_child_t *child, int control)
 {
+    int mounts;
+
     stm.mpm->mpm_state = AP_MPMQ_STARTING;
     pin_module();
     stm_sigchld_in_vp();
@@ -393,11 +401,12 @@ void stm_vp_main(const stm_child_t *child, int control)
     ap_reopen_scoreboard(stm.vp.pchild, NULL, 0);
     stm_sockets_close_others(child->ordinal);
     stm_cpu_bind(child->ordinal);
+    mounts = stm_config.threaded_io ? stiol_open_mounts() : -1; /* ChrootDir may hide /proc */
     if (ap_run_drop_privileges(stm.vp.pchild, ap_server_conf))
         die(APEXIT_CHILDFATAL);
     start_scheduler();
     stm_census_start();
-    start_threaded_io();
+    start_threaded_io(mounts);
     stm_current_find();
     ap_run_child_init(stm.vp.pchild, ap_server_conf);
     start_serving(control);

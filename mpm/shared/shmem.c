@@ -108,7 +108,7 @@ static bool seal(int fd)
            fcntl(fd, F_ADD_SEALS, seals) == 0;
 }
 
-/* Where memfds are refused: anonymous memory, and a second mapping of it. A process that runs code
+/* Where memfds are refused, or there is no /proc to open one again: anonymous memory, and a second mapping of it. A process that runs code
  * of an attacker could make that writable. */
 static bool make_anonymous(stm_shmem_t *memory, size_t size)
 {
@@ -133,7 +133,7 @@ static bool make_anonymous(stm_shmem_t *memory, size_t size)
 bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), readable = -1, error;
-    bool made = false;
+    bool made = false, no_proc;
 
     *memory = (stm_shmem_t){0};
     size = stm_shmem_round(size);
@@ -147,10 +147,13 @@ bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size)
         made = false;
     }
     error = errno;
+    no_proc = fd >= 0 && readable < 0 && error == ENOENT;
     if (readable >= 0)
         close(readable);
     if (fd >= 0)
         close(fd);
+    if (no_proc)
+        return make_anonymous(memory, size);
     errno = error;
     return made;
 }

@@ -12,6 +12,7 @@
 #include <stdio_ext.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include "stiol/file.h"
 
@@ -469,6 +470,32 @@ static void whatever_leads_to_it_takes_a_helper(void)
     CHECK(unlink(through) == 0 && rmdir(dead) == 0 && rmdir(place) == 0);
 }
 
+/* Neither /proc nor what is mounted is known: a helper asks about each device. */
+static void without_proc_it_takes_a_helper_too(void)
+{
+    int fd = make_file();
+    struct stat st;
+
+    stiol__here()->config.mounts = -1;
+    look_again_at_mounts();
+    stiol__here()->config.max_helpers = 8;
+    CHECK(call->stat(name, &st) == 0 && helped() == 1);
+    while (helped() < 100) { /* until it is known to be a disk */
+        unsigned long long before = helped();
+
+        st_usleep(1000);
+        CHECK(call->stat(name, &st) == 0);
+        if (helped() == before)
+            break;
+    }
+    CHECK(helped() < 100 &&
+          stiol__device_class(major(st.st_dev), minor(st.st_dev), false) == STIOL_FD_FILE);
+    open_all_ways();
+    unlink(name);
+    close(fd);
+    whatever_leads_to_it_takes_a_helper();
+}
+
 /* --- other calls --- */
 
 static void path_calls(const char *folder)
@@ -741,6 +768,7 @@ int main(void)
         VP_TEST(an_old_openat2_is_asked_once),
         VP_TEST(mounts_below_proc_make_nobody_wary),
         VP_TEST(whatever_leads_to_it_takes_a_helper),
+        VP_TEST(without_proc_it_takes_a_helper_too),
         VP_TEST(calls_have_their_results),
         VP_TEST(calls_on_helpers_have_the_same),
         VP_TEST(files_are_mapped_and_sent),
