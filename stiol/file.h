@@ -31,6 +31,10 @@ void stiol__filesystems_stop(stiol__vp_t *vp);
  * helper. Neither yields nor waits. */
 stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
                                      uint64_t *group);
+/** The verdict on a call that makes, removes or changes what the path names: it writes to the
+ * device's journal, which may be busy, so it waits on a helper anywhere but in memory. */
+stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                          uint64_t *group);
 /** The same when openat2() has said that the name is not in memory. */
 stiol__fs_verdict_t stiol__uncached_verdict(stiol__vp_t *vp, int dir, const char *path,
                                             uint64_t *group);
@@ -118,6 +122,9 @@ long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t gr
 /** A call on a path: now or on a helper. vp NULL: now. */
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
                     const long *args);
+/** The same for a call that changes what the path leads to. */
+long stiol__on_change(stiol__vp_t *vp, int dir, const char *path, stiol__file_call_t call,
+                      const long *args);
 /** A call on an open file: on a helper if its file system is slow. vp NULL: directly. */
 long stiol__on_fd(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
 /** A call that always waits for a device. vp NULL: directly. */

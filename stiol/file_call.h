@@ -104,11 +104,13 @@
     }
 
 /* Ways to make a call: the path is the first argument, or follows a directory's descriptor; the
- * call looks at what is there, or creates or removes it. */
+ * call looks at what is there, creates or removes it, or changes what a link there leads to. */
 #define LOOKS         stiol__on_path(vp, AT_FDCWD, a, false, run, args)
 #define MAKES         stiol__on_path(vp, AT_FDCWD, a, true, run, args)
 #define LOOKS_AT      stiol__on_path(vp, a, b, false, run, args)
 #define MAKES_AT      stiol__on_path(vp, a, b, true, run, args)
+#define CHANGES       stiol__on_change(vp, AT_FDCWD, a, run, args)
+#define CHANGES_AT    stiol__on_change(vp, a, b, run, args)
 /* Two paths (file_path.c). */
 #define MAKES_BOTH    on_two_paths(vp, AT_FDCWD, a, AT_FDCWD, b, run, args)
 #define MAKES_BOTH_AT on_two_paths(vp, a, b, c, d, run, args)

@@ -130,9 +130,8 @@ int stiol__fd_flags_known(int fd, int flags)
 /* What has no other end does not wait for one. */
 static bool may_be_fifo(int flags)
 {
-    return (flags & (O_PATH | O_NONBLOCK | O_DIRECTORY | O_TRUNC)) == 0 &&
-           (flags & O_TMPFILE) != O_TMPFILE && (flags & O_ACCMODE) != O_RDWR &&
-           (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+    return (flags & (O_PATH | O_NONBLOCK | O_DIRECTORY)) == 0 && (flags & O_TMPFILE) != O_TMPFILE &&
+           (flags & O_ACCMODE) != O_RDWR && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
 }
 
 static int open_by_name(stiol__vp_t *vp, const request_t *request)
@@ -163,6 +162,9 @@ static int open_by_name(stiol__vp_t *vp, const request_t *request)
             return -1;
         }
     }
+    if ((request->flags & (O_CREAT | O_TRUNC)) != 0 &&
+        stiol__change_verdict(vp, request->dir, request->path, &group) == STIOL_FS_PATIENT)
+        return open_patiently(vp, request, group);
     if (STIOL_LIKELY((request->flags & ~ASKABLE) == 0 && !stiol__openat2_barred))
         return open_cached(vp, request);
     return open_timed(vp, request);

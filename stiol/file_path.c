@@ -59,22 +59,22 @@ CALL_3(ssize_t, llistxattr, LOOKS, path_t, char *, size_t)
 
 /* --- changing what is there --- */
 
-CALL_2(int, chmod, LOOKS, path_t, mode_t)
-CALL_4(int, fchmodat, LOOKS_AT, int, path_t, mode_t, int)
-CALL_3(int, chown, LOOKS, path_t, uid_t, gid_t)
-CALL_3(int, lchown, LOOKS, path_t, uid_t, gid_t)
-CALL_5(int, fchownat, LOOKS_AT, int, path_t, uid_t, gid_t, int)
-CALL_2(int, utime, LOOKS, path_t, const struct utimbuf *)
-CALL_2(int, utimes, LOOKS, path_t, times_t)
-CALL_2(int, lutimes, LOOKS, path_t, times_t)
-CALL_3(int, futimesat, LOOKS_AT, int, path_t, times_t)
-CALL_4(int, utimensat, LOOKS_AT, int, path_t, stamps_t, int)
-CALL_2(int, truncate, LOOKS, path_t, off_t)
-CALL_2(int, truncate64, LOOKS, path_t, off64_t)
-CALL_5(int, setxattr, LOOKS, path_t, path_t, value_t, size_t, int)
-CALL_5(int, lsetxattr, LOOKS, path_t, path_t, value_t, size_t, int)
-CALL_2(int, removexattr, LOOKS, path_t, path_t)
-CALL_2(int, lremovexattr, LOOKS, path_t, path_t)
+CALL_2(int, chmod, CHANGES, path_t, mode_t)
+CALL_4(int, fchmodat, CHANGES_AT, int, path_t, mode_t, int)
+CALL_3(int, chown, CHANGES, path_t, uid_t, gid_t)
+CALL_3(int, lchown, CHANGES, path_t, uid_t, gid_t)
+CALL_5(int, fchownat, CHANGES_AT, int, path_t, uid_t, gid_t, int)
+CALL_2(int, utime, CHANGES, path_t, const struct utimbuf *)
+CALL_2(int, utimes, CHANGES, path_t, times_t)
+CALL_2(int, lutimes, CHANGES, path_t, times_t)
+CALL_3(int, futimesat, CHANGES_AT, int, path_t, times_t)
+CALL_4(int, utimensat, CHANGES_AT, int, path_t, stamps_t, int)
+CALL_2(int, truncate, CHANGES, path_t, off_t)
+CALL_2(int, truncate64, CHANGES, path_t, off64_t)
+CALL_5(int, setxattr, CHANGES, path_t, path_t, value_t, size_t, int)
+CALL_5(int, lsetxattr, CHANGES, path_t, path_t, value_t, size_t, int)
+CALL_2(int, removexattr, CHANGES, path_t, path_t)
+CALL_2(int, lremovexattr, CHANGES, path_t, path_t)
 
 /* --- making and removing --- */
 
@@ -97,7 +97,7 @@ static long on_two_paths(stiol__vp_t *vp, int dir, const char *path, int other_d
 {
     uint64_t group;
 
-    if (vp && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
+    if (vp && stiol__change_verdict(vp, other_dir, other, &group) == STIOL_FS_PATIENT)
         return stiol__file_help(vp, group, call, args);
     return stiol__on_path(vp, dir, path, true, call, args);
 }

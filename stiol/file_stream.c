@@ -44,7 +44,8 @@ static FILE *open_stream(stiol__vp_t *vp, const char *path, const char *mode)
 
     if (vp && !strchr(mode, '+') && stiol__is_fifo(vp, AT_FDCWD, path, &missing))
         return opened((FILE *)stiol__file_aside(vp, run_fopen, args), false);
-    stream = (FILE *)stiol__on_path(vp, AT_FDCWD, path, strchr(mode, 'x'), run_fopen, args);
+    stream = *mode == 'r' ? (FILE *)stiol__on_path(vp, AT_FDCWD, path, false, run_fopen, args)
+                          : (FILE *)stiol__on_change(vp, AT_FDCWD, path, run_fopen, args);
     return opened(stream, vp && vp->counters.file.helped != helped);
 }
 

@@ -628,6 +628,29 @@ stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path,
     return look_up(vp->filesystems, dir, path, made, group);
 }
 
+stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *path,
+                                          uint64_t *group)
+{
+    stiol__fs_verdict_t verdict;
+    dev_t number = 0;
+    bool away = false;
+    int error = errno;
+
+    *group = 0;
+    verdict = stiol__path_verdict(vp, dir, path, true, group);
+    if (verdict != STIOL_FS_NOW || !path)
+        return verdict;
+    if (*group == 0 && device_above(dir, path, &number, &away))
+        *group = number;
+    else if (*group == 0)
+        away |= stiol__is_refused(errno) || errno == EINVAL; /* openat2() is of no use here */
+    errno = error;
+    /* Nothing above it exists: the call fails at once. */
+    return verdict_of(vp->filesystems, (dev_t)*group) == STIOL_FS_MEMORY ? STIOL_FS_MEMORY
+           : *group != 0 || away                                         ? STIOL_FS_PATIENT
+                                                                         : STIOL_FS_NOW;
+}
+
 /* --- names that openat2() cannot tell from memory --- */
 
 /* A cheap hash, since it is computed for each open() while there are such names. */

@@ -6,6 +6,7 @@
  */
 #include <stdio_ext.h>
 #include <sys/sendfile.h>
+#include <sys/statfs.h>
 
 #include "stiol/file.h"
 
@@ -481,6 +482,51 @@ static void what_waits_for_the_device_takes_a_helper(void)
     CHECK(stiol__fd_noted(fd) == STIOL_FD_SYNC_FILE && unlink(path) == 0);
 }
 
+/* --- changes --- */
+
+/* Making, changing and removing names waits for a disk's journal; in memory it does not. */
+static void change_all_ways(const char *base)
+{
+    char one[80], two[80];
+    FILE *stream;
+    int fd;
+
+    snprintf(one, sizeof(one), "%s-one", base);
+    snprintf(two, sizeof(two), "%s-two", base);
+    CHECK(call->mkdir(one, 0700) == 0 && call->rename(one, two) == 0 && call->rmdir(two) == 0);
+    fd = call->open(one, O_WRONLY | O_CREAT, 0600);
+    CHECK(fd >= 0 && call->close(fd) == 0 && call->link(one, two) == 0);
+    CHECK(call->truncate(one, 10) == 0 && call->chmod(one, 0640) == 0);
+    stream = call->fopen(two, "w");
+    CHECK(stream && call->fclose(stream) == 0);
+    CHECK(call->unlink(one) == 0 && call->unlink(two) == 0);
+    CHECK(call->unlink(two) == -1 && errno == ENOENT);
+}
+
+static void changes_wait_on_helpers(void)
+{
+    strcpy(name, "/var/tmp/stiol-waits-XXXXXX");
+    CHECK(mkdtemp(name));
+    change_all_ways(name);
+    CHECK(helped() >= 11 && rmdir(name) == 0);
+}
+
+static void but_not_in_memory(void)
+{
+    unsigned long long before;
+    struct statfs type;
+    int tries = 0;
+
+    if (statfs("/dev/shm", &type) != 0 || type.f_type != 0x01021994 || stiol__here()->wary)
+        skip_test("/dev/shm is no tmpfs, or not all file systems are fast");
+    snprintf(name, sizeof(name), "/dev/shm/stiol-waits-%d", (int)getpid());
+    do { /* while others rename or mount, the kernel may not tell what is in memory */
+        before = helped();
+        change_all_ways(name);
+    } while (helped() != before && ++tries < 100);
+    CHECK(tries < 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +543,8 @@ int main(void)
         VP_TEST(a_fifo_waits_for_its_other_end_alone),
         VP_TEST(a_file_that_was_looked_at_is_not_asked_about),
         VP_TEST(what_waits_for_the_device_takes_a_helper),
+        VP_TEST(changes_wait_on_helpers),
+        VP_TEST(but_not_in_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

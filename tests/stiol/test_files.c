@@ -471,7 +471,7 @@ static void whatever_leads_to_it_takes_a_helper(void)
 }
 
 /* Neither /proc nor what is mounted is known: a helper asks about each device. */
-static void without_proc_it_takes_a_helper_too(void)
+static void without_proc_each_device_is_asked(void)
 {
     int fd = make_file();
     struct stat st;
@@ -493,6 +493,12 @@ static void without_proc_it_takes_a_helper_too(void)
     open_all_ways();
     unlink(name);
     close(fd);
+}
+
+static void nor_does_a_dead_one_hold_up_anybody(void)
+{
+    stiol__here()->config.mounts = -1;
+    stiol__here()->config.max_helpers = 8;
     whatever_leads_to_it_takes_a_helper();
 }
 
@@ -768,7 +774,8 @@ int main(void)
         VP_TEST(an_old_openat2_is_asked_once),
         VP_TEST(mounts_below_proc_make_nobody_wary),
         VP_TEST(whatever_leads_to_it_takes_a_helper),
-        VP_TEST(without_proc_it_takes_a_helper_too),
+        VP_TEST(without_proc_each_device_is_asked),
+        VP_TEST(nor_does_a_dead_one_hold_up_anybody),
         VP_TEST(calls_have_their_results),
         VP_TEST(calls_on_helpers_have_the_same),
         VP_TEST(files_are_mapped_and_sent),
