@@ -175,7 +175,7 @@ static inline uintptr_t stiol__turn_key(int fd)
 
 /* --- file_use.c --- */
 
-/** A call on a helper that names a file by its descriptor; in the memory of whoever waits for it. */
+/** A call on a helper that names a file by its descriptor; in its caller's memory. */
 typedef struct stiol__fd_use {
     struct stiol__fd_use *next;
     int fd;      /* -1: not kept */

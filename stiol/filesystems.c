@@ -474,6 +474,10 @@ static int open_by_name(int dir, const char *path)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
 
+    if (stiol__openat2_barred) {
+        errno = ENOSYS;
+        return -1;
+    }
     return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 

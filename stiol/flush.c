@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fflush(NULL). The C library's holds its lock on the list of all streams while it writes: if one of
- * them is a pipe that nobody reads, every fopen() and fclose() of the process waits as well, and the
- * VP with it. So the streams are flushed one by one, and the list is locked only to look at it.
+ * fflush(NULL). The C library's holds its lock on the list of all streams while it writes: if one
+ * of them is a pipe that nobody reads, every fopen() and fclose() of the process waits as well, and
+ * the VP with it. So the streams are flushed one by one, and the list is locked only to look at it.
  * Called by file_stream.c, on any kernel thread.
  */
 #include <stdio_ext.h>

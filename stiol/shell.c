@@ -321,8 +321,8 @@ static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
 }
 
 /* The stream is to be closed. Another state thread may have it locked, which flushes it on a helper
- * (fflush(NULL)): waits for that. The closing helper is not the lock's owner, so the stream must not
- * lock itself any more; its lock goes with it. */
+ * (fflush(NULL)): waits for that. The closing helper is not the lock's owner, so the stream must
+ * not lock itself any more; its lock goes with it. */
 static void let_go(stiol__vp_t *vp, FILE *stream)
 {
     if (vp && stiol__owner_find(vp, stream)) {

@@ -2,8 +2,8 @@
 /*
  * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is only for pipes, so a socket is made
  * nonblocking for the duration of the call, which does not yield: no other state thread sees it.
- * Then it waits for whichever end is not ready. Between a file and a pipe the call runs on a helper;
- * no socket takes part in it.
+ * Then it waits for whichever end is not ready. Between a file and a pipe the call runs on a
+ * helper; no socket takes part in it.
  */
 #include "stiol/fd.h"
 #include "stiol/file.h"

@@ -490,6 +490,7 @@ static void a_disk_that_does_not_answer_holds_up_nobody(void)
     spawn(ticker, &turns);
     settle();
     CHECK(strcmp(noted(), "((") == 0 && turns > 0);
+    (void)umount2(dead, MNT_FORCE); /* the children that wait have the device open, too */
     close(device);
     stop_ticking = true;
     reap();
