@@ -73,6 +73,17 @@ void stm_score_add(stm_score_group_e group, void *sum, const void *from)
     }
 }
 
+void stm_score_add_gauges(stm_score_group_e group, void *sum, const void *from)
+{
+    for (int i = 0; i < stm_score_field_count; i++) {
+        const stm_score_field_t *field = &stm_score_fields[i];
+
+        if (field->group == group && field->type == STM_SCORE_TYPE_gauge)
+            *(uint64_t *)((char *)sum + field->offset) +=
+                *(const uint64_t *)((const char *)from + field->offset);
+    }
+}
+
 uint64_t stm_score_bucket_bound(int bucket)
 {
     return bucket < STM_SCORE_BUCKETS - 1 ? (uint64_t)STM_SCORE_BUCKET_FIRST << bucket : 0;

@@ -18,7 +18,7 @@
 
 #define STM_SCORE_MAGIC      "STMSCORE" /* without its final null */
 #define STM_SCORE_BYTE_ORDER 0x01020304u
-#define STM_SCORE_VERSION    6u
+#define STM_SCORE_VERSION    7u
 #define STM_SCORE_PAGE       4096u /* the sizes of headers and blocks are multiples of this */
 #define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, including the final null */
 #define STM_SCORE_BLOCKS     64    /* maximum number of blocks: bits of header.taken */
@@ -100,6 +100,7 @@ typedef struct stm_score_header {
     uint64_t incarnations; /**< processes that have held the place */
     uint64_t generation;
     uint64_t running;                       /**< 0 once the server has stopped */
+    uint64_t listeners;                     /**< entries used in prior_listeners */
     stm_score_vp_t prior;                   /**< sums over the processes that have ended */
     stm_score_listener_t prior_listeners[]; /**< listeners_max entries */
 } stm_score_header_t;
@@ -158,6 +159,9 @@ uint64_t stm_score_fingerprint(void);
 /** Adds what `from` has counted to `sum`: counters are added, the higher peaks kept, the rest left
  * alone. */
 void stm_score_add(stm_score_group_e group, void *sum, const void *from);
+
+/** Adds the gauges of `from` to those of `sum`. */
+void stm_score_add_gauges(stm_score_group_e group, void *sum, const void *from);
 
 /** Upper bound of a histogram's bucket, us; 0 for the last, which has none. */
 uint64_t stm_score_bucket_bound(int bucket);

@@ -7,9 +7,10 @@
 #ifndef STM_LIMITS_H
 #define STM_LIMITS_H
 
-/** Maximum number of listening sockets (Listen or VPListen addresses). The guide: 8. */
+/** Maximum number of listening sockets (Listen or VPListen addresses). The guide: 8. Nothing has
+ * this size: descriptors run out first, unless a build sets a lower limit. */
 #ifndef STM_LISTENER_LIMIT
-#define STM_LISTENER_LIMIT 128
+#define STM_LISTENER_LIMIT 65536
 #endif
 
 /** Maximum number of state threads of one virtual processor: the upper bound of MaxThreads. The
@@ -48,7 +49,8 @@
 #define STM_HANDOVER 2
 #endif
 
-_Static_assert(STM_LISTENER_LIMIT >= 1, "STM_LISTENER_LIMIT must be at least 1");
+_Static_assert(STM_LISTENER_LIMIT >= 1 && STM_LISTENER_LIMIT <= 100000,
+               "STM_LISTENER_LIMIT must be between 1 and 100000");
 _Static_assert(STM_ST_LIMIT >= 1 && STM_ST_LIMIT <= 1000000,
                "STM_ST_LIMIT must be between 1 and 1000000");
 _Static_assert(STM_VP_LIMIT >= 1 && STM_VP_LIMIT <= 1024,

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "score/listeners.h"
 #include "score/sequence.h"
-#include "score/view.h"
 
 /* A change of the header takes microseconds: more tries than this mean that the writer has died. */
 enum {
@@ -51,16 +51,6 @@ static bool read_part(const stm_view_source_t *source, int part, void *to, size_
     return complete;
 }
 
-/* People and machines identify counters by these names: no byte is passed on that has a meaning to
- * a terminal, a page or a table of values. */
-static void make_plain(char *name)
-{
-    for (; *name; name++) {
-        if (*name <= ' ' || *name >= 0x7f || strchr("\"\\',;<>&=", *name))
-            *name = '?';
-    }
-}
-
 /* --- the header --- */
 
 static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
@@ -76,6 +66,8 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
         header->value_size > MOST_ROW_SIZE || header->row_size % sizeof(uint64_t) != 0 ||
         header->row_size < sizeof(stm_score_row_t) + pair * header->pairs_max)
         return problem(view, "is corrupt: its sizes are inconsistent");
+    if (header->listeners > header->listeners_max)
+        return problem(view, "is corrupt: it names more listeners than it has room for");
     if (header->header_size < whole || header->header_size > whole + STM_SCORE_PAGE ||
         header->block_size > INT_MAX || header->listeners_at < sizeof(stm_score_block_t) ||
         header->threads_at > header->block_size || header->connections_at > header->block_size ||
@@ -117,16 +109,6 @@ static bool is_taken(const stm_score_header_t *header, unsigned block)
 
 /* --- adding up --- */
 
-static void add_gauges(stm_score_group_e group, void *sum, const void *from)
-{
-    for (int i = 0; i < stm_score_field_count; i++) {
-        const stm_score_field_t *field = &stm_score_fields[i];
-
-        if (field->group == group && field->type == STM_SCORE_TYPE_gauge)
-            *(uint64_t *)((char *)sum + field->offset) += *stm_score_at(field, from);
-    }
-}
-
 static void take_info(stm_score_vp_t *to, const stm_score_vp_t *from)
 {
     for (int i = 0; i < stm_score_field_count; i++) {
@@ -135,44 +117,6 @@ static void take_info(stm_score_vp_t *to, const stm_score_vp_t *from)
         if (field->group == STM_SCORE_OF_VP &&
             (field->type == STM_SCORE_TYPE_info || field->type == STM_SCORE_TYPE_time))
             *(uint64_t *)((char *)to + field->offset) = *stm_score_at(field, from);
-    }
-}
-
-static stm_score_listener_t *find_listener(stm_view_t *view, const char *address)
-{
-    unsigned count = view->listener_count;
-    stm_score_listener_t *listener;
-
-    for (unsigned i = 0; i < count; i++) {
-        if (strncmp(view->listeners[i].address, address, STM_SCORE_ADDRESS) == 0)
-            return &view->listeners[i];
-    }
-    listener = realloc(view->listeners, sizeof(*listener) * (count + 1));
-    if (!listener)
-        return NULL;
-    view->listeners = listener;
-    view->listener_count = count + 1;
-    listener += count;
-    memset(listener, 0, sizeof(*listener));
-    memcpy(listener->address, address, STM_SCORE_ADDRESS - 1);
-    return listener;
-}
-
-static void add_listeners(stm_view_t *view, const stm_score_listener_t *from, unsigned count,
-                          bool alive)
-{
-    for (unsigned i = 0; i < count && *from[i].address; i++) {
-        char address[STM_SCORE_ADDRESS] = "";
-        stm_score_listener_t *sum;
-
-        memcpy(address, from[i].address, sizeof(address) - 1);
-        make_plain(address);
-        sum = find_listener(view, address);
-        if (!sum)
-            return;
-        stm_score_add(STM_SCORE_OF_LISTENER, sum, &from[i]);
-        if (alive)
-            add_gauges(STM_SCORE_OF_LISTENER, sum, &from[i]);
     }
 }
 
@@ -187,69 +131,100 @@ static void add_block(stm_view_t *view, const stm_score_block_t *block, bool cur
         stm_score_add(STM_SCORE_OF_VP, &view->prior, &block->vp);
     }
     stm_score_add(STM_SCORE_OF_VP, &view->total, &block->vp);
-    add_gauges(STM_SCORE_OF_VP, &view->total, &block->vp);
+    stm_score_add_gauges(STM_SCORE_OF_VP, &view->total, &block->vp);
 }
 
 /* --- the sums, consistent with each other --- */
 
+/* What a table can have at most, however many its writer says. */
+static uint64_t listeners_of(const stm_score_header_t *header, uint64_t claimed)
+{
+    return claimed < header->listeners_max ? claimed : header->listeners_max;
+}
+
+/* The used part of a block's table; the caller frees it in any case. */
+static bool read_listeners(const stm_view_source_t *source, const stm_score_header_t *header,
+                           int part, uint64_t claimed, stm_score_listener_t **listeners)
+{
+    size_t size = listeners_of(header, claimed) * sizeof(**listeners);
+
+    *listeners = malloc(size ? size : 1);
+    return *listeners && read_part(source, part, *listeners, size, header->listeners_at);
+}
+
 /* A block that cannot be read, perhaps because its writer has spoiled it, does not affect the
  * others. */
 static void read_block(stm_view_t *view, const stm_view_source_t *source,
-                       const stm_score_header_t *header, unsigned index,
-                       stm_score_listener_t *listeners)
+                       const stm_score_header_t *header, unsigned part, stm_view_index_t *index)
 {
-    size_t table = header->listeners_max * sizeof(*listeners);
-    bool current = header->current == (uint64_t)index + 1;
+    bool current = header->current == (uint64_t)part + 1;
+    stm_score_listener_t *listeners = NULL;
     stm_score_block_t block;
 
-    if (!read_part(source, (int)index, &block, sizeof(block), 0) ||
-        !read_part(source, (int)index, listeners, table, header->listeners_at)) {
+    if (!read_part(source, (int)part, &block, sizeof(block), 0) ||
+        !read_listeners(source, header, (int)part, block.listeners, &listeners)) {
         view->unread++;
         view->blind |= current;
         view->present |= current;
+        free(listeners);
         return;
     }
     add_block(view, &block, current);
-    add_listeners(view, listeners, header->listeners_max, true);
+    stm_view_add_listeners(view, index, listeners, listeners_of(header, block.listeners), true);
+    free(listeners);
 }
 
-static bool read_blocks(stm_view_t *view, const stm_view_source_t *source,
-                        const stm_score_header_t *header)
+static void read_blocks(stm_view_t *view, const stm_view_source_t *source,
+                        const stm_score_header_t *header, stm_view_index_t *index)
 {
-    size_t table = header->listeners_max * sizeof(stm_score_listener_t);
-    stm_score_listener_t *listeners = malloc(table ? table : 1);
-
-    if (!listeners)
-        return problem(view, "needs %zu bytes of memory", table);
     for (unsigned i = 0; i < header->blocks; i++) {
         if (is_taken(header, i))
-            read_block(view, source, header, i, listeners);
+            read_block(view, source, header, i, index);
     }
-    free(listeners);
-    return true;
 }
 
-/* Everything that the header's sequence lock guards: read from the beginning on each try. */
-static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_score_header_t *header,
-                      size_t size)
+static void forget_sums(stm_view_t *view, stm_view_index_t *index)
 {
-    if (!read_part(source, HEADER, header, size, 0))
+    stm_view_drop_listeners(view, index);
+    view->leaving = view->unread = 0;
+    view->present = view->blind = false;
+    memset(&view->current, 0, sizeof(view->current));
+    memset(&view->total, 0, sizeof(view->total));
+    memset(&view->prior, 0, sizeof(view->prior));
+}
+
+/* The header, without what it does not use of its listeners' table. */
+static bool read_header(stm_view_t *view, const stm_view_source_t *source,
+                        stm_score_header_t *header, size_t size)
+{
+    char last;
+    size_t used;
+
+    if (!read_part(source, HEADER, header, sizeof(*header), 0))
         return problem(view, "is truncated: shorter than its header says");
     if (!check_header(view, header))
         return false;
     if (header->header_size != size)
         return problem(view, "is corrupt: its sizes keep changing");
-    free(view->listeners);
-    view->listeners = NULL;
-    view->listener_count = view->leaving = view->unread = 0;
-    view->present = view->blind = false;
-    memset(&view->current, 0, sizeof(view->current));
-    memset(&view->total, 0, sizeof(view->total));
-    memset(&view->prior, 0, sizeof(view->prior));
+    used = header->listeners * sizeof(stm_score_listener_t);
+    if (!read_part(source, HEADER, header->prior_listeners, used, sizeof(*header)) ||
+        !read_part(source, HEADER, &last, sizeof(last), size - sizeof(last)))
+        return problem(view, "is truncated: shorter than its header says");
+    return true;
+}
+
+/* Everything that the header's sequence lock guards: read from the beginning on each try. */
+static bool read_sums(stm_view_t *view, const stm_view_source_t *source, stm_score_header_t *header,
+                      size_t size, stm_view_index_t *index)
+{
+    if (!read_header(view, source, header, size))
+        return false;
+    forget_sums(view, index);
     stm_score_add(STM_SCORE_OF_VP, &view->prior, &header->prior);
     stm_score_add(STM_SCORE_OF_VP, &view->total, &header->prior);
-    add_listeners(view, header->prior_listeners, header->listeners_max, false);
-    return read_blocks(view, source, header);
+    stm_view_add_listeners(view, index, header->prior_listeners, header->listeners, false);
+    read_blocks(view, source, header, index);
+    return true;
 }
 
 static bool read_sequence(const stm_view_source_t *source, uint64_t *sequence)
@@ -258,21 +233,35 @@ static bool read_sequence(const stm_view_source_t *source, uint64_t *sequence)
                      offsetof(stm_score_header_t, sequence));
 }
 
+typedef enum { WHOLE, CHANGED, FAILED } attempt_e;
+
+static attempt_e try_once(stm_view_t *view, const stm_view_source_t *source,
+                          stm_score_header_t *header, size_t size, stm_view_index_t *index)
+{
+    uint64_t before, after;
+
+    if (read_sequence(source, &before) && read_sums(view, source, header, size, index) &&
+        read_sequence(source, &after))
+        return stm_sequence_is_whole(before, after) ? WHOLE : CHANGED;
+    if (!*view->problem)
+        problem(view, "vanished while it was being read");
+    return FAILED;
+}
+
 static bool read_consistent(stm_view_t *view, const stm_view_source_t *source,
                             stm_score_header_t *header, size_t size)
 {
-    for (int i = 0; i < TRIES; i++) {
-        uint64_t before, after;
+    stm_view_index_t index = {0};
+    attempt_e attempt = CHANGED;
 
-        if (!read_sequence(source, &before) || !read_sums(view, source, header, size) ||
-            !read_sequence(source, &after))
-            return *view->problem ? false : problem(view, "vanished while it was being read");
-        if (stm_sequence_is_whole(before, after))
-            return true;
-        sched_yield();
+    for (int i = 0; i < TRIES && attempt == CHANGED; i++) {
+        if (i > 0)
+            sched_yield();
+        attempt = try_once(view, source, header, size, &index);
     }
-    view->torn = true;
-    return true;
+    free(index.slots);
+    view->torn = attempt == CHANGED;
+    return attempt != FAILED;
 }
 
 /* --- thread slots and connections --- */
@@ -314,7 +303,7 @@ static bool keep_row(stm_view_t *view, const stm_score_header_t *header, const c
     for (char *at = row->pairs; at < row->pairs + size; at += pair) {
         at[header->key_size - 1] = '\0';
         at[pair - 1] = '\0';
-        make_plain(at);
+        stm_view_make_plain(at);
     }
     rows[count] = row;
     view->row_count = count + 1;
@@ -453,7 +442,7 @@ void stm_view_sum(stm_score_vp_t *sum, const stm_view_t *views, int count)
         if (*views[i].problem)
             continue;
         stm_score_add(STM_SCORE_OF_VP, sum, &views[i].total);
-        add_gauges(STM_SCORE_OF_VP, sum, &views[i].total);
+        stm_score_add_gauges(STM_SCORE_OF_VP, sum, &views[i].total);
     }
 }
 

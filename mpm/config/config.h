@@ -11,6 +11,13 @@
 #define STM_UNSET        (-1)
 #define STM_KERNEL_LIMIT 1000 /* of KernelThreads */
 
+/** A listening address named by VPListen. */
+struct stm_vp_listen {
+    const char *address;                    /**< as written */
+    ap_listen_rec *lr;                      /**< what httpd's listen code made of it */
+    uint64_t vps[(STM_VP_LIMIT + 63) / 64]; /**< the VPs that listen to it */
+};
+
 /** What the directives say and, once they are checked, what is in effect. */
 typedef struct stm_config {
     int num_vps;                /**< virtual processors */
@@ -38,17 +45,14 @@ typedef struct stm_config {
     int start_servers, server_limit, thread_limit, threads_per_child, max_request_workers;
     int min_spare_servers, max_spare_servers;
 
-    short cpu[STM_VP_LIMIT]; /**< VPBind: the CPU of each VP, -1: none */
-    int binds;               /**< highest VP-ID named by VPBind, plus 1 */
-    int vp_listens;          /**< VPListen directives seen */
-    int listens;             /**< Listen directives seen */
-    int vp_listen_max;       /**< highest VP-ID named by VPListen, plus 1 */
-    int addresses;           /**< number of listening addresses named by VPListen, below */
-    struct stm_vp_listen {
-        const char *address;                    /**< as written */
-        ap_listen_rec *lr;                      /**< what httpd's listen code made of it */
-        uint64_t vps[(STM_VP_LIMIT + 63) / 64]; /**< the VPs that listen to it */
-    } vp_listen[STM_LISTENER_LIMIT];
+    short cpu[STM_VP_LIMIT];         /**< VPBind: the CPU of each VP, -1: none */
+    int binds;                       /**< highest VP-ID named by VPBind, plus 1 */
+    int vp_listens;                  /**< VPListen directives seen */
+    int listens;                     /**< Listen directives seen */
+    int vp_listen_max;               /**< highest VP-ID named by VPListen, plus 1 */
+    int addresses;                   /**< number of listening addresses named by VPListen */
+    int addresses_room;              /**< how many vp_listen has room for */
+    struct stm_vp_listen *vp_listen; /**< those addresses; in the configuration's pool */
 } stm_config_t;
 
 /** In a VP, a copy of the master's at the time of the fork. */

@@ -38,6 +38,23 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
     return NULL;
 }
 
+/* Doubles the room: a pool does not give back what it is asked for. */
+static struct stm_vp_listen *new_binding(apr_pool_t *pool)
+{
+    stm_config_t *config = &stm_config;
+
+    if (config->addresses == config->addresses_room) {
+        size_t size = sizeof(*config->vp_listen) * (size_t)config->addresses;
+        struct stm_vp_listen *old = config->vp_listen;
+
+        config->addresses_room = old ? config->addresses_room * 2 : 8;
+        config->vp_listen = apr_pcalloc(pool, sizeof(*old) * (size_t)config->addresses_room);
+        if (old)
+            memcpy(config->vp_listen, old, size);
+    }
+    return &config->vp_listen[config->addresses++];
+}
+
 const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
 {
     char *host, *scope, *argv[1];
@@ -68,7 +85,7 @@ const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
     }
     binding = binding_of(lr);
     if (!binding) {
-        binding = &stm_config.vp_listen[stm_config.addresses++];
+        binding = new_binding(cmd->pool);
         binding->address = address;
         binding->lr = lr;
     }
@@ -76,20 +93,24 @@ const char *stm_listens_add(cmd_parms *cmd, int ordinal, const char *address)
     return NULL;
 }
 
+static bool is_bound_to(const struct stm_vp_listen *binding, int ordinal)
+{
+    return (binding->vps[ordinal / 64] >> (ordinal % 64)) & 1;
+}
+
 bool stm_listens_to(const ap_listen_rec *lr, int ordinal)
 {
-    const struct stm_vp_listen *binding = binding_of(lr);
+    const struct stm_vp_listen *binding = stm.one_process ? NULL : binding_of(lr);
 
-    if (!binding || stm.one_process)
-        return true;
-    return (binding->vps[ordinal / 64] >> (ordinal % 64)) & 1;
+    return !binding || is_bound_to(binding, ordinal);
 }
 
 bool stm_listens_shared(const ap_listen_rec *lr)
 {
+    const struct stm_vp_listen *binding = stm.one_process ? NULL : binding_of(lr);
     int count = 0;
 
     for (int vp = 0; vp < stm_config.num_vps; vp++)
-        count += stm_listens_to(lr, vp);
+        count += !binding || is_bound_to(binding, vp);
     return count > 1;
 }

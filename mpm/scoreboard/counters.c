@@ -92,7 +92,7 @@ stm_score_listener_t *stm_score_listener_new(const apr_sockaddr_t *address)
 {
     stm_score_listener_t *listener;
 
-    if (!header)
+    if (!header || block->listeners >= header->listeners_max)
         return &no_listener;
     listener = (stm_score_listener_t *)((char *)block + header->listeners_at) + block->listeners++;
     apr_snprintf(listener->address, STM_SCORE_ADDRESS, "%pI", address);
@@ -221,13 +221,19 @@ static void copy_helpers(void)
     STM_SCORE_SET(stm_score, waiting_log_lines, helpers.lines_waiting);
 }
 
+/* Nothing behind the last listener and the last row has ever been written. */
+static uint64_t used_bytes(void)
+{
+    return header->connections_at + block->connections * header->row_size -
+           sizeof(stm_score_listener_t) * (header->listeners_max - block->listeners);
+}
+
 void stm_score_refresh(void)
 {
     refreshed = st_utime_last_clock();
     STM_SCORE_SET(stm_score, heartbeat_time_seconds, apr_time_now());
     if (header)
-        STM_SCORE_SET(stm_score, score_bytes,
-                      header->connections_at + block->connections * header->row_size);
+        STM_SCORE_SET(stm_score, score_bytes, used_bytes());
     copy_scheduler();
     copy_rebound();
     copy_kernel_threads();

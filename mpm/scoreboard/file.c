@@ -22,6 +22,10 @@ stm_score_files_t *stm_score_files;
  * successors. */
 enum { SPARE = 3 };
 
+/* Minimum number of listeners that a scoreboard has room for: restarts may add some. Only the
+ * entries in use take memory. */
+enum { LISTENERS = 4096 };
+
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {
     return (size + unit - 1) / unit * unit;
@@ -43,6 +47,20 @@ static uint64_t row_size(void)
     return round_up(sizeof(stm_score_row_t) + pair * STM_SCORE_LIMIT, 64);
 }
 
+static uint32_t room_for_listeners(void)
+{
+    unsigned room = 2 * (unsigned)stm_listens_count();
+
+    if (room < LISTENERS)
+        room = LISTENERS;
+    return room < STM_LISTENER_LIMIT ? room : STM_LISTENER_LIMIT;
+}
+
+static uint64_t size_of_listeners(uint64_t count)
+{
+    return sizeof(stm_score_listener_t) * count;
+}
+
 static void lay_out(stm_score_header_t *header, int ordinal)
 {
     memcpy(header->magic, STM_SCORE_MAGIC, sizeof(header->magic));
@@ -53,16 +71,14 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->key_size = STM_SCORE_KEY_SIZE;
     header->value_size = STM_SCORE_VALUE_SIZE;
     header->pairs_max = STM_SCORE_LIMIT;
-    header->listeners_max = STM_LISTENER_LIMIT;
+    header->listeners_max = room_for_listeners();
     header->threads_max = (uint32_t)stm.limits->threads;
     header->connections_max = header->threads_max;
     header->row_size = row_size();
-    header->header_size = (uint32_t)round_up(sizeof(*header) + sizeof(stm_score_listener_t) *
-                                                                   (uint64_t)header->listeners_max,
-                                             STM_SCORE_PAGE);
+    header->header_size = (uint32_t)round_up(
+        sizeof(*header) + size_of_listeners(header->listeners_max), STM_SCORE_PAGE);
     header->listeners_at = round_up(sizeof(stm_score_block_t), 64);
-    header->threads_at =
-        header->listeners_at + sizeof(stm_score_listener_t) * (uint64_t)header->listeners_max;
+    header->threads_at = header->listeners_at + size_of_listeners(header->listeners_max);
     header->connections_at =
         round_up(header->threads_at + sizeof(stm_score_thread_t) * (uint64_t)header->threads_max,
                  STM_SCORE_PAGE);
@@ -108,7 +124,8 @@ static void begin_change(stm_score_seat_t *seat)
 
 static bool show(stm_score_seat_t *seat)
 {
-    bool done = stm_shmem_put(seat->shown.writable, seat->header, seat->header->header_size);
+    size_t used = sizeof(*seat->header) + size_of_listeners(seat->header->listeners);
+    bool done = stm_shmem_put(seat->shown.writable, seat->header, used);
 
     seat->header->sequence = stm_sequence_closed(seat->header->sequence);
     return show_sequence(seat) && done;
@@ -200,6 +217,18 @@ static bool make_spares(stm_score_seat_t *seat)
     return true;
 }
 
+/* Zeroes what a process counts in; of the listeners' table, only what it will use. Readers rely on
+ * the number of entries, which is zeroed, too. */
+static bool clear_block(const stm_score_header_t *header, char *block)
+{
+    size_t listeners = size_of_listeners((uint64_t)stm_listens_count());
+
+    if (listeners > size_of_listeners(header->listeners_max))
+        listeners = size_of_listeners(header->listeners_max);
+    return stm_shmem_clear(block, header->listeners_at + listeners) &&
+           stm_shmem_clear(block + header->threads_at, header->connections_at - header->threads_at);
+}
+
 /* Takes a cleared block. A program that a VP has left behind may still have the block mapped: it
  * may write to it even now, and truncate the file if it owns it. A block that cannot be cleared is
  * given up. */
@@ -210,7 +239,7 @@ static int take_block(stm_score_seat_t *seat)
             continue;
         if (!make_block(seat, i))
             return -1;
-        if (stm_shmem_clear(seat->block[i].writable, (size_t)seat->header->connections_at))
+        if (clear_block(seat->header, seat->block[i].writable))
             return i;
         seat->broken |= bit(i);
     }
@@ -250,53 +279,83 @@ void stm_score_inherit(int ordinal, int index, bool inherited)
 
 /* --- sums --- */
 
-static stm_score_listener_t *prior_listener(stm_score_header_t *header, const char *address)
+/* Nearly always, it is where it was in the last list. */
+static stm_score_listener_t *prior_listener(stm_score_header_t *header, const char *address,
+                                            uint64_t expected)
 {
-    for (unsigned i = 0; i < STM_LISTENER_LIMIT && *header->prior_listeners[i].address; i++) {
-        if (strncmp(header->prior_listeners[i].address, address, STM_SCORE_ADDRESS) == 0)
-            return &header->prior_listeners[i];
+    stm_score_listener_t *list = header->prior_listeners;
+
+    if (expected < header->listeners &&
+        strncmp(list[expected].address, address, STM_SCORE_ADDRESS) == 0)
+        return &list[expected];
+    for (uint64_t i = 0; i < header->listeners; i++) {
+        if (strncmp(list[i].address, address, STM_SCORE_ADDRESS) == 0)
+            return &list[i];
     }
     return NULL;
 }
 
-/* Sums are kept only for addresses that the master knows: a VP could fill the table with others. */
-static void name_listener(stm_score_header_t *header, const ap_listen_rec *lr)
+static bool name_listener(stm_score_header_t *header, const ap_listen_rec *lr, uint64_t expected)
 {
     char address[STM_SCORE_ADDRESS];
 
     apr_snprintf(address, sizeof(address), "%pI", lr->bind_addr);
-    if (prior_listener(header, address))
-        return;
-    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
-        if (!*header->prior_listeners[i].address) {
-            memcpy(header->prior_listeners[i].address, address, sizeof(address));
-            return;
-        }
-    }
+    if (prior_listener(header, address, expected))
+        return true;
+    if (header->listeners == header->listeners_max)
+        return false;
+    memcpy(header->prior_listeners[header->listeners++].address, address, sizeof(address));
+    return true;
 }
 
-static void add_listeners(stm_score_header_t *header, const stm_score_listener_t *listeners)
+/* Sums are kept only for addresses that the master knows: a VP could fill the table with others.
+ * Returns how many there was no room for. */
+static int name_listeners(stm_score_header_t *header)
 {
-    for (unsigned i = 0; i < STM_LISTENER_LIMIT; i++) {
-        stm_score_listener_t *prior = prior_listener(header, listeners[i].address);
+    uint64_t expected = 0;
+    int unnamed = 0;
 
-        if (prior && *listeners[i].address)
+    for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
+        if (stm_listens_to(lr, (int)header->ordinal))
+            unnamed += !name_listener(header, lr, expected++);
+    }
+    return unnamed;
+}
+
+/* The sums of those that are gone make room, and with them, those of the others begin anew. */
+static void forget_listeners(stm_score_header_t *header)
+{
+    memset(header->prior_listeners, 0, size_of_listeners(header->listeners));
+    header->listeners = 0;
+}
+
+/* The number of entries is a VP's word: no more are read than there are names. */
+static void add_listeners(stm_score_header_t *header, const char *table, uint64_t count)
+{
+    uint64_t known = count < header->listeners ? count : header->listeners;
+    size_t size = size_of_listeners(known);
+    stm_score_listener_t *listeners = ap_malloc(size ? size : 1);
+
+    if (!stm_shmem_get(listeners, table, size))
+        known = 0;
+    for (uint64_t i = 0; i < known; i++) {
+        stm_score_listener_t *prior = prior_listener(header, listeners[i].address, i);
+
+        if (prior)
             stm_score_add(STM_SCORE_OF_LISTENER, prior, &listeners[i]);
     }
+    free(listeners);
 }
 
 /* Adds what an ended process has counted. It may have written anything there, or truncated it. */
 static void add_block(stm_score_header_t *header, const char *block)
 {
     stm_score_block_t counted;
-    size_t size = sizeof(stm_score_listener_t) * STM_LISTENER_LIMIT;
-    stm_score_listener_t *listeners = ap_malloc(size);
 
-    if (stm_shmem_get(&counted, block, sizeof(counted)))
-        stm_score_add(STM_SCORE_OF_VP, &header->prior, &counted.vp);
-    if (stm_shmem_get(listeners, block + header->listeners_at, size))
-        add_listeners(header, listeners);
-    free(listeners);
+    if (!stm_shmem_get(&counted, block, sizeof(counted)))
+        return;
+    stm_score_add(STM_SCORE_OF_VP, &header->prior, &counted.vp);
+    add_listeners(header, block + header->listeners_at, counted.listeners);
 }
 
 void stm_score_release(int ordinal, int index)
@@ -404,15 +463,22 @@ static bool open_directory(stm_score_files_t *files)
 static void new_generation(stm_score_seat_t *seat)
 {
     stm_score_header_t *header = seat->header;
+    int unnamed;
 
     begin_change(seat);
-    for (const ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {
-        if (stm_listens_to(lr, (int)header->ordinal))
-            name_listener(header, lr);
+    unnamed = name_listeners(header);
+    if (unnamed) {
+        forget_listeners(header);
+        unnamed = name_listeners(header);
     }
     header->generation = (uint64_t)stm.mpm->my_generation;
     header->running = 1;
     show(seat);
+    if (unnamed)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                     "stm: no room for %d of the listening sockets in the scoreboard of VP %d: "
+                     "their counters are not shown until the server is stopped and started",
+                     unnamed, (int)header->ordinal);
 }
 
 static bool prepare_seat(int ordinal)

@@ -2,8 +2,9 @@
 """The build with tiny limits: 2 listeners, 8 state threads, 2 VPs. Run by `make test-tiny`."""
 
 import pytest
-from harness import wait_for
+from harness import net, wait_for
 from harness.drive import Conns, Load
+from harness.scoreboard import scores
 
 pytestmark = [pytest.mark.stm_only, pytest.mark.tiny]
 
@@ -79,3 +80,19 @@ def test_defaults_fit_the_limits(asked):
     assert run.returncode == 0, run.stderr
     assert "NumVPs 2\n" in run.stdout and "MaxThreads 8\n" in run.stdout
     assert "WARNING" not in run.stderr
+
+
+def test_addresses_that_restarts_replace_are_counted(serve):
+    """The scoreboard names two: others than the present ones make room."""
+    server = serve(processes=2, threads=8, directives="ScoreboardDir scoreboards")
+    for _ in range(4):
+        server.ports = net.free_ports(2)
+        server.configure()
+        server.restart()
+        for port in server.ports:
+            with server.connect(port=port) as conn:
+                assert conn.get("/").status == 200
+        wanted = {f"127.0.0.1:{port}" for port in server.ports}
+        wait_for(lambda now=wanted: now == {
+            each["address"] for vp in scores(server)["vps"] for each in vp["listeners"]
+            if each["connections"] > 0 and each["address"] in now}, "both addresses")

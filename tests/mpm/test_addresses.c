@@ -92,18 +92,25 @@ static void in_one_process_it_listens_to_all(void)
     assert_true(stm_listens_to(ap_listeners, 0));
 }
 
+enum { MANY = 1000 };
+
 static void there_is_room_for_so_many(void)
 {
     const char *error;
 
     begin(1);
-    for (int i = 0; i < STM_LISTENER_LIMIT; i++)
+    for (int i = 0; i < MANY; i++)
         assert_null(add(0, apr_psprintf(test_pool(), "127.0.0.1:%d", 1000 + i)));
+    assert_int_equal(stm_listens_count(), MANY);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(stm_config.vp_listen[i].lr->bind_addr->port, 1000 + i);
+    stm_config.addresses = STM_LISTENER_LIMIT; /* as if there were */
     error = add(0, "127.0.0.1:999");
     assert_non_null(error);
     assert_non_null(strstr(error, "STM_LISTENER_LIMIT"));
-    assert_int_equal(stm_listens_count(), STM_LISTENER_LIMIT);
+    stm_config.addresses = MANY;
     assert_null(add(0, "127.0.0.1:1000")); /* one that is there already */
+    assert_int_equal(stm_config.addresses, MANY);
 }
 
 int main(void)

@@ -164,15 +164,18 @@ static void bindings_name_vps_that_there_are(void)
 
 static void each_vp_listens_or_none_is_bound(void)
 {
+    static struct stm_vp_listen bound[2];
+
     begin(2);
     stm_config.num_vps = 3;
     stm_config.vp_listens = stm_config.addresses = 2;
     stm_config.vp_listen_max = 3;
-    stm_config.vp_listen[0].vps[0] = 1 << 0;
-    stm_config.vp_listen[1].vps[0] = 1 << 2;
+    stm_config.vp_listen = bound;
+    bound[0].vps[0] = 1 << 0;
+    bound[1].vps[0] = 1 << 2;
     assert_int_not_equal(check(), OK);
     assert_true(logged("VP 1 has no listener"));
-    stm_config.vp_listen[1].vps[0] |= 1 << 1;
+    bound[1].vps[0] |= 1 << 1;
     assert_int_equal(check(), OK);
 }
 

@@ -36,6 +36,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->prior.connections = SAMPLE_CONNECTIONS_PRIOR;
     strcpy(header->options, "STM_VP_LIMIT 8\n");
     strcpy(header->prior_listeners[0].address, "10.0.0.1:80");
+    header->listeners = 1;
     header->prior_listeners[0].connections = SAMPLE_CONNECTIONS_PRIOR;
 }
 

@@ -276,6 +276,89 @@ static void forms_are_plain(void)
     free(sample);
 }
 
+/* --- many listeners --- */
+
+enum { MANY = 20000 };
+
+/* The sample with room for that many listeners, and a table in its header. */
+static char *with_listeners(uint64_t room, uint64_t *size)
+{
+    size_t small, table = room * sizeof(stm_score_listener_t);
+    char *sample = sample_make(0, &small), *large;
+    stm_score_header_t *header = (stm_score_header_t *)sample;
+
+    header->header_size = (uint32_t)(sizeof(*header) + table);
+    header->listeners_max = (uint32_t)room;
+    header->threads_at = header->listeners_at + table;
+    header->connections_at = header->threads_at + SAMPLE_THREADS * sizeof(stm_score_thread_t);
+    header->block_size = header->connections_at + SAMPLE_THREADS * SAMPLE_ROW_SIZE;
+    *size = header->header_size + SAMPLE_BLOCKS * header->block_size;
+    large = calloc(1, *size);
+    memcpy(large, header, sizeof(*header));
+    free(sample);
+    return large;
+}
+
+static stm_score_listener_t *listeners_of(char *sample, int block)
+{
+    const stm_score_header_t *header = (const stm_score_header_t *)sample;
+
+    return (stm_score_listener_t *)((char *)sample_block(sample, block) + header->listeners_at);
+}
+
+/* Each address that the sums, a leaving VP or the present one names is there once, with the sum of
+ * what they count; in both blocks they are in another order. */
+static void many_listeners(void)
+{
+    uint64_t size;
+    char *sample = with_listeners(MANY, &size);
+    stm_score_header_t *header = (stm_score_header_t *)sample;
+
+    header->listeners = MANY;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(header->prior_listeners[i].address, STM_SCORE_ADDRESS, "10.0.0.1:%d", i);
+        header->prior_listeners[i].connections = 1000;
+    }
+    for (int block = 0; block < SAMPLE_BLOCKS; block++) {
+        sample_block(sample, block)->listeners = MANY / 2;
+        for (int i = 0; i < MANY / 2; i++) {
+            int number = block ? i : MANY - 1 - i;
+
+            snprintf(listeners_of(sample, block)[i].address, STM_SCORE_ADDRESS, "10.0.0.1:%d",
+                     number);
+            listeners_of(sample, block)[i].connections = (uint64_t)number;
+        }
+    }
+    assert_true(read_memory(sample, size));
+    assert_int_equal(view.listener_count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        char address[STM_SCORE_ADDRESS];
+
+        snprintf(address, sizeof(address), "10.0.0.1:%d", i);
+        assert_string_equal(view.listeners[i].address, address);
+        assert_int_equal(view.listeners[i].connections, 1000 + i);
+    }
+    free(sample);
+}
+
+/* A VP may say anything about its table: what is not there is not read. */
+static void a_count_that_is_a_lie(void)
+{
+    static const uint64_t lies[] = {3, SAMPLE_LISTENERS + 1, UINT64_MAX, UINT64_MAX / 128,
+                                    1u << 31};
+    size_t size;
+    char *sample = sample_make(0, &size);
+
+    for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+        sample_block(sample, 1)->listeners = lies[i];
+        assert_true(read_memory(sample, size));
+        assert_int_equal(view.listener_count, 2);
+    }
+    ((stm_score_header_t *)sample)->listeners = SAMPLE_LISTENERS + 1;
+    assert_false(read_memory(sample, size));
+    free(sample);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +370,8 @@ int main(void)
         RAW_TEST(any_bytes_are_advanced_over),
         RAW_TEST(what_is_not_shown),
         RAW_TEST(forms_are_plain),
+        RAW_TEST(many_listeners),
+        RAW_TEST(a_count_that_is_a_lie),
     };
     int failed = cmocka_run_group_tests_name("the reader of scoreboards", tests, NULL, NULL);
 
