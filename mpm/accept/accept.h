@@ -48,6 +48,12 @@ struct stm_listener {
 typedef struct stm_accept {
     stm_listener_t *listeners;
     int listener_count;
+    int idle_threads; /**< of all listeners */
+    /** So many sockets share MaxThreads that none keeps a thread for itself (thread.c). */
+    bool sharing;
+    bool hungry;                 /**< sharing: a listener has found no thread */
+    bool starving;               /**< sharing: it does not have a single one */
+    int next_queue;              /**< the first listener whose accept queue is measured next */
     stm_thread_t *threads;       /**< all of the VP's; stm.vp.threads is their number */
     void (*limit_reached)(void); /**< VPConnections; set before the listeners open */
 } stm_accept_t;
@@ -106,6 +112,10 @@ bool stm_thread_start(stm_listener_t *listener, bool called);
 void stm_thread_enqueue(stm_conn_t *conn);
 /** Whether MaxThreads allows one more. */
 bool stm_thread_can_start(void);
+/** How many more connections can be given a thread at once. */
+int stm_thread_room(const stm_listener_t *listener);
+/** Sharing: the listener needs a thread as soon as one is free. */
+void stm_thread_wanted(const stm_listener_t *listener);
 /** Lets up to `count` of the listener's waiting threads end. Returns how many do. */
 int stm_thread_retire(stm_listener_t *listener, int count);
 /** Interrupts the waits of all threads, because the VP is stopping. */

@@ -34,13 +34,13 @@ enum {
     LONGEST_PAUSE = 1000,
     /* Minimum time between two complaints about MaxThreads (us, libst's clock). */
     FULL_QUIET = 60000000,
+    /* Accept queues measured whenever the scoreboard is brought up to date. */
+    QUEUES = 64,
 };
 
 static bool may_accept(const stm_listener_t *listener)
 {
-    int room = stm_config.max_threads - stm.vp.threads;
-
-    return listener->queue_length < listener->idle_threads + room;
+    return listener->queue_length < stm_thread_room(listener);
 }
 
 /* Requests have to wait from now on; the administrator should know which limit causes it. */
@@ -76,9 +76,12 @@ static void hold(stm_listener_t *listener, st_utime_t delay)
 
 void stm_listener_resume(stm_listener_t *listener)
 {
-    if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING ||
-        !may_accept(listener))
+    if (listener->accepting || listener->held || stm.vp.state != STM_VP_RUNNING)
         return;
+    if (!may_accept(listener)) {
+        stm_thread_wanted(listener);
+        return;
+    }
     if (st_watch_arm(&listener->watch, POLLIN, ST_UTIME_NO_TIMEOUT) < 0) {
         hold(listener, LONGEST_PAUSE * 1000);
         return;
@@ -173,6 +176,7 @@ static bool accept_one(stm_listener_t *listener)
     if (!may_accept(listener)) {
         complain_of_full();
         pause_accepting(listener);
+        stm_thread_wanted(listener);
         return false;
     }
     if (lets_others_first(listener))
@@ -214,6 +218,7 @@ void stm_listeners_look_again(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *listener = &stm_accept.listeners[i];
+        unsigned length, limit;
         int on = 1;
 
         if (!listener->accepting)
@@ -221,7 +226,7 @@ void stm_listeners_look_again(void)
         /* The sockets are shared with processes that may do anything to them; a VP that waited in
          * accept() would serve nobody. */
         ioctl(listener->fd, FIONBIO, &on);
-        if (!listener->shared || !listener->score->accept_queue)
+        if (!listener->shared || !stm_sockets_queue(listener->fd, &length, &limit) || !length)
             continue;
         pause_accepting(listener);
         stm_listener_resume(listener);
@@ -230,21 +235,35 @@ void stm_listeners_look_again(void)
 
 /* --- counters --- */
 
+/* A system call for each: of many listeners, some at a time. */
+static void publish_queues(void)
+{
+    int count = stm_accept.listener_count < QUEUES ? stm_accept.listener_count : QUEUES;
+
+    for (int i = 0; i < count; i++) {
+        const stm_listener_t *listener = &stm_accept.listeners[stm_accept.next_queue];
+        unsigned length, limit;
+
+        stm_accept.next_queue = (stm_accept.next_queue + 1) % stm_accept.listener_count;
+        if (!stm_sockets_queue(listener->fd, &length, &limit))
+            continue;
+        STM_SCORE_SET(listener->score, accept_queue, length);
+        STM_SCORE_SET(listener->score, accept_queue_limit, limit);
+    }
+}
+
 void stm_listeners_publish(void)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
         const stm_listener_t *listener = &stm_accept.listeners[i];
-        unsigned length, limit;
 
         STM_SCORE_SET(listener->score, threads, listener->threads);
         STM_SCORE_SET(listener->score, threads_spare, listener->idle_threads);
         STM_SCORE_SET(listener->score, queued, listener->queue_length);
         STM_SCORE_SET(listener->score, accepting, listener->accepting);
-        if (stm.vp.state == STM_VP_RUNNING && stm_sockets_queue(listener->fd, &length, &limit)) {
-            STM_SCORE_SET(listener->score, accept_queue, length);
-            STM_SCORE_SET(listener->score, accept_queue_limit, limit);
-        }
     }
+    if (stm.vp.state == STM_VP_RUNNING)
+        publish_queues();
 }
 
 /* --- opening and closing --- */
@@ -286,6 +305,7 @@ bool stm_listeners_open(void)
         if (stm_listens_to(lr, stm.vp.ordinal))
             open_one(&stm_accept.listeners[stm_accept.listener_count++], lr);
     }
+    stm_accept.sharing = stm_accept.listener_count * 2 > stm_config.max_threads;
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *listener = &stm_accept.listeners[i];
 

@@ -5,7 +5,10 @@
  * the rest: that one runs when the first parks, and by then the queue is usually empty. So only as
  * many threads are used as connections really wait in modules, on stacks that are still in the
  * cache. A listener has at least MinSpareThreads and at most MaxSpareThreads waiting threads;
- * MaxThreads limits all threads of a VP.
+ * MaxThreads limits all threads of a VP. Each listener keeps at least one for itself, so that a
+ * flood at one socket does not hold up the others; but where that would leave less than half of
+ * MaxThreads to all of them ("sharing"), a listener may lose its last waiting thread, and gets one
+ * as soon as any is free.
  */
 #include <errno.h>
 #include <limits.h>
@@ -49,9 +52,16 @@ void stm_thread_enqueue(stm_conn_t *conn)
     call_thread(listener);
 }
 
-/* A thread has ended: queues held up by MaxThreads may proceed. */
+/* A thread has ended: queues held up by MaxThreads may proceed, those first that have no thread. */
 static void feed(void)
 {
+    stm_accept.hungry = stm_accept.starving = false;
+    for (int i = 0; stm_accept.sharing && i < stm_accept.listener_count; i++) {
+        if (!stm_accept.listeners[i].threads) {
+            call_thread(&stm_accept.listeners[i]);
+            stm_listener_resume(&stm_accept.listeners[i]);
+        }
+    }
     for (int i = 0; i < stm_accept.listener_count; i++) {
         call_thread(&stm_accept.listeners[i]);
         stm_listener_resume(&stm_accept.listeners[i]);
@@ -69,10 +79,20 @@ static bool wait_idle(stm_thread_t *thread)
     thread->idle = listener->idle;
     listener->idle = thread;
     listener->idle_threads++;
+    stm_accept.idle_threads++;
     stm_listener_resume(listener);
+    if (stm_accept.hungry) /* another listener may want this thread's place */
+        feed();
     while (!thread->called && !thread->retire)
         st_thread_park(ST_UTIME_NO_TIMEOUT);
     return !thread->retire;
+}
+
+/* Sharing: another listener has no thread at all, and this one has more than its share. */
+static bool must_make_room(const stm_listener_t *listener)
+{
+    return stm_accept.starving &&
+           listener->threads > 1 + stm_config.max_threads / stm_accept.listener_count;
 }
 
 static bool enough_spares(const stm_listener_t *listener)
@@ -91,6 +111,8 @@ static stm_conn_t *next_job(stm_thread_t *thread)
         if (thread->called) /* for the queue: the next one may be */
             listener->coming = false;
         thread->called = false;
+        if (must_make_room(listener))
+            return NULL;
         conn = dequeue(listener);
         if (conn) {
             call_thread(listener);
@@ -195,6 +217,21 @@ bool stm_thread_can_start(void)
     return stm.vp.threads < stm_config.max_threads;
 }
 
+int stm_thread_room(const stm_listener_t *listener)
+{
+    int room = listener->idle_threads + stm_config.max_threads - stm.vp.threads;
+
+    if (stm_accept.sharing)
+        room += stm_accept.idle_threads - listener->idle_threads;
+    return room;
+}
+
+void stm_thread_wanted(const stm_listener_t *listener)
+{
+    stm_accept.hungry = stm_accept.sharing;
+    stm_accept.starving |= stm_accept.sharing && !listener->threads;
+}
+
 /* --- all of a listener --- */
 
 static stm_thread_t *pop_idle(stm_listener_t *listener)
@@ -204,6 +241,7 @@ static stm_thread_t *pop_idle(stm_listener_t *listener)
     if (thread) {
         listener->idle = thread->idle;
         listener->idle_threads--;
+        stm_accept.idle_threads--;
     }
     return thread;
 }
@@ -231,17 +269,23 @@ static void keep_spares(stm_listener_t *listener)
         stm_thread_start(listener, false);
 }
 
-/* MaxThreads has been reached: a thread that waits at another socket makes room. */
-static void ask_for_room(const stm_listener_t *needy)
+/* A thread that waits at another socket which keeps that many makes room. */
+static bool take_room(const stm_listener_t *needy, int kept)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {
         stm_listener_t *other = &stm_accept.listeners[i];
 
-        if (other != needy && other->idle_threads > 0 && other->threads > 1) {
-            stm_thread_retire(other, 1);
-            return;
-        }
+        if (other != needy && other->idle_threads > 0 && other->threads > kept)
+            return stm_thread_retire(other, 1) > 0;
     }
+    return false;
+}
+
+/* MaxThreads has been reached. */
+static void ask_for_room(const stm_listener_t *needy)
+{
+    if (!take_room(needy, 1) && !(stm_accept.sharing && take_room(needy, 0)))
+        stm_thread_wanted(needy);
 }
 
 /* Calls a thread for the listener's queue, unless one is coming already: a waiting one, or a new
