@@ -27,7 +27,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
         rc = stm_score_check(ptemp, s);
     if (rc == OK && ap_exists_config_define("DUMP_STM"))
         stm_dump_config(&stm_config);
-    return rc == OK ? stm_config_test_answer(s) : rc;
+    return rc == OK ? stm_config_test_check(s) : rc;
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -39,6 +39,8 @@ static void register_hooks(apr_pool_t *p)
     stm_small_file_register();
     stm_kernel_register_hooks();
     ap_hook_open_logs(stm_sockets_open, NULL, before_core, APR_HOOK_REALLY_FIRST);
+    ap_hook_open_logs(stm_rehearsal_logs_open, before_core, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_test_config(stm_config_test_answer, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* The daemon detaches in pre_config, before any other module has opened anything. */
     ap_hook_pre_config(stm_startup, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);

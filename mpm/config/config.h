@@ -38,6 +38,7 @@ typedef struct stm_config {
     bool run_on_locations;      /**< RunOn is used in a Location */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
     int hang_timeout;           /**< s without a turn after which a VP is ended; 0: never */
+    int config_test_syntax;     /**< ConfigTest Syntax: the test before a restart only reads */
     int config_test_timeout;    /**< time limit of the test before a restart, s; 0: none */
     const char *scoreboard_dir; /**< as written; NULL if not configured */
 

@@ -127,6 +127,20 @@ static const char *set_stack_size(cmd_parms *cmd, void *dummy, const char *text)
 }
 
 /* An idle VP makes a turn each second, so silence for less time would mean nothing. */
+static const char *set_config_test(cmd_parms *cmd, void *dummy, const char *text)
+{
+    const char *error = context_error(cmd);
+
+    (void)dummy;
+    if (error)
+        return error;
+    if (strcasecmp(text, "Full") != 0 && strcasecmp(text, "Syntax") != 0)
+        return apr_psprintf(cmd->pool, "ConfigTest: %s is not Full or Syntax", text);
+    stm_config.config_test_syntax = strcasecmp(text, "Syntax") == 0;
+    return NULL;
+}
+
+
 static const char *set_hang_timeout(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {0, INT_MAX};
@@ -333,6 +347,8 @@ const command_rec stm_directives[] = {
         "between " NUMBER(LEAST_HELPERS) " and " NUMBER(
             MOST_HELPERS) ": Maximum number of kernel threads of a VP for calls that block inside "
                           "the C library"),
+    AP_INIT_TAKE1("ConfigTest", set_config_test, NULL, RSRC_CONF,
+                  "Full or Syntax: What is tested before a restart"),
     AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
                   "between 0 and 2147483647: Seconds that the configuration test before a restart "
                   "may take; 0: no limit"),

@@ -47,6 +47,7 @@ void stm_dump_config(const stm_config_t *config)
     printf("ConnectionStatus %s\n", config->connection_status ? "On" : "Off");
     printf("StallWarning %d\n", config->stall_warning);
     printf("HangTimeout %d\n", config->hang_timeout);
+    printf("ConfigTest %s\n", config->config_test_syntax ? "Syntax" : "Full");
     printf("ConfigTestTimeout %d\n", config->config_test_timeout);
     printf("HelperThreads %d\n", config->helper_threads);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");

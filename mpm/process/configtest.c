@@ -20,18 +20,24 @@
 #include "mpm/config/config.h"
 #include "mpm/process/process.h"
 
-/* How the copy knows that it is one, and what this module reports in it if all is well. */
+/* How the copy knows that it is one: the descriptor for its answer, the master's STM_HANDOVER, and
+ * the descriptor of a list of the server's listening sockets (builds before this one lack that). */
 #define VARIABLE "STM_CONFIG_TEST"
+/* What this module reports in it: all is well; the server would not start; the same as all is well,
+ * but that it cannot be tried. */
 #define CONTENT  'S'
+#define FAILED   'F'
+#define UNTRIED  'U'
 
 static struct {
     pid_t pid;          /* of the copy, and of its process group; 0: not running */
     int output;         /* what it prints: in memory, so that nobody has to read it meanwhile */
+    int sockets;        /* a list of the server's, likewise */
     int answer;         /* a pipe on which the copy's module says that it could take over */
     apr_time_t started; /* stm_monotonic() */
     bool again;         /* another restart was requested: the configuration may have changed */
     stm_test_e outcome;
-} test = {.output = -1, .answer = -1};
+} test = {.output = -1, .sockets = -1, .answer = -1};
 
 /* --- the copy --- */
 
@@ -46,14 +52,28 @@ static const char **test_arguments(const process_rec *process)
     return argv;
 }
 
+/* Without a terminal, on which a module could ask for a pass phrase, and without systemd's sockets,
+ * which are the master's to talk to. */
+static void become_stranger(void)
+{
+    int nothing = open("/dev/null", O_RDONLY);
+
+    setsid();
+    if (nothing >= 0)
+        dup2(nothing, STDIN_FILENO);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+}
+
 static void exec_test(const char **argv, int output, int answer)
 {
     char program[4096], value[64];
     ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
 
-    setpgid(0, 0);
-    snprintf(value, sizeof(value), "%d %d", answer, STM_HANDOVER);
-    if (n <= 0 || setenv(VARIABLE, value, 1) != 0 || fcntl(answer, F_SETFD, 0) != 0)
+    become_stranger();
+    snprintf(value, sizeof(value), "%d %d %d", answer, STM_HANDOVER, test.sockets);
+    if (n <= 0 || setenv(VARIABLE, value, 1) != 0 || fcntl(answer, F_SETFD, 0) != 0 ||
+        fcntl(test.sockets, F_SETFD, 0) != 0)
         _exit(127);
     program[n] = '\0';
     dup2(output, STDOUT_FILENO);
@@ -70,12 +90,14 @@ static void close_files(void)
         close(test.output);
     if (test.answer >= 0)
         close(test.answer);
-    test.output = test.answer = -1;
+    if (test.sockets >= 0)
+        close(test.sockets);
+    test.output = test.answer = test.sockets = -1;
 }
 
 /* Where a sandbox refuses memfds, a file without a name; or else nobody learns what the copy said,
  * only whether it was content. */
-static int open_output(void)
+static int open_memory(void)
 {
     int fd = memfd_create("stm-config-test", MFD_CLOEXEC);
 
@@ -91,15 +113,16 @@ static bool start(const char **argv)
     if (pipe2(answer, O_CLOEXEC | O_NONBLOCK) != 0)
         return false;
     test.answer = answer[0];
-    test.output = open_output();
-    test.pid = test.output < 0 ? -1 : fork();
+    test.output = open_memory();
+    test.sockets = open_memory();
+    if (test.sockets >= 0)
+        stm_rehearsal_list(test.sockets);
+    test.pid = test.output < 0 || test.sockets < 0 ? -1 : fork();
     if (test.pid == 0)
         exec_test(argv, test.output, answer[1]);
     close(answer[1]);
-    if (test.pid > 0) {
-        setpgid(test.pid, test.pid); /* whichever of us comes first */
+    if (test.pid > 0)
         return true;
-    }
     test.pid = 0;
     close_files();
     return false;
@@ -122,17 +145,19 @@ static void read_output(char *text, size_t size)
     text[length] = '\0';
 }
 
-static bool module_is_content(void)
+/* 0: nothing. */
+static char modules_answer(void)
 {
     char said = 0;
 
-    return read(test.answer, &said, 1) == 1 && said == CONTENT;
+    return read(test.answer, &said, 1) == 1 ? said : '\0';
 }
 
 /* Programs started by the tested configuration end with it. */
 static void end_group(int signal_number)
 {
-    kill(-test.pid, signal_number);
+    if (kill(-test.pid, signal_number) != 0)
+        kill(test.pid, signal_number); /* it has not come to setsid() yet */
     test.pid = 0;
     close_files();
 }
@@ -148,7 +173,8 @@ static void refuse(server_rec *s, const char *reason, const char *text)
 static void judge(bool exited, int status)
 {
     char text[2048];
-    bool content = module_is_content();
+    char said = modules_answer();
+    bool content = said == CONTENT || said == UNTRIED;
 
     read_output(text, sizeof(text));
     if (exited && status == 127 && !content) {
@@ -157,8 +183,14 @@ static void judge(bool exited, int status)
                      "stm: the new configuration could not be tested before the restart");
     } else if (exited && status != 0) {
         refuse(ap_server_conf, "the new configuration has an error", text);
+    } else if (exited && said == FAILED) {
+        refuse(ap_server_conf, "the server would not start with the new configuration", text);
     } else if (content) {
         test.outcome = STM_TEST_GOOD;
+        if (said == UNTRIED)
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                         "stm: a start with the new configuration could not be tried: it takes a "
+                         "pass phrase");
     } else if (exited) {
         refuse(
             ap_server_conf,
@@ -251,20 +283,49 @@ void stm_config_test_in_vp(void)
 
 /* --- in the copy --- */
 
-int stm_config_test_answer(server_rec *s)
+/* What the master has put into the environment; false: this is no copy. */
+static bool read_variable(long *answer, long *handover, long *sockets)
 {
     const char *value = getenv(VARIABLE);
-    const char said = CONTENT;
     char *rest;
-    long fd;
 
     if (!value || ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
+        return false;
+    *answer = strtol(value, &rest, 10);
+    *handover = strtol(rest, &rest, 10);
+    *sockets = *rest ? strtol(rest, NULL, 10) : -1;
+    return true;
+}
+
+void stm_config_test_prepare(apr_pool_t *process_pool)
+{
+    long answer, handover, sockets;
+
+    if (read_variable(&answer, &handover, &sockets) && sockets >= 0)
+        stm_rehearsal_know_sockets((int)sockets, process_pool);
+}
+
+int stm_config_test_check(server_rec *s)
+{
+    long answer, handover, sockets;
+
+    if (!read_variable(&answer, &handover, &sockets) || handover == STM_HANDOVER)
         return OK;
-    fd = strtol(value, &rest, 10);
-    if (strtol(rest, NULL, 10) == STM_HANDOVER)
-        return write((int)fd, &said, 1) == 1 ? OK : HTTP_INTERNAL_SERVER_ERROR;
     ap_log_error(APLOG_MARK, APLOG_CRIT | stm.startup, 0, stm.startup ? NULL : s,
                  "stm: the module was upgraded to a build that cannot take over the running "
                  "server: restart needed (stop and start it)");
     return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+void stm_config_test_answer(apr_pool_t *pconf, server_rec *s)
+{
+    static const char says[] = {[STM_REHEARSED_WELL] = CONTENT,
+                                [STM_REHEARSED_BADLY] = FAILED,
+                                [STM_REHEARSED_NOT] = UNTRIED};
+    long answer, handover, sockets;
+
+    if (!read_variable(&answer, &handover, &sockets))
+        return;
+    if (write((int)answer, &says[stm_rehearse(pconf, s)], 1) != 1)
+        exit(1);
 }

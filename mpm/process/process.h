@@ -249,12 +249,34 @@ stm_test_e stm_config_test_look(server_rec *s);
 void stm_config_test_cancel(void);
 /** When (stm_monotonic()) its time limit expires; 0: there is none, or no test is running. */
 apr_time_t stm_config_test_due(void);
-/** To be called at the end of check_config. In the copy: reports that the configuration is good,
- * unless this build cannot take over the running server (then logs it and returns an HTTP error).
- * Elsewhere: returns OK. */
-int stm_config_test_answer(server_rec *s);
+/** In the copy, called by pre_config before the listening sockets of the configuration are read.
+ * Elsewhere: does nothing. */
+void stm_config_test_prepare(apr_pool_t *process_pool);
+/** To be called at the end of check_config. In the copy: whether this build can take over the
+ * running server (if not, logs it and returns an HTTP error). Elsewhere: returns OK. */
+int stm_config_test_check(server_rec *s);
+/** Hook test_config. In the copy: rehearses a start, and reports whether the configuration is
+ * good. */
+void stm_config_test_answer(apr_pool_t *pconf, server_rec *s);
 /** In a new VP: closes what belongs to the test. */
 void stm_config_test_in_vp(void);
+
+/* --- rehearsal.c: the copy does what a start does. Called by configtest.c --- */
+
+typedef enum {
+    STM_REHEARSED_WELL,  /**< or it cannot be tried, or is not wanted */
+    STM_REHEARSED_BADLY, /**< the server would not start; the reason is on stderr */
+    STM_REHEARSED_NOT,   /**< it takes a pass phrase that a person has to type */
+} stm_rehearsed_e;
+
+/** In the master: writes the names of its listening sockets. */
+void stm_rehearsal_list(int fd);
+/** In the copy: reads them, and lets httpd take them for open. */
+void stm_rehearsal_know_sockets(int fd, apr_pool_t *process_pool);
+/** Hook open_logs, right after the error log has been opened: what is logged goes to the master. */
+int stm_rehearsal_logs_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/** Opens sockets and logs and initializes the modules. */
+stm_rehearsed_e stm_rehearse(apr_pool_t *pconf, server_rec *s);
 
 /* --- control.c: master to VP, and back --- */
 

@@ -75,6 +75,7 @@ int stm_startup(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
         if (rc != OK)
             return rc;
     }
+    stm_config_test_prepare(apr_pool_parent_get(pconf));
     ap_listen_pre_config();
     stm_config_begin();
     ap_extended_status = 0;
