@@ -160,6 +160,7 @@ static step_e next_step(stm_conn_t *conn)
 static step_e complete_writing(stm_conn_t *conn)
 {
     conn_rec *c = conn->c;
+    apr_interval_time_t idle_limit;
 
     if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
         ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
@@ -177,12 +178,13 @@ static step_e complete_writing(stm_conn_t *conn)
         st_thread_yield();
         return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
     }
-    if (stm_goodbye_is_due(conn))
+    idle_limit = conn->server->keep_alive_timeout;
+    if (stm_goodbye_is_due(conn, &idle_limit))
         return CLOSE;
     conn->cs.state = CONN_STATE_KEEPALIVE;
     conn->cs.sense = CONN_SENSE_DEFAULT;
     conn->idle_since = st_utime_last_clock();
-    stm_conn_park(conn, STM_CONN_KEEPALIVE, POLLIN | POLLRDHUP, conn->server->keep_alive_timeout);
+    stm_conn_park(conn, STM_CONN_KEEPALIVE, POLLIN | POLLRDHUP, idle_limit);
     return PARKED;
 }
 

@@ -252,8 +252,9 @@ void stm_goodbye_begin(void);
 /** All VPs are leaving, and nobody will listen on the port: ends all connections that are idle.
  * Called likewise. */
 void stm_goodbye_for_good(void);
-/** Whether the connection, now idle, ends instead of waiting for its next request. */
-bool stm_goodbye_is_due(const stm_conn_t *conn);
+/** A connection has become idle: whether it must end now. If not, lowers the time after which it
+ * must. */
+bool stm_goodbye_is_due(const stm_conn_t *conn, apr_interval_time_t *idle_limit);
 /** Whether the connection is to be served as if the VP were not leaving. */
 bool stm_goodbye_can_wait(const stm_conn_t *conn);
 /** Ends all connections: idle ones at once, those in progress as soon as their state threads

@@ -247,20 +247,23 @@ void stm_sleep_forget(stm_conn_t *conn)
 /* --- the VP leaves --- */
 
 /*
- * Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their
- * next request may be on its way; but when the whole server stops, nobody else will answer it, and
- * they end at once. HTTP/2 connections end in both cases. Their protocol has a goodbye: a GOAWAY
- * frame says which requests will be answered, and the client repeats the others elsewhere. Sent
- * while a connection is idle, it costs no request; sent while requests are arriving, it makes
- * mod_http2 give up the connection with all of its streams at the next one. So connections are
- * ended as they become idle, and mod_http2 is told that the VP is stopping only for those that have
- * not been idle for a while.
+ * Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their next request may be on its way;
+ * but when the whole server stops, nobody else will answer it, and they end at once. HTTP/2
+ * connections end in both cases. Their protocol has a goodbye: a GOAWAY frame says which requests
+ * will be answered, and the client repeats the others elsewhere. Sent while a connection is idle, it
+ * costs no request. Sent while one is on its way, it costs the client a repetition, which not every
+ * client makes; and told that its process stops, mod_http2 gives up the connection with all of its
+ * streams at the next request. So connections are ended after a lull; those without one, after a
+ * while, as soon as nothing is in progress; and mod_http2 is told only for those that have not even
+ * had such a moment.
  */
 
-/* How long a connection has to become idle, and, when the server stops, how long a client that has
- * just connected has to ask (us). */
 enum {
+    /* How long a connection is idle before it ends: a busy client asks sooner (us). */
+    LULL = 100000,
+    /* How long a lull is waited for, and after that a moment in which nothing is in progress (us). */
     PATIENCE = 5000000,
+    /* When the server stops, how long a client that has just connected has to ask (us). */
     FIRST_REQUEST = 2000000,
 };
 
@@ -292,28 +295,41 @@ static void end_idle(stm_conn_t *conn)
     conn->origin->enqueue(conn);
 }
 
-static void hurry_first_request(stm_conn_t *conn)
+/* The client has that long to ask. */
+static void hurry(stm_conn_t *conn, st_utime_t time_left)
 {
     int ready;
 
-    if (conn->delayed)
-        return;
     st_watch_disarm(&conn->watch);
-    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, FIRST_REQUEST);
+    ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, time_left);
     if (ready != 0)
         stm_conn_ready(&conn->watch, ready > 0 ? ready : 0);
+}
+
+static void tell_idle(stm_conn_t *conn)
+{
+    st_utime_t idle = conn->asleep ? LULL : st_utime() - conn->idle_since;
+
+    if (server_stops) {
+        if (!has_request(conn))
+            end_idle(conn);
+    } else if (says_goodbye(conn)) {
+        if (idle >= LULL)
+            end_idle(conn);
+        else
+            hurry(conn, LULL - idle);
+    }
 }
 
 static void tell(stm_conn_t *conn)
 {
     switch ((stm_conn_state_e)conn->state) {
     case STM_CONN_KEEPALIVE:
-        if (server_stops ? !has_request(conn) : says_goodbye(conn))
-            end_idle(conn);
+        tell_idle(conn);
         break;
     case STM_CONN_FIRST_BYTE:
-        if (server_stops)
-            hurry_first_request(conn);
+        if (server_stops && !conn->delayed)
+            hurry(conn, FIRST_REQUEST);
         break;
     case STM_CONN_LINGER:
         stm_linger_hurry(conn);
@@ -348,16 +364,21 @@ void stm_goodbye_for_good(void)
     tell_all();
 }
 
-bool stm_goodbye_is_due(const stm_conn_t *conn)
+bool stm_goodbye_is_due(const stm_conn_t *conn, apr_interval_time_t *idle_limit)
 {
-    if (stm.vp.state != STM_VP_LEAVING)
+    if (stm.vp.state != STM_VP_LEAVING || !(server_stops || says_goodbye(conn)))
         return false;
-    return server_stops ? !has_request(conn) : says_goodbye(conn);
+    if (server_stops || st_utime() - left_at >= PATIENCE)
+        return !has_request(conn);
+    if (*idle_limit > LULL)
+        *idle_limit = LULL;
+    return false;
 }
 
 bool stm_goodbye_can_wait(const stm_conn_t *conn)
 {
-    return stm.vp.state == STM_VP_LEAVING && says_goodbye(conn) && st_utime() - left_at < PATIENCE;
+    return stm.vp.state == STM_VP_LEAVING && says_goodbye(conn) &&
+           st_utime() - left_at < 2 * PATIENCE;
 }
 
 /* --- the VP stops --- */

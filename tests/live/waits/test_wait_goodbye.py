@@ -89,6 +89,47 @@ def test_one_that_is_never_idle_is_told(server, held):
         assert stream.status == 200
 
 
+class Eager(threading.Thread):
+    """Asks 5 ms after each answer, on one connection, until a GOAWAY or its end."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.conn, self.ending = Streams(port), threading.Event()
+        self.rounds, self.pause = 0, 0.0  # the longest one between an answer and a request
+
+    def run(self):
+        while not self.conn.goaway and not self.ending.is_set():
+            self.conn.round(["/", "/"])
+            answered = time.monotonic()
+            self.rounds += 1
+            time.sleep(0.005)
+            self.pause = max(self.pause, time.monotonic() - answered)
+
+
+def asks_on(server):
+    """Whether such a client has met no GOAWAY in 50 rounds with a VP that leaves, and then one that
+    lost no request. None: the machine stood still, and nothing can be said."""
+    client = Eager(server.port)
+    client.start()
+    wait_for(lambda: client.rounds, "a first answer")
+    begun = time.monotonic()
+    server.restart()
+    wait_for(lambda: scores(server)["vps"][0]["leaving"] or client.conn.goaway, "a VP that leaves")
+    before = client.rounds
+    wait_for(lambda: client.rounds > before + 50 or client.conn.goaway, "50 rounds")
+    spared = not client.conn.goaway
+    client.ending.set()
+    client.join()
+    with client.conn as conn:
+        conn.until(lambda: conn.closed, "the end of the connection")
+        assert not conn.due() and conn.last == max(conn.streams)
+    return spared if client.pause < 0.05 and time.monotonic() - begun < 4 else spared or None
+
+
+def test_a_client_that_asks_soon_meets_no_goaway(server):
+    assert next(found for found in (asks_on(server) for _ in range(20)) if found is not None)
+
+
 class Client(threading.Thread):
     """Connection after connection, each until a GOAWAY."""
 
