@@ -198,14 +198,15 @@ static bool place_jobs(void)
     return true;
 }
 
-bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
+static bool start(const stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job,
+                  void (*release)(stiol__job_t *job))
 {
     bool taken;
 
     job->remote.fn = job_done;
     job->class = class;
     job->vp = vp->vp;
-    job->release = NULL;
+    job->release = release;
     pthread_mutex_lock(&pool.lock);
     pool.line.limit = vp->config.max_helpers;
     taken = stiol__line_enter(&pool.line, job);
@@ -221,6 +222,17 @@ bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t 
     }
     pthread_mutex_unlock(&pool.lock);
     return taken;
+}
+
+bool stiol__help_start(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
+{
+    return start(vp, class, job, NULL);
+}
+
+bool stiol__help_send_off(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job,
+                          void (*release)(stiol__job_t *job))
+{
+    return start(vp, class, job, release);
 }
 
 bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job))

@@ -86,8 +86,7 @@ static bool wait_for(const stiol__vp_t *vp, const log_job_t *call, bool *interru
 /* In a callback of the scheduler, where the MPM also logs: sends the line off without waiting. */
 static void send_off(stiol__vp_t *vp, log_job_t *call)
 {
-    call->alone = true;
-    if (stiol__help_start(vp, STIOL_HELP_LOG, &call->job))
+    if (stiol__help_send_off(vp, STIOL_HELP_LOG, &call->job, free_job))
         return;
     stiol__help_here(&call->job);
     free_job(&call->job);

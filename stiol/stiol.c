@@ -275,6 +275,12 @@ void stiol_end_waits(void)
             st_thread_interrupt(thread->thread);
 }
 
+void stiol_expect_end(void)
+{
+    if (stiol__mine())
+        stiol__vp->ending = true;
+}
+
 void stiol_get_counters(stiol_counters_t *counters)
 {
     if (stiol__mine())

@@ -154,6 +154,12 @@ int stiol_add_calls(const stiol_extra_t *extras, int count);
  */
 void stiol_end_waits(void);
 
+/**
+ * The VP ends by itself: nothing is interrupted, but a line for syslog waits no longer than half a
+ * second from now on, as after stiol_end_waits(). Does not yield.
+ */
+void stiol_expect_end(void);
+
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
 const char *stiol_error(void);
 

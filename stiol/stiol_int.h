@@ -136,7 +136,7 @@ typedef struct stiol__vp {
     pid_t tid;
     pthread_t id; /* of the kernel thread */
     st_thread_t primordial;
-    bool ending;              /* stiol_end_waits() was called */
+    bool ending;              /* stiol_end_waits() or stiol_expect_end() was called */
     stiol__thread_t *threads; /* created by pthread_create(), and not ended */
     stiol_config_t config;
     stiol_counters_t counters;

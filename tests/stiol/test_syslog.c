@@ -172,12 +172,35 @@ static void the_vps_end_does_not_wait_for_the_daemon(void)
     stop_vp();
 }
 
+/* Lines of cleanups, when a VP ends by itself and nothing is interrupted: one goes, but nobody waits
+ * for the daemon. A line that a callback has sent off may still be under way when the VP is gone. */
+static void nor_does_an_expected_end(void)
+{
+    static st_remote_t remote = {.fn = log_in_callback};
+    const char *line;
+
+    start_with_log();
+    fill_queue();
+    st_vp_post(st_vp_self(), &remote);
+    while (noted()[0] == '\0')
+        st_usleep(1000);
+    stiol_expect_end();
+    spawn(log_at_the_end, NULL);
+    reap();
+    CHECK(strcmp(noted(), "ce") == 0);
+    stop_vp();
+    while (!(line = read_line()))
+        usleep(1000);
+    CHECK(strstr(line, "from a callback"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         RAW_TEST(lines_wait_in_their_order),
         RAW_TEST(callbacks_send_lines_off),
         RAW_TEST(the_vps_end_does_not_wait_for_the_daemon),
+        RAW_TEST(nor_does_an_expected_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
