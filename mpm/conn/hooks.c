@@ -63,11 +63,13 @@ int stm_pre_connection(conn_rec *c, void *csd)
     return OK;
 }
 
+/* The next request may have begun by now: that one stays. */
 static apr_status_t request_gone(void *data)
 {
-    stm_conn_t *conn = stm_conn_of(data);
+    const request_rec *r = data;
+    stm_conn_t *conn = stm_conn_of(r->connection);
 
-    if (conn)
+    if (conn && conn->request == r)
         conn->request = NULL;
     return APR_SUCCESS;
 }
@@ -82,7 +84,7 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
         return;
     conn->request = r;
     conn->server = ap_server_conf;
-    apr_pool_cleanup_register(r->pool, c, request_gone, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(r->pool, r, request_gone, apr_pool_cleanup_null);
 }
 
 /* KeepAliveTimeout is the virtual host's if it sets one, else that of the first one on this
