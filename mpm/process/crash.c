@@ -23,6 +23,7 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 
 static struct sigaction before[FATAL_SIGNALS];
 static bool installed;
+static volatile sig_atomic_t vp_only;
 
 /* Like httpd's own handler, this logs from a signal handler. The fault was in the guard area, so
  * what the log needs is intact. */
@@ -60,9 +61,18 @@ static void note_overflow(const void *address)
     log_overflow(size);
 }
 
+/* Its process ends soon, and the cleanups of modules that run meanwhile must not end with it. */
+static void stop_kernel_thread(void)
+{
+    if (vp_only && gettid() != stm.vp.pid)
+        for (;;)
+            pause();
+}
+
 static void on_fatal_signal(int signal_number, siginfo_t *info, void *context)
 {
     (void)context;
+    stop_kernel_thread();
     if (signal_number == SIGSEGV || signal_number == SIGBUS)
         note_overflow(info->si_addr);
     log_kernel_thread(signal_number);
@@ -119,6 +129,11 @@ void stm_crash_setup(void)
     installed = true;
     for (size_t i = 0; i < FATAL_SIGNALS; i++)
         sigaction(fatal_signals[i], &action, &before[i]);
+}
+
+void stm_crash_concerns_vp_only(void)
+{
+    vp_only = 1;
 }
 
 void stm_crash_restore(void)

@@ -330,6 +330,9 @@ void stm_cpu_bind(int ordinal);
  * ones, before the module is unloaded. */
 void stm_crash_setup(void);
 void stm_crash_restore(void);
+/** The VP ends while kernel threads may still serve requests, with less and less under their feet:
+ * from now on a fatal signal on one of them stops that thread only. */
+void stm_crash_concerns_vp_only(void);
 /** Called first and last on a kernel thread that serves requests: gives it a stack for signal
  * handlers, and takes it away. */
 void stm_crash_kernel_thread_begins(void);

@@ -366,6 +366,7 @@ static void leave_process(bool clean)
 {
     bool graceful = stm.vp.state == STM_VP_LEAVING;
 
+    stiol_expect_end();
     /* Called on a state thread while the scheduler still runs: modules join their workers in these
      * hooks. */
     ap_run_child_stopping(stm.vp.pchild, graceful);
@@ -375,6 +376,7 @@ static void leave_process(bool clean)
                      stm.vp.connections);
         stm_census_report();
         stm_score_end();
+        stm_crash_concerns_vp_only();
         /* Modules flush their logs and end their programs here. It takes nothing from under the
          * state threads that are left: their connections' pools, and their own, are not below it.
          * Those of the configuration must stay for them, so this is no exit(). */

@@ -7,6 +7,7 @@ import signal
 import pytest
 from harness import MPM, procs, tool, wait_for
 from harness.drive import Conns, Load
+from harness.scoreboard import total
 
 PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"
 
@@ -49,6 +50,27 @@ def test_with_every_kind_of_connection_in_flight(serve, stopped):
         for conn in conns:
             conn.close()
     assert server.exit_status == 0
+
+
+@pytest.mark.stm_only
+def test_a_kernel_thread_that_crashes_at_the_end_harms_no_cleanup(serve):
+    """It serves a request that cannot be ended, while the cleanups take its module's data away."""
+    server = serve.make(processes=1, modules=[tool("mod_probe.so")], directives=PROBE + """
+        ProbeExitLog @ROOT@/exits/log
+        <Location /probe>
+            RunOn kernel
+        </Location>
+        ScoreboardDir scoreboards
+        """)
+    server.private_folder("exits")
+    server.start()
+    vp = server.children()[0]
+    with server.connect() as conn:
+        conn.ask("/probe?crash-at-end")
+        wait_for(lambda: total(server, "kernel_busy") == 1, "the request on its kernel thread")
+        server.stop()
+    assert (server.root / "exits/log").read_text() == f"{vp}\n"
+    assert "exit signal" not in server.error_log()
 
 
 def test_with_sleeping_handlers(serve, stopped):

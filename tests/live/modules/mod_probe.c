@@ -6,6 +6,8 @@
  *   SetHandler probe, then GET ...?pid         process and kernel thread, as two numbers
  *                             ?crash ?abort ?exit ?overflow      the process's end
  *                             ?die                               the same, without a core
+ *                             ?crash-at-end                      once the child pool is being
+ *                                     destroyed, whose last cleanup is ProbeExitLog's
  *                             ?loop ?wait                        hangs for ever: computes; waits
  *                                     in a system call that nobody can catch
  *                             ?stall=MS                          waits like that for so long
@@ -36,6 +38,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -194,6 +197,29 @@ static int number(const char *args, const char *name)
     return strncmp(args, name, length) == 0 ? (int)strtol(args + length, NULL, 10) : -1;
 }
 
+/* A request on a kernel thread that outlives what its module has in the child pool. */
+static atomic_bool will_crash, at_end, crashes;
+
+static void crash_at_end(void)
+{
+    will_crash = true;
+    while (!at_end)
+        continue;
+    crashes = true;
+    *nowhere = 1;
+}
+
+static apr_status_t let_it_crash(void *data)
+{
+    (void)data;
+    at_end = true;
+    while (will_crash && !crashes)
+        apr_sleep(1000);
+    if (will_crash)
+        apr_sleep(100000); /* that takes a moment */
+    return APR_SUCCESS;
+}
+
 static int handler(request_rec *r)
 {
     if (strcmp(r->handler, "probe") != 0)
@@ -209,6 +235,8 @@ static int handler(request_rec *r)
         abort();
     else if (strcmp(args, "die") == 0)
         crash();
+    else if (strcmp(args, "crash-at-end") == 0)
+        crash_at_end();
     else if (strcmp(args, "exit") == 0)
         _exit(1);
     else if (strcmp(args, "loop") == 0)
@@ -261,6 +289,7 @@ static void child_init(apr_pool_t *pool, server_rec *server)
         apr_sleep(strtol(start_time, NULL, 10) * 1000);
     if (exit_log)
         apr_pool_cleanup_register(pool, exit_log, log_exit, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pool, NULL, let_it_crash, apr_pool_cleanup_null);
 }
 
 static const char *set_path(cmd_parms *cmd, void *dummy, const char *path)
