@@ -84,7 +84,8 @@ bool stiol__help_send_off(struct stiol__vp *vp, stiol__help_class_t class, stiol
                           void (*release)(stiol__job_t *job));
 
 /**
- * Like stiol__help_start(), but if no kernel thread is available, parks and tries again for a second.
+ * Like stiol__help_start(), but if no kernel thread is available, parks and tries again for a
+ * second.
  *
  * @param interrupted set to true if the state thread was interrupted meanwhile; otherwise unchanged
  */

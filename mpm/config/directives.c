@@ -140,7 +140,6 @@ static const char *set_config_test(cmd_parms *cmd, void *dummy, const char *text
     return NULL;
 }
 
-
 static const char *set_hang_timeout(cmd_parms *cmd, void *dummy, const char *text)
 {
     static const range_t range = {0, INT_MAX};

@@ -3,8 +3,8 @@
  * What goes wrong only when a server starts (a port in use, a key that does not fit its
  * certificate, a log's missing directory) would end it at a restart. So the copy of httpd that
  * tests a configuration (configtest.c) also does what httpd's first pass does at a start: it opens
- * listening sockets and logs and runs the modules' post_config hooks, and ends. The sockets that the
- * server listens on already count as open. All of this runs in the copy, except for the first
+ * listening sockets and logs and runs the modules' post_config hooks, and ends. The sockets that
+ * the server listens on already count as open. All of this runs in the copy, except for the first
  * function.
  */
 #include <fcntl.h>
@@ -55,16 +55,28 @@ static bool add_listener(apr_pool_t *pool, int family, int port, const char *hos
     return true;
 }
 
+/* "FAMILY PORT HOST" */
+static bool read_socket(const char *line, apr_pool_t *pool)
+{
+    char *rest;
+    long family = strtol(line, &rest, 10), port = strtol(rest, &rest, 10);
+
+    return *rest == ' ' && rest[1] && add_listener(pool, (int)family, (int)port, rest + 1);
+}
+
 static bool read_list(FILE *list, apr_pool_t *pool)
 {
-    int count, family, port;
-    char host[1025];
+    char line[1200];
+    long count;
 
-    if (fscanf(list, HEADING " %d", &count) != 1)
+    if (!fgets(line, sizeof(line), list) || strncmp(line, HEADING, strlen(HEADING)) != 0)
         return false;
-    for (int i = 0; i < count; i++) {
-        if (fscanf(list, "%d %d %1024s", &family, &port, host) != 3 ||
-            !add_listener(pool, family, port, host))
+    count = strtol(line + strlen(HEADING), NULL, 10);
+    for (long i = 0; i < count; i++) {
+        if (!fgets(line, sizeof(line), list))
+            return false;
+        line[strcspn(line, "\n")] = '\0';
+        if (!read_socket(line, pool))
             return false;
     }
     return true;
