@@ -247,21 +247,21 @@ void stm_sleep_forget(stm_conn_t *conn)
 /* --- the VP leaves --- */
 
 /*
- * Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their next request may be on its way;
- * but when the whole server stops, nobody else will answer it, and they end at once. HTTP/2
+ * Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their next request may be on its
+ * way; but when the whole server stops, nobody else will answer it, and they end at once. HTTP/2
  * connections end in both cases. Their protocol has a goodbye: a GOAWAY frame says which requests
- * will be answered, and the client repeats the others elsewhere. Sent while a connection is idle, it
- * costs no request. Sent while one is on its way, it costs the client a repetition, which not every
- * client makes; and told that its process stops, mod_http2 gives up the connection with all of its
- * streams at the next request. So connections are ended after a lull; those without one, after a
- * while, as soon as nothing is in progress; and mod_http2 is told only for those that have not even
- * had such a moment.
+ * will be answered, and the client repeats the others elsewhere. Sent while a connection is idle,
+ * it costs no request. Sent while one is on its way, it costs the client a repetition, which not
+ * every client makes; and told that its process stops, mod_http2 gives up the connection with all
+ * of its streams at the next request. So connections are ended after a lull; those without one,
+ * after a while, as soon as nothing is in progress; and mod_http2 is told only for those that have
+ * not even had such a moment.
  */
 
 enum {
     /* How long a connection is idle before it ends: a busy client asks sooner (us). */
     LULL = 100000,
-    /* How long a lull is waited for, and after that a moment in which nothing is in progress (us). */
+    /* How long we wait for a lull, and then for a moment in which nothing is in progress (us). */
     PATIENCE = 5000000,
     /* When the server stops, how long a client that has just connected has to ask (us). */
     FIRST_REQUEST = 2000000,
