@@ -7,16 +7,20 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "mpm/config/run_on.h"
 #include "mpm/conn/kernel_request.h"
 #include "mpm/conn/auto_move.h"
+#include "mpm/conn/occupied.h"
 #include "mpm/scoreboard/scoreboard.h"
 
 enum {
     STRIKES = 3,
-    FORGET = 60000000,      /* us after which a strike no longer counts */
+    /* us that a request must have been seen to hold the VP: it began some time before the first
+     * look */
+    ENOUGH = STM_AUTO_HELD - STM_AUTO_LOOK,
+    MOST_AT_ONCE = STM_AUTO_HELD / 2, /* us that it can be seen to compute between two looks */
+    FORGET = 60000000,                /* us after which a strike no longer counts */
     FIRST_MOVE = 600000000, /* us that the first move lasts; each later one lasts twice as long */
     LONGEST_SHIFT = 6,
     MOST_ENTRIES = 64,
@@ -47,7 +51,7 @@ static int entry_count;
 
 /* This turn's; written by the signal handler. */
 static subject_t suspect;
-static volatile sig_atomic_t suspected;
+volatile sig_atomic_t stm_auto_suspected;
 
 static char remedy[2 * PATH_SIZE];
 
@@ -60,7 +64,10 @@ bool stm_auto_starts(void)
 
     if (seconds && strtoul(seconds, NULL, 10) > 0)
         first_move = strtoul(seconds, NULL, 10) * 1000000;
-    return stm_config.kernel_threads > 0 && stm_config.threaded_io;
+    if (stm_config.kernel_threads == 0 || !stm_config.threaded_io)
+        return false;
+    stm_occupied_open();
+    return true;
 }
 
 /* --- in the signal handler --- */
@@ -100,46 +107,54 @@ static void note_suspect(const request_rec *r, bool in_handler)
         return;
     if (copy(suspect.handler, handler, strlen(handler), sizeof(suspect.handler)) &&
         copy(suspect.path, r->uri, path_length(r, in_handler), sizeof(suspect.path)))
-        suspected = 1;
+        stm_auto_suspected = 1;
 }
 
-static long long microseconds(const struct timeval *time)
+/* When the timer was set for the look to come. */
+static stm_moment_t armed;
+
+void stm_auto_armed(void)
 {
-    return time->tv_sec * 1000000LL + time->tv_usec;
+    stm_moment_take(&armed);
 }
 
-/* Whether the VP has computed, or waited in the kernel, since then, as opposed to others having had
- * the CPU. */
-static bool has_worked_since(const struct rusage *then)
+/* us that the request has held the VP since the timer was set. A look at a request that the one
+ * before did not see comes at a random moment of it, unless a system call delayed the signal: a
+ * signal is delivered at its end, so that was the request's own. */
+static st_utime_t held_since(const stm_moment_t *now, bool known)
 {
-    struct rusage now;
-    long long used;
+    st_utime_t held;
 
-    getrusage(RUSAGE_THREAD, &now);
-    used = microseconds(&now.ru_utime) + microseconds(&now.ru_stime) -
-           microseconds(&then->ru_utime) - microseconds(&then->ru_stime);
-    return used >= STM_AUTO_HELD / 5 || now.ru_nvcsw != then->ru_nvcsw;
+    if (!known && !stm_has_waited(&armed, now))
+        return 0;
+    held = stm_occupied(&armed, now, MOST_AT_ONCE);
+    if (known)
+        return held;
+    return held > STM_AUTO_LOOK ? held - STM_AUTO_LOOK : 0;
 }
 
 /* Many small requests also make a long turn, but then each look finds a different one, perhaps
  * where the one before was in memory. */
-void stm_auto_look(bool first_of_turn, const request_rec *r, int looks)
+void stm_auto_look(bool first_of_turn, const request_rec *r)
 {
     static const request_rec *seen;
     static st_thread_t thread;
-    static struct rusage then;
     static unsigned begun;
-    static int count;
+    static st_utime_t held;
+    bool known =
+        !first_of_turn && r == seen && begun == stm_auto_begun && st_thread_self() == thread;
+    stm_moment_t now;
 
-    if (first_of_turn || r != seen || begun != stm_auto_begun || st_thread_self() != thread) {
+    stm_moment_take(&now);
+    if (!known) {
         seen = r;
         begun = stm_auto_begun;
         thread = st_thread_self();
-        count = 0;
-        if (r)
-            getrusage(RUSAGE_THREAD, &then);
+        held = 0;
     }
-    if (!r || ++count < looks || suspected || !has_worked_since(&then))
+    held += held_since(&now, known);
+    armed = now;
+    if (!r || held < ENOUGH || stm_auto_suspected)
         return;
     while (r->next) /* internal redirects */
         r = r->next;
@@ -238,24 +253,17 @@ static void strike(entry_t *entry, st_utime_t now)
         move(entry, now);
 }
 
-void stm_auto_turn(void)
+const char *stm_auto_strike(void)
 {
     st_utime_t now = st_utime_last_clock();
     entry_t *entry;
 
-    remedy[0] = '\0';
-    if (!suspected)
-        return;
-    suspected = 0;
+    stm_auto_suspected = 0;
     write_remedy(&suspect);
     end_old_moves(now);
     entry = entry_of(&suspect);
     if (entry)
         strike(entry, now);
-}
-
-const char *stm_auto_remedy(void)
-{
     return remedy;
 }
 

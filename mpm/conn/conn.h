@@ -177,8 +177,9 @@ void stm_linger_continue(stm_conn_t *conn, int ready);
 
 /* ... their rows on the scoreboard */
 
-/** Publishes this connection's state, which has changed, and updates its row's Status. */
-void stm_publish_state(stm_conn_t *conn);
+/** Publishes this connection's state, which has changed from `before` or within it, and updates its
+ * row's Status. */
+void stm_publish_state(stm_conn_t *conn, stm_conn_state_e before);
 /** Takes a row for a connection that has a conn_rec but no row, if rows are kept. */
 void stm_publish_row(stm_conn_t *conn);
 
@@ -202,8 +203,10 @@ int stm_post_read_request(request_rec *r);
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
-/** Publishes the numbers of connections, which have changed. */
-void stm_publish_counts(void);
+/** Publishes the number of connections, which has changed, and how many are in that state. */
+void stm_publish_count(stm_conn_state_e state);
+/** Publishes that a connection has changed from one state to another, or within it. */
+void stm_publish_change(stm_conn_state_e from, stm_conn_state_e to);
 
 /* --- first_byte.c: the time limit of a first byte --- */
 

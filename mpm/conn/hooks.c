@@ -30,23 +30,61 @@ static void publish_to_httpd(void)
     score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
 }
 
-/* At each change, not each turn: a VP may sleep for a long time after its last turn. */
-void stm_publish_counts(void)
+/* httpd's scoreboard has no counts of those that are queued or being served. */
+static bool is_httpds(stm_conn_state_e state)
 {
-    const int *count = stm_conns.in_state;
-    int answering = stm_conns.answering;
+    return state != STM_CONN_QUEUED && state != STM_CONN_SERVING;
+}
 
+static void publish_count(stm_conn_state_e state)
+{
+    int count = stm_conns.in_state[state];
+
+    switch (state) {
+    case STM_CONN_FIRST_BYTE:
+        STM_SCORE_SET(stm_score, conns_first_byte, count);
+        break;
+    case STM_CONN_QUEUED:
+        STM_SCORE_SET(stm_score, conns_queued, count);
+        break;
+    case STM_CONN_SERVING:
+        STM_SCORE_SET(stm_score, conns_reading, count - stm_conns.answering);
+        STM_SCORE_SET(stm_score, conns_writing, stm_conns.answering);
+        break;
+    case STM_CONN_KEEPALIVE:
+        STM_SCORE_SET(stm_score, conns_keepalive, count);
+        break;
+    case STM_CONN_WRITING:
+        STM_SCORE_SET(stm_score, conns_flushing, count);
+        break;
+    case STM_CONN_WAITIO:
+        STM_SCORE_SET(stm_score, conns_waiting, count);
+        break;
+    case STM_CONN_SUSPENDED:
+        STM_SCORE_SET(stm_score, conns_suspended, count);
+        break;
+    case STM_CONN_LINGER:
+        STM_SCORE_SET(stm_score, conns_closing, count);
+        break;
+    }
+}
+
+/* At each change, not each turn: a VP may sleep for a long time after its last turn. */
+void stm_publish_count(stm_conn_state_e state)
+{
     STM_SCORE_SET(stm_score, conns, stm.vp.connections);
-    STM_SCORE_SET(stm_score, conns_first_byte, count[STM_CONN_FIRST_BYTE]);
-    STM_SCORE_SET(stm_score, conns_queued, count[STM_CONN_QUEUED]);
-    STM_SCORE_SET(stm_score, conns_reading, count[STM_CONN_SERVING] - answering);
-    STM_SCORE_SET(stm_score, conns_writing, answering);
-    STM_SCORE_SET(stm_score, conns_flushing, count[STM_CONN_WRITING]);
-    STM_SCORE_SET(stm_score, conns_keepalive, count[STM_CONN_KEEPALIVE]);
-    STM_SCORE_SET(stm_score, conns_waiting, count[STM_CONN_WAITIO]);
-    STM_SCORE_SET(stm_score, conns_suspended, count[STM_CONN_SUSPENDED]);
-    STM_SCORE_SET(stm_score, conns_closing, count[STM_CONN_LINGER]);
+    publish_count(state);
     publish_to_httpd();
+}
+
+void stm_publish_change(stm_conn_state_e from, stm_conn_state_e to)
+{
+    publish_count(to);
+    if (from == to)
+        return;
+    publish_count(from);
+    if (is_httpds(from) || is_httpds(to))
+        publish_to_httpd();
 }
 
 /* --- hooks: the connection and its virtual host --- */

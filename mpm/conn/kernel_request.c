@@ -112,7 +112,7 @@ static void show(stm_conn_t *conn, bool kernel)
         return;
     conn->worker->kernel = kernel;
     STM_SCORE_SET(conn->worker->score, kernel, kernel);
-    stm_publish_state(conn);
+    stm_publish_state(conn, conn->state);
 }
 
 /* DECLINED: it has not run, and must run here. */

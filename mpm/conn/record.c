@@ -61,7 +61,7 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
     stm_conns.first = conn;
     stm.vp.connections++;
     stm_conns.in_state[conn->state]++;
-    stm_publish_counts();
+    stm_publish_count(conn->state);
     return conn;
 }
 
@@ -99,7 +99,7 @@ void stm_conn_free(stm_conn_t *conn)
     stm_conn_set_answering(conn, false);
     stm_conns.in_state[conn->state]--;
     stm.vp.connections--;
-    stm_publish_counts();
+    stm_publish_count(conn->state);
     if (conn->next)
         conn->next->prev = conn->prev;
     if (conn->prev)
@@ -116,7 +116,9 @@ void stm_conn_free(stm_conn_t *conn)
 
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 {
-    stm_conns.in_state[conn->state]--;
+    stm_conn_state_e before = conn->state;
+
+    stm_conns.in_state[before]--;
     stm_conns.in_state[state]++;
     if (state == STM_CONN_QUEUED)
         conn->waited = conn->state;
@@ -125,7 +127,7 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
         conn->answering = false;
         stm_conns.answering--;
     }
-    stm_publish_state(conn);
+    stm_publish_state(conn, before);
 }
 
 void stm_conn_set_answering(stm_conn_t *conn, bool answering)
@@ -134,27 +136,35 @@ void stm_conn_set_answering(stm_conn_t *conn, bool answering)
         return;
     conn->answering = answering;
     stm_conns.answering += answering ? 1 : -1;
-    stm_publish_state(conn);
+    stm_publish_state(conn, conn->state);
 }
 
-void stm_publish_state(stm_conn_t *conn)
-{
-    static const char *const waiting[] = {
-        [STM_CONN_FIRST_BYTE] = "Waiting",  [STM_CONN_QUEUED] = "Queued",
-        [STM_CONN_KEEPALIVE] = "Keepalive", [STM_CONN_WRITING] = "Writing",
-        [STM_CONN_WAITIO] = "Waiting",      [STM_CONN_SUSPENDED] = "Suspended",
-        [STM_CONN_LINGER] = "Closing",
-    };
-    bool busy = conn->state == STM_CONN_SERVING;
-    const char *status = busy ? conn->answering ? "Writing" : "Reading" : waiting[conn->state];
+static const stm_score_status_t labels[] = {
+    [STM_CONN_FIRST_BYTE] = {"Waiting"},  [STM_CONN_QUEUED] = {"Queued"},
+    [STM_CONN_SERVING] = {"Reading"},     [STM_CONN_KEEPALIVE] = {"Keepalive"},
+    [STM_CONN_WRITING] = {"Writing"},     [STM_CONN_WAITIO] = {"Waiting"},
+    [STM_CONN_SUSPENDED] = {"Suspended"}, [STM_CONN_LINGER] = {"Closing"},
+};
+static const stm_score_status_t kernel = {"Kernel"};
 
-    if (busy && conn->worker && conn->worker->kernel)
-        status = "Kernel";
-    if (busy && conn->c)
+static const stm_score_status_t *label(const stm_conn_t *conn)
+{
+    if (conn->state != STM_CONN_SERVING)
+        return &labels[conn->state];
+    if (conn->worker && conn->worker->kernel)
+        return &kernel;
+    return &labels[conn->answering ? STM_CONN_WRITING : STM_CONN_SERVING];
+}
+
+void stm_publish_state(stm_conn_t *conn, stm_conn_state_e before)
+{
+    bool busy = conn->state == STM_CONN_SERVING;
+
+    if (busy && conn->c && !conn->row)
         stm_publish_row(conn); /* it may have had to give its row away */
     if (conn->row)
-        stm_score_row_status(conn->row, busy, status);
-    stm_publish_counts();
+        stm_score_row_status(conn->row, busy, label(conn));
+    stm_publish_change(before, conn->state);
 }
 
 void stm_publish_row(stm_conn_t *conn)

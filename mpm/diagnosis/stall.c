@@ -26,21 +26,21 @@ enum {
 };
 /* At most one report in this time. */
 #define QUIET apr_time_from_sec(10)
-/* The minimum number of looks in the time of StallWarning, and in the time after which auto_move.c
- * wants to know. */
+/* The minimum number of looks in the time of StallWarning. */
 enum { LOOKS = 3 };
 
 static struct {
     bool running; /* the timer exists */
     timer_t timer;
-    struct itimerspec look;                /* until the next look */
-    int looks_for_warning, looks_for_move; /* 0: not wanted */
-    volatile sig_atomic_t armed;           /* the timer will look again */
-    volatile sig_atomic_t woke;            /* it did, and found the VP asleep */
-    volatile unsigned turn;                /* counts turns */
-    unsigned looked_at;                    /* the turn of the last look, */
-    int looks;                             /* and how many looks found it */
-    volatile sig_atomic_t caught;          /* the rest describes this turn's thread */
+    struct itimerspec look;       /* until the next look */
+    int looks_for_warning;        /* 0: not wanted */
+    bool moves;                   /* auto_move.c wants to know */
+    volatile sig_atomic_t armed;  /* the timer will look again */
+    volatile sig_atomic_t woke;   /* it did, and found the VP asleep */
+    volatile unsigned turn;       /* counts turns */
+    unsigned looked_at;           /* the turn of the last look, */
+    int looks;                    /* and how many looks found it */
+    volatile sig_atomic_t caught; /* the rest describes this turn's thread */
     void *frames[FRAMES];
     int frame_count;
     char request[REQUEST_SIZE];
@@ -83,8 +83,8 @@ static void look(void)
         stall.looks = 0;
     }
     stall.looks++;
-    if (stall.looks_for_move)
-        stm_auto_look(stall.looks == 1, current_request(), stall.looks_for_move);
+    if (stall.moves)
+        stm_auto_look(stall.looks == 1, current_request());
     if (stall.looks == stall.looks_for_warning) {
         stall.frame_count = backtrace(stall.frames, FRAMES);
         note_request();
@@ -119,7 +119,7 @@ static void log_frames(void)
     free(names);
 }
 
-static void report(st_utime_t held)
+static void report(st_utime_t held, const char *remedy)
 {
     apr_time_t now = stm_monotonic();
 
@@ -134,9 +134,9 @@ static void report(st_utime_t held)
         stall.caught && *stall.request ? " in the request \"" : "",
         stall.caught ? stall.request : "", stall.caught && *stall.request ? "\"" : "",
         stall.unreported);
-    if (stall.caught && *stm_auto_remedy())
+    if (stall.caught && *remedy)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm:   to keep it off the VP: %s", stm_auto_remedy());
+                     "stm:   to keep it off the VP: %s", remedy);
     if (stall.caught)
         log_frames();
     stall.reported = now;
@@ -145,18 +145,21 @@ static void report(st_utime_t held)
 
 void stm_stall_turn(st_utime_t held)
 {
+    const char *remedy;
+
     stall.turn++;
     if (!stall.running)
         return;
-    if (stall.looks_for_move)
-        stm_auto_turn();
+    remedy = stm_auto_turn();
     if (stm_config.stall_warning && held >= (st_utime_t)stm_config.stall_warning * 1000) {
         STM_SCORE_INC(stm_score, stalls);
-        report(held);
+        report(held, remedy);
     }
     stall.caught = 0;
     if (!stall.armed && !stall.woke) {
         stall.armed = 1;
+        if (stall.moves)
+            stm_auto_armed();
         timer_settime(stall.timer, 0, &stall.look, NULL);
     }
     stall.woke = 0;
@@ -172,13 +175,11 @@ static int looks_in(long long time, long long look)
 static void set_look(void)
 {
     const long long warning = stm_config.stall_warning * 1000000LL;
-    const long long held = stm_auto_starts() ? STM_AUTO_HELD * 1000LL : 0;
     long long look = warning / LOOKS;
 
-    if (held && (!look || look > held / LOOKS))
-        look = held / LOOKS;
+    if (stall.moves && (!look || look > STM_AUTO_LOOK * 1000LL))
+        look = STM_AUTO_LOOK * 1000LL;
     stall.looks_for_warning = looks_in(warning, look);
-    stall.looks_for_move = looks_in(held, look);
     stall.look.it_value.tv_sec = look / 1000000000;
     stall.look.it_value.tv_nsec = look % 1000000000;
 }
@@ -193,7 +194,8 @@ void stm_stall_start(void)
     sigemptyset(&action.sa_mask);
     if (sigaction(STM_LOOK_SIGNAL, &action, NULL) == 0)
         stm_pulse_answers(true);
-    if (!stm_config.stall_warning && !stm_auto_starts())
+    stall.moves = stm_auto_starts();
+    if (!stm_config.stall_warning && !stall.moves)
         return;
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid); /* not a helper's kernel thread */
     set_look();

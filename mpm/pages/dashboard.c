@@ -76,11 +76,14 @@ static int figures(request_rec *r)
     return status;
 }
 
+static __attribute__((noinline)) int dashboard(request_rec *r)
+{
+    return r->args && strcmp(r->args, "json") == 0 ? figures(r) : page(r);
+}
+
 static int dashboard_handler(request_rec *r)
 {
-    if (!r->handler || strcmp(r->handler, "stm-dashboard") != 0)
-        return DECLINED;
-    return r->args && strcmp(r->args, "json") == 0 ? figures(r) : page(r);
+    return stm_page_is(r, "stm-dashboard") ? dashboard(r) : DECLINED;
 }
 
 void stm_dashboard_register_hooks(apr_pool_t *pool)

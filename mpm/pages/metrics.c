@@ -99,20 +99,23 @@ bool stm_page_begin(request_rec *r, const char *type, int *status)
     return !r->header_only;
 }
 
-static int metrics_handler(request_rec *r)
+static __attribute__((noinline)) int metrics(request_rec *r)
 {
     const stm_view_t *views;
     stm_text_t text;
     int count, status;
 
-    if (!r->handler || strcmp(r->handler, "stm-metrics") != 0)
-        return DECLINED;
     if (stm_page_begin(r, OPENMETRICS, &status)) {
         stm_page_text(r, &text);
         views = stm_page_views(r, 0, &count);
         stm_text_openmetrics(&text, views, count);
     }
     return status;
+}
+
+static int metrics_handler(request_rec *r)
+{
+    return stm_page_is(r, "stm-metrics") ? metrics(r) : DECLINED;
 }
 
 void stm_metrics_register_hooks(apr_pool_t *pool)

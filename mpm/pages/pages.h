@@ -16,6 +16,11 @@ struct stm_view;
 void stm_status_register_hooks(apr_pool_t *pool);
 /** Views of all VPs, allocated from the request's pool; what: STM_VIEW_... */
 struct stm_view *stm_page_views(request_rec *r, unsigned what, int *count);
+/** Whether the request is for the handler of that name, "stm-...": asked for every request. */
+static inline bool stm_page_is(const request_rec *r, const char *name)
+{
+    return r->handler && r->handler[0] == 's' && strcmp(r->handler, name) == 0;
+}
 /** Begins a page of that type, never to be cached. False: the request does not ask for a page, and
  * `status` is the answer. */
 bool stm_page_begin(request_rec *r, const char *type, int *status);

@@ -15,6 +15,8 @@
 
 /* Rows for which space is reserved at a time. */
 enum { ROWS_A_TIME = 64 };
+/* Room for a 64-bit number and its null. */
+enum { DIGITS = 24 };
 
 enum { STATUS, METHOD, PROTOCOL, CLIENT, HOST, REQUEST, BYTES, SINCE, PAIRS };
 static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client",
@@ -68,6 +70,15 @@ static void set(stm_score_row_t *row, int pair, const char *value)
 {
     if (pair < USED_PAIRS)
         copy(value_at(row, pair), value ? value : "", STM_SCORE_VALUE_SIZE);
+}
+
+/* The same for a text in an array of `size` bytes, a constant: what changes with each request. */
+static inline void set_short(stm_score_row_t *row, int pair, const char *text, size_t size)
+{
+    if (size > STM_SCORE_VALUE_SIZE)
+        set(row, pair, text);
+    else if (pair < USED_PAIRS)
+        memcpy(value_at(row, pair), text, size);
 }
 
 /* --- the idle ones, in the order in which they came to rest; notes[0] is the ring's head --- */
@@ -214,7 +225,7 @@ void stm_score_row_give(int *owner)
 
 /* --- what happens to a connection --- */
 
-void stm_score_row_status(int number, bool busy, const char *status)
+void stm_score_row_status(int number, bool busy, const stm_score_status_t *status)
 {
     stm_score_row_t *row = row_at(number);
 
@@ -224,7 +235,7 @@ void stm_score_row_status(int number, bool busy, const char *status)
         link_idle(number);
     stm_sequence_begin(&row->sequence);
     row->busy = busy;
-    set(row, STATUS, status);
+    set_short(row, STATUS, status->text, sizeof(status->text));
     stm_sequence_end(&row->sequence);
 }
 
@@ -246,19 +257,18 @@ void stm_score_row_request(int number, const request_rec *r)
 
 void stm_score_row_sent(int number, apr_off_t bytes)
 {
-    char text[24], *digit = text + sizeof(text) - 1;
+    char text[2 * DIGITS] = "", *digit = text + DIGITS - 1;
     stm_score_row_t *row;
     uint64_t rest;
 
     if (!number)
         return;
     rest = notes[number].bytes += (uint64_t)bytes;
-    *digit = '\0';
     do
         *--digit = (char)('0' + rest % 10);
     while (rest /= 10);
     row = row_at(number);
     stm_sequence_begin(&row->sequence);
-    set(row, BYTES, digit);
+    set_short(row, BYTES, digit, DIGITS);
     stm_sequence_end(&row->sequence);
 }

@@ -98,8 +98,12 @@ bool stm_score_keeps_rows(void);
 void stm_score_row_take(int *owner, unsigned long serial, const char *client, st_utime_t age);
 /** Gives the row back. Harmless if there is none. */
 void stm_score_row_give(int *owner);
+/** A row's Status, of a fixed size because it changes several times per request. */
+typedef struct stm_score_status {
+    char text[16]; /**< null-terminated */
+} stm_score_status_t;
 /** busy: a state thread is serving the connection. */
-void stm_score_row_status(int number, bool busy, const char *status);
+void stm_score_row_status(int number, bool busy, const stm_score_status_t *status);
 /** Shows the request; and counts more bytes of the response. Both do nothing for row 0. */
 void stm_score_row_request(int number, const request_rec *r);
 void stm_score_row_sent(int number, apr_off_t bytes);
