@@ -34,6 +34,7 @@ typedef struct stm_config {
     int helper_threads;         /**< maximum number of helper kernel threads of a VP */
     int kernel_threads;         /**< kernel threads of a VP that serve requests; 0: none */
     bool run_on_used;           /**< RunOn is used */
+    bool run_on_known;          /**< a module is loaded whose handler runs on kernel threads */
     bool run_on_early;          /**< some RunOn says kernel without naming a handler */
     bool run_on_locations;      /**< RunOn is used in a Location */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */

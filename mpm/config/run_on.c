@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directive RunOn, and how its uses in different sections are merged. Not allowed in .htaccess
- * files: kernel threads are few, and shared by all of a VP's requests.
+ * The directive RunOn, and how its uses in different sections are merged; and the handlers for
+ * which kernel threads are the default. Not allowed in .htaccess files: kernel threads are few, and
+ * shared by all of a VP's requests.
  */
 #include "mpm/config/run_on.h"
 
@@ -77,18 +78,48 @@ const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const 
     return NULL;
 }
 
+/* --- handlers known to compute --- */
+
+/* Whatever the site, nearly every request of these takes so long that the VP need not find out by
+ * being held up. docs/internals/kernel-threads.md has the measurements. */
+static const struct {
+    const char *handler, *module;
+} known[] = {
+    {"mapcache", "mod_mapcache.c"}, /* decodes, scales and encodes images */
+};
+#define KNOWN (sizeof(known) / sizeof(*known))
+
+static stm_run_on_e usual(const char *handler)
+{
+    for (size_t i = 0; stm_config.run_on_known && handler && i < KNOWN; i++)
+        if (strcmp(known[i].handler, handler) == 0)
+            return STM_RUN_KERNEL;
+    return STM_RUN_AUTO;
+}
+
+/* While none of their modules is loaded, no request pays for the list. */
+static bool is_any_loaded(void)
+{
+    for (size_t i = 0; i < KNOWN; i++)
+        if (ap_find_linked_module(known[i].module))
+            return true;
+    return false;
+}
+
+/* --- what applies --- */
+
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler)
 {
     const stm_run_on_t *run_on = ap_get_module_config(sections, &mpm_stm_module);
     const stm_run_on_handler_t *named;
 
     if (!run_on)
-        return STM_RUN_AUTO;
+        return usual(handler);
     named = run_on->handlers ? (const stm_run_on_handler_t *)run_on->handlers->elts : NULL;
     for (int i = named && handler ? run_on->handlers->nelts : 0; i-- > 0;)
         if (strcmp(named[i].name, handler) == 0)
             return named[i].mode;
-    return run_on->all != STM_RUN_UNSET ? run_on->all : STM_RUN_AUTO;
+    return run_on->all != STM_RUN_UNSET ? run_on->all : usual(handler);
 }
 
 void stm_run_on_check(server_rec *s)
@@ -102,4 +133,5 @@ void stm_run_on_check(server_rec *s)
     if (why && stm_config.run_on_used)
         ap_log_error(APLOG_MARK, APLOG_WARNING | stm.startup, 0, stm.startup ? NULL : s,
                      "RunOn has no effect: %s.", why);
+    stm_config.run_on_known = !why && is_any_loaded();
 }

@@ -25,11 +25,12 @@ void *stm_run_on_create(apr_pool_t *pool, char *section);
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner);
 const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const argv[]);
 
-/** What the sections say of a request with that handler (NULL: not known yet). Never returns
- * UNSET. */
+/** What the sections say of a request with that handler (NULL: not known yet), or what is usual for
+ * the handler if they say nothing. Never returns UNSET. */
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler);
 const char *stm_run_on_name(stm_run_on_e mode);
-/** Logs what has no effect. */
+/** Once the configuration has been read: logs what has no effect, and finds out which handlers'
+ * modules are loaded. */
 void stm_run_on_check(server_rec *s);
 
 #endif

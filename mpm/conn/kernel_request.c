@@ -228,7 +228,7 @@ static bool is_kernel(const request_rec *r)
 {
     stm_run_on_e mode;
 
-    if (STM_LIKELY(!stm_config.run_on_used && !stm_auto_moves))
+    if (STM_LIKELY(!stm_config.run_on_used && !stm_config.run_on_known && !stm_auto_moves))
         return false;
     mode = stm_run_on_of(r->per_dir_config, r->handler);
     return mode == STM_RUN_KERNEL || (mode == STM_RUN_AUTO && stm_auto_moves && r->handler &&

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long a VP's kernel thread has been occupied: computing, or waiting inside the kernel. The time
- * in which it was ready to run but others had the CPU is not counted, so a busy machine makes nobody
- * look guilty. Used by auto_move.c, mostly in a signal handler.
+ * How long a VP's kernel thread has been occupied: computing, or waiting inside the kernel. The
+ * time in which it was ready to run but others had the CPU is not counted, so a busy machine makes
+ * nobody look guilty. Used by auto_move.c, mostly in a signal handler.
  */
 #ifndef STM_OCCUPIED_H
 #define STM_OCCUPIED_H
