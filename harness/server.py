@@ -278,7 +278,8 @@ class Server:
             self.exit_status = procs.reap(self.master)
         for pid in self._pids - {self.master}:  # orphans, adopted by us
             procs.reap(pid)
-        return left is None or left.state in "ZX"
+        # It cannot be reaped before its last thread has ended, even if it is a zombie by then.
+        return left is None or left.state == "X" or (left.state == "Z" and left.threads <= 1)
 
     def kill(self):
         """Sends SIGKILL to every process of this server, by pid."""

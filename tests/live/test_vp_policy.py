@@ -253,7 +253,7 @@ def test_incarnations_are_counted(serve):
         pid = server.children()[0]
         os.kill(pid, signal.SIGKILL)
         server.wait_log(rf"incarnation {number}, pid {pid}\)")
-        wait_for(lambda pid=pid: server.children() and server.children()[0] != pid, "the next")
+        wait_for(lambda pid=pid: set(server.children()) - {pid}, "the next")
 
 
 def test_a_replacement_comes_at_once(serve):

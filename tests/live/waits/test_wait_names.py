@@ -66,7 +66,7 @@ def test_as_many_helpers_as_look_ups(slow_names, backend):
     with InFlight(server, [f"/to/{n}" for n in range(40)]) as flight:
         gate.wait_held(40)
         quick(server)
-        assert all(procs.stat(pid).threads == 1 + 40 for pid in server.children())
+        assert all(procs.stat(pid).threads >= 1 + 40 for pid in server.children())
         gate.open()
         flight.finish()
     wait_for(lambda: all(procs.stat(pid).threads == 1 for pid in server.children()),
