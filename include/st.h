@@ -100,8 +100,8 @@ int st_init(void);
 
 /**
  * Frees everything that the calling VP holds: stacks, timers, the descriptor table, epoll. Ends the
- * primordial thread's private data (key destructors run). Armed watches are disarmed. st_init() may
- * be called again afterwards.
+ * primordial thread's private data (key destructors run). Armed watches are disarmed. Calls that
+ * st_vp_post() has posted by then are made. st_init() may be called again afterwards.
  *
  * @return 0, or -1 with errno
  * @errno EBUSY  not called from the primordial thread, or other state threads are alive

@@ -234,7 +234,10 @@ int st_destroy(void)
     if (vp->current != &vp->primordial || vp->stats.threads != 1)
         return st__fail(EBUSY);
     st__keys_end(&vp->primordial);
-    if (vp->stats.threads != 1) /* a destructor made one */
+    vp->in_callback = true;
+    st__remote_run(vp); /* what was posted after the last turn: it may hold memory */
+    vp->in_callback = false;
+    if (vp->stats.threads != 1) /* a destructor or a callback made one */
         return st__fail(EBUSY);
     st__vp = NULL;
     list_remove(vp);

@@ -92,13 +92,16 @@ def survives(ask_again, bound=20.0):
 
 
 def no_root_but_the_master(server):
-    """All VPs run as their user."""
+    """All VPs run as their user, once they have got so far."""
     user = pwd.getpwnam(places.CHILD_USER).pw_uid
-    for pid in server.children():
+
+    def dropped(pid):
         try:
-            assert os.stat(f"/proc/{pid}").st_uid == user
+            return os.stat(f"/proc/{pid}").st_uid == user
         except FileNotFoundError:
-            pass  # it ended just now
+            return True  # it ended just now
+    for pid in server.children():
+        wait_for(lambda pid=pid: dropped(pid), f"process {pid} to run as its user")
 
 
 def all_goes_on(server, kind):

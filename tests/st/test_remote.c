@@ -57,6 +57,17 @@ static void posts_run_in_order_and_not_at_once(void)
     assert_string_equal(order, "abcde");
 }
 
+/* Too late for a turn: whoever posted may have memory to free. */
+static void posts_are_made_at_the_end_of_the_vp(void)
+{
+    struct named named = {.remote.fn = note_name, .name = 'z'};
+
+    st_vp_post(st_vp_self(), &named.remote);
+    assert_ok(st_destroy());
+    assert_string_equal(order, "z");
+    assert_ok(st_init()); /* for the harness */
+}
+
 static st_remote_t again;
 static int laps;
 
@@ -272,6 +283,7 @@ int main(void)
         VP_TEST(a_post_wakes_the_sleeping_vp),
         VP_TEST(a_post_ends_a_very_long_sleep),
         VP_TEST(posts_run_in_order_and_not_at_once),
+        VP_TEST(posts_are_made_at_the_end_of_the_vp),
         VP_TEST(a_post_may_post_itself_again),
         VP_TEST(many_posters_to_a_sleeping_vp),
         VP_TEST(many_posters_to_a_busy_vp),
