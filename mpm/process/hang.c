@@ -183,9 +183,6 @@ static void log_report(const stm_child_t *child)
 
 static void ask(stm_child_t *child)
 {
-    if (!__atomic_load_n(&child->pulse->can_answer, __ATOMIC_ACQUIRE))
-        return;
-    child->hang.answers = __atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE);
     child->hang.asked = syscall(SYS_tgkill, child->pid, child->pid, STM_LOOK_SIGNAL) == 0;
 }
 
@@ -194,14 +191,20 @@ static void notice(stm_child_t *child, const process_t *process)
     child->hang.told = child->hang.silent;
     child->hang.cpu = process->cpu;
     log_notice(child, process);
-    if (process->state != 'T')
-        ask(child);
+    if (process->state == 'T' || !__atomic_load_n(&child->pulse->can_answer, __ATOMIC_ACQUIRE))
+        return;
+    child->hang.answers = __atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE);
+    ask(child);
 }
 
+/* The VP's own timer uses the same signal, and of two that are pending the kernel drops the second:
+ * the question is repeated until there is an answer. */
 static void hear_answer(stm_child_t *child)
 {
-    if (__atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE) == child->hang.answers)
+    if (__atomic_load_n(&child->pulse->answers, __ATOMIC_ACQUIRE) == child->hang.answers) {
+        ask(child);
         return;
+    }
     child->hang.asked = false;
     log_report(child);
 }
