@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker slots of httpd's scoreboard: each state thread has one as long as there are any; an idle
- * connection has none. A leaving VP and its successor share one process slot; a worker slot belongs
+ * Worker slots of httpd's scoreboard: each state thread has one as long as there are any
+ * (STM_SLOTS_ALL); an idle connection has none. A leaving VP and its successor share one process slot; a worker slot belongs
  * to the process whose pid is in it.
  */
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static bool claim(int slot)
                                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     score->generation = stm.mpm->my_generation;
-    score->thread_num = stm.vp.ordinal * stm.limits->threads + slot;
+    score->thread_num = stm.vp.ordinal * stm.limits->slots + slot;
     return true;
 }
 
@@ -28,7 +28,7 @@ static bool claim(int slot)
  * seem taken. */
 static int claim_fresh(void)
 {
-    int limit = stm.limits->threads;
+    int limit = stm.limits->slots;
 
     for (int tried = 0; tried < limit; tried++) {
         int slot = fresh;
@@ -43,7 +43,7 @@ static int claim_fresh(void)
 int stm_slot_take(void)
 {
     if (!spare) {
-        spare = ap_malloc(sizeof(*spare) * (size_t)stm.limits->threads);
+        spare = ap_malloc(sizeof(*spare) * (size_t)stm.limits->slots);
         fresh = 0;
     }
     return spare_count > 0 ? spare[--spare_count] : claim_fresh();
@@ -65,7 +65,7 @@ void stm_slot_give(int slot)
 
 void stm_slots_clear_dead(int ordinal, pid_t pid)
 {
-    for (int slot = 0; slot < stm.limits->threads; slot++) {
+    for (int slot = 0; slot < stm.limits->slots; slot++) {
         worker_score *score = ap_get_scoreboard_worker_from_indexes(ordinal, slot);
 
         if (!score || score->pid != pid)

@@ -125,7 +125,32 @@ static void correct_relations(stm_config_t *config, server_rec *s)
                 "is less than MinSpareThreads");
 }
 
-/* The core scoreboard is created once, at the first start, and does not grow. */
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* The core scoreboard is created once, at the first start, and does not grow: room for more VPs and
+ * threads after a restart must be there from the start. */
+stm_limits_t stm_config_limits(void)
+{
+    const stm_config_t *config = &stm_config;
+    stm_limits_t limits = *stm.limits;
+
+    if (!limits.seats) {
+        limits.seats = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
+        if (limits.seats > STM_VP_LIMIT)
+            limits.seats = at_least(config->num_vps, STM_VP_LIMIT);
+    }
+    if (!limits.threads)
+        limits.threads = at_least(config->max_threads, config->thread_limit);
+    if (!limits.slots)
+        limits.slots = limits.threads;
+    if (limits.slots > STM_SLOTS_ALL / limits.seats)
+        limits.slots = STM_SLOTS_ALL / limits.seats;
+    return limits;
+}
+
 static void respect_scoreboard(stm_config_t *config, server_rec *s)
 {
     if (!stm.limits->seats)
@@ -134,7 +159,7 @@ static void respect_scoreboard(stm_config_t *config, server_rec *s)
         correct(s, &config->num_vps, stm.limits->seats, "NumVPs",
                 "exceeds what the running server's scoreboard holds (stop and start the server, "
                 "or set ServerLimit)");
-    if (config->max_threads > stm.limits->threads)
+    if (stm.limits->threads && config->max_threads > stm.limits->threads)
         correct(s, &config->max_threads, stm.limits->threads, "MaxThreads",
                 "exceeds what the running server's scoreboard holds (stop and start the server, "
                 "or set ThreadLimit)");

@@ -73,6 +73,8 @@ void stm_config_begin(void);
  * (with a warning) and rejects what is impossible. Returns OK, or a check_config hook's error,
  * after logging it. Called by check_config. */
 int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/** stm.limits, or before the first start what they will be. */
+stm_limits_t stm_config_limits(void);
 /** Logs why the server cannot start with this configuration. Returns a check_config hook's
  * error. */
 int stm_config_refuse(server_rec *s, const char *message);

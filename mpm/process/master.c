@@ -28,29 +28,9 @@ static struct {
 
 /* --- start --- */
 
-static int at_least(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-/* The core scoreboard is created only once: room for more VPs and threads after a restart must be
- * there from the start. */
-static void size_scoreboard(void)
-{
-    stm_retained_t *retained = stm_retained;
-    const stm_config_t *config = &stm_config;
-
-    if (retained->limits.seats)
-        return;
-    retained->limits.seats = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
-    if (retained->limits.seats > STM_VP_LIMIT)
-        retained->limits.seats = at_least(config->num_vps, STM_VP_LIMIT);
-    retained->limits.threads = at_least(config->max_threads, config->thread_limit);
-}
-
 static bool open_scoreboard(server_rec *s)
 {
-    size_scoreboard();
+    stm_retained->limits = stm_config_limits();
     if (stm.mpm->was_graceful)
         return true;
     if (ap_run_pre_mpm(s->process->pool, SB_SHARED) != OK)

@@ -57,7 +57,7 @@ static int state(void)
 int stm_query(int query_code, int *result, apr_status_t *rv)
 {
     const stm_config_t *config = &stm_config;
-    const stm_limits_t *limits = stm.limits;
+    const stm_limits_t limits = stm_config_limits();
 
     *rv = APR_SUCCESS;
     switch (query_code) {
@@ -73,10 +73,10 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = 1;
         break;
     case AP_MPMQ_HARD_LIMIT_DAEMONS:
-        *result = limits->seats ? limits->seats : config->num_vps;
+        *result = limits.seats;
         break;
     case AP_MPMQ_HARD_LIMIT_THREADS:
-        *result = limits->threads ? limits->threads : config->max_threads;
+        *result = limits.slots;
         break;
     case AP_MPMQ_MAX_THREADS:
         *result = max_threads();

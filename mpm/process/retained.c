@@ -16,8 +16,12 @@ static void measure_scoreboard(stm_retained_t *retained)
     while (ap_get_scoreboard_process(retained->limits.seats) &&
            retained->limits.seats < STM_VP_LIMIT)
         retained->limits.seats++;
-    while (ap_get_scoreboard_worker_from_indexes(0, retained->limits.threads))
-        retained->limits.threads++;
+    while (ap_get_scoreboard_worker_from_indexes(0, retained->limits.slots))
+        retained->limits.slots++;
+    /* Fewer columns than there may be threads: made by an earlier build of ours. Then MaxThreads is
+     * not bounded by them. */
+    if (retained->limits.slots + 1 <= STM_SLOTS_ALL / retained->limits.seats)
+        retained->limits.threads = retained->limits.slots;
 }
 
 static stm_retained_t *make_retained(void)

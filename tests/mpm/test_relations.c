@@ -143,6 +143,48 @@ static void a_restart_respects_the_scoreboard(void)
     assert_int_equal(log_lines(), 0);
 }
 
+/* The product of both limits is what mod_status prints in one line. */
+static void slots_fit_a_line(void)
+{
+    static const struct {
+        int vps, threads, seats, slots;
+    } cases[] = {
+        {1, 64, 4, 64},
+        {4, 4096, 8, 4096},
+        {64, 4096, 128, STM_SLOTS_ALL / 128},
+        {STM_VP_LIMIT, STM_ST_LIMIT, STM_VP_LIMIT, STM_SLOTS_ALL / STM_VP_LIMIT},
+    };
+
+    static const stm_limits_t none;
+
+    stm.limits = &none;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        stm_limits_t limits;
+
+        begin(1);
+        stm_config.num_vps = cases[i].vps;
+        stm_config.max_threads = cases[i].threads;
+        assert_int_equal(check(), OK);
+        limits = stm_config_limits();
+        assert_int_equal(limits.seats, cases[i].seats);
+        assert_int_equal(limits.threads, cases[i].threads);
+        assert_int_equal(limits.slots, cases[i].slots);
+    }
+}
+
+static void slots_do_not_bound_threads(void)
+{
+    static const stm_limits_t earlier_builds = {.seats = 128, .slots = STM_SLOTS_ALL / 128};
+
+    stm.limits = &earlier_builds;
+    begin(1);
+    stm_config.max_threads = 4096;
+    assert_int_equal(check(), OK);
+    assert_int_equal(stm_config.max_threads, 4096);
+    assert_int_equal(log_lines(), 0);
+    assert_int_equal(stm_config_limits().slots, STM_SLOTS_ALL / 128);
+}
+
 static void bindings_name_vps_that_there_are(void)
 {
     begin(1);
@@ -195,6 +237,8 @@ int main(void)
         RAW_TEST(each_number_that_is_too_large_is_named),
         RAW_TEST(other_defaults),
         RAW_TEST(a_restart_respects_the_scoreboard),
+        RAW_TEST(slots_fit_a_line),
+        RAW_TEST(slots_do_not_bound_threads),
         RAW_TEST(bindings_name_vps_that_there_are),
         RAW_TEST(each_vp_listens_or_none_is_bound),
         RAW_TEST(too_many_sockets_are_refused),

@@ -25,7 +25,7 @@ int ap_update_child_status_from_indexes(int child, int thread, int status, reque
 
 static void begin(void)
 {
-    static const stm_limits_t limits = {.seats = SEATS, .threads = SLOTS};
+    static const stm_limits_t limits = {.seats = SEATS, .threads = SLOTS, .slots = SLOTS};
 
     stm.limits = &limits;
     stm.mpm = &httpds;
