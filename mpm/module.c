@@ -53,6 +53,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_read_request(stm_pre_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_read_request(stm_post_read_request, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(stm_last_write_done, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    stm_slots_filter_register_hooks(p);
     stm_status_register_hooks(p);
     stm_metrics_register_hooks(p);
     stm_dashboard_register_hooks(p);

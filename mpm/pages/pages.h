@@ -27,8 +27,9 @@ bool stm_page_begin(request_rec *r, const char *type, int *status);
 /** Directs text to the client. */
 void stm_page_text(request_rec *r, struct stm_text *text);
 
-/* --- metrics.c, dashboard.c --- */
+/* --- slots_filter.c, metrics.c, dashboard.c --- */
 
+void stm_slots_filter_register_hooks(apr_pool_t *pool);
 void stm_metrics_register_hooks(apr_pool_t *pool);
 void stm_dashboard_register_hooks(apr_pool_t *pool);
 
