@@ -12,6 +12,7 @@
 #ifndef STM_SCORE_LAYOUT_H
 #define STM_SCORE_LAYOUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -162,6 +163,12 @@ void stm_score_add(stm_score_group_e group, void *sum, const void *from);
 
 /** Adds the gauges of `from` to those of `sum`. */
 void stm_score_add_gauges(stm_score_group_e group, void *sum, const void *from);
+
+/** Whether the value of all VPs together means something: not if it identifies one process. */
+static inline bool stm_score_adds_up(const stm_score_field_t *field)
+{
+    return field->type != STM_SCORE_TYPE_info && field->type != STM_SCORE_TYPE_time;
+}
 
 /** Upper bound of a histogram's bucket, us; 0 for the last, which has none. */
 uint64_t stm_score_bucket_bound(int bucket);

@@ -163,6 +163,12 @@ static void put_histogram(const stm_text_t *text, const stm_score_field_t *field
     put(text, "]}");
 }
 
+/* The sum of all VPs has only what adds up. */
+static bool left_out(const stm_score_field_t *field, const char *prefix)
+{
+    return strcmp(prefix, "all") == 0 && !stm_score_adds_up(field);
+}
+
 static void put_fields(const stm_text_t *text, stm_score_group_e group, const void *values,
                        const char *prefix, bool *first)
 {
@@ -171,7 +177,7 @@ static void put_fields(const stm_text_t *text, stm_score_group_e group, const vo
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
-        if (field->group != group || !wanted(text, field, prefix))
+        if (field->group != group || left_out(field, prefix) || !wanted(text, field, prefix))
             continue;
         member(text, first);
         stm_text_print(text, "\"%s\":", field->name);

@@ -450,7 +450,8 @@ uint64_t stm_view_silence(const stm_view_t *view, uint64_t now)
 {
     uint64_t last = view->current.heartbeat_time_seconds;
 
-    return view->present && !view->blind && now > last ? now - last : 0;
+    /* 0: the process has just been forked, and has written nothing yet. */
+    return view->present && !view->blind && last && now > last ? now - last : 0;
 }
 
 const char *stm_view_state(uint64_t state)

@@ -90,7 +90,6 @@ static void add_group(stmstat_items_t *items, const char *prefix, stm_score_grou
     }
 }
 
-/* Values that identify one process cannot be summed. */
 static void add_sum(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level)
 {
     stm_score_vp_t sum;
@@ -100,8 +99,7 @@ static void add_sum(stmstat_items_t *items, const stmstat_scan_t *scan, stm_scor
         const stm_score_field_t *field = &stm_score_fields[i];
         char name[160];
 
-        if (field->group != STM_SCORE_OF_VP || field->type == STM_SCORE_TYPE_info ||
-            field->type == STM_SCORE_TYPE_time || field->level > level)
+        if (field->group != STM_SCORE_OF_VP || !stm_score_adds_up(field) || field->level > level)
             continue;
         snprintf(name, sizeof(name), "all.%s", field->name);
         if (field->type == STM_SCORE_TYPE_histogram)

@@ -37,9 +37,19 @@ static const char *key_of(const stm_score_field_t *field, char *key, size_t size
     return key;
 }
 
-static bool names_one(const stm_score_field_t *field)
+/* Keys as stmstat names them: TurnSecondsSum, TurnSecondsUnder64Us, ..., TurnSecondsBeyond. */
+static void auto_histogram(request_rec *r, const char *prefix, const char *key,
+                           const stm_score_field_t *field, const uint64_t *words)
 {
-    return field->type == STM_SCORE_TYPE_info || field->type == STM_SCORE_TYPE_time;
+    char number[STM_TEXT_NUMBER];
+
+    ap_rprintf(r, "Stm%s%sSum: %s\n", prefix, key,
+               stm_text_number(field, words[STM_SCORE_BUCKETS], number));
+    for (int i = 0; i < STM_SCORE_BUCKETS - 1; i++)
+        ap_rprintf(r, "Stm%s%sUnder%" APR_UINT64_T_FMT "Us: %" APR_UINT64_T_FMT "\n", prefix, key,
+                   stm_score_bucket_bound(i), words[i]);
+    ap_rprintf(r, "Stm%s%sBeyond: %" APR_UINT64_T_FMT "\n", prefix, key,
+               words[STM_SCORE_BUCKETS - 1]);
 }
 
 static void auto_values(request_rec *r, const char *prefix, stm_score_group_e group,
@@ -50,12 +60,33 @@ static void auto_values(request_rec *r, const char *prefix, stm_score_group_e gr
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
-        if (field->group != group || field->type == STM_SCORE_TYPE_histogram ||
-            (sum && names_one(field)))
+        if (field->group != group || (sum && !stm_score_adds_up(field)))
             continue;
-        ap_rprintf(r, "Stm%s%s: %s\n", prefix, key_of(field, key, sizeof(key)),
-                   stm_text_number(field, *stm_score_at(field, values), number));
+        key_of(field, key, sizeof(key));
+        if (field->type == STM_SCORE_TYPE_histogram)
+            auto_histogram(r, prefix, key, field, stm_score_at(field, values));
+        else
+            ap_rprintf(r, "Stm%s%s: %s\n", prefix, key,
+                       stm_text_number(field, *stm_score_at(field, values), number));
     }
+}
+
+static void auto_vp(request_rec *r, const stm_view_t *view)
+{
+    uint64_t silence = stm_view_silence(view, (uint64_t)apr_time_now());
+    char prefix[32];
+
+    apr_snprintf(prefix, sizeof(prefix), "Vp%d", view->ordinal);
+    ap_rprintf(r, "Stm%sUp: %d\n", prefix, !*view->problem && view->present && view->running);
+    if (*view->problem)
+        return;
+    auto_values(r, prefix, STM_SCORE_OF_VP, &view->total, false);
+    ap_rprintf(r,
+               "Stm%sConnectionsPrior: %" APR_UINT64_T_FMT
+               "\nStm%sConnectionsThis: %" APR_UINT64_T_FMT
+               "\nStm%sSilent: %d\nStm%sLeaving: %u\nStm%sUnread: %u\n",
+               prefix, view->prior.connections, prefix, view->current.connections, prefix,
+               silence > STM_VIEW_SILENT, prefix, view->leaving, prefix, view->unread);
 }
 
 static void auto_page(request_rec *r, const stm_view_t *views, int count)
@@ -66,12 +97,8 @@ static void auto_page(request_rec *r, const stm_view_t *views, int count)
 
     stm_view_sum(&sum, views, count);
     auto_values(r, "", STM_SCORE_OF_VP, &sum, true);
-    for (int i = 0; i < count; i++) {
-        apr_snprintf(prefix, sizeof(prefix), "Vp%d", views[i].ordinal);
-        auto_values(r, prefix, STM_SCORE_OF_VP, &views[i].total, false);
-        ap_rprintf(r, "StmVp%dConnectionsPrior: %" APR_UINT64_T_FMT "\n", views[i].ordinal,
-                   views[i].prior.connections);
-    }
+    for (int i = 0; i < count; i++)
+        auto_vp(r, &views[i]);
     for (int i = 0; i < count; i++) {
         for (unsigned n = 0; n < views[i].listener_count; n++, listener++) {
             ap_rprintf(r, "StmListener%dVp: %d\nStmListener%dAddress: %s\n", listener,
@@ -160,13 +187,22 @@ static void page_summary(request_rec *r, const stm_view_t *views, int count)
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
-        if (!in_table(field, STM_SCORE_OF_VP) || names_one(field))
+        if (!in_table(field, STM_SCORE_OF_VP) || !stm_score_adds_up(field))
             continue;
         ap_rvputs(r, "<tr><td>", field->brief, "</td><td align=\"right\">", NULL);
         put_value(r, field, *stm_score_at(field, &sum));
-        ap_rputs("</td></tr>\n", r);
+        ap_rputs(field->type == STM_SCORE_TYPE_peak ? "</td><td>in one VP</td></tr>\n"
+                                                    : "</td></tr>\n",
+                 r);
     }
     ap_rputs("</table>\n", r);
+}
+
+static void page_problem(request_rec *r, const stm_view_t *view)
+{
+    ap_rputs("<td colspan=\"99\">its scoreboard ", r);
+    put_text(r, view->problem);
+    ap_rputs("</td></tr>\n", r);
 }
 
 static void page_vps(request_rec *r, const stm_view_t *views, int count)
@@ -183,6 +219,10 @@ static void page_vps(request_rec *r, const stm_view_t *views, int count)
         uint64_t silence = stm_view_silence(view, now);
 
         ap_rprintf(r, "<tr><td align=\"right\">%d</td>", view->ordinal);
+        if (*view->problem) {
+            page_problem(r, view);
+            continue;
+        }
         put_cells(r, STM_SCORE_OF_VP, &view->total);
         ap_rprintf(r,
                    "<td align=\"right\">%" APR_UINT64_T_FMT

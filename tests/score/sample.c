@@ -67,6 +67,7 @@ static void fill_current(const stm_score_header_t *header, stm_score_block_t *bl
     block->vp.state = 1;
     block->vp.cpu = (uint64_t)-1;
     block->vp.incarnation = header->incarnations;
+    block->vp.heartbeat_time_seconds = 1000000;
     block->vp.conns = 2;
     block->vp.threads_peak = 3;
     block->vp.longest_turn_seconds = 1500000;
