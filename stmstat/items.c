@@ -45,9 +45,8 @@ static void add(stmstat_items_t *items, const char *name, const stm_score_field_
         items->room = room;
     }
     item = &items->item[items->count++];
+    *item = (stmstat_item_t){.field = field, .value = value};
     snprintf(item->name, sizeof(item->name), "%s", name);
-    item->field = field;
-    item->value = value;
 }
 
 /* How a histogram's parts are printed: counts, and a sum of seconds. */
@@ -109,7 +108,8 @@ static void add_sum(stmstat_items_t *items, const stmstat_scan_t *scan, stm_scor
     }
 }
 
-static void add_view(stmstat_items_t *items, const stm_view_t *view, stm_score_level_e level)
+static void add_view(stmstat_items_t *items, const stm_view_t *view, stm_score_level_e level,
+                     bool threads)
 {
     static const stm_score_field_t prior = {.type = STM_SCORE_TYPE_counter,
                                             .brief = "Connections served, prior incarnations"},
@@ -128,35 +128,95 @@ static void add_view(stmstat_items_t *items, const stm_view_t *view, stm_score_l
                  view->listeners[i].address);
         add_group(items, prefix, STM_SCORE_OF_LISTENER, &view->listeners[i], level);
     }
-    for (unsigned i = 0; i < view->thread_count; i++) {
+    for (unsigned i = 0; threads && i < view->thread_count; i++) {
         snprintf(prefix, sizeof(prefix), "vp.%d.thread.%u", view->ordinal, i);
         add_group(items, prefix, STM_SCORE_OF_THREAD, &view->threads[i], level);
     }
 }
 
-void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level)
+void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level,
+                bool threads)
 {
     memset(items, 0, sizeof(*items));
     add_sum(items, scan, level);
     for (int i = 0; i < scan->count; i++) {
         if (!*scan->views[i].problem)
-            add_view(items, &scan->views[i], level);
+            add_view(items, &scan->views[i], level, threads);
     }
 }
 
 void items_free(stmstat_items_t *items)
 {
     free(items->item);
+    free(items->slot);
     memset(items, 0, sizeof(*items));
 }
 
-const stmstat_item_t *items_find(const stmstat_items_t *items, const char *name, size_t near)
-{
-    for (size_t i = 0; i < items->count; i++) {
-        const stmstat_item_t *item = &items->item[(near + i) % items->count];
+/* --- what they were before --- */
 
-        if (strcmp(item->name, name) == 0)
-            return item;
+static size_t hash(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u; /* FNV-1a */
+    return (size_t)(hash ^ hash >> 32);
+}
+
+static void make_table(stmstat_items_t *items)
+{
+    items->slots = 16;
+    while (items->slots < items->count * 2)
+        items->slots *= 2;
+    items->slot = calloc(items->slots, sizeof(*items->slot));
+    for (size_t i = 0; items->slot && i < items->count; i++) {
+        size_t at = hash(items->item[i].name) & (items->slots - 1);
+
+        while (items->slot[at])
+            at = (at + 1) & (items->slots - 1);
+        items->slot[at] = i + 1;
+    }
+}
+
+static const stmstat_item_t *find(stmstat_items_t *items, const char *name)
+{
+    if (!items->slot)
+        make_table(items);
+    if (!items->slot)
+        return NULL;
+    for (size_t at = hash(name) & (items->slots - 1); items->slot[at];
+         at = (at + 1) & (items->slots - 1)) {
+        if (strcmp(items->item[items->slot[at] - 1].name, name) == 0)
+            return &items->item[items->slot[at] - 1];
     }
     return NULL;
+}
+
+/* The mean over all that has been seen, until that is longer than the window; then an exponentially
+ * weighted one. */
+static void follow(stmstat_item_t *item, const stmstat_item_t *before, double seconds)
+{
+    static const double windows[STMSTAT_AVERAGES] = {10, 60, 600};
+    bool counter = item->field->type == STM_SCORE_TYPE_counter;
+
+    if (counter && item->value < before->value)
+        return; /* another server's */
+    item->rate = counter ? (double)(item->value - before->value) / seconds : (double)item->value;
+    item->followed = before->followed + seconds;
+    for (int i = 0; i < STMSTAT_AVERAGES; i++) {
+        double window = item->followed < windows[i] ? item->followed : windows[i];
+        double weight = seconds < window ? seconds / window : 1;
+
+        item->average[i] = before->average[i] + (item->rate - before->average[i]) * weight;
+    }
+}
+
+void items_follow(stmstat_items_t *items, stmstat_items_t *before, double seconds)
+{
+    for (size_t i = 0; seconds > 0 && i < items->count; i++) {
+        const stmstat_item_t *was = find(before, items->item[i].name);
+
+        if (was)
+            follow(&items->item[i], was, seconds);
+    }
 }

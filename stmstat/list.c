@@ -29,7 +29,10 @@ void list_options(FILE *out)
     for (const option_t *option = options; option->name; option++)
         fprintf(out, "  -%c, --%s%s%s\n        %s\n", option->letter, option->name,
                 *option->argument ? "=" : "", option->argument, option->help);
-    fputs("\nExit status: 0; 1 if a scoreboard could not be read; 2 if none could.\n", out);
+    fputs("\nExit status of all but the live view, which ends with 0:\n", out);
+#define STATUS(number, meaning) fprintf(out, "  %d  %s\n", number, meaning);
+    STMSTAT_STATUSES
+#undef STATUS
 }
 
 static void full_name(const stm_score_field_t *field, char *name, size_t size)
@@ -39,21 +42,23 @@ static void full_name(const stm_score_field_t *field, char *name, size_t size)
     snprintf(name, size, "%s%s", prefixes[field->group], field->name);
 }
 
-void list_counters(void)
+bool list_counters(void)
 {
     char name[128];
+    bool any = false;
 
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
         full_name(field, name, sizeof(name));
-        if (items_wanted(name))
-            printf("%s\n    %s (%s%s%s, %s)\n    %s\n", name, field->brief,
-                   stm_score_type_names[field->type],
-                   field->unit == STM_SCORE_UNIT_none ? "" : ", ",
-                   stm_score_unit_names[field->unit], stm_score_level_names[field->level],
-                   field->help);
+        if (!items_wanted(name))
+            continue;
+        any = true;
+        printf("%s\n    %s (%s%s%s, %s)\n    %s\n", name, field->brief,
+               stm_score_type_names[field->type], field->unit == STM_SCORE_UNIT_none ? "" : ", ",
+               stm_score_unit_names[field->unit], stm_score_level_names[field->level], field->help);
     }
+    return any;
 }
 
 /* --- the manual page --- */
@@ -82,6 +87,35 @@ static void manual_options(void)
     }
 }
 
+static void manual_keys(void)
+{
+    static const char *const keys[] = {STMSTAT_KEYS, NULL};
+    enum { KEY = 11 }; /* the width of the keys' column */
+
+    puts(".SH KEYS OF THE LIVE VIEW");
+    for (int i = 0; keys[i]; i++) {
+        int length = KEY;
+
+        while (length > 0 && keys[i][length - 1] == ' ')
+            length--;
+        printf(".TP\n.B %.*s\n", length, keys[i]);
+        roff(keys[i] + KEY);
+    }
+}
+
+static void manual_statuses(void)
+{
+    puts(
+        ".SH EXIT STATUS\n"
+        "Of -1, -c, -j and -o. Of several that apply: 2 before 5, 3, 1 and 4. The live view, -l, -V\n"
+        "and -h end with 0, or 2 if they cannot do what was asked.");
+#define STATUS(number, meaning)                                                                    \
+    puts(".TP\n.B " #number);                                                                      \
+    roff(meaning);
+    STMSTAT_STATUSES
+#undef STATUS
+}
+
 static void manual_counters(void)
 {
     static const char *const titles[] = {"For each virtual processor: vp.N.",
@@ -89,9 +123,12 @@ static void manual_counters(void)
                                          "For each thread slot: vp.N.thread.N."};
     int group = -1;
 
-    puts(".SH COUNTERS\n"
-         "all.\\fINAME\\fR is the sum over all virtual processors. Counters include all earlier\n"
-         "incarnations; connections_prior and connections_this tell them apart.");
+    puts(
+        ".SH COUNTERS\n"
+        "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges and\n"
+        "histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had at\n"
+        "once); info and time identify one process, so that there is none. Counters include all\n"
+        "earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
@@ -123,16 +160,17 @@ void list_manual(void)
         "keeps in its ScoreboardDir, and shows what every VP, listening socket, state thread and\n"
         "connection is doing. It sends no request, and works when the server does not answer.\n"
         ".PP\n"
-        "Without an option that says otherwise, it shows a live view with rates. Keys: q quits,\n"
-        "v shows more or less detail, c shows the connections, arrow keys scroll.\n"
+        "Without an option that says otherwise, it shows a live view with rates and averages over 10\n"
+        "seconds, a minute and ten minutes. It adapts to any size of terminal; a directory that\n"
+        "appears later, and a server that is restarted, are noticed.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");
     manual_options();
+    manual_keys();
     manual_counters();
+    manual_statuses();
     puts(
-        ".SH EXIT STATUS\n"
-        "0; 1 if a scoreboard could not be read (the rest is shown); 2 if none could.\n"
         ".SH FILES\n"
         ".TP\n"
         ".I ScoreboardDir/0, 1, ...\n"

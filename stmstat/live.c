@@ -1,165 +1,294 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live view: a table of VPs, then all counters with their rates, or the connections.
+ * The live view: a title, the sums, what is wrong, and one of the lists; under the counters' title
+ * also the first lines of the table of VPs. Nothing is ever written beyond the right or the bottom
+ * of the terminal, whatever its size.
  */
 #include <curses.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "stmstat/stmstat.h"
+#include "stmstat/live.h"
 
-static struct {
-    stmstat_scan_t scan, before;
-    stmstat_items_t items, items_before;
-    stm_score_level_e level;
-    bool connections; /* shown instead of the counters */
-    int top;          /* first line shown of the list */
-    int lines;        /* of the list */
-} live;
+live_data_t live;
 
-static double seconds_between(void)
+/* How a list is shown. */
+typedef struct {
+    const live_pane_t *pane;
+    int key; /* that shows it */
+    int order;
+    bool backwards;
+    int top, left; /* first line, first column */
+    int lines, page;
+} list_t;
+
+static list_t lists[] = {
+    {&live_counters, 'd', 0, false, 0, 0, 0, 0},
+    {&live_vps, 'p', 0, false, 0, 0, 0, 0},
+    {&live_connections, 'c', 0, false, 0, 0, 0, 0},
+};
+enum { COUNTERS, VPS, LISTS = sizeof(lists) / sizeof(*lists) };
+
+static list_t *shown = &lists[COUNTERS];
+static bool help;
+static int help_top;
+
+double live_seconds(void)
 {
-    uint64_t passed = live.scan.now - live.before.now;
-
-    return live.before.now && passed ? (double)passed / 1e6 : 0;
+    return live.before.now && live.scan.now > live.before.now
+               ? (double)(live.scan.now - live.before.now) / 1e6
+               : 0;
 }
 
-/* --- the table of VPs --- */
-
-static const stm_view_t *earlier(int ordinal)
+double live_rate(uint64_t now, uint64_t before)
 {
-    for (int i = 0; i < live.before.count; i++) {
-        if (live.before.views[i].ordinal == ordinal && !*live.before.views[i].problem)
-            return &live.before.views[i];
-    }
-    return NULL;
-}
-
-static double rate(uint64_t now, uint64_t before)
-{
-    double seconds = seconds_between();
+    double seconds = live_seconds();
 
     return seconds > 0 && now >= before ? (double)(now - before) / seconds : 0;
 }
 
-static void show_vp(int line, const stm_view_t *view)
+void live_add(char line[LIVE_LINE], const char *format, ...)
 {
-    static const stm_score_vp_t none;
-    const stm_view_t *earlier_view = earlier(view->ordinal);
-    const stm_score_vp_t *now = &view->total, *was = earlier_view ? &earlier_view->total : now;
+    size_t used = strlen(line);
+    va_list args;
 
-    if (!earlier_view)
-        was = live.before.now ? &none : now;
-    mvprintw(line, 0, "%3d %8llu %-9s %6llu %5llu/%-5llu %9.1f %8.1f %9.1f %7llu %7llu %6llu %9.3f",
-             view->ordinal, (unsigned long long)now->pid,
-             !view->present ? "none" : stm_view_state(view->current.state),
-             (unsigned long long)now->conns, (unsigned long long)now->threads_busy,
-             (unsigned long long)now->threads, rate(now->requests, was->requests),
-             rate(now->connections, was->connections),
-             rate(now->sent_bytes, was->sent_bytes) / 1024,
-             (unsigned long long)now->conns_keepalive, (unsigned long long)now->conns_queued,
-             (unsigned long long)now->stalls, (double)now->longest_turn_seconds / 1e3);
+    va_start(args, format);
+    vsnprintf(line + used, LIVE_LINE - used, format, args);
+    va_end(args);
 }
 
-static int show_table(int line)
-{
-    attron(A_REVERSE);
-    mvprintw(line++, 0, "%3s %8s %-9s %6s %11s %9s %8s %9s %7s %7s %6s %9s", "VP", "pid", "state",
-             "conns", "busy/threads", "req/s", "conn/s", "KiB/s", "idle", "queued", "stalls",
-             "longest ms");
-    attroff(A_REVERSE);
-    for (int i = 0; i < live.scan.count && line < LINES - 3; i++) {
-        const stm_view_t *view = &live.scan.views[i];
-        char remark[512];
+/* --- drawing --- */
 
-        if (!*view->problem)
-            show_vp(line++, view);
-        if (scan_remark(&live.scan, view, remark, sizeof(remark))) {
-            attron(A_BOLD);
-            mvprintw(line++, 2, "%.*s", COLS - 3, remark);
-            attroff(A_BOLD);
+/* What a client sent may contain anything: only printable ASCII reaches the terminal. Returns the
+ * next line. */
+static int draw(int line, const char *text, int left, attr_t how)
+{
+    int length = (int)strlen(text);
+
+    if (line < 0 || line >= LINES)
+        return line;
+    if (how)
+        attron(how);
+    move(line, 0);
+    for (int column = 0; column < COLS; column++) {
+        char c = column + left < length ? text[column + left] : ' ';
+
+        if (column + left >= length && !(how & A_REVERSE))
+            break;
+        /* insch in the last column: a character written there would make the terminal scroll. */
+        if (column == COLS - 1)
+            insch((chtype)(c >= ' ' && c < 0x7f ? c : '?'));
+        else
+            addch((chtype)(c >= ' ' && c < 0x7f ? c : '?'));
+    }
+    if (how)
+        attroff(how);
+    return line + 1;
+}
+
+/* Between words, in at most `most` lines. */
+static int draw_wrapped(int line, const char *text, int most, attr_t how)
+{
+    while (*text && most-- > 0) {
+        int length = (int)strlen(text), end = length;
+        char part[LIVE_LINE];
+
+        if (length > COLS && most > 0) {
+            for (end = COLS; end > 0 && text[end] != ' '; end--) {
+            }
+            if (end == 0)
+                end = COLS;
         }
+        snprintf(part, sizeof(part), "%.*s", end, text);
+        line = draw(line, part, 0, how);
+        text += end;
+        text += strspn(text, " ");
+    }
+    return line;
+}
+
+static void add_uptime(char line[LIVE_LINE])
+{
+    uint64_t started = live.scan.count ? live.scan.views[0].server_started : 0;
+    char span[STMSTAT_HUMAN];
+
+    if (started && started < live.scan.now)
+        live_add(line, "  %d VP%s, up %s", live.scan.count, live.scan.count == 1 ? "" : "s",
+                 human_span(live.scan.now - started, span));
+}
+
+static void draw_title(void)
+{
+    time_t now = (time_t)(live.scan.now / 1000000u);
+    char line[LIVE_LINE] = "", clock[32];
+
+    strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&now));
+    live_add(line, "stmstat %s", clock);
+    add_uptime(line);
+    live_add(line, "  %s", scan_plain(settings.directory));
+    draw(0, line, 0, A_REVERSE);
+}
+
+typedef struct {
+    char first[512];
+    int more;
+} wrong_t;
+
+static void note_wrong(void *baton, const char *line)
+{
+    wrong_t *wrong = baton;
+
+    if (!*wrong->first)
+        snprintf(wrong->first, sizeof(wrong->first), "%s", line);
+    else
+        wrong->more++;
+}
+
+/* The first thing that is wrong, and how many more there are. */
+static int draw_wrong(int line)
+{
+    wrong_t wrong = {.more = 0};
+    char text[LIVE_LINE] = "";
+
+    scan_verdict(&live.scan, note_wrong, &wrong);
+    if (!*wrong.first)
+        return line;
+    live_add(text, "%s", wrong.first);
+    if (wrong.more)
+        live_add(text, " (and %d more: p shows the VPs)", wrong.more);
+    return draw_wrapped(line, text, LINES > 12 ? 3 : 2, A_BOLD);
+}
+
+static void limit(list_t *list)
+{
+    int last = list->lines - list->page;
+
+    if (list->top > last)
+        list->top = last;
+    if (list->top < 0)
+        list->top = 0;
+    if (list->left < 0)
+        list->left = 0;
+}
+
+/* `page`: lines, without the head. Returns the line after it. */
+static int draw_list(int line, list_t *list, int page)
+{
+    char text[LIVE_LINE] = "";
+
+    list->lines = list->pane->make(list->order, list->backwards);
+    list->page = page > 0 ? page : 0;
+    limit(list);
+    if (!list->lines)
+        return draw_wrapped(line, list->pane->nothing(), 2, A_NORMAL);
+    list->pane->head(text);
+    line = draw(line, text, list->left, A_UNDERLINE);
+    for (int i = list->top; i < list->lines && page-- > 0; i++) {
+        *text = '\0';
+        list->pane->row(i, text);
+        line = draw(line, text, list->left, A_NORMAL);
+    }
+    return line;
+}
+
+/* Above the counters, if there is room: no more than a third of the lines. */
+static int draw_some_vps(int line)
+{
+    int room = (LINES - line) / 3, most = live.scan.count;
+    char more[64];
+
+    if (LINES < 12)
+        return line;
+    if (most > room - 1)
+        most = room - 2;
+    lists[VPS].top = 0;
+    line = draw_list(line, &lists[VPS], most);
+    if (live.scan.count > most) {
+        snprintf(more, sizeof(more), "    and %d more: p shows them", live.scan.count - most);
+        line = draw(line, more, 0, A_NORMAL);
     }
     return line + 1;
 }
 
-/* --- the list --- */
-
-static void show_item(int line, const stmstat_item_t *item, size_t index)
+static void draw_foot(void)
 {
-    const stmstat_item_t *was = items_find(&live.items_before, item->name, index);
-    char number[STM_TEXT_NUMBER];
+    char line[LIVE_LINE] = "";
+    int last = shown->top + shown->page;
+    const char *order = shown->pane->order_name(shown->order);
 
-    mvprintw(line, 0, "%-48.48s %20s", item->name,
-             stm_text_number(item->field, item->value, number));
-    if (item->field->type == STM_SCORE_TYPE_counter && was)
-        printw(" %12.1f/s", rate(item->value, was->value));
-    else
-        printw(" %14s", "");
-    if (COLS > 90)
-        printw("  %.*s", COLS - 88, item->field->brief);
+    live_add(line, "? help  q quit  ");
+    if (shown->lines)
+        live_add(line, "%d-%d/%d ", shown->top + 1, last < shown->lines ? last : shown->lines,
+                 shown->lines);
+    live_add(line, "%s by %s%s, %s", shown->pane->name, order ? order : "place",
+             shown->backwards ? " (reversed)" : "", stm_score_level_names[live.level]);
+    draw(LINES - 1, line, 0, A_REVERSE);
 }
 
-static int show_counters(int line)
+/* --- help --- */
+
+static const char *const keys[] = {STMSTAT_KEYS, NULL};
+
+static int help_lines(void)
 {
-    for (size_t i = (size_t)live.top; i < live.items.count && line < LINES - 1; i++)
-        show_item(line++, &live.items.item[i], i);
-    return (int)live.items.count;
+    int count = 0;
+
+    while (keys[count])
+        count++;
+    return count;
 }
 
-/* What a client sent may contain anything: control characters must not reach the terminal. */
-static void show_value(const char *value)
+static void draw_help(void)
 {
-    for (; *value; value++)
-        addch((chtype)(*value >= ' ' && *value < 0x7f ? *value : '?'));
-    addch(' ');
-}
+    int last = help_lines() - (LINES - 2);
 
-static int show_connections(int line)
-{
-    int index = 0;
-
-    for (int i = 0; i < live.scan.count; i++) {
-        const stm_view_t *view = &live.scan.views[i];
-
-        for (unsigned n = 0; n < view->row_count; n++, index++) {
-            const stm_view_row_t *row = view->rows[n];
-
-            if (index < live.top || line >= LINES - 1)
-                continue;
-            mvprintw(line++, 0, "%3d %8llu ", view->ordinal, (unsigned long long)row->row.serial);
-            for (unsigned pair = 0; pair < row->row.pairs; pair++)
-                show_value(stm_view_value(view, row, pair));
-        }
-    }
-    return index;
+    if (help_top > last)
+        help_top = last;
+    if (help_top < 0)
+        help_top = 0;
+    draw(0, "stmstat: keys", 0, A_REVERSE);
+    for (int i = help_top, line = 1; keys[i] && line < LINES - 1; i++)
+        line = draw(line, keys[i], 0, A_NORMAL);
+    draw(LINES - 1, last > 0 ? "arrows scroll; any other key goes back" : "any key goes back", 0,
+         A_REVERSE);
 }
 
 static void show(void)
 {
-    time_t now = (time_t)(live.scan.now / 1000000u);
-    char clock[32];
-    int line = 2;
+    char line[LIVE_LINE] = "";
+    int at = 1;
 
-    strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&now));
+    live.width = COLS;
     erase();
-    mvprintw(0, 0, "stmstat  %s  %s", clock, scan_plain(settings.directory));
-    if (*live.scan.problem)
-        mvprintw(line, 0, "%s", live.scan.problem);
-    else
-        line = show_table(line);
-    if (line < LINES - 1)
-        live.lines = live.connections ? show_connections(line) : show_counters(line);
-    attron(A_REVERSE);
-    mvprintw(LINES - 1, 0, "q quit  v level: %s  c %s  arrows scroll",
-             stm_score_level_names[live.level], live.connections ? "counters" : "connections");
-    attroff(A_REVERSE);
+    if (help) {
+        draw_help();
+        refresh();
+        return;
+    }
+    draw_title();
+    if (!*live.scan.problem) {
+        live_summary(line);
+        at = draw(at, line, 0, A_NORMAL);
+    }
+    at = draw_wrong(at);
+    if (*live.scan.problem) {
+        shown->lines = shown->pane->make(0, false); /* of nothing: what it had is being freed */
+    } else {
+        if (shown == &lists[COUNTERS])
+            at = draw_some_vps(at);
+        draw_list(at, shown, LINES - 2 - at);
+    }
+    draw_foot();
     refresh();
 }
 
-/* --- the loop --- */
+/* --- keys --- */
 
 static void take_scan(void)
 {
@@ -168,47 +297,129 @@ static void take_scan(void)
     live.before = live.scan;
     live.items_before = live.items;
     scan_read(&live.scan, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
-    items_make(&live.items, &live.scan, live.level);
+    items_make(&live.items, &live.scan, live.level,
+               settings.filter_count > 0 || live.level == STM_SCORE_LEVEL_debug);
+    items_follow(&live.items, &live.items_before, live_seconds());
 }
 
-static void scroll_to(int top)
+/* The averages go on: what the last scan had is followed again. */
+static void next_level(void)
 {
-    if (top > live.lines - 1)
-        top = live.lines - 1;
-    live.top = top > 0 ? top : 0;
+    live.level = live.level == STM_SCORE_LEVEL_debug ? STM_SCORE_LEVEL_main : live.level + 1;
+    items_free(&live.items);
+    items_make(&live.items, &live.scan, live.level,
+               settings.filter_count > 0 || live.level == STM_SCORE_LEVEL_debug);
+    items_follow(&live.items, &live.items_before, live_seconds());
+}
+
+static void next_order(void)
+{
+    shown->order++;
+    if (!shown->pane->order_name(shown->order))
+        shown->order = 0;
+    shown->top = 0;
+}
+
+/* The key that shows a list shows the counters when pressed again. */
+static bool choose_list(int key)
+{
+    for (int i = 0; i < LISTS; i++) {
+        if (lists[i].key == key) {
+            shown = shown == &lists[i] ? &lists[COUNTERS] : &lists[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool move_top(int key, int *top, int page)
+{
+    switch (key) {
+    case KEY_DOWN:
+    case 'j':
+        ++*top;
+        return true;
+    case KEY_UP:
+    case 'k':
+        --*top;
+        return true;
+    case KEY_NPAGE:
+    case ' ':
+        *top += page > 1 ? page - 1 : 1;
+        return true;
+    case KEY_PPAGE:
+    case 'b':
+        *top -= page > 1 ? page - 1 : 1;
+        return true;
+    case KEY_HOME:
+    case 'g':
+        *top = 0;
+        return true;
+    case KEY_END:
+    case 'G':
+        *top = INT32_MAX / 2; /* limited when it is drawn */
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void help_key(int key)
+{
+    if (key != KEY_RESIZE && !move_top(key, &help_top, LINES - 2))
+        help = false;
 }
 
 /* False: quit. */
 static bool handle_key(int key)
 {
+    if (help) {
+        help_key(key);
+        return true;
+    }
+    if (move_top(key, &shown->top, shown->page)) {
+        limit(shown);
+        return true;
+    }
     switch (key) {
     case 'q':
         return false;
+    case '?':
+    case 'h':
+        help = true;
+        help_top = 0;
+        break;
     case 'v':
-        live.level = live.level == STM_SCORE_LEVEL_debug ? STM_SCORE_LEVEL_main : live.level + 1;
-        items_free(&live.items);
-        items_make(&live.items, &live.scan, live.level);
+        next_level();
         break;
-    case 'c':
-        live.connections = !live.connections;
-        live.top = 0;
+    case 's':
+        next_order();
         break;
-    case KEY_DOWN:
-        scroll_to(live.top + 1);
+    case 'r':
+        shown->backwards = !shown->backwards;
         break;
-    case KEY_UP:
-        scroll_to(live.top - 1);
+    case KEY_RIGHT:
+        shown->left += 8;
         break;
-    case KEY_NPAGE:
-        scroll_to(live.top + LINES / 2);
-        break;
-    case KEY_PPAGE:
-        scroll_to(live.top - LINES / 2);
+    case KEY_LEFT:
+        shown->left -= 8;
         break;
     default:
+        choose_list(key);
         break;
     }
+    limit(shown);
     return true;
+}
+
+/* --- the loop --- */
+
+static volatile sig_atomic_t ended;
+
+static void on_end(int signal_number)
+{
+    (void)signal_number;
+    ended = 1;
 }
 
 static int milliseconds_left(const struct timespec *since)
@@ -222,28 +433,43 @@ static int milliseconds_left(const struct timespec *since)
     return passed < settings.interval * 1e3 ? (int)(settings.interval * 1e3 - passed) + 1 : 0;
 }
 
-static bool wait_for_key(const struct timespec *since)
+/* False: quit, or the terminal is gone. A new size is a key too. */
+static bool wait_for_keys(const struct timespec *since)
 {
-    int left;
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    int left, key;
 
-    while ((left = milliseconds_left(since)) > 0) {
-        int key;
+    while (!ended && (left = milliseconds_left(since)) > 0) {
+        int ready = poll(&input, 1, left);
 
-        timeout(left);
-        key = getch();
-        if (key != ERR && !handle_key(key))
+        if (ready > 0 && !(input.revents & POLLIN))
             return false;
-        show();
+        while ((key = getch()) != ERR) {
+            if (!handle_key(key))
+                return false;
+            ready = 1;
+        }
+        if (ready > 0)
+            show();
     }
     return true;
 }
 
-static volatile sig_atomic_t ended;
-
-static void on_end(int signal_number)
+static bool open_terminal(void)
 {
-    (void)signal_number;
-    ended = 1;
+    use_env(TRUE);
+    use_tioctl(TRUE); /* LINES and COLUMNS in the environment do not outlive a change of size */
+    if (!newterm(NULL, stdout, stdin))
+        return false;
+    signal(SIGTERM, on_end);
+    signal(SIGINT, on_end);
+    cbreak();
+    noecho();
+    curs_set(0);
+    keypad(stdscr, TRUE);
+    nodelay(stdscr, TRUE);
+    set_escdelay(100);
+    return true;
 }
 
 int live_run(void)
@@ -251,26 +477,20 @@ int live_run(void)
     struct timespec since;
     bool go_on = true;
 
-    if (!initscr()) {
-        fputs("stmstat: cannot use this terminal\n", stderr);
-        return 2;
+    if (!open_terminal()) {
+        fputs("stmstat: cannot use this terminal: is TERM set to its type?\n", stderr);
+        return STMSTAT_NONE;
     }
-    signal(SIGTERM, on_end);
-    signal(SIGINT, on_end);
-    cbreak();
-    noecho();
-    curs_set(0);
-    keypad(stdscr, TRUE);
     while (go_on && !ended) {
         clock_gettime(CLOCK_MONOTONIC, &since);
         take_scan();
         show();
-        go_on = wait_for_key(&since) && !ended;
+        go_on = wait_for_keys(&since);
     }
     endwin();
     scan_free(&live.scan);
     scan_free(&live.before);
     items_free(&live.items);
     items_free(&live.items_before);
-    return 0;
+    return STMSTAT_GOOD;
 }

@@ -14,31 +14,40 @@
 #define STM_VERSION "unknown"
 #endif
 
-enum { TROUBLE = 2 };
-
 stmstat_settings_t settings = {.interval = 1.0};
 
 /* --- printing once --- */
 
-static int tell_remarks(const stmstat_scan_t *scan)
+static void complain(void *unused, const char *line)
 {
-    int status = 0, unreadable = 0;
-    char line[512];
+    (void)unused;
+    fprintf(stderr, "stmstat: %s\n", line);
+}
 
-    if (*scan->problem) {
-        fprintf(stderr, "stmstat: %s\n", scan->problem);
-        return TROUBLE;
-    }
-    for (int i = 0; i < scan->count; i++) {
-        int grave = scan_remark(scan, &scan->views[i], line, sizeof(line));
+/* The names of filters that let nothing through are not told one by one. */
+static stmstat_status_e no_match(void)
+{
+    char all[256] = "";
+    size_t used = 0;
 
-        if (grave)
-            fprintf(stderr, "stmstat: %s\n", line);
-        if (grave == 2)
-            status = 1;
-        unreadable += *scan->views[i].problem != '\0';
-    }
-    return unreadable == scan->count ? TROUBLE : status;
+    for (int i = 0; i < settings.filter_count && used < sizeof(all); i++)
+        used += (size_t)snprintf(all + used, sizeof(all) - used, " -f '%s'",
+                                 scan_plain(settings.filters[i]));
+    fprintf(stderr, "stmstat: no value matches%s (stmstat -l lists the names)\n", all);
+    return STMSTAT_NO_MATCH;
+}
+
+/* OpenMetrics has no sums and no thread slots. */
+static bool matches(const stmstat_scan_t *scan, int form)
+{
+    stmstat_items_t items;
+    bool any = false;
+
+    items_make(&items, scan, STM_SCORE_LEVEL_debug, form != 'o');
+    for (size_t i = 0; i < items.count && !any; i++)
+        any = form != 'o' || strncmp(items.item[i].name, "all.", 4) != 0;
+    items_free(&items);
+    return any;
 }
 
 static void print_list(const stmstat_scan_t *scan)
@@ -46,7 +55,7 @@ static void print_list(const stmstat_scan_t *scan)
     stmstat_items_t items;
     char number[STM_TEXT_NUMBER];
 
-    items_make(&items, scan, STM_SCORE_LEVEL_debug);
+    items_make(&items, scan, STM_SCORE_LEVEL_debug, true);
     for (size_t i = 0; i < items.count; i++)
         printf("%-48s %20s  %s\n", items.item[i].name,
                stm_text_number(items.item[i].field, items.item[i].value, number),
@@ -60,7 +69,7 @@ static void print_csv(const stmstat_scan_t *scan)
     char number[STM_TEXT_NUMBER];
 
     puts("name,value,unit,type");
-    items_make(&items, scan, STM_SCORE_LEVEL_debug);
+    items_make(&items, scan, STM_SCORE_LEVEL_debug, true);
     for (size_t i = 0; i < items.count; i++)
         printf("%s,%s,%s,%s\n", items.item[i].name,
                stm_text_number(items.item[i].field, items.item[i].value, number),
@@ -89,10 +98,12 @@ static int print_once(int form)
                     : form == 'o' ? 0
                                   : STM_VIEW_THREADS;
     stmstat_scan_t scan;
-    int status;
+    stmstat_status_e status;
 
     scan_read(&scan, what);
-    status = tell_remarks(&scan);
+    status = scan_verdict(&scan, complain, NULL);
+    if (status != STMSTAT_NONE && settings.filter_count && !matches(&scan, form))
+        status = no_match();
     if (!*scan.problem) {
         if (form == 'j')
             stm_text_json(&text, scan.views, scan.count, scan.now);
@@ -106,7 +117,7 @@ static int print_once(int form)
     scan_free(&scan);
     if (fflush(stdout) != 0) {
         perror("stmstat: cannot write");
-        return TROUBLE;
+        return STMSTAT_NONE;
     }
     return status;
 }
@@ -123,7 +134,7 @@ static int usage(const char *problem, const char *value)
 {
     fprintf(stderr, "stmstat: %s%s (stmstat --help lists the options)\n", problem,
             scan_plain(value));
-    return TROUBLE;
+    return STMSTAT_NONE;
 }
 
 static bool parse_interval(const char *text)
@@ -193,13 +204,11 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return usage("unexpected argument ", argv[optind]);
-    if (form == 'l') {
-        list_counters();
-        return 0;
-    }
+    if (form == 'l')
+        return list_counters() ? STMSTAT_GOOD : (int)no_match();
     if (form)
         return print_once(form);
-    if (!isatty(STDOUT_FILENO))
+    if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
         return usage("the live view needs a terminal: use -1, -c, -j or -o", "");
     return live_run();
 }

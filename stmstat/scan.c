@@ -170,7 +170,8 @@ void scan_read(stmstat_scan_t *scan, unsigned what)
         read_one(&scan->views[scan->count++], dirfd(directory), ordinals[i], what);
     if (!scan->count)
         snprintf(scan->problem, sizeof(scan->problem),
-                 "%.200s: there are no scoreboards (is it the server's ScoreboardDir?)",
+                 "%.200s: there are no scoreboards (is it the server's ScoreboardDir, and has "
+                 "the server been started?)",
                  scan_plain(settings.directory));
     free(ordinals);
     closedir(directory);
@@ -182,37 +183,4 @@ void scan_free(stmstat_scan_t *scan)
         stm_view_free(&scan->views[i]);
     free(scan->views);
     memset(scan, 0, sizeof(*scan));
-}
-
-int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size)
-{
-    uint64_t silence = stm_view_silence(view, scan->now);
-
-    *line = '\0';
-    if (*view->problem) {
-        snprintf(line, size, "%s/%d %s", scan_plain(settings.directory), view->ordinal,
-                 view->problem);
-        return 2;
-    }
-    if (view->unread) {
-        snprintf(line, size, "VP %d: the counters of %u of its processes cannot be read",
-                 view->ordinal, view->unread);
-        return 2;
-    }
-    if (!view->running)
-        snprintf(line, size, "VP %d: the server has stopped", view->ordinal);
-    else if (!view->present)
-        snprintf(line, size, "VP %d: no process holds its seat now", view->ordinal);
-    else if (silence > STM_VIEW_SILENT)
-        snprintf(
-            line, size,
-            "VP %d (pid %llu): no heartbeat for %llu s: it is stopped, dead, or held up by code "
-            "that does not yield",
-            view->ordinal, (unsigned long long)view->current.pid,
-            (unsigned long long)(silence / 1000000u));
-    else if (view->torn)
-        snprintf(line, size,
-                 "VP %d: its writer stopped in the middle of a change to the scoreboard",
-                 view->ordinal);
-    return *line ? 1 : 0;
 }

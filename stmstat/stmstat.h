@@ -2,7 +2,7 @@
 /*
  * stmstat's internal header. stmstat knows the scoreboard files and nothing else about the server:
  * no httpd, no libst. main.c reads the options, scan.c the directory, items.c makes flat lists of
- * values.
+ * values, verdict.c says what is wrong; stmstat/live.h has the live view.
  */
 #ifndef STMSTAT_H
 #define STMSTAT_H
@@ -52,36 +52,96 @@ typedef struct stmstat_scan {
 const char *scan_plain(const char *text);
 void scan_read(stmstat_scan_t *scan, unsigned what);
 void scan_free(stmstat_scan_t *scan);
-/** Describes what is wrong with a VP: 0: nothing, 1: it is silent and the like, 2: part of its
- * scoreboard could not be read. */
-int scan_remark(const stmstat_scan_t *scan, const stm_view_t *view, char *line, size_t size);
+
+/* --- verdict.c --- */
+
+/** The exit statuses; STMSTAT_STATUSES says what they mean. */
+typedef enum {
+    STMSTAT_GOOD,
+    STMSTAT_PART,
+    STMSTAT_NONE,
+    STMSTAT_STOPPED,
+    STMSTAT_HELD,
+    STMSTAT_NO_MATCH
+} stmstat_status_e;
+
+/** For --help and the manual page: number, meaning. */
+#define STMSTAT_STATUSES                                                                           \
+    STATUS(0, "everything was read, and every VP is serving")                                      \
+    STATUS(1, "part of the scoreboards could not be read; the rest is printed")                    \
+    STATUS(2,                                                                                      \
+           "nothing could be shown: a usage error, no directory, no scoreboards, none that can "   \
+           "be read, or nobody reads the output")                                                  \
+    STATUS(3, "the server has stopped or died; its last values are printed")                       \
+    STATUS(4, "a VP has no process, or has written no heartbeat for 3 seconds; everything is "     \
+              "printed")                                                                           \
+    STATUS(5, "the server was read, but no value matches the filter")
+
+/** Tells what is wrong, a line each. Returns the exit status: of several, what concerns all of the
+ * server comes before what concerns a VP. */
+stmstat_status_e scan_verdict(const stmstat_scan_t *scan, void (*tell)(void *, const char *),
+                              void *baton);
+/** The VP's state in a word or two. */
+const char *scan_state(const stmstat_scan_t *scan, const stm_view_t *view);
+
+/* --- human.c: for people; each returns `text` --- */
+
+#define STMSTAT_HUMAN 32
+/** A span of time in us: 850 us, 12.3 ms, 4m 05s, 3d 04h. */
+const char *human_span(uint64_t us, char text[STMSTAT_HUMAN]);
+/** A moment, us since 1970. */
+const char *human_ago(uint64_t then, uint64_t now, char text[STMSTAT_HUMAN]);
+const char *human_bytes(double bytes, char text[STMSTAT_HUMAN]);
+/** Of a counter, per second. */
+const char *human_rate(const stm_score_field_t *field, double rate, char text[STMSTAT_HUMAN]);
+const char *human_value(const stm_score_field_t *field, uint64_t value, uint64_t now,
+                        char text[STMSTAT_HUMAN]);
+
+#define STMSTAT_AVERAGES 3 /* over 10 s, 1 min, 10 min */
 
 /** One value with its name. */
 typedef struct stmstat_item {
     char name[128];
     const stm_score_field_t *field;
     uint64_t value;
+    /* items_follow() */
+    double rate;                      /**< of a counter, per second; of anything else, its value */
+    double average[STMSTAT_AVERAGES]; /**< of the rate, or of the value */
+    double followed;                  /**< for how long, seconds; 0: these are not valid */
 } stmstat_item_t;
 
 typedef struct stmstat_items {
     stmstat_item_t *item;
     size_t count, room;
+    size_t *slot; /**< a hash table of 1 + index, by name */
+    size_t slots; /**< a power of two */
 } stmstat_items_t;
 
 /** Whether the filters let the name pass. */
 bool items_wanted(const char *name);
-/** The values of the scan that pass the filters, up to the given level. */
-void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level);
+/** The values of the scan that pass the filters, up to the given level; thread slots only if asked
+ * for. */
+void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level,
+                bool threads);
+/** Sets rates and averages, from what the same values were `seconds` ago. */
+void items_follow(stmstat_items_t *items, stmstat_items_t *before, double seconds);
 void items_free(stmstat_items_t *items);
-/** The item of that name, or NULL; near: where it is likely to be. */
-const stmstat_item_t *items_find(const stmstat_items_t *items, const char *name, size_t near);
-
 /* list.c: -l, --help and the manual page */
-void list_counters(void);
+/** False: the filters let none through. */
+bool list_counters(void);
 void list_options(FILE *out);
 void list_manual(void);
 
-/* live.c: runs until the user quits. Returns the exit status. */
+/** The live view's keys, a line each: its help and the manual page show them. */
+#define STMSTAT_KEYS                                                                               \
+    "q          quits", "?, h       shows this", "d          the counters, under the VPs",         \
+        "p          all VPs", "c          the connections", "s          sorts by the next column", \
+        "r          reverses the order", "v          the counters' level: main, detail, debug",    \
+        "arrows     scroll a line, or eight columns", "PgUp, PgDn a page (also b, space)",         \
+        "Home, End  the first, the last page (also g, G)"
+
+/* live.c: runs until the user quits. Returns the exit status: 0, or 2 if the terminal cannot be
+ * used. */
 int live_run(void);
 
 #endif

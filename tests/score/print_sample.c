@@ -30,6 +30,8 @@ static void print_offsets(void)
     OFFSET(taken);
     OFFSET(current);
     OFFSET(running);
+    OFFSET(generation);
+    OFFSET(master_pid);
 #undef OFFSET
 }
 

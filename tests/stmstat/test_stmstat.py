@@ -6,11 +6,10 @@ import csv
 import io
 import json
 import os
-import pty
 import re
-import select
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,16 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
 STMSTAT = BUILD / "stmstat/stmstat"
 SAMPLE = BUILD / "tests/score/sample"
-GOOD, SOME, NONE = 0, 1, 2  # exit status
+GOOD, SOME, NONE, STOPPED, HELD, NO_MATCH = range(6)  # exit status
 
 
-def sample(ordinal=0):
-    """A scoreboard of known contents."""
-    return subprocess.run([SAMPLE, str(ordinal)], capture_output=True, check=True).stdout
+def sample(ordinal=0, beat=None):
+    """A scoreboard of known contents, with a heartbeat of just now."""
+    made = subprocess.run([SAMPLE, str(ordinal)], capture_output=True, check=True).stdout
+    old, new = (struct.pack("<Q", int(at * 1e6)) for at in
+                (1, time.time() + 60 if beat is None else beat))
+    assert made.count(old) == 1
+    return made.replace(old, new)
 
 
 OFFSETS = {}
@@ -170,33 +173,6 @@ def test_environment_names_the_directory(directory):
     assert run.stdout.splitlines()[1] == "all.conns,3,,gauge"
 
 
-def test_live_view(directory):
-    """On a terminal: the table, the counters, then the connections; q ends it."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm", LINES="40", COLUMNS="120")
-        os.execv(STMSTAT, [STMSTAT, "-d", str(directory), "-n", "0.1"])
-    seen = b""
-
-    def until(text):
-        nonlocal seen
-        while text not in seen:
-            assert select.select([terminal], [], [], 20)[0], seen
-            seen += os.read(terminal, 65536)
-    until(b"vp.0.connections")
-    assert b"4242" in seen
-    os.write(terminal, b"c")
-    until(b"Keepalive")
-    assert b"\x1b[31m\xff" not in seen  # a client's escape sequences stay out
-    os.write(terminal, b"vvvq")
-    try:
-        while os.read(terminal, 65536):
-            pass
-    except OSError:
-        pass  # the terminal's other end is closed
-    assert os.waitpid(pid, 0)[1] == 0
-
-
 # --- what it says of itself ----------------------------------------------------------------------
 
 def test_help_and_version():
@@ -306,13 +282,128 @@ def test_links_and_pipes_are_not_followed(directory):
     assert "/2 is not a regular file" in run.stderr and "/3 is not a regular file" in run.stderr
 
 
-def test_dead_writer_and_stopped_server(directory):
-    put(directory, 0, patched(sample(), "<Q", sequence=9))
+def says(directory, status, text):
+    """What -1 says, and with which exit status."""
+    run = stmstat(directory, "-1", "-f", "all.connections")
+    assert (run.returncode, run.stdout != "") == (status, status != NO_MATCH)
+    assert re.search(text, run.stderr), run.stderr
+    return run
+
+
+def own_master(content):
+    """The server's master is alive: this process."""
+    return patched(content, "<Q", master_pid=os.getpid())
+
+
+def nobody():
+    """The pid of a process that has ended."""
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    return gone.pid
+
+
+def test_all_is_well(directory):
     run = stmstat(directory, "-1")
-    assert run.returncode == GOOD
-    assert "VP 0 (pid 4242): no heartbeat for" in run.stderr
+    assert (run.returncode, run.stderr) == (GOOD, "")
+
+
+def test_a_writer_that_died_in_a_change(directory):
+    put(directory, 0, patched(own_master(sample()), "<Q", sequence=9))
+    says(directory, HELD, "VP 0: its writer stopped in the middle of a change")
     assert json.loads(stmstat(directory, "-j").stdout)["vps"][0]["torn"] is True
-    put(directory, 0, patched(sample(), "<Q", running=0))
-    assert "VP 0: the server has stopped" in stmstat(directory, "-1").stderr
-    put(directory, 0, patched(sample(), "<Q", current=0))
-    assert "VP 0: no process holds its seat now" in stmstat(directory, "-1").stderr
+
+
+def test_a_vp_that_is_silent(directory):
+    put(directory, 0, own_master(sample(beat=time.time() - 75)))
+    put(directory, 1, own_master(sample(1)))
+    says(directory, HELD, r"VP 0 \(pid 4242\): no heartbeat for 1m 1[5-9]s: it is stopped, dead")
+
+
+def test_a_vp_without_a_process(directory):
+    put(directory, 0, patched(own_master(sample()), "<Q", current=0))
+    says(directory, HELD, "VP 0: no process holds its seat now")
+
+
+def test_a_vp_that_has_just_been_forked(directory):
+    """It has written nothing yet, not even a heartbeat: that is no silence since 1970."""
+    put(directory, 0, own_master(sample(beat=0)))
+    run = stmstat(directory, "-j")
+    assert (run.returncode, run.stderr) == (GOOD, "")
+    assert json.loads(run.stdout)["vps"][0]["silent"] is False
+
+
+def test_a_seat_that_a_restart_has_given_up(directory):
+    put(directory, 0, patched(own_master(sample()), "<Q", generation=3))
+    content = patched(own_master(sample(1)), "<Q", generation=2, current=0)
+    put(directory, 1, content)
+    (directory / "0.1.block").write_bytes(
+        (directory / "0.1.block").read_bytes().replace(struct.pack("<2Q", 5, 0),
+                                                       struct.pack("<2Q", 5, 3)))
+    run = stmstat(directory, "-1")
+    assert (run.returncode, run.stderr) == (GOOD, "")
+    put(directory, 1, patched(content, "<Q", generation=3))
+    says(directory, HELD, "VP 1: no process holds its seat now")
+
+
+def test_a_server_that_has_stopped(directory):
+    """Told once, not for each VP; what cannot be read beside it is told too."""
+    put(directory, 0, patched(sample(beat=time.time() - 7300), "<Q", running=0))
+    put(directory, 1, patched(sample(1, beat=time.time() - 7300), "<Q", running=0))
+    run = says(directory, STOPPED, "^stmstat: the server has stopped; the last heartbeat was 2h "
+                                   "01m ago\n$")
+    assert "274" in run.stdout
+    put(directory, 2, b"nonsense" * 1000)
+    says(directory, STOPPED, "/2 is not an STM scoreboard file")
+
+
+def test_a_server_that_was_killed(directory):
+    put(directory, 0, patched(sample(beat=time.time() - 100), "<Q", master_pid=nobody()))
+    says(directory, STOPPED, "the server has died: its processes are gone without having stopped; "
+                             "the last heartbeat was 1m 4[0-9]s ago")
+
+
+@pytest.mark.parametrize("form", ["-1", "-c", "-j", "-o", "-l"])
+def test_a_filter_without_a_match(directory, form):
+    run = stmstat(directory, form, "-f", "nonsense*", "-f", "!x")
+    assert run.returncode == NO_MATCH
+    assert run.stderr == ("stmstat: no value matches -f 'nonsense*' -f '!x' "
+                          "(stmstat -l lists the names)\n")
+    assert stmstat(directory, form, "-f", "vp.?.requests").returncode == GOOD
+
+
+def test_openmetrics_has_no_sums(directory):
+    assert stmstat(directory, "-o", "-f", "all.*").returncode == NO_MATCH
+    assert stmstat(directory, "-1", "-f", "all.*").returncode == GOOD
+
+
+def test_nobody_reads_the_output(directory):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        run = subprocess.run([STMSTAT, "-d", directory, "-j"], stdout=full, stderr=subprocess.PIPE,
+                             check=False)
+    assert run.returncode == NONE and b"cannot write" in run.stderr
+
+
+def test_statuses_are_documented():
+    listed = re.findall(r"^  (\d)  ", stmstat(".", "--help").stdout, re.M)
+    manual = (ROOT / "docs/man/stmstat.1").read_text()
+    section = manual[manual.index(".SH EXIT STATUS"):]
+    assert listed == re.findall(r"^\.B (\d)$", section, re.M) == [
+        str(status) for status in (GOOD, SOME, NONE, STOPPED, HELD, NO_MATCH)]
+
+
+# --- all -----------------------------------------------------------------------------------------
+
+def test_all_has_what_adds_up(directory):
+    """In every form: sums, the highest of peaks, and nothing that identifies a process."""
+    put(directory, 1, sample(1))
+    found = json.loads(stmstat(directory, "-j").stdout)["all"]
+    types = {name: kind for name, kind in re.findall(r"^vp\.N\.(\w+)\n +.* \((\w+)",
+                                                     stmstat(".", "-l").stdout, re.M)}
+    assert set(found) == {name for name, kind in types.items() if kind not in ("info", "time")}
+    assert (found["connections"], found["conns"], found["threads_peak"]) == (2 * 137, 6, 9)
+    assert found["turn_seconds"]["buckets"][0] == 20
+    once = {line.split()[0] for line in stmstat(directory, "-1").stdout.splitlines()}
+    assert {name for name in types if f"all.{name}" in once or
+            f"all.{name}.sum" in once} == set(found)
+    manual = (ROOT / "docs/man/stmstat.1").read_text()
+    assert "of a peak the highest of any VP (all.threads_peak" in manual
