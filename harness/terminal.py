@@ -69,11 +69,16 @@ class Terminal:
         """All of it."""
         return "\n".join(self.lines)
 
+    @property
+    def words(self):
+        """The same with a single space wherever there is any, or another line."""
+        return " ".join(self.text.split())
+
     def wait(self, condition, what, seconds=30):
-        """Until condition(self), or until all of the given texts are there; returns its value."""
+        """Until condition(self), or until the text is there, perhaps wrapped; returns its value."""
         if isinstance(condition, str):
             text = condition
-            condition = lambda terminal: text in terminal.text  # noqa: E731
+            condition = lambda terminal: text in terminal.words  # noqa: E731
         end = time.monotonic() + seconds
         while True:
             found = condition(self)

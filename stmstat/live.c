@@ -326,6 +326,7 @@ static bool choose_list(int key)
     for (int i = 0; i < LISTS; i++) {
         if (lists[i].key == key) {
             shown = shown == &lists[i] ? &lists[COUNTERS] : &lists[i];
+            shown->lines = shown->pane->make(shown->order, shown->backwards); /* its next key's */
             return true;
         }
     }
@@ -373,6 +374,8 @@ static void help_key(int key)
 /* False: quit. */
 static bool handle_key(int key)
 {
+    if (key == KEY_RESIZE)
+        clearok(curscr, TRUE); /* terminals differ in what they keep where */
     if (help) {
         help_key(key);
         return true;

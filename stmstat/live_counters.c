@@ -26,6 +26,12 @@ static double rate_of(const stmstat_item_t *item)
     return item->followed > 0 && item->field->type == STM_SCORE_TYPE_counter ? item->rate : -1;
 }
 
+/* What identifies a process, and moments, are not amounts: they come last. */
+static double amount_of(const stmstat_item_t *item)
+{
+    return stm_score_adds_up(item->field) ? (double)item->value : -1;
+}
+
 static int compare(const void *left, const void *right)
 {
     const stmstat_item_t *a = *(const stmstat_item_t *const *)left;
@@ -34,8 +40,8 @@ static int compare(const void *left, const void *right)
 
     if (sorting == BY_NAME)
         result = strcmp(a->name, b->name);
-    else if (sorting == BY_VALUE && a->value != b->value)
-        result = a->value > b->value ? -1 : 1;
+    else if (sorting == BY_VALUE && amount_of(a) != amount_of(b))
+        result = amount_of(a) > amount_of(b) ? -1 : 1;
     else if (sorting == BY_RATE && rate_of(a) != rate_of(b))
         result = rate_of(a) > rate_of(b) ? -1 : 1;
     if (result == 0)
