@@ -27,10 +27,30 @@ static uint64_t last_beat(const stmstat_scan_t *scan)
     return last;
 }
 
+/* Dead, but its parent has not noticed: in a container without an init, perhaps for ever. */
+static bool is_zombie(uint64_t pid)
+{
+    char path[64], line[512] = "";
+    const char *name_end;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%llu/stat", (unsigned long long)pid);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    if (!fgets(line, sizeof(line), file))
+        *line = '\0';
+    fclose(file);
+    name_end = strrchr(line, ')');
+    return name_end && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
 /* Its pid says nothing while a VP is alive: it may be another namespace's. */
 static bool master_is_gone(const stm_view_t *view)
 {
-    return view->master_pid && kill((pid_t)view->master_pid, 0) != 0 && errno == ESRCH;
+    if (!view->master_pid)
+        return false;
+    return (kill((pid_t)view->master_pid, 0) != 0 && errno == ESRCH) || is_zombie(view->master_pid);
 }
 
 /* Whether the server has ended, and how. */

@@ -324,7 +324,7 @@ def test_stopped_vps_are_readable(scored):
             os.kill(pid, signal.SIGSTOP)
         run = wait_for(lambda: (lambda run: run if run.stderr.count("no heartbeat") == 2 else None)(
             stmstat("-d", server.root / "scoreboards", "-1")), "old heartbeats")
-        assert len(re.findall(r"VP [01] \(pid \d+\): no heartbeat for \d+ s", run.stderr)) == 2
+        assert len(re.findall(r"VP [01] \(pid \d+\): no heartbeat for [\d.]+ s", run.stderr)) == 2
         assert re.search(r"^vp\.1\.connections +\d+ ", run.stdout, re.M)
     finally:
         for pid in pids:
@@ -346,9 +346,10 @@ def test_after_the_end_the_sums_stay(scored):
         server.get("/")
     count = settled(server)["all"]["connections"]
     server.stop()
-    run = stmstat("-d", server.root / "scoreboards", "-c", "-f", "all.connections")
+    run = stmstat("-d", server.root / "scoreboards", "-c", "-f", "all.connections", check=False)
+    assert run.returncode == 3
     assert run.stdout.splitlines()[1] == f"all.connections,{count},,counter"
-    assert run.stderr.count("the server has stopped") == 2
+    assert run.stderr.count("the server has stopped") == 1
     server.start()  # and the next server begins anew
     assert settled(server)["all"]["connections"] < count
 
