@@ -55,8 +55,8 @@ typedef struct stm_limits {
     int slots;   /**< worker slots of each process slot that are used */
 } stm_limits_t;
 
-/** The upper bound of seats * slots. mod_status shows slots as one line, which readers of ?auto must
- * be able to hold in 64 KiB. A state thread without a slot serves like any other. */
+/** The upper bound of seats * slots. mod_status shows slots as one line, which readers of ?auto
+ * must be able to hold in 64 KiB. A state thread without a slot serves like any other. */
 #define STM_SLOTS_ALL 65000
 
 typedef enum { STM_VP_RUNNING, STM_VP_LEAVING, STM_VP_STOPPING } stm_vp_state_e;

@@ -105,10 +105,9 @@ static void manual_keys(void)
 
 static void manual_statuses(void)
 {
-    puts(
-        ".SH EXIT STATUS\n"
-        "Of -1, -c, -j and -o. Of several that apply: 2 before 5, 3, 1 and 4. The live view, -l, -V\n"
-        "and -h end with 0, or 2 if they cannot do what was asked.");
+    puts(".SH EXIT STATUS\n"
+         "Of \\-1, \\-c, \\-j and \\-o. Of several that apply: 2 before 5, 3, 1 and 4. The others\n"
+         "end with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -126,9 +125,9 @@ static void manual_counters(void)
     puts(
         ".SH COUNTERS\n"
         "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges and\n"
-        "histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had at\n"
-        "once); info and time identify one process, so that there is none. Counters include all\n"
-        "earlier incarnations; connections_prior and connections_this tell them apart.");
+        "histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had\n"
+        "at once); info and time identify one process, so that there is none. Counters include\n"
+        "all earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
 
@@ -160,8 +159,8 @@ void list_manual(void)
         "keeps in its ScoreboardDir, and shows what every VP, listening socket, state thread and\n"
         "connection is doing. It sends no request, and works when the server does not answer.\n"
         ".PP\n"
-        "Without an option that says otherwise, it shows a live view with rates and averages over 10\n"
-        "seconds, a minute and ten minutes. It adapts to any size of terminal; a directory that\n"
+        "Without an option that says otherwise, it shows a live view with rates and averages over\n"
+        "10 seconds, a minute and ten minutes. It adapts to any size of terminal; a directory that\n"
         "appears later, and a server that is restarted, are noticed.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"

@@ -215,7 +215,8 @@ def test_stopped_dead_and_silent(directory):
         put(directory, 0, patched(sample(beat=time.time() - 75), "<Q", running=0))
         seen.wait("the server has stopped; the last heartbeat was 1m", "a stopped server")
         put(directory, 0, own_master(sample()))
-        seen.wait(lambda at: "has stopped" not in at.text and " running " in at.text, "another server")
+        seen.wait(lambda at: "has stopped" not in at.text and " running " in at.text,
+                  "another server")
 
 
 def test_filter_without_a_match(directory):
