@@ -124,8 +124,8 @@ static void manual_counters(void)
 
     puts(
         ".SH COUNTERS\n"
-        "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges and\n"
-        "histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had\n"
+        "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges\n"
+        "and histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had\n"
         "at once); info and time identify one process, so that there is none. Counters include\n"
         "all earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
@@ -160,8 +160,8 @@ void list_manual(void)
         "connection is doing. It sends no request, and works when the server does not answer.\n"
         ".PP\n"
         "Without an option that says otherwise, it shows a live view with rates and averages over\n"
-        "10 seconds, a minute and ten minutes. It adapts to any size of terminal; a directory that\n"
-        "appears later, and a server that is restarted, are noticed.\n"
+        "10 seconds, a minute and ten minutes. It adapts to any size of terminal; a directory\n"
+        "that appears later, and a server that is restarted, are noticed.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");

@@ -65,54 +65,6 @@ void live_add(char line[LIVE_LINE], const char *format, ...)
 
 /* --- drawing --- */
 
-/* What a client sent may contain anything: only printable ASCII reaches the terminal. Returns the
- * next line. */
-static int draw(int line, const char *text, int left, attr_t how)
-{
-    int length = (int)strlen(text);
-
-    if (line < 0 || line >= LINES)
-        return line;
-    if (how)
-        attron(how);
-    move(line, 0);
-    for (int column = 0; column < COLS; column++) {
-        char c = column + left < length ? text[column + left] : ' ';
-
-        if (column + left >= length && !(how & A_REVERSE))
-            break;
-        /* insch in the last column: a character written there would make the terminal scroll. */
-        if (column == COLS - 1)
-            insch((chtype)(c >= ' ' && c < 0x7f ? c : '?'));
-        else
-            addch((chtype)(c >= ' ' && c < 0x7f ? c : '?'));
-    }
-    if (how)
-        attroff(how);
-    return line + 1;
-}
-
-/* Between words, in at most `most` lines. */
-static int draw_wrapped(int line, const char *text, int most, attr_t how)
-{
-    while (*text && most-- > 0) {
-        int length = (int)strlen(text), end = length;
-        char part[LIVE_LINE];
-
-        if (length > COLS && most > 0) {
-            for (end = COLS; end > 0 && text[end] != ' '; end--) {
-            }
-            if (end == 0)
-                end = COLS;
-        }
-        snprintf(part, sizeof(part), "%.*s", end, text);
-        line = draw(line, part, 0, how);
-        text += end;
-        text += strspn(text, " ");
-    }
-    return line;
-}
-
 static void add_uptime(char line[LIVE_LINE])
 {
     uint64_t started = live.scan.count ? live.scan.views[0].server_started : 0;
@@ -132,7 +84,7 @@ static void draw_title(void)
     live_add(line, "stmstat %s", clock);
     add_uptime(line);
     live_add(line, "  %s", scan_plain(settings.directory));
-    draw(0, line, 0, A_REVERSE);
+    live_draw(0, line, 0, A_REVERSE);
 }
 
 typedef struct {
@@ -162,7 +114,7 @@ static int draw_wrong(int line)
     live_add(text, "%s", wrong.first);
     if (wrong.more)
         live_add(text, " (and %d more: p shows the VPs)", wrong.more);
-    return draw_wrapped(line, text, LINES > 12 ? 3 : 2, A_BOLD);
+    return live_draw_wrapped(line, text, LINES > 12 ? 3 : 2, A_BOLD);
 }
 
 static void limit(list_t *list)
@@ -186,13 +138,13 @@ static int draw_list(int line, list_t *list, int page)
     list->page = page > 0 ? page : 0;
     limit(list);
     if (!list->lines)
-        return draw_wrapped(line, list->pane->nothing(), 2, A_NORMAL);
+        return live_draw_wrapped(line, list->pane->nothing(), 2, A_NORMAL);
     list->pane->head(text);
-    line = draw(line, text, list->left, A_UNDERLINE);
+    line = live_draw(line, text, list->left, A_UNDERLINE);
     for (int i = list->top; i < list->lines && page-- > 0; i++) {
         *text = '\0';
         list->pane->row(i, text);
-        line = draw(line, text, list->left, A_NORMAL);
+        line = live_draw(line, text, list->left, A_NORMAL);
     }
     return line;
 }
@@ -211,7 +163,7 @@ static int draw_some_vps(int line)
     line = draw_list(line, &lists[VPS], most);
     if (live.scan.count > most) {
         snprintf(more, sizeof(more), "    and %d more: p shows them", live.scan.count - most);
-        line = draw(line, more, 0, A_NORMAL);
+        line = live_draw(line, more, 0, A_NORMAL);
     }
     return line + 1;
 }
@@ -228,7 +180,7 @@ static void draw_foot(void)
                  shown->lines);
     live_add(line, "%s by %s%s, %s", shown->pane->name, order ? order : "place",
              shown->backwards ? " (reversed)" : "", stm_score_level_names[live.level]);
-    draw(LINES - 1, line, 0, A_REVERSE);
+    live_draw(LINES - 1, line, 0, A_REVERSE);
 }
 
 /* --- help --- */
@@ -252,11 +204,11 @@ static void draw_help(void)
         help_top = last;
     if (help_top < 0)
         help_top = 0;
-    draw(0, "stmstat: keys", 0, A_REVERSE);
+    live_draw(0, "stmstat: keys", 0, A_REVERSE);
     for (int i = help_top, line = 1; keys[i] && line < LINES - 1; i++)
-        line = draw(line, keys[i], 0, A_NORMAL);
-    draw(LINES - 1, last > 0 ? "arrows scroll; any other key goes back" : "any key goes back", 0,
-         A_REVERSE);
+        line = live_draw(line, keys[i], 0, A_NORMAL);
+    live_draw(LINES - 1, last > 0 ? "arrows scroll; any other key goes back" : "any key goes back",
+              0, A_REVERSE);
 }
 
 static void show(void)
@@ -274,7 +226,7 @@ static void show(void)
     draw_title();
     if (!*live.scan.problem) {
         live_summary(line);
-        at = draw(at, line, 0, A_NORMAL);
+        at = live_draw(at, line, 0, A_NORMAL);
     }
     at = draw_wrong(at);
     if (*live.scan.problem) {

@@ -2,7 +2,7 @@
 /*
  * The live view's internal header. live.c has the loop, the keys and the frame; a pane has the
  * lines of one list: live_vps.c, live_counters.c, live_connections.c. A pane knows no terminal: it
- * writes plain ASCII lines, of which live.c shows what fits.
+ * writes lines, of which live_screen.c shows what fits.
  */
 #ifndef STMSTAT_LIVE_H
 #define STMSTAT_LIVE_H
@@ -43,6 +43,12 @@ double live_seconds(void);
 double live_rate(uint64_t now, uint64_t before);
 /** Appends to a line; what does not fit is left out. */
 void live_add(char line[LIVE_LINE], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* live_screen.c. Both return the line below; how: curses' attributes. */
+/** From the text's column `left` on. */
+int live_draw(int line, const char *text, int left, unsigned how);
+/** Broken between words, into at most `most` lines. */
+int live_draw_wrapped(int line, const char *text, int most, unsigned how);
 /** The line under the title: the sums. */
 void live_summary(char line[LIVE_LINE]);
 

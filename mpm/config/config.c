@@ -135,7 +135,10 @@ static int at_least(int a, int b)
 stm_limits_t stm_config_limits(void)
 {
     const stm_config_t *config = &stm_config;
-    stm_limits_t limits = *stm.limits;
+    stm_limits_t limits = {0};
+
+    if (stm.limits) /* httpd -V asks before the directives are read */
+        limits = *stm.limits;
 
     if (!limits.seats) {
         limits.seats = at_least(at_least(config->num_vps * 2, 4), config->server_limit);
