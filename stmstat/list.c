@@ -125,8 +125,8 @@ static void manual_counters(void)
     puts(
         ".SH COUNTERS\n"
         "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges\n"
-        "and histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP had\n"
-        "at once); info and time identify one process, so that there is none. Counters include\n"
+        "and histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP\n"
+        "had at once); info and time identify one process, so that there is none. Counters include\n"
         "all earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
