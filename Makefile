@@ -33,6 +33,7 @@ MANDIR       ?= $(PREFIX)/share/man
 # Where httpd looks for modules and configuration, whatever PREFIX says.
 MODULEDIR    ?= $(APACHE_MODULES)
 SYSCONFDIR   ?= $(shell $(APXS) -q SYSCONFDIR 2>/dev/null)
+MODS_AVAILABLE = $(SYSCONFDIR)/mods-available
 
 # --- the project's -------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
@@ -41,14 +42,15 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 OWN_CFLAGS := -std=gnu11 $(WARNINGS) -fPIC -fno-strict-aliasing -pthread -D_GNU_SOURCE= \
               -Iinclude -I.
 
-# Recipes print what they make (`CC mpm/conn/park.o`); V=1 shows the commands, make -s nothing.
-# Every makefile uses these: $(QCC) instead of $(CC) and the like, $(call quiet,GEN) before other
-# kinds of command, $(Q) before one that has output of its own. The build folder is left out of the
-# names.
+# Recipes print what they make (`CC mpm/conn/record.o`); V=1 shows the commands, and make -s prints
+# nothing. Every makefile uses $(QCC) instead of $(CC) and the like, $(call quiet,GEN) before other
+# kinds of command, $(Q)$(call say,INST,NAME) where the name is not the target's, and $(Q) before a
+# command that has output of its own. Names are given without the build folder.
 V     ?=
 Q     := $(if $(filter-out 0,$(V)),,@)
 SILENT = $(findstring s,$(firstword -$(MAKEFLAGS)))
-quiet  = $(if $(Q),@$(if $(SILENT),,printf '  %-4s %s\n' '$(1)' '$(@:build/%=%)';))
+say    = $(if $(Q),$(if $(SILENT),,printf '  %-4s %s\n' '$(1)' '$(2)';))
+quiet  = $(Q)$(call say,$(1),$(@:build/%=%))
 QCC    = $(call quiet,CC)$(CC)
 QCXX   = $(call quiet,CXX)$(CXX)
 QAS    = $(call quiet,AS)$(CC)
@@ -169,37 +171,40 @@ format: ## let clang-format rewrite the C sources
 .PHONY: install install-lib install-module install-man
 install: install-lib install-module install-man ## install everything; DESTDIR= PREFIX=/usr/local
 
-install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
-	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
-	install -m 644 $(BUILD)/libst.a '$(DESTDIR)$(LIBDIR)/libst.a'
-	install -m 644 $(BUILD)/libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so.2'
-	ln -sf libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so'
-	install -m 644 include/st.h '$(DESTDIR)$(INCLUDEDIR)/st.h'
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; '\
-	's|@VERSION@|$(LIBST_VERSION)|' conf/st.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
-	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/st.pc'
+# $(call put,FILE,DESTINATION[,MODE]) installs a file below DESTDIR.
+put = $(Q)$(call say,INST,$(DESTDIR)$(2))install -D -m $(or $(3),644) '$(1)' '$(DESTDIR)$(2)'
+# $(call fill,TEMPLATE,DESTINATION,SED-SCRIPT) installs what sed makes of a template.
+fill = $(Q)$(call say,INST,$(DESTDIR)$(2))install -D -m 644 /dev/null '$(DESTDIR)$(2)' && \
+       sed '$(3)' '$(1)' > '$(DESTDIR)$(2)'
 
-# A configuration that the administrator has changed is kept; the new one is then put beside it.
+install-lib: $(BUILD)/libst.a $(BUILD)/libst.so.2
+	$(call put,$(BUILD)/libst.a,$(LIBDIR)/libst.a)
+	$(call put,$(BUILD)/libst.so.2,$(LIBDIR)/libst.so.2)
+	$(Q)$(call say,INST,$(DESTDIR)$(LIBDIR)/libst.so)ln -sf libst.so.2 '$(DESTDIR)$(LIBDIR)/libst.so'
+	$(call put,include/st.h,$(INCLUDEDIR)/st.h)
+	$(call fill,conf/st.pc.in,$(PKGCONFIGDIR)/st.pc,s|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; \
+	    s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(LIBST_VERSION)|)
+
+# A configuration file that the administrator has changed is kept, and the new one put beside it.
 install-module: $(BUILD)/mod_mpm_stm.so
 	@[ -n '$(MODULEDIR)' ] && [ -n '$(SYSCONFDIR)' ] || { \
 	    echo "apxs (package apache2-dev) is missing: give MODULEDIR= SYSCONFDIR=" >&2; exit 1; }
-	install -d '$(DESTDIR)$(MODULEDIR)' '$(DESTDIR)$(SYSCONFDIR)/mods-available'
-	install -m 644 $(BUILD)/mod_mpm_stm.so '$(DESTDIR)$(MODULEDIR)/mod_mpm_stm.so'
-	sed 's|@MODULEDIR@|$(MODULEDIR)|' conf/mpm_stm.load.in \
-	    > '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
-	chmod 644 '$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.load'
-	@conf='$(DESTDIR)$(SYSCONFDIR)/mods-available/mpm_stm.conf'; \
+	$(call put,$(BUILD)/mod_mpm_stm.so,$(MODULEDIR)/mod_mpm_stm.so)
+	$(call fill,conf/mpm_stm.load.in,$(MODS_AVAILABLE)/mpm_stm.load,s|@MODULEDIR@|$(MODULEDIR)|)
+	$(Q)conf='$(DESTDIR)$(MODS_AVAILABLE)/mpm_stm.conf'; \
 	if [ -e "$$conf" ] && ! cmp -s conf/mpm_stm.conf "$$conf"; then \
-	    echo "$$conf was changed: kept; the new one is $$conf.new"; conf=$$conf.new; fi; \
-	install -m 644 conf/mpm_stm.conf "$$conf"
+	    echo "$$conf has been changed and is kept; the new one is $$conf.new"; \
+	    conf=$$conf.new; fi; \
+	$(call say,INST,'"$$conf"')install -D -m 644 conf/mpm_stm.conf "$$conf"
 
-# One manual page for each call of st.h, made from its comments.
+# One manual page for each call of st.h, generated from its comments.
 $(BUILD)/man/libst.3: include/st.h scripts/man.awk
 	@mkdir -p $(@D) && rm -f $(@D)/*.3
 	$(call quiet,GEN)awk -v out=$(@D) -v version=$(LIBST_VERSION) -f scripts/man.awk include/st.h
 
 install-man: $(BUILD)/man/libst.3
-	@for page in $(wildcard docs/man/*.[1-8]) $(BUILD)/man/*.3; do \
+	$(Q)$(call say,INST,$(DESTDIR)$(MANDIR)/man*) \
+	for page in $(wildcard docs/man/*.[1-8]) $(BUILD)/man/*.3; do \
 	    install -D -m 644 $$page '$(DESTDIR)$(MANDIR)'/man$${page##*.}/$${page##*/} || exit 1; done
 
 .PHONY: deb

@@ -29,4 +29,4 @@ WHICH_MPM_RESULTS ?= docs/bench/results.json
 
 .PHONY: which-mpm
 which-mpm: ## write the figures of make bench into docs/which-mpm.md
-	$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) docs/which-mpm.md
+	$(Q)$(call say,GEN,docs/which-mpm.md)$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) docs/which-mpm.md

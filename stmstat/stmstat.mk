@@ -21,12 +21,11 @@ PRODUCTS += $(BUILD)/stmstat/stmstat
 
 .PHONY: stmstat-man install-stmstat
 stmstat-man: $(BUILD)/stmstat/stmstat ## generate docs/man/stmstat.1 from the table of counters
-	$< --manual > docs/man/stmstat.1
+	$(Q)$(call say,GEN,docs/man/stmstat.1)$< --manual > docs/man/stmstat.1
 
 install: install-stmstat
 install-stmstat: $(BUILD)/stmstat/stmstat
-	install -d '$(DESTDIR)$(BINDIR)'
-	install -m 755 $< '$(DESTDIR)$(BINDIR)/stmstat'
+	$(call put,$<,$(BINDIR)/stmstat,755)
 
 # The live tests read the scoreboards with it, in each build.
 live-tools: $(BUILD)/stmstat/stmstat

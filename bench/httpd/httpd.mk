@@ -15,7 +15,8 @@ bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so
 
 bench-publish: ## put what bench-httpd has measured into docs/bench
 	@mkdir -p docs/bench
-	cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json $(BENCH_OUT)/*.svg docs/bench/
+	$(Q)$(call say,GEN,docs/bench)cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json \
+	    $(BENCH_OUT)/*.svg docs/bench/
 
 # A few minutes: for a first look at the effect of a change.
 .PHONY: bench-quick

@@ -6,7 +6,7 @@ import re
 import pytest
 from .checkout import TOP, run
 
-SHORT = re.compile(r"  (CC|CXX|AS|AR|LD|GEN) +\S+")
+SHORT = re.compile(r"  (CC|CXX|AS|AR|LD|GEN|INST) +\S+")
 
 
 def make(folder, *arguments):
@@ -42,6 +42,17 @@ def test_silent_is_silent(tmp_path):
     assert make(tmp_path, "-s", f"{tmp_path}/st/clock.o") == ""
 
 
+def test_install_is_as_quiet(tmp_path):
+    """One line for each file, manual pages in one; V=1 shows the commands."""
+    where = (f"DESTDIR={tmp_path}/root", "PREFIX=/usr/local")
+    lines = make(tmp_path, "install-lib", "install-man", *where).splitlines()
+    assert all(SHORT.fullmatch(line) for line in lines), lines
+    assert f"  INST {tmp_path}/root/usr/local/lib/libst.a" in lines
+    shown = make(tmp_path, "V=1", "install-lib", *where)
+    assert re.search(r"^install .*/root/usr/local/lib/libst\.a'$", shown, re.M), shown
+    assert make(tmp_path, "-s", "install-lib", "install-man", *where) == ""
+
+
 def test_below_build_the_folder_is_left_out():
     """So that the line for mpm/conn/record.o says just that, and a variant's line names the
     variant."""
@@ -51,12 +62,12 @@ def test_below_build_the_folder_is_left_out():
 
 
 def test_every_recipe_goes_that_way():
-    """No makefile calls a compiler or an archiver so that the command is echoed."""
+    """No makefile runs a compiler, an archiver or an installer so that the command is echoed."""
     bad = []
     for path in [TOP / "Makefile", *TOP.glob("*/*.mk"), *TOP.glob("*/*/*.mk")]:
         before = ""
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            if re.match(r"\t\$?\$\((CC|CXX|AR|\w+_CXX|\w+_CROSS)\) |\tclang ", line) \
+            if re.match(r"\t(\$?\$\((CC|CXX|AR|\w+_CXX|\w+_CROSS)\)|clang|install|cp|sed) ", line) \
                     and not before.endswith("\\"):
                 bad.append(f"{path.relative_to(TOP)}:{number}: {line.strip()}")
             before = line
