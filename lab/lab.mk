@@ -25,8 +25,9 @@ lab-tour: $(PRODUCTS) $(BUILD)/tests/load
 	@STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m lab.tour --mpms '$(LAB_MPMS)'
 
 # The table of docs/which-mpm.md, from what `make bench` has measured.
+WHICH_MPM         := docs/which-mpm.md
 WHICH_MPM_RESULTS ?= docs/bench/results.json
 
 .PHONY: which-mpm
 which-mpm: ## write the figures of make bench into docs/which-mpm.md
-	$(Q)$(call say,GEN,docs/which-mpm.md)$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) docs/which-mpm.md
+	$(Q)$(call say,GEN,docs/which-mpm.md)$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) $(WHICH_MPM)
