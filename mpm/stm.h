@@ -32,6 +32,7 @@
 #include "st.h"
 #include "score/limits.h"
 
+/** The module's record, which httpd looks up by its name. */
 extern module AP_MODULE_DECLARE_DATA mpm_stm_module __attribute__((visibility("default")));
 
 /* Log lines carry the module's name; module.c achieves this by declaring the module. */

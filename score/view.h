@@ -58,14 +58,18 @@ typedef struct stm_view {
 
 /** Reads the VP's scoreboard; false: view->problem says why not. Free it in any case. */
 bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *source, unsigned what);
+/** Frees what stm_view_read() has allocated, whether it succeeded or not. */
 void stm_view_free(stm_view_t *view);
 
+/** The key of the row's pair with this number, counted from 0; "" ends the pairs. Null-terminated,
+ * and valid as long as the view. */
 static inline const char *stm_view_key(const stm_view_t *view, const stm_view_row_t *row,
                                        unsigned pair)
 {
     return row->pairs + (size_t)pair * (view->key_size + view->value_size);
 }
 
+/** The value that belongs to stm_view_key(). */
 static inline const char *stm_view_value(const stm_view_t *view, const stm_view_row_t *row,
                                          unsigned pair)
 {
@@ -102,6 +106,7 @@ uint32_t stm_text_next(const char **text);
  * like. */
 bool stm_text_unseen(uint32_t character);
 
+/** printf() to that text. */
 void stm_text_print(const stm_text_t *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -48,6 +48,7 @@ void st__slab_layout(struct st__stack_class *class);
 struct st__stack *st__slab_take(struct st_vp *vp, struct st__stack_class *class);
 /* Takes back a stack that is no longer in use or cached and whose pages have been given back. */
 void st__slab_give(struct st_vp *vp, struct st__stack *stack);
+/* Unmaps a slab, none of whose stacks is in use or cached. */
 void st__slab_free(struct st_vp *vp, struct st__slab *slab);
 /* Puts a stack's guard in place unless it is there. -1 with ENOMEM. */
 int st__slab_guard(struct st_vp *vp, struct st__stack *stack);
@@ -56,6 +57,8 @@ int st__slab_guard(struct st_vp *vp, struct st__stack *stack);
 
 /* Records how deeply a stack was used. To be called before its pages are given back. */
 void st__depth_note(struct st_vp *vp, struct st__stack *stack);
+/* Fills an unused stack with a pattern, by which st__depth_note() later sees how deeply it was
+ * used. For a census. */
 void st__depth_paint(struct st__stack *stack);
 /* Clears what AddressSanitizer has poisoned in this memory. Does nothing in other builds. */
 void st__depth_unpoison(const struct st__stack *stack);

@@ -333,7 +333,9 @@ void st__thread_start(void);
 void *st__switch_frame(void *top, struct st_thread *thread);
 
 /* --- thread.c --- */
+/* Where every thread begins, on its own stack: runs its function, and exits with the result. */
 void st__thread_main(struct st_thread *me) __attribute__((noreturn));
+/* Zeroes a thread and disarms its timer. */
 void st__thread_init(struct st_thread *thread);
 
 /* --- timer.c --- */
@@ -348,10 +350,13 @@ int st__timer_reserve(struct st_vp *vp, unsigned long long threads);
 st_utime_t st__timer_delay(const struct st_vp *vp, st_utime_t now);
 /* Fires what is due at vp->clock. */
 void st__timer_fire_due(struct st_vp *vp);
+/* Frees the heap, as the VP ends; no timer is armed afterwards. */
 void st__timer_destroy(struct st_vp *vp);
 
 /* --- event.c --- */
+/* Creates the VP's epoll instance. -1 with errno. */
 int st__event_init(struct st_vp *vp);
+/* Closes it as the VP ends, disarms all watches, and frees the table of descriptors. */
 void st__event_destroy(struct st_vp *vp);
 /* A new epoll instance for a forked child, with everything that waits. */
 int st__event_revive(struct st_vp *vp);
@@ -360,8 +365,11 @@ void st__event_turn(struct st_vp *vp);
 
 /* --- fd.c --- */
 
+/* The watch's time limit has passed, or its descriptor is ready: disarms it, unless it is one for
+ * accept(), and calls its callback, which may free it. Called by the scheduler. */
 void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
 void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
+/* Disarms a watch without calling it. Harmless if it is not armed. */
 void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
 /* The entry's registration belonged to an earlier descriptor: threads that wait for that one wake
  * with EBADF. */
@@ -386,19 +394,26 @@ void st__event_delete(struct st_vp *vp, int osfd, struct st__fd *fd);
 struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
 /* The entry if it exists, else NULL. */
 struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
+/* Frees the table as the VP ends. */
 void st__fd_table_destroy(struct st_vp *vp);
+/* Adds a waiter (a thread or a watch) to the entry's list, and removes it. */
 void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
 void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 
 /* --- remote.c --- */
+/* Runs what other kernel threads have posted, in the order in which they did. Called by the
+ * scheduler on each turn. */
 void st__remote_run(struct st_vp *vp);
 
 /* --- stack.c --- */
+/* Called when a VP starts, and when it ends: no stack may be in use then. */
 void st__stack_init(struct st_vp *vp);
 void st__stack_destroy(struct st_vp *vp);
 /* A guarded stack of at least size bytes; NULL with ENOMEM. */
 struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
+/* The thread on it has ended: caches the stack for the next one, or gives its memory back. */
 void st__stack_free(struct st_vp *vp, struct st__stack *stack);
+/* The lowest usable address of a stack; its usable size, and that of the guard below it, bytes. */
 char *st__stack_base(const struct st__stack *stack);
 size_t st__stack_size(const struct st__stack *stack);
 size_t st__stack_guard(const struct st__stack *stack);
@@ -409,16 +424,23 @@ void st__stacks_show(struct st_vp *vp);
 size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
 
 /* --- key.c --- */
+/* Runs the destructors of an ending thread's private data. They may yield, and may set other
+ * keys. */
 void st__keys_end(struct st_thread *thread);
 
 /* --- clock.c --- */
+/* Updates the time that st_time() returns while its cache is on, to that of this turn (us). */
 void st__clock_tick(st_utime_t now);
 
 /* --- shuffle.c --- */
 #ifdef ST_SHUFFLE
+/* Seeds the VP's random order from the environment, or else from the clock. */
 void st__shuffle_start(struct st_vp *vp);
+/* Moves a thread near the head of the run queue, drawn at random, to its head. The queue must not
+ * be empty. */
 void st__shuffle(struct st_vp *vp);
 #else
+/* Builds without it run threads in the order in which they became ready. */
 static inline void st__shuffle_start(struct st_vp *vp)
 {
     (void)vp;
@@ -430,13 +452,20 @@ static inline void st__shuffle(struct st_vp *vp)
 #endif
 
 /* --- netfd.c --- */
+/* Makes a descriptor object. nonblock: makes the descriptor nonblocking; socket: it is known to be
+ * a socket, which takes one system call. NULL with errno (EBADF, ENOMEM, or fcntl()'s); the
+ * descriptor still belongs to the caller. */
 st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
 
 /* --- debug.c --- */
 #if ST__ASAN
+/* Tells AddressSanitizer where the primordial thread's stack is. */
 void st__asan_init(struct st_thread *primordial);
+/* Called around a switch, before it and after it. fake: where the thread that is switched out keeps
+ * its fake stack; NULL if it has ended. */
 void st__asan_leave(struct st_thread *to, void **fake);
 void st__asan_arrive(void *fake);
+/* Lets the memory be used again, whatever ended frames have left there. */
 void st__asan_unpoison(const void *base, size_t size);
 #else
 static inline void st__asan_init(struct st_thread *primordial)
@@ -459,7 +488,9 @@ static inline void st__asan_unpoison(const void *base, size_t size)
 }
 #endif
 #if ST__VALGRIND
+/* Whether the program runs under Valgrind. */
 bool st__valgrind_running(void);
+/* Tells Valgrind that this memory is a stack, or is one no longer. */
 void st__valgrind_register(struct st__stack *stack);
 void st__valgrind_deregister(struct st__stack *stack);
 /* The stack gets a new thread. */

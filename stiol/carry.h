@@ -56,29 +56,49 @@ static inline stiol__thread_t *stiol__carried(void)
     return STIOL_UNLIKELY(stiol__carriage) ? stiol__carriage->self : NULL;
 }
 
+/** Runs the load's state thread on the calling carrier, until its function returns or calls
+ * pthread_exit(). */
 void stiol__carry_out(stiol__carriage_t *carriage, stiol__load_t *load);
+/** The state thread on the calling carrier has been unwound by pthread_exit(): continues after
+ * stiol__carry_out()'s call of it. */
 void stiol__carriage_left(void) __attribute__((noreturn));
 /** Puts it in line; -1: no kernel thread is available. */
 int stiol__carriers_hand_in(stiol__vp_t *vp, stiol__load_t *load);
 /** Takes it out of the line; false: it has already begun. */
 bool stiol__carriers_take_back(stiol__vp_t *vp, stiol__load_t *load);
+/** Ends the VP's carriers; no state thread may be waiting for any of them. Called by stiol.c. */
 void stiol__carriers_stop(stiol__vp_t *vp);
 
 /** The calling kernel thread's variables, to be exchanged. Ends the process if there is no
  * memory. */
 stiol__tls_t *stiol__tls_carrier(void);
+/** Frees what stiol__tls_carrier() returned. */
 void stiol__tls_carrier_ends(stiol__tls_t *tls);
 /** Saves what is in place now, with its places. Ends the process if there is no memory. */
 void stiol__tls_keep_all(stiol__tls_t *tls, stiol__contents_t **contents, stiol__places_t **places);
+/** The current addresses of the blocks; NULL: no memory. The caller frees it. */
 stiol__places_t *stiol__places_of(const stiol__tls_t *tls);
+/** The variables in place have come from the addresses `from` with that thread: adjusts the
+ * pointers among them to where they are now. */
 void stiol__tls_move(const stiol__tls_t *tls, const stiol__places_t *from, stiol__thread_t *self);
 
+/** carry_locks.c, on the VP: lists the locks that the calling state thread takes along, before it
+ * is handed in; and takes over those that it has brought back. In between, the VP takes none of
+ * them for free. */
 void stiol__locks_leave(stiol__vp_t *vp, stiol__load_t *load);
 void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load);
+/** The same on the carrier: makes it the owner of the locks that come with the load, and puts into
+ * the load those that go back. */
 void stiol__locks_arrive(stiol__carriage_t *carriage, stiol__load_t *load);
 void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load);
+/** On any kernel thread: a real lock() of the mutex has returned rc. Returns what the caller is to
+ * return: rc, or EAGAIN if there is no memory to note the lock, which has then been released
+ * again. */
 int stiol__carried_took(pthread_mutex_t *mutex, int rc);
+/** The mutex is about to be unlocked; its memory may be gone afterwards. */
 void stiol__carried_gives(const pthread_mutex_t *mutex);
+/** The same two for a read-write lock. A real wrlock() has returned rc; a writer or a reader is
+ * about to unlock it. */
 int stiol__carried_writes(pthread_rwlock_t *lock, int rc);
 void stiol__carried_ends(const pthread_rwlock_t *lock);
 

@@ -95,6 +95,7 @@ void stiol__fd_closing(int fd);
 /** The same two for a stream's descriptor; stiol__stream_opened() returns the stream, which may be
  * NULL. */
 FILE *stiol__stream_opened(FILE *stream);
+/** The stream is about to be closed: forgets its descriptor. */
 void stiol__stream_closing(FILE *stream);
 /** Whether anything is known about it. */
 bool stiol__fd_is_noted(int fd);

@@ -23,6 +23,8 @@ typedef enum {
 
 typedef struct stiol__filesystems stiol__filesystems_t;
 
+/** Reads the table of mounts, or takes it from the configuration. Returns 0, or -1: no memory.
+ * Called by stiol.c when the VP starts, and when it ends. */
 int stiol__filesystems_start(stiol__vp_t *vp);
 void stiol__filesystems_stop(stiol__vp_t *vp);
 
@@ -87,7 +89,10 @@ typedef struct stiol__begun {
 } stiol__begun_t;
 
 extern uint64_t stiol__many_ticks; /* fewer than this is not long */
+/** For stiol__begin(): how often the kernel thread has given up the CPU voluntarily; -1: this is no
+ * longer counted. */
 long stiol__count_switches(stiol__vp_t *vp);
+/** For stiol__has_waited(): whether the call, which took long, did so because it waited. */
 bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);
 
 /* A call may take long because others have the CPU. So the first slow call makes STIOL count, for a
@@ -132,11 +137,13 @@ long stiol__on_device(stiol__vp_t *vp, int fd, stiol__file_call_t call, const lo
 
 /** read(), write() and the like on a regular file; offset -1: at its position. */
 ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+/** Likewise. */
 ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 /** With RWF_NOWAIT, Linux 5.9 and 5.10 may say 0 where a file does not end. */
 extern bool stiol__no_end_is_sure;
 /** A first read of what is not known yet. -2: it is no file; it has been looked at. */
 ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
+/** For stiol__file_turn(): parks until no helper uses the file's position. */
 bool stiol__await_turn(stiol__vp_t *vp, int fd);
 
 /** Waits while a helper is using the file's position. False with EBADF: the descriptor was closed
@@ -182,6 +189,7 @@ typedef struct stiol__fd_use {
     bool closed; /* somebody has closed it meanwhile */
 } stiol__fd_use_t;
 
+/** A call on a helper begins to use the descriptor. `use` stays in place until stiol__fd_used(). */
 void stiol__fd_use(stiol__vp_t *vp, stiol__fd_use_t *use, int fd);
 /** The call has ended. Closes the descriptor if that was put off; this may park. */
 void stiol__fd_used(stiol__vp_t *vp, stiol__fd_use_t *use);
@@ -204,6 +212,7 @@ bool stiol__syscall_file(long number, const long *args, long *rc);
 
 /* --- file_open.c --- */
 
+/** close() on a helper, which may have to write remaining data. Parks. */
 int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
 /* --- fd.c --- */
@@ -231,6 +240,7 @@ bool stiol__stream_waits(FILE *stream);
 
 /** ftrylockfile() and funlockfile(), on any kernel thread. True: locked. Neither yields. */
 bool stiol__trylock_stream(FILE *stream);
+/** Releases what stiol__trylock_stream() has locked. */
 void stiol__unlock_stream(FILE *stream);
 
 /* --- flush.c --- */

@@ -98,6 +98,8 @@ void stiol__help_here(stiol__job_t *job);
 /** us after which a caller waiting for a job calls stiol__help_try_again(): by then a kernel thread
  * may be available. stiol__help() does so. */
 #define STIOL_JOB_PATIENCE ((st_utime_t)1000000)
+/** Starts helpers for jobs that wait although more may run, because no kernel thread was available.
+ * Does not yield. */
 void stiol__help_try_again(void);
 
 /** Whether a job of this class that is not quick would have to wait for a helper now. */

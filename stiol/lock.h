@@ -33,6 +33,7 @@ struct stiol__owner {
 stiol__owner_t *stiol__owner_find(stiol__vp_t *vp, const void *lock);
 /** Adds a lock that is not in the table, as the calling state thread's. 0, or -1: no memory. */
 int stiol__owner_add(stiol__vp_t *vp, void *lock, stiol__lock_kind_t kind);
+/** Removes an entry; others may move to its place. */
 void stiol__owner_remove(stiol__vp_t *vp, stiol__owner_t *owner);
 /** Forgets what is known about a lock that was at this address; on a kernel thread that is not a
  * VP, does nothing. */

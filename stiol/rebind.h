@@ -46,6 +46,7 @@ int stiol__set_extras(const stiol_extra_t *extras, int count);
 int stiol__rebind(const char *const *thread_objects);
 /** To be called after dlopen() and after dlclose(). Does nothing if nothing is rebound. */
 void stiol__rebind_more(void);
+/** After dlclose(): forgets the slots of objects that are gone. */
 void stiol__rebind_less(void);
 /** Restores the original contents of the slots. */
 void stiol__restore(void);

@@ -166,6 +166,7 @@ const char *stiol_error(void);
 /** Receives the reason why an object loaded later by dlopen() could not be rebound (called from
  * within dlopen()). NULL: stderr. */
 typedef void (*stiol_complaint_t)(const char *message);
+/** Sets who receives them, for the whole process. Does not yield. */
 void stiol_set_complaint(stiol_complaint_t complaint);
 
 /** One slot: an entry of an object's global offset table, or a pointer in its data. */

@@ -51,7 +51,9 @@ enum {
     STIOL_CALLS
 };
 
+/** The calls of calls.def, in that order. In stiol.c. */
 extern stiol__call_t stiol__calls[STIOL_CALLS];
+/** The replacements in objects whose threads stay kernel threads (scope BOTH in calls.def). */
 extern __typeof__(pthread_create) stiol__elsewhere_pthread_create;
 extern __typeof__(thrd_create) stiol__elsewhere_thrd_create;
 extern __typeof__(mmap) stiol__elsewhere_mmap;
@@ -225,6 +227,8 @@ stiol__thread_t *stiol__self(stiol__vp_t *vp);
  * none. Elsewhere NULL. */
 stiol__thread_t *stiol__interrupted_self(void);
 #ifdef STIOL_DEBUG
+/** Prints a line about the call: kernel thread, state thread, call, first argument, and calling
+ * object. */
 void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *caller);
 #define STIOL_TRACE(vp, call, arg)                                                                 \
     do {                                                                                           \
@@ -255,6 +259,7 @@ void stiol__trace(stiol__vp_t *vp, const char *call, long arg, const void *calle
 /** Ends the calling state thread if its end was requested (pthread_cancel()). To be called when a
  * wait was interrupted, once nothing points to the caller's stack any more. */
 void stiol__cancellation(void);
+/** Whether the calling state thread is to end at its next cancellation point. */
 bool stiol__to_be_cancelled(void);
 
 /** Whether a system call failed because the kernel does not have it or a sandbox refuses it. Only
@@ -279,6 +284,8 @@ static inline int stiol__failed(const stiol__vp_t *vp)
 #define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
 
 #ifdef STM_DEBUG
+/** For lock reports: the calling state thread parks, has taken a lock, releases it. None of them
+ * yields. */
 void stiol__parks(stiol__vp_t *vp);
 void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void *caller);
 void stiol__gave(stiol__vp_t *vp, const void *lock);
@@ -324,6 +331,8 @@ st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
 st_utime_t stiol__timespec(const struct timespec *ts);
 /* The deadline that is a time on some clock. */
 st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
+/** Whether that is a length of time, or a moment, as POSIX wants it; otherwise the call returns
+ * EINVAL. */
 bool stiol__valid(const struct timespec *ts);
 
 /** Growing intervals for things that cannot wake us, such as another process's lock. */
@@ -346,6 +355,8 @@ void stiol__yield(void);
 
 /* --- pages.c --- */
 
+/** Called when a VP starts, and when it ends. Where the range cannot be reserved, libapr's calls
+ * stay real ones. */
 void stiol__pages_start(const stiol__vp_t *vp);
 void stiol__pages_stop(const stiol__vp_t *vp);
 

@@ -22,6 +22,7 @@ int stiol__error11(int error);
 /** Allocates a record, zeroed; NULL: no memory. Its memory is never used for anything else, so that
  * the pthread_t of a thread that has ended is still recognised. */
 stiol__thread_t *stiol__record_new(void);
+/** Gives a record back; its pthread_t is recognised as one that has ended. */
 void stiol__record_free(stiol__thread_t *self);
 /** Called after the last VP. Records of threads that nobody has joined stay. */
 void stiol__records_stop(void);
@@ -32,6 +33,7 @@ stiol__thread_t *stiol__identified(void);
 bool stiol__is_survivor(const stiol__thread_t *self);
 /** To be called before a fork, and in its child. */
 void stiol__identity_forking(void);
+/** In the child of a fork. */
 void stiol__identity_forked(void);
 /** The id of the kernel thread that a tid stands for: a different one if it is a state thread's. */
 pid_t stiol__kernel_tid(pid_t tid);

@@ -43,6 +43,7 @@ extern _Atomic unsigned long stiol__locals_generation;
 int stiol__locals_update(void);
 /** Called before and after dlclose(): nobody may touch a block that is going away. */
 void stiol__locals_close(void);
+/** dlclose() has returned. */
 void stiol__locals_closed(void);
 /** Replaces a list (count 0: none yet) with the calling kernel thread's current blocks. Returns
  * their count, or -1: no memory. *generation says for which generation they are valid. */
@@ -55,6 +56,7 @@ void stiol__locals_forked(void);
 enum { STIOL_LOCAL_H_ERRNO, STIOL_LOCAL_RESOLVER, STIOL_LOCAL_OBJECTS };
 /** A module knows its address: from now on it is among the blocks. */
 void stiol__locals_add(unsigned serial);
+/** Whether that has been called for it. */
 bool stiol__locals_have(unsigned serial);
 
 /* --- tls_exit.c: destructors of C++'s thread_local objects --- */
@@ -100,6 +102,7 @@ void stiol__tls_stop(stiol__vp_t *vp);
 int stiol__tls_save(stiol__vp_t *vp, stiol__contents_t **contents);
 /** Puts contents in place; they still belong to the caller. */
 void stiol__tls_load(stiol__vp_t *vp, stiol__contents_t *contents);
+/** Frees contents that are not in place; NULL is harmless. */
 void stiol__tls_free(stiol__contents_t *contents);
 /** Like stiol__tls_load(), for a kernel thread's blocks. */
 void stiol__tls_put(stiol__tls_t *tls, stiol__contents_t *contents);
@@ -113,6 +116,7 @@ bool stiol__tls_primordial(const stiol__vp_t *vp);
 int stiol__settings_start(stiol__tls_t *tls);
 /** Changes from tls->settings to those. */
 void stiol__settings_change(stiol__tls_t *tls, stiol__settings_t *to);
+/** Frees settings that are not in place. */
 void stiol__settings_free(stiol__settings_t *settings);
 /** The signal stack of a thread that has set none. */
 const stack_t *stiol__settings_stack(const stiol__tls_t *tls);

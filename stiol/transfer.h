@@ -28,6 +28,7 @@ typedef struct stiol__transfer {
     stiol__backoff_t backoff;
 } stiol__transfer_t;
 
+/** The sum of the parts' lengths, bytes. */
 size_t stiol__length_of(const struct iovec *parts, size_t count);
 /** Advances by n bytes. */
 void stiol__advance(stiol__transfer_t *transfer, size_t n);

@@ -130,6 +130,7 @@ const request_rec *stm_thread_request(void);
 
 /** Returns -1 if none is free. */
 int stm_slot_take(void);
+/** Gives back a slot that stm_slot_take() returned; does nothing for -1. Neither yields. */
 void stm_slot_give(int slot);
 /** status: SERVER_READY and the like. Does nothing for slot -1. */
 void stm_slot_status(int slot, int status);

@@ -21,6 +21,9 @@ typedef struct stm_run_on_handler {
     stm_run_on_e mode;
 } stm_run_on_handler_t;
 
+/** The module's create_dir_config and merge_dir_config, and the setter of the directive, which
+ * returns NULL or what is wrong with it. Called by httpd while it reads the configuration; merging
+ * also happens for each request, in its pool. */
 void *stm_run_on_create(apr_pool_t *pool, char *section);
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner);
 const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const argv[]);
@@ -28,6 +31,7 @@ const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const 
 /** What the sections say of a request with that handler (NULL: not known yet), or what is usual for
  * the handler if they say nothing. Never returns UNSET. */
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler);
+/** A mode as the directive spells it. For the dump of the configuration and for log lines. */
 const char *stm_run_on_name(stm_run_on_e mode);
 /** Once the configuration has been read: logs what has no effect, and finds out which handlers'
  * modules are loaded. */

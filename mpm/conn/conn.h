@@ -143,6 +143,7 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd);
 /** Closes the socket, if the record still has it, and frees the record. The connection must no
  * longer have a conn_rec or a pool, or anything kept of them. */
 void stm_conn_free(stm_conn_t *conn);
+/** Changes the connection's state, and publishes the change on the scoreboards. Does not yield. */
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
 /** Notes whether the connection's request has been read and is being answered. */
 void stm_conn_set_answering(stm_conn_t *conn, bool answering);
@@ -198,8 +199,14 @@ void stm_pools_share(void);
 
 /** Hooks, see module.c. */
 int stm_pre_connection(conn_rec *c, void *csd);
+/** A request is about to be read on the connection: from now on, its record refers to that
+ * request. */
 void stm_pre_read_request(request_rec *r, conn_rec *c);
+/** The request's header has been read: notes whose KeepAliveTimeout applies. Returns OK; all
+ * modules' hooks run. */
 int stm_post_read_request(request_rec *r);
+/** A protocol has been chosen (ALPN) or changed: notes the connection's virtual host, if that is
+ * known. Returns DECLINED. */
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
@@ -295,6 +302,7 @@ apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t 
 
 /* --- small_file.c --- */
 
+/** Registers the filter that reads small files. Called by module.c. */
 void stm_small_file_register(void);
 /** Hook. */
 void stm_insert_filter(request_rec *r);

@@ -11,6 +11,7 @@
 
 /** To be called once per VP. False: no memory. */
 bool stm_kernel_open(void);
+/** Registers the two hooks. Called by module.c. */
 void stm_kernel_register_hooks(void);
 
 /** On a kernel thread that serves a request, that request; elsewhere NULL. */

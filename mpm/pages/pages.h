@@ -13,6 +13,7 @@ struct stm_view;
 
 /* --- status.c --- */
 
+/** Registers our section of mod_status's page. Called by module.c. */
 void stm_status_register_hooks(apr_pool_t *pool);
 /** Views of all VPs, allocated from the request's pool; what: STM_VIEW_... */
 struct stm_view *stm_page_views(request_rec *r, unsigned what, int *count);
@@ -29,6 +30,7 @@ void stm_page_text(request_rec *r, struct stm_text *text);
 
 /* --- slots_filter.c, metrics.c, dashboard.c --- */
 
+/** Each registers its filter or handler. Called by module.c. */
 void stm_slots_filter_register_hooks(apr_pool_t *pool);
 void stm_metrics_register_hooks(apr_pool_t *pool);
 void stm_dashboard_register_hooks(apr_pool_t *pool);

@@ -155,7 +155,10 @@ void stm_refused_log(void);
 
 /* --- query.c: hooks --- */
 
+/** ap_mpm_query(): sets *rv to APR_SUCCESS and *result to the answer, or *rv to APR_ENOTIMPL.
+ * Returns OK. Neither hook yields. */
 int stm_query(int query_code, int *result, apr_status_t *rv);
+/** The MPM's name, "stm"; static storage. */
 const char *stm_get_name(void);
 
 /* --- master.c --- */
@@ -226,6 +229,7 @@ bool stm_hang_dumps_core(pid_t pid);
 
 /** False on failure, which is logged. */
 bool stm_sigchld_open(void);
+/** Closes what stm_sigchld_open() has opened, and restores the signal handler. */
 void stm_sigchld_close(void);
 /** Waits for a child's death or another signal, at most for `timeout` us. */
 void stm_sigchld_wait(apr_interval_time_t timeout);
@@ -308,6 +312,8 @@ bool stm_control_tell_master(char message);
 
 /* --- vp.c: a VP, from fork to exit --- */
 
+/** Runs in the new process: becomes the VP that `child` describes, serves until it is told to leave
+ * or stop, and exits. control: its end of the channel to the master, -1 if there is none. */
 void stm_vp_main(const stm_child_t *child, int control) __attribute__((noreturn));
 /** Stops accepting connections and serves the existing ones until they end. Called by the
  * scheduler. */

@@ -68,6 +68,7 @@ stm_score_listener_t *stm_score_listener_new(const apr_sockaddr_t *address);
 /** Starts the heartbeat. refresh is called whenever the scoreboard is updated and updates what the
  * caller counts elsewhere; beat is called once a second by the scheduler. */
 void stm_score_start(void (*refresh)(void), void (*beat)(void));
+/** Publishes the VP's state. */
 void stm_score_state(stm_vp_state_e state);
 /** Updates the heartbeat and all figures that are not counted where they arise. */
 void stm_score_refresh(void);
@@ -80,8 +81,11 @@ void stm_score_end(void);
 /** A state thread of a listener has started: returns its counters. stm.vp.threads already includes
  * it; at the next function it no longer does. */
 stm_score_thread_t *stm_score_thread_started(void);
+/** The thread has ended: the counters may be used for another one. */
 void stm_score_thread_ended(stm_score_thread_t *thread);
+/** The thread begins to serve a connection; new_connection: for the first time. */
 void stm_score_thread_serves(stm_score_thread_t *thread, bool new_connection);
+/** The thread has parked or ended its connection, and is no longer busy. */
 void stm_score_thread_rests(stm_score_thread_t *thread);
 
 /** A request has been answered with `sent` bytes. */

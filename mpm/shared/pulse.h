@@ -34,6 +34,7 @@ stm_pulse_t *stm_pulse_make(void);
 /** Sets whether the next fork gives the child the page. NULL: does nothing, here and in the next
  * function. */
 void stm_pulse_inherit(stm_pulse_t *pulse, bool inherited);
+/** Frees the page in the master, once the VP has ended. Does nothing for NULL. */
 void stm_pulse_unmake(stm_pulse_t *pulse);
 
 /* --- in the VP --- */

@@ -27,6 +27,8 @@ bool stm_shmem_make(stm_shmem_t *memory, const char *name, size_t size);
 /** Maps a file that is at least `size` bytes long. The two descriptors must refer to the same file,
  * one opened for reading and writing, the other for reading only; the caller closes both. */
 bool stm_shmem_map(stm_shmem_t *memory, int writable, int readable, size_t size);
+/** Unmaps the memory in this process; others keep their mappings. Harmless if it was not made.
+ * Preserves errno. */
 void stm_shmem_unmake(stm_shmem_t *memory);
 
 /** In the master: sets whether the next fork gives the child the writable mapping. */
