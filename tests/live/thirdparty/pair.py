@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One server twice: one process of event, and one VP. What clients get must be the same."""
+"""The same server twice: with one process of event, and with one VP. Both must serve clients
+alike."""
 
 import shutil
 import subprocess
@@ -11,17 +12,17 @@ from harness import MODULES, MPM
 from tests.live.waits.inflight import prove
 
 APPS = Path(__file__).parent / "apps"
-CLIENTS = 40  # at one time
+CLIENTS = 40  # at the same time
 
 
 def needs(module):
-    """Skips a whole file where that module of httpd is not installed."""
+    """Skips the whole file where that httpd module is not installed."""
     return pytest.mark.skipif(not (MODULES / f"mod_{module}.so").exists(),
                               reason=f"mod_{module} is not installed")
 
 
 def needs_that(command, what):
-    """Skips a whole file where a command fails: what runs in the module is not installed."""
+    """Skips the whole file where a command fails: what the module runs is not installed."""
     run = subprocess.run(command, capture_output=True, check=False)
     return pytest.mark.skipif(run.returncode != 0, reason=f"{what} is not installed")
 
@@ -30,12 +31,13 @@ class Pair:
     """The same server under event and under the MPM of this run."""
 
     def __init__(self, serve, apps=(), prepare=None, **options):
-        """apps: files of apps/ that each gets in its folder app; prepare(server) is called before
-        it starts; options: as for Server."""
+        """apps: files of apps/ that are copied to the folder app of each; prepare(server) is called
+        before it starts; options: as for Server."""
         self._by_mpm = {}
         for mpm in dict.fromkeys(["event", MPM]):
             name = f"{options.get('name', serve.name)}_{mpm}"
-            # A locale of a file, not the C library's own: its tables come and go.
+            # A locale that is read from a file, not built into the C library: its tables come and
+            # go.
             env = {"LANG": "C.UTF-8", **options.get("env", {})}
             server = serve.make(**{"processes": 1, "threads": 64, **options, "mpm": mpm,
                                    "name": name, "env": env})
@@ -48,7 +50,7 @@ class Pair:
 
     @property
     def servers(self):
-        """Both: what a failed test shows the error logs of."""
+        """Both servers; if a test fails, their error logs are shown."""
         return list(self._by_mpm.values())
 
     def compare(self, scene):
@@ -64,12 +66,12 @@ class Pair:
         return got[MPM]
 
     def held(self, gate, path, **more):
-        """hold() with both: the texts of all, the same under both."""
+        """hold() with both: returns all texts, which must be the same under both."""
         return self.compare(lambda server: hold(server, gate, path, **more))
 
 
 def hold(server, gate, path, count=CLIENTS, **more):
-    """Each client's request (path, with its number for {}) waits at the gate, meanwhile others are
-    served, and then each has its answer: the texts of all."""
+    """Each client's request (path, with its number for {}) waits at the gate while others are
+    served; then each gets its response. Returns the texts of all."""
     gate.close()
     return [got.text for got in prove(server, gate, [path.format(n) for n in range(count)], **more)]

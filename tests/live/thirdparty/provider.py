@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of an OpenID provider as mod_auth_openidc asks for: its description, keys, tokens and
-what it knows of a user. All of that waits at the gate.
+"""As much of an OpenID provider as mod_auth_openidc needs: its metadata, keys and tokens, and what
+it knows about a user. All of these wait at the gate.
 """
 
 import base64
@@ -24,7 +24,7 @@ def _openssl(*arguments, data=b""):
 
 
 class Provider(Backend):
-    """Whoever comes with a code that the test has put into `nonces` is user CODE."""
+    """Whoever presents a code that the test has put into `nonces` is user CODE."""
 
     def __init__(self, loop, folder):
         self._key = folder / "provider.key"
@@ -38,7 +38,7 @@ class Provider(Backend):
 
     @property
     def issuer(self):
-        """Its name, which a resolver has to look up."""
+        """Its host name, which a resolver has to look up."""
         return f"http://localhost:{self.port}"
 
     async def talk(self, reader, writer):

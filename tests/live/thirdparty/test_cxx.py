@@ -47,7 +47,7 @@ def _pair(serve_module):
 
 @pytest.mark.parametrize("scene", HELD)
 def test_held(pair, scene):
-    """All are in the midst of it at one time."""
+    """All of them are in the middle of it at the same time."""
     got = pair.compare(lambda server: hold(server, server.gate, f"/{scene}?{{}}"))
     assert got == [HELD[scene].format(n) + "\n" for n in range(CLIENTS)]
     if scene == "thread_local_ends":
@@ -55,14 +55,14 @@ def test_held(pair, scene):
 
 
 def test_a_static_whose_constructor_waits(pair):
-    """One makes it, and the others wait for it."""
+    """One initializes it, and the others wait for that."""
     got = pair.compare(lambda server: hold(server, server.gate, "/static_made_once?{}", held=1))
     assert got == ["1 of 1\n"] * CLIENTS
 
 
 @pytest.mark.parametrize("scene", TOGETHER)
 def test_together(pair, scene):
-    """All at one time, at their own speed."""
+    """All at the same time, each at its own speed."""
     def play(server):
         with InFlight(server, [f"/{scene}?{n}" for n in range(CLIENTS)]) as flight:
             quick(server)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Django in mod_wsgi's embedded mode: a request's database transaction is its own."""
+"""Django in mod_wsgi's embedded mode: each request has a database transaction of its own."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ DIRECTIVES = """
 
 
 def rows(port, text):
-    """What a query says, one value a line."""
+    """What a query returns, one value per line."""
     run = subprocess.run([find("psql", "usr/lib/postgresql/*/bin"), "-qAt", "-h", "127.0.0.1",
                           "-p", str(port), "-U", "stm", "-d", "postgres", "-c", text],
                          capture_output=True, text=True, check=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interpreters on kernel threads (RunOn kernel): what they keep with a thread goes along."""
+"""Interpreters on kernel threads (RunOn kernel): what they keep per thread goes along."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,26 +10,26 @@ from tests.live.waits.backends import Http
 from . import test_lua, test_perl, test_python
 from .pair import Pair
 
-REQUESTS = 40  # on as many connections; in progress at once: as many as there are kernel threads
+REQUESTS = 40  # on as many connections; as many are in progress at once as there are kernel threads
 ON_KERNEL = """
     <IfModule stm.c>
         KernelThreads {threads}
         RunOn {run_on}
     </IfModule>
     """
-# What stays on the VP runs in between, with the same interpreters.
+# Requests that stay on the VP run in between, with the same interpreters.
 KINDS = {"all": "kernel", "handlers": "kernel perl-script wsgi-script lua-map-handler"}
 BOTH = pytest.mark.parametrize("kind", KINDS)
 
 
 def pair(serve, kind, apps, module, directives):
-    """The pair of that module's own tests, on 8 kernel threads."""
+    """The pair of servers of that module's own tests, with 8 kernel threads."""
     return Pair(serve, apps, modules=(module,),
                 directives=directives + ON_KERNEL.format(threads=8, run_on=KINDS[kind]))
 
 
 def texts(server, path):
-    """What each of the requests is answered, three times in a row on its connection."""
+    """The responses to each of the requests, each sent three times in a row on its connection."""
     def ask(number):
         with server.connect() as conn:
             return [conn.get(path.format(number)).text for _ in range(3)]

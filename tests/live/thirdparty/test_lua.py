@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_lua: a state of the interpreter is one request's (connection's, thread's) at a time."""
+"""mod_lua: an interpreter's state belongs to one request (connection, thread) at a time."""
 
 import hashlib
 
@@ -24,14 +24,15 @@ def _pair(serve_module, request):
 
 
 def expected(number, body):
-    """What the handler says if all that it used was its own."""
+    """What the handler returns if everything that it used was its own."""
     return (f"{number}, local {number}, {body}, false thrown by {number}, kept {number}, "
             f"<{number}><{number}><{number}>, {hashlib.md5(str(number).encode()).hexdigest()}, "
             f"client {number}, global\n")
 
 
 def test_states_are_kept_apart(pair):
-    """All have got their heads and wait for their bodies; these come in the other order."""
+    """All headers have been sent, and the handlers wait for the bodies, which arrive in reverse
+    order."""
     def scene(server):
         texts = []
         with InFlight(server, []) as flight:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_mapcache, whose handler computes for nearly every map: it is known to, and kernel threads run
-it from the start."""
+"""mod_mapcache, whose handler computes for nearly every map. The MPM knows that, and runs it on
+kernel threads from the start."""
 
 import struct
 import threading
@@ -43,7 +43,7 @@ DIRECTIVES = """
 
 
 def png(width, height):
-    """A picture of many colours."""
+    """An image with many colours."""
     def chunk(kind, data):
         checked = kind + data
         return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
@@ -56,12 +56,12 @@ def png(width, height):
 
 
 class Maps(BaseHTTPRequestHandler):
-    """The server that mapcache gets its pictures from."""
+    """The server from which mapcache fetches its images."""
 
     picture = {}
 
     def do_GET(self):  # pylint: disable=invalid-name
-        """Whatever is asked for."""
+        """Answers every request with the image."""
         query = {name.upper(): value for name, value in
                  urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)}
         size = int(query["WIDTH"]), int(query["HEIGHT"])
@@ -73,7 +73,7 @@ class Maps(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_args):
-        """Not in the test's output."""
+        """Keeps requests out of the test's output."""
 
 
 @pytest.fixture(name="maps")
@@ -85,7 +85,7 @@ def _maps():
 
 
 def served(serve, maps, more=""):
-    """A server (started) of maps."""
+    """A server of maps, started."""
     server = serve.make(modules=["mapcache"], processes=1, directives=DIRECTIVES + more)
     (server.root / "mapcache.xml").write_text(CONFIG.format(root=server.root, port=maps))
     (server.root / "tiles").mkdir()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_auth_openidc, whose libcurl asks a slow provider by name: all clients log in at one time."""
+"""mod_auth_openidc, whose libcurl asks a slow provider by name: all clients log in at the same
+time."""
 
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -47,18 +48,18 @@ def _pair(serve_module, provider):
 
 
 class Browser:
-    """One user's: keeps cookies."""
+    """One user's browser: keeps cookies."""
 
     def __init__(self, user):
         self.user, self.cookies = str(user), {}
 
     def headers(self):
-        """What it sends with a request."""
+        """The headers that it sends with a request."""
         pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         return ["Accept: text/html", "User-Agent: test", *([f"Cookie: {pairs}"] if pairs else [])]
 
     def take(self, response):
-        """Keeps the cookie that came."""
+        """Keeps the cookie that the response sets."""
         name, value = response.headers["set-cookie"].split(";")[0].split("=", 1)
         if name.endswith("_session"):
             self.cookies.clear()
@@ -66,7 +67,7 @@ class Browser:
 
 
 def together(server, browsers, paths, gate=None):
-    """A request of each browser at one time; all are held at the gate while others are served."""
+    """Each browser sends a request; all are held at the gate at once while others are served."""
     with InFlight(server, []) as flight:
         for browser, path in zip(browsers, paths):
             flight.conns.append(server.connect())
@@ -83,7 +84,7 @@ def test_all_log_in_at_one_time(pair, provider):
     def scene(server):
         browsers = [Browser(n) for n in range(CLIENTS)]
         pages = [f"/protected/{n}.html" for n in range(CLIENTS)]
-        provider.gate.close()  # nobody knows the provider yet: each asks for its description
+        provider.gate.close()  # nobody knows the provider yet: each request asks for its metadata
         back = []
         for browser, got in zip(browsers, together(server, browsers, pages, provider.gate)):
             assert got.status == 302 and got.headers["location"].startswith(provider.issuer)
@@ -91,7 +92,7 @@ def test_all_log_in_at_one_time(pair, provider):
             browser.take(got)
             provider.nonces[browser.user] = query["nonce"][0]
             back.append(f"/callback?code={browser.user}&state={query['state'][0]}")
-        provider.gate.close()  # now each asks for its token, then for keys and its user
+        provider.gate.close()  # now each asks for its token, then for the keys and its user
         for browser, got in zip(browsers, together(server, browsers, back, provider.gate)):
             assert got.status == 302, got
             assert urlsplit(got.headers["location"]).path == f"/protected/{browser.user}.html"
@@ -103,7 +104,7 @@ def test_all_log_in_at_one_time(pair, provider):
 
 
 def test_a_provider_whose_name_is_not_found(serve):
-    """libcurl asks for the name in a thread of its own, gives up after a second, and joins it."""
+    """libcurl looks up the name in a thread of its own, gives up after a second, and joins it."""
     def prepare(server):
         server.gate = FileGate(server.private_folder("gate"))
         server.preload(tool("slow_names.so"), {"SLOW_NAMES_ARRIVALS": str(server.gate.arrivals),

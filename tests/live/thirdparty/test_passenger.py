@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_passenger, whose C++ library keeps a spin lock and its log's state in thread-locals."""
+"""mod_passenger, whose C++ library keeps a spin lock and the state of its log in thread-local
+variables."""
 
 import pytest
 
@@ -10,7 +11,7 @@ from .pair import CLIENTS, Pair, needs
 
 pytestmark = needs("passenger")
 
-PROCESSES = 2  # of the application: the other requests wait in passenger's own queue
+PROCESSES = 2  # processes of the application: the other requests wait in Passenger's own queue
 ROUNDS = 15
 
 DIRECTIVES = f"""
@@ -37,7 +38,7 @@ DIRECTIVES = f"""
 
 
 def prepare(server):
-    """Folders that passenger does not make."""
+    """Creates folders that Passenger does not create itself."""
     (server.root / "passenger").mkdir()
     (server.root / "app/public").mkdir()
 
@@ -49,14 +50,15 @@ def _pair(serve_module):
 
 
 def test_slow_applications(pair, backend):
-    """As many wait in the application as it has processes, the others in passenger's queue."""
+    """As many requests wait in the application as it has processes; the others wait in Passenger's
+    queue."""
     http = backend(Http)
     got = pair.held(http.gate, f"/app?{{}},{http.port}", held=PROCESSES)
     assert got == [f"{n} {n} \n" for n in range(CLIENTS)]
 
 
 def test_many_requests(pair):
-    """Hundreds of them, with bodies, on connections that stay."""
+    """Hundreds of requests with bodies, on persistent connections."""
     body = b"0123456789" * 1000
 
     def scene(server):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_perl with XML::LibXML, XML::Parser and DBI: an interpreter is one request's at a time."""
+"""mod_perl with XML::LibXML, XML::Parser and DBI: an interpreter belongs to one request at a
+time."""
 
 import pytest
 
@@ -10,7 +11,7 @@ from .pair import CLIENTS, Pair, needs, needs_that
 pytestmark = [needs("perl"), needs_that(["perl", "-MXML::LibXML", "-MXML::Parser", "-MDBD::SQLite",
                                          "-e1"], "XML::LibXML, XML::Parser or DBD::SQLite")]
 
-INTERPRETERS = 20  # the other requests wait for one
+INTERPRETERS = 20  # interpreters; the other requests wait for one
 DIRECTIVES = f"""
     PerlSwitches -I@ROOT@/app
     PerlInterpStart 3
@@ -29,7 +30,7 @@ def _pair(serve_module):
 
 
 def expected(number):
-    """What the handler says if all that it used was its own."""
+    """What the handler returns if everything that it used was its own."""
     return (f"me {number}\nmine {number}\ntold {number}\ntitle {number}\n"
             f"elements a{number} b{number} c{number}\nlibxml b{number} c{number}\n"
             f"thrown by {number}\nrows {number}\nan error\nleft 0\n"
@@ -38,7 +39,7 @@ def expected(number):
 
 @pytest.mark.parametrize("when", ["after", "before"])
 def test_interpreters_are_kept_apart(pair, backend, when):
-    """XML::LibXML is first used after the wait; then before it too, in interpreters that other
+    """XML::LibXML is first used after the wait; then also before it, in interpreters that other
     threads have used."""
     http = backend(Http)
     got = pair.held(http.gate, f"/perl?{{}},{http.port},{when}", held=INTERPRETERS)

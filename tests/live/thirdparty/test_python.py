@@ -52,7 +52,7 @@ def test_threads_have_an_identity_each(pair, backend):
     ("imported", "42 1"), ("workers", "[('{0}', 'worker-{0}')] False"), ("handed", "True"),
     ("recursion", "RecursionError")])
 def test_threads_share(pair, page, answer):
-    """Locks of all kinds, an import by all at once, threads of their own, a queue."""
+    """Locks of all kinds, a module that all import at once, threads of their own, a queue."""
     def scene(server):
         with InFlight(server, [f"/wsgi/{page}?{n},0" for n in range(CLIENTS)]) as flight:
             quick(server)

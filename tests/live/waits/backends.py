@@ -16,11 +16,11 @@ BACKLOG = 4096
 
 
 class Backend:
-    """Listens on a port of loopback. A subclass's talk() has the conversation."""
+    """Listens on a loopback port. A subclass's talk() conducts the conversation."""
 
     def __init__(self, loop):
         self.loop, self.gate = loop, Gate(loop)
-        self.connections = 0  # open now
+        self.connections = 0  # currently open
         self._server = loop.run(self._listen())
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -41,7 +41,7 @@ class Backend:
         raise NotImplementedError
 
     def end(self):
-        """Listens no more."""
+        """Stops listening."""
         self.loop.loop.call_soon_threadsafe(self._server.close)
 
 
@@ -66,7 +66,7 @@ class Http(Backend):
     async def _hold(self, reader):
         """At the gate; the end of the peer ends the wait too."""
         gate = asyncio.ensure_future(self.gate.wait())
-        gone = asyncio.ensure_future(reader.read(1))  # nothing more comes before the answer
+        gone = asyncio.ensure_future(reader.read(1))  # nothing more arrives before the response
         try:
             await asyncio.wait([gate, gone], return_when=asyncio.FIRST_COMPLETED)
             if not gate.done():
@@ -78,7 +78,7 @@ class Http(Backend):
 
 
 class Events(Backend):
-    """Server-sent events: a first one at once, then one for each send(); any number of streams."""
+    """Server-sent events: the first at once, then one for each send(), on any number of streams."""
 
     def __init__(self, loop):
         self.streams = set()
@@ -96,7 +96,7 @@ class Events(Backend):
             self.streams.discard(writer)
 
     def send(self, text):
-        """One more event on all streams."""
+        """Sends one more event on all streams."""
         async def write():
             for writer in self.streams:
                 writer.write(f"data: {text}\n\n".encode())
@@ -104,7 +104,7 @@ class Events(Backend):
 
 
 class Echo(Backend):
-    """Gives back what comes, until the peer's end."""
+    """Echoes what arrives until the peer closes."""
 
     async def talk(self, reader, writer):
         while data := await reader.read(65536):
@@ -145,7 +145,8 @@ class Uwsgi(Backend):
 
 
 class Ajp(Backend):
-    """AJP 1.3: forwarded requests in, headers, a chunk and the end back; on one connection many."""
+    """AJP 1.3: receives forwarded requests, sends back headers, a chunk and the end; many on each
+    connection."""
 
     async def talk(self, reader, writer):
         while True:
@@ -176,7 +177,7 @@ def _string(text):
 
 
 class WebSockets(Backend):
-    """Gives back each message."""
+    """Echoes each message."""
 
     async def _listen(self):
         return await websockets.serve(self._echo, "127.0.0.1", 0, backlog=BACKLOG,
@@ -194,10 +195,10 @@ class WebSockets(Backend):
 
 
 class Valve(Backend):
-    """Forwards connections to another port; while shut, nothing comes back from there.
+    """Forwards connections to another port; while it is shut, nothing comes back from there.
 
-    For servers that are not ours: they are slow as long as the test likes. The gate holds what they
-    say; what is said to them goes through.
+    It makes other people's servers slow for as long as a test wants. The gate holds what they send;
+    what is sent to them passes.
     """
 
     def __init__(self, loop, target):

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests of waits."""
+"""Fixtures for the tests of waits."""
 
 from .fixtures import backend, file_gate, loop  # noqa: F401 (used by name)

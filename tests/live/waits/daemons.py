@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other people's servers, each as a private process on a free port of loopback."""
+"""Other people's servers, each as a private process on a free loopback port."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from harness.places import CHILD_USER
 
 
 def answers(port):
-    """Whether somebody accepts on a port."""
+    """Whether somebody accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -28,7 +28,7 @@ def unprivileged():
 
 
 def find(name, *folders):
-    """A program that may lie outside of PATH; the newest, if `folders` have several."""
+    """Finds a program that may be outside PATH; the newest if `folders` contain several."""
     found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
     several = sorted(path for pattern in folders for path in Path("/").glob(pattern))
     return found or str(several[-1] / name)
@@ -65,7 +65,7 @@ def memcached(folder):
 
 
 def redis(folder):
-    """redis-server; nothing is saved."""
+    """redis-server, which saves nothing."""
     port, = net.free_ports(1)
     return daemon(folder, [find("redis-server"), "--bind", "127.0.0.1", "--port", port, "--save",
                            "", "--appendonly", "no", "--dir", folder], port)
@@ -100,7 +100,7 @@ userPassword: word{n}
 
 
 def slapd(folder):
-    """slapd, with user0 to user39 whose passwords are word0 to word39."""
+    """slapd, with users user0 to user39, whose passwords are word0 to word39."""
     port, = net.free_ports(1)
     (folder / "data").mkdir()
     (folder / "slapd.conf").write_text(DIRECTORY.format(folder=folder))
@@ -116,7 +116,8 @@ def slapd(folder):
 
 
 def postgres(folder):
-    """PostgreSQL; anybody on loopback may be its user "stm", and the data lies in folder/data."""
+    """PostgreSQL; anybody on loopback may log in as its user "stm", and the data is in
+    folder/data."""
     port, = net.free_ports(1)
     programs = "usr/lib/postgresql/*/bin"
     run = subprocess.run([find("initdb", programs), "-D", folder / "data", "-U", "stm", "-A",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of tests with waits: an event loop, gates and backends, which end with their users."""
+"""Fixtures for tests with waits: an event loop, gates and backends, which end with the tests that
+use them."""
 
 import pytest
 
@@ -16,7 +17,7 @@ def loop():
 
 @pytest.fixture(scope="module")
 def backend(loop):
-    """backend(Kind, ...) makes one of backends.py's."""
+    """backend(Kind, ...) starts one of the backends of backends.py."""
     made = []
 
     def make(kind, *arguments, **more):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds requests up until the test says so: in our backends, in processes, on the wire.
+"""Gates hold up requests for as long as a test wants: in our backends, in processes, on the wire.
 
-A proof is an order of events, not a time: N requests are held; a quick one is answered; none of the
-N was; the gate opens; all N are answered.
+What proves something is the order of events, not how long they take: N requests are held; a quick
+one is answered, and none of the N is; the gate opens; all N are answered.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from harness import wait_for
 
 
 class Loop:
-    """An event loop on a thread of its own: where the backends live."""
+    """An event loop on a thread of its own, on which the backends run."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
@@ -21,7 +21,7 @@ class Loop:
         self._thread.start()
 
     def run(self, coroutine, bound=120):
-        """Runs a coroutine on the loop; its result."""
+        """Runs a coroutine on the loop, and returns its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(bound)
 
     def end(self):
@@ -38,7 +38,7 @@ class Loop:
 
 
 class Gate:
-    """Holds coroutines of a Loop. It counts how many it holds, and the most it ever held."""
+    """Holds coroutines of a Loop. Counts how many it holds, and the most it has ever held."""
 
     def __init__(self, loop):
         self._loop = loop
@@ -56,7 +56,7 @@ class Gate:
             self.held -= 1
 
     def open(self):
-        """Lets all pass, from now on."""
+        """Lets everybody pass from now on."""
         self._loop.loop.call_soon_threadsafe(self._event.set)
 
     def close(self):
@@ -68,15 +68,15 @@ class Gate:
         self._loop.run(clear())
 
     def wait_held(self, count):
-        """Until it holds `count`."""
+        """Waits until it holds `count`."""
         wait_for(lambda: self.held >= count, f"{count} held at a gate", 60)
 
 
 class FileGate:
-    """Holds processes: they say that they have come in one file, and wait for a lock on another."""
+    """Holds processes: they report their arrival in one file, and wait for a lock on another."""
 
     def __init__(self, folder):
-        """folder: one that the server's children may write (Server.private_folder)."""
+        """folder: one in which the server's children may write (Server.private_folder)."""
         self.arrivals, self.lock = folder / "arrivals", folder / "lock"
         for path in (self.arrivals, self.lock):
             path.touch()
@@ -86,7 +86,7 @@ class FileGate:
 
     @property
     def shell(self):
-        """What a shell script does to be held."""
+        """The commands with which a shell script is held."""
         return f"printf x >> {self.arrivals}; exec 9< {self.lock}; flock -s 9; exec 9<&-"
 
     def close(self):
@@ -95,18 +95,18 @@ class FileGate:
         self.arrivals.write_bytes(b"")
 
     def open(self):
-        """Lets all pass."""
+        """Lets everybody pass."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @property
     def come(self):
-        """How many have come since it was closed."""
+        """How many have arrived since it was closed."""
         return self.arrivals.stat().st_size
 
     def wait_held(self, count):
-        """Until it holds `count`."""
+        """Waits until it holds `count`."""
         wait_for(lambda: self.come >= count, f"{count} processes held", 60)
 
     def end(self):
-        """Gives the file back."""
+        """Closes the file."""
         self._file.close()

@@ -10,9 +10,9 @@ import h2.config
 import h2.connection
 import h2.events
 
-PATIENCE = 60.0  # seconds until a wait is given up
+PATIENCE = 60.0  # seconds after which a wait is given up
 
-# The library thinks that nothing may come after a GOAWAY; but the last streams' answers do.
+# The library thinks that nothing may follow a GOAWAY, but the last streams' responses do.
 h2.connection.H2ConnectionStateMachine._transitions[
     h2.connection.ConnectionState.CLIENT_OPEN, h2.connection.ConnectionInputs.RECV_GOAWAY
 ] = (None, h2.connection.ConnectionState.CLIENT_OPEN)  # pylint: disable=protected-access
@@ -20,20 +20,20 @@ h2.connection.H2ConnectionStateMachine._transitions[
 
 @dataclass
 class Stream:
-    """What has come on a stream so far."""
+    """What has arrived on a stream so far."""
 
     status: int = 0
     body: bytes = b""
     ended: bool = False
     reset: bool = False
-    owed: int = 0  # bytes that came and were not acknowledged (hold_back)
+    owed: int = 0  # bytes that arrived and were not acknowledged (hold_back)
 
 
 class H2:
-    """One connection, in the clear, with prior knowledge."""
+    """One cleartext connection, with prior knowledge."""
 
     def __init__(self, port, hold_back=False):
-        """hold_back: flow control windows are not opened again until catch_up()."""
+        """hold_back: flow control windows are not reopened until catch_up()."""
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self.link = h2.connection.H2Connection(config)
@@ -54,7 +54,7 @@ class H2:
             self.sock.sendall(data)
 
     def get(self, path):
-        """Begins a request; its Stream."""
+        """Begins a request, and returns its Stream."""
         number = self.link.get_next_available_stream_id()
         self.streams[number] = Stream()
         self.link.send_headers(number, [(":method", "GET"), (":path", path), (":scheme", "http"),
@@ -63,7 +63,7 @@ class H2:
         return self.streams[number]
 
     def cancel_all(self):
-        """RST_STREAM on every stream that has not ended."""
+        """Sends RST_STREAM on every stream that has not ended."""
         for number, stream in self.streams.items():
             if not stream.ended:
                 self.link.reset_stream(number, 8)  # CANCEL
@@ -71,14 +71,14 @@ class H2:
         self._flush()
 
     def ping(self):
-        """PING, and waits for its answer."""
+        """Sends a PING, and waits for the acknowledgement."""
         wanted = self.pongs + 1
         self.link.ping(b"12345678")
         self._flush()
         self.until(lambda: self.pongs >= wanted, "PING's answer")
 
     def catch_up(self):
-        """Opens all windows again."""
+        """Reopens all windows."""
         self.hold_back = False
         for number, stream in self.streams.items():
             if stream.owed:
@@ -106,7 +106,8 @@ class H2:
             stream.ended = stream.reset = True
 
     def pump(self, timeout):
-        """Takes what comes within `timeout` seconds. False: nothing came, or all is over."""
+        """Takes what arrives within `timeout` seconds. False: nothing arrived, or the connection is
+        over."""
         if not select.select([self.sock], [], [], timeout)[0]:
             return False
         data = self.sock.recv(1 << 20)
@@ -118,23 +119,24 @@ class H2:
         return bool(data)
 
     def until(self, condition, what):
-        """Takes frames until the condition holds."""
+        """Receives frames until the condition holds."""
         end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, f"waited in vain: {what}"
             self.pump(1.0)
 
     def finish(self):
-        """Until all streams have ended; gives them in order."""
+        """Waits until all streams have ended, and returns them in order."""
         streams = list(self.streams.values())
         self.until(lambda: all(stream.ended for stream in streams), "the end of all streams")
         return streams
 
 
 class Streams(H2):
-    """A connection that knows which streams a GOAWAY has left out; they may be repeated."""
+    """A connection that knows which streams a GOAWAY has excluded; their requests may be
+    repeated."""
 
-    last = (1 << 31) - 1  # stream that the server will answer
+    last = (1 << 31) - 1  # the last stream that the server will answer
     error = 0  # of the last GOAWAY
 
     def _take(self, event):
@@ -144,7 +146,7 @@ class Streams(H2):
             self.error = int(event.error_code)
 
     def due(self):
-        """Streams that are to be answered, and are not yet."""
+        """Streams that will be answered, but have not been yet."""
         return [stream for number, stream in self.streams.items()
                 if not stream.ended and number <= self.last]
 
@@ -157,7 +159,7 @@ class Streams(H2):
             self.pump(1.0)
 
     def round(self, paths):
-        """Asks for these, and waits for the answers that are due."""
+        """Requests these, and waits for the responses that are due."""
         new = []
         for path in paths:
             if self.goaway:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests in progress, and the quick request that must not have to wait for them."""
+"""Requests in progress, and quick requests that must not have to wait for them."""
 
 import select
 import threading
@@ -7,17 +7,17 @@ import threading
 from harness.client import request
 
 
-# Mechanisms of httpd's cross-process locks, as the directive Mutex has them.
+# Mechanisms of httpd's cross-process locks, as the directive Mutex names them.
 MUTEXES = ["fcntl:@ROOT@/locks", "flock:@ROOT@/locks", "posixsem", "pthread", "sysvsem"]
 
 
 def mutex_name(mutex):
-    """The mechanism without its folder: a test's id."""
+    """The mechanism without its folder, as a test's id."""
     return mutex.split(":")[0]
 
 
 class InFlight:
-    """Many requests, each on a connection of its own, sent and not answered yet."""
+    """Many requests, each on a connection of its own, sent but not answered yet."""
 
     def __init__(self, server, paths, port=None, each=None, **more):
         """paths: one request each; more: as for client.request(), as is what `each` has for each
@@ -44,7 +44,7 @@ class InFlight:
             conn.close()
 
     def answered(self):
-        """How many have got at least a byte, or were closed."""
+        """How many have received at least a byte, or were closed."""
         poll = select.poll()
         for conn in self.conns:
             poll.register(conn.sock, select.POLLIN)
@@ -56,7 +56,8 @@ class InFlight:
 
 
 def quick(server, count=5):
-    """So many small static requests, one after the other, on connections of their own."""
+    """Sends that many requests for a small file, one after the other, each on its own
+    connection."""
     for _ in range(count):
         got = server.get("/")
         assert got.status == 200 and "It works!" in got.text
@@ -84,7 +85,7 @@ def prove(server, gate, paths, check=None, held=None, **more):
 
 
 def in_threads(count, work):
-    """Runs work(number) in so many threads; the first failure is ours."""
+    """Runs work(number) in that many threads; the first failure becomes the caller's."""
     failures = []
 
     def run(number):

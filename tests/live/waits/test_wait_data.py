@@ -18,7 +18,7 @@ SHORT = "Cache-Control: max-age=1\r\n"
 
 
 def login(name, word):
-    """The header of basic authentication."""
+    """The header for basic authentication."""
     return "Authorization: Basic " + base64.b64encode(f"{name}:{word}".encode()).decode()
 
 
@@ -26,7 +26,7 @@ def login(name, word):
 
 @pytest.mark.parametrize("kind", [memcached, redis])
 def test_shared_cache_that_is_slow(serve, backend, kind):
-    """All requests look for the page in the cache, whose server does not answer for a while."""
+    """All requests look up the page in the cache, whose server does not respond for a while."""
     http = backend(Http, FRESH)
     name = {memcached: "memcache"}.get(kind, kind.__name__)
     server = serve.make(processes=1, threads=100, modules=(
@@ -42,7 +42,7 @@ def test_shared_cache_that_is_slow(serve, backend, kind):
         server.start()
         for _ in range(3):
             assert server.get("/free/page").text == "held /free/page\n"
-        assert http.asked == ["/free/page"]  # the others' came from the cache
+        assert http.asked == ["/free/page"]  # the others were answered from the cache
         valve.gate.close()
         got = prove(server, valve.gate, ["/free/page"] * 40)
         assert all(response.text == "held /free/page\n" for response in got)
@@ -52,7 +52,7 @@ def test_shared_cache_that_is_slow(serve, backend, kind):
 
 @pytest.mark.parametrize("kind", ["disk", "socache"])
 def test_thundering_herd(serve, backend, kind):
-    """CacheLock: one request renews the stale page, the others get it stale meanwhile."""
+    """CacheLock: one request renews the stale page; meanwhile the others get it stale."""
     http = backend(Http, SHORT)
     server = serve.make(processes=1, threads=100, modules=(
         "cache", "socache_shmcb", f"cache_{kind}", "proxy", "proxy_http"), directives=f"""
@@ -68,7 +68,7 @@ def test_thundering_herd(serve, backend, kind):
     server.start()
     http.gate.open()
     assert server.get("/page").status == 200
-    time.sleep(2.1)  # until it is stale; longer does no harm
+    time.sleep(2.1)  # until it is stale; waiting longer does no harm
     http.gate.close()
     with InFlight(server, ["/page"]) as first:
         http.gate.wait_held(1)
@@ -81,7 +81,7 @@ def test_thundering_herd(serve, backend, kind):
         assert first.finish()[0].text == "held /page\n"
 
 
-# --- data bases ----------------------------------------------------------------------------------
+# --- databases -----------------------------------------------------------------------------------
 
 PROTECTED = """
     Alias /private @ROOT@/htdocs
@@ -100,7 +100,7 @@ SHA = "{SHA}C+7Hteo/D9vJXQ3UfzxbwnXaijM="  # of "foo"
 
 
 def test_postgresql(serve, backend):
-    """One request asks, a second one makes a connection and holds the pool's mutex, 38 wait."""
+    """One request queries, a second one opens a connection and holds the pool's mutex, 38 wait."""
     server = serve.make(processes=1, threads=100, modules=("dbd", "authn_dbd", *AUTH))
     with postgres(server.private_folder("daemon")) as port:
         sql(port, "CREATE TABLE users (name text PRIMARY KEY, password text);"
@@ -125,7 +125,8 @@ def test_postgresql(serve, backend):
 
 
 def test_sqlite_that_is_locked(serve):
-    """Another process has the data base; the driver sleeps and tries again, for 1.6 s at most."""
+    """Another process has locked the database; the driver sleeps and tries again, for at most 1.6
+    s."""
     server = serve.make(processes=1, modules=("dbd", "authn_dbd", *AUTH), directives=f"""
         DBDriver sqlite3
         DBDParams @ROOT@/data/users
@@ -220,7 +221,7 @@ def test_lua_that_sleeps(serve, file_gate):
 
 @pytest.fixture
 def dav(serve):
-    """A server with a DAV folder."""
+    """A server with a folder for DAV."""
     server = serve.make(processes=1, threads=100, modules=("dav", "dav_fs", "dav_lock"),
                         directives="""
         DavLockDB @ROOT@/dav/locks
@@ -235,16 +236,16 @@ def dav(serve):
 
 
 def lock(conn, path):
-    """A LOCK request; its token, or None: another has it."""
+    """Sends a LOCK request. Returns the token, or None if another client holds the lock."""
     got = conn.get(path, method="LOCK", body=LOCK)
     assert got.status in (200, 201, 423)
     return got.headers.get("lock-token")
 
 
 def test_dav_lock_is_had_once(dav):
-    """Locked, refused to another, written, read, unlocked; then the other has it. (One client at
-    a time: mod_dav_fs has no lock around its data base, and many clients at once lose locks under
-    every MPM with threads.)"""
+    """A resource is locked, refused to another client, written, read and unlocked; then the other
+    client locks it. (One client at a time: mod_dav_fs has no lock around its data base, and many
+    clients at once lose locks under every MPM with threads.)"""
     with dav.connect() as one, dav.connect() as two:
         token = lock(one, "/dav/shared")
         assert token and not lock(two, "/dav/shared")
@@ -258,7 +259,7 @@ def test_dav_lock_is_had_once(dav):
 
 
 def test_dav_uploads_that_stop_half_way(dav):
-    """40 locked resources, each with half of its new text."""
+    """40 locked resources, each of which has received half of its new text."""
     body = b"0123456789abcdef" * 4096
     conns = [dav.connect() for _ in range(40)]
     tokens = [lock(conn, f"/dav/{n}") for n, conn in enumerate(conns)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that take their time: whoever waits for one does so alone.
+"""Slow disks: a request that waits for one holds up nobody else.
 
 The proof is the order of events: calls of a slow file system are held, each by a request of its
 own; small files from elsewhere are served meanwhile; nothing was let go; then all is answered.
@@ -17,12 +17,12 @@ from .h2client import H2
 from .inflight import InFlight, quick
 
 MEGABYTE = 1 << 20
-SOME = 8  # requests of the tests about kinds of calls
+SOME = 8  # requests in the tests about kinds of calls
 BOTH = pytest.mark.parametrize("mpm", sorted({"event", MPM}))
 
 
 def slow_server(serve, slow, mpm, directives="", **options):
-    """One process that has the slow file system at /slow/."""
+    """A server of one process that serves the slow file system at /slow/."""
     return serve(mpm=mpm, processes=1, threads=128, directives=f"""
         Alias /slow/ {slow.path}/
         {directives}
@@ -85,7 +85,7 @@ def test_cold_files(serve, slow_fs, mpm, send, count):
 @BOTH
 @pytest.mark.parametrize("directive", ["EnableMMAP On", "EnableMMAP Off", "EnableSendfile On"])
 def test_cold_files_over_tls(serve, slow_fs, mpm, directive):
-    """mod_ssl reads what it sends."""
+    """mod_ssl reads the file that it encrypts."""
     slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
     server = slow_server(serve, slow, mpm, directive, tls=True)
     with slow.holding("read"), contextlib.ExitStack() as stack:
@@ -101,7 +101,7 @@ def test_cold_files_over_tls(serve, slow_fs, mpm, directive):
 
 @BOTH
 def test_cold_files_over_http2(serve, slow_fs, mpm):
-    """Each connection waits for its own file; other connections' streams are served."""
+    """Each connection waits for its own file; streams of other connections are served."""
     slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
     server = slow_server(serve, slow, mpm, "Protocols h2c http/1.1", modules=("http2",))
     with slow.holding("read"), contextlib.ExitStack() as stack:
@@ -117,17 +117,17 @@ def test_cold_files_over_http2(serve, slow_fs, mpm):
         assert all(client.finish()[0].body == slowfs.content(MEGABYTE) for client in clients)
 
 
-# --- what httpd and its modules ask of a file system ---------------------------------------------
+# --- what httpd and its modules do with a file system --------------------------------------------
 
 @dataclass
 class Scene:
-    """A request to a slow disk, and the calls of it that are held."""
+    """A request that uses a slow disk, and which of its calls are held."""
 
     kinds: str
     names: str = "*"
     path: str = "/slow/d{n}/page.txt"
     status: int = 200
-    text: str = ""          # the answer has it; none: anything
+    text: str = ""          # the response contains it; none: anything
     modules: tuple = ()
     directives: str = ""    # @SLOW@ stands for the folder
     files: dict = field(default_factory=dict)  # beside d0/page.txt, d1/page.txt ...
@@ -238,7 +238,7 @@ SCENES = {
         CacheEnable disk /cached
         CacheDefaultExpire 3600
         CacheIgnoreNoLastMod On
-        """, files={"cache/here": ""}, at_once=1),  # the kernel locks a folder meanwhile
+        """, files={"cache/here": ""}, at_once=1),  # the kernel locks the folder meanwhile
     "dav-put": Scene("create", path="/slow/d{n}/new.txt", status=201, **DAV,
                      request={"method": "PUT", "body": b"new"}),
     "dav-put-write": Scene("write", path="/slow/d{n}/new.txt", status=201, **DAV,
@@ -271,7 +271,7 @@ def furnish(slow, scene):
 
 
 def flight_of(scene):
-    """The scene's paths, and options of their requests."""
+    """The scene's paths, and the options of their requests."""
     more = dict(scene.request)
     headers = more.pop("headers", [])
     return ([scene.path.format(n=n) for n in range(SOME)],
@@ -281,7 +281,7 @@ def flight_of(scene):
 @BOTH
 @pytest.mark.parametrize("name", SCENES)
 def test_kinds_of_calls(serve, slow_fs, mpm, name):
-    """What a module asks of a slow disk holds up that request only."""
+    """A module's call that waits for a slow disk holds up only the request that made it."""
     scene = SCENES[name]
     slow = slow_fs()
     furnish(slow, scene)
@@ -305,7 +305,7 @@ def test_kinds_of_calls(serve, slow_fs, mpm, name):
 @BOTH
 @pytest.mark.parametrize("log", ["CustomLog", "ErrorLog"])
 def test_logs(serve, slow_fs, mpm, log):
-    """A log on a slow disk holds up those whose lines go there; its lines stay whole."""
+    """A log on a slow disk holds up only requests that are logged there; its lines stay intact."""
     slow = slow_fs()
     wanted = {"CustomLog": f"CustomLog {slow.path}/log \"%r\"\nLogLevel error",
               "ErrorLog": f"ErrorLog {slow.path}/log"}[log]
@@ -335,7 +335,7 @@ def test_logs(serve, slow_fs, mpm, log):
 
 @BOTH
 def test_clients_that_go(serve, slow_fs, mpm):
-    """They leave while their files are being read; what was read for them harms nobody."""
+    """Clients leave while their files are being read; what was read for them harms nobody."""
     slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
     server = slow_server(serve, slow, mpm)
     paths = [f"/slow/cold{n}.bin" for n in range(SOME)]
@@ -349,13 +349,13 @@ def test_clients_that_go(serve, slow_fs, mpm):
 
 
 def test_a_stop_while_a_disk_does_not_answer(serve, slow_fs):
-    """SIGTERM ends the server, as far as the kernel lets killed processes go, which it does on NFS.
+    """SIGTERM ends the server, as far as the kernel lets killed processes go; on NFS it does.
     """
     slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
-    slow.option("direct", 1)  # a page cache goes on without who asked
+    slow.option("direct", 1)  # with a page cache, reads outlive the process
     slow.option("interruptible", 1)
     server = slow_server(serve, slow, MPM, "EnableMMAP Off")
-    server.allowed.append("AH0004[56]|AH00052")  # of children that had to be killed
+    server.allowed.append("AH0004[56]|AH00052")  # about children that had to be killed
     with slow.holding("read"), InFlight(server, [f"/slow/cold{n}.bin" for n in range(SOME)]):
         wait_for(lambda: slow.calls("read").files == SOME, "all files to be read")
         server.stop()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FIFOs where httpd looks for files: whoever opens one waits for its other end alone."""
+"""FIFOs where httpd looks for files: a request that opens one waits for the other end, and holds up
+nobody else."""
 
 import contextlib
 import errno
@@ -25,7 +26,7 @@ end
 
 
 def make_fifos(folder, names):
-    """A FIFO of each name, which anybody may use."""
+    """Makes a FIFO of each name, which anybody may use."""
     made = []
     for name in names:
         path = folder / name
@@ -37,7 +38,7 @@ def make_fifos(folder, names):
 
 
 def write(path, text):
-    """Writes to a FIFO as soon as somebody reads from it."""
+    """Writes to a FIFO as soon as somebody opens it for reading."""
     def opened():
         try:
             return [os.open(path, os.O_WRONLY | os.O_NONBLOCK)]
@@ -52,7 +53,8 @@ def write(path, text):
 
 @BOTH
 def test_htaccess(serve, mpm):
-    """.htaccess is one, as anybody who may write there can make it; httpd refuses it in the end."""
+    """.htaccess is a FIFO, which anybody who may write there can make; in the end httpd refuses
+    it."""
     server = serve.make(mpm=mpm, processes=1, threads=64, directives="""
         <Directory @ROOT@/htdocs/own*>
             AllowOverride All
@@ -73,7 +75,7 @@ def test_htaccess(serve, mpm):
 
 @BOTH
 def test_a_module_that_reads_fifos(serve, mpm):
-    """Each request gets what is written to its own."""
+    """Each request gets what is written to its own FIFO."""
     server = serve.make(mpm=mpm, processes=1, threads=64, modules=("lua",),
                         directives="LuaMapHandler ^/read @ROOT@/read.lua handle")
     (server.root / "read.lua").write_text(LUA.replace("@ROOT@", str(server.root)))

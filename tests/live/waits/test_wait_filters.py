@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits inside httpd's own filters: includes of slow parts, and the limit of a response's rate."""
+"""Waits inside httpd's own filters: slow parts of included pages, and rate limits."""
 
 from .backends import Http
 from .inflight import InFlight, prove, quick
 
 
 def test_include_of_slow_parts(serve, backend):
-    """Each page has three parts, which come from a backend that holds them."""
+    """Each page includes three parts from a backend that holds them."""
     http = backend(Http)
     server = serve.make(processes=1, threads=200, modules=("include", "proxy", "proxy_http"),
                         directives=f"""

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.stm_only
 
 @pytest.fixture(name="held")
 def _held(backend):
-    """The backend behind /held/, which answers when its gate is open."""
+    """The backend behind /held/, which answers once its gate is open."""
     return backend(Http)
 
 
@@ -37,7 +37,8 @@ def _server(serve, held):
 
 
 def leave(server):
-    """A graceful restart: until the first generation's VP has left its seat and knows it."""
+    """Restarts gracefully, and waits until the first generation's VP has left its seat and knows
+    it."""
     server.signal(signal.SIGUSR1)
     wait_for(lambda: scores(server)["vps"][0]["counters"]["generation"] == 1, "the successor")
     wait_for(lambda: scores(server)["vps"][0]["leaving"] == 1 and "resuming" in
@@ -45,7 +46,8 @@ def leave(server):
 
 
 def ended(conn):
-    """Waits until the server has closed the connection, with nothing due and no error."""
+    """Waits until the server has closed the connection, without an error and with no response
+    due."""
     conn.until(lambda: conn.closed, "the end of the connection")
     assert conn.goaway and not conn.due() and conn.error == 0
 
@@ -73,7 +75,8 @@ def test_one_in_use_goes_on_until_it_is_idle(server, held):
 
 
 def test_one_that_is_never_idle_is_told(server, held):
-    """After some seconds, by mod_http2; what it has begun is answered all the same."""
+    """mod_http2 ends it after some seconds; what it has begun to answer is answered all the
+    same."""
     with Streams(server.port) as conn:
         stream = conn.get("/held/")
         held.gate.wait_held(1)
@@ -90,12 +93,12 @@ def test_one_that_is_never_idle_is_told(server, held):
 
 
 class Eager(threading.Thread):
-    """Asks 5 ms after each answer, on one connection, until a GOAWAY or its end."""
+    """Sends a request 5 ms after each response, on one connection, until a GOAWAY or its end."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
         self.conn, self.ending = Streams(port), threading.Event()
-        self.rounds, self.pause = 0, 0.0  # the longest one between an answer and a request
+        self.rounds, self.pause = 0, 0.0  # the longest pause between a response and a request
 
     def run(self):
         while not self.conn.goaway and not self.ending.is_set():
@@ -108,7 +111,7 @@ class Eager(threading.Thread):
 
 def asks_on(server):
     """Whether such a client has met no GOAWAY in 50 rounds with a VP that leaves, and then one that
-    lost no request. None: the machine stood still, and nothing can be said."""
+    lost no request. None: the machine stood still, so nothing can be said."""
     client = Eager(server.port)
     client.start()
     wait_for(lambda: client.rounds, "a first answer")
@@ -131,7 +134,7 @@ def test_a_client_that_asks_soon_meets_no_goaway(server):
 
 
 class Client(threading.Thread):
-    """Connection after connection, each until a GOAWAY."""
+    """Opens one connection after the other, each until a GOAWAY."""
 
     def __init__(self, port):
         super().__init__(daemon=True)

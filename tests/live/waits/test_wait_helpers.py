@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers: as many as there are waits, and who waits for one name or daemon holds up nobody else.
+"""Helpers: as many as there are waits, and waiting for one name or daemon holds up nobody else.
 
-With a real name server, name service and syslog socket, which take their time.
+With a real name server, name service and syslog socket, all of them slow.
 """
 
 import shutil
@@ -28,7 +28,7 @@ RewriteRule ^/to/([^/]+)/(.*)$ http://$1:{port}/$2 [P]
 
 @pytest.fixture(autouse=True)
 def possible(tmp_path):
-    """Skips the tests where no namespace can be made."""
+    """Skips the tests where namespaces cannot be created."""
     class Nothing:
         root, launcher = tmp_path, []
     try:
@@ -39,7 +39,7 @@ def possible(tmp_path):
 
 @pytest.fixture
 def name_server():
-    """A name server of this test's own."""
+    """The test's own name server."""
     try:
         made = NameServer()
     except Unavailable as reason:
@@ -61,13 +61,14 @@ def proxy(serve, backend, name_server):
 
 
 def names(count, zone):
-    """Paths to so many hosts."""
+    """Paths to that many hosts."""
     return [f"/to/host{n}.{zone}/free/{n}" for n in range(count)]
 
 
 @BOTH
 def test_60_names_at_once(proxy, name_server, mpm):
-    """None is answered before all were asked for: each has a helper (under event, a worker)."""
+    """None is answered before all have been asked for: each has a helper (under event, a
+    worker)."""
     server = proxy(mpm=mpm).start()
     with InFlight(server, names(60, "slow.example")) as flight:
         name_server.wait_asked(60)
@@ -79,19 +80,19 @@ def test_60_names_at_once(proxy, name_server, mpm):
 
 @BOTH
 def test_two_dead_names(proxy, name_server, mpm):
-    """Who asks for a name of /etc/hosts does not wait for them."""
+    """A look-up of a name in /etc/hosts does not wait for them."""
     server = proxy(mpm=mpm).start()
     with InFlight(server, names(2, "dead")) as flight:
         name_server.wait_asked(2)
         got = server.get("/to/localhost/free/1")
         assert got.status == 200 and got.text == "held /free/1\n"
         assert flight.answered() == 0
-        name_server.open(dead=True)  # event does not end before its look-ups do
+        name_server.open(dead=True)  # event does not end before its look-ups have
 
 
 @stm_only
 def test_known_hosts_at_the_limit(proxy, name_server):
-    """All helpers that look-ups may have wait for the dead: there is one for /etc/hosts."""
+    """All helpers for look-ups wait for dead servers: there is another one for /etc/hosts."""
     server = proxy("HelperThreads 8\nScoreboardDir scoreboards\n").start()
     with InFlight(server, names(20, "dead")) as flight:
         name_server.wait_asked(4)
@@ -108,7 +109,8 @@ def test_known_hosts_at_the_limit(proxy, name_server):
 
 @stm_only
 def test_a_dead_domain_leaves_helpers_to_others(proxy, name_server):
-    """40 names of one domain, more than there may be helpers; another domain's are answered."""
+    """40 names of one domain, more than there may be helpers; those of another domain are
+    answered."""
     server = proxy("HelperThreads 16\n").start()
     name_server.open()
     with InFlight(server, names(40, "zone.dead")) as flight:
@@ -121,7 +123,7 @@ def test_a_dead_domain_leaves_helpers_to_others(proxy, name_server):
 
 @stm_only
 def test_one_name_is_asked_for_once(proxy, name_server):
-    """20 requests wait for the same name; each gets the answer."""
+    """20 requests wait for the same name, and each gets the answer."""
     server = proxy("ScoreboardDir scoreboards\n").start()
     with InFlight(server, [f"/to/one.example/free/{n}" for n in range(20)]) as flight:
         name_server.wait_asked(1)
@@ -137,7 +139,7 @@ def test_one_name_is_asked_for_once(proxy, name_server):
 @stm_only
 @pytest.mark.parametrize("how", ["stop", "graceful"])
 def test_the_end_does_not_wait_for_a_name_server(proxy, name_server, how):
-    """A VP that is to stop leaves its look-ups to themselves; one that leaves serves to the end."""
+    """A VP that stops abandons its look-ups; one that leaves serves its requests to the end."""
     server = proxy().start()
     with InFlight(server, names(20, "slow.example")) as flight:
         name_server.wait_asked(20)
@@ -157,8 +159,8 @@ def test_the_end_does_not_wait_for_a_name_server(proxy, name_server, how):
 @pytest.mark.parametrize("first", ["names", "files"])
 @pytest.mark.parametrize("limit", [None, 16])
 def test_names_and_disks_wait_apart(proxy, name_server, slow_fs, mpm, first, limit):
-    """A silent name server and a silent disk: small files are served, and who waits for one gets
-    its answer while the other is silent still; also with fewer helpers than there are waits."""
+    """A silent name server and a silent disk: small files are served, and those that wait for one
+    get their answers while the other is still silent; also with fewer helpers than waits."""
     if limit and mpm == "event":
         pytest.skip("event has no helpers")
     slow = slow_fs("cold#.bin:100000:20")
@@ -183,7 +185,8 @@ def test_names_and_disks_wait_apart(proxy, name_server, slow_fs, mpm, first, lim
 # --- users ---------------------------------------------------------------------------------------
 @BOTH
 def test_users_of_a_slow_database(serve, file_gate, mpm):
-    """mod_userdir asks for the home of a user, whom a name service of its own knows."""
+    """mod_userdir asks for the home directory of a user whom only the test's own name service
+    knows."""
     server = serve.make(mpm=mpm, processes=1, threads=100, modules=("userdir",),
                         directives="UserDir public_html\n")
     folder = server.private_folder("gate")
@@ -202,7 +205,7 @@ def test_users_of_a_slow_database(serve, file_gate, mpm):
 
 
 # --- syslog --------------------------------------------------------------------------------------
-# A /dev of the server's own, with the test's socket for /dev/log.
+# The server has its own /dev, with the test's socket as /dev/log.
 OWN_LOG = """
 mkdir -p $1/dev; mount --rbind /dev $1/dev; mount -t tmpfs none /dev
 for each in null zero random urandom; do : > /dev/$each; mount --bind $1/dev/$each /dev/$each; done
@@ -212,7 +215,7 @@ mkdir /dev/shm; mount --bind $1/dev/shm /dev/shm
 
 
 def fill(path):
-    """Sends to a datagram socket until it takes no more."""
+    """Sends to a datagram socket until it accepts no more."""
     while True:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
@@ -236,7 +239,7 @@ def syslog():
 
 @BOTH
 def test_syslog_that_does_not_read(serve, syslog, mpm):
-    """Requests that log wait until there is room; the others do not."""
+    """Requests that are logged wait until there is room; the others do not."""
     server = serve.make(mpm=mpm, processes=1, threads=100, directives="""
         ErrorLog syslog:local1
         LogLevel error

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/2: streams that wait, beside PING, flow control and others' requests; and to the backend.
+"""HTTP/2: waiting streams beside PING, flow control and other requests; and HTTP/2 to the backend.
 
-mod_http2 begins with few streams of a connection at once, so there are several connections.
+At first, mod_http2 serves only a few streams of a connection at once, so there are several
+connections.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ BIG = b"0123456789abcdef" * 64 * 1024  # 1 MB
 
 
 class World:
-    """The backends, and the server before them."""
+    """The backends, and the server in front of them."""
 
     def __init__(self, serve, backend):
         self.http, self.events, self.h2 = backend(Http), backend(Events), backend(Http)
@@ -76,7 +77,8 @@ def test_100_streams_of_a_slow_backend(world, clients):
 
 
 def test_flow_control_goes_on(world):
-    """A client that takes no more of a large response holds up neither itself nor others."""
+    """A client that stops reading a large response holds up neither its other streams nor
+    others."""
     with H2(world.server.port, hold_back=True) as client:
         large = [client.get("/big.bin") for _ in range(3)]
         client.until(lambda: client.link.inbound_flow_control_window == 0, "a used-up window")
@@ -105,7 +107,7 @@ def test_server_sent_events_of_100_streams(world, clients):
             client.ping()
     for client in clients:
         client.cancel_all()
-    # Each frees itself at the next event: also the backend's connection.
+    # Each is freed at the next event, and so is the connection to the backend.
     def gone():
         world.events.send("for nobody")
         return not world.events.streams
@@ -113,17 +115,17 @@ def test_server_sent_events_of_100_streams(world, clients):
 
 
 def page_of(client):
-    """A page on this connection."""
+    """Requests a page on this connection."""
     page = client.get("/")
     client.until(lambda: page.ended, "a page after the cancelled streams")
     assert page.status == 200
 
 
 def test_cancelled_streams_free_themselves(world):
-    """They end when the backend answers. Three times 100 of them, with 192 workers.
+    """Cancelled streams end when the backend responds. Three times 100 of them, with 192 workers.
 
-    mod_http2 serves a connection on which much was cancelled in small portions: so each time there
-    are new ones.
+    mod_http2 throttles a connection on which many streams were cancelled, so each time there are
+    new connections.
     """
     for _ in range(3):
         with connected(world) as clients:

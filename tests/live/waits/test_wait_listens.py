@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As many listening sockets as state threads: none keeps one for itself that another needs."""
+"""As many listening sockets as state threads: no socket keeps a thread to itself that another
+needs."""
 
 import contextlib
 
@@ -15,7 +16,7 @@ THREADS = 40
 
 
 def ask(stack, port, path="/"):
-    """A connection with a request on its way."""
+    """Opens a connection and sends a request."""
     conn = stack.enter_context(Conn(port))
     conn.ask(path)
     return conn

@@ -20,7 +20,7 @@ def test_5000_proxied_requests_in_progress(serve, backend, record_property):
         ProxyPass /http/ http://127.0.0.1:{http.port}/
         """)
     vp = server.children()[0]
-    prove(server, http.gate, [f"/http/{n}" for n in range(50)])  # everything was used once
+    prove(server, http.gate, [f"/http/{n}" for n in range(50)])  # everything has been used once
     http.gate.close()
     before = procs.pss(vp)
     with InFlight(server, [f"/http/{n}" for n in range(COUNT)]) as flight:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Name look-ups, which wait inside of libc and so go to helper kernel threads; health checks."""
+"""Name look-ups, which wait inside libc and so run on helpers; and health checks."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from .inflight import InFlight, prove, quick
 
 @pytest.fixture
 def slow_names(serve, file_gate):
-    """slow_names(...) makes a server whose look-ups wait; it and the gate."""
+    """slow_names(...) makes a server whose look-ups wait. Returns the server and the gate."""
     def make(**options):
         server = serve.make(processes=1, threads=100, **options)
         gate = file_gate(server.private_folder("gate"))
@@ -40,7 +40,8 @@ def test_proxied_name_that_resolves_slowly(slow_names, backend):
 
 
 def test_clients_name_that_resolves_slowly(slow_names):
-    """Access by the client's name: a look-up of its address, and one of that name."""
+    """Access control by host name: the client's address is looked up, and then the resulting
+    name."""
     server, gate = slow_names(ports=2, modules=("authz_host",), directives="""
         <VirtualHost *:@PORT2@>
             HostnameLookups On
@@ -51,7 +52,7 @@ def test_clients_name_that_resolves_slowly(slow_names):
         </VirtualHost>
         """)
     prove(server, gate, ["/index.html"] * 40, held=1, port=server.ports[1])
-    assert 2 <= gate.come < 80  # who asks what is being asked already waits for that answer
+    assert 2 <= gate.come < 80  # a look-up that is already in progress is shared by all who ask
     log = server.root / "logs/names.log"
     wait_for(lambda: log.read_text().split() == ["client.slow"] * 40, "40 names in the log")
 
@@ -74,7 +75,7 @@ def test_as_many_helpers_as_look_ups(slow_names, backend):
 
 
 def test_health_checks(serve, backend):
-    """Checks of 20 members wait for their answer: requests and the watchdog go on."""
+    """Health checks of 20 members wait for responses; requests and the watchdog continue."""
     http = backend(Http)
     dead, = free_ports(1)
     members = "\n".join(f"BalancerMember http://127.0.0.1:{http.port}/{n}/ hcmethod=GET hcuri=check"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that do not see /proc: slow disks hold up nobody there either."""
+"""Servers that cannot see /proc: slow disks hold up nobody there either."""
 
 import pytest
 
@@ -15,7 +15,7 @@ SIZE, SOME = 100000, 8
 HIDE = {
     # Whatever the server reads there, it finds nothing.
     "no-proc": "mount -t tmpfs none /proc",
-    # The master sees it, its children do not. All else has the same names inside.
+    # The master sees it, its children do not. Everything else has the same names inside.
     "chroot": "mkdir -p $1/jail; mount --rbind / $1/jail; mount -t tmpfs none $1/jail/proc",
 }
 
@@ -23,7 +23,7 @@ HIDE = {
 @BOTH
 @pytest.mark.parametrize("hidden", HIDE)
 def test_slow_disks(serve, slow_fs, mpm, hidden):
-    """What is known by /proc/self/mountinfo is found out otherwise."""
+    """What /proc/self/mountinfo tells elsewhere is found out by other means."""
     slow = slow_fs(f"cold#.bin:{SIZE}:{SOME}")
     server = serve.make(mpm=mpm, processes=1, threads=64, directives=f"""
         Alias /slow/ {slow.path}/

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits for programs: CGI both ways, external filters, rewrite maps, php-fpm, a piped logger."""
+"""Waits for programs: CGI of both kinds, external filters, rewrite maps, php-fpm, a piped
+logger."""
 
 import glob
 import os
@@ -22,7 +23,7 @@ def script(path, text):
 
 
 def end(process):
-    """Ends a process of ours, by its pid."""
+    """Ends a process of the test's, by its pid."""
     process.terminate()
     process.wait(30)
 
@@ -56,7 +57,7 @@ end
 
 @pytest.mark.parametrize("mpm", sorted({"event", MPM}))
 def test_40_programs_by_system(serve, file_gate, mpm):
-    """None of them takes a helper: a program that asks its own server is answered."""
+    """None of them occupies a helper, so a program that asks its own server gets an answer."""
     server = serve.make(mpm=mpm, processes=1, threads=100, modules=("lua",),
                         directives="LuaMapHandler ^/run @ROOT@/run.lua handle")
     gate = file_gate(server.private_folder("gate"))
@@ -74,7 +75,7 @@ def test_40_programs_by_system(serve, file_gate, mpm):
 def test_cgi_that_reads_and_writes_much(serve):
     """Bodies larger than a socket's buffer, both ways, 20 at a time.
 
-    The program reads all before it writes: httpd does not read while it writes either.
+    The program reads everything before it writes, since httpd does not read while it writes either.
     """
     server = serve.make(processes=1, modules=("cgid",), directives="""
         ScriptAlias /cgi @ROOT@/cgi/
@@ -111,9 +112,9 @@ def test_external_filter(serve, file_gate):
 
 @pytest.mark.parametrize("mutex", MUTEXES, ids=mutex_name)
 def test_rewrite_map_program(serve, file_gate, mutex):
-    """One program for all: one request waits for its answer, the others for the lock.
+    """One program serves all: one request waits for its answer, the others for the lock.
 
-    Two VPs: in one of them, all wait for a lock that another process has.
+    With two VPs, all requests in one of them wait for a lock that another process holds.
     """
     server = serve.make(processes=2, modules=("rewrite",), directives=f"""
         Mutex {mutex} rewrite-map
@@ -158,7 +159,7 @@ def test_php_fpm(serve, file_gate):
 
 
 def start_fpm(root, workers):
-    """php-fpm with a socket at root/fpm/socket, as an own process in the foreground."""
+    """php-fpm with a socket at root/fpm/socket, as a process of its own in the foreground."""
     user = f"user = {CHILD_USER}\nlisten.owner = {CHILD_USER}" if os.geteuid() == 0 else ""
     (root / "fpm.conf").write_text("\n".join([
         "[global]", f"error_log = {root}/logs/fpm.log", "daemonize = no",
@@ -177,7 +178,8 @@ def start_fpm(root, workers):
 
 
 def with_logger(serve, file_gate, signals=""):
-    """A server whose second port logs to a program that does not read yet; its gate, its log."""
+    """A server whose second port logs to a program that does not read yet. Also returns the
+    program's gate and its log."""
     server = serve.make(processes=1, threads=200, ports=2, directives="""
         <VirtualHost *:@PORT2@>
             CustomLog "|@ROOT@/logger" "%q"
@@ -193,11 +195,11 @@ def with_logger(serve, file_gate, signals=""):
 
 
 def test_slow_piped_logger(serve, file_gate):
-    """A logger that does not read: the pipe fills, and the requests that log there wait."""
+    """A logger does not read: the pipe fills up, and requests that are logged there wait."""
     server, gate, log = with_logger(serve, file_gate)
     queries = [f"?{n}." + "x" * 3000 for n in range(100)]
-    # A response comes before its line is written, so each connection asks twice: only those whose
-    # first line went into the pipe's 64 KB get their second answer.
+    # A response is sent before its line is written, so each connection sends two requests: only
+    # those whose first line fitted into the pipe's 64 KB get the second response.
     with InFlight(server, [f"/index.html{q}" for q in queries], port=server.ports[1]) as flight:
         assert all(response.status == 200 for response in flight.finish())
         for conn in flight.conns:
@@ -208,13 +210,13 @@ def test_slow_piped_logger(serve, file_gate):
             assert flight.answered() < 50
         gate.open()
         assert all(response.status == 200 for response in flight.finish())
-    # A line is written after its response.
+    # A line is written after its response is sent.
     wait_for(lambda: log.read_text().count("\n") >= 200, "the last lines")
     assert sorted(log.read_text().splitlines()) == sorted(queries + ["?again"] * 100)
 
 
 def test_a_hard_stop_loses_no_line_for_a_slow_piped_logger(serve, file_gate):
-    """As with event, whose threads wait for room in the pipe until it is there."""
+    """As with event, whose threads wait until there is room in the pipe."""
     server, gate, log = with_logger(serve, file_gate, "trap '' TERM")
     queries = [f"?{n}." + "x" * 3000 for n in range(60)]
     with InFlight(server, [f"/index.html{q}" for q in queries], port=server.ports[1]) as flight:

@@ -17,7 +17,7 @@ MODULES = ("proxy", "proxy_http", "proxy_scgi", "proxy_uwsgi", "proxy_ajp", "pro
 
 
 class World:
-    """The backends, and the server before them."""
+    """The backends, and the server in front of them."""
 
     def __init__(self, serve, backend):
         self.http, self.few, self.self_ = (backend(Http) for _ in range(3))
@@ -25,7 +25,7 @@ class World:
         self.echo, self.sockets = backend(Echo), backend(WebSockets)
         self.slow = SlowBackend(1000)
         at = "127.0.0.1"
-        # The backlog: a client whose SYN is lost comes again after a second.
+        # The backlog: a client whose SYN is dropped tries again only after a second.
         self.server = serve(processes=1, threads=2500, ports=2, modules=MODULES, directives=f"""
             ListenBacklog 4096
             ProxyPass /http/ http://{at}:{self.http.port}/
@@ -53,12 +53,12 @@ def world(serve_module, backend):
 
 
 def numbered(folder, count):
-    """Paths that differ, so that a mix-up shows."""
+    """Paths that differ, so that a mix-up would show."""
     return [f"/{folder}/{n}" for n in range(count)]
 
 
 def same(got, paths):
-    """Each response is that of its own request."""
+    """Checks that each response belongs to its own request."""
     for response, path in zip(got, paths):
         assert response.text.split()[-1].rsplit("/", 1)[1] == path.rsplit("/", 1)[1]
 
@@ -71,7 +71,7 @@ def test_2000_http_held(world):
 
 
 def timed_quick(server):
-    """A quick request; how long it took, ms."""
+    """Sends a quick request. Returns how long it took, in ms."""
     asked = time.monotonic()
     quick(server, 1)
     return (time.monotonic() - asked) * 1000
@@ -82,7 +82,7 @@ def test_2000_http_one_second(world, record_property):
     begun = time.monotonic()
     with Conns(world.server.port, path="/slow/x") as conns:
         conns.send(2000)
-        behind = timed_quick(world.server)  # in the listen queue behind all of them
+        behind = timed_quick(world.server)  # in the accept queue, behind all of them
         beside = []
         while conns.report().answered + conns.report().failed < 2000:
             beside.append(timed_quick(world.server))
@@ -146,7 +146,7 @@ class Crowd:
         self.loop, self.uri, self.sockets = loop, uri, []
 
     def open(self, count):
-        """Opens so many."""
+        """Opens that many."""
         async def all_of_them():
             limit = asyncio.Semaphore(50)
 
@@ -158,7 +158,7 @@ class Crowd:
         self.loop.run(all_of_them())
 
     def echo(self, gate=None):
-        """Each says its number, and hears it; if there is a gate, it is passed in between."""
+        """Each sends its number, and gets it back; if there is a gate, it opens in between."""
         async def one(number, socket):
             await socket.send(f"I am {number}")
             if gate:
@@ -171,7 +171,7 @@ class Crowd:
         assert got == [f"I am {n}" for n in range(len(self.sockets))]
 
     def close(self):
-        """Closes all."""
+        """Closes all of them."""
         async def all_of_them():
             await asyncio.gather(*(socket.close() for socket in self.sockets))
         self.loop.run(all_of_them())

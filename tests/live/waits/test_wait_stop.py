@@ -22,7 +22,7 @@ COUNT = 40
 
 
 class World:
-    """A server, and something of everything in progress."""
+    """A server with some of each kind of request in progress."""
 
     def __init__(self, serve, backend, file_gate, more=""):
         self.http, self.few, self.scgi = backend(Http), backend(Http), backend(Scgi)
@@ -78,7 +78,7 @@ class World:
         script(root / "map", f"#!/bin/sh\nwhile read -r name; do\n{held}\necho x; done\n")
 
     def programs(self):
-        """What still runs: names and how many of each."""
+        """What is still running: names, and how many of each."""
         pairs = [line.split() for line in self.pids.read_text().splitlines()]
         stats = [(procs.stat(int(pid)), name) for pid, name in pairs]
         return Counter(name for stat, name in stats if stat and stat.state not in "ZX")
@@ -135,7 +135,7 @@ def test_everything_in_progress_then_a_hard_end(serve, backend, file_gate, how, 
 
 
 def test_graceful_stop_with_a_time_limit(serve, backend, file_gate):
-    """What finishes before the limit is served to its end; the rest is cut off then."""
+    """What finishes before the limit is served to the end; the rest is cut off then."""
     world = World(serve, backend, file_gate, "GracefulShutdownTimeout 5")
     server = world.server
     with world.busy() as flights:
@@ -154,7 +154,7 @@ def test_graceful_stop_with_a_time_limit(serve, backend, file_gate):
 
 
 def refused(server):
-    """Whether the server listens no more."""
+    """Whether the server has stopped listening."""
     try:
         server.connect().close()
         return False

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.stm_only
 
 
 def proxying(serve, backend, more=""):
-    """One VP before a backend that holds requests at its gate."""
+    """One VP in front of a backend that holds requests at its gate."""
     http = backend(Http)
     server = serve(processes=1, modules=("proxy", "proxy_http"), directives=f"""
         {more}
@@ -55,4 +55,4 @@ def test_the_start_refuses_an_object_that_cannot_be_rebound(serve):
         server.start()
     line, = set(server.wait_log(r"cannot be started: .*"))
     assert "unbindable.so" in line and "poll" in line
-    server.wait_gone(check=False)  # alarms are what is wanted, and httpd leaves the pid file
+    server.wait_gone(check=False)  # alerts are expected, and httpd leaves its pid file behind

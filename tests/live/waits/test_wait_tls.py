@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS: handshakes that stop half-way, hostile clients, stapling from a slow responder, sessions."""
+"""TLS: handshakes that stop halfway, hostile clients, stapling from a slow responder, sessions."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ CACHE = "SSLSessionCache shmcb:@ROOT@/run/sessions(512000)\n"
 
 
 class HalfWay:
-    """A client's handshake, whose first flight comes in two parts."""
+    """A client's handshake, whose first flight is sent in two parts."""
 
     def __init__(self, port):
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -45,7 +45,7 @@ class HalfWay:
         self.incoming.write(data)
 
     def finish(self):
-        """The other half, the rest of the handshake, and a request."""
+        """Sends the other half, completes the handshake, and sends a request."""
         self.sock.sendall(self._rest)
         while not self._turn():
             self._feed()
@@ -62,7 +62,7 @@ class HalfWay:
 
 
 def quick_tls(server, count=3):
-    """Requests on TLS connections of their own."""
+    """Sends requests, each on a TLS connection of its own."""
     for _ in range(count):
         with server.connect_tls() as conn:
             assert "It works!" in conn.get("/").text
@@ -115,8 +115,8 @@ GARBAGE = [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03
 
 
 def offend(port, stop, done):
-    """TLS errors of all kinds, until told to stop."""
-    expired = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: ends with an alert
+    """Causes TLS errors of all kinds until told to stop."""
+    expired = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, so it ends with an alert
     while not stop.is_set():
         for number in range(8):
             try:
@@ -126,7 +126,7 @@ def offend(port, stop, done):
                         raw.recv(100)
                     elif number == 5:
                         expired.wrap_socket(raw, server_hostname="localhost")
-                    else:  # a whole handshake, then what is no TLS record
+                    else:  # a complete handshake, then something that is not a TLS record
                         tls = net.tls_context().wrap_socket(raw, server_hostname="localhost")
                         fd = tls.detach()
                         with socket.socket(fileno=fd) as bare:
@@ -138,7 +138,8 @@ def offend(port, stop, done):
 
 
 def test_others_errors_are_not_mine(serve):
-    """OpenSSL's error queue is each state thread's own: no request fails by another's error."""
+    """Each state thread has its own OpenSSL error queue: no request fails because of another's
+    error."""
     count = int(os.environ.get("STM_TEST_TLS_REQUESTS", 1200))
     server = serve(processes=1, threads=100, tls=True, modules=("socache_shmcb",),
                    directives=CACHE)
@@ -167,7 +168,7 @@ def test_others_errors_are_not_mine(serve):
 # --- leaks ---------------------------------------------------------------------------------------
 
 def test_tls_connections_leave_nothing(serve):
-    """The VP's memory after so many connections more is what it was, give or take its noise."""
+    """After that many more connections, the VP's memory is what it was, give or take some noise."""
     count = int(os.environ.get("STM_TEST_TLS_CONNECTIONS", 1000))
     server = serve(processes=1, tls=True, modules=("socache_shmcb",), directives=CACHE)
     vp = server.children()[0]
@@ -185,13 +186,13 @@ def test_tls_connections_leave_nothing(serve):
     before = load(200)
     after = load(count)
     print(f"{count} TLS connections: {after - before} bytes more")
-    # Noise: a few more state threads at once than before. OpenSSL's state of one thread, leaked
-    # each time, is a good 1 KB.
+    # Noise: a few more state threads at once than before. OpenSSL's per-thread state, if it leaked
+    # each time, would be a good 1 KB.
     assert after - before < count * 200 + 600_000, (before, after)
 
 
 def anonymous(pid):
-    """Memory of a process that is no file's, bytes; shared pages count in full."""
+    """Anonymous memory of a process, bytes; shared pages count in full."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
@@ -201,13 +202,13 @@ def anonymous(pid):
 # --- stapling ------------------------------------------------------------------------------------
 
 def openssl(*arguments, cwd):
-    """The openssl program, which must succeed."""
+    """Runs the openssl program, which must succeed."""
     subprocess.run(["openssl", *map(str, arguments)], cwd=cwd, check=True, capture_output=True)
 
 
 @pytest.fixture
 def authority(tmp_path, backend):
-    """A CA, a certificate for localhost, its OCSP responder, and the valve before that."""
+    """A CA, a certificate for localhost, its OCSP responder, and the valve in front of it."""
     port, = net.free_ports(1)
     valve = backend(Valve, port)
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -225,7 +226,7 @@ def authority(tmp_path, backend):
             ["openssl", "ocsp", "-port", str(port), "-index", "index", "-CA", "ca.crt", "-rkey",
              "ca.key", "-rsigner", "ca.crt", "-ndays", "1"], cwd=tmp_path, stdout=output,
             stderr=output) as responder:
-        try:  # no trial connection: it would wait for that one's request
+        try:  # no trial connection: the responder would wait for its request
             wait_for(lambda: b"waiting for" in said.read_bytes(), "the responder")
             yield tmp_path, valve
         finally:
@@ -233,7 +234,7 @@ def authority(tmp_path, backend):
 
 
 def test_stapling_from_a_slow_responder(serve, authority):
-    """All wait for the one that asks; a mutex is held meanwhile."""
+    """All wait for the one that asks the responder; it holds a mutex meanwhile."""
     folder, valve = authority
     (port,) = net.free_ports(1)
     server = serve(processes=1, modules=("ssl", "socache_shmcb"), directives=f"""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traps of code that was not written for state threads, as a module of httpd falls into them."""
+"""Traps for code that was not written for state threads, as an httpd module would fall into
+them."""
 
 import signal
 
@@ -19,10 +20,10 @@ def one_vp(serve_module):
 
 
 def test_a_modules_kernel_threads_may_use_its_requests_pool(server):
-    """Trap 7: the allocator that all connections of the VP share gets a mutex in time."""
+    """Trap 7: the allocator shared by all connections of the VP gets a mutex in time."""
     with InFlight(server, ["/probe?threads=2"] * 4) as flight:
         while not flight.answered():
-            quick(server, 20)  # each takes and gives memory of the same allocator
+            quick(server, 20)  # each allocates and frees memory of the same allocator
         got = flight.finish()
     assert [response.text.split("\n")[0] for response in got] == ["is"] * 4
     quick(server)
@@ -30,21 +31,21 @@ def test_a_modules_kernel_threads_may_use_its_requests_pool(server):
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGWINCH", "SIGVTALRM"])
 def test_signals_need_no_room_on_a_small_stack(server, name):
-    """Trap 9: what a VP catches is handled on a stack of its own."""
+    """Trap 9: signals that a VP catches are handled on a stack of their own."""
     got = server.get(f"/probe?signal={getattr(signal, name):d}")
     assert got.text.split("\n")[0] == "0"
     quick(server)
 
 
 def test_code_is_never_interrupted_between_two_waits(server):
-    """Trap 10: so what code that is not thread-safe keeps in a global is its own that long."""
+    """Trap 10: until its next wait, code that is not thread-safe has its globals to itself."""
     with InFlight(server, ["/probe?kept=20"] * 20) as flight:
         got = flight.finish()
     assert [response.text.split("\n")[0] for response in got] == ["kept"] * 20
 
 
 def test_over_a_wait_a_global_is_everyones(serve):
-    """Trap 10, the rest of it: nothing keeps state threads' globals apart."""
+    """Trap 10, the rest of it: nothing keeps the globals of state threads apart."""
     server = stm.probed(serve, processes=1, threads=100).start()
     with InFlight(server, ["/probe?kept-by-one-of=20"] * 20) as flight:
         got = flight.finish()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Django project in one file for test_django.py: each request is a transaction in PostgreSQL,
-which is open while it waits for the backend.
+which stays open while the request waits for the backend.
 """
 
 import os
@@ -20,14 +20,14 @@ settings.configure(
 
 
 def query(sql, *values):
-    """One value from the database."""
+    """Returns one value from the database."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchone()[0]
 
 
 def hold(number, port):
-    """Waits for the backend's answer, which has the number in it."""
+    """Waits for the backend's response, which contains the number."""
     with socket.create_connection(("127.0.0.1", port)) as backend:
         backend.sendall(f"GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         answer = b""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An application of mod_passenger for test_passenger.py: waits for the backend, then says what was
-asked. "GET /app?NUMBER,PORT"; port 0: no wait.
+"""An application of mod_passenger for test_passenger.py: waits for the backend, then returns what
+the request said. "GET /app?NUMBER,PORT"; port 0: no wait.
 """
 
 import socket
 
 
 def hold(number, port):
-    """Waits for the backend's answer, which has the number in it."""
+    """Waits for the backend's response, which contains the number."""
     with socket.create_connection(("127.0.0.1", port)) as backend:
         backend.sendall(f"GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         answer = b""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module that takes its time: others that import it meanwhile must wait until it is whole."""
+"""A module that takes a while to import: others that import it meanwhile must wait until that is
+done."""
 
 import sys
 import time

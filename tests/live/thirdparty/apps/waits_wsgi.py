@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An application of mod_wsgi for test_python.py: what threads have of their own, and share.
+"""An application of mod_wsgi for test_python.py: what threads have for themselves, and what they
+share.
 
-Each path has a function, which gets the client's number and the backend's port. hold() waits in the
-backend.
+Each path has a function, which is given the client's number and the backend's port. hold() waits
+for the backend.
 """
 
 import contextvars
@@ -23,7 +24,7 @@ tasks = queue.Queue()
 
 
 def hold(number, port):
-    """Waits for the backend's answer, which has the number in it."""
+    """Waits for the backend's response, which contains the number."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"GET /{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         answer = b""
@@ -47,14 +48,14 @@ def own(number, port):
 
 
 def ident(number, port):
-    """The thread's identity, for the test to see that all differ."""
+    """The thread's identity; the test checks that all of them differ."""
     first = threading.get_ident()
     hold(number, port)
     return f"{first} {threading.get_ident()}"
 
 
 def exclude(guard):
-    """Whether a lock lets one in at a time, over a wait."""
+    """Whether a lock admits one thread at a time, even across a wait."""
     with guard:
         inside.append(None)
         time.sleep(0.001)
@@ -64,7 +65,7 @@ def exclude(guard):
 
 
 def recursive(number, _port):
-    """An RLock keeps others out, and lets its owner in again."""
+    """An RLock keeps others out, but admits its owner again."""
     with rlock:
         local.before = number
         count = exclude(rlock)
@@ -77,7 +78,7 @@ def plain(_number, _port):
 
 
 def semaphore(_number, _port):
-    """Three at one time."""
+    """A Semaphore that admits three at a time."""
     with few:
         inside.append(None)
         time.sleep(0.001)
@@ -87,7 +88,7 @@ def semaphore(_number, _port):
 
 
 def meet(_number, _port):
-    """A Condition: all wait until the last of 40 has come."""
+    """A Condition: all wait until the last of 40 has arrived."""
     with condition:
         waiting.append(None)
         if len(waiting) == 40:
@@ -98,13 +99,13 @@ def meet(_number, _port):
 
 
 def imported(_number, _port):
-    """All import at once a module that waits while it is made."""
+    """All of them import the same module at once, which takes a while."""
     import slow_import
     return f"{slow_import.ANSWER} {slow_import.TIMES}"
 
 
 def workers(number, _port):
-    """A thread of the request's own, joined, and one that is told to go on."""
+    """A thread of the request's own, which is joined, and one that waits until told to continue."""
     got, event = [], threading.Event()
 
     def work():
@@ -118,7 +119,7 @@ def workers(number, _port):
 
 
 def handed(number, _port):
-    """A queue: each puts one and takes one, and nothing is lost."""
+    """A queue: each puts one item and takes one, and nothing is lost."""
     tasks.put(number)
     return tasks.get(timeout=60) in [str(n) for n in range(40)]
 
@@ -131,7 +132,7 @@ class Endless:
 
 
 def recursion(_number, _port):
-    """Recursion in C code and Python code by turns ends in an exception."""
+    """Recursion through C code and Python code in turn ends in an exception."""
     try:
         return Endless().x
     except RecursionError as error:
