@@ -29,5 +29,5 @@ WHICH_MPM         := docs/which-mpm.md
 WHICH_MPM_RESULTS ?= docs/bench/results.json
 
 .PHONY: which-mpm
-which-mpm: ## write the figures of make bench into docs/which-mpm.md
+which-mpm: ## write the results of make bench into docs/which-mpm.md
 	$(Q)$(call say,GEN,docs/which-mpm.md)$(PYTHON) -m lab.figures $(WHICH_MPM_RESULTS) $(WHICH_MPM)

@@ -47,7 +47,7 @@ footprint: $(BUILD)/st/footprint ## measure memory, page tables and fork() with 
 	$(Q)$(BUILD)/st/footprint
 	$(Q)$(BUILD)/st/footprint 100000 8388608
 	$(Q)$(BUILD)/st/footprint 5000 8388608
-test-aarch64: ## run the same, cross-compiled, under qemu
+test-aarch64: ## cross-compile the same program, and run it under qemu
 ifeq ($(ST_CAN_CROSS),yes)
 	@$(MAKE) --no-print-directory $(BUILD)/aarch64/smoke
 	$(Q)$(ST_EMULATOR) $(BUILD)/aarch64/smoke

@@ -36,7 +36,7 @@ need-cmocka:
 	    $(CC) -E -x c -o /dev/null - 2>/dev/null || { echo "cmocka is missing: install the" \
 	        "package libcmocka-dev (or run make test, which does)" >&2; exit 1; }
 
-test-sanitize: ## run all parts' tests under sanitizers and memcheck
+test-sanitize: ## run the tests of all parts under sanitizers and memcheck
 ifneq ($(CAN_CROSS),yes)
 	@echo "$(CROSS_MISSING)"
 endif

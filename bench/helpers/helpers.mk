@@ -4,5 +4,5 @@
 # root.
 
 .PHONY: bench-helpers
-bench-helpers: $(BUILD)/mod_mpm_stm.so ## the memory cost of waiting look-ups; as root
+bench-helpers: $(BUILD)/mod_mpm_stm.so ## measure the memory that waiting look-ups cost; as root
 	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m bench.helpers.helpers

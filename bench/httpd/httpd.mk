@@ -13,7 +13,7 @@ HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON)
 bench-httpd: live-tools $(BUILD)/mod_mpm_stm.so
 	@$(HTTPD_COMPARE) $(if $(QUICK),--quick) $(HTTPD_BENCH)
 
-bench-publish: ## put what bench-httpd has measured into docs/bench
+bench-publish: ## copy the results of bench-httpd to docs/bench
 	@mkdir -p docs/bench
 	$(Q)$(call say,GEN,docs/bench)cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json \
 	    $(BENCH_OUT)/*.svg docs/bench/
@@ -21,4 +21,4 @@ bench-publish: ## put what bench-httpd has measured into docs/bench
 # A few minutes: for a first look at the effect of a change.
 .PHONY: bench-quick
 bench-quick: QUICK := 1
-bench-quick: bench-httpd ## httpd under load in five minutes
+bench-quick: bench-httpd ## measure httpd under load, in five minutes

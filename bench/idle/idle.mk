@@ -4,5 +4,5 @@
 # minutes.
 
 .PHONY: bench-idle
-bench-idle: $(BUILD)/mod_mpm_stm.so ## the memory of idle connections: plain, TLS, HTTP/2
+bench-idle: $(BUILD)/mod_mpm_stm.so ## measure the memory of idle connections: plain, TLS, HTTP/2
 	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m bench.idle.idle

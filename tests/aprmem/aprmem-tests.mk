@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of small pools, if httpd's and APR's headers are installed: with the STIOL that is built
-# for STIOL's own tests, next to APR's own pools. The fuzzers here are tests/fuzz/fuzz.mk's.
+# The tests of small pools, beside APR's own pools, if httpd's and APR's headers are installed. They
+# use the STIOL that is built for STIOL's own tests. The fuzzers in this folder are built by
+# tests/fuzz/fuzz.mk.
 #   test-aprmem       as shipped, and the debug build
 #   test-aprmem-asan  AddressSanitizer and UndefinedBehaviorSanitizer
 
@@ -33,7 +34,7 @@ aprmem-programs: $(APRMEM_PROGRAMS)
 aprmem-run: aprmem-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS)
 
-test-aprmem: need-cmocka ## tests of small pools
+test-aprmem: need-cmocka ## test small pools
 	@$(TEST_MAKE) aprmem-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' aprmem-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS) \

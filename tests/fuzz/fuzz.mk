@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Fuzzers, by libFuzzer: each tests/PART/fuzz_NAME.c is one, and its corpus is in
+# Fuzzers that use libFuzzer: each tests/PART/fuzz_NAME.c is one, and its corpus is in
 # tests/PART/corpus/NAME. This file has what they share.
 #   make fuzz            all of them, DURATION seconds each
 #   make fuzz-NAME       one of them
-#   make test-fuzz       the corpora, and some thousand inputs more that are the same each time
+#   make test-fuzz       the corpora, and a few thousand more inputs, the same each time
 
 FUZZ_DIR   := $(BUILD)/tests/fuzz
 FUZZERS    := $(wildcard tests/*/fuzz_*.c)
@@ -27,10 +27,11 @@ FUZZ_RUNS_view       := 5000
 
 FUZZ_LENGTH      := 2048
 FUZZ_LENGTH_view := 16384
-# A program that writes an input as today's sources have it, which one kept may no longer be.
+# A program that writes an input as the current sources define it; one that was kept may be
+# outdated.
 FUZZ_SEED_view   := $(BUILD)/tests/score/sample
 
-# aprmem/ looks for APR's libraries itself. What directives do not reach, httpd.c need not have.
+# aprmem/ finds APR's libraries itself. httpd.c need not provide what directives do not reach.
 FUZZ_LIBS     := -Wl,--gc-sections -Wl,--no-as-needed \
                  $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null) -ldl -lpthread
 FUZZ_CFLAGS    = $(CPPFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS) -O1 -g \
@@ -41,7 +42,8 @@ fuzz_options   = -max_len=$(or $(FUZZ_LENGTH_$(1)),$(FUZZ_LENGTH)) -rss_limit_mb
 # With assertions, and with memory overwritten when it is freed.
 FUZZ_DEBUGGED := aprmem/% stiol/% st/%
 
-# Objects by clang for libFuzzer in clang/, by the ordinary compiler without it in plain/.
+# Objects compiled by clang for libFuzzer are in clang/, those of the ordinary compiler without it
+# in plain/.
 FUZZ_OBJECT = $(call quiet,CC)mkdir -p $(@D); $(1) $(FUZZ_CFLAGS) $(SANITIZE) $(2) \
     $(if $(filter $(FUZZ_DEBUGGED),$<),-DSTM_DEBUG) -MMD -MP -c -o $@ $<
 $(FUZZ_DIR)/clang/%.o: %.c
@@ -70,7 +72,8 @@ fuzz-$(1): $(FUZZ_DIR)/$(1) $(FUZZ_SEED_$(1))
 	$(if $(FUZZ_SEED_$(1)),$(FUZZ_SEED_$(1)) 0 > $(FUZZ_DIR)/found/$(1)/seed)
 	$(FUZZ_DIR)/$(1) $(call fuzz_options,$(1)) -max_total_time=$(FUZZ_DURATION) \
 	    $(FUZZ_DIR)/found/$(1) $(call fuzz_corpus,$(1))
-# The same inputs each time: without what earlier runs have found, and what depends on addresses.
+# The same inputs each time, so without those that earlier runs have found or that depend on
+# addresses.
 fuzz-$(1)-briefly: $(FUZZ_DIR)/$(1) $(FUZZ_SEED_$(1))
 	@rm -rf $(FUZZ_DIR)/brief-$(1) && mkdir -p $(FUZZ_DIR)/brief-$(1)
 	@$(if $(FUZZ_SEED_$(1)),$(FUZZ_SEED_$(1)) 0 > $(FUZZ_DIR)/brief-$(1)/seed)
@@ -85,15 +88,15 @@ endef
 $(foreach name,$(FUZZ_NAMES),$(eval $(call fuzz_program,$(name))))
 
 .PHONY: fuzz test-fuzz
-fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## all fuzzers, DURATION=60 seconds each
+fuzz: $(addprefix fuzz-,$(FUZZ_NAMES)) ## run all fuzzers; DURATION=60 seconds each
 
-# What clang makes a fuzzer of; not every clang has the library.
+# Whether clang can build a fuzzer: not every clang has the library.
 FUZZ_PROBE := int LLVMFuzzerTestOneInput(const char *data, unsigned long size); \
               int LLVMFuzzerTestOneInput(const char *data, unsigned long size) \
               { return !data && size; }
 
 # Without libFuzzer, only the corpora can be run.
-test-fuzz: ## the fuzzers' corpora, and some thousand inputs more
+test-fuzz: ## run the fuzzers' corpora, and a few thousand more inputs
 	@mkdir -p $(FUZZ_DIR)
 	@if echo '$(FUZZ_PROBE)' | \
 	    clang -x c -fsanitize=fuzzer,address -o $(FUZZ_DIR)/probe - 2>/dev/null; then \

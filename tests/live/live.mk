@@ -36,12 +36,12 @@ $(BUILD)/tests/libnss_slow.so.2: tests/stiol/objects/nss_slow.c
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
 
-# Its reference to poll() is in its code.
+# Its reference to poll() is a text relocation.
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 	@mkdir -p $(@D)
 	$(QCC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
 
-# The module as another build of it, for upgrades: with another layout of what a master retains;
+# Other builds of the module, for upgrades: one with another layout of what a master retains, one
 # with another way of handing over.
 UPGRADE_FLAGS_layout   := -DSTM_LAYOUT=1000
 UPGRADE_FLAGS_handover := -DSTM_LAYOUT=1000 -DSTM_HANDOVER=1000
@@ -58,6 +58,6 @@ $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS) slowfs
 
-test-live: ## tests against the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
+test-live: ## test the module in the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	$(Q)$(PYTEST) $(PYTEST_ARGS)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The live tests on other builds. debug: with every internal check and USE_ST_TIME, and its threads
-# give way in each rebound call and run in a random order, which follows from STM_SEED; tiny: with
-# the smallest limits that make sense; h2-asan: threads that come and go under AddressSanitizer,
-# with what pools give back overwritten.
-#   make test-debug STM_SEED=12345    draws other lots than those of every run
+# The live tests on other builds. debug: with every internal check and USE_ST_TIME; its threads
+# yield in each rebound call and run in a random order determined by STM_SEED. tiny: with the
+# smallest limits that make sense. h2-asan: threads that come and go, under AddressSanitizer, with
+# freed pool memory overwritten.
+#   make test-debug STM_SEED=12345    uses another order than the usual one
 
 VARIANT_FLAGS_debug := -DSTM_DEBUG -DSTIOL_DEBUG -DUSE_ST_TIME -DST_SHUFFLE
 VARIANT_FLAGS_tiny  := -DSTM_LISTENER_LIMIT=2 -DSTM_ST_LIMIT=8 -DSTM_VP_LIMIT=2
 
-# What the debug build runs: all but the waits, which take longest and have checks of their own, the
-# lab, which is about what a user sees, the soak and the hangs, which the master has to notice, and
-# gdb's, whose threads must have come to rest in a certain order.
+# What the debug build runs: everything but the waits, which take longest and have checks of their
+# own; the lab, which is about what a user sees; the soak; the hangs, which the master has to
+# notice; and those of gdb, whose threads must have parked in a certain order.
 VARIANT_TESTS_debug ?= tests/live --ignore tests/live/waits --ignore tests/live/lab \
                         --ignore tests/live/test_soak.py --ignore tests/live/test_hang.py \
                         --ignore tests/live/test_gdb.py
@@ -21,8 +21,8 @@ STM_SEED ?= 1
 test-debug: export STM_SEED := $(STM_SEED)
 
 .PHONY: test-debug test-tiny
-test-debug: ## live tests on a build with assertions and a random order; STM_SEED=1
-test-tiny: ## live tests on a build with the smallest limits
+test-debug: ## run the live tests with assertions and a random thread order; STM_SEED=1
+test-tiny: ## run live tests on a build with the smallest limits
 test-debug test-tiny: test-%:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$* CPPFLAGS='$(CPPFLAGS) $(VARIANT_FLAGS_$*)' \
 	    all live-tools
@@ -30,11 +30,11 @@ test-debug test-tiny: test-%:
 	$(Q)$(if $(filter tiny,$*),STM_TEST_TINY=1) STM_TEST_BUILD=$(BUILD)/$* PYTHONDONTWRITEBYTECODE=1 \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider $(VARIANT_TESTS_$*)
 
-# Stacks are no leaks, and httpd keeps what it has until it exits. Valgrind sees httpd's own
-# accesses, too, but takes minutes.
+# Leaks are not detected: stacks would be reported, and httpd keeps its memory until it exits.
+# Valgrind would also see httpd's own accesses, but takes minutes.
 H2_ASAN_OPTIONS := detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
 .PHONY: test-h2-asan
-test-h2-asan: ## HTTP/2 and threads that come and go, under AddressSanitizer
+test-h2-asan: ## test HTTP/2, and threads that come and go, under AddressSanitizer
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/h2-asan \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Wno-format-truncation' \
 	    CPPFLAGS='$(CPPFLAGS) -DSTM_DEBUG -DSTIOL_DEBUG' \

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of the scoreboards' reader, under the sanitizers: `make test-score`. Its fuzzer,
-# fuzz_view.c, is tests/fuzz/fuzz.mk's.
+# The tests of the scoreboards' reader, under sanitizers: `make test-score`. Its fuzzer,
+# fuzz_view.c, is built by tests/fuzz/fuzz.mk.
 
 SCORE_TESTS       := $(BUILD)/tests/score
 SCORE_TEST_CFLAGS  = $(CPPFLAGS) $(OWN_CFLAGS) -O1 -g $(SANITIZE)
@@ -31,5 +31,5 @@ $(SCORE_TESTS)/sample: $(SCORE_TESTS)/print_sample.o $(SCORE_TESTS)/sample.o $(S
 -include $(wildcard $(SCORE_TESTS)/*.d $(SCORE_TESTS)/lib/*.d)
 
 .PHONY: test-score
-test-score: need-cmocka $(SCORE_TESTS)/test_view ## tests of the scoreboards' format and its reader
+test-score: need-cmocka $(SCORE_TESTS)/test_view ## test the scoreboards' format and its reader
 	@tests/run.sh $(SCORE_TESTS)/test_view

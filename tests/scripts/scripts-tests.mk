@@ -4,5 +4,5 @@
 # selects some of them.
 
 .PHONY: test-scripts
-test-scripts: $(PRODUCTS) ## tests of scripts, makefiles and packaging; SCRIPTS_ARGS=
+test-scripts: $(PRODUCTS) ## test scripts, makefiles and packaging; SCRIPTS_ARGS=
 	$(Q)$(PYTEST) tests/scripts $(SCRIPTS_ARGS)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# slowfs, the slow file system of the live tests and of bench/httpd: main.c says what it does.
-# If libfuse is missing, it is not built, and what needs it is skipped and says so.
+# slowfs, the slow file system of the live tests and of bench/httpd; main.c says what it does. If
+# libfuse is missing, it is not built, and what needs it is skipped with a message.
 
 SLOWFS         := $(BUILD)/tests/slowfs
 SLOWFS_SOURCES := $(addprefix tests/slowfs/,main.c calls.c control.c gate.c tree.c)

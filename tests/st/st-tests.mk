@@ -37,7 +37,7 @@ $(ST_TESTS)/%.o: tests/st/%.c $(BUILD)/flags
 $(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(TEST_HARNESS) $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
 
-# These functions simulate a kernel with larger pages.
+# Links functions that simulate a kernel with larger pages.
 comma := ,
 $(ST_TESTS)/test_bigpages: ST_TEST_LIBS += \
     $(addprefix -Wl$(comma)--wrap=,mprotect madvise mincore sysconf mmap munmap)
@@ -78,7 +78,7 @@ st-run: st-programs
 ST_TEST_DEBUG := -DST_FAULTS -DST_DEBUG -DSTM_DEBUG
 
 .PHONY: test-st test-st-asan test-st-valgrind test-st-aarch64
-test-st: need-cmocka ## unit tests of libst, as shipped, with faults and shuffled, and on 1.9
+test-st: need-cmocka ## test libst as shipped, with faults and shuffled; the tests also on 1.9
 	@$(TEST_MAKE) st-programs $(ST_TESTS)/test_cover
 	@$(TEST_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/shuffle CPPFLAGS='$(CPPFLAGS) -DST_SHUFFLE -DST_DEBUG' st-shuffle
@@ -99,7 +99,7 @@ test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 	    $(TEST_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' \
 	    CFLAGS='-O1 -g $(SANITIZE)' st-run
 
-# Leaks are left to test-st-asan. The debug build tells Valgrind about the stacks.
+# Leaks are left to test-st-asan. The debug build tells Valgrind about stacks.
 test-st-valgrind: need-cmocka ## the same under memcheck
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@TEST_WRAP='valgrind -q --error-exitcode=99' \

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The tests of STIOL. Included by the root Makefile. STIOL is built for them once more, with the
-# switches that take the remedies away (STIOL_TESTING); the code under test makes its calls from
+# The tests of STIOL. Included by the root Makefile. STIOL is built for them once more, with
+# switches that turn the remedies off (STIOL_TESTING); the code under test makes its calls from
 # shared objects of its own.
 #   test-stiol          as shipped, and the debug build
 #   test-stiol-asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   test-stiol-aarch64  cross-compiled, under qemu
 #   bench-stiol         nanoseconds of the hot calls
-#   bench-files         a read that waits: by a helper, and by io_uring
+#   bench-files         a read that waits: on a helper, and with io_uring
 
 STIOL_TESTS := $(BUILD)/tests/stiol
 STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stiol/test_*.c)))
@@ -15,7 +15,8 @@ STIOL_SUBJECTS := $(sort $(patsubst tests/stiol/test_%.c,%,$(wildcard tests/stio
 ifeq ($(origin CXX),default)
 CXX := $(CC:%gcc=%g++)
 endif
-# The emulator of cross builds has neither openat2() nor preadv2()'s flags, which files are about.
+# The emulator used for cross builds has neither openat2() nor preadv2()'s flags, which the tests of
+# files need.
 ifdef TEST_SHIM
 STIOL_SUBJECTS := $(filter-out apr curl cxx files file_waits glib openssl,$(STIOL_SUBJECTS))
 endif
@@ -76,7 +77,7 @@ $(STIOL_TESTS)/libcxx_threads.so: tests/stiol/objects/cxx_threads.cc $(BUILD)/fl
 	@mkdir -p $(@D)
 	$(QCXX) $(CPPFLAGS) $(CFLAGS) -std=c++17 -Wall -Wextra -Werror -fPIC -pthread -shared \
 	    -Wl,-soname,$(notdir $@) -MMD -o $@ $<
-# Its reference to poll() is in its code.
+# Its reference to poll() is a text relocation.
 $(STIOL_TESTS)/libunbindable.so: tests/stiol/objects/unbindable.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(QCC) -O1 -std=gnu11 -fPIC -shared -Wl,-z,notext -w -o $@ $<
@@ -89,7 +90,7 @@ $(STIOL_TESTS)/libpointer_tls.so: tests/stiol/objects/pointer.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC)
 $(STIOL_TESTS)/liblate_tls.so: tests/stiol/objects/locals.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=3 -DSIZE=77
-# Descriptors, which are what aarch64 has always.
+# TLS descriptors, which aarch64 always uses.
 STIOL_GNU2 := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtls-dialect=gnu2)
 $(STIOL_TESTS)/liblate_tls2.so: tests/stiol/objects/locals.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DWHERE=late_locals -DNUMBER=4 -DSIZE=3001 $(STIOL_GNU2)
@@ -115,7 +116,7 @@ $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY)
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
 
-# STIOL in an object of its own, so that the program is one like any other.
+# STIOL in an object of its own, so that the program is rebound like any other object.
 $(STIOL_TESTS)/libsubject.so: $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ \
 	    -Wl,--whole-archive $^ -Wl,--no-whole-archive -ldl -lpthread
@@ -124,7 +125,7 @@ $(STIOL_TESTS)/test_tls $(STIOL_TESTS)/test_carry: %: %.o $(STIOL_TESTS)/libsubj
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) -ldl -lpthread
 
-# The real libraries, where their headers are.
+# The real libraries, where their headers are installed.
 $(STIOL_TESTS)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
 $(STIOL_TESTS)/test_apr: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 2>/dev/null)
 $(STIOL_TESTS)/test_cxx: $(STIOL_TESTS)/libcxx.so
@@ -159,7 +160,7 @@ stiol-programs: $(STIOL_PROGRAMS)
 stiol-run: stiol-programs
 	@TEST_TIMEOUT=$${TEST_TIMEOUT:-120} tests/run.sh $(STIOL_PROGRAMS)
 
-test-stiol: need-cmocka ## tests of STIOL, as shipped and with assertions
+test-stiol: need-cmocka ## test STIOL, as shipped and with assertions
 	@$(TEST_MAKE) stiol-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-programs
 	@TEST_TIMEOUT=120 tests/run.sh $(STIOL_PROGRAMS) \
@@ -177,12 +178,12 @@ else
 	@echo "$(CROSS_MISSING)"
 endif
 
-bench-stiol: $(STIOL_TESTS)/bench ## nanoseconds of STIOL's hot calls
+bench-stiol: $(STIOL_TESTS)/bench ## measure STIOL's hot calls, in nanoseconds
 	$<
 
 $(STIOL_TESTS)/bench_files: $(STIOL_TESTS)/bench_files.o
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
-bench-files: $(STIOL_TESTS)/bench_files ## microseconds of a read that waits, two ways
+bench-files: $(STIOL_TESTS)/bench_files ## measure a read that waits, in two ways, in microseconds
 	$<
 
 SANITIZE_PARTS += stiol-asan $(if $(CAN_CROSS),stiol-aarch64)

@@ -4,6 +4,6 @@
 # the sample of the reader's tests.
 
 .PHONY: test-stmstat
-test-stmstat: ## tests of stmstat and of the scoreboards' reader; STMSTAT_ARGS=
+test-stmstat: ## test stmstat and the scoreboards' reader; STMSTAT_ARGS=
 test-stmstat: $(SCORE_TESTS)/sample $(BUILD)/stmstat/stmstat
 	$(Q)$(PYTEST) tests/stmstat $(STMSTAT_ARGS)

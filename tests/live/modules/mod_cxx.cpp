@@ -2,9 +2,9 @@
 //
 // An httpd module in C++ for tests/live/thirdparty/test_cxx.py: what the C++ run-time library keeps
 // for each thread (exceptions, thread_local objects), and what threads share (statics, futures),
-// over waits.
+// across waits.
 //
-//   SetHandler cxx, then GET /SCENE?NUMBER: plays a scene, and prints what it saw
+//   SetHandler cxx, then GET /SCENE?NUMBER: plays a scene, and prints what it has seen
 //   CxxGate FOLDER     where the test holds requests: gates.FileGate
 #include <fcntl.h>
 #include <sys/file.h>
@@ -72,7 +72,7 @@ std::string caught(const std::string &me)
                 std::this_thread::sleep_for(1ms);
                 saw << inner.what() << ' ';
             }
-            throw; // which is the outer one again
+            throw; // the outer one again
         }
     } catch (const std::exception &again) {
         saw << again.what();
@@ -91,7 +91,7 @@ struct waits_when_it_goes {
     }
 };
 
-// The stack is unwound, and a destructor waits on the way.
+// The stack is unwound, and a destructor waits during that.
 std::string unwound(const std::string &me)
 {
     int uncaught = -1;
@@ -106,7 +106,7 @@ std::string unwound(const std::string &me)
     return what + " " + std::to_string(uncaught) + " " + std::to_string(std::uncaught_exceptions());
 }
 
-// An exception that another thread has thrown, by way of a future.
+// An exception that another thread has thrown arrives by way of a future.
 std::string carried(const std::string &me)
 {
     auto future = std::async(std::launch::async, [me]() -> int {
@@ -142,7 +142,7 @@ std::string static_made_once(const std::string &)
     return std::to_string(one.number) + " of " + std::to_string(made.load());
 }
 
-// The first two fail to make it: whoever waited tries next.
+// The first two fail to initialize it; each time, one of those that waited tries next.
 std::string static_made_after_failures(const std::string &)
 {
     static std::atomic<int> tries;
@@ -177,7 +177,7 @@ std::string called_once(const std::string &)
 
 // --- thread_local ---
 
-std::atomic<int> alive; // objects of threads that a scene has made
+std::atomic<int> alive; // objects of threads that a scene has created
 
 struct object {
     std::string text = "new";
@@ -281,7 +281,7 @@ std::string future_got(const std::string &me)
     return saw + (early ? " early" : " waited");
 }
 
-// Answers come from a thread of the module's own, which all requests ask.
+// All requests ask a thread of the module's own, which answers them.
 class server_thread
 {
     std::mutex mutex;
@@ -371,7 +371,7 @@ std::string locked(const std::string &)
            (last ? " had" : " late");
 }
 
-// All wait on one atomic until the last has come; the last lets go of all.
+// All wait on one atomic until the last has arrived, which releases them all.
 std::string atomic_waited(const std::string &)
 {
     static std::atomic<int> come, round;

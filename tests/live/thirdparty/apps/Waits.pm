@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# A handler of mod_perl for test_perl.py: before and after a wait for the backend it uses XS code
-# that finds its interpreter by itself (dTHX), and tells whether all of it was its own.
+# A mod_perl handler for test_perl.py: before and after a wait for the backend, it uses XS code that
+# looks up its interpreter itself (dTHX), and reports whether everything that it saw was its own.
 package Waits;
 
 use strict;
@@ -47,7 +47,7 @@ sub error_of_libxml
     return $@ =~ /(b\S+) line 1 and (c\S+)/ ? "$1 $2" : "? $@";
 }
 
-# By the thread's locale.
+# According to the thread's locale.
 sub by_locale
 {
     use locale;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- A handler of mod_lua for test_lua.py: waits for the request's body within a coroutine within a
--- protected call, sleeps, throws, and tells whether all of it was its own. The client is the gate.
+-- A mod_lua handler for test_lua.py: waits for the request's body inside a coroutine inside a
+-- protected call, sleeps, throws, and reports whether all of it was its own. The client is the gate.
 
 local kept = {}
 
