@@ -169,7 +169,7 @@ format: ## let clang-format rewrite the C sources
 
 # --- install -------------------------------------------------------------------------------------
 .PHONY: install install-lib install-module install-man
-install: install-lib install-module install-man ## install everything; DESTDIR= PREFIX=/usr/local; V=1 shows the commands
+install: install-lib install-module install-man ## install everything; DESTDIR= PREFIX=/usr/local
 
 # $(call put,FILE,DESTINATION[,MODE]) installs a file below DESTDIR.
 put = $(Q)$(call say,INST,$(DESTDIR)$(2))install -D -m $(or $(3),644) '$(1)' '$(DESTDIR)$(2)'

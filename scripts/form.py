@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""form.py [--fix[=FORM]] FILE...   one form for what C lets one write in several ways. Called by
+"""form.py [--fix[=FORM]] FILE...   one form for what C allows in several. Called by
 lint.sh.
 
 null     !p and p, no comparison with NULL
@@ -9,10 +9,10 @@ extern   prototypes without it; variables have it
 enum     private integer constants are enumerators: no #define in a .c file, unless the preprocessor
          reads it (#if, # or ## of a macro) or it is no plain int
 banner   /* --- name --- */
-comment  one that begins with text ends with text: no line that has nothing but */
+comment  if it begins with text, it ends with text: no line with nothing but */
 
-Prints FILE:LINE: form: what for each violation, and fails if there is any. --fix rewrites what it
-finds; the result must then be compiled and read.
+Prints FILE:LINE: form: what for each violation, and fails if there are any. --fix rewrites what it
+finds; compile and read the result.
 """
 
 import re
@@ -42,7 +42,7 @@ def masked(text):
 
 
 def opening(code, end):
-    """Where the bracket opens that closes at `end`."""
+    """Where the bracket that closes at `end` opens."""
     depth = 0
     for i in range(end, -1, -1):
         if code[i] in ")]":
@@ -128,7 +128,7 @@ def fix_sizeof(text):
 
 
 def fix_extern(text):
-    """Prototypes say what they are without it."""
+    """Prototypes do not need it."""
     code = masked(text)
     for match in reversed(list(EXTERN.finditer(code))):
         text = text[:match.start()] + text[match.start() + len("extern "):]
@@ -184,7 +184,7 @@ def fix_enum(text):
 
 
 def titled(lines):
-    """A banner; what was said beyond its title becomes a comment."""
+    """A banner; whatever it says beyond its title becomes a comment."""
     said = " ".join(re.sub(r"^ \*|-{2,}$", "", line.strip("\n")).strip() for line in lines).strip()
     title, rest = said, ""
     if len(lines) > 1 or len(said) + len("/* ---  --- */") > WIDTH:
@@ -206,7 +206,7 @@ def fix_banner(text):
 
 
 def fix_comment(text):
-    """The end of a comment goes on the line of its last words."""
+    """The end of a comment is moved to the line of its last words."""
     def close(match):
         if match[1] + " */" and len(match[1]) + 3 <= WIDTH:
             return match[1] + " */"
@@ -224,7 +224,7 @@ def fix_comment(text):
 
 
 def torn(comment):
-    """Whether it begins with text and its last line has nothing but the end mark."""
+    """Whether it begins with text, but its last line has nothing but the end mark."""
     return len(comment) > 1 and re.match(r"/\*\*?<?\s+[^\s-]", comment[0]) is not None \
         and comment[-1].strip() == "*/"
 

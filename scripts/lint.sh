@@ -4,16 +4,16 @@
 # lint.sh            checks the form of all files, and the C sources for likely mistakes. Called by
 #                    `make lint`, which sets OWN_CFLAGS and APACHE_CFLAGS. Runs every check, and
 #                    fails if any of them did.
-# lint.sh --format   lets clang-format and form.py rewrite the C sources
-# lint.sh --staged   runs the quick checks on what is about to be committed, as it will be committed
+# lint.sh --format   has clang-format and form.py rewrite the C sources
+# lint.sh --staged   runs the quick checks on what is staged, with the contents as staged
 
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 failures=0
-staged= # the top of the work tree, if only what is staged is checked
+staged= # the top of the work tree if only what is staged is checked
 
 # files PATTERN...  the project's files with matching names: those that git tracks or would add, or
-# those that are staged
+# only those that are staged
 files()
 {
     local list file
@@ -27,7 +27,7 @@ files()
     done <<<"$list"
 }
 
-# check NAME FUNCTION  runs it, and shows its output only if it failed
+# check NAME FUNCTION  runs the function, and shows its output only if it fails
 check()
 {
     local output
@@ -39,20 +39,21 @@ check()
     fi
 }
 
-# each COMMAND...  runs it once for each name on stdin, with as many in parallel as there are CPUs
+# each COMMAND...  runs the command once for each name on stdin, as many in parallel as there are
+# CPUs
 each()
 {
     xargs -r -d '\n' -n 1 -P "$(nproc)" "$@"
 }
 
-# none  copies stdin, and fails if there is anything
+# none  copies stdin, and fails unless it is empty
 none()
 {
     ! grep .
 }
 
-# search REGEX  fails if a line of any file matches; the fuzzers' inputs are not text and are left
-# out
+# search REGEX  fails if a line of any file matches; the fuzzers' inputs are not text and are
+# skipped
 search()
 {
     files ':!LICENSE' ':!tests/*/corpus/*' |
@@ -61,7 +62,7 @@ search()
 
 # --- C -------------------------------------------------------------------------------------------
 
-# The files to analyse. Tests are not: they are full of deliberate mistakes, and need other flags.
+# The files to analyse. Not the tests: they are full of deliberate mistakes, and need other flags.
 sources()
 {
     files '*.c' | grep -E '^(st|stiol|aprmem|score|mpm|stmstat|lab|bench)/' | grep -v '/smoke/'
@@ -72,13 +73,14 @@ format()
     files '*.c' '*.h' | xargs -r -d '\n' clang-format --dry-run -Werror
 }
 
-# What C lets one write in several ways is written in one. In C++, other projects' headers decide.
+# What can be written in several ways in C is written in one. In C++, other projects' headers
+# decide.
 form()
 {
     files '*.c' '*.h' | xargs -r -d '\n' python3 scripts/form.py
 }
 
-# The checks are in .clang-tidy, with the reasons. stderr only counts suppressed warnings.
+# .clang-tidy lists the checks, with reasons. stderr only counts suppressed warnings.
 tidy()
 {
     export FLAGS="${OWN_CFLAGS:-} ${APACHE_CFLAGS:-}"
@@ -86,13 +88,12 @@ tidy()
     sources | each sh -c 'clang-tidy --quiet "$1" -- $FLAGS 2>/dev/null' sh
 }
 
-# What cppcheck finds and clang-tidy does not: portability problems, and conditions that are always
-# true.
-#   missingInclude*         it reports each system header, none of which it needs
-#   unknownMacro            Apache's declaration macros, whose headers it is not given
+# Finds what clang-tidy does not: portability problems, and conditions that are always true.
+#   missingInclude*         cppcheck reports each system header, and needs none of them
+#   unknownMacro            Apache's declaration macros, whose headers are not given to it
 #   identicalInnerCondition  `if (bits & mask) return bits & mask;` is meant
-#   autoVariables           a state thread that waits leaves its record on its stack, on purpose
-#   syntaxError             it does not understand a macro's argument that begins with a dot
+#   autoVariables           a waiting state thread keeps its record on its stack, on purpose
+#   syntaxError             cppcheck does not understand macro arguments that begin with a dot
 static()
 {
     sources | xargs -r -d '\n' cppcheck --quiet -j "$(nproc)" --std=c11 --language=c \
@@ -118,7 +119,7 @@ for path in sys.argv[1:]:
     ast.parse(open(path, encoding="utf-8").read(), path)'
 }
 
-# Calls and includes go one way only: see rooms.py.
+# Calls and includes go in one direction only: see rooms.py.
 rooms()
 {
     python3 scripts/rooms.py
@@ -136,14 +137,14 @@ spdx()
         done | none
 }
 
-# 100 columns also where clang-format does not check: comments, scripts, makefiles, pages.
+# 100 columns, also where clang-format does not check: comments, scripts, makefiles, pages.
 width()
 {
     files '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile '*.conf' '*.in' '*.html' |
         xargs -r -d '\n' awk 'length > 100 { print FILENAME ":" FNR ": " length " columns" }' | none
 }
 
-# Nothing specific to the machine it was written on: no user's folder, no scratch folder.
+# Nothing that is specific to a developer's machine, such as home folders or scratch folders.
 places()
 {
     search '(^|[^A-Za-z0-9_.$}~/-])/(home|root|work|Users)/'

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""rooms.py [TOP]: checks that parts and rooms include and use only what is below them.
+"""rooms.py [TOP]: checks that each part and room includes and uses only what is below it.
 
 A part is a folder of the tree, a room one of mpm/. They are ordered: a file may include the
 headers, and use the global functions and variables, of its own room and of those before it in
-LAYERS. So rooms never form a cycle, and a change of one cannot affect those below. What has to call
-back up is a field or a callback that the upper room sets. Called by scripts/lint.sh."""
+LAYERS. So rooms never form a cycle, and a change in one cannot affect those below it. Calls back up
+go through a field or a callback that the upper room sets. Called by scripts/lint.sh."""
 
 import re
 import sys
 from pathlib import Path
 
-# From the lowest to the highest. mpm's own files are two rooms: what all rooms share, and the
-# module record, which refers to everything.
+# From the lowest to the highest. The files directly in mpm/ form two rooms: what all rooms share,
+# and the module record, which refers to everything.
 ROOMS = ["shared", "config", "scoreboard", "conn", "accept", "diagnosis", "process", "pages"]
 TOP_OF_MPM = "mpm/module.c"
 LAYERS = ["st", "score", "stiol", "aprmem", "mpm", *(f"mpm/{room}" for room in ROOMS), TOP_OF_MPM]
@@ -43,14 +43,14 @@ def may_use(user, used):
 
 
 def code_of(text):
-    """The text without comments and strings; includes keep their names."""
+    """The text without comments and strings, except the names of included files."""
     text = re.sub(r"/\*.*?\*/", lambda found: "\n" * found.group().count("\n"), text, flags=re.S)
     return "\n".join(line if line.lstrip().startswith("#") else
                      re.sub(r'"(\\.|[^"\\])*"', '""', line) for line in text.split("\n"))
 
 
 def sources(top):
-    """Path from the top: code, of all C files and headers of the layers."""
+    """{path from the top: code} of all C files and headers of the layers."""
     found = {}
     for folder in sorted({layer.split("/")[0] for layer in [*LAYERS, *ONLY]}):
         for path in sorted((top / folder).rglob("*.[ch]")):
@@ -59,7 +59,7 @@ def sources(top):
 
 
 def defined(files):
-    """Name: path of the file that defines it, of all global functions and variables."""
+    """{name: path of the file that defines it} of all global functions and variables."""
     return {name: path for path, code in files.items() if path.endswith(".c")
             for pattern in (FUNCTION, VARIABLE) for name in pattern.findall(code)
             if OURS.match(name)}
@@ -72,7 +72,7 @@ def unknown(files):
 
 
 def wrong_uses(files):
-    """What a file includes or uses from a room that is not below its own, one line each."""
+    """What files include or use from rooms that are not below their own, one line each."""
     homes = defined(files)
     for path, code in files.items():
         user = layer_of(path)

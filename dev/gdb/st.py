@@ -2,15 +2,15 @@
 """State threads in gdb: `source dev/gdb/st.py`, in a live process or on a core file.
 
 st vps            the virtual processors (VPs) of the process
-st threads        all state threads: state, what each waits for, the function that waits
-st bt N           backtrace of one state thread, by its number or its address; `st bt all`
-st thread N       gdb's own commands (bt, frame, up, info locals) see that state thread;
-                  `st thread` alone takes them back to the kernel thread
+st threads        all state threads: state, the function that waits, and what it waits for
+st bt N           backtrace of one state thread, by number or address; `st bt all`
+st thread N       makes gdb's own commands (bt, frame, up, info locals) see that state thread;
+                  `st thread` alone switches back to the kernel thread
 stm conns         the connections of an httpd VP, with their state threads and requests
 
-A parked state thread is shown by an unwinder that takes gdb from the kernel thread's innermost
-frame to the registers that st__switch() has saved. Nothing is written to the process. How to use
-it: docs/internals/debugging.md. Works with gdb 12 and newer, x86-64 and AArch64.
+A parked state thread is shown by an unwinder that leads gdb from the kernel thread's innermost
+frame to the registers that st__switch() has saved. Nothing is written to the process. See
+docs/internals/debugging.md. Works with gdb 12 and newer, on x86-64 and AArch64.
 """
 
 import re
@@ -26,8 +26,8 @@ NO_TIMEOUT = 2**64 - 1
 LINK_POLL = 1
 EVENTS = ((1, "IN"), (2, "PRI"), (4, "OUT"), (0x2000, "RDHUP"))
 
-# Where st/switch_*.S puts each register, counted from the saved stack pointer, and what it takes
-# off the stack when the thread goes on.
+# Where st/switch_*.S puts each register, relative to the saved stack pointer, and what it removes
+# from the stack when the thread resumes.
 SAVED = {
     "i386:x86-64": {"pc": ("rip", 56), "sp": ("rsp", 64),
                     "regs": {"r15": 8, "r14": 16, "r13": 24, "r12": 32, "rbx": 40, "rbp": 48}},
@@ -35,19 +35,20 @@ SAVED = {
                 "regs": {**{f"x{19 + i}": 8 * i for i in range(12)}}},
 }
 
-# Frames of libst and STIOL say how a thread waits, not what for: by their source, or their name.
+# Frames of libst and STIOL say how a thread waits, not for what. They are recognized by source file
+# or name.
 PLUMBING = re.compile(r"(^|/)(st|stiol)/[^/]+\.[chS]$")
 PLUMBING_NAMES = re.compile(r"st__|st_|stiol_")
 
 
 class Trouble(gdb.GdbError):
-    """What the user is told instead of a traceback."""
+    """A message for the user, instead of a traceback."""
 
 
 NO_SYMBOLS = """\
-no debugging information of libst here, which is needed to find the state threads%s.
-Debian's packages have it apart: install libapache2-mpm-stm-dbgsym (or libst2-dbgsym). For a module
-that was stripped, give gdb the file that it was stripped of before `source dev/gdb/st.py`:
+no debugging information for libst was found%s, which is needed to find the state threads.
+Debian has it in separate packages: install libapache2-mpm-stm-dbgsym (or libst2-dbgsym). For a
+module that you stripped yourself, load its debugging information before `source dev/gdb/st.py`:
     add-symbol-file FILE.debug -o %s"""
 
 
@@ -64,7 +65,7 @@ def module():
 
 
 def evaluate(expression):
-    """A value of the program's, or Trouble that says what is missing."""
+    """Evaluates an expression in the program. Raises Trouble, saying what is missing."""
     try:
         return gdb.parse_and_eval(expression)
     except gdb.error as error:
@@ -77,7 +78,7 @@ def evaluate(expression):
 
 
 def type_of(name):
-    """A type of libst's or the module's."""
+    """A type of libst or the module."""
     try:
         return gdb.lookup_type(name)
     except gdb.error:
@@ -86,12 +87,12 @@ def type_of(name):
 
 
 def integer(value):
-    """A pointer or a number as a Python integer that is not negative."""
+    """A pointer or a number as a non-negative Python integer."""
     return int(value) & NO_TIMEOUT
 
 
 def read_word(address):
-    """A pointer in the program's memory."""
+    """Reads a pointer from the program's memory."""
     return struct.unpack("<Q", gdb.selected_inferior().read_memory(address, 8).tobytes())[0]
 
 
@@ -103,7 +104,7 @@ def chain(first, link):
 
 
 def microseconds(us):
-    """A length of time for people."""
+    """A time span for people."""
     return f"{us / 1e6:.3f} s" if us >= 1000 else f"{us} us"
 
 
@@ -121,13 +122,13 @@ class Vp:
         for thread in threads:
             if self.tid in (thread.ptid[1], thread.ptid[2]):
                 return thread
-        # A target that numbers threads in its own way (a simulator) has one most often.
+        # A target that numbers threads in its own way (a simulator) usually has only one.
         return threads[0] if len(threads) == 1 else None
 
     def stack_pointer(self):
-        """The kernel thread's."""
+        """The stack pointer of the kernel thread."""
         if not self.kernel:
-            raise Trouble(f"st: the kernel thread {self.tid} of this VP is not there")
+            raise Trouble(f"st: this VP's kernel thread {self.tid} was not found")
         self.kernel.switch()
         UNWINDER.release()
         return integer(gdb.newest_frame().read_register("sp"))
@@ -149,7 +150,8 @@ class Vp:
                         yield low, low + int(kind["size"]), stacks[i]["thread"]
 
     def threads(self):
-        """All state threads: the primordial one, then the others as their stacks lie in memory."""
+        """All state threads: the primordial one, then the others by the addresses of their
+        stacks."""
         others = sorted(self.stacks(), key=lambda stack: stack[0])
         values = [self.value["primordial"].address, *(thread for _, _, thread in others)]
         on_cpu = self._on_cpu()
@@ -157,8 +159,8 @@ class Vp:
                 for i, value in enumerate(values)]
 
     def _on_cpu(self):
-        """Whose stack the kernel thread is on. A thread that waits runs the scheduler on its own
-        until another is ready; a signal handler may have a stack of its own."""
+        """The state thread on whose stack the kernel thread is. A waiting thread runs the scheduler
+        on its own stack until another is ready; a signal handler may have a separate stack."""
         pointer = self.stack_pointer()
         for low, end, thread in self.stacks():
             if low <= pointer < end:
@@ -276,7 +278,7 @@ class Thread:
         return name, job
 
     def waits_for(self, polls, helper):
-        """What has to come until it goes on."""
+        """What has to happen before it resumes."""
         if self.state() not in ("waiting", "idle"):
             return ""
         if helper is not None:
@@ -294,7 +296,7 @@ class Thread:
         if deadline != NO_TIMEOUT:
             left = deadline - integer(self.vp.value["clock"])
             things.append(f"until {microseconds(left)} from the last turn" if left >= 0
-                          else "a time that has passed")
+                          else "a deadline that has passed")
         return ", ".join(things)
 
 
@@ -340,7 +342,7 @@ def symbols(frame):
 
 
 def arguments(frame):
-    """name=value of a frame's arguments, as far as they are known."""
+    """name=value of a frame's arguments, as far as known."""
     found = []
     for symbol in symbols(frame):
         if symbol.is_argument:
@@ -355,7 +357,7 @@ def arguments(frame):
 
 
 def job_of(frame):
-    """The address of the job that a helper's frame works on, or None."""
+    """The address of the job that a helper's frame is working on, or None."""
     try:
         value = frame.read_var("job")
         return None if value.is_optimized_out else integer(value) or None
@@ -364,8 +366,8 @@ def job_of(frame):
 
 
 def helpers():
-    """{address of a job: (kernel thread, lines of its backtrace)} of what kernel threads do for
-    state threads now."""
+    """{address of a job: (kernel thread, lines of its backtrace)} of the jobs that kernel threads
+    are doing for state threads."""
     found = {}
     before = gdb.selected_thread()
     own = {vp.tid for vp in vps()}
@@ -386,7 +388,7 @@ def helpers():
 
 
 def job_among(frame, jobs):
-    """The job, of these, that a variable of the frame is, points to or contains; or None."""
+    """The one of these jobs that a variable of the frame is, points to or contains; or None."""
     for symbol in symbols(frame):
         try:
             value = symbol.value(frame)
@@ -405,7 +407,7 @@ def job_among(frame, jobs):
 
 
 class FrameId:
-    """What names a frame for gdb."""
+    """Identifies a frame to gdb."""
 
     def __init__(self, sp, pc):
         self.sp, self.pc = sp, pc
@@ -427,7 +429,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         gdb.invalidate_cached_frames()
 
     def release(self):
-        """The kernel thread's own frames are back."""
+        """Makes gdb see the kernel thread's own frames again."""
         if self.saved is not None:
             self.saved = self.at = None
             gdb.invalidate_cached_frames()
@@ -447,7 +449,7 @@ class Unwinder(gdb.unwinder.Unwinder):
 
         def register(value):
             return gdb.Value(value).cast(word)
-        # Below all frames of the state thread: gdb believes stacks that grow one way only.
+        # Below all frames of the state thread: gdb accepts only stacks that grow in one direction.
         info = pending.create_unwind_info(FrameId(register(self.saved - 16), register(self.at[1])))
         for name, offset in layout["regs"].items():
             info.add_saved_register(name, register(read_word(self.saved + offset)))
@@ -481,7 +483,7 @@ class Command(gdb.Command):
 
 
 def chosen(words, usage):
-    """The state thread that the user names by number or address."""
+    """The state thread that the user has given by number or address."""
     if len(words) != 1:
         raise Trouble(f"usage: {usage}")
     try:
@@ -545,9 +547,9 @@ class Backtrace(Command):
 
 
 class Select(Command):
-    """gdb's commands see that state thread: st thread N. Back to the kernel thread: st thread
+    """Makes gdb's commands see that state thread: st thread N. Back to the kernel thread: st thread
 
-    #0 of a parked thread's backtrace stays the kernel thread's; the state thread begins at #1."""
+    In a parked thread's backtrace, #0 is the kernel thread's; the state thread begins at #1."""
 
     KEEP = False
 
@@ -609,12 +611,12 @@ def request(conn):
 
 
 def printable(text):
-    """A text that a client has sent, without what a terminal would obey (also C1 and bidi)."""
+    """A text that a client has sent, without what a terminal would interpret (C1 and bidi, too)."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def forget(_event):
-    """The process goes on: what was seen of a state thread is no longer true."""
+    """The process continues: what was seen of a state thread is outdated."""
     UNWINDER.saved = UNWINDER.at = None
 
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- A mod_lua handler for test_lua.py: waits for the request's body inside a coroutine inside a
--- protected call, sleeps, throws, and reports whether all of it was its own. The client is the gate.
+-- protected call, sleeps, throws, and reports whether all was its own. The client is the gate.
 
 local kept = {}
 
