@@ -48,16 +48,16 @@ APLOG_USE_MODULE(mpm_stm);
 #define STM_ASSERT(expression) ((void)0)
 #endif
 
-/** What the first start has made room for: httpd's scoreboard is created once and does not grow. 0:
- * not created yet. */
+/** What the first start has reserved: httpd's scoreboard is created once and does not grow. 0: not
+ * created yet. */
 typedef struct stm_limits {
     int seats;   /**< process slots of httpd's scoreboard */
     int threads; /**< the upper bound of MaxThreads */
-    int slots;   /**< worker slots of each process slot that are used */
+    int slots;   /**< worker slots in use of each process slot */
 } stm_limits_t;
 
-/** The upper bound of seats * slots. mod_status shows slots as one line, which readers of ?auto
- * must be able to hold in 64 KiB. A state thread without a slot serves like any other. */
+/** The upper bound of seats * slots. mod_status shows the slots as one line, and readers of ?auto
+ * have buffers of 64 KiB. A state thread without a slot serves like any other. */
 #define STM_SLOTS_ALL 65000
 
 typedef enum { STM_VP_RUNNING, STM_VP_LEAVING, STM_VP_STOPPING } stm_vp_state_e;

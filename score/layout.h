@@ -164,7 +164,8 @@ void stm_score_add(stm_score_group_e group, void *sum, const void *from);
 /** Adds the gauges of `from` to those of `sum`. */
 void stm_score_add_gauges(stm_score_group_e group, void *sum, const void *from);
 
-/** Whether the value of all VPs together means something: not if it identifies one process. */
+/** Whether a value for all VPs together is meaningful; it is not if the field identifies one
+ * process. */
 static inline bool stm_score_adds_up(const stm_score_field_t *field)
 {
     return field->type != STM_SCORE_TYPE_info && field->type != STM_SCORE_TYPE_time;

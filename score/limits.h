@@ -7,7 +7,7 @@
 #ifndef STM_LIMITS_H
 #define STM_LIMITS_H
 
-/** Maximum number of listening sockets (Listen or VPListen addresses). The guide: 8. Nothing has
+/** Maximum number of listening sockets (Listen or VPListen addresses). The guide: 8. No table has
  * this size: descriptors run out first, unless a build sets a lower limit. */
 #ifndef STM_LISTENER_LIMIT
 #define STM_LISTENER_LIMIT 65536

@@ -30,7 +30,7 @@ static uint64_t hash_of(const stm_view_index_t *index, const char *address)
     return hash ^ hash >> 32;
 }
 
-/* The slot that has the address, or the free one where it belongs. */
+/* The slot that contains the address, or the free one where it belongs. */
 static uint32_t *slot_of(const stm_view_index_t *index, const stm_score_listener_t *listeners,
                          const char *address)
 {
@@ -44,7 +44,7 @@ static uint32_t *slot_of(const stm_view_index_t *index, const stm_score_listener
     }
 }
 
-/* Room for one more, in the list as in the index: this is at most half full. */
+/* Makes room for one more in both the list and the index, which is kept at most half full. */
 static bool grow(stm_view_t *view, stm_view_index_t *index)
 {
     unsigned size = index->size ? index->size * 2 : FIRST_SIZE;

@@ -163,7 +163,7 @@ static void put_histogram(const stm_text_t *text, const stm_score_field_t *field
     put(text, "]}");
 }
 
-/* The sum of all VPs has only what adds up. */
+/* The sum of all VPs contains only what adds up. */
 static bool left_out(const stm_score_field_t *field, const char *prefix)
 {
     return strcmp(prefix, "all") == 0 && !stm_score_adds_up(field);

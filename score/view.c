@@ -136,7 +136,7 @@ static void add_block(stm_view_t *view, const stm_score_block_t *block, bool cur
 
 /* --- the sums, consistent with each other --- */
 
-/* What a table can have at most, however many its writer says. */
+/* The number of entries a table has room for at most, whatever its writer claims. */
 static uint64_t listeners_of(const stm_score_header_t *header, uint64_t claimed)
 {
     return claimed < header->listeners_max ? claimed : header->listeners_max;
@@ -193,7 +193,7 @@ static void forget_sums(stm_view_t *view, stm_view_index_t *index)
     memset(&view->prior, 0, sizeof(view->prior));
 }
 
-/* The header, without what it does not use of its listeners' table. */
+/* The header, without the unused part of its table of listeners. */
 static bool read_header(stm_view_t *view, const stm_view_source_t *source,
                         stm_score_header_t *header, size_t size)
 {

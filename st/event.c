@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event system: the VP's epoll instance, and the scheduler's turn, in which epoll is visited
- * and events, posts from other kernel threads and timers are dispatched. Called by the scheduler;
+ * The event system: the VP's epoll instance, and the scheduler's turn, which polls epoll and
+ * dispatches events, posts from other kernel threads and timers. Called by the scheduler;
  * descriptors are registered in fd.c. See docs/internals/events.md.
  */
 #include <limits.h>

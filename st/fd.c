@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors, as the VP knows them: who waits for one (state threads and watches), what is ready,
- * its registration with epoll, and the table of them all. Called by libst's blocking I/O, STIOL and
+ * What the VP knows of descriptors: who waits for each (state threads and watches), what is ready,
+ * the registration with epoll, and the table of them all. Called by libst's blocking I/O, STIOL and
  * the watches' owners; the scheduler calls st__watch_ready() and st__watch_timeout().
  */
 #include <string.h>
@@ -123,7 +123,7 @@ static void disarm_accept(struct st_vp *vp, st_watch_t *watch)
         return;
     st__event_delete(vp, watch->link.osfd, fd);
     if (fd->links)
-        (void)st__event_rearm(vp, watch->link.osfd, fd); /* which tells them if it fails */
+        (void)st__event_rearm(vp, watch->link.osfd, fd); /* which notifies them if it fails */
 }
 
 void st__watch_disarm(struct st_vp *vp, st_watch_t *watch)
@@ -268,8 +268,8 @@ void st_fd_forget(int osfd)
         st__fd_forget(vp, osfd, fd);
 }
 
-/* Threads that wait for this number's earlier descriptor: nothing else would wake them. Watches
- * stay; their owners ask again. */
+/* Wakes threads that wait for the earlier descriptor of this number, as nothing else would. Watches
+ * stay; their owners check again. */
 static void wake_of_earlier(struct st_vp *vp, struct st__fd *fd)
 {
     struct st_fd_link *link, *next;
@@ -321,7 +321,7 @@ int st__event_rearm(struct st_vp *vp, int osfd, struct st__fd *fd)
     if (fd->flags & ST__FD_EXCLUSIVE)
         return 0; /* level-triggered: the kernel reports it again anyway */
     fd->ready = 0;
-    /* What we believe may be out of date either way. */
+    /* What we know may be out of date in either direction. */
     if (control(vp, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, osfd, fd, events) < 0) {
         if (errno != (known ? ENOENT : EEXIST))
             goto error;
@@ -362,7 +362,7 @@ int st__event_add_exclusive(struct st_vp *vp, int osfd, struct st__fd *fd, int e
         int error = errno;
 
         if (fd->links)
-            (void)st__event_rearm(vp, osfd, fd); /* which tells them if it fails */
+            (void)st__event_rearm(vp, osfd, fd); /* which notifies them if it fails */
         return st__fail(error);
     }
     fd->flags = ST__FD_REGISTERED | ST__FD_EXCLUSIVE;

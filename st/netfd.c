@@ -4,7 +4,7 @@
  */
 #include "st/st_internal.h"
 
-/* One system call for sockets, the two of POSIX for everything else. */
+/* One system call for sockets, POSIX's two for everything else. */
 static int set_nonblocking(int osfd, bool socket)
 {
     int flags;

@@ -21,7 +21,7 @@
 #define ST_DEBUG
 #endif
 
-/* The analyzer learns from assertions what holds. */
+/* Assertions stay on for the analyzer, which learns from them what holds. */
 #if !defined(ST_DEBUG) && !defined(NDEBUG) && !defined(__clang_analyzer__)
 #define NDEBUG
 #endif
@@ -54,7 +54,7 @@
 
 #pragma GCC visibility push(hidden)
 
-/* Writes what went wrong to stderr and aborts: the loss of epoll, or an exit where no thread is. */
+/* Writes what went wrong to stderr and aborts: epoll was lost, or there is no thread to exit. */
 void st__fatal(const char *what) __attribute__((noreturn, cold));
 
 /* Builds that check invariants or stacks always take the scheduler's slow path. */

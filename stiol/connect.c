@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connect() on blocking sockets: the kernel has no flag for "this call only", so the socket is made
- * nonblocking for the duration of the call, which does not yield: no other state thread sees it.
- * Another process, or kernel thread, that uses the same socket might.
+ * connect() on blocking sockets. The kernel has no flag for a single nonblocking call, so the
+ * socket is made nonblocking for the duration of the call. As that does not yield, no other state
+ * thread sees it; another process or kernel thread that uses the same socket might.
  */
 #include "stiol/transfer.h"
 

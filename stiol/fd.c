@@ -175,7 +175,7 @@ int stiol__close(int fd)
     return stiol__close_known(vp, fd);
 }
 
-/* What the number is to mean from now on must not reach a call that still means the old file. */
+/* A call that still means the old file must not see what the number will mean from now on. */
 static void make_room(stiol__vp_t *vp, int to)
 {
     if (STIOL_UNLIKELY(vp && stiol__fd_in_use(to)))
@@ -272,7 +272,7 @@ static stiol__fd_class_t with_flags(stiol__fd_class_t before, int flags)
     case STIOL_FD_STREAM:
     case STIOL_FD_ASYNC_STREAM:
         return blocks ? STIOL_FD_STREAM : STIOL_FD_ASYNC_STREAM;
-    case STIOL_FD_SYNC_FILE: /* O_SYNC cannot be taken away */
+    case STIOL_FD_SYNC_FILE: /* O_SYNC cannot be cleared */
         return before;
     default:
         return STIOL_FD_UNKNOWN;

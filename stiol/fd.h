@@ -23,8 +23,8 @@ typedef enum {
     /* Regular files (file.c): */
     STIOL_FD_FILE,      /* asked with RWF_NOWAIT */
     STIOL_FD_MUTE_FILE, /* its file system cannot say what is in memory: the real call, timed */
-    STIOL_FD_SLOW_FILE, /* its file system may take forever: on a helper */
-    STIOL_FD_SYNC_FILE  /* O_DIRECT, O_SYNC: each read or write waits for the device: likewise */
+    STIOL_FD_SLOW_FILE, /* its file system may take forever: calls run on a helper */
+    STIOL_FD_SYNC_FILE  /* O_DIRECT, O_SYNC: each read or write waits for the device; likewise */
 } stiol__fd_class_t;
 
 #define STIOL_FDS_MAX (1 << 20) /* descriptors from here on are examined at each call */
@@ -41,7 +41,7 @@ stiol__fd_class_t stiol__fd_look(int fd);
 #define STIOL_LOW_MARK  0x80 /* SO_RCVLOWAT was set */
 #define STIOL_BUSY_MARK 0x40 /* a helper is using the file's position, or writing */
 #define STIOL_ELSEWHERE 0x20 /* opened or closed on a kernel thread that is not a VP */
-#define STIOL_USED_MARK 0x10 /* a call on a helper, queued or running, has its number */
+#define STIOL_USED_MARK 0x10 /* a call on a helper, queued or running, uses the number */
 #define STIOL_FD_MARKS  (STIOL_LOW_MARK | STIOL_BUSY_MARK | STIOL_ELSEWHERE | STIOL_USED_MARK)
 
 static inline unsigned char *stiol__fd_byte(int fd)

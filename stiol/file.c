@@ -330,7 +330,7 @@ ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t o
     if (offset < 0 && !stiol__file_turn(vp, transfer->fd))
         return -1;
     if (STIOL_UNLIKELY(class == STIOL_FD_SYNC_FILE))
-        return move_on_helper(vp, transfer, offset); /* O_DIRECT takes no notice of RWF_NOWAIT */
+        return move_on_helper(vp, transfer, offset); /* O_DIRECT ignores RWF_NOWAIT */
     if (class == STIOL_FD_MUTE_FILE) {
         const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset};
 

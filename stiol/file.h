@@ -33,8 +33,9 @@ void stiol__filesystems_stop(stiol__vp_t *vp);
  * helper. Neither yields nor waits. */
 stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path, bool made,
                                      uint64_t *group);
-/** The verdict on a call that makes, removes or changes what the path names: it writes to the
- * device's journal, which may be busy, so it waits on a helper anywhere but in memory. */
+/** The verdict on a call that creates, removes or changes what the path names: it writes to the
+ * device's journal, which may be busy, so it runs on a helper unless the file system is in
+ * memory. */
 stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *path,
                                           uint64_t *group);
 /** The same when openat2() has said that the name is not in memory. */
@@ -118,7 +119,7 @@ typedef long (*stiol__file_call_t)(const long *args);
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
 /** The same for a call on a descriptor, whose number stays this file's until the call has ended. */
 long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
-/** The same with a group of its own: for a call on a path relative to fd, which may be AT_FDCWD. */
+/** The same with a group of its own, for a call on a path relative to fd, which may be AT_FDCWD. */
 long stiol__file_help_at(stiol__vp_t *vp, int fd, uint64_t group, stiol__file_call_t call,
                          const long *args);
 /** The same for another class of helpers. */
@@ -127,7 +128,7 @@ long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t gr
 /** A call on a path: now or on a helper. vp NULL: now. */
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
                     const long *args);
-/** The same for a call that changes what the path leads to. */
+/** The same for a call that changes what the path refers to. */
 long stiol__on_change(stiol__vp_t *vp, int dir, const char *path, stiol__file_call_t call,
                       const long *args);
 /** A call on an open file: on a helper if its file system is slow. vp NULL: directly. */
@@ -162,19 +163,20 @@ static inline bool stiol__is_file(stiol__fd_class_t class)
     return class >= STIOL_FD_FILE;
 }
 
-/** Calls on it are for helpers. */
+/** Whether calls on such a file have to run on helpers. */
 static inline bool stiol__is_slow_file(stiol__fd_class_t class)
 {
     return class >= STIOL_FD_SLOW_FILE;
 }
 
-/** file_open.c: the descriptor has these flags of open(): if they make each call wait for the
+/** file_open.c: the descriptor was opened with these flags. If they make each call wait for the
  * device, notes that. Returns fd and preserves errno. */
 int stiol__fd_flags_known(int fd, int flags);
-/** The same: openat2() cannot be used here. */
+/** file_open.c: openat2() cannot be used here. */
 extern _Atomic bool stiol__openat2_barred;
 
-/** Where those queue who want the position, or the number, of a descriptor that a helper uses. */
+/** The queue of those that want the file position or the number of a descriptor that a helper is
+ * using. */
 static inline uintptr_t stiol__turn_key(int fd)
 {
     return ((uintptr_t)(unsigned)fd << 3) | 7;
@@ -182,20 +184,20 @@ static inline uintptr_t stiol__turn_key(int fd)
 
 /* --- file_use.c --- */
 
-/** A call on a helper that names a file by its descriptor; in its caller's memory. */
+/** A call on a helper that names a file by its descriptor; lies in its caller's memory. */
 typedef struct stiol__fd_use {
     struct stiol__fd_use *next;
-    int fd;      /* -1: not kept */
+    int fd;      /* -1: not kept track of */
     bool closed; /* somebody has closed it meanwhile */
 } stiol__fd_use_t;
 
 /** A call on a helper begins to use the descriptor. `use` stays in place until stiol__fd_used(). */
 void stiol__fd_use(stiol__vp_t *vp, stiol__fd_use_t *use, int fd);
-/** The call has ended. Closes the descriptor if that was put off; this may park. */
+/** The call has ended. Closes the descriptor if that was postponed; this may park. */
 void stiol__fd_used(stiol__vp_t *vp, stiol__fd_use_t *use);
-/** For close(): true if it will be carried out later. */
+/** For close(): true if it is postponed until no helper uses the descriptor. */
 bool stiol__put_off_close(stiol__vp_t *vp, int fd);
-/** Parks while a helper uses the number. */
+/** Parks as long as a helper uses the number. */
 void stiol__await_unused(stiol__vp_t *vp, int fd);
 
 static inline bool stiol__fd_in_use(int fd)
@@ -217,18 +219,19 @@ int stiol__close_patiently(stiol__vp_t *vp, int fd);
 
 /* --- fd.c --- */
 
-/** close(), and what is known of the descriptor is forgotten. Parks if its file system is slow. */
+/** close(), which also forgets what is known of the descriptor. Parks if its file system is
+ * slow. */
 int stiol__close_known(stiol__vp_t *vp, int fd);
 
 /* --- file_fifo.c --- */
 
-/** Whether opening the path waits for another process to open the other end. Asks only if the name
- * is in memory and no stat() has just said what it is. *missing: there is no such name. */
+/** Whether opening the path waits for another process to open the other end. Asks the kernel only
+ * if the name is in memory and no stat() has just said what it is. Sets *missing if there is no
+ * such name. */
 bool stiol__is_fifo(stiol__vp_t *vp, int dir, const char *path, bool *missing);
 /** stat() has said that the path is a regular file. */
 void stiol__note_regular(stiol__vp_t *vp, const char *path);
-/** Runs call(args) on a kernel thread of its own: calls that wait for each other need as many as
- * there are. */
+/** Runs call(args) on a kernel thread of its own: calls that wait for each other need one each. */
 long stiol__file_aside(stiol__vp_t *vp, stiol__file_call_t call, const long *args);
 
 /* --- file_stream.c, for shell.c --- */
@@ -238,9 +241,9 @@ bool stiol__stream_waits(FILE *stream);
 
 /* --- stdio.c --- */
 
-/** ftrylockfile() and funlockfile(), on any kernel thread. True: locked. Neither yields. */
+/** ftrylockfile(), on any kernel thread. True: locked. Does not yield. */
 bool stiol__trylock_stream(FILE *stream);
-/** Releases what stiol__trylock_stream() has locked. */
+/** Releases what stiol__trylock_stream() has locked. Does not yield. */
 void stiol__unlock_stream(FILE *stream);
 
 /* --- flush.c --- */
@@ -253,12 +256,12 @@ int stiol__flush_all(void);
 /** mmap() of a file by a state thread: what it maps is in memory by the time it returns. */
 void *stiol__map_file(stiol__vp_t *vp, void *address, size_t length, int protection, int flags,
                       int fd, off_t offset);
-/** Whether a helper has to bring that part of a file into memory. */
+/** Whether a helper has to read that part of a file into memory. */
 bool stiol__is_absent(int fd, off64_t offset, size_t length);
 
 /* --- sendfile.c --- */
 
-enum { STIOL_CHUNK = 1024 * 1024 }; /* bytes; maximum that is sent at a time */
+enum { STIOL_CHUNK = 1024 * 1024 }; /* bytes; most that is sent at a time */
 
 #pragma GCC visibility pop
 

@@ -104,7 +104,7 @@
     }
 
 /* Ways to make a call: the path is the first argument, or follows a directory's descriptor; the
- * call looks at what is there, creates or removes it, or changes what a link there leads to. */
+ * call looks at what is there, creates or removes it, or changes what a link there refers to. */
 #define LOOKS         stiol__on_path(vp, AT_FDCWD, a, false, run, args)
 #define MAKES         stiol__on_path(vp, AT_FDCWD, a, true, run, args)
 #define LOOKS_AT      stiol__on_path(vp, a, b, false, run, args)

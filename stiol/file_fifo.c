@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FIFOs: opening one waits until another process opens the other end, which may be never; whoever
- * may make files where httpd looks for them (.htaccess) may make one. So open() first asks what the
- * name is, unless stat() has just said so, as it has for every file that httpd itself serves.
- * Called by file_open.c, file_stream.c and file_path.c.
+ * FIFOs: opening one waits until another process opens the other end, which may never happen; and
+ * anybody who may create files where httpd looks for them (.htaccess) can create one. So open()
+ * first asks what the name refers to, unless stat() has just said so, as it has for every file that
+ * httpd itself serves. Called by file_open.c, file_stream.c and file_path.c.
  */
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -13,7 +13,7 @@
 
 /* --- what stat() has said --- */
 
-/* By the name's end and length. */
+/* Hashes the end of the name, and its length. */
 static size_t place_of(const char *path, size_t length)
 {
     uint64_t end = 0;
@@ -38,7 +38,7 @@ void stiol__note_regular(stiol__vp_t *vp, const char *path)
     vp->regular[place].noted = stiol__ticks();
 }
 
-/* A second later the name may be another file's. */
+/* A second later, the name may belong to another file. */
 static bool is_noted(const stiol__vp_t *vp, const char *path)
 {
     size_t length = strlen(path), place;
@@ -52,7 +52,7 @@ static bool is_noted(const stiol__vp_t *vp, const char *path)
 
 /* --- what the kernel says --- */
 
-/* -1 with errno, which is EAGAIN if that is not in memory. */
+/* Returns -1 with errno, which is EAGAIN if the name is not in memory. */
 static int type_of(int dir, const char *path, mode_t *mode)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
@@ -70,7 +70,7 @@ static int type_of(int dir, const char *path, mode_t *mode)
         *mode = st.stx_mode;
         return rc;
     }
-    rc = fstatat(dir, path, &plain, 0); /* waits for a disk no longer than open() would */
+    rc = fstatat(dir, path, &plain, 0); /* waits no longer for a disk than open() would */
     *mode = plain.st_mode;
     return rc;
 }

@@ -54,7 +54,7 @@ static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t gr
     return fd;
 }
 
-/* A FIFO whose other end nobody has opened yet. */
+/* Opens a FIFO whose other end nobody has opened yet. */
 static int open_aside(stiol__vp_t *vp, const request_t *request)
 {
     const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
@@ -127,7 +127,7 @@ int stiol__fd_flags_known(int fd, int flags)
     return fd;
 }
 
-/* What has no other end does not wait for one. */
+/* Anything without another end does not wait for one. */
 static bool may_be_fifo(int flags)
 {
     return (flags & (O_PATH | O_NONBLOCK | O_DIRECTORY)) == 0 && (flags & O_TMPFILE) != O_TMPFILE &&

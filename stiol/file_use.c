@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors in use by calls on helpers. A job names its file by number only, so while one is
- * queued or running the number must not come to mean another file: a close() meanwhile is carried
- * out when the last such call has ended. Called by file.c and fd.c, on the VP.
+ * Descriptors in use by calls on helpers. A job knows its file only by number, so while it is
+ * queued or running, the number must not come to mean another file: a close() in the meantime takes
+ * effect once the last such call has ended. Called by file.c and fd.c, on the VP.
  */
 #include "stiol/file.h"
 #include "stiol/lot.h"
@@ -83,5 +83,6 @@ void stiol__await_unused(stiol__vp_t *vp, int fd)
     while (stiol__probe(vp, stiol__turn_key(fd), attempt, &fd, STIOL_NEVER) != 0)
         interrupted = true;
     if (interrupted)
-        st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
+        st_thread_interrupt(st_thread_self()); /* was not meant for this wait: passes it on to the
+                                                * next one */
 }

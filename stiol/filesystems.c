@@ -36,8 +36,8 @@ typedef struct device {
     dev_t number; /* 0: free */
     kind_t kind;
     bool mounted;              /* in the table of mounts */
-    bool known;                /* without a table: statfs() has said what it is, */
-    struct question *question; /* or a helper is asking it */
+    bool known;                /* without a table: statfs() has told what it is, */
+    struct question *question; /* or a helper is asking that */
     st_utime_t slow_until;     /* learned; 0: not slow */
 } device_t;
 
@@ -59,7 +59,8 @@ struct stiol__filesystems {
     uint64_t ticks_at_start;
     st_utime_t started;
     st_utime_t slow_until; /* the latest of any device */
-    int mounts; /* /proc/self/mountinfo, which poll() calls POLLPRI when it changes; -1: no table */
+    int mounts; /* /proc/self/mountinfo, for which poll() reports POLLPRI when it changes; -1: no
+                 * table */
     device_t devices[DEVICES];
     answer_t answers[ANSWERS];
     uint64_t unaskable; /* ticks, when a name was last noted; 0: never */
@@ -369,7 +370,7 @@ stiol__fd_class_t stiol__fd_is_mute(int fd)
 
 /* --- without a table of mounts: a helper asks what a device is --- */
 
-/* By the numbers that statfs() returns. */
+/* Identified by the numbers that statfs() returns. */
 static kind_t kind_of_magic(unsigned long magic)
 {
     static const unsigned long remote[] = {FUSE_SUPER_MAGIC,
@@ -424,7 +425,7 @@ static void drop_question(stiol__job_t *job)
     free(job);
 }
 
-/* On the VP, in its scheduler. */
+/* Runs on the VP, in its scheduler. */
 static void take_answer(stiol__job_t *job)
 {
     question_t *question = (question_t *)job;
@@ -443,7 +444,8 @@ static void take_answer(stiol__job_t *job)
     drop_question(job);
 }
 
-/* True: the descriptor is the helper's now. Until it has an answer, calls there take helpers. */
+/* True: the descriptor now belongs to the helper. Until that has an answer, calls there run on
+ * helpers. */
 static bool ask_about(int fd, dev_t number)
 {
     stiol__vp_t *vp = stiol__mine();
@@ -647,7 +649,7 @@ stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *
     if (*group == 0 && device_above(dir, path, &number, &away))
         *group = number;
     else if (*group == 0)
-        away |= stiol__is_refused(errno) || errno == EINVAL; /* openat2() is of no use here */
+        away |= stiol__is_refused(errno) || errno == EINVAL; /* openat2() is not usable here */
     errno = error;
     /* Nothing above it exists: the call fails at once. */
     return verdict_of(vp->filesystems, (dev_t)*group) == STIOL_FS_MEMORY ? STIOL_FS_MEMORY

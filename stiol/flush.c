@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fflush(NULL). The C library's holds its lock on the list of all streams while it writes: if one
- * of them is a pipe that nobody reads, every fopen() and fclose() of the process waits as well, and
- * the VP with it. So the streams are flushed one by one, and the list is locked only to look at it.
- * Called by file_stream.c, on any kernel thread.
+ * fflush(NULL). The C library's version holds its lock on the list of all streams while it writes:
+ * if one of them is a pipe that nobody reads, every fopen() and fclose() in the process waits as
+ * well, and so does the VP. So the streams are flushed one by one, and the list is locked only
+ * while it is read. Called by file_stream.c, on any kernel thread.
  */
 #include <stdio_ext.h>
 
 #include "stiol/file.h"
 
-enum { BUSY_INTERVAL = 5000 }; /* us; longest between tries at a stream that others have locked */
+enum { BUSY_INTERVAL = 5000 }; /* us; longest between attempts to lock a stream */
 
-/* Those that have something to write. */
+/* Lists the streams that have something to write. */
 typedef struct snapshot {
     FILE **streams;
     size_t count, room;
@@ -50,7 +50,7 @@ static bool take_snapshot(snapshot_t *snapshot)
 
 typedef enum { NOTHING_TO_DO, LOCKED, BUSY } state_t;
 
-/* Locks it, unless it has been closed or flushed meanwhile. */
+/* Locks the stream, unless it has been closed or flushed meanwhile. */
 static state_t lock_stream(FILE *stream)
 {
     state_t state = NOTHING_TO_DO;
@@ -73,7 +73,7 @@ static void pause_for(st_utime_t interval)
         (void)st_usleep(interval);
 }
 
-/* Others may have it locked for long, as a thread that waits for this very pipe does. */
+/* Others may hold its lock for a long time, such as a thread that is waiting for this very pipe. */
 static int flush_one(FILE *stream)
 {
     stiol__backoff_t backoff = {0};

@@ -77,8 +77,8 @@ void stiol__help(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *
 bool stiol__help_start(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job);
 
 /**
- * The same for a job on the heap whose end concerns nobody: release() is called on the helper, also
- * if the VP is gone by then. Does not yield.
+ * The same for a job on the heap whose end nobody waits for: release() is called on the helper,
+ * even if the VP is gone by then. Does not yield.
  */
 bool stiol__help_send_off(struct stiol__vp *vp, stiol__help_class_t class, stiol__job_t *job,
                           void (*release)(stiol__job_t *job));

@@ -128,7 +128,7 @@ int __openat64_2(int dir, const char *path, int flags);
 ssize_t __recvfrom_chk(int fd, void *restrict buf, size_t n, size_t size, int flags,
                        __SOCKADDR_ARG addr, socklen_t *restrict addrlen);
 
-/* All streams: exported since glibc 2.2.5, and declared nowhere. */
+/* The list of all streams; exported since glibc 2.2.5, but declared nowhere. */
 void _IO_list_lock(void), _IO_list_unlock(void);
 FILE *_IO_iter_begin(void), *_IO_iter_next(FILE *stream);
 

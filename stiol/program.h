@@ -15,8 +15,8 @@ extern void (*stiol__in_child)(void);
 int stiol__start_program(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                          const posix_spawnattr_t *attr, char *const argv[],
                          char *const environment[]);
-/** spawn_look.c: whether executing the file, or with a path the first one found there, waits for no
- * disk. `group`: for the helper. */
+/** spawn_look.c: whether executing the file (with a search path, the first one found there) would
+ * wait for no disk. `group`: for the helper. */
 bool stiol__program_is_near(stiol__vp_t *vp, const char *file, const char *path, uint64_t *group);
 /** waitpid() without options; parks. -1 with errno, which is EINTR where the real one would be
  * cancelled. Called by shell.c. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sendfile(). What is in memory is sent by the kernel's own call; what is not waits for the disk on
- * a helper. Called only through the replacements.
+ * sendfile(). The kernel's own call sends what is in memory; a helper waits for the disk for the
+ * rest. Called only through the replacements.
  */
 #include "stiol/file.h"
 
@@ -9,7 +9,7 @@ enum { PIECE = 128 * 1024 }; /* bytes that a helper reads for a blocking descrip
 
 typedef struct send_call {
     int out, in;
-    off64_t *offset;         /* NULL: at the file's position */
+    off64_t *offset;         /* NULL: at the file position */
     stiol__fd_class_t class; /* of `out`: PASS, SOCKET or STREAM */
     st_utime_t deadline;     /* of `out` */
 } send_call_t;
@@ -28,7 +28,7 @@ static off64_t position_of(stiol__vp_t *vp, const send_call_t *call)
     if (call->offset)
         return *call->offset;
     if (!stiol__file_turn(vp, call->in))
-        return -1; /* it was closed: the call itself says so */
+        return -1; /* it was closed, which the call itself will report */
     at = lseek64(call->in, 0, SEEK_CUR);
     errno = error;
     return at;
@@ -42,7 +42,7 @@ static bool is_absent(const send_call_t *call, off64_t at, size_t count)
            stiol__is_absent(call->in, at, at_most(count, STIOL_CHUNK));
 }
 
-/* --- to what is nonblocking: the real call, wherever it is made --- */
+/* --- to a nonblocking descriptor: the real call, here or on a helper --- */
 
 static long run_send(const long *args)
 {
@@ -66,10 +66,10 @@ static ssize_t send_async(stiol__vp_t *vp, const send_call_t *call, size_t count
     return n;
 }
 
-/* --- to what is blocking --- */
+/* --- to a blocking descriptor --- */
 
-/* The socket or pipe is nonblocking for this call, and so for all who use it: nothing may yield
- * before that is undone. */
+/* The socket or pipe is made nonblocking for this call, and thereby for everybody who uses it:
+ * nothing may yield before that is undone. */
 static ssize_t try_to_send(const send_call_t *call, size_t count)
 {
     ssize_t n;
@@ -81,7 +81,7 @@ static ssize_t try_to_send(const send_call_t *call, size_t count)
     return n;
 }
 
-/* -2: had to wait for room; what was in memory then need not be now. */
+/* Returns -2 if it had to wait for room: what was in memory before may no longer be. */
 static ssize_t send_resident(stiol__vp_t *vp, const send_call_t *call, size_t count)
 {
     ssize_t n = try_to_send(call, count);
@@ -111,8 +111,8 @@ static void advance(const send_call_t *call, off64_t at, ssize_t n)
         (void)lseek64(call->in, at + n, SEEK_SET);
 }
 
-/* A helper must not wait for whoever reads at the other end, and the flag may not be changed while
- * others run: it reads, and the state thread writes. */
+/* A helper must not wait for whoever reads at the other end, and the flag must not change while
+ * others run. So the helper reads, and the state thread writes. */
 static ssize_t send_absent(stiol__vp_t *vp, const send_call_t *call, off64_t at, size_t count)
 {
     struct iovec part = {malloc(at_most(count, PIECE)), at_most(count, PIECE)};

@@ -133,7 +133,7 @@ typedef struct pipe_stream {
 } pipe_stream_t;
 
 static struct {
-    pthread_mutex_t lock;     /* of the list; nobody yields with it */
+    pthread_mutex_t lock;     /* of the list; nobody yields while holding it */
     pthread_mutex_t starting; /* held by a popen() while its program starts */
     pipe_stream_t *first;
 } streams = {.lock = PTHREAD_MUTEX_INITIALIZER, .starting = PTHREAD_MUTEX_INITIALIZER};
@@ -161,7 +161,7 @@ static pipe_stream_t *take(const FILE *stream)
     return taken;
 }
 
-/* Those that other pipes' programs must not inherit. */
+/* Descriptors that the programs of other pipes must not inherit. */
 static int close_earlier(posix_spawn_file_actions_t *actions, int as)
 {
     int rc = 0;
@@ -174,8 +174,8 @@ static int close_earlier(posix_spawn_file_actions_t *actions, int as)
     return rc;
 }
 
-/* Starts it with `end` as its standard input or output, and without the ends of earlier pipes.
- * Returns 0, or an error. */
+/* Starts the program with `end` as its standard input or output, and without the ends of earlier
+ * pipes. Returns 0, or an error number. */
 static int start_with_pipe(pipe_stream_t *made, const char *command, int end, int as)
 {
     posix_spawn_file_actions_t actions;
@@ -200,8 +200,8 @@ static void enlist(pipe_stream_t *made)
     pthread_mutex_unlock(&streams.lock);
 }
 
-/* Starting may take long. One after the other, so that each knows all earlier pipes: this one's end
- * is closed on execution until it is listed. */
+/* Starting a program may take long. Programs are started one after the other, so that each knows
+ * all earlier pipes; until this one's end is listed, it is close-on-exec. */
 static int start_and_list(pipe_stream_t *made, const char *command, int end, int as, bool inherited)
 {
     int rc;
@@ -320,9 +320,9 @@ static int end_pipe(stiol__vp_t *vp, pipe_stream_t *taken)
     return vp ? wait_for_end(vp, pid, false) : wait_really(pid);
 }
 
-/* The stream is to be closed. Another state thread may have it locked, which flushes it on a helper
- * (fflush(NULL)): waits for that. The closing helper is not the lock's owner, so the stream must
- * not lock itself any more; its lock goes with it. */
+/* The stream is about to be closed. Another state thread, whose fflush(NULL) is flushing it on a
+ * helper, may have locked it: waits for that. The helper that closes the stream is not the lock's
+ * owner, so the stream must no longer lock itself; the lock goes away with it. */
 static void let_go(stiol__vp_t *vp, FILE *stream)
 {
     if (vp && stiol__owner_find(vp, stream)) {

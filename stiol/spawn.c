@@ -3,7 +3,7 @@
  * A posix_spawn() of our own. glibc's runs no pthread_atfork() handlers, so nothing could undo in
  * the child what is meant only for the VP: its limit of open files. As with glibc's, the child
  * shares the caller's memory until it executes the program, and the caller waits meanwhile; before
- * the program it calls `in_child` (stiol_config_t). A program that is to be read from a disk is
+ * the program it calls `in_child` (stiol_config_t). A program that has to be read from a disk is
  * started by a helper. Used by shell.c and through the replacements.
  */
 #include <limits.h>
@@ -336,7 +336,8 @@ static int run_on_helper(stiol__vp_t *vp, pid_t *pid, program_t *program, uint64
     return call.rc;
 }
 
-/* These look up names of their own, and what the program's then means is not known here. */
+/* These actions look up names of their own, after which it is not known here what the program's
+ * name refers to. */
 static bool leads_elsewhere(const program_t *program)
 {
     for (int i = 0; i < program->action_count; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a program can be executed without waiting for a disk: whoever starts it waits until the
- * kernel has read its first page, and that of a script's interpreter. Called by spawn.c; neither
- * yields nor waits.
+ * kernel has read its first page, and that of a script's interpreter. Called by spawn.c; does not
+ * yield or wait.
  */
 #include <linux/openat2.h>
 #include <sys/syscall.h>
@@ -14,7 +14,7 @@ enum { HEAD = 256, MOST_SCRIPTS = 4 }; /* bytes that the kernel reads; scripts t
 
 typedef enum { MISSING, NEAR, FAR } look_t;
 
-/* The name after "#!". False: it is no script. */
+/* Finds the name after "#!". False: it is not a script. */
 static bool interpreter_in(char *head, ssize_t length, char *name)
 {
     char *start = head + 2;
@@ -30,7 +30,7 @@ static bool interpreter_in(char *head, ssize_t length, char *name)
     return size > 0;
 }
 
-/* FAR: its first bytes are not in memory. What cannot be asked is taken for near. */
+/* FAR: its first bytes are not in memory. What cannot be asked about counts as near. */
 static look_t read_head(const char *file, char *head, ssize_t *length)
 {
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_CACHED};

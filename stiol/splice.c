@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK is only for pipes, so a socket is made
- * nonblocking for the duration of the call, which does not yield: no other state thread sees it.
+ * splice(), tee() and vmsplice(). SPLICE_F_NONBLOCK applies only to pipes, so a socket is made
+ * nonblocking for the duration of the call; as that does not yield, no other state thread sees it.
  * Then it waits for whichever end is not ready. Between a file and a pipe the call runs on a
  * helper; no socket takes part in it.
  */
@@ -69,8 +69,8 @@ static long run_splice(const long *args)
     return splice_once((const splice_call_t *)args[0]);
 }
 
-/* An end that is a file waits for its device, whatever the flags: on a helper. The other end is a
- * pipe, or the call is refused. */
+/* If one end is a file, the call waits for its device whatever the flags, so it runs on a helper.
+ * The other end is a pipe, or the call fails. */
 static ssize_t splice_file(stiol__vp_t *vp, const splice_call_t *call)
 {
     const long args[] = {(long)call};

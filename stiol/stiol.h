@@ -61,9 +61,9 @@ typedef struct stiol_config {
     void (*lock_report)(const stiol_lock_report_t *report);
 } stiol_config_t;
 
-/** Opens the table of mounts, by which STIOL knows which file systems may make a call wait. For
- * stiol_config_t.mounts, where /proc will not be reachable later (chroot). -1 with errno: there is
- * no /proc; each device is then asked about by a helper, and each path is looked at. */
+/** Opens the table of mounts, from which STIOL knows which file systems may make a call wait. For
+ * stiol_config_t.mounts, if /proc will not be reachable later (chroot). -1 with errno: there is no
+ * /proc; a helper then asks about each device, and each path is looked at. */
 int stiol_open_mounts(void);
 
 /**
@@ -155,8 +155,8 @@ int stiol_add_calls(const stiol_extra_t *extras, int count);
 void stiol_end_waits(void);
 
 /**
- * The VP ends by itself: nothing is interrupted, but a line for syslog waits no longer than half a
- * second from now on, as after stiol_end_waits(). Does not yield.
+ * The VP is ending by itself: nothing is interrupted, but from now on a line for syslog waits at
+ * most half a second, as after stiol_end_waits(). Does not yield.
  */
 void stiol_expect_end(void);
 

@@ -59,8 +59,8 @@ ssize_t stiol__move_after_all(stiol__vp_t *vp, stiol__transfer_t *transfer, ssiz
  * descriptor: without it libst would still believe it to be ready. */
 ssize_t stiol__passed(int fd, ssize_t n, int events);
 
-/** connect.c: sets or clears O_NONBLOCK of a socket for a call that has no flag of its own; to be
- * undone before the next yield. 0, or -1 with errno; errno is unchanged if it succeeds. */
+/** connect.c: sets or clears a socket's O_NONBLOCK for a call that has no flag of its own; to be
+ * undone before the next yield. Returns 0, or -1 with errno; success leaves errno unchanged. */
 int stiol__set_nonblocking(int fd, bool on);
 
 static inline bool stiol__would_block(void)

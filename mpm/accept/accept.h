@@ -49,10 +49,10 @@ typedef struct stm_accept {
     stm_listener_t *listeners;
     int listener_count;
     int idle_threads; /**< of all listeners */
-    /** So many sockets share MaxThreads that none keeps a thread for itself (thread.c). */
+    /** So many sockets share MaxThreads that none has a thread reserved (thread.c). */
     bool sharing;
-    bool hungry;                 /**< sharing: a listener has found no thread */
-    bool starving;               /**< sharing: it does not have a single one */
+    bool hungry;                 /**< sharing: some listener has found no thread */
+    bool starving;               /**< sharing: some listener has no thread at all */
     int next_queue;              /**< the first listener whose accept queue is measured next */
     stm_thread_t *threads;       /**< all of the VP's; stm.vp.threads is their number */
     void (*limit_reached)(void); /**< VPConnections; set before the listeners open */

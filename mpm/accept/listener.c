@@ -235,7 +235,8 @@ void stm_listeners_look_again(void)
 
 /* --- counters --- */
 
-/* A system call for each: of many listeners, some at a time. */
+/* That takes a system call for each listener; if there are many, only some are measured each
+ * time. */
 static void publish_queues(void)
 {
     int count = stm_accept.listener_count < QUEUES ? stm_accept.listener_count : QUEUES;

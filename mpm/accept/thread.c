@@ -52,7 +52,8 @@ void stm_thread_enqueue(stm_conn_t *conn)
     call_thread(listener);
 }
 
-/* A thread has ended: queues held up by MaxThreads may proceed, those first that have no thread. */
+/* A thread has ended: queues held up by MaxThreads may proceed, first of all those without a
+ * thread. */
 static void feed(void)
 {
     stm_accept.hungry = stm_accept.starving = false;
@@ -269,7 +270,7 @@ static void keep_spares(stm_listener_t *listener)
         stm_thread_start(listener, false);
 }
 
-/* A thread that waits at another socket which keeps that many makes room. */
+/* Makes room by ending a waiting thread of another socket that has more than this many. */
 static bool take_room(const stm_listener_t *needy, int kept)
 {
     for (int i = 0; i < stm_accept.listener_count; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Worker slots of httpd's scoreboard: each state thread has one as long as there are any
+ * Worker slots of httpd's scoreboard: each state thread has one as long as there are free ones
  * (STM_SLOTS_ALL); an idle connection has none. A leaving VP and its successor share one process
  * slot; a worker slot belongs to the process whose pid is in it.
  */

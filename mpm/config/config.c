@@ -130,8 +130,8 @@ static int at_least(int a, int b)
     return a > b ? a : b;
 }
 
-/* The core scoreboard is created once, at the first start, and does not grow: room for more VPs and
- * threads after a restart must be there from the start. */
+/* The core scoreboard is created once, at the first start, and does not grow: room for VPs and
+ * threads that a restart may add must be reserved from the start. */
 stm_limits_t stm_config_limits(void)
 {
     const stm_config_t *config = &stm_config;

@@ -34,7 +34,8 @@ typedef struct stm_config {
     int helper_threads;         /**< maximum number of helper kernel threads of a VP */
     int kernel_threads;         /**< kernel threads of a VP that serve requests; 0: none */
     bool run_on_used;           /**< RunOn is used */
-    bool run_on_known;          /**< a module is loaded whose handler runs on kernel threads */
+    bool run_on_known;          /**< a module is loaded whose handler runs on kernel threads by
+                                 * default */
     bool run_on_early;          /**< some RunOn says kernel without naming a handler */
     bool run_on_locations;      /**< RunOn is used in a Location */
     int stall_warning;          /**< ms after which a held-up VP is logged; 0: never */
@@ -73,7 +74,7 @@ void stm_config_begin(void);
  * (with a warning) and rejects what is impossible. Returns OK, or a check_config hook's error,
  * after logging it. Called by check_config. */
 int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/** stm.limits, or before the first start what they will be. */
+/** stm.limits, or, before the first start, what they will be. */
 stm_limits_t stm_config_limits(void);
 /** Logs why the server cannot start with this configuration. Returns a check_config hook's
  * error. */

@@ -38,7 +38,7 @@ static ap_listen_rec *find_listener(const char *host, apr_port_t port)
     return NULL;
 }
 
-/* Doubles the room: a pool does not give back what it is asked for. */
+/* Doubles the room, since a pool cannot free what it has allocated. */
 static struct stm_vp_listen *new_binding(apr_pool_t *pool)
 {
     stm_config_t *config = &stm_config;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directive RunOn, and how its uses in different sections are merged; and the handlers for
- * which kernel threads are the default. Not allowed in .htaccess files: kernel threads are few, and
- * shared by all of a VP's requests.
+ * The directive RunOn, how its uses in different sections are merged, and the handlers that run on
+ * kernel threads by default. Not allowed in .htaccess files: kernel threads are few, and shared by
+ * all of a VP's requests.
  */
 #include "mpm/config/run_on.h"
 
@@ -78,10 +78,10 @@ const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const 
     return NULL;
 }
 
-/* --- handlers known to compute --- */
+/* --- handlers that are known to compute --- */
 
-/* Whatever the site, nearly every request of these takes so long that the VP need not find out by
- * being held up. docs/internals/kernel-threads.md has the measurements. */
+/* On any site, nearly every request of these computes for so long that there is no need to find
+ * that out by holding up the VP. docs/internals/kernel-threads.md has measurements. */
 static const struct {
     const char *handler, *module;
 } known[] = {
@@ -97,7 +97,7 @@ static stm_run_on_e usual(const char *handler)
     return STM_RUN_AUTO;
 }
 
-/* While none of their modules is loaded, no request pays for the list. */
+/* As long as none of their modules is loaded, the list costs requests nothing. */
 static bool is_any_loaded(void)
 {
     for (size_t i = 0; i < KNOWN; i++)

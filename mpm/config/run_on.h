@@ -28,8 +28,8 @@ void *stm_run_on_create(apr_pool_t *pool, char *section);
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner);
 const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const argv[]);
 
-/** What the sections say of a request with that handler (NULL: not known yet), or what is usual for
- * the handler if they say nothing. Never returns UNSET. */
+/** What the sections say about a request with that handler (NULL: not known yet), or the handler's
+ * default if they say nothing. Never returns UNSET. */
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler);
 /** A mode as the directive spells it. For the dump of the configuration and for log lines. */
 const char *stm_run_on_name(stm_run_on_e mode);

@@ -16,10 +16,9 @@
 
 enum {
     STRIKES = 3,
-    /* us that a request must have been seen to hold the VP: it began some time before the first
-     * look */
+    /* us for which a request must have been seen to hold the VP: it began before the first look */
     ENOUGH = STM_AUTO_HELD - STM_AUTO_LOOK,
-    MOST_AT_ONCE = STM_AUTO_HELD / 2, /* us that it can be seen to compute between two looks */
+    MOST_AT_ONCE = STM_AUTO_HELD / 2, /* us of computing that count between two looks, at most */
     FORGET = 60000000,                /* us after which a strike no longer counts */
     FIRST_MOVE = 600000000, /* us that the first move lasts; each later one lasts twice as long */
     LONGEST_SHIFT = 6,
@@ -110,7 +109,7 @@ static void note_suspect(const request_rec *r, bool in_handler)
         stm_auto_suspected = 1;
 }
 
-/* When the timer was set for the look to come. */
+/* When the timer was set for the next look. */
 static stm_moment_t armed;
 
 void stm_auto_armed(void)
@@ -118,9 +117,9 @@ void stm_auto_armed(void)
     stm_moment_take(&armed);
 }
 
-/* us that the request has held the VP since the timer was set. A look at a request that the one
- * before did not see comes at a random moment of it, unless a system call delayed the signal: a
- * signal is delivered at its end, so that was the request's own. */
+/* How long the request has held the VP since the timer was set, us. The first look at a request
+ * comes at a random moment of it, unless a system call has delayed the signal: signals are
+ * delivered when a system call ends, so that call was the request's own. */
 static st_utime_t held_since(const stm_moment_t *now, bool known)
 {
     st_utime_t held;

@@ -9,8 +9,8 @@
 
 #include "mpm/stm.h"
 
-/** A request that holds the VP for this long has held it up, us. Only the time in which it computes
- * or waits in the kernel counts, not that in which others have the CPU. */
+/** A request that holds the VP for this long has held it up, us. Only time in which it computes or
+ * waits in the kernel counts, not time in which others have the CPU. */
 #define STM_AUTO_HELD 50000
 /** Time between two looks, us. */
 #define STM_AUTO_LOOK (STM_AUTO_HELD / 3)
@@ -26,16 +26,16 @@ bool stm_auto_starts(void);
 
 /** The timer has been set for a look. */
 void stm_auto_armed(void);
-/** Called in a signal handler, STM_AUTO_LOOK after the timer was set, which it must set again: this
- * request (NULL: none) is running. If looks in one turn find that the same request has held the VP
- * for long enough, it is the turn's suspect. */
+/** Called in a signal handler, STM_AUTO_LOOK after the timer was set; the handler must set it
+ * again. This request (NULL: none) is running. If looks in one turn find that the same request has
+ * held the VP for long enough, it becomes the turn's suspect. */
 void stm_auto_look(bool first_of_turn, const request_rec *r);
 /** Set when the turn has a suspect. */
 extern volatile sig_atomic_t stm_auto_suspected;
 /** Counts a strike against it. */
 const char *stm_auto_strike(void);
-/** A turn has ended: returns the directive that would have kept its suspect off the VP; "" if there
- * was none. Must not yield. */
+/** A turn with a suspect has ended: returns the directive that would have kept the suspect off the
+ * VP, or "" if there is none. Must not yield. */
 static inline const char *stm_auto_turn(void)
 {
     return STM_LIKELY(!stm_auto_suspected) ? "" : stm_auto_strike();

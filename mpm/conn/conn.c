@@ -52,7 +52,7 @@ stm_conn_t *stm_conn_of(const conn_rec *c)
     return c->conn_config ? ap_get_module_config(c->conn_config, &mpm_stm_module) : NULL;
 }
 
-/* --- accepted --- */
+/* --- just accepted --- */
 
 void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *client,
                        socklen_t length)
@@ -107,7 +107,7 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
         end(conn);
 }
 
-/* Where a connection that has waited continues. */
+/* Where a connection continues after a wait. */
 static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
 {
     if (stm.vp.state == STM_VP_STOPPING || conn->timed_out)
@@ -174,7 +174,7 @@ static step_e complete_writing(stm_conn_t *conn)
     if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted)
         return CLOSE;
     if (c->data_in_input_filters) {
-        /* A pipelined request: but others get their turn first. */
+        /* A pipelined request; but let others have their turn first. */
         st_thread_yield();
         return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
     }
@@ -197,7 +197,7 @@ static void park_for_io(stm_conn_t *conn, stm_conn_state_e state, conn_sense_e u
     stm_conn_park(conn, state, events, conn->server->timeout);
 }
 
-/* --- the beginning in httpd --- */
+/* --- its beginning in httpd --- */
 
 /* Makes httpd's conn_rec. False: refused or out of memory. */
 static bool begin(stm_conn_t *conn, stm_worker_t *worker)
@@ -274,7 +274,7 @@ static long next_id(void)
     return ((long)stm.vp.ordinal << 40) | (++serial & 0xffffffffffL);
 }
 
-/* Kernel threads may use the shared one concurrently only if it is a small one (SmallPools). */
+/* Kernel threads may use the shared allocator concurrently only if it is that of small pools. */
 static apr_bucket_alloc_t *bucket_alloc_of(const stm_conn_t *conn)
 {
     if (stm_config.small_pools || !stm_config.kernel_threads)
@@ -303,8 +303,8 @@ static ap_sb_handle_t *place_on_scoreboard(stm_conn_t *conn, const stm_worker_t 
     return conn->sbh;
 }
 
-/* Without a pool of its own, the thread uses the connection's: that is how long the data last that
- * modules keep for it (apr_thread_data_set()). */
+/* A thread without a pool of its own uses the connection's: data that modules keep for the thread
+ * (apr_thread_data_set()) last as long as that. */
 static apr_thread_t *thread_of(const stm_conn_t *conn, const stm_worker_t *worker)
 {
     apr_thread_t *handle = worker->current ? worker->current : conn->c->current_thread;
@@ -345,14 +345,14 @@ static apr_status_t write_rest(stm_conn_t *conn)
         ending = NULL;
         stiol_expect_more(-1);
     }
-    /* Sends what the kernel has held back: TCP_NODELAY does so each time it is set. */
+    /* Sends what the kernel has held back: setting TCP_NODELAY does so each time. */
     if (!conn->ended && conn->c->data_in_output_filters)
         setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     return rv;
 }
 
-/* Nothing is written after the response: there is no other request, and no filter that writes
- * something at the end. */
+/* Whether nothing will be written after the response: no other request follows, and no filter
+ * writes anything at the end. */
 static bool is_last(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;
@@ -387,10 +387,10 @@ int stm_last_write_done(request_rec *r)
     return DECLINED;
 }
 
-/* --- the end in httpd --- */
+/* --- its end in httpd --- */
 
-/* Tells the client that nothing more follows, unless that has been done, and frees what httpd has
- * for the connection, which then lingers without a state thread. */
+/* Tells the client that nothing more follows, unless that has been done already, and frees what
+ * httpd holds for the connection, which then lingers without a state thread. */
 static void end(stm_conn_t *conn)
 {
     conn_rec *c = conn->c;
@@ -412,7 +412,7 @@ static void end(stm_conn_t *conn)
     stm_linger(conn, gone, briefly ? STM_SHORT_LINGER_SECONDS : STM_LINGER_SECONDS);
 }
 
-/* Ends a connection that never came to life in httpd. */
+/* Ends a connection that httpd never saw. */
 static void abandon(stm_conn_t *conn)
 {
     apr_pool_t *pool = conn->pool ? stm_conn_detach(conn) : NULL;

@@ -128,7 +128,7 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
 /** Serves the connection on the calling state thread until it parks or ends: yields. */
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
 /** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
- * now belongs to the caller. */
+ * then belongs to the caller. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);
 /** Our record; NULL for a secondary connection (an HTTP/2 stream) or one to a backend. */
 stm_conn_t *stm_conn_of(const conn_rec *c);
@@ -141,7 +141,7 @@ int stm_last_write_done(request_rec *r);
  * caller. */
 stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd);
 /** Closes the socket, if the record still has it, and frees the record. The connection must no
- * longer have a conn_rec or a pool, or anything kept of them. */
+ * longer have a conn_rec, a pool, or anything that was kept of them. */
 void stm_conn_free(stm_conn_t *conn);
 /** Changes the connection's state, and publishes the change on the scoreboards. Does not yield. */
 void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state);
@@ -167,12 +167,13 @@ enum {
     STM_SHORT_LINGER_SECONDS = 2,
 };
 
-/** Our side is closed, and httpd's part of the connection is gone: lingers without a state thread,
- * so long or, if the VP is leaving, a short while. `gone`: there is nobody to wait for. */
+/** Our side is closed, and httpd's part of the connection is gone: lingers without a state thread
+ * for that many seconds, or for a short while if the VP is leaving. `gone`: there is nobody to wait
+ * for. */
 void stm_linger(stm_conn_t *conn, bool gone, int seconds);
 /** The VP is leaving: the lingering connection has two more seconds. May free it. */
 void stm_linger_hurry(stm_conn_t *conn);
-/** The lingering connection's socket is ready, or (0) its time is up, or (negative) it cannot be
+/** The lingering connection's socket is ready; 0: its time is up; negative: it cannot be
  * watched. */
 void stm_linger_continue(stm_conn_t *conn, int ready);
 
@@ -188,7 +189,7 @@ void stm_publish_row(stm_conn_t *conn);
 
 /** Called when the VP starts. False: no memory. */
 bool stm_pools_open(void);
-/** NULL: no memory. */
+/** Returns a cleared pool; NULL: no memory. */
 apr_pool_t *stm_pool_get(void);
 /** Runs the pool's cleanups, so it may yield: call it on a state thread. */
 void stm_pool_put(apr_pool_t *pool);
@@ -210,7 +211,7 @@ int stm_post_read_request(request_rec *r);
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
-/** Publishes the number of connections, which has changed, and how many are in that state. */
+/** Publishes the number of connections, which has changed, and the number in that state. */
 void stm_publish_count(stm_conn_state_e state);
 /** Publishes that a connection has changed from one state to another, or within it. */
 void stm_publish_change(stm_conn_state_e from, stm_conn_state_e to);
@@ -256,14 +257,14 @@ void stm_sleep_forget(stm_conn_t *conn);
 
 /* ... and the VP leaves or stops */
 
-/** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of those
- * that are lingering. Called by vp.c in the scheduler. */
+/** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of
+ * lingering ones. Called by vp.c in the scheduler. */
 void stm_goodbye_begin(void);
-/** All VPs are leaving, and nobody will listen on the port: ends all connections that are idle.
+/** All VPs are leaving, and nobody will listen on the port any more: ends all idle connections.
  * Called likewise. */
 void stm_goodbye_for_good(void);
-/** A connection has become idle: whether it must end now. If not, lowers the time after which it
- * must. */
+/** A connection has become idle. Returns whether it must end now; if not, lowers the time after
+ * which it must. */
 bool stm_goodbye_is_due(const stm_conn_t *conn, apr_interval_time_t *idle_limit);
 /** Whether the connection is to be served as if the VP were not leaving. */
 bool stm_goodbye_can_wait(const stm_conn_t *conn);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * httpd's hooks on connections and requests, by which a record knows its request and virtual host;
- * and what the scoreboards, httpd's and ours, show: how many connections are in which state, their
- * requests. Called by record.c; the rest are hooks.
+ * httpd's hooks on connections and requests, from which a record knows its request and virtual
+ * host; and what the scoreboards, httpd's and ours, show of them: requests, and how many
+ * connections are in each state. Called by record.c; the rest are hooks.
  */
 #include <http_protocol.h>
 
@@ -20,7 +20,7 @@ static void publish_to_httpd(void)
     process_score *score;
 
     if (!stm_share_holds_seat())
-        return; /* a successor has our seat */
+        return; /* a successor holds our seat */
     score = ap_get_scoreboard_process(stm.vp.ordinal);
     score->connections = (apr_uint32_t)stm.vp.connections;
     score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
@@ -30,7 +30,7 @@ static void publish_to_httpd(void)
     score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
 }
 
-/* httpd's scoreboard has no counts of those that are queued or being served. */
+/* httpd's scoreboard does not count those that are queued or being served. */
 static bool is_httpds(stm_conn_state_e state)
 {
     return state != STM_CONN_QUEUED && state != STM_CONN_SERVING;
@@ -69,7 +69,7 @@ static void publish_count(stm_conn_state_e state)
     }
 }
 
-/* At each change, not each turn: a VP may sleep for a long time after its last turn. */
+/* At each change rather than each turn: a VP may sleep for a long time after its last turn. */
 void stm_publish_count(stm_conn_state_e state)
 {
     STM_SCORE_SET(stm_score, conns, stm.vp.connections);
@@ -101,7 +101,7 @@ int stm_pre_connection(conn_rec *c, void *csd)
     return OK;
 }
 
-/* The next request may have begun by now: that one stays. */
+/* If the next request has begun by now, it stays. */
 static apr_status_t request_gone(void *data)
 {
     const request_rec *r = data;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Idle connections. They fall asleep: httpd's conn_rec and its pool are freed, the record and the
- * armed watch stay. At the next request the conn_rec is recreated. Once a second a state thread
- * looks for those that have been idle long enough; docs/internals/idle.md gives the reasons. Also
- * how connections end when the VP leaves, which the idle ones do first, or stops.
+ * armed watch stay. At the next request the conn_rec is recreated. Once a second, a state thread
+ * looks for those that have been idle for long enough; docs/internals/idle.md gives the reasons.
+ * Also how connections end when the VP stops, or leaves, in which case idle ones end first.
  */
 #include <malloc.h>
 #include <poll.h>
@@ -250,20 +250,22 @@ void stm_sleep_forget(stm_conn_t *conn)
  * Idle HTTP/1.1 connections stay until KeepAliveTimeout, since their next request may be on its
  * way; but when the whole server stops, nobody else will answer it, and they end at once. HTTP/2
  * connections end in both cases. Their protocol has a goodbye: a GOAWAY frame says which requests
- * will be answered, and the client repeats the others elsewhere. Sent while a connection is idle,
- * it costs no request. Sent while one is on its way, it costs the client a repetition, which not
- * every client makes; and told that its process stops, mod_http2 gives up the connection with all
- * of its streams at the next request. So connections are ended after a lull; those without one,
- * after a while, as soon as nothing is in progress; and mod_http2 is told only for those that have
- * not even had such a moment.
+ * will be answered, and the client repeats the others elsewhere. If it is sent while a connection
+ * is idle, no request is lost. If it is sent while a request is on its way, the client has to
+ * repeat that request, which not every client does. And mod_http2, when told that its process is
+ * stopping, gives up the connection with all of its streams at the next request. So connections are
+ * ended after a lull; those that have none are ended after a while, as soon as nothing is in
+ * progress; and mod_http2 is told only about those that have not even had such a moment.
  */
 
 enum {
     /* How long a connection is idle before it ends: a busy client asks sooner (us). */
     LULL = 100000,
-    /* How long we wait for a lull, and then for a moment in which nothing is in progress (us). */
+    /* How long we wait for a lull, and after that for a moment in which nothing is in progress
+     * (us). */
     PATIENCE = 5000000,
-    /* When the server stops, how long a client that has just connected has to ask (us). */
+    /* When the server stops, how long a client that has just connected has to send a request
+     * (us). */
     FIRST_REQUEST = 2000000,
 };
 
@@ -275,7 +277,7 @@ static bool says_goodbye(const stm_conn_t *conn)
     return conn->c && strcmp(ap_get_protocol(conn->c), AP_PROTOCOL_HTTP1) != 0;
 }
 
-/* What has arrived before we hang up is answered. */
+/* Whatever has arrived before we hang up is answered. */
 static bool has_request(const stm_conn_t *conn)
 {
     char byte;
@@ -283,7 +285,7 @@ static bool has_request(const stm_conn_t *conn)
     return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* As KeepAliveTimeout would end it. */
+/* Ends it as KeepAliveTimeout would. */
 static void end_idle(stm_conn_t *conn)
 {
     st_watch_disarm(&conn->watch);
@@ -295,7 +297,7 @@ static void end_idle(stm_conn_t *conn)
     conn->origin->enqueue(conn);
 }
 
-/* The client has that long to ask. */
+/* Gives the client that long to send a request. */
 static void hurry(stm_conn_t *conn, st_utime_t time_left)
 {
     int ready;
@@ -343,7 +345,7 @@ static void tell(stm_conn_t *conn)
     }
 }
 
-/* Any of them may be freed when it is told, but no other. */
+/* Each may be freed when it is told, but no other one. */
 static void tell_all(void)
 {
     for (stm_conn_t *conn = stm_conns.first, *next; conn; conn = next) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long a VP's kernel thread has been occupied: occupied.h. The kernel counts the time a thread
- * waits for a CPU in /proc/thread-self/schedstat, which is opened once. Where that is missing, a
- * thread that has waited in the kernel counts as occupied for all of the time.
+ * How long a VP's kernel thread has been occupied: occupied.h. The kernel shows how long a thread
+ * has waited for a CPU in /proc/thread-self/schedstat, which is opened once. Where that is missing,
+ * a thread that has waited in the kernel counts as occupied all the time.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ void stm_occupied_open(void)
     schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 }
 
-/* Its second number, in ns. */
+/* The second number in that file, ns. */
 static st_utime_t read_waiting(void)
 {
     char text[64], *end;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of client connections: made, moved from state to state, parked, lingering, freed; and
- * their pools. A connection that waits has no state thread, but a watch on its socket with a time
- * limit; on either event, it is queued for a state thread of its listener. At the end, our side is
- * closed first, then what the client still sends is read and dropped until its FIN, or for a while;
- * httpd's part of the connection (its pool, TLS, filters) is gone by then.
+ * Records of client connections, from creation through all states, parking and lingering until they
+ * are freed; and their pools. A connection that waits has no state thread, but a watch on its
+ * socket with a time limit; on either event, it is queued for a state thread of its listener. At
+ * the end, our side is closed first; then whatever the client still sends is read and dropped until
+ * its FIN, or for a while. By then, httpd's part of the connection (its pool, TLS, filters) is
+ * gone.
  */
 #include <errno.h>
 #include <poll.h>
@@ -225,7 +226,7 @@ enum {
 
 /* Clients on this machine or network close as soon as they have the response. So it pays to check
  * once, a little later, before epoll is asked to watch the socket, as long as that succeeds for
- * most; if not, every LOOK_EVERYth connection finds out whether it does now. */
+ * most connections. If it does not, every LOOK_EVERYth connection tries whether it does now. */
 enum {
     LOOK_AFTER = 10000, /* us; clients under load take a few ms */
     LOOK_EVERY = 32,
@@ -246,11 +247,11 @@ void stm_linger(stm_conn_t *conn, bool gone, int seconds)
         stm_conn_free(conn);
         return;
     }
-    /* Decided here: what has come before may have yielded, and the VP may leave by now. */
+    /* Decided here, because what precedes may have yielded, and the VP may be leaving by now. */
     if (stm.vp.state != STM_VP_RUNNING)
         seconds = STM_SHORT_LINGER_SECONDS;
     limit = (st_utime_t)seconds * 1000000;
-    /* The VP's clock may be as old as the handler was long. */
+    /* The VP's clock may be old: it has not advanced while the handler was running. */
     conn->linger_until = st_utime() + limit;
     conn->looking = worth_a_look(conn);
     if (conn->looking) { /* until then, only the time limit */
@@ -287,7 +288,7 @@ void stm_linger_continue(stm_conn_t *conn, int ready)
             (ready && !drain(conn, &more)))
             break;
         if (more)
-            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* the others' turn */
+            ready = st_watch_arm(&conn->watch, 0, PAUSE); /* let others have their turn */
         else
             ready = st_watch_arm(&conn->watch, POLLIN | POLLRDHUP, conn->linger_until - now);
         if (ready == 0)
@@ -352,10 +353,10 @@ void stm_linger_hurry(stm_conn_t *conn)
 enum { MOST_KEPT = 128 };
 
 /* One allocator serves a VP's connections. It has no mutex as long as only one kernel thread uses
- * it: until a module creates one of its own, which may use a request's pool while the handler waits
- * for it. Some cleared pools are kept for the next connections. None of it belongs to pchild: a
- * request that cannot be ended outlives that. */
-static apr_pool_t *root; /* of all that is made here; it stays */
+ * it, that is until a module creates a thread of its own, which may use a request's pool while the
+ * handler waits for it. Some cleared pools are kept for the next connections. None of this belongs
+ * to pchild: a request that cannot be ended outlives that pool. */
+static apr_pool_t *root; /* parent of all pools made here; it stays */
 static apr_pool_t *kept[MOST_KEPT];
 static int kept_count;
 static bool shared; /* there may be another kernel thread */
@@ -379,7 +380,7 @@ void stm_pool_put(apr_pool_t *pool)
         return;
     }
     apr_pool_clear(pool);
-    if (kept_count < MOST_KEPT) /* there was when we asked, but the cleanups may have yielded */
+    if (kept_count < MOST_KEPT) /* the cleanups may have yielded */
         kept[kept_count++] = pool;
     else
         apr_pool_destroy(pool);
@@ -387,7 +388,7 @@ void stm_pool_put(apr_pool_t *pool)
 
 bool stm_pools_open(void)
 {
-    if (!stm_config.threaded_io) /* then nobody would tell us */
+    if (!stm_config.threaded_io) /* then nobody would tell us about such threads */
         shared = true;
     if (apr_pool_create_unmanaged_ex(&root, apr_pool_abort_get(stm.vp.pchild), NULL) != APR_SUCCESS)
         return false;

@@ -26,7 +26,7 @@ enum {
 };
 /* At most one report in this time. */
 #define QUIET apr_time_from_sec(10)
-/* The minimum number of looks in the time of StallWarning. */
+/* The minimum number of looks during the time that StallWarning allows. */
 enum { LOOKS = 3 };
 
 static struct {

@@ -17,7 +17,8 @@ struct stm_view;
 void stm_status_register_hooks(apr_pool_t *pool);
 /** Views of all VPs, allocated from the request's pool; what: STM_VIEW_... */
 struct stm_view *stm_page_views(request_rec *r, unsigned what, int *count);
-/** Whether the request is for the handler of that name, "stm-...": asked for every request. */
+/** Whether the request is for the handler of that name, "stm-..."; checked for every request, so it
+ * must be cheap. */
 static inline bool stm_page_is(const request_rec *r, const char *name)
 {
     return r->handler && r->handler[0] == 's' && strcmp(r->handler, name) == 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Leaves the dots out of mod_status's page. mod_status prints a character for each slot, before all
- * that is in use and before STM's section: with many VPs and a large MaxThreads, thousands of open
- * ones. Their number is given instead. ?auto is left alone: its readers count dots.
+ * Leaves the dots out of mod_status's page. mod_status prints a character for each slot, ahead of
+ * its table of slots in use and of STM's section: with many VPs and a large MaxThreads, thousands
+ * of them are dots, that is, open slots. Their number is given instead. ?auto is left alone, since
+ * its readers count the dots.
  */
 #include <string.h>
 
@@ -13,14 +14,14 @@
 #include "mpm/pages/pages.h"
 
 enum {
-    FEW = 512, /* slots: eight lines are no burden, and show which VP has which */
+    FEW = 512, /* slots: eight lines are bearable, and show which slots belong to which VP */
     LINE = 64, /* characters, as mod_status prints them */
 };
 
 static ap_filter_rec_t *filter;
 
-/* Where we are: `matched` characters of the mark that begins the slots, then among them, then past
- * them, with nothing left to do. */
+/* Where we are: `matched` characters into the mark that precedes the slots; then among the slots;
+ * then past them, with nothing left to do. */
 typedef struct {
     enum { BEFORE, AMONG, PAST } place;
     size_t matched;
@@ -60,7 +61,7 @@ static void take_slot(slots_t *slots, char c)
     }
 }
 
-/* Replaces a bucket by what is to be shown of it. */
+/* Replaces a bucket with what is to be shown of it. */
 static apr_status_t rewrite(slots_t *slots, apr_bucket *bucket)
 {
     apr_status_t rv;

@@ -21,10 +21,10 @@
 #include "mpm/process/process.h"
 
 /* How the copy knows that it is one: the descriptor for its answer, the master's STM_HANDOVER, and
- * the descriptor of a list of the server's listening sockets (builds before this one lack that). */
+ * the descriptor of a list of the server's listening sockets (which earlier builds do not pass). */
 #define VARIABLE "STM_CONFIG_TEST"
-/* What this module reports in it: all is well; the server would not start; the same as all is well,
- * but that it cannot be tried. */
+/* What the copy reports there: all is well; the server would not start; all is well as far as it
+ * could be tried. */
 #define CONTENT  'S'
 #define FAILED   'F'
 #define UNTRIED  'U'
@@ -53,7 +53,7 @@ static const char **test_arguments(const process_rec *process)
 }
 
 /* Without a terminal, on which a module could ask for a pass phrase, and without systemd's sockets,
- * which are the master's to talk to. */
+ * which only the master may talk to. */
 static void become_stranger(void)
 {
     int nothing = open("/dev/null", O_RDONLY);
@@ -157,7 +157,7 @@ static char modules_answer(void)
 static void end_group(int signal_number)
 {
     if (kill(-test.pid, signal_number) != 0)
-        kill(test.pid, signal_number); /* it has not come to setsid() yet */
+        kill(test.pid, signal_number); /* it has not called setsid() yet */
     test.pid = 0;
     close_files();
 }
@@ -283,7 +283,7 @@ void stm_config_test_in_vp(void)
 
 /* --- in the copy --- */
 
-/* What the master has put into the environment; false: this is no copy. */
+/* What the master has put into the environment; false: this is not the copy. */
 static bool read_variable(long *answer, long *handover, long *sockets)
 {
     const char *value = getenv(VARIABLE);

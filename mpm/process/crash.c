@@ -61,7 +61,8 @@ static void note_overflow(const void *address)
     log_overflow(size);
 }
 
-/* Its process ends soon, and the cleanups of modules that run meanwhile must not end with it. */
+/* The process is about to exit, and must not die before the modules' cleanups that are running have
+ * finished. */
 static void stop_kernel_thread(void)
 {
     if (vp_only && gettid() != stm.vp.pid)

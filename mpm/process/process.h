@@ -253,11 +253,12 @@ stm_test_e stm_config_test_look(server_rec *s);
 void stm_config_test_cancel(void);
 /** When (stm_monotonic()) its time limit expires; 0: there is none, or no test is running. */
 apr_time_t stm_config_test_due(void);
-/** In the copy, called by pre_config before the listening sockets of the configuration are read.
+/** In the copy: called by pre_config, before httpd reads the configuration's listening sockets.
  * Elsewhere: does nothing. */
 void stm_config_test_prepare(apr_pool_t *process_pool);
-/** To be called at the end of check_config. In the copy: whether this build can take over the
- * running server (if not, logs it and returns an HTTP error). Elsewhere: returns OK. */
+/** To be called at the end of check_config. In the copy: returns OK if this build can take over the
+ * running server, otherwise logs that it cannot and returns an HTTP error. Elsewhere: returns
+ * OK. */
 int stm_config_test_check(server_rec *s);
 /** Hook test_config. In the copy: rehearses a start, and reports whether the configuration is
  * good. */
@@ -268,18 +269,19 @@ void stm_config_test_in_vp(void);
 /* --- rehearsal.c: the copy does what a start does. Called by configtest.c --- */
 
 typedef enum {
-    STM_REHEARSED_WELL,  /**< or it cannot be tried, or is not wanted */
+    STM_REHEARSED_WELL,  /**< no error found, or a rehearsal is impossible or not wanted */
     STM_REHEARSED_BADLY, /**< the server would not start; the reason is on stderr */
-    STM_REHEARSED_NOT,   /**< it takes a pass phrase that a person has to type */
+    STM_REHEARSED_NOT,   /**< a start takes a pass phrase that a person has to type */
 } stm_rehearsed_e;
 
 /** In the master: writes the names of its listening sockets. */
 void stm_rehearsal_list(int fd);
-/** In the copy: reads them, and lets httpd take them for open. */
+/** In the copy: reads them, and makes httpd take them for open already. */
 void stm_rehearsal_know_sockets(int fd, apr_pool_t *process_pool);
-/** Hook open_logs, right after the error log has been opened: what is logged goes to the master. */
+/** Hook open_logs, right after the error log has been opened: from then on, messages go to the
+ * master. */
 int stm_rehearsal_logs_open(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
-/** Opens sockets and logs and initializes the modules. */
+/** Opens sockets and logs, and initializes the modules. Does not yield: there is no VP. */
 stm_rehearsed_e stm_rehearse(apr_pool_t *pconf, server_rec *s);
 
 /* --- control.c: master to VP, and back --- */
@@ -336,8 +338,8 @@ void stm_cpu_bind(int ordinal);
  * ones, before the module is unloaded. */
 void stm_crash_setup(void);
 void stm_crash_restore(void);
-/** The VP ends while kernel threads may still serve requests, with less and less under their feet:
- * from now on a fatal signal on one of them stops that thread only. */
+/** The VP is ending while kernel threads may still be serving requests, and more and more of what
+ * they use is going away: from now on, a fatal signal on one of them stops only that thread. */
 void stm_crash_concerns_vp_only(void);
 /** Called first and last on a kernel thread that serves requests: gives it a stack for signal
  * handlers, and takes it away. */

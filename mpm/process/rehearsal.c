@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What goes wrong only when a server starts (a port in use, a key that does not fit its
- * certificate, a log's missing directory) would end it at a restart. So the copy of httpd that
+ * What goes wrong only when a server starts (a port in use, a key that does not match its
+ * certificate, a log in a missing directory) would end it at a restart. So the copy of httpd that
  * tests a configuration (configtest.c) also does what httpd's first pass does at a start: it opens
- * listening sockets and logs and runs the modules' post_config hooks, and ends. The sockets that
- * the server listens on already count as open. All of this runs in the copy, except for the first
+ * listening sockets and logs and runs the modules' post_config hooks, and ends. Sockets on which
+ * the server already listens count as open. All of this runs in the copy, except for the first
  * function.
  */
 #include <fcntl.h>
@@ -18,10 +18,10 @@
 #include "mpm/config/config.h"
 #include "mpm/process/process.h"
 
-/* What a list of sockets begins with: a list without it is none. */
+/* What a list of sockets begins with; anything else is not such a list. */
 #define HEADING "listening sockets"
 
-static int output = -1; /* the test's, while errors go there */
+static int output = -1; /* the test's output, while log messages go there */
 static bool sockets_known;
 
 /* --- the server's listening sockets, by the names that httpd compares --- */
@@ -39,8 +39,8 @@ void stm_rehearsal_list(int fd)
     }
 }
 
-/* A socket that is bound to nothing takes the place of the server's, on which nothing may change.
- * httpd reuses it for a Listen of that name. */
+/* An unbound socket takes the place of the server's, which must not be touched. httpd reuses it for
+ * a Listen line of that name. */
 static bool add_listener(apr_pool_t *pool, int family, int port, const char *host)
 {
     ap_listen_rec *lr = apr_pcalloc(pool, sizeof(*lr));
@@ -94,7 +94,8 @@ void stm_rehearsal_know_sockets(int fd, apr_pool_t *process_pool)
 
 /* --- the rehearsal --- */
 
-/* The logs have been opened, which was the test; what follows concerns nobody but the master. */
+/* That the logs could be opened is part of the test; what is logged from now on concerns only the
+ * master. */
 static void divert_logs(server_rec *s, int to)
 {
     apr_os_file_t fd;
@@ -106,7 +107,7 @@ static void divert_logs(server_rec *s, int to)
     }
 }
 
-/* Only what may be the reason of a failure: notes about how a module starts are not. */
+/* Only what may explain a failure, not notes about how modules start. */
 static void say_only_errors(server_rec *s)
 {
     for (; s; s = s->next) {
@@ -140,7 +141,7 @@ static bool start(apr_pool_t *pconf, server_rec *s)
 
     if (apr_pool_create(&plog, s->process->pool) != APR_SUCCESS ||
         apr_pool_create(&ptemp, pconf) != APR_SUCCESS)
-        return true; /* nothing is known to be wrong */
+        return true; /* no error is known */
     if (ap_run_open_logs(pconf, plog, ptemp, s) != OK) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "stm: its sockets or logs cannot be opened");
         return false;
@@ -152,7 +153,7 @@ static bool start(apr_pool_t *pconf, server_rec *s)
     return true;
 }
 
-/* A person types it at the start of the server, which keeps it over restarts. */
+/* A person types it when the server starts, and the server keeps it across restarts. */
 static bool asks_for_pass_phrase(void)
 {
     char text[16384];

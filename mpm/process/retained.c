@@ -18,8 +18,8 @@ static void measure_scoreboard(stm_retained_t *retained)
         retained->limits.seats++;
     while (ap_get_scoreboard_worker_from_indexes(0, retained->limits.slots))
         retained->limits.slots++;
-    /* Fewer columns than there may be threads: made by an earlier build of ours. Then MaxThreads is
-     * not bounded by them. */
+    /* Fewer columns than there may be threads were made by an earlier build of this module; they do
+     * not limit MaxThreads. */
     if (retained->limits.slots + 1 <= STM_SLOTS_ALL / retained->limits.seats)
         retained->limits.threads = retained->limits.slots;
 }

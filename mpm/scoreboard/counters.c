@@ -221,7 +221,7 @@ static void copy_helpers(void)
     STM_SCORE_SET(stm_score, waiting_log_lines, helpers.lines_waiting);
 }
 
-/* Nothing behind the last listener and the last row has ever been written. */
+/* Nothing beyond the last listener and the last row has ever been written. */
 static uint64_t used_bytes(void)
 {
     return header->connections_at + block->connections * header->row_size -

@@ -217,8 +217,8 @@ static bool make_spares(stm_score_seat_t *seat)
     return true;
 }
 
-/* Zeroes what a process counts in; of the listeners' table, only what it will use. Readers rely on
- * the number of entries, which is zeroed, too. */
+/* Zeroes a process's counters; of the table of listeners, only the part that it will use. Readers
+ * go by the number of entries, which is zeroed, too. */
 static bool clear_block(const stm_score_header_t *header, char *block)
 {
     size_t listeners = size_of_listeners((uint64_t)stm_listens_count());
@@ -279,7 +279,7 @@ void stm_score_inherit(int ordinal, int index, bool inherited)
 
 /* --- sums --- */
 
-/* Nearly always, it is where it was in the last list. */
+/* Nearly always, it is at the same place as in the previous list. */
 static stm_score_listener_t *prior_listener(stm_score_header_t *header, const char *address,
                                             uint64_t expected)
 {
@@ -322,14 +322,16 @@ static int name_listeners(stm_score_header_t *header)
     return unnamed;
 }
 
-/* The sums of those that are gone make room, and with them, those of the others begin anew. */
+/* Makes room by dropping the sums of listeners that are gone; those of the others begin anew,
+ * too. */
 static void forget_listeners(stm_score_header_t *header)
 {
     memset(header->prior_listeners, 0, size_of_listeners(header->listeners));
     header->listeners = 0;
 }
 
-/* The number of entries is a VP's word: no more are read than there are names. */
+/* The number of entries is written by a VP and not to be trusted: no more are read than there are
+ * names. */
 static void add_listeners(stm_score_header_t *header, const char *table, uint64_t count)
 {
     uint64_t known = count < header->listeners ? count : header->listeners;

@@ -15,7 +15,7 @@
 
 /* Rows for which space is reserved at a time. */
 enum { ROWS_A_TIME = 64 };
-/* Room for a 64-bit number and its null. */
+/* Room for a 64-bit number and a final null. */
 enum { DIGITS = 24 };
 
 enum { STATUS, METHOD, PROTOCOL, CLIENT, HOST, REQUEST, BYTES, SINCE, PAIRS };
@@ -72,7 +72,8 @@ static void set(stm_score_row_t *row, int pair, const char *value)
         copy(value_at(row, pair), value ? value : "", STM_SCORE_VALUE_SIZE);
 }
 
-/* The same for a text in an array of `size` bytes, a constant: what changes with each request. */
+/* The same for a text in an array of a constant `size` bytes, for what changes with each
+ * request. */
 static inline void set_short(stm_score_row_t *row, int pair, const char *text, size_t size)
 {
     if (size > STM_SCORE_VALUE_SIZE)
