@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values for people: times, sizes and rates in units that suit them. The live view shows them;
- * what programs read is stm_text_number()'s.
+ * Values for people: times, sizes and rates in suitable units, for the live view. What programs
+ * read comes from stm_text_number().
  */
 #include <inttypes.h>
 #include <string.h>
@@ -38,7 +38,7 @@ const char *human_ago(uint64_t then, uint64_t now, char text[STMSTAT_HUMAN])
     return text;
 }
 
-/* At most four digits and a unit. */
+/* At most four digits, and a unit. */
 static const char *scaled(double value, double step, const char *const *units,
                           char text[STMSTAT_HUMAN])
 {

@@ -152,7 +152,7 @@ void items_free(stmstat_items_t *items)
     memset(items, 0, sizeof(*items));
 }
 
-/* --- what they were before --- */
+/* --- their earlier values --- */
 
 static size_t hash(const char *name)
 {
@@ -192,15 +192,15 @@ static const stmstat_item_t *find(stmstat_items_t *items, const char *name)
     return NULL;
 }
 
-/* The mean over all that has been seen, until that is longer than the window; then an exponentially
- * weighted one. */
+/* The mean of everything seen so far, until that covers more than the window; then an exponentially
+ * weighted mean. */
 static void follow(stmstat_item_t *item, const stmstat_item_t *before, double seconds)
 {
     static const double windows[STMSTAT_AVERAGES] = {10, 60, 600};
     bool counter = item->field->type == STM_SCORE_TYPE_counter;
 
     if (counter && item->value < before->value)
-        return; /* another server's */
+        return; /* from another server */
     item->rate = counter ? (double)(item->value - before->value) / seconds : (double)item->value;
     item->followed = before->followed + seconds;
     for (int i = 0; i < STMSTAT_AVERAGES; i++) {

@@ -29,7 +29,7 @@ void list_options(FILE *out)
     for (const option_t *option = options; option->name; option++)
         fprintf(out, "  -%c, --%s%s%s\n        %s\n", option->letter, option->name,
                 *option->argument ? "=" : "", option->argument, option->help);
-    fputs("\nExit status of all but the live view, which ends with 0:\n", out);
+    fputs("\nExit status, except for the live view, whose exit status is 0:\n", out);
 #define STATUS(number, meaning) fprintf(out, "  %d  %s\n", number, meaning);
     STMSTAT_STATUSES
 #undef STATUS
@@ -105,9 +105,10 @@ static void manual_keys(void)
 
 static void manual_statuses(void)
 {
-    puts(".SH EXIT STATUS\n"
-         "Of \\-1, \\-c, \\-j and \\-o. Of several that apply: 2 before 5, 3, 1 and 4. The others\n"
-         "end with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
+    puts(
+        ".SH EXIT STATUS\n"
+        "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All other forms\n"
+        "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -124,9 +125,9 @@ static void manual_counters(void)
 
     puts(
         ".SH COUNTERS\n"
-        "all.\\fINAME\\fR is the value of all virtual processors together: of counters, gauges\n"
-        "and histograms the sum; of a peak the highest of any VP (all.threads_peak is what one VP\n"
-        "had at once); info and time identify one process, so that there is none. Counters include\n"
+        "all.\\fINAME\\fR is the value for all virtual processors together: for counters, gauges\n"
+        "and histograms the sum; for peaks the highest of any VP (all.threads_peak is the most that\n"
+        "one VP has had at once); info and time identify one process and have none. Counters include\n"
         "all earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];
@@ -160,8 +161,8 @@ void list_manual(void)
         "connection is doing. It sends no request, and works when the server does not answer.\n"
         ".PP\n"
         "Without an option that says otherwise, it shows a live view with rates and averages over\n"
-        "10 seconds, a minute and ten minutes. It adapts to any size of terminal; a directory\n"
-        "that appears later, and a server that is restarted, are noticed.\n"
+        "10 seconds, a minute and ten minutes. It adapts to terminals of any size, and notices a\n"
+        "directory that appears later and a server that is restarted.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");
@@ -174,7 +175,7 @@ void list_manual(void)
         ".TP\n"
         ".I ScoreboardDir/0, 1, ...\n"
         "The scoreboards, named by the ordinals of the VPs; ORDINAL.N.block has the counters of a\n"
-        "process that holds the VP's seat, or has left it and still serves.\n"
+        "process that holds the VP's seat, or has left it but is still serving.\n"
         ".SH SEE ALSO\n"
         ".BR mod_mpm_stm (8)");
 }

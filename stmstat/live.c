@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live view: a title, the sums, what is wrong, and one of the lists; under the counters' title
- * also the first lines of the table of VPs. Nothing is ever written beyond the right or the bottom
- * of the terminal, whatever its size.
+ * The live view: a title, the sums, what is wrong, and one of the lists; above the list of
+ * counters, also the first lines of the table of VPs. Nothing is ever written beyond the right edge
+ * or the bottom of the terminal, whatever its size.
  */
 #include <curses.h>
 #include <errno.h>
@@ -129,7 +129,7 @@ static void limit(list_t *list)
         list->left = 0;
 }
 
-/* `page`: lines, without the head. Returns the line after it. */
+/* `page`: lines, not counting the head. Returns the line after it. */
 static int draw_list(int line, list_t *list, int page)
 {
     char text[LIVE_LINE] = "";
@@ -149,7 +149,7 @@ static int draw_list(int line, list_t *list, int page)
     return line;
 }
 
-/* Above the counters, if there is room: no more than a third of the lines. */
+/* Above the counters, if there is room: takes at most a third of the lines. */
 static int draw_some_vps(int line)
 {
     int room = (LINES - line) / 3, most = live.scan.count;
@@ -230,7 +230,8 @@ static void show(void)
     }
     at = draw_wrong(at);
     if (*live.scan.problem) {
-        shown->lines = shown->pane->make(0, false); /* of nothing: what it had is being freed */
+        shown->lines = shown->pane->make(0, false); /* of nothing, since what it listed is being
+                                                     * freed */
     } else {
         if (shown == &lists[COUNTERS])
             at = draw_some_vps(at);
@@ -254,7 +255,7 @@ static void take_scan(void)
     items_follow(&live.items, &live.items_before, live_seconds());
 }
 
-/* The averages go on: what the last scan had is followed again. */
+/* The averages continue: the values of the last scan are followed again. */
 static void next_level(void)
 {
     live.level = live.level == STM_SCORE_LEVEL_debug ? STM_SCORE_LEVEL_main : live.level + 1;
@@ -310,7 +311,7 @@ static bool move_top(int key, int *top, int page)
         return true;
     case KEY_END:
     case 'G':
-        *top = INT32_MAX / 2; /* limited when it is drawn */
+        *top = INT32_MAX / 2; /* limited when the list is drawn */
         return true;
     default:
         return false;
@@ -327,7 +328,7 @@ static void help_key(int key)
 static bool handle_key(int key)
 {
     if (key == KEY_RESIZE)
-        clearok(curscr, TRUE); /* terminals differ in what they keep where */
+        clearok(curscr, TRUE); /* terminals differ in what they keep, and where */
     if (help) {
         help_key(key);
         return true;
@@ -388,7 +389,7 @@ static int milliseconds_left(const struct timespec *since)
     return passed < settings.interval * 1e3 ? (int)(settings.interval * 1e3 - passed) + 1 : 0;
 }
 
-/* False: quit, or the terminal is gone. A new size is a key too. */
+/* False: the user has quit, or the terminal is gone. A new size arrives as a key. */
 static bool wait_for_keys(const struct timespec *since)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -413,7 +414,7 @@ static bool wait_for_keys(const struct timespec *since)
 static bool open_terminal(void)
 {
     use_env(TRUE);
-    use_tioctl(TRUE); /* LINES and COLUMNS in the environment do not outlive a change of size */
+    use_tioctl(TRUE); /* LINES and COLUMNS in the environment must not outlive a change of size */
     if (!newterm(NULL, stdout, stdin))
         return false;
     signal(SIGTERM, on_end);

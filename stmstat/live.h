@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The live view's internal header. live.c has the loop, the keys and the frame; a pane has the
- * lines of one list: live_vps.c, live_counters.c, live_connections.c. A pane knows no terminal: it
- * writes lines, of which live_screen.c shows what fits.
+ * lines of one list: live_vps.c, live_counters.c, live_connections.c. Panes know nothing about the
+ * terminal: they write lines, and live_screen.c shows as much of them as fits.
  */
 #ifndef STMSTAT_LIVE_H
 #define STMSTAT_LIVE_H
@@ -24,20 +24,20 @@ extern live_data_t live;
 /** A list. */
 typedef struct live_pane {
     const char *name;
-    /** The name of an order, counted from 0; NULL: there are no more. */
+    /** The name of the order with this number, counted from 0; NULL: there are no more. */
     const char *(*order_name)(int order);
     /** Sorts. Returns the number of lines. */
     int (*make)(int order, bool backwards);
     void (*head)(char line[LIVE_LINE]);
-    /** A line of what make() has sorted. */
+    /** Writes a line of what make() has sorted. */
     void (*row)(int index, char line[LIVE_LINE]);
-    /** Why there is no line. */
+    /** Says why there are no lines. */
     const char *(*nothing)(void);
 } live_pane_t;
 
 extern const live_pane_t live_vps, live_counters, live_connections;
 
-/** Seconds between the two scans; 0: there is only one. */
+/** Seconds between the last two scans; 0: there is only one. */
 double live_seconds(void);
 /** A counter's growth per second between them. */
 double live_rate(uint64_t now, uint64_t before);
@@ -47,7 +47,7 @@ void live_add(char line[LIVE_LINE], const char *format, ...) __attribute__((form
 /* live_screen.c. Both return the line below; how: curses' attributes. */
 /** From the text's column `left` on. */
 int live_draw(int line, const char *text, int left, unsigned how);
-/** Broken between words, into at most `most` lines. */
+/** Wraps between words, into at most `most` lines. */
 int live_draw_wrapped(int line, const char *text, int most, unsigned how);
 /** The line under the title: the sums. */
 void live_summary(char line[LIVE_LINE]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live view's list of connections: the keys of the first are the columns' names.
+ * The live view's list of connections. The keys of the first one are the names of the columns.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static const char *value_of(const line_t *line, unsigned pair)
     return pair < line->row->row.pairs ? stm_view_value(line->view, line->row, pair) : "";
 }
 
-/* Numbers by their size: a shorter one is smaller. */
+/* Compares numbers by value: a shorter one is smaller. */
 static int compare_values(const char *a, const char *b)
 {
     size_t digits_a = strspn(a, "0123456789"), digits_b = strspn(b, "0123456789");
@@ -128,7 +128,7 @@ static void row(int index, char line[LIVE_LINE])
 
 static const char *nothing(void)
 {
-    return "no connections have a row (ConnectionStatus Off, or there are none)";
+    return "no connections to show (there are none, or ConnectionStatus is Off)";
 }
 
 const live_pane_t live_connections = {"connections", order_name, make, head, row, nothing};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The live view's list of counters: what each is now, how fast it grows, and the averages of that.
+ * The live view's list of counters: each one's value, how fast it grows, and averages of that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,13 +20,13 @@ static const char *order_name(int order)
     return order < ORDERS ? names[order] : NULL;
 }
 
-/* Of a counter: its growth. What a gauge is now is its value. */
+/* A counter's growth. A gauge's present state is its value. */
 static double rate_of(const stmstat_item_t *item)
 {
     return item->followed > 0 && item->field->type == STM_SCORE_TYPE_counter ? item->rate : -1;
 }
 
-/* What identifies a process, and moments, are not amounts: they come last. */
+/* Fields that identify a process, and moments, are not amounts: they come last. */
 static double amount_of(const stmstat_item_t *item)
 {
     return stm_score_adds_up(item->field) ? (double)item->value : -1;
@@ -80,7 +80,7 @@ static void head(char line[LIVE_LINE])
              RATE, "10 s", RATE, "1 min", RATE, "10 min", "meaning");
 }
 
-/* A name that is too long loses its middle: the VP and the counter are at its ends. */
+/* A name that is too long is cut in the middle: the VP and the counter are at its ends. */
 static void add_name(char line[LIVE_LINE], const char *name)
 {
     int length = (int)strlen(name), left = name_width / 3;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lines of the live view on the terminal, whatever its size: nothing is ever written beyond the
- * right or the bottom.
+ * Puts lines of the live view on the terminal, whatever its size: nothing is ever written beyond
+ * its right edge or its bottom.
  */
 #include <curses.h>
 #include <string.h>
 
 #include "stmstat/live.h"
 
-/* What a client sent may contain anything: only printable ASCII reaches the terminal. Returns the
+/* Text from clients may contain anything: only printable ASCII reaches the terminal. Returns the
  * next line. */
 int live_draw(int line, const char *text, int left, unsigned how)
 {
@@ -24,7 +24,7 @@ int live_draw(int line, const char *text, int left, unsigned how)
 
         if (column + left >= length && !(how & A_REVERSE))
             break;
-        /* insch in the last column: a character written there would make the terminal scroll. */
+        /* insch() in the last column, where writing a character would make the terminal scroll. */
         if (column == COLS - 1)
             insch((chtype)(c >= ' ' && c < 0x7f ? c : '?'));
         else

@@ -24,7 +24,7 @@ static const char *order_name(int order)
     return order < ORDERS ? names[order] : NULL;
 }
 
-/* What a VP had counted at the last scan: a new one nothing. */
+/* What a VP had counted at the last scan; nothing if it is new. */
 static const stm_score_vp_t *earlier(const stm_view_t *view)
 {
     static const stm_score_vp_t none;

@@ -24,7 +24,7 @@ static void complain(void *unused, const char *line)
     fprintf(stderr, "stmstat: %s\n", line);
 }
 
-/* The names of filters that let nothing through are not told one by one. */
+/* Filters that match nothing are not reported one by one. */
 static stmstat_status_e no_match(void)
 {
     char all[256] = "";

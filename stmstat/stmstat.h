@@ -69,16 +69,15 @@ typedef enum {
 #define STMSTAT_STATUSES                                                                           \
     STATUS(0, "everything was read, and every VP is serving")                                      \
     STATUS(1, "part of the scoreboards could not be read; the rest is printed")                    \
-    STATUS(2,                                                                                      \
-           "nothing could be shown: a usage error, no directory, no scoreboards, none that can "   \
-           "be read, or nobody reads the output")                                                  \
+    STATUS(2, "nothing could be shown: a usage error, no directory, no scoreboards, none of them " \
+              "readable, or the output could not be written")                                      \
     STATUS(3, "the server has stopped or died; its last values are printed")                       \
-    STATUS(4, "a VP has no process, or has written no heartbeat for 3 seconds; everything is "     \
+    STATUS(4, "a VP has no process, or has had no heartbeat for 3 seconds; everything is "         \
               "printed")                                                                           \
     STATUS(5, "the server was read, but no value matches the filter")
 
-/** Tells what is wrong, a line each. Returns the exit status: of several, what concerns all of the
- * server comes before what concerns a VP. */
+/** Reports what is wrong, one line each. Returns the exit status; if several apply, what concerns
+ * the whole server takes precedence over what concerns one VP. */
 stmstat_status_e scan_verdict(const stmstat_scan_t *scan, void (*tell)(void *, const char *),
                               void *baton);
 /** The VP's state in a word or two. */
@@ -123,22 +122,25 @@ bool items_wanted(const char *name);
  * for. */
 void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level,
                 bool threads);
-/** Sets rates and averages, from what the same values were `seconds` ago. */
+/** Sets rates and averages, from the same values of `seconds` ago. */
 void items_follow(stmstat_items_t *items, stmstat_items_t *before, double seconds);
 void items_free(stmstat_items_t *items);
 /* list.c: -l, --help and the manual page */
-/** False: the filters let none through. */
+/** False: none passes the filters. */
 bool list_counters(void);
 void list_options(FILE *out);
 void list_manual(void);
 
-/** The live view's keys, a line each: its help and the manual page show them. */
+/** The live view's keys, one per line, for its help and the manual page. */
 #define STMSTAT_KEYS                                                                               \
-    "q          quits", "?, h       shows this", "d          the counters, under the VPs",         \
-        "p          all VPs", "c          the connections", "s          sorts by the next column", \
-        "r          reverses the order", "v          the counters' level: main, detail, debug",    \
-        "arrows     scroll a line, or eight columns", "PgUp, PgDn a page (also b, space)",         \
-        "Home, End  the first, the last page (also g, G)"
+    "q          quits", "?, h       shows this help",                                              \
+        "d          shows the counters, below the VPs", "p          shows all VPs",                \
+        "c          shows the connections", "s          sorts by the next column",                 \
+        "r          reverses the order",                                                           \
+        "v          changes the level of counters: main, detail, debug",                           \
+        "arrows     scroll by a line, or by eight columns",                                        \
+        "PgUp, PgDn scroll by a page (also b, space)",                                             \
+        "Home, End  go to the first, the last page (also g, G)"
 
 /* live.c: runs until the user quits. Returns the exit status: 0, or 2 if the terminal cannot be
  * used. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is wrong with a server, in words and as an exit status: from its scoreboards alone, since it
- * may be dead. main.c prints it, the live view shows it.
+ * What is wrong with a server, in words and as an exit status, judged by its scoreboards alone,
+ * since it may be dead. main.c prints it, the live view shows it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -27,7 +27,7 @@ static uint64_t last_beat(const stmstat_scan_t *scan)
     return last;
 }
 
-/* Dead, but its parent has not noticed: in a container without an init, perhaps for ever. */
+/* Dead, but its parent has not noticed, and may never do so in a container without an init. */
 static bool is_zombie(uint64_t pid)
 {
     char path[64], line[512] = "";
@@ -83,7 +83,7 @@ static bool has_ended(const stmstat_scan_t *scan, char *line, size_t size)
 
 /* --- one VP --- */
 
-/* A restart with fewer VPs leaves seats that nobody will take. */
+/* A restart with fewer VPs leaves seats that will stay empty. */
 static bool is_in_use(const stmstat_scan_t *scan, const stm_view_t *view)
 {
     for (int i = 0; i < scan->count; i++) {
@@ -140,9 +140,10 @@ static stmstat_status_e remark(const stmstat_scan_t *scan, const stm_view_t *vie
     return *line ? STMSTAT_HELD : STMSTAT_GOOD;
 }
 
-/* --- all of it --- */
+/* --- the verdict --- */
 
-/* From what concerns all to what concerns one VP: the first that applies is the exit status. */
+/* From what concerns the whole server to what concerns one VP: the first that applies becomes the
+ * exit status. */
 static stmstat_status_e graver(stmstat_status_e a, stmstat_status_e b)
 {
     static const int weight[] = {[STMSTAT_NONE] = 5,

@@ -347,7 +347,7 @@ const command_rec stm_directives[] = {
             MOST_HELPERS) ": Maximum number of kernel threads of a VP for calls that block inside "
                           "the C library"),
     AP_INIT_TAKE1("ConfigTest", set_config_test, NULL, RSRC_CONF,
-                  "Full or Syntax: what is tested before a restart"),
+                  "Full or Syntax: What is tested before a restart"),
     AP_INIT_TAKE1("ConfigTestTimeout", set_number, INFO(config_test_timeout), RSRC_CONF,
                   "between 0 and 2147483647: Seconds that the configuration test before a restart "
                   "may take; 0: no limit"),

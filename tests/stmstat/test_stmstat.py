@@ -406,4 +406,4 @@ def test_all_has_what_adds_up(directory):
     assert {name for name in types if f"all.{name}" in once or
             f"all.{name}.sum" in once} == set(found)
     manual = (ROOT / "docs/man/stmstat.1").read_text()
-    assert "of a peak the highest of any VP (all.threads_peak" in manual
+    assert "for peaks the highest of any VP (all.threads_peak" in manual
