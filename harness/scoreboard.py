@@ -14,7 +14,7 @@ def stmstat(*arguments, check=True):
     assert STMSTAT.exists(), f"{STMSTAT} is missing: make builds it"
     run = subprocess.run([STMSTAT, *map(str, arguments)], capture_output=True, text=True,
                          timeout=30, check=False)
-    if check:  # all was read, also of a server that has stopped or whose VPs are silent
+    if check:  # everything was read, even if the server has stopped or its VPs are silent
         assert run.returncode in (0, 3, 4), run.stderr
     return run
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A terminal for a program that draws: what a person would see, line by line."""
+"""A terminal for full-screen programs: what a person would see, line by line."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ import time
 
 import pyte
 
-# Of TERM=linux, which pyte is like: it does not know all that xterm's description has.
+# TERM=linux, which pyte resembles: it does not support everything in xterm's description.
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[1~",
         "end": "\x1b[4~", "page down": "\x1b[6~", "page up": "\x1b[5~"}
 
@@ -26,7 +26,7 @@ class Terminal:
         self.pid, self._file = pty.fork()
         if self.pid == 0:
             try:
-                # The size is set before the program looks for it.
+                # The size is set before the program asks for it.
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
                 environment = {**os.environ, "TERM": "linux", **(env or {})}
                 for name in ("LINES", "COLUMNS"):
@@ -49,7 +49,7 @@ class Terminal:
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self, seconds):
-        """Shows what has come; False: the program has closed the terminal."""
+        """Processes what has arrived; False: the program has closed the terminal."""
         if not select.select([self._file], [], [], seconds)[0]:
             return True
         try:
@@ -61,21 +61,22 @@ class Terminal:
 
     @property
     def lines(self):
-        """What is on the screen, without spaces at the ends."""
+        """The lines on the screen, without trailing spaces."""
         return [line.rstrip() for line in self.screen.display]
 
     @property
     def text(self):
-        """All of it."""
+        """The whole screen as one text."""
         return "\n".join(self.lines)
 
     @property
     def words(self):
-        """The same with a single space wherever there is any, or another line."""
+        """The same with each run of spaces and line ends replaced by a single space."""
         return " ".join(self.text.split())
 
     def wait(self, condition, what, seconds=30):
-        """Until condition(self), or until the text is there, perhaps wrapped; returns its value."""
+        """Waits until condition(self) holds, or the text is there, perhaps wrapped; returns the
+        value."""
         if isinstance(condition, str):
             text = condition
             condition = lambda terminal: text in terminal.words  # noqa: E731
@@ -88,17 +89,17 @@ class Terminal:
             assert self._read(0.2), f"ended before {what}:\n{self.text}"
 
     def press(self, *keys):
-        """Types characters, or keys by their names."""
+        """Types characters, or keys given by name."""
         for key in keys:
             os.write(self._file, KEYS.get(key, key).encode())
 
     def resize(self, columns, lines):
-        """As a window manager does: the program gets SIGWINCH."""
+        """Changes the size as a window manager does: the program gets SIGWINCH."""
         self.screen.resize(lines, columns)
         fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
 
     def finish(self, seconds=20):
-        """Waits for the program's end; returns its exit status."""
+        """Waits until the program ends; returns its exit status."""
         end = time.monotonic() + seconds
         while self._read(0.2):
             assert time.monotonic() < end, "it does not end"

@@ -184,8 +184,8 @@ def test_backtrace_of_one_that_waits_for_a_kernel_thread(seen):
 
 
 def test_connections(seen):
-    """With their requests and the state threads that serve them; the one by which the harness saw
-    that the server is ready may linger still."""
+    """With their requests and the state threads that serve them; the connection by which the
+    harness saw that the server is ready may still be lingering."""
     rows = re.findall(r"^ +\d+ +\d+ (\w+) +\S+ u?s +(\d*) +127\.0\.0\.1:\d+ *(.*)$", seen.conns,
                       re.M)
     assert sorted(row for row in rows if row[0] != "linger") == [

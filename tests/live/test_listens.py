@@ -50,7 +50,7 @@ def test_each_is_served(serve, mpm, count):
 
 @BOTH
 def test_restarts_add_and_remove(serve, mpm):
-    """From 1 to 1,000, to other 200, and back."""
+    """From 1 to 1,000, then to 200 others, and back."""
     server = many(serve, mpm, 1)
     first = list(server.ports)
     others = net.free_ports(1100)
@@ -65,7 +65,8 @@ def test_restarts_add_and_remove(serve, mpm):
 
 @pytest.mark.skipif(MPM != "stm", reason="STM's own scoreboards")
 def test_all_of_them_are_counted(serve):
-    """By stmstat, in the metrics and on the status page: also those that a restart has added."""
+    """By stmstat, in the metrics and on the status page, including those that a restart has
+    added."""
     server = many(serve, "stm", 1)
     server.configure(modules=("status",), directives=SIZES + """
         ExtendedStatus On

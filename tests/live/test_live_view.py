@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stmstat's live view of a server: many VPs and connections, a stop, a kill and another start while
-it looks on; and what its exit status says of each."""
+"""stmstat's live view of a server: many VPs and connections, and a stop, a kill and another start
+while it is running; and what stmstat's exit status says about each."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def view(server, *arguments, **size):
 
 
 def verdict(server):
-    """The exit status, and what is said."""
+    """The exit status, and what is printed."""
     run = stmstat("-d", server.root / "scoreboards", "-c", "-f", "all.requests", check=False)
     return run.returncode, run.stderr
 
@@ -71,7 +71,7 @@ def test_rates_and_averages(serve):
 
 
 def test_a_server_comes_and_goes(serve):
-    """Nothing, a server, its stop, the next one, its death, and another that takes its place."""
+    """No server, a server, its stop, the next one, its death, and another that takes its place."""
     server = serve.make(processes=2, directives=FILES)
     server.allowed.append("AH00052|stale|not owned|overwritten|unclean")
     with view(server) as seen:
@@ -99,7 +99,7 @@ def test_a_server_comes_and_goes(serve):
 
 
 def test_held_vps(serve):
-    """A VP that is stopped: the word in its line, and an exit status of its own."""
+    """A VP that is stopped has a word in its line, and an exit status of its own."""
     server = serve(processes=2, directives=FILES)
     pid = scores(server)["vps"][1]["counters"]["pid"]
     with view(server) as seen:
@@ -115,7 +115,7 @@ def test_held_vps(serve):
 
 
 def test_fewer_vps_after_a_restart(serve):
-    """The seats that nobody holds any more are no fault."""
+    """Seats that nobody holds any more are not a fault."""
     server = serve(processes=3, directives=FILES)
     server.configure(processes=1)
     server.restart()
@@ -127,7 +127,7 @@ def test_fewer_vps_after_a_restart(serve):
 
 
 def test_read_while_it_starts(serve):
-    """Not one reader in the middle of a start or a restart finds a VP silent since 1970."""
+    """No reader in the middle of a start or a restart finds a VP silent since 1970."""
     server = serve.make(processes=4, modules=(tool("mod_probe.so"),), directives=FILES).start()
     for _ in range(3):
         server.signal(signal.SIGUSR1)

@@ -62,8 +62,8 @@ def test_2000_connections_without_a_first_byte_hold_no_thread(crowd):
 
 @pytest.mark.stm_only
 def test_one_kernel_thread_per_vp(crowd):
-    """With 2,000 idle connections and 100 requests in progress. (A helper that a slow machine made
-    necessary ends when it has been idle.)"""
+    """With 2,000 idle connections and 100 requests in progress. (A helper that a slow machine has
+    made necessary ends once it has been idle.)"""
     server = crowd(2, threads=200)
     with Conns(server.port) as idle, Conns(server.port, mode="part") as busy:
         idle.open(2000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that only a start shows: a restart that would meet one does not take place.
+"""Errors that appear only at a start: a restart that would run into one does not take place.
 
 Event ends at each of them. `httpd -t` sees none.
 """
@@ -31,7 +31,7 @@ def make_key(path, *options):
 
 
 def foreign_key(server):
-    """A key that does not fit its certificate."""
+    """A key that does not match its certificate."""
     return SSL.format(certificate=net.certificate(), key=make_key(server.root / "key.pem"))
 
 
@@ -43,12 +43,12 @@ def spoiled_certificate(server):
 
 
 def port_in_use(server):
-    """A port that somebody else has."""
+    """A port that somebody else uses."""
     return f"Listen 127.0.0.1:{server.others.getsockname()[1]}\n"
 
 
 def bad_mutex(server):
-    """A lock's file that cannot be made."""
+    """A lock file that cannot be created."""
     return ("Mutex file:/proc ssl-cache\nSSLSessionCache shmcb:sessions(512000)\n" +
             SSL.format(certificate=net.certificate(), key=net.certificate()))
 
@@ -57,7 +57,7 @@ CASES = {
     "key": (foreign_key, r"AH02565|AH02238|mismatch|AH02572"),
     "certificate": (spoiled_certificate, r"spoiled.pem"),
     "port": (port_in_use, r"Address already in use: AH00072"),
-    # A missing directory is something that -t sees.
+    # A missing directory would be noticed by -t.
     "log": (lambda server: "CustomLog htdocs common\n", r"htdocs"),
     "error log": (lambda server: "<VirtualHost *:1>\nErrorLog htdocs\n</VirtualHost>\n",
                   r"htdocs"),
@@ -80,7 +80,7 @@ def _server(serve, request):
 
 
 def break_it(server, name):
-    """Writes the configuration with the error; the text that was there, and the error's words."""
+    """Writes the configuration with the error. Returns the previous text, and the error's words."""
     make, words = CASES[name]
     good = server.conf.read_text()
     server.configure("Listen 127.0.0.1:@PORT@\n" + make(server))
@@ -104,7 +104,7 @@ def test_the_server_goes_on(server, name):
             line = next(each for each in server.error_log()[before:].splitlines()
                         if "the server keeps running" in each)
             assert "would not start with the new configuration" in line
-            # Where a virtual host's error log cannot be opened, httpd says so in the server's.
+            # If a virtual host's error log cannot be opened, httpd says so in the server's.
             assert re.search(words, server.error_log()[before:])
             assert re.search(words, line) or name == "error log"
             assert "Syntax OK" not in line
@@ -128,7 +128,8 @@ def test_event_ends(server, name):
 
 @pytest.mark.stm_only
 def test_the_rehearsal_leaves_nothing_behind(serve):
-    """No process, no lines in the log, no new file; and the live sockets stay as they are."""
+    """A test leaves no process, no lines in the log and no new file; live sockets stay as they
+    are."""
     server = serve(processes=2, ports=2, listen=False, modules=("ssl", "rewrite", "cgid"),
                    directives=f"""
         Listen 127.0.0.1:@PORT@
@@ -156,7 +157,7 @@ def test_the_rehearsal_leaves_nothing_behind(serve):
 
 @pytest.mark.stm_only
 def test_addresses_that_change(serve):
-    """What the server listens on already is no port in use; a new port, and one less, are fine."""
+    """The server's own ports do not count as in use; a new port, or one fewer, is fine."""
     server = serve(processes=2, ports=3)
     ports = server.ports
     for now in (ports[:1], ports, ports[1:], ports[::-1]):
@@ -182,7 +183,7 @@ def test_syntax_only(server):
 
 @pytest.mark.stm_only
 def test_a_pass_phrase_cannot_be_tried(serve):
-    """A key whose pass phrase was typed at the start: the restart takes place, and says so."""
+    """A key whose pass phrase was typed at the start: the restart takes place, with a warning."""
     server = serve.make(processes=1, ports=2, listen=False, modules=("ssl",))
     key = make_key(server.root / "key.pem", "-aes128", "-pass", "pass:secret")
     subprocess.run(["openssl", "req", "-x509", "-key", key, "-passin", "pass:secret", "-subj",
@@ -194,7 +195,7 @@ def test_a_pass_phrase_cannot_be_tried(serve):
     site = "Listen 127.0.0.1:@PORT@\n" + SSL.format(certificate=server.root / "cert.pem", key=key)
     server.configure(f"SSLPassPhraseDialog exec:{program}\n" + site)
     server.start()
-    server.configure(site)  # asks at the terminal, which there is none
+    server.configure(site)  # would ask at the terminal, but there is none
     server.restart()
     server.wait_log("could not be tried: it takes a pass phrase")
     assert server.get("/").status == 200

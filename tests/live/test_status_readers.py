@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mod_status's page as programs read it: all that the scoreboards have, in lines of a length that
-readers can hold; and as people do: what is in use, not what is not."""
+"""mod_status's page as programs read it: everything in the scoreboards, in lines that fit the
+readers' buffers; and as people read it: what is in use, not what is unused."""
 
 import re
 import subprocess
@@ -19,9 +19,9 @@ STATUS = """
     </Location>
     """
 MODULES = ("status", tool("mod_probe.so"))
-LONGEST = 64 * 1024  # Go's bufio.Scanner, which Telegraf reads with, gives up at a line beyond this
+LONGEST = 64 * 1024  # Go's bufio.Scanner, which Telegraf uses, gives up on longer lines
 
-# What ?auto had before there was STM, in the order of its lines.
+# What ?auto has without STM, in the order of its lines.
 OLD_KEYS = ("ServerVersion", "ServerMPM", "Server Built", "CurrentTime", "RestartTime",
             "ParentServerConfigGeneration", "ParentServerMPMGeneration", "ServerUptimeSeconds",
             "ServerUptime", "Load1", "Load5", "Load15", "Total Accesses", "Total kBytes",
@@ -33,8 +33,8 @@ OLD_KEYS = ("ServerVersion", "ServerMPM", "Server Built", "CurrentTime", "Restar
 
 
 def read(page):
-    """?auto, by the rules of the programs that read it: a key and a value in each line, no key
-    twice, and no line that is longer than their buffer."""
+    """?auto, read by the rules of the programs that use it: a key and a value in each line, no key
+    twice, and no line longer than their buffers."""
     values = {}
     for number, line in enumerate(page.split("\n")[:-1]):
         assert len(line) < LONGEST
@@ -48,13 +48,13 @@ def read(page):
 
 
 def auto(server):
-    """The page, read."""
+    """The page's keys and values."""
     return read(server.get("/status?auto").text)
 
 
 @pytest.mark.parametrize("mpm", [None, "event"])
 def test_old_keys_come_first(serve, mpm):
-    """In the order in which they have always been."""
+    """httpd's own keys are in their usual order."""
     server = serve(mpm=mpm, modules=MODULES, directives=STATUS if not mpm else
                    STATUS.replace("ScoreboardDir scoreboards\n", ""))
     for _ in range(3):
@@ -101,7 +101,8 @@ def test_all_counters_are_there(serve):
 @pytest.mark.parametrize("vps, limits", [
     (8, ""), (2, "ServerLimit 256\n"), (2, "ThreadLimit 65536\n")])
 def test_lines_are_short_with_all_limits_at_their_maximum(serve, vps, limits):
-    """As many slots as there may be, and no more than a line holds; what has none serves too."""
+    """As many slots as there may be, but no more than a line holds; threads without one serve,
+    too."""
     server = serve(modules=MODULES, processes=vps, threads=65536, directives=STATUS + limits)
     found = auto(server)
     board = found["Scoreboard"]
@@ -123,7 +124,7 @@ def test_lines_are_short_with_all_limits_at_their_maximum(serve, vps, limits):
 
 @pytest.mark.stm_only
 def test_threads_without_a_slot_serve(serve):
-    """A seat has 253 slots if there may be 256 seats: the others' threads are counted by STM."""
+    """With up to 256 seats, each has 253 slots; threads beyond those are still counted by STM."""
     server = serve(modules=MODULES, processes=1, threads=1000,
                    directives=STATUS + "ServerLimit 256\n")
     conns = [server.connect() for _ in range(300)]
@@ -134,7 +135,7 @@ def test_threads_without_a_slot_serve(serve):
     assert found["StmThreadsBusy"] == "301"
     board = found["Scoreboard"]
     assert len(board) == int(found["BusyWorkers"]) + int(found["IdleWorkers"]) == 253
-    assert board.count("W") >= 200  # the rest are spare threads'
+    assert board.count("W") >= 200  # the rest belong to spare threads
     for conn in conns:
         conn.close()
 
@@ -142,7 +143,7 @@ def test_threads_without_a_slot_serve(serve):
 @pytest.mark.stm_only
 @pytest.mark.parametrize("query", ["", "?notable", "?refresh=5"])
 def test_open_slots_are_a_number(serve, query):
-    """The page for people: what is in use, in lines of 64, and how many slots are not."""
+    """The page for people: the slots in use, in lines of 64, and how many are open."""
     server = serve(modules=MODULES, threads=2000, directives=STATUS)
     conns = [server.connect() for _ in range(100)]
     for conn in conns:
@@ -163,7 +164,7 @@ def test_open_slots_are_a_number(serve, query):
 
 @pytest.mark.stm_only
 def test_few_dots_stay(serve):
-    """With the usual limits the page is as it has always been: a line of 64 for each VP."""
+    """With the usual limits, the page is as it has always been: lines of 64 for each VP."""
     server = serve(modules=MODULES, directives=STATUS)
     lines = re.search("<pre>(.*?)</pre>", server.get("/status").text, re.S).group(1).split()
     assert [len(line) for line in lines] == [64, 64]

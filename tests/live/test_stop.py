@@ -54,7 +54,8 @@ def test_with_every_kind_of_connection_in_flight(serve, stopped):
 
 @pytest.mark.stm_only
 def test_a_kernel_thread_that_crashes_at_the_end_harms_no_cleanup(serve):
-    """It serves a request that cannot be ended, while the cleanups take its module's data away."""
+    """A kernel thread serves a request that cannot be ended, while cleanups free its module's
+    data."""
     server = serve.make(processes=1, modules=[tool("mod_probe.so")], directives=PROBE + """
         ProbeExitLog @ROOT@/exits/log
         <Location /probe>

@@ -83,7 +83,7 @@ def test_defaults_fit_the_limits(asked):
 
 
 def test_addresses_that_restarts_replace_are_counted(serve):
-    """The scoreboard names two: others than the present ones make room."""
+    """The scoreboard has room for two: listeners that are gone make room for the present ones."""
     server = serve(processes=2, threads=8, directives="ScoreboardDir scoreboards")
     for _ in range(4):
         server.ports = net.free_ports(2)

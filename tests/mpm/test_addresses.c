@@ -104,7 +104,7 @@ static void there_is_room_for_so_many(void)
     assert_int_equal(stm_listens_count(), MANY);
     for (int i = 0; i < MANY; i++)
         assert_int_equal(stm_config.vp_listen[i].lr->bind_addr->port, 1000 + i);
-    stm_config.addresses = STM_LISTENER_LIMIT; /* as if there were */
+    stm_config.addresses = STM_LISTENER_LIMIT; /* as if there were that many */
     error = add(0, "127.0.0.1:999");
     assert_non_null(error);
     assert_non_null(strstr(error, "STM_LISTENER_LIMIT"));

@@ -20,10 +20,10 @@
 enum {
     LOOKS = 4,
     MANY = 200,      /* more than there is room for */
-    BETWEEN = 20000, /* us between two looks */
+    BETWEEN = 20000, /* us between looks */
 };
 
-/* What the VP's kernel thread has used up so far. */
+/* What the VP's kernel thread has used so far. */
 static stm_moment_t present = {.clock = 1000000};
 
 void stm_moment_take(stm_moment_t *moment)
@@ -45,7 +45,7 @@ static void wait_in_kernel(st_utime_t us)
     present.switches++;
 }
 
-/* Nine others have the CPU, too. */
+/* Nine others want the CPU, too. */
 static void share_cpu(st_utime_t us)
 {
     compute(us / 10);
@@ -80,7 +80,7 @@ static void end_turn(void)
     (void)stm_auto_turn();
 }
 
-/* A turn in which the same request is looked at each time, or another one with the same URI. */
+/* A turn in which each look finds the same request, or another one with the same URI. */
 static void turn_with(void (*happens)(st_utime_t us), st_utime_t us, char *uri, bool same)
 {
     request_rec *r = request(uri);
@@ -158,7 +158,7 @@ static void waiting_for_a_cpu_does_not(void)
     assert_int_equal(moves_after(share_and_wait, 3 * BETWEEN), 0);
 }
 
-/* Nor does a virtual machine that stands still: that looks like computing, but only once. */
+/* Nor does a virtual machine that was stopped, which looks like computing, but only once. */
 static void standing_still_does_not(void)
 {
     begin("60");
@@ -185,7 +185,7 @@ static void one_long_wait_counts(void)
 {
     begin("60");
     for (int i = 0; i < 3; i++)
-        wait_until_look(BETWEEN); /* as likely somebody else's */
+        wait_until_look(BETWEEN); /* probably somebody else's */
     assert_int_equal(stm_auto_moves, 0);
     for (int i = 0; i < 3; i++)
         wait_until_look(500000);

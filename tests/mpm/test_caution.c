@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Caution in a crash loop (conn/first_byte.c): clients that have gone are served after all
- * others, for a while, and only once.
+ * Caution in a crash loop (conn/first_byte.c): for a while, clients that have gone are served after
+ * all others, and only once.
  */
 #include <unistd.h>
 
@@ -39,7 +39,7 @@ static void enqueue(stm_conn_t *conn)
     assert_non_null(conn);
 }
 
-/* Whether the connection, whose wait is over, is served; or else its time limit has passed. */
+/* Whether the connection, whose wait is over, is served; otherwise its time limit has passed. */
 static bool is_served(stm_conn_t *conn)
 {
     stm_origin_t origin = {.enqueue = enqueue};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long a kernel thread has been occupied (conn/occupied.c), by the kernel's own figures: alone,
- * waiting, and beside processes that want the same CPU.
+ * How long a kernel thread has been occupied (conn/occupied.c), according to the kernel's own
+ * figures: alone, waiting, and beside processes that want the same CPU.
  */
 #include <sched.h>
 #include <signal.h>
@@ -48,7 +48,7 @@ static void compute_until(st_utime_t us)
     }
 }
 
-/* The bounds allow for others who have the CPU, and for a machine that stands still. */
+/* The bounds allow for others that have the CPU, and for a machine that stands still. */
 
 static void computing_counts_up_to_the_limit(void **state)
 {
@@ -87,7 +87,7 @@ static pid_t start_rival(void)
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        alarm(30); /* should the test die */
+        alarm(30); /* in case the test dies */
         for (;;) {
         }
     }

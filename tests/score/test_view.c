@@ -280,7 +280,7 @@ static void forms_are_plain(void)
 
 enum { MANY = 20000 };
 
-/* The sample with room for that many listeners, and a table in its header. */
+/* The sample, with room for that many listeners and a table of them in its header. */
 static char *with_listeners(uint64_t room, uint64_t *size)
 {
     size_t small, table = room * sizeof(stm_score_listener_t);
@@ -306,8 +306,8 @@ static stm_score_listener_t *listeners_of(char *sample, int block)
     return (stm_score_listener_t *)((char *)sample_block(sample, block) + header->listeners_at);
 }
 
-/* Each address that the sums, a leaving VP or the present one names is there once, with the sum of
- * what they count; in both blocks they are in another order. */
+/* Each address that the sums, a leaving VP or the present one names appears once, with the sum of
+ * their counts; the two blocks list them in different orders. */
 static void many_listeners(void)
 {
     uint64_t size;
@@ -341,7 +341,7 @@ static void many_listeners(void)
     free(sample);
 }
 
-/* A VP may say anything about its table: what is not there is not read. */
+/* A VP may claim anything about its table: nothing beyond its end is read. */
 static void a_count_that_is_a_lie(void)
 {
     static const uint64_t lies[] = {3, SAMPLE_LISTENERS + 1, UINT64_MAX, UINT64_MAX / 128,

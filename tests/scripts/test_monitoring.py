@@ -86,7 +86,7 @@ def test_promtool_takes_the_panels_expressions(tmp_path):
 
 
 VP = '{instance="a",vp="0"}'
-# What happens to a server: well in the first minute, and in the last one long enough not.
+# What happens to a server: it is well in the first minute, and ill for long enough in the last.
 ALARMS = {
     "StmDown": ({'up{job="stm",instance="a"}': "1x2 0x20"}, 10),
     "StmVpNotBeating": ({f"stm_vp_heartbeat_time_seconds{VP}": "0+60x3 180x20",

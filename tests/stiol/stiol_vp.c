@@ -86,11 +86,11 @@ int mount_dead(const char *folder)
     int device;
 
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        skip_test("no mounts of our own here");
+        skip_test("mount namespaces are not available");
     device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
     if (device < 0 || mount("dead", folder, "fuse", 0, options) != 0)
-        skip_test("no FUSE here");
+        skip_test("FUSE is not available");
     return device;
 }
 

@@ -23,10 +23,10 @@ int without(unsigned off, void (*body)(void));
 
 stiol_counters_t counters(void);
 
-/** Mounts a FUSE file system that nobody serves, in a namespace of this process's own; the
- * descriptor that ends it when it is closed. Skips the test where that cannot be done. */
+/** Mounts a FUSE file system that nobody serves, in a namespace of this process's own. Returns a
+ * descriptor; closing it ends the file system. Skips the test where that is not possible. */
 int mount_dead(const char *folder);
-/** Has the VP take the table of mounts as it is now. */
+/** Makes the VP reread the table of mounts. */
 stiol__vp_t *look_again_at_mounts(void);
 
 #endif /* STIOL_VP_H */

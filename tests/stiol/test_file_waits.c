@@ -2,7 +2,7 @@
 /*
  * Waits on files that are less common: sendfile() on a blocking socket, all streams flushed at
  * once, descriptors closed under a call, FIFOs, files that bypass the page cache. As in test_files,
- * a pipe that is noted for a slow file stands for a disk that does not answer.
+ * a pipe that is noted as a slow file stands for a disk that does not respond.
  */
 #include <stdio_ext.h>
 #include <sys/sendfile.h>
@@ -14,7 +14,7 @@
 
 static const table_t *call = &table_any;
 
-enum { SIZE = 300000 }; /* bytes of the test's file; no whole number of pages */
+enum { SIZE = 300000 }; /* bytes of the test's file; not a whole number of pages */
 
 static char content[SIZE], got[SIZE + 1];
 static char name[64];
@@ -78,7 +78,7 @@ static void *receive_byte(void *arg)
     return NULL;
 }
 
-/* Others use the socket while a helper reads the file: to them it stays blocking. */
+/* Others use the socket while a helper reads the file: to them, it stays blocking. */
 static void the_socket_stays_blocking(void)
 {
     int fd = make_file(), pair[2];
@@ -200,7 +200,7 @@ static void *on_kernel_thread(void *arg)
     return NULL;
 }
 
-/* Streams are made, used and closed meanwhile; the others are flushed. */
+/* Streams are opened, used and closed meanwhile; the others are flushed. */
 static void a_stuck_stream_holds_up_no_other(void)
 {
     FILE *stuck = stuck_stream(), *other = call->tmpfile(), *third;
@@ -215,7 +215,7 @@ static void a_stuck_stream_holds_up_no_other(void)
     CHECK(third && call->fputs("x", third) >= 0 && call->fclose(third) == 0);
     spawn(close_stream, stuck);
     settle();
-    CHECK(strcmp(noted(), "((") == 0); /* who closes it waits as well */
+    CHECK(strcmp(noted(), "((") == 0); /* whoever closes it waits as well */
     while (pread(fileno(other), text, 6, 0) != 5)
         st_usleep(1000);
     drain_pipe();
@@ -250,7 +250,7 @@ static void an_error_of_any_stream_is_told(void)
 
 /* --- descriptors that are closed under a call --- */
 
-static int slow[2]; /* a pipe whose end to read is noted for a slow file */
+static int slow[2]; /* a pipe whose read end is noted as a slow file */
 
 static void make_slow(void)
 {
@@ -344,7 +344,7 @@ static void *read_nothing(void *arg)
     return NULL;
 }
 
-/* Who waits for the position when it is closed has not begun. */
+/* A call that is waiting for the position when the descriptor is closed has not begun. */
 static void who_waits_for_a_turn_is_told(void)
 {
     int fd;
@@ -422,7 +422,7 @@ static void a_fifo_waits_for_its_other_end_alone(void)
     remove_fifo();
 }
 
-/* What stat() has said is believed of that name only. */
+/* What stat() has said is believed only of that name. */
 static void a_file_that_was_looked_at_is_not_asked_about(void)
 {
     char path[64];
@@ -446,7 +446,7 @@ static void a_file_that_was_looked_at_is_not_asked_about(void)
     remove_fifo();
 }
 
-/* --- past the page cache --- */
+/* --- bypassing the page cache --- */
 
 static void past_the_page_cache(const char *path, int flags)
 {
@@ -455,7 +455,7 @@ static void past_the_page_cache(const char *path, int flags)
     unsigned long long before = helped();
 
     if (fd < 0 && errno == EINVAL)
-        skip_test("no O_DIRECT here");
+        skip_test("O_DIRECT is not available");
     CHECK(block && fd >= 0);
     memset(block, 'x', 4096);
     CHECK(call->pwrite(fd, block, 4096, 4096) == 4096 && helped() == before + 1);
@@ -484,7 +484,7 @@ static void what_waits_for_the_device_takes_a_helper(void)
 
 /* --- changes --- */
 
-/* Making, changing and removing names waits for a disk's journal; in memory it does not. */
+/* Creating, changing and removing names waits for a disk's journal, but not in memory. */
 static void change_all_ways(const char *base)
 {
     char one[80], two[80];
@@ -518,7 +518,7 @@ static void but_not_in_memory(void)
     int tries = 0;
 
     if (statfs("/dev/shm", &type) != 0 || type.f_type != 0x01021994 || stiol__here()->wary)
-        skip_test("/dev/shm is no tmpfs, or not all file systems are fast");
+        skip_test("/dev/shm is not a tmpfs, or not all file systems are fast");
     snprintf(name, sizeof(name), "/dev/shm/stiol-waits-%d", (int)getpid());
     do { /* while others rename or mount, the kernel may not tell what is in memory */
         before = helped();

@@ -467,7 +467,7 @@ static void *start_by_name(void *arg)
     return NULL;
 }
 
-/* A FUSE file system that nobody serves; a script on a disk has its interpreter there. */
+/* On a FUSE file system that nobody serves; the interpreter of a script on a disk is there. */
 static void a_disk_that_does_not_answer_holds_up_nobody(void)
 {
     char folder[] = "/var/tmp/stiol-spawn-XXXXXX", dead[64], program[80], script[80];
@@ -490,7 +490,7 @@ static void a_disk_that_does_not_answer_holds_up_nobody(void)
     spawn(ticker, &turns);
     settle();
     CHECK(strcmp(noted(), "((") == 0 && turns > 0);
-    (void)umount2(dead, MNT_FORCE); /* the children that wait have the device open, too */
+    (void)umount2(dead, MNT_FORCE); /* waiting children have the device open, too */
     close(device);
     stop_ticking = true;
     reap();

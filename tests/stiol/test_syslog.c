@@ -172,8 +172,8 @@ static void the_vps_end_does_not_wait_for_the_daemon(void)
     stop_vp();
 }
 
-/* Lines of cleanups, when a VP ends by itself and nothing is interrupted: nobody waits for the
- * daemon. A line that a callback has sent off may still be under way when the VP is gone. */
+/* Lines logged by cleanups when a VP ends by itself and nothing is interrupted: nobody waits for
+ * the daemon. A line that a callback has sent off may still be on its way when the VP is gone. */
 static void nor_does_an_expected_end(void)
 {
     static st_remote_t remote = {.fn = log_in_callback};

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live view in a terminal of its own: what is on its screen, at any size, on sample files.
-tests/live/test_live_view.py has a server's."""
+"""The live view in a terminal of its own: what it shows of sample files, at any size.
+tests/live/test_live_view.py shows it a server."""
 
 import os
 import re
@@ -34,13 +34,13 @@ def view(directory, *arguments, **size):
 
 
 def foot(seen):
-    """First and last line shown, and how many there are."""
+    """The first and last line shown, and how many there are."""
     found = re.search(r" (\d+)-(\d+)/(\d+) ", seen.lines[-1])
     return tuple(map(int, found.groups())) if found else None
 
 
 def whole(columns):
-    """Whether title, sums and foot are where they belong: nothing has wrapped or scrolled."""
+    """Whether title, sums and foot are in place: nothing has wrapped or scrolled."""
     def look(seen):
         lines = seen.lines
         starts = {0: "stmstat", 1: "conns ", len(lines) - 1: "? help  q quit"}
@@ -55,7 +55,7 @@ def whole(columns):
 @pytest.mark.parametrize("columns, lines", SIZES)
 @pytest.mark.parametrize("vps", [1, 64])
 def test_every_size(directory, columns, lines, vps):
-    """Every pane, with its last page and its help: the frame stays whole."""
+    """Every pane, with its last page and the help: the frame stays intact."""
     many(directory, vps)
     with view(directory, columns=columns, lines=lines) as seen:
         for key in ("d", "end", "p", "home", "c", "page down", "r", "s", "right", "d", "v", "up"):
@@ -91,7 +91,7 @@ def test_what_is_shown_at_80_by_24(directory):
 
 
 def test_paging_goes_through_all(directory):
-    """Each line is seen, none twice but the one that overlaps."""
+    """Each line is shown, and none twice except the one that overlaps."""
     with view(directory) as seen:
         seen.wait(foot, "the list")
         names = []
@@ -146,7 +146,7 @@ def test_connections_in_columns(directory):
         row = next(line for line in seen.lines if "Writing" in line)
         assert head.index("Status") == row.index("Writing")
         assert head.index("Request") == row.index("GET")
-        assert 'GET /"quoted\\?[31m? HTTP/1.1' in row  # a client's escape sequences stay out
+        assert 'GET /"quoted\\?[31m? HTTP/1.1' in row  # a client's escape sequences are dropped
         seen.press("right")
         seen.wait(lambda at: any(line.startswith("conn") for line in at.lines), "columns further")
 
@@ -154,7 +154,7 @@ def test_connections_in_columns(directory):
 @pytest.mark.parametrize("to", [(40, 10), (200, 60), (20, 5), (81, 25)])
 def test_another_size_in_the_middle(directory, to):
     many(directory)
-    with view(directory, "-n", "600") as seen:  # only the new size makes it draw
+    with view(directory, "-n", "600") as seen:  # only the new size makes it redraw
         seen.wait("and 59 more", "the table, cut")
         seen.press("end")
         seen.wait(lambda at: foot(at) and foot(at)[1] == foot(at)[2], "the last page")
@@ -172,7 +172,7 @@ def test_environment_does_not_fix_the_size(directory):
 
 
 def test_64_vps_at_80_by_24(directory):
-    """The table leaves room for the counters; p has all of them."""
+    """The table of VPs leaves room for the counters; p shows all VPs."""
     many(directory)
     with view(directory) as seen:
         seen.wait("and 59 more: p shows them", "the table, cut")
@@ -189,7 +189,7 @@ def test_directory_that_appears_is_emptied_and_disappears(tmp_path):
     place = tmp_path / "scoreboards"
     with view(place) as seen:
         seen.wait("No such file or directory", "what is missing")
-        seen.press("c", "s", "d", "end", "home", "?", "x")  # with nothing to act on
+        seen.press("c", "s", "d", "end", "home", "?", "x")  # with nothing to act upon
         place.mkdir()
         seen.wait("there are no scoreboards", "an empty directory")
         put(place, 0, own_master(sample()))

@@ -283,7 +283,7 @@ def test_links_and_pipes_are_not_followed(directory):
 
 
 def says(directory, status, text):
-    """What -1 says, and with which exit status."""
+    """Checks what -1 says, and its exit status."""
     run = stmstat(directory, "-1", "-f", "all.connections")
     assert (run.returncode, run.stdout != "") == (status, status != NO_MATCH)
     assert re.search(text, run.stderr), run.stderr
@@ -325,7 +325,7 @@ def test_a_vp_without_a_process(directory):
 
 
 def test_a_vp_that_has_just_been_forked(directory):
-    """It has written nothing yet, not even a heartbeat: that is no silence since 1970."""
+    """A VP that has written nothing yet, not even a heartbeat, has not been silent since 1970."""
     put(directory, 0, own_master(sample(beat=0)))
     run = stmstat(directory, "-j")
     assert (run.returncode, run.stderr) == (GOOD, "")
@@ -346,7 +346,7 @@ def test_a_seat_that_a_restart_has_given_up(directory):
 
 
 def test_a_server_that_has_stopped(directory):
-    """Told once, not for each VP; what cannot be read beside it is told too."""
+    """Reported once, not for each VP; whatever else cannot be read is reported, too."""
     put(directory, 0, patched(sample(beat=time.time() - 7300), "<Q", running=0))
     put(directory, 1, patched(sample(1, beat=time.time() - 7300), "<Q", running=0))
     run = says(directory, STOPPED, "^stmstat: the server has stopped; the last heartbeat was 2h "
@@ -394,7 +394,7 @@ def test_statuses_are_documented():
 # --- all -----------------------------------------------------------------------------------------
 
 def test_all_has_what_adds_up(directory):
-    """In every form: sums, the highest of peaks, and nothing that identifies a process."""
+    """In every form: sums, the highest peaks, and nothing that identifies a process."""
     put(directory, 1, sample(1))
     found = json.loads(stmstat(directory, "-j").stdout)["all"]
     types = {name: kind for name, kind in re.findall(r"^vp\.N\.(\w+)\n +.* \((\w+)",

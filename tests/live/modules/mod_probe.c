@@ -197,7 +197,7 @@ static int number(const char *args, const char *name)
     return strncmp(args, name, length) == 0 ? (int)strtol(args + length, NULL, 10) : -1;
 }
 
-/* A request on a kernel thread that outlives what its module has in the child pool. */
+/* A request on a kernel thread that outlives its module's data in the child pool. */
 static atomic_bool will_crash, at_end, crashes;
 
 static void crash_at_end(void)
@@ -216,7 +216,7 @@ static apr_status_t let_it_crash(void *data)
     while (will_crash && !crashes)
         apr_sleep(1000);
     if (will_crash)
-        apr_sleep(100000); /* that takes a moment */
+        apr_sleep(100000); /* which takes a moment */
     return APR_SUCCESS;
 }
 
