@@ -57,17 +57,17 @@ QAS    = $(call quiet,AS)$(CC)
 QLD    = $(call quiet,LD)$(CC)
 QAR    = $(call quiet,AR)$(AR)
 
-# What Debian's packages are built with, and probes that keep frames from stepping over a guard.
-# Set it to empty to have none of it. FORTIFY needs an optimizing compiler, and hides from
-# sanitizers what it checks itself. There is no -fcf-protection: the context switch does not support
-# shadow stacks (st/switch_x86_64.S).
+# The options of Debian's packages, and probes that keep frames from stepping over a guard page. Set
+# HARDENING to empty for none of them. FORTIFY needs optimization, and hides from sanitizers what it
+# checks itself. There is no -fcf-protection: the context switch does not support shadow stacks
+# (st/switch_x86_64.S).
 OPTIMIZED := $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
 FORTIFY   := $(if $(OPTIMIZED),$(if $(filter -fsanitize=%,$(CFLAGS))$(findstring \
                  _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
 HARDENING ?= -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
 LDHARDEN  ?= -Wl,-z,relro,-z,now
 
-# No warnings about Apache's and APR's headers: -isystem. Empty without apache2-dev.
+# -isystem, for no warnings about Apache's and APR's headers. Empty without apache2-dev.
 APACHE_CFLAGS := $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
                  $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
                  $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)
@@ -84,7 +84,7 @@ PRODUCTS :=
 -include stmstat/stmstat.mk
 -include lab/lab.mk
 include tests/tests.mk
-# STIOL's come first: those of the small pools depend on them.
+# STIOL's tests come first: those of the small pools depend on them.
 include tests/stiol/stiol-tests.mk
 include $(filter-out tests/stiol/%,$(sort $(wildcard tests/*/*.mk bench/*/*.mk)))
 
@@ -102,7 +102,7 @@ $(BUILD)/flags: force
 	@mkdir -p $(@D)
 	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' > $@
 
-# Without httpd's headers the module cannot be built, but libst and STIOL can: say so there.
+# Without httpd's headers, libst and STIOL can be built, but not the module: say so only then.
 ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
 $(filter $(BUILD)/mpm/% $(BUILD)/aprmem/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
@@ -120,7 +120,7 @@ ADDRESS ?= 127.0.0.1
 RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' \
            MPM_CONF='$(MPM_CONF)' scripts/run.sh
 
-# What was missing when this Makefile was read (apxs) may have been installed since: hence $(MAKE).
+# What was missing when this Makefile was read (apxs) may have been installed since, hence $(MAKE).
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run

@@ -10,10 +10,10 @@ $(BUILD)/make_conn: $(MAKE_CONN_SOURCES) lab/make_conn.h lab/dial.h $(BUILD)/fla
 
 PRODUCTS += $(BUILD)/make_conn
 
-# The live tests of the lab use it, in each build.
+# In each build, the live tests of the lab use it.
 live-tools: $(BUILD)/make_conn
 
-# The tour of all MPMs, unattended; LAB_MPMS selects some of them.
+# A tour of all MPMs, unattended; LAB_MPMS selects some of them.
 LAB_MPMS ?= prefork worker event stm
 
 .PHONY: lab lab-tour deps-lab

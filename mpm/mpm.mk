@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# mod_mpm_stm.so: libst, STIOL and small pools are linked into it. One file is all a user copies.
+# mod_mpm_stm.so, with libst, STIOL and small pools linked in: one file is all that has to be
+# copied.
 
 MPM_SOURCES := $(wildcard mpm/*.c mpm/*/*.c aprmem/*.c)
 MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
 MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden $(CPPFLAGS) $(APACHE_CFLAGS) $(HARDENING) $(CFLAGS)
-# httpd's symbols are resolved when it loads the module.
+# httpd's symbols are resolved when httpd loads the module.
 MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,ALL
 
-# Debug builds: each procedure says that it begins (mpm/trace.c).
+# In debug builds, each procedure reports that it begins (mpm/trace.c).
 MPM_TRACED := $(if $(findstring -DSTM_DEBUG,$(CPPFLAGS)),-finstrument-functions \
                 -finstrument-functions-exclude-file-list=include/)
 
@@ -23,5 +24,5 @@ $(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(B
 PRODUCTS += $(BUILD)/mod_mpm_stm.so
 -include $(MPM_OBJECTS:.o=.d)
 
-# The dashboard's page is part of the object.
+# The dashboard's page is embedded in the object.
 $(BUILD)/mpm/pages/dashboard.o: mpm/pages/dashboard.html

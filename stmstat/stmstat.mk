@@ -27,5 +27,5 @@ install: install-stmstat
 install-stmstat: $(BUILD)/stmstat/stmstat
 	$(call put,$<,$(BINDIR)/stmstat,755)
 
-# The live tests read the scoreboards with it, in each build.
+# In each build, the live tests read the scoreboards with it.
 live-tools: $(BUILD)/stmstat/stmstat

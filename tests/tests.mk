@@ -10,7 +10,7 @@ TEST_CMOCKA  = $(if $(TEST_SHIM),,-lcmocka)
 TEST_MAKE    = $(MAKE) --no-print-directory
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-# The same tests on another processor, emulated.
+# The same tests on another, emulated processor.
 CROSS_PREFIX := aarch64-linux-gnu-
 CROSS_QEMU   := qemu-aarch64
 CAN_CROSS    := $(and $(shell command -v $(CROSS_PREFIX)gcc),$(shell command -v $(CROSS_QEMU)),yes)
@@ -20,7 +20,7 @@ CROSS_MAKE    = TEST_WRAP='$(CROSS_QEMU) -L /usr/aarch64-linux-gnu' \
 CROSS_MISSING = skipped: aarch64 needs $(CROSS_PREFIX)gcc and $(CROSS_QEMU) (packages \
                 gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)
 
-# harness.h's, and vp.h's on top of it.
+# Objects for harness.h, and for vp.h on top of it.
 TEST_HARNESS := $(BUILD)/tests/harness.o $(BUILD)/tests/vp.o
 $(TEST_HARNESS): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The memory cost of waiting look-ups, stm beside event: `make bench-helpers`, half a minute, as
-# root.
+# The memory that waiting look-ups cost, stm beside event: `make bench-helpers`; takes half a
+# minute, and needs root.
 
 .PHONY: bench-helpers
 bench-helpers: $(BUILD)/mod_mpm_stm.so ## measure the memory that waiting look-ups cost; as root

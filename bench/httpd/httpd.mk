@@ -3,7 +3,7 @@
 # httpd under load: stm beside the other MPMs and nginx. `make bench-httpd` measures everything,
 # with QUICK=1 in one short round; HTTPD_BENCH passes options on (--help):
 #   make bench-httpd HTTPD_BENCH='--scenarios small,idle --servers stm,event --rounds 3'
-# Results go to BENCH_OUT; `make bench-publish` puts them into docs/bench.
+# Results go to BENCH_OUT; `make bench-publish` copies them to docs/bench.
 
 BENCH_OUT ?= $(BUILD)/bench
 HTTPD_COMPARE = STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) \
@@ -18,7 +18,7 @@ bench-publish: ## copy the results of bench-httpd to docs/bench
 	$(Q)$(call say,GEN,docs/bench)cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json \
 	    $(BENCH_OUT)/*.svg docs/bench/
 
-# A few minutes: for a first look at the effect of a change.
+# Takes a few minutes, for a first look at the effect of a change.
 .PHONY: bench-quick
 bench-quick: QUICK := 1
 bench-quick: bench-httpd ## measure httpd under load, in five minutes

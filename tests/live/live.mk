@@ -58,6 +58,6 @@ $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS) slowfs
 
-test-live: ## test the module in the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
+test-live: ## test with the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	$(Q)$(PYTEST) $(PYTEST_ARGS)

@@ -20,7 +20,7 @@ endif
 ifdef TEST_SHIM
 STIOL_SUBJECTS := $(filter-out apr curl cxx files file_waits glib openssl,$(STIOL_SUBJECTS))
 endif
-# Without a C++ compiler, nothing to test.
+# Without a C++ compiler, there is nothing to test.
 ifeq ($(shell command -v $(CXX)),)
 STIOL_SUBJECTS := $(filter-out cxx,$(STIOL_SUBJECTS))
 endif
@@ -100,7 +100,7 @@ $(STIOL_TESTS)/libfarewells.so: tests/stiol/objects/farewells.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(QCXX) $(CPPFLAGS) $(CFLAGS) -Wall -Wextra -Werror -fPIC -shared -o $@ $<
 
-# A name service, under the name by which the C library looks for it.
+# A name service, under the name that the C library looks for.
 $(STIOL_TESTS)/libnss_slow.so.2: tests/stiol/objects/nss_slow.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC)
 $(STIOL_TESTS)/test_names: | $(STIOL_TESTS)/libnss_slow.so.2
