@@ -105,10 +105,9 @@ static void manual_keys(void)
 
 static void manual_statuses(void)
 {
-    puts(
-        ".SH EXIT STATUS\n"
-        "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All other forms\n"
-        "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
+    puts(".SH EXIT STATUS\n"
+         "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All others\n"
+         "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -126,8 +125,8 @@ static void manual_counters(void)
     puts(
         ".SH COUNTERS\n"
         "all.\\fINAME\\fR is the value for all virtual processors together: for counters, gauges\n"
-        "and histograms the sum; for peaks the highest of any VP (all.threads_peak is the most that\n"
-        "one VP has had at once); info and time identify one process and have none. Counters include\n"
+        "and histograms the sum; for peaks the highest of any VP (all.threads_peak is what one VP\n"
+        "has had at once); info and time identify one process and have none. Counters include\n"
         "all earlier incarnations; connections_prior and connections_this tell them apart.");
     for (int i = 0; i < stm_score_field_count; i++) {
         const stm_score_field_t *field = &stm_score_fields[i];

@@ -44,12 +44,12 @@ def test_silent_is_silent(tmp_path):
 
 def test_install_is_as_quiet(tmp_path):
     """One line for each file, manual pages in one; V=1 shows the commands."""
-    where = (f"DESTDIR={tmp_path}/root", "PREFIX=/usr/local")
+    where = (f"DESTDIR={tmp_path}/top", "PREFIX=/usr/local")
     lines = make(tmp_path, "install-lib", "install-man", *where).splitlines()
     assert all(SHORT.fullmatch(line) for line in lines), lines
-    assert f"  INST {tmp_path}/root/usr/local/lib/libst.a" in lines
+    assert f"  INST {tmp_path}/top/usr/local/lib/libst.a" in lines
     shown = make(tmp_path, "V=1", "install-lib", *where)
-    assert re.search(r"^install .*/root/usr/local/lib/libst\.a'$", shown, re.M), shown
+    assert re.search(r"^install .*/top/usr/local/lib/libst\.a'$", shown, re.M), shown
     assert make(tmp_path, "-s", "install-lib", "install-man", *where) == ""
 
 
