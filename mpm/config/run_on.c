@@ -10,11 +10,6 @@ static const char *const names[] = {
     [STM_RUN_STATE] = "state", [STM_RUN_KERNEL] = "kernel", [STM_RUN_AUTO] = "auto"};
 #define NAMES (sizeof(names) / sizeof(*names))
 
-const char *stm_run_on_name(stm_run_on_e mode)
-{
-    return names[mode];
-}
-
 void *stm_run_on_create(apr_pool_t *pool, char *section)
 {
     (void)section;

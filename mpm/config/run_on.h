@@ -31,8 +31,6 @@ const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const 
 /** What the sections say about a request with that handler (NULL: not known yet), or the handler's
  * default if they say nothing. Never returns UNSET. */
 stm_run_on_e stm_run_on_of(const ap_conf_vector_t *sections, const char *handler);
-/** A mode as the directive spells it. For the dump of the configuration and for log lines. */
-const char *stm_run_on_name(stm_run_on_e mode);
 /** Once the configuration has been read: logs what has no effect, and finds out which handlers'
  * modules are loaded. */
 void stm_run_on_check(server_rec *s);
