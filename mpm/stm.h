@@ -30,6 +30,7 @@
 #include <unixd.h>
 
 #include "st.h"
+#include "stmno.h"
 #include "score/limits.h"
 
 /** The module's record, which httpd looks up by its name. */

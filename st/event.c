@@ -401,7 +401,7 @@ void st__event_turn(struct st_vp *vp)
     count = wait_events(vp, delay);
     if (count < 0) {
         if (errno != EINTR)
-            st__fatal("epoll_wait failed: was the epoll descriptor closed?");
+            st__fatal(STMNO(0094) "epoll_wait failed: was the epoll descriptor closed?");
         count = 0;
     }
     if (sleeps)

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 
 #include <st.h>
+#include <stmno.h>
 #include "st/st_faults.h"
 #include "st/st_shuffle.h"
 

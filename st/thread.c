@@ -92,7 +92,7 @@ void st_thread_exit(void *retval)
     struct st_thread *me;
 
     if (!vp)
-        st__fatal("st_thread_exit() on a kernel thread that is no VP");
+        st__fatal(STMNO(0093) "st_thread_exit() on a kernel thread that is no VP");
     me = vp->current;
     me->retval = retval;
     st__keys_end(me);

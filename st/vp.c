@@ -15,10 +15,8 @@ struct st__process st__process = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd_limit =
 
 void st__fatal(const char *what)
 {
-    static const char prefix[] = "libst: ";
     ssize_t ignored;
 
-    ignored = write(STDERR_FILENO, prefix, sizeof(prefix) - 1);
     ignored = write(STDERR_FILENO, what, strlen(what));
     ignored = write(STDERR_FILENO, "\n", 1);
     (void)ignored;

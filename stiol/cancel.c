@@ -114,7 +114,7 @@ static _Unwind_Reason_Code stop(int version, _Unwind_Action actions, _Unwind_Exc
 static void not_thrown_again(_Unwind_Reason_Code reason, struct _Unwind_Exception *exception)
 {
     static const char message[] =
-        "STIOL: the exception that ends a thread was caught and not rethrown\n";
+        STMNO(0090) "the exception that ends a thread was caught and not rethrown\n";
 
     (void)reason, (void)exception;
     (void)!write(STDERR_FILENO, message, sizeof(message) - 1);

@@ -15,8 +15,8 @@ struct stiol__carriers {
     pthread_cond_t work, left; /* work has arrived; a carrier has left */
     stiol__load_t *first, **last;
     unsigned threads, idle, busy, queued;
-    unsigned there; /* carriers, including those about to end */
-    unsigned long long carried;
+    unsigned there;                   /* carriers, including those about to end */
+    unsigned long long carried, full; /* full: work that found max_carriers busy */
     bool stopping;
     sigset_t mask;
     stiol_config_t config;
@@ -154,6 +154,8 @@ int stiol__carriers_hand_in(stiol__vp_t *vp, stiol__load_t *load)
     pthread_mutex_lock(&pool->lock);
     if (pool->queued >= pool->idle && pool->threads < (unsigned)vp->config.max_carriers)
         (void)start_one(pool);
+    else if (pool->queued >= pool->idle)
+        pool->full++;
     taken = pool->threads > 0;
     if (taken) {
         load->waiting = true;
@@ -213,6 +215,7 @@ void stiol_get_carriers(stiol_carriers_t *carriers)
     *carriers = (stiol_carriers_t){.threads = pool->threads,
                                    .busy = pool->busy,
                                    .waiting = pool->queued,
-                                   .carried = pool->carried};
+                                   .carried = pool->carried,
+                                   .full = pool->full};
     pthread_mutex_unlock(&pool->lock);
 }

@@ -21,7 +21,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a guard's first byte 
 static void throw_recursive_init(void)
 {
     static const char message[] =
-        "STIOL: the initialiser of a C++ function's static variable uses that same variable\n";
+        STMNO(0091) "the initialiser of a C++ function's static variable uses that same variable\n";
     void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
     void (*throw_system_error)(int error) = NULL;
 

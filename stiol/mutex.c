@@ -222,8 +222,8 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
 static int lock_in_callback(const stiol__vp_t *vp, pthread_mutex_t *mutex)
 {
     static const char message[] =
-        "STIOL: a callback of the scheduler locks a mutex that a parked state "
-        "thread holds\n";
+        STMNO(0089) "a callback of the scheduler locks a mutex that a parked state "
+                    "thread holds\n";
     int rc = pthread_mutex_trylock(mutex);
 
     if (rc != EBUSY)

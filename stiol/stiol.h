@@ -120,6 +120,7 @@ typedef struct stiol_carriers {
     unsigned threads, busy;     /**< that exist; that are running one now */
     unsigned waiting;           /**< state threads in line for one */
     unsigned long long carried; /**< how often one was run */
+    unsigned long long full;    /**< how often one had to wait because max_carriers were busy */
 } stiol_carriers_t;
 
 /** Gives the calling VP's; all zero if it has none. */

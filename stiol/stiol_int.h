@@ -7,6 +7,8 @@
 #ifndef STIOL_INT_H
 #define STIOL_INT_H
 
+#include <stmno.h>
+
 #include "st/st_shuffle.h"
 #include "stiol/libc.h"
 #include "stiol/server.h"

@@ -27,7 +27,8 @@ static void fail(void) __attribute__((noreturn, cold));
 /* A state thread can continue neither without its own variables nor with another's. */
 static void fail(void)
 {
-    static const char message[] = "stiol: no memory for a state thread's thread-local variables\n";
+    static const char message[] =
+        STMNO(0092) "no memory for a state thread's thread-local variables\n";
     ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
 
     (void)ignored;

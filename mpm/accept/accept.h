@@ -51,8 +51,10 @@ typedef struct stm_accept {
     int idle_threads; /**< of all listeners */
     /** So many sockets share MaxThreads that none has a thread reserved (thread.c). */
     bool sharing;
-    bool hungry;                 /**< sharing: some listener has found no thread */
-    bool starving;               /**< sharing: some listener has no thread at all */
+    bool hungry;   /**< sharing: some listener has found no thread */
+    bool starving; /**< sharing: some listener has no thread at all */
+    /** How often a connection had to wait because MaxThreads was reached. */
+    unsigned long long full;
     int next_queue;              /**< the first listener whose accept queue is measured next */
     stm_thread_t *threads;       /**< all of the VP's; stm.vp.threads is their number */
     void (*limit_reached)(void); /**< VPConnections; set before the listeners open */

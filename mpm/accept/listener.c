@@ -32,8 +32,6 @@ enum {
     /* Out of descriptors or memory: the shortest and the longest pause (ms). */
     FIRST_PAUSE = 10,
     LONGEST_PAUSE = 1000,
-    /* Minimum time between two complaints about MaxThreads (us, libst's clock). */
-    FULL_QUIET = 60000000,
     /* Accept queues measured whenever the scoreboard is brought up to date. */
     QUEUES = 64,
 };
@@ -41,21 +39,6 @@ enum {
 static bool may_accept(const stm_listener_t *listener)
 {
     return listener->queue_length < stm_thread_room(listener);
-}
-
-/* Requests have to wait from now on; the administrator should know which limit causes it. */
-static void complain_of_full(void)
-{
-    static st_utime_t complained;
-    st_utime_t now = st_utime_last_clock();
-
-    if (complained && now - complained < FULL_QUIET)
-        return;
-    complained = now;
-    ap_log_error(
-        APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-        "stm: VP %d has reached MaxThreads (%d): new connections wait; consider raising it",
-        stm.vp.ordinal, stm_config.max_threads);
 }
 
 static void pause_accepting(stm_listener_t *listener)
@@ -135,7 +118,7 @@ static void pause_for_resources(stm_listener_t *listener, int error)
     if (now - listener->complained > apr_time_from_sec(10)) {
         listener->complained = now;
         ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
-                     "stm: VP %d cannot accept a connection on %pI", stm.vp.ordinal,
+                     STMNO(0023) "VP %d cannot accept a connection on %pI", stm.vp.ordinal,
                      listener->origin.lr->bind_addr);
     }
     STM_SCORE_INC(listener->score, accept_failures);
@@ -174,7 +157,7 @@ static bool accept_one(stm_listener_t *listener)
     int fd;
 
     if (!may_accept(listener)) {
-        complain_of_full();
+        stm_accept.full++;
         pause_accepting(listener);
         stm_thread_wanted(listener);
         return false;

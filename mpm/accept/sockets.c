@@ -30,7 +30,8 @@ static bool make_nonblocking(server_rec *s)
 
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,
-                         "stm: cannot make the listening socket %pI nonblocking", lr->bind_addr);
+                         STMNO(0024) "cannot make the listening socket %pI nonblocking",
+                         lr->bind_addr);
             return false;
         }
     }
@@ -44,7 +45,7 @@ int stm_sockets_open(apr_pool_t *p, apr_pool_t *plog, apr_pool_t *ptemp, server_
     (void)ptemp;
     if (ap_setup_listeners(ap_server_conf) < 1) {
         ap_log_error(APLOG_MARK, APLOG_ALERT | stm.startup, 0, stm.startup ? NULL : s,
-                     "no listening sockets available, shutting down");
+                     STMNO(0025) "no listening sockets available, shutting down");
         return !OK;
     }
     return make_nonblocking(s) ? OK : !OK;

@@ -180,7 +180,7 @@ static void complain_no_stack(void)
     last = now;
     ap_log_error(
         APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-        "stm: VP %d cannot start another state thread in addition to its %d (StackSize %lu)",
+        STMNO(0026) "VP %d cannot start another state thread in addition to its %d (StackSize %lu)",
         stm.vp.ordinal, stm.vp.threads, (unsigned long)stm_config.stack_size);
 }
 
@@ -285,8 +285,10 @@ static bool take_room(const stm_listener_t *needy, int kept)
 /* MaxThreads has been reached. */
 static void ask_for_room(const stm_listener_t *needy)
 {
-    if (!take_room(needy, 1) && !(stm_accept.sharing && take_room(needy, 0)))
-        stm_thread_wanted(needy);
+    if (take_room(needy, 1) || (stm_accept.sharing && take_room(needy, 0)))
+        return;
+    stm_accept.full += !stm_thread_can_start();
+    stm_thread_wanted(needy);
 }
 
 /* Calls a thread for the listener's queue, unless one is coming already: a waiting one, or a new

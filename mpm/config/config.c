@@ -64,7 +64,8 @@ static void correct(server_rec *s, int *value, int better, const char *directive
     int level = stm_config.max_request_workers != STM_UNSET ? APLOG_INFO : APLOG_WARNING;
 
     ap_log_error(APLOG_MARK, level | stm.startup, 0, stm.startup ? NULL : s,
-                 "WARNING: %s of %d %s, changing it to %d.", directive, *value, reason, better);
+                 STMNO(0003) "WARNING: %s of %d %s, changing it to %d.", directive, *value, reason,
+                 better);
     *value = better;
 }
 
@@ -182,15 +183,20 @@ static int check_bindings(const stm_config_t *config, apr_pool_t *p, server_rec 
     if (config->binds > config->num_vps)
         return stm_config_refuse(
             s, apr_psprintf(
-                   p, "VPBind: VP-ID %d is out of range: must be between 0 and NumVPs - 1 (%d)",
+                   p,
+                   STMNO(0004) "VPBind: VP-ID %d is out of range: must be between 0 and NumVPs - 1 "
+                               "(%d)",
                    config->binds - 1, config->num_vps - 1));
     if (!config->vp_listens)
         return OK;
     if (config->vp_listen_max > config->num_vps)
         return stm_config_refuse(
-            s, apr_psprintf(
-                   p, "VPListen: VP-ID %d is out of range: must be between 0 and NumVPs - 1 (%d)",
-                   config->vp_listen_max - 1, config->num_vps - 1));
+            s,
+            apr_psprintf(
+                p,
+                STMNO(0005) "VPListen: VP-ID %d is out of range: must be between 0 and NumVPs - 1 "
+                            "(%d)",
+                config->vp_listen_max - 1, config->num_vps - 1));
     for (int vp = 0; vp < config->num_vps; vp++) {
         bool listens = false;
 
@@ -198,11 +204,12 @@ static int check_bindings(const stm_config_t *config, apr_pool_t *p, server_rec 
             listens |= (config->vp_listen[i].vps[vp / 64] >> (vp % 64)) & 1;
         if (!listens)
             return stm_config_refuse(
-                s, apr_psprintf(
-                       p,
-                       "VPListen: VP %d has no listener: if any VP has one, each of the %d VPs "
-                       "(NumVPs) must have at least one",
-                       vp, config->num_vps));
+                s,
+                apr_psprintf(
+                    p,
+                    STMNO(0006) "VPListen: VP %d has no listener: if any VP has one, each of the "
+                                "%d VPs (NumVPs) must have at least one",
+                    vp, config->num_vps));
     }
     return OK;
 }
@@ -221,7 +228,8 @@ int stm_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     stm_run_on_check(s);
     if (stm_listens_count() > STM_LISTENER_LIMIT)
         return stm_config_refuse(
-            s, apr_psprintf(ptemp, "Listen: %d listening sockets exceed STM_LISTENER_LIMIT (%d)",
-                            stm_listens_count(), STM_LISTENER_LIMIT));
+            s, apr_psprintf(
+                   ptemp, STMNO(0007) "Listen: %d listening sockets exceed STM_LISTENER_LIMIT (%d)",
+                   stm_listens_count(), STM_LISTENER_LIMIT));
     return check_bindings(config, ptemp, s);
 }

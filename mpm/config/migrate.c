@@ -25,8 +25,7 @@ static void tell(apr_pool_t *pool, const char *format, ...)
 void stm_migrate_log(server_rec *s)
 {
     for (int i = 0; messages && i < messages->nelts; i++)
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "stm: %s",
-                     APR_ARRAY_IDX(messages, i, const char *));
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "%s", APR_ARRAY_IDX(messages, i, const char *));
 }
 
 static int clamp(long long value, int least, int most)
@@ -42,12 +41,12 @@ static void map_request_workers(stm_config_t *config, apr_pool_t *pool, int vps)
     int each = clamp(((long long)config->max_request_workers + vps - 1) / vps, 1, STM_ST_LIMIT);
 
     if (config->max_threads != STM_UNSET) {
-        tell(pool, "MaxRequestWorkers %d has no effect beside MaxThreads %d",
+        tell(pool, STMNO(0008) "MaxRequestWorkers %d has no effect beside MaxThreads %d",
              config->max_request_workers, config->max_threads);
         return;
     }
     config->max_threads = each;
-    tell(pool, "MaxRequestWorkers %d, divided among %d VPs, is taken as MaxThreads %d",
+    tell(pool, STMNO(0009) "MaxRequestWorkers %d, divided among %d VPs, is taken as MaxThreads %d",
          config->max_request_workers, vps, each);
 }
 
@@ -60,16 +59,16 @@ static void map_threads_per_child(stm_config_t *config, apr_pool_t *pool, int vp
     if (config->max_threads != STM_UNSET)
         return;
     config->max_threads = clamp((all + vps - 1) / vps, 1, STM_ST_LIMIT);
-    tell(pool, "ThreadsPerChild %d is taken as MaxThreads %d", config->threads_per_child,
-         config->max_threads);
+    tell(pool, STMNO(0010) "ThreadsPerChild %d is taken as MaxThreads %d",
+         config->threads_per_child, config->max_threads);
 }
 
 /* A number of processes that another MPM would start or end. */
 static void tell_constant(apr_pool_t *pool, const char *directive, int value)
 {
     if (value != STM_UNSET)
-        tell(pool, "%s %d has no effect: the number of processes is constant (NumVPs)", directive,
-             value);
+        tell(pool, STMNO(0011) "%s %d has no effect: the number of processes is constant (NumVPs)",
+             directive, value);
 }
 
 void stm_migrate(stm_config_t *config, apr_pool_t *pool)

@@ -127,6 +127,6 @@ void stm_run_on_check(server_rec *s)
         why = "StateThreadedIO is Off";
     if (why && stm_config.run_on_used)
         ap_log_error(APLOG_MARK, APLOG_WARNING | stm.startup, 0, stm.startup ? NULL : s,
-                     "RunOn has no effect: %s.", why);
+                     STMNO(0012) "RunOn has no effect: %s.", why);
     stm_config.run_on_known = !why && is_any_loaded();
 }

@@ -221,12 +221,13 @@ static void log_move(const entry_t *entry)
 {
     const subject_t *subject = &entry->subject;
 
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                 "stm: %s%s%s at %s has held up VP %d %u times for %d ms or longer: kernel threads "
-                 "serve it for %d s, and longer if it happens again; to make that permanent: %s",
-                 *subject->handler ? "the handler \"" : "what comes before a handler",
-                 subject->handler, *subject->handler ? "\"" : "", subject->path, stm.vp.ordinal,
-                 STRIKES, STM_AUTO_HELD / 1000, (int)(first_move / 1000000), remedy);
+    ap_log_error(
+        APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+        STMNO(0017) "%s%s%s at %s has held up VP %d %u times for %d ms or longer: kernel threads "
+                    "serve it for %d s, and longer if it happens again; to make that permanent: %s",
+        *subject->handler ? "the handler \"" : "what comes before a handler", subject->handler,
+        *subject->handler ? "\"" : "", subject->path, stm.vp.ordinal, STRIKES, STM_AUTO_HELD / 1000,
+        (int)(first_move / 1000000), remedy);
 }
 
 static void move(entry_t *entry, st_utime_t now)

@@ -88,10 +88,11 @@ static void complain(void)
     if (now - last < apr_time_from_sec(10))
         return;
     last = now;
-    ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                 "stm: VP %d has no kernel thread for a request (KernelThreads %d): it runs on a "
-                 "state thread",
-                 stm.vp.ordinal, stm_config.kernel_threads);
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+        STMNO(0018) "VP %d has no kernel thread for a request (KernelThreads %d): it runs on a "
+                    "state thread",
+        stm.vp.ordinal, stm_config.kernel_threads);
 }
 
 /* The kernel thread has received and sent behind libst's back: what is known about the socket must
@@ -214,8 +215,8 @@ static int serve_handler(request_rec *r)
     if (status != DECLINED)
         return status;
     if (r->handler && r->filename)
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, "handler \"%s\" not found for: %s",
-                      r->handler, r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      STMNO(0019) "handler \"%s\" not found for: %s", r->handler, r->filename);
     return HTTP_INTERNAL_SERVER_ERROR; /* as httpd answers when all have declined */
 }
 

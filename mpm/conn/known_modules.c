@@ -207,10 +207,11 @@ void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
         output_filters[i] = ap_get_output_filter_handle(quiet_output[i]);
     possible = !unknown;
     if (unknown) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
-                     "stm: idle connections keep all of their memory, because %s may have state in "
-                     "them",
-                     unknown->name);
+        ap_log_error(
+            APLOG_MARK, APLOG_INFO, 0, s,
+            STMNO(0020) "idle connections keep all of their memory, because %s may have state in "
+                        "them",
+            unknown->name);
         return;
     }
     list_forgetful(pconf);

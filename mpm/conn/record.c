@@ -407,7 +407,7 @@ void stm_pools_share(void)
     shared = true;
     if (stm_conns.allocator && !lock_allocator())
         ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
-                     "stm: cannot create a mutex for pools that a module's thread may use");
+                     STMNO(0021) "cannot create a mutex for pools that a module's thread may use");
 }
 
 static bool lock_allocator(void)

@@ -22,11 +22,11 @@ void stm_stall_turn(st_utime_t held);
 /** Writes the answer into the pulse. Called in STM_LOOK_SIGNAL's handler. */
 void stm_answer_write(void);
 
-/* --- helpers.c: not enough helper kernel threads --- */
+/* --- limits.c: limits that make requests wait --- */
 
-/** Logs that HelperThreads has been reached, or that the system provides no threads: each once in
- * the VP's life. Called with each heartbeat. */
-void stm_helpers_report(void);
+/** Logs that MaxThreads, KernelThreads or HelperThreads has been reached, or that the system
+ * provides no helper threads. Called with each heartbeat. */
+void stm_limits_report(void);
 
 /* --- lock_report.c: locks held across a park --- */
 

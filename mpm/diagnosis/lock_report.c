@@ -29,8 +29,8 @@ static void report(const stiol_lock_report_t *lock)
 
     ap_log_error(
         APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
-        "stm: state thread %pp parked %lu times while it held the %s %pp for %lu us, taken "
-        "in %s (%s)",
+        STMNO(0029) "state thread %pp parked %lu times while it held the %s %pp for %lu us, taken "
+                    "in %s (%s)",
         (void *)lock->thread, lock->parks, lock->kind, lock->lock, (unsigned long)lock->held,
         function, object(&info));
 }

@@ -115,7 +115,7 @@ static void log_frames(void)
 
     /* The first frames are this file's and the signal's. */
     for (int i = 3; names && i < stall.frame_count; i++)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf, "stm:   %s", names[i]);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf, STMNO(0030) "  %s", names[i]);
     free(names);
 }
 
@@ -129,14 +129,15 @@ static void report(st_utime_t held, const char *remedy)
     }
     ap_log_error(
         APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-        "stm: VP %d was held up for %lu ms (StallWarning %d)%s%s%s; %lu more since the last report",
+        STMNO(0031) "VP %d was held up for %lu ms (StallWarning %d)%s%s%s; %lu more since the last "
+                    "report",
         stm.vp.ordinal, (unsigned long)(held / 1000), stm_config.stall_warning,
         stall.caught && *stall.request ? " in the request \"" : "",
         stall.caught ? stall.request : "", stall.caught && *stall.request ? "\"" : "",
         stall.unreported);
     if (stall.caught && *remedy)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm:   to keep it off the VP: %s", remedy);
+                     STMNO(0032) "  to keep it off the VP: %s", remedy);
     if (stall.caught)
         log_frames();
     stall.reported = now;
@@ -201,7 +202,7 @@ void stm_stall_start(void)
     set_look();
     if (!stm_kernel_open() || timer_create(CLOCK_MONOTONIC, &event, &stall.timer) != 0) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                     "stm: stalls will not be detected");
+                     STMNO(0033) "stalls will not be detected");
         return;
     }
     stall.running = true;

@@ -28,8 +28,8 @@ static void put_off(stm_seat_t *seat, const stm_child_t *last, apr_time_t now)
         delay = LONGEST_BACKOFF;
     seat->not_before = now + delay;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                 "stm: VP %d has died %u times in a row before accepting a connection; next "
-                 "start in %d ms",
+                 STMNO(0034) "VP %d has died %u times in a row before accepting a connection; next "
+                             "start in %d ms",
                  last->ordinal, seat->early_deaths, (int)apr_time_as_msec(delay));
 }
 
@@ -51,10 +51,11 @@ static void count_crash(const stm_child_t *last, apr_time_t now)
         retained->crashes = 0;
     retained->last_crash = now;
     if (++retained->crashes == LOOP_DEATHS)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm: requests kill one VP after another (most recently VP %d, pid %ld): "
-                     "new VPs serve clients that have already disconnected after all others",
-                     last->ordinal, (long)last->pid);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+            STMNO(0035) "requests kill one VP after another (most recently VP %d, pid %ld): "
+                        "new VPs serve clients that have already disconnected after all others",
+            last->ordinal, (long)last->pid);
 }
 
 void stm_backoff_after_death(stm_seat_t *seat, const stm_child_t *last, bool served, bool crashed)

@@ -27,6 +27,6 @@ void stm_census_report(void)
         st_thread_stack_used(thread->worker.st);
     st_get_stack_stats(&stats);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                 "stm: VP %d: the deepest stack had %lu bytes in use", stm.vp.ordinal,
+                 STMNO(0036) "VP %d: the deepest stack had %lu bytes in use", stm.vp.ordinal,
                  (unsigned long)stats.deepest);
 }

@@ -38,7 +38,8 @@ static void note_lost_slot(int slot)
     stm_seat_t *seat = &stm_retained->seats[slot];
 
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, ap_server_conf,
-                 "stm: a new VP takes over slot %d from pid %ld", slot, (long)seat->noted.pid);
+                 STMNO(0037) "a new VP takes over slot %d from pid %ld", slot,
+                 (long)seat->noted.pid);
     ap_run_child_status(ap_server_conf, seat->noted.pid, seat->noted.generation, slot,
                         MPM_CHILD_LOST_SLOT);
 }
@@ -171,8 +172,8 @@ static void close_masters_ends(void)
 
 static void start_failed(stm_seat_t *seat, stm_child_t *child, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf, "stm: fork: cannot start VP %d",
-                 child->ordinal);
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
+                 STMNO(0038) "fork: cannot start VP %d", child->ordinal);
     close_control(child);
     stm_pulse_unmake(child->pulse);
     stm_score_release(child->ordinal, child->score);
@@ -381,10 +382,11 @@ void stm_children_tell(char command)
 
 static void tell_to_stop(stm_child_t *child)
 {
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                 "stm: VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: "
-                 "stopping it",
-                 child->ordinal, (long)child->pid);
+    ap_log_error(
+        APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+        STMNO(0039) "VP %d of an earlier generation (pid %ld) is past GracefulShutdownTimeout: "
+                    "stopping it",
+        child->ordinal, (long)child->pid);
     stm_control_send(child->control, STM_CONTROL_STOP);
     close_control(child);
 }
@@ -401,15 +403,16 @@ static apr_interval_time_t press(stm_child_t *child)
         if (stm_hang_dumps_core(child->pid) && child->dumping++ < 6)
             return CORE_GRACE;
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                     "stm: VP %d (pid %ld) did not stop: killing it", child->ordinal,
+                     STMNO(0040) "VP %d (pid %ld) did not stop: killing it", child->ordinal,
                      (long)child->pid);
         kill(child->pid, SIGKILL);
         child->ending = STM_ENDING_KILLED;
         return KILL_GRACE;
     case STM_ENDING_KILLED:
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                     "stm: VP %d (pid %ld) was killed but is still there: no longer waiting for it",
-                     child->ordinal, (long)child->pid);
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+            STMNO(0041) "VP %d (pid %ld) was killed but is still there: no longer waiting for it",
+            child->ordinal, (long)child->pid);
         child->ending = STM_ENDING_GIVEN_UP;
         break;
     case STM_ENDING_GIVEN_UP:
@@ -476,13 +479,13 @@ static void log_death(const stm_child_t *last, int signal_number)
     const stm_share_vp_t *share = stm_share_of(last->ordinal, last->page);
 
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                 "stm: VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s", last->ordinal,
-                 last->incarnation, (long)last->pid, signal_number, strsignal(signal_number),
-                 last->leaving ? " while it was leaving" : "");
+                 STMNO(0042) "VP %d (incarnation %u, pid %ld) died of signal %d (%s)%s",
+                 last->ordinal, last->incarnation, (long)last->pid, signal_number,
+                 strsignal(signal_number), last->leaving ? " while it was leaving" : "");
     if (share && share->overflowed)
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-            "stm: a state thread of VP %d overflowed its stack of %u bytes: raise StackSize",
+            STMNO(0043) "a state thread of VP %d overflowed its stack of %u bytes: raise StackSize",
             last->ordinal, share->overflow_size);
 }
 
@@ -496,7 +499,7 @@ static bool fatal_for_server(const stm_child_t *last, int verdict)
     if (current && !last->ready)
         return true;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                 "stm: ignoring fatal error in a VP %s (pid %ld)",
+                 STMNO(0044) "ignoring fatal error in a VP %s (pid %ld)",
                  current ? "that has served" : "of an earlier generation", (long)last->pid);
     return false;
 }
@@ -518,10 +521,11 @@ static bool hopeless(const stm_child_t *last, int verdict)
     if (verdict != APEXIT_CHILDSICK || stm_retained->healthy ||
         stm_retained->seats[last->ordinal].early_deaths < SICK_STARTS)
         return false;
-    ap_log_error(APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
-                 "stm: no VP can be started (VP %d has failed %d times; its own message says why): "
-                 "httpd is exiting!",
-                 last->ordinal, SICK_STARTS);
+    ap_log_error(
+        APLOG_MARK, APLOG_ALERT, 0, ap_server_conf,
+        STMNO(0045) "no VP can be started (VP %d has failed %d times; its own message says why): "
+                    "httpd is exiting!",
+        last->ordinal, SICK_STARTS);
     return true;
 }
 

@@ -166,7 +166,7 @@ static void refuse(server_rec *s, const char *reason, const char *text)
 {
     test.outcome = STM_TEST_BAD;
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
-                 "stm: %s; the server keeps running with the old one%s%s", reason,
+                 STMNO(0046) "%s; the server keeps running with the old one%s%s", reason,
                  *text ? ": " : "", text);
 }
 
@@ -180,7 +180,7 @@ static void judge(bool exited, int status)
     if (exited && status == 127 && !content) {
         test.outcome = STM_TEST_GOOD; /* no test does not mean failure */
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm: the new configuration could not be tested before the restart");
+                     STMNO(0047) "the new configuration could not be tested before the restart");
     } else if (exited && status != 0) {
         refuse(ap_server_conf, "the new configuration has an error", text);
     } else if (exited && said == FAILED) {
@@ -188,9 +188,10 @@ static void judge(bool exited, int status)
     } else if (content) {
         test.outcome = STM_TEST_GOOD;
         if (said == UNTRIED)
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                         "stm: a start with the new configuration could not be tried: it takes a "
-                         "pass phrase");
+            ap_log_error(
+                APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+                STMNO(0048) "a start with the new configuration could not be tried: it takes a "
+                            "pass phrase");
     } else if (exited) {
         refuse(
             ap_server_conf,
@@ -227,7 +228,7 @@ void stm_config_test_begin(server_rec *s)
         return;
     test.outcome = STM_TEST_GOOD; /* no test does not mean failure */
     ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
-                 "stm: the new configuration cannot be tested before the restart");
+                 STMNO(0049) "the new configuration cannot be tested before the restart");
 }
 
 static bool takes_too_long(void)
@@ -312,8 +313,8 @@ int stm_config_test_check(server_rec *s)
     if (!read_variable(&answer, &handover, &sockets) || handover == STM_HANDOVER)
         return OK;
     ap_log_error(APLOG_MARK, APLOG_CRIT | stm.startup, 0, stm.startup ? NULL : s,
-                 "stm: the module was upgraded to a build that cannot take over the running "
-                 "server: restart needed (stop and start it)");
+                 STMNO(0050) "the module was upgraded to a build that cannot take over the running "
+                             "server: restart needed (stop and start it)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 

@@ -18,7 +18,7 @@ bool stm_control_open(int *master_end, int *vp_end)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                     "stm: cannot create a control channel for a virtual processor");
+                     STMNO(0051) "cannot create a control channel for a virtual processor");
         return false;
     }
     *vp_end = ends[0];

@@ -21,7 +21,7 @@ void stm_cpu_bind(int ordinal)
     CPU_SET((size_t)cpu, &set);
     if (sched_setaffinity(0, sizeof(set), &set) != 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                     "VPBind: cannot bind VP %d to CPU %d", ordinal, cpu);
+                     STMNO(0052) "VPBind: cannot bind VP %d to CPU %d", ordinal, cpu);
         return;
     }
     stm_share->cpu = cpu;

@@ -32,10 +32,11 @@ static void log_overflow(size_t size)
     const request_rec *r = stm_thread_request();
     const char *request = r ? r->the_request : NULL;
 
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
-                 "stm: a state thread of VP %d overflowed its stack of %lu bytes (StackSize)%s%s%s",
-                 stm.vp.ordinal, (unsigned long)size, request ? " in the request \"" : "",
-                 request ? request : "", request ? "\"" : "");
+    ap_log_error(
+        APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
+        STMNO(0053) "a state thread of VP %d overflowed its stack of %lu bytes (StackSize)%s%s%s",
+        stm.vp.ordinal, (unsigned long)size, request ? " in the request \"" : "",
+        request ? request : "", request ? "\"" : "");
 }
 
 /* If it is on a kernel thread, other requests continue until the process ends: log which one caused
@@ -45,9 +46,10 @@ static void log_kernel_thread(int signal_number)
     const request_rec *r = stm_kernel_request();
 
     if (r && r->the_request)
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
-                     "stm: a kernel thread of VP %d crashed (signal %d) in the request \"%s\"",
-                     stm.vp.ordinal, signal_number, r->the_request);
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, 0, ap_server_conf,
+            STMNO(0054) "a kernel thread of VP %d crashed (signal %d) in the request \"%s\"",
+            stm.vp.ordinal, signal_number, r->the_request);
 }
 
 static void note_overflow(const void *address)
@@ -123,7 +125,7 @@ void stm_crash_setup(void)
 
     if (!make_stack()) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                     "stm: no stack for signal handlers");
+                     STMNO(0055) "no stack for signal handlers");
         return;
     }
     sigemptyset(&action.sa_mask);

@@ -24,5 +24,5 @@ void stm_fd_limit_keep(void)
     if (getrlimit(RLIMIT_NOFILE, &before) != 0 ||
         pthread_atfork(NULL, NULL, stm_fd_limit_restore) != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                     "stm: programs will inherit the VP's limit on open files");
+                     STMNO(0056) "programs will inherit the VP's limit on open files");
 }

@@ -153,12 +153,12 @@ static void log_notice(const stm_child_t *child, const process_t *process)
     if (process->state != 'R')
         read_proc(child->pid, "wchan", where, sizeof(where));
     clean(where);
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                 "stm: VP %d (incarnation %u, pid %ld) hangs: no scheduler turn for %u s, %s%s%s%s",
-                 child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
-                 state_words(process->state), *where && strcmp(where, "0") != 0 ? " (" : "",
-                 strcmp(where, "0") != 0 ? where : "",
-                 *where && strcmp(where, "0") != 0 ? ")" : "");
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+        STMNO(0057) "VP %d (incarnation %u, pid %ld) hangs: no scheduler turn for %u s, %s%s%s%s",
+        child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
+        state_words(process->state), *where && strcmp(where, "0") != 0 ? " (" : "",
+        strcmp(where, "0") != 0 ? where : "", *where && strcmp(where, "0") != 0 ? ")" : "");
 }
 
 static void log_report(const stm_child_t *child)
@@ -169,13 +169,13 @@ static void log_report(const stm_child_t *child)
     text[sizeof(text) - 1] = '\0';
     line = strsep(&rest, "\n");
     clean(line);
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: VP %d (pid %ld) hangs %s%s%s",
-                 child->ordinal, (long)child->pid,
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+                 STMNO(0058) "VP %d (pid %ld) hangs %s%s%s", child->ordinal, (long)child->pid,
                  *line ? "in the request \"" : "outside any request", line,
                  *line ? "\"; its call stack:" : "; its call stack:");
     for (int i = 0; i < REPORT_LINES && (line = strsep(&rest, "\n")) && *line; i++) {
         clean(line);
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm:   %s", line);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STMNO(0059) "  %s", line);
     }
 }
 
@@ -236,9 +236,10 @@ static bool starved(const stm_child_t *child, const process_t *process)
 static void back_again(stm_child_t *child, uint64_t turns)
 {
     if (child->hang.told)
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                     "stm: VP %d (pid %ld) is running again after %u s without a scheduler turn",
-                     child->ordinal, (long)child->pid, child->hang.silent);
+        ap_log_error(
+            APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
+            STMNO(0060) "VP %d (pid %ld) is running again after %u s without a scheduler turn",
+            child->ordinal, (long)child->pid, child->hang.silent);
     memset(&child->hang, 0, sizeof(child->hang));
     child->hang.turns = turns;
 }
@@ -291,11 +292,12 @@ static bool hangs(stm_child_t *child)
 
 static void end(stm_child_t *child)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                 "stm: VP %d (incarnation %u, pid %ld) is terminated: no scheduler turn for %u s "
-                 "(HangTimeout %d)",
-                 child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
-                 stm_config.hang_timeout);
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
+        STMNO(0061) "VP %d (incarnation %u, pid %ld) is terminated: no scheduler turn for %u s "
+                    "(HangTimeout %d)",
+        child->ordinal, child->incarnation, (long)child->pid, child->hang.silent,
+        stm_config.hang_timeout);
     kill(child->pid, SIGABRT); /* its handler dumps the core */
     kill(child->pid, SIGCONT); /* a stopped process gets no signals before that */
 }

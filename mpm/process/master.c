@@ -51,13 +51,15 @@ static bool open_shared(void)
 
 static void log_start(apr_pool_t *plog, server_rec *s)
 {
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "%s configured -- resuming normal operations",
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 STMNO(0062) "%s configured -- resuming normal operations",
                  ap_get_server_description());
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "Server built: %s", ap_get_server_built());
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, STMNO(0063) "Server built: %s",
+                 ap_get_server_built());
     ap_log_command_line(plog, s);
     ap_log_mpm_common(s);
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
-                 "stm: %d VPs of at most %d state threads with %lu bytes of stack",
+                 STMNO(0064) "%d VPs of at most %d state threads with %lu bytes of stack",
                  stm_config.num_vps, stm_config.max_threads, (unsigned long)stm_config.stack_size);
     stm_migrate_log(s);
     if (!stm.mpm->my_generation)
@@ -228,7 +230,7 @@ static int stop_now(server_rec *s)
     stm_score_stopped();
     remove_pid_file();
     if (!stm_retained->fatal)
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "caught SIGTERM, shutting down");
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, STMNO(0065) "caught SIGTERM, shutting down");
     return DONE;
 }
 
@@ -249,7 +251,7 @@ static int stop_gracefully(server_rec *s)
     stm_children_tell(STM_CONTROL_FINISH);
     remove_pid_file();
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                 "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
+                 STMNO(0066) "caught " AP_SIG_GRACEFUL_STOP_STRING ", shutting down gracefully");
 
     /* SIGTERM makes the stop ungraceful whenever it arrives, even before we get here. */
     while (!stm.mpm->is_ungraceful && (!cutoff || stm_monotonic() < cutoff)) {
@@ -273,10 +275,11 @@ static void restart(server_rec *s)
         /* The VPs keep serving; the next run replaces them once the new configuration is there. */
         stm_stamp_hand_over();
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                     AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
+                     STMNO(0067) AP_SIG_GRACEFUL_STRING " received.  Doing graceful restart");
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "SIGHUP received.  Attempting to restart");
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 STMNO(0068) "SIGHUP received.  Attempting to restart");
     stop_children();
     stm_stamp_hand_over();
 }

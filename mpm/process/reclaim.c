@@ -57,8 +57,8 @@ static void reap_all_known(void)
 static void remind(pid_t pid, int signal_number)
 {
     ap_log_error(APLOG_MARK, signal_number == SIGKILL ? APLOG_ERR : APLOG_WARNING, 0,
-                 ap_server_conf, "stm: VP process %ld still did not exit, sending a %s", (long)pid,
-                 signal_number == SIGKILL ? "SIGKILL" : "SIGTERM");
+                 ap_server_conf, STMNO(0069) "VP process %ld still did not exit, sending a %s",
+                 (long)pid, signal_number == SIGKILL ? "SIGKILL" : "SIGTERM");
     kill(pid, signal_number);
 }
 
@@ -85,7 +85,7 @@ void stm_children_reclaim(void)
             break;
         if (passed >= GIVE_UP) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf,
-                         "stm: %d VP processes do not exit; continuing without them",
+                         STMNO(0070) "%d VP processes do not exit; continuing without them",
                          stm_children_alive());
             break;
         }

@@ -62,7 +62,7 @@ void stm_refused_log(void)
     for (size_t i = 0; i < sizeof(optional) / sizeof(*optional); i++) {
         if (is_refused(optional[i].number))
             ap_log_error(APLOG_MARK, optional[i].level, errno, ap_server_conf,
-                         "stm: the system call %s cannot be used here: %s", optional[i].name,
+                         STMNO(0071) "the system call %s cannot be used here: %s", optional[i].name,
                          optional[i].loss);
     }
 }

@@ -143,11 +143,12 @@ static bool start(apr_pool_t *pconf, server_rec *s)
         apr_pool_create(&ptemp, pconf) != APR_SUCCESS)
         return true; /* no error is known */
     if (ap_run_open_logs(pconf, plog, ptemp, s) != OK) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "stm: its sockets or logs cannot be opened");
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
+                     STMNO(0072) "its sockets or logs cannot be opened");
         return false;
     }
     if (ap_run_post_config(pconf, plog, ptemp, s) != OK) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "stm: a module cannot be initialized");
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, STMNO(0073) "a module cannot be initialized");
         return false;
     }
     return true;

@@ -32,7 +32,7 @@ bool stm_sigchld_open(void)
 
     if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, ap_server_conf,
-                     "stm: cannot create a pipe for the master");
+                     STMNO(0074) "cannot create a pipe for the master");
         return false;
     }
     sigemptyset(&action.sa_mask);

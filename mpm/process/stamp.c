@@ -141,16 +141,17 @@ bool stm_stamp_take_over(stm_retained_t *retained, stm_stamp_t *stamp)
     if (!is_known(stamp)) {
         ap_log_error(
             APLOG_MARK, APLOG_ALERT, 0, NULL,
-            "stm: this build of the module cannot take over from the one that was running: its "
-            "VPs continue with the old configuration; stop and start the server");
+            STMNO(0075) "this build of the module cannot take over from the one that was running: "
+                        "its VPs continue with the old configuration; stop and start the server");
         return false;
     }
     for (uint32_t i = 0; i < stamp->count; i++)
         adopt(retained, &stamp->vps[i]);
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, NULL,
-                 "stm: a different build of the module takes over from the one that was running: "
-                 "%u VPs leave",
-                 stamp->count);
+    ap_log_error(
+        APLOG_MARK, APLOG_NOTICE, 0, NULL,
+        STMNO(0076) "a different build of the module takes over from the one that was running: "
+                    "%u VPs leave",
+        stamp->count);
     if (stamp->directory >= 0)
         close(stamp->directory);
     stm_leftovers_free(stamp);

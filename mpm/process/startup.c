@@ -47,7 +47,7 @@ static int detach(const stm_mode_t *mode, apr_pool_t *pconf)
     ap_fatal_signal_setup(ap_server_conf, pconf);
     rv = apr_proc_detach(mode->no_detach ? APR_PROC_DETACH_FOREGROUND : APR_PROC_DETACH_DAEMONIZE);
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, NULL, "stm: apr_proc_detach failed");
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, NULL, STMNO(0077) "apr_proc_detach failed");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return OK;

@@ -104,7 +104,7 @@ static void make_pchild(void)
 
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_EMERG, rv, ap_server_conf,
-                         "stm: cannot set up the VP's main thread");
+                         STMNO(0078) "cannot set up the VP's main thread");
             die(APEXIT_CHILDFATAL);
         }
     }
@@ -154,8 +154,8 @@ static void tell_seed(void)
 {
 #ifdef ST_SHUFFLE
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-                 "stm: VP %d runs its threads in a random order: " ST_SHUFFLE_SEED_VARIABLE
-                 "=%" PRIu64,
+                 STMNO(0079) "VP %d runs its threads in a random order: " ST_SHUFFLE_SEED_VARIABLE
+                             "=%" PRIu64,
                  stm.vp.ordinal, st_shuffle_seed());
 #endif
 }
@@ -165,7 +165,7 @@ static void start_scheduler(void)
     stm_fd_limit_keep();
     if (st_init() != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, errno, ap_server_conf,
-                     "stm: cannot start the scheduler of VP %d", stm.vp.ordinal);
+                     STMNO(0080) "cannot start the scheduler of VP %d", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
     st_set_fork_alone(1); /* modules fork in order to exec() */
@@ -181,7 +181,8 @@ static void start_scheduler(void)
 
 static void complain(const char *message)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, "stm: state-threaded I/O: %s", message);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, ap_server_conf, STMNO(0081) "state-threaded I/O: %s",
+                 message);
 }
 
 /* It works without them, too, but takes more memory. */
@@ -192,8 +193,8 @@ static void prepare_small_pools(void)
     if (!why)
         return;
     stm_config.small_pools = 0;
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf, "stm: VP %d uses APR's own pools: %s",
-                 stm.vp.ordinal, why);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
+                 STMNO(0082) "VP %d uses APR's own pools: %s", stm.vp.ordinal, why);
 }
 
 static void start_threaded_io(int mounts)
@@ -218,19 +219,19 @@ static void start_threaded_io(int mounts)
     if (mounts < 0 && stm.vp.ordinal == 0)
         ap_log_error(
             APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf,
-            "stm: /proc/self/mountinfo cannot be read: each file's device is asked what it "
-            "is, and calls on paths cost more");
+            STMNO(0083) "/proc/self/mountinfo cannot be read: each file's device is asked what it "
+                        "is, and calls on paths cost more");
     prepare_small_pools();
     if (stm_config.small_pools)
         config.max_free = -1; /* which then hold that memory themselves */
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
-                     "stm: state-threaded I/O cannot be started: %s", stiol_error());
+                     STMNO(0084) "state-threaded I/O cannot be started: %s", stiol_error());
         die(APEXIT_CHILDFATAL);
     }
     if (stm_config.small_pools && aprmem_start() != 0)
         ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                     "stm: VP %d uses APR's own pools", stm.vp.ordinal);
+                     STMNO(0085) "VP %d uses APR's own pools", stm.vp.ordinal);
 }
 
 /* --- leaving and stopping: called by the scheduler, must not yield --- */
@@ -274,7 +275,7 @@ static void retire(void)
     if (stm.vp.state != STM_VP_RUNNING)
         return;
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                 "stm: VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
+                 STMNO(0086) "VP %d has served its %d connections (VPConnections)", stm.vp.ordinal,
                  stm_config.vp_connections);
     stm_control_tell_master(STM_CONTROL_LEAVE);
     stm_vp_leave();
@@ -308,7 +309,7 @@ void stm_vp_stop(void)
 static void on_heartbeat(void)
 {
     stm_listeners_look_again();
-    stm_helpers_report();
+    stm_limits_report();
 }
 
 static void on_turn(st_utime_t held)
@@ -325,7 +326,7 @@ static void start_serving(int control)
     stm_accept.limit_reached = retire;
     if (!stm_pools_open() || !stm_listeners_open()) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
-                     "stm: VP %d cannot start a state thread", stm.vp.ordinal);
+                     STMNO(0087) "VP %d cannot start a state thread", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);
     }
     stm_control_send(control, STM_CONTROL_READY);
@@ -372,8 +373,8 @@ static void leave_process(bool clean)
     ap_run_child_stopping(stm.vp.pchild, graceful);
     if (!clean) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, ap_server_conf,
-                     "stm: VP %d stops with %d connections still in progress", stm.vp.ordinal,
-                     stm.vp.connections);
+                     STMNO(0088) "VP %d stops with %d connections still in progress",
+                     stm.vp.ordinal, stm.vp.connections);
         stm_census_report();
         stm_score_end();
         stm_crash_concerns_vp_only();

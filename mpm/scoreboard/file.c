@@ -33,8 +33,8 @@ static uint64_t round_up(uint64_t size, uint64_t unit)
 
 static bool complain(const char *what, const char *path, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_CRIT, error, ap_server_conf, "ScoreboardDir: %s: %s", path,
-                 what);
+    ap_log_error(APLOG_MARK, APLOG_CRIT, error, ap_server_conf, STMNO(0013) "ScoreboardDir: %s: %s",
+                 path, what);
     return false;
 }
 
@@ -258,10 +258,11 @@ int stm_score_reserve(int ordinal, unsigned incarnation)
     begin_change(seat);
     block = take_block(seat);
     if (block < 0)
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                     "stm: no room in the scoreboard of VP %d (at most %d blocks): this process's "
-                     "counters are not shown",
-                     ordinal, STM_SCORE_BLOCKS);
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+            STMNO(0014) "no room in the scoreboard of VP %d (at most %d blocks): this process's "
+                        "counters are not shown",
+            ordinal, STM_SCORE_BLOCKS);
     else
         header->taken |= bit(block);
     header->current = block < 0 ? 0 : (uint64_t)block + 1;
@@ -398,12 +399,13 @@ static const char *refuses(const char *path, int vps, apr_pool_t *pool)
     char name[STM_SCORE_NAME];
 
     if (reason)
-        return apr_psprintf(pool, "ScoreboardDir: %s: %s", path, reason);
+        return apr_psprintf(pool, STMNO(0095) "ScoreboardDir: %s: %s", path, reason);
     for (int i = 0; !message && i < vps; i++) {
         stm_score_name(name, i, -1);
         reason = stm_score_dir_refuses(directory, name);
         if (reason)
-            message = apr_psprintf(pool, "ScoreboardDir: %s/%s: %s", path, name, reason);
+            message =
+                apr_psprintf(pool, STMNO(0096) "ScoreboardDir: %s/%s: %s", path, name, reason);
     }
     close(directory);
     return message;
@@ -422,7 +424,9 @@ int stm_score_check(apr_pool_t *pool, server_rec *s)
         message = refuses(path, stm_config.num_vps, pool);
     else
         message = apr_psprintf(
-            pool, "ScoreboardDir: %s is not an existing directory; create it before httpd starts",
+            pool,
+            STMNO(0097) "ScoreboardDir: %s is not an existing directory; create it before "
+                        "httpd starts",
             path ? path : stm_config.scoreboard_dir);
     return message ? stm_config_refuse(s, message) : OK;
 }
@@ -440,10 +444,11 @@ static const char *configured_path(void)
 static void tell_of_change(const stm_score_files_t *files)
 {
     if (strcmp(files->path, configured_path()) != 0)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "ScoreboardDir: a change requires stopping and starting the server; the "
-                     "scoreboards stay in %s",
-                     *files->path ? files->path : "memory");
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+            STMNO(0015) "ScoreboardDir: a change requires stopping and starting the server; the "
+                        "scoreboards stay in %s",
+            *files->path ? files->path : "memory");
 }
 
 /* The scoreboards of an earlier server with more VPs would be taken for this one's. */
@@ -477,10 +482,11 @@ static void new_generation(stm_score_seat_t *seat)
     header->running = 1;
     show(seat);
     if (unnamed)
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
-                     "stm: no room for %d of the listening sockets in the scoreboard of VP %d: "
-                     "their counters are not shown until the server is stopped and started",
-                     unnamed, (int)header->ordinal);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, ap_server_conf,
+            STMNO(0016) "no room for %d of the listening sockets in the scoreboard of VP %d: "
+                        "their counters are not shown until the server is stopped and started",
+            unnamed, (int)header->ordinal);
 }
 
 static bool prepare_seat(int ordinal)

@@ -24,7 +24,7 @@ stm_pulse_t *stm_pulse_make(void)
     }
     stm_shmem_unmake(&memory);
     ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
-                 "stm: no memory for a VP's pulse: if it hangs, that will not be detected");
+                 STMNO(0001) "no memory for a VP's pulse: if it hangs, that will not be detected");
     return NULL;
 }
 

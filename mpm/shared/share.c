@@ -37,7 +37,7 @@ static bool taken(int ordinal, int page)
 static bool complain(void)
 {
     ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-                 "stm: no memory to share with the virtual processors");
+                 STMNO(0002) "no memory to share with the virtual processors");
     return false;
 }
 

@@ -87,8 +87,8 @@ def test_vps_that_hang_are_told_of_and_replaced(hanging):
     for how in ("loop", "wait"):  # they were asked, and have answered
         assert (f'(pid {found[how][0]}) hangs in the request "GET /probe?{how} HTTP/1.1"; '
                 "its call stack:") in log
-        assert re.search(rf"stm:   \S+/mod_probe\.so\(probe_{how}s_for_ever\+0x", log)
-    assert re.search(r"stm:   \S+\(ap_run_handler\+0x", log)
+        assert re.search(rf"STM0059:   \S+/mod_probe\.so\(probe_{how}s_for_ever\+0x", log)
+    assert re.search(r"STM0059:   \S+\(ap_run_handler\+0x", log)
 
 
 def test_zero_is_to_tell_and_no_more(hanging):

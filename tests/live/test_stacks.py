@@ -81,7 +81,7 @@ def test_no_frame_reaches_another_stack(serve, kilobytes):
         conn.ask(f"/frames?deep=30,{kilobytes}")
         with pytest.raises(Closed):
             conn.response()
-    line = server.wait_log(r"stm: a state thread of VP 0 .*stack.*")[0]
+    line = server.wait_log(r"a state thread of VP 0 .*stack.*")[0]
     assert "65536 bytes" in line and f"GET /frames?deep=30,{kilobytes}" in line
     for conn in keepers:
         try:

@@ -216,7 +216,7 @@ def test_a_vp_that_computes_does_not_keep_connections_to_itself(serve):
 
 def death(server):
     """The error log's line on a VP's death."""
-    return server.wait_log(r"stm: VP \d+ \(incarnation .*")[-1]
+    return server.wait_log(r"VP \d+ \(incarnation .*")[-1]
 
 
 @pytest.mark.parametrize("kind, name", [("crash", "Segmentation fault"), ("abort", "Abort")])

@@ -96,7 +96,7 @@ def test_known_hosts_at_the_limit(proxy, name_server):
     server = proxy("HelperThreads 8\nScoreboardDir scoreboards\n").start()
     with InFlight(server, names(20, "dead")) as flight:
         name_server.wait_asked(4)
-        server.wait_log(r"VP 0 has reached HelperThreads \(8\): .* are queued")
+        server.wait_log(r"STM0027: VP 0 has reached HelperThreads \(8\): .* are queued")
         got = server.get("/to/localhost/free/1")
         assert got.status == 200 and got.text == "held /free/1\n"
         quick(server)
