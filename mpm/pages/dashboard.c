@@ -78,7 +78,9 @@ static int figures(request_rec *r)
 
 static __attribute__((noinline)) int dashboard(request_rec *r)
 {
-    return r->args && strcmp(r->args, "json") == 0 ? figures(r) : page(r);
+    if (r->args && strcmp(r->args, "json") == 0)
+        return figures(r);
+    return r->args && strcmp(r->args, "about") == 0 ? stm_about(r) : page(r);
 }
 
 static int dashboard_handler(request_rec *r)

@@ -29,6 +29,11 @@ bool stm_page_begin(request_rec *r, const char *type, int *status);
 /** Directs text to the client. */
 void stm_page_text(request_rec *r, struct stm_text *text);
 
+/* --- about.c: the dashboard's head --- */
+
+/** Answers with the server's name, version, MPM, start, and addresses of its other pages. */
+int stm_about(request_rec *r);
+
 /* --- slots_filter.c, metrics.c, dashboard.c --- */
 
 /** Each registers its filter or handler. Called by module.c. */
