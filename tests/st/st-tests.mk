@@ -11,7 +11,7 @@
 ST_TESTS    := $(BUILD)/tests/st
 ST_SUBJECTS := $(sort $(patsubst tests/st/test_%.c,%,$(wildcard tests/st/test_*.c)))
 # Tests that need more than State Threads 1.9 has, and tests that need a build with -DST_FAULTS.
-ST_BEYOND_19 := bigpages destroy exchange faults fdwait fork many park remote reuse shuffle \
+ST_BEYOND_19 := bigpages describe destroy exchange faults fdwait fork many park remote reuse shuffle \
                 stack stats timer watch
 ST_UNFAULTED := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
 # Tests that need a build with -DST_SHUFFLE, in which the others would fail, as they rely on the
@@ -36,6 +36,9 @@ $(ST_TESTS)/%.o: tests/st/%.c $(BUILD)/flags
 
 $(ST_TESTS)/test_%: $(ST_TESTS)/test_%.o $(TEST_HARNESS) $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ST_TEST_LIBS)
+
+# It reads libst's structures as stmstat does.
+$(ST_TESTS)/test_describe: $(BUILD)/stmstat/walk.o
 
 # Links functions that simulate a kernel with larger pages.
 comma := ,

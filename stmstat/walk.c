@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk over libst's structures in another process, see walk.h. The number of objects that are
+ * looked at is limited, so that lists that form a ring end too.
+ */
+#include "stmstat/walk.h"
+
+#include <errno.h>
+
+#include "include/st_description.h"
+
+enum { OBJECT_LIMIT = 1 << 22, OFFSET_LIMIT = 1 << 20 };
+#define STACK_LIMIT (UINT64_C(1) << 40)
+
+typedef struct {
+    const walk_ops_t *ops;
+    struct st__layout at;
+    uint64_t current;
+    uint64_t size, guard; /* of the class's stacks */
+    int tid;
+    unsigned left; /* objects that may still be looked at */
+} walk_t;
+
+static int fetch(const walk_t *walk, uint64_t address, void *to, size_t size)
+{
+    return walk->ops->read(walk->ops->baton, address, to, size) ? 0 : EFAULT;
+}
+
+static int fetch_word(const walk_t *walk, uint64_t address, uint64_t *to)
+{
+    return fetch(walk, address, to, sizeof(*to));
+}
+
+static int spend(walk_t *walk)
+{
+    return walk->left-- > 0 ? 0 : EBADMSG;
+}
+
+static int visit_thread(walk_t *walk, uint64_t address, uint64_t low, uint64_t end)
+{
+    walk_thread_t thread = {.address = address, .low = low, .end = end, .tid = walk->tid};
+    unsigned char state;
+    int error;
+
+    if (end && (address < low || address >= end))
+        return EBADMSG; /* a thread lies on its own stack */
+    if ((error = fetch_word(walk, address + walk->at.thread_sp, &thread.sp)) ||
+        (error = fetch(walk, address + walk->at.thread_state, &state, 1)))
+        return error;
+    thread.state = state;
+    thread.current = address == walk->current;
+    walk->ops->found(walk->ops->baton, &thread);
+    return 0;
+}
+
+static int visit_stack(walk_t *walk, uint64_t stack, uint64_t low)
+{
+    uint64_t thread;
+    int error;
+
+    if ((error = spend(walk)) || (error = fetch_word(walk, stack + walk->at.stack_thread, &thread)))
+        return error;
+    return thread ? visit_thread(walk, thread, low, low + walk->size) : 0;
+}
+
+static int visit_slab(walk_t *walk, uint64_t slab)
+{
+    uint64_t memory, stack = slab + walk->at.slab_stacks;
+    unsigned fresh;
+    int error;
+
+    if ((error = fetch_word(walk, slab + walk->at.slab_memory, &memory)) ||
+        (error = fetch(walk, slab + walk->at.slab_fresh, &fresh, sizeof(fresh))))
+        return error;
+    for (unsigned i = 0; i < fresh && !error; i++) {
+        error = visit_stack(walk, stack, memory + walk->guard);
+        stack += walk->at.stack_size;
+        memory += walk->size + walk->guard;
+    }
+    return error;
+}
+
+/* Calls visit for each member of the list whose first pointer is at head. */
+static int visit_list(walk_t *walk, uint64_t head, uint32_t next, int (*visit)(walk_t *, uint64_t))
+{
+    uint64_t member;
+    int error = fetch_word(walk, head, &member);
+
+    while (!error && member) {
+        if (!(error = spend(walk)) && !(error = visit(walk, member)))
+            error = fetch_word(walk, member + next, &member);
+    }
+    return error;
+}
+
+static int visit_class(walk_t *walk, uint64_t class)
+{
+    int error;
+
+    if ((error = fetch_word(walk, class + walk->at.class_size, &walk->size)) ||
+        (error = fetch_word(walk, class + walk->at.class_guard, &walk->guard)))
+        return error;
+    if (!walk->size || walk->size > STACK_LIMIT || walk->guard > STACK_LIMIT)
+        return EBADMSG;
+    return visit_list(walk, class + walk->at.class_slabs, walk->at.slab_next, visit_slab);
+}
+
+static int visit_vp(walk_t *walk, uint64_t vp)
+{
+    int error;
+
+    if ((error = fetch(walk, vp + walk->at.vp_tid, &walk->tid, sizeof(walk->tid))) ||
+        (error = fetch_word(walk, vp + walk->at.vp_current, &walk->current)) ||
+        (error = visit_thread(walk, vp + walk->at.vp_primordial, 0, 0)))
+        return error;
+    return visit_list(walk, vp + walk->at.vp_classes, walk->at.class_next, visit_class);
+}
+
+int walk_threads(const walk_ops_t *ops, uint64_t description)
+{
+    walk_t walk = {.ops = ops, .left = OBJECT_LIMIT};
+    int error = fetch(&walk, description, &walk.at, sizeof(walk.at));
+
+    if (error)
+        return error;
+    if (walk.at.magic != ST__DESCRIPTION_MAGIC || walk.at.version != ST__DESCRIPTION_VERSION)
+        return ENOTSUP;
+    if (!walk.at.stack_size || walk.at.stack_size > OFFSET_LIMIT)
+        return EBADMSG;
+    return visit_list(&walk, walk.at.process_vps, walk.at.vp_next, visit_vp);
+}
