@@ -96,7 +96,7 @@ SOURCES := $(wildcard st/*.[cS] stiol/*.[cS] aprmem/*.[cS] mpm/*.[cS] mpm/*/*.[c
              score/*.[cS] stmstat/*.[cS])
 OBJECTS := $(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(SOURCES))))
 $(OBJECTS): $(BUILD)/flags
-FLAGS := $(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS)
+FLAGS := $(CC) $(CPPFLAGS) $(HARDENING) $(CFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS) $(STMSTAT_CFLAGS)
 .PHONY: force
 $(BUILD)/flags: force
 	@mkdir -p $(@D)

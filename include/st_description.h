@@ -20,7 +20,7 @@ struct st__layout {
     uint32_t class_next, class_size, class_guard, class_slabs;
     uint32_t slab_next, slab_memory, slab_fresh, slab_stacks;
     uint32_t stack_size, stack_thread;
-    uint32_t thread_sp, thread_state;
+    uint32_t thread_sp, thread_state, thread_start, thread_arg;
 };
 
 /* Of this process. */

@@ -30,4 +30,6 @@ const struct st__layout st__description = {
     .stack_thread = offsetof(struct st__stack, thread),
     .thread_sp = offsetof(struct st_thread, sp),
     .thread_state = offsetof(struct st_thread, state),
+    .thread_start = offsetof(struct st_thread, start),
+    .thread_arg = offsetof(struct st_thread, arg),
 };

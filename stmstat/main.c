@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "score/options.h"
+#include "stmstat/dump.h"
 #include "stmstat/stmstat.h"
 
 #ifndef STM_VERSION
@@ -202,6 +203,8 @@ int main(int argc, char **argv)
             return usage("see above", "");
         }
     }
+    if (optind < argc && strcmp(argv[optind], "dump") == 0)
+        return dump_run(argc - optind - 1, argv + optind + 1);
     if (optind < argc)
         return usage("unexpected argument ", argv[optind]);
     if (form == 'l')

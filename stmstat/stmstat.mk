@@ -7,14 +7,20 @@ BINDIR ?= $(PREFIX)/bin
 
 STMSTAT_SOURCES := $(wildcard stmstat/*.c)
 STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
+# elfutils' libdw makes the backtraces of stmstat dump; without it, the rest is built. LIBDW= leaves
+# it out.
+LIBDW          ?= $(shell $(PKG_CONFIG) --exists libdw 2>/dev/null && echo yes)
+STMSTAT_LIBDW  := $(LIBDW)
+STMSTAT_CFLAGS := $(STMSTAT_LIBDW:%=-DSTMSTAT_LIBDW)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(QCC) $(OWN_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
+	$(QCC) $(OWN_CFLAGS) $(STMSTAT_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
 	    -MMD -MP -c -o $@ $<
 
 $(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(SCORE_OBJECTS)
-	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo
+	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo $(STMSTAT_LIBDW:%=-ldw)
+	$(if $(STMSTAT_LIBDW),,@echo "  stmstat dump is left out: it needs libdw (package libdw-dev)")
 
 PRODUCTS += $(BUILD)/stmstat/stmstat
 -include $(STMSTAT_OBJECTS:.o=.d)

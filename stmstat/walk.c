@@ -45,7 +45,9 @@ static int visit_thread(walk_t *walk, uint64_t address, uint64_t low, uint64_t e
     if (end && (address < low || address >= end))
         return EBADMSG; /* a thread lies on its own stack */
     if ((error = fetch_word(walk, address + walk->at.thread_sp, &thread.sp)) ||
-        (error = fetch(walk, address + walk->at.thread_state, &state, 1)))
+        (error = fetch(walk, address + walk->at.thread_state, &state, 1)) ||
+        (error = fetch_word(walk, address + walk->at.thread_start, &thread.start)) ||
+        (error = fetch_word(walk, address + walk->at.thread_arg, &thread.arg)))
         return error;
     thread.state = state;
     thread.current = address == walk->current;

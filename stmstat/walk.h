@@ -11,12 +11,13 @@
 #include <stdint.h>
 
 typedef struct {
-    uint64_t address;  /* of its struct st_thread */
-    uint64_t sp;       /* saved; means nothing while it runs */
-    uint64_t low, end; /* its stack; both 0: the kernel thread's own */
-    int tid;           /* the kernel thread of its VP */
-    unsigned state;    /* enum st__state, or anything else if damaged */
-    bool current;      /* the VP says that it is the one that runs */
+    uint64_t address;    /* of its struct st_thread */
+    uint64_t sp;         /* saved; means nothing while it runs */
+    uint64_t low, end;   /* its stack; both 0: the kernel thread's own */
+    uint64_t start, arg; /* its function, and what that got */
+    int tid;             /* the kernel thread of its VP */
+    unsigned state;      /* enum st__state, or anything else if damaged */
+    bool current;        /* the VP says that it is the one that runs */
 } walk_thread_t;
 
 typedef struct {

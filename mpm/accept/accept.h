@@ -110,6 +110,8 @@ int stm_balance_batch(void);
 /** Starts a state thread: one that was called for the queue, or a spare one. False: no memory for
  * it or its stack, which is logged. */
 bool stm_thread_start(stm_listener_t *listener, bool called);
+/** What it runs. data: its stm_thread_t. Global for readers in other processes (describe.c). */
+void *stm_thread_main(void *data);
 /** stm_origin_t's enqueue(): the connection is ready for a state thread. */
 void stm_thread_enqueue(stm_conn_t *conn);
 /** Whether MaxThreads allows one more. */

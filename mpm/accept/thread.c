@@ -152,7 +152,7 @@ static void end_thread(stm_thread_t *thread)
     stm_vp_idle_check();
 }
 
-static void *thread_main(void *data)
+void *stm_thread_main(void *data)
 {
     stm_thread_t *thread = data;
     stm_conn_t *conn;
@@ -193,7 +193,7 @@ bool stm_thread_start(stm_listener_t *listener, bool called)
         return false;
     thread->listener = listener;
     thread->called = called;
-    thread->worker.st = st_thread_create(thread_main, thread, 0, stack_size);
+    thread->worker.st = st_thread_create(stm_thread_main, thread, 0, stack_size);
     if (!thread->worker.st) {
         complain_no_stack();
         free(thread);

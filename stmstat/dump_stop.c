@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stops the kernel threads of a process by ptrace, without a signal that it could see, and lets them
+ * go on. If stmstat ends meanwhile, however that be, the kernel lets them go on. dump.c calls it.
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stmstat/dump.h"
+
+enum {
+    KERNELS = 4096,
+    PATIENCE = 100000, /* us: one that waits for a disk cannot be stopped */
+};
+
+/* --- which there are --- */
+
+static bool known(const dump_t *dump, int tid)
+{
+    for (size_t i = 0; i < dump->kernels; i++) {
+        if (dump->kernel[i].tid == tid)
+            return true;
+    }
+    return false;
+}
+
+static dump_kernel_t *add(dump_t *dump, int tid)
+{
+    if (dump->kernels == dump->kernel_room) {
+        size_t room = dump->kernel_room ? 2 * dump->kernel_room : 64;
+        dump_kernel_t *more = realloc(dump->kernel, room * sizeof(*more));
+
+        if (!more)
+            return NULL;
+        dump->kernel = more;
+        dump->kernel_room = room;
+    }
+    dump->kernel[dump->kernels] = (dump_kernel_t){.tid = tid};
+    return &dump->kernel[dump->kernels++];
+}
+
+static void read_name(const dump_t *dump, dump_kernel_t *kernel)
+{
+    char path[80];
+    ssize_t length = 0;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", (int)dump->pid, kernel->tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, kernel->name, sizeof(kernel->name) - 1);
+        close(fd);
+    }
+    kernel->name[length > 0 ? length : 0] = '\0';
+    kernel->name[strcspn(kernel->name, "\n")] = '\0';
+}
+
+/* Finds kernel threads that are not known yet, and traces them. Returns how many. */
+static int seize_more(dump_t *dump)
+{
+    char path[64];
+    DIR *tasks;
+    const struct dirent *entry;
+    int found = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)dump->pid);
+    tasks = opendir(path);
+    while (tasks && (entry = readdir(tasks)) && dump->kernels < KERNELS) {
+        int tid = atoi(entry->d_name);
+        dump_kernel_t *kernel;
+
+        if (tid <= 0 || known(dump, tid) || !(kernel = add(dump, tid)))
+            continue;
+        found++;
+        read_name(dump, kernel);
+        kernel->seized = ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0;
+        if (!kernel->seized && errno == EPERM)
+            dump->unstopped = "ptrace is not permitted, or another tool traces the process";
+        else if (kernel->seized)
+            (void)ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+    }
+    if (tasks)
+        closedir(tasks);
+    return found;
+}
+
+/* --- registers --- */
+
+static void note_registers(dump_registers_t *to, const struct user_regs_struct *from)
+{
+#if defined(__x86_64__)
+    const uint64_t all[] = {from->rax, from->rdx, from->rcx, from->rbx, from->rsi, from->rdi,
+                            from->rbp, from->rsp, from->r8,  from->r9,  from->r10, from->r11,
+                            from->r12, from->r13, from->r14, from->r15, from->rip};
+
+    to->pc = from->rip;
+    to->sp = from->rsp;
+    memcpy(to->reg, all, sizeof(all));
+#elif defined(__aarch64__)
+    memcpy(to->reg, from->regs, sizeof(from->regs));
+    to->reg[31] = to->sp = from->sp;
+    to->pc = from->pc;
+#endif
+}
+
+static void read_registers(dump_kernel_t *kernel)
+{
+    struct user_regs_struct registers;
+    struct iovec space = {&registers, sizeof(registers)};
+
+    memset(&registers, 0, sizeof(registers));
+    if (ptrace(PTRACE_GETREGSET, kernel->tid, (void *)NT_PRSTATUS, &space) == 0)
+        note_registers(&kernel->stack.registers, &registers);
+    else
+        kernel->stack.missing = "its registers cannot be read";
+}
+
+/* --- stop and go on --- */
+
+/* Whether it stands still by now, or is gone. */
+static bool has_stopped(dump_kernel_t *kernel)
+{
+    int status;
+    pid_t rc = waitpid(kernel->tid, &status, __WALL | WNOHANG);
+
+    if (rc == 0)
+        return false;
+    if (rc < 0 || !WIFSTOPPED(status)) {
+        kernel->seized = false;
+        kernel->stack.missing = "it has ended";
+        return true;
+    }
+    kernel->stopped = true;
+    /* Not our own stop: a signal was about to be delivered. */
+    kernel->signal = status >> 16 ? 0 : WSTOPSIG(status);
+    read_registers(kernel);
+    return true;
+}
+
+static void wait_for_stops(dump_t *dump, uint64_t until)
+{
+    const struct timespec moment = {0, 50000};
+
+    for (size_t i = 0; i < dump->kernels; i++) {
+        dump_kernel_t *kernel = &dump->kernel[i];
+
+        while (kernel->seized && !kernel->stopped && !has_stopped(kernel)) {
+            if (dump_clock() > until) {
+                dump->unstopped = "a kernel thread did not stop in time";
+                kernel->stack.missing = "it did not stop in time (it may wait for a disk)";
+                break;
+            }
+            nanosleep(&moment, NULL);
+        }
+    }
+}
+
+void dump_stop(dump_t *dump)
+{
+    uint64_t until = dump_clock() + PATIENCE;
+
+    /* Those that run may start others until all stand still. */
+    while (seize_more(dump) > 0 && dump_clock() <= until)
+        wait_for_stops(dump, until);
+    dump->stopped = !dump->unstopped;
+    for (size_t i = 0; i < dump->kernels; i++) {
+        if (!dump->kernel[i].seized && !dump->kernel[i].stack.missing)
+            dump->kernel[i].stack.missing = "it cannot be stopped";
+    }
+}
+
+void dump_go_on(dump_t *dump)
+{
+    for (size_t i = 0; i < dump->kernels; i++) {
+        dump_kernel_t *kernel = &dump->kernel[i];
+
+        if (!kernel->seized || (!kernel->stopped && !has_stopped(kernel)) || !kernel->seized)
+            continue;
+        (void)ptrace(PTRACE_DETACH, kernel->tid, NULL, (void *)(intptr_t)kernel->signal);
+        kernel->seized = false;
+    }
+}
