@@ -168,6 +168,7 @@ static char *name_place(const unwind_t *unwind, Dwarf_Addr pc)
     Dwfl_Module *module = dwfl_addrmodule(unwind->dwfl, pc);
     GElf_Off offset = 0;
     GElf_Sym symbol;
+    GElf_Addr bias;
     const char *file =
         module ? dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, NULL) : NULL;
     const char *name =
@@ -175,8 +176,10 @@ static char *name_place(const unwind_t *unwind, Dwarf_Addr pc)
 
     if (module)
         name_source(source, sizeof(source), module, pc);
-    if (!name)
-        snprintf(text, sizeof(text), "?? from %.500s", file ? file : "no object");
+    if (!name && file && dwfl_module_getelf(module, &bias))
+        snprintf(text, sizeof(text), "?? from %.500s+0x%" PRIx64, file, (uint64_t)(pc - bias));
+    else if (!name)
+        snprintf(text, sizeof(text), "?? (in no object)");
     else if (*source)
         snprintf(text, sizeof(text), "%.*s%s", length_of(name), name, source);
     else

@@ -23,8 +23,10 @@ void list_options(FILE *out)
 {
     fputs(
         "Usage: stmstat [OPTION]...\n"
+        "       stmstat [-d DIR] dump VP\n"
         "Shows the scoreboards of a running httpd with the STM MPM. Without -1, -c, -j, -o or -l, "
-        "as a live view.\n\n",
+        "as a live view.\n"
+        "dump shows " STMSTAT_DUMP ".\n\n",
         out);
     for (const option_t *option = options; option->name; option++)
         fprintf(out, "  -%c, --%s%s%s\n        %s\n", option->letter, option->name,
@@ -77,6 +79,28 @@ static void roff(const char *text)
     putchar('\n');
 }
 
+static void manual_dump(void)
+{
+    puts(
+        ".SH BACKTRACES\n"
+        ".B dump\n"
+        "shows " STMSTAT_DUMP ".\n"
+        "VP is its number, from 0. Each state thread has its number and address, its state, and, if\n"
+        "it serves a connection, the client, the request, and since when. The frames are named by\n"
+        "what symbols the objects have; for source lines, install debugging information (on Debian\n"
+        "libapache2\\-mpm\\-stm\\-dbgsym). Nothing is fetched from the network.\n"
+        ".PP\n"
+        "The process stands still only while registers and stacks are copied, which the first line\n"
+        "says the time of: some milliseconds with 1,000 state threads. It gets no signal, and goes\n"
+        "on even if stmstat is killed; system calls that a stop interrupts in kernel threads\n"
+        "(epoll_wait and the like) may fail with EINTR, as with any debugger. Where it cannot be\n"
+        "stopped, because another tool traces it, parked threads are shown all the same.\n"
+        ".PP\n"
+        "It takes the rights that a debugger needs: root, or CAP_SYS_PTRACE, also inside of a\n"
+        "container, and the same PID namespace. Backtraces and request lines may contain secrets.\n"
+        "Works on x86\\-64 and AArch64.");
+}
+
 static void manual_options(void)
 {
     puts(".SH OPTIONS");
@@ -107,7 +131,8 @@ static void manual_statuses(void)
 {
     puts(".SH EXIT STATUS\n"
          "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All others\n"
-         "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5.");
+         "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5. dump: 0; 1 if some\n"
+         "threads have no backtrace; 2 if none can be shown, or that is not permitted.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -154,6 +179,12 @@ void list_manual(void)
         ".SH SYNOPSIS\n"
         ".B stmstat\n"
         ".RI [ option ]...\n"
+        ".br\n"
+        ".B stmstat\n"
+        ".RB [ \\-d\n"
+        ".IR DIR ]\n"
+        ".B dump\n"
+        ".I VP\n"
         ".SH DESCRIPTION\n"
         "Reads the scoreboard files that each virtual processor (VP) of an httpd with the STM MPM\n"
         "keeps in its ScoreboardDir, and shows what every VP, listening socket, state thread and\n"
@@ -165,6 +196,7 @@ void list_manual(void)
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");
+    manual_dump();
     manual_options();
     manual_keys();
     manual_counters();

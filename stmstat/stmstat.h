@@ -143,8 +143,7 @@ void list_manual(void);
         "Home, End  go to the first, the last page (also g, G)"
 
 /* Commands, for --help and the manual page. */
-#define STMSTAT_DUMP                                                                               \
-    "show backtraces of a VP's state threads, and of its process's other kernel threads"
+#define STMSTAT_DUMP "backtraces of a VP's state threads, and of its process's other kernel threads"
 
 /* live.c: runs until the user quits. Returns the exit status: 0, or 2 if the terminal cannot be
  * used. */

@@ -93,13 +93,15 @@ def test_threads_that_wait(server):
 def test_a_thread_that_runs(server):
     """One that never yields: its frames are those of the moment; after it, the VP serves on."""
     with server.connect() as conn:
-        conn.ask("/probe?spin=2000")
-        dump = Dump(server)
-        while ", running" not in dump.text:
+        for _ in range(20):  # a machine that stands still may miss one
+            conn.ask("/probe?spin=2000")
             dump = Dump(server)
+            if ", running, client" in dump.text:
+                break
+            conn.response()
         block = dump.of("handler")
         assert block.splitlines()[0].endswith("GET /probe?spin=2000 HTTP/1.1")
-        assert ", running," in block and frames(block)[-1] == "st__thread_start", block
+        assert ", running, client" in block and frames(block)[-1] == "st__thread_start", block
         assert conn.response().status == 200
         assert conn.get("/").status == 200
 
@@ -125,7 +127,7 @@ def test_a_stripped_module(serve):
         block = Dump(server).at(SLEEP)
         names = frames(block)
         assert names.index("apr_sleep") < names.index("ap_run_process_connection"), block
-        assert re.search(r"in \?\? from \S*/module/mod_mpm_stm\.so$", block, re.M), block
+        assert re.search(r"in \?\? from \S*/module/mod_mpm_stm\.so\+0x\w+$", block, re.M), block
         assert "mpm/conn/conn.c" not in block
 
 
