@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a reader in another process that has no debugging information finds libst's description of
- * its structures, and a state thread's connection (stmstat dump). Needs the C library only. The
+ * its structures, a state thread's connection, and the kernel thread that works for it (stmstat
+ * dump). Needs the C library only. The
  * module exports one as stm_debug_description; mpm/diagnosis/describe.c fills it in.
  */
 #ifndef STM_DESCRIPTION_H
@@ -24,5 +25,25 @@ typedef struct stm_description {
     uint32_t conn_size, conn_client, conn_accepted, conn_request;
     uint32_t request_line, request_time; /* in httpd's request_rec */
 } stm_description_t;
+
+/* Lies on the stack of a kernel thread that works for a state thread, while it does. */
+typedef struct stm_works_for {
+    uint64_t magic;
+    uint64_t self;   /* its own address */
+    uint64_t thread; /* the state thread's */
+} stm_works_for_t;
+#define STM_WORKS_FOR_MAGIC UINT64_C(0x3a726f66736b726f)
+
+static inline void stm_works_for_begin(volatile stm_works_for_t *mark, const void *thread)
+{
+    mark->thread = (uintptr_t)thread;
+    mark->self = (uintptr_t)mark;
+    mark->magic = STM_WORKS_FOR_MAGIC;
+}
+
+static inline void stm_works_for_end(volatile stm_works_for_t *mark)
+{
+    mark->magic = 0;
+}
 
 #endif

@@ -4,6 +4,7 @@
  * demand, up to a limit, and end when idle; work beyond the limit waits in line. Only the VP
  * submits work; the lock is between it and its carriers.
  */
+#include "include/stm_description.h"
 #include "stiol/thread.h"
 #include "stiol/carry.h"
 #include "stiol/stiol_int.h"
@@ -61,12 +62,15 @@ static void work(stiol__carriers_t *pool, stiol__carriage_t *carriage)
 
     pthread_mutex_lock(&pool->lock);
     while ((load = next_load(pool))) {
+        volatile stm_works_for_t mark;
         st_vp_t vp = load->vp;
 
         pool->busy++;
         pool->carried++;
         pthread_mutex_unlock(&pool->lock);
+        stm_works_for_begin(&mark, load->thread);
         stiol__carry_out(carriage, load);
+        stm_works_for_end(&mark);
         pthread_mutex_lock(&pool->lock);
         pool->busy--;
         st_vp_post(vp, &load->remote); /* what it submits next finds this carrier idle */

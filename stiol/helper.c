@@ -8,6 +8,7 @@
 #include "stiol/stiol_int.h"
 #include "stiol/thread.h"
 
+#include "include/stm_description.h"
 #include "stiol/helper_line.h"
 
 enum {
@@ -99,10 +100,13 @@ static bool place_jobs(void);
 static void do_job(stiol__job_t *job)
 {
     void (*release)(stiol__job_t *);
+    volatile stm_works_for_t mark;
     st_vp_t vp = job->vp;
 
     pthread_mutex_unlock(&pool.lock);
+    stm_works_for_begin(&mark, job->thread);
     stiol__help_here(job);
+    stm_works_for_end(&mark);
     pthread_mutex_lock(&pool.lock);
     stiol__line_leave(&pool.line, job);
     job->state = STIOL_JOB_DONE;

@@ -152,6 +152,7 @@ static void copy(dump_t *dump)
     dump_go_on(dump);
     dump->stood_still = dump_clock() - began;
     dump_pages_finish();
+    dump_match(dump);
 }
 
 static size_t missing(const dump_t *dump)

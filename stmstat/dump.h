@@ -44,6 +44,7 @@ typedef struct {
     dump_stack_t stack;
     const char *state;
     bool kernel; /**< a kernel thread serves its request */
+    int helper;  /**< the kernel thread that works for it; 0: none */
     char client[64];
     char request[DUMP_LINE];        /**< as the client sent it, cut off at a null */
     uint64_t request_age, conn_age; /**< us; 0: none */
@@ -57,6 +58,7 @@ typedef struct {
     bool seized;
     int signal; /**< was being delivered when it was stopped: it gets it when it goes on */
     bool taken; /**< its stack is that of a state thread */
+    int served; /**< 1 + the number of the state thread that it works for; 0: none */
     dump_stack_t stack;
 } dump_kernel_t;
 
@@ -120,6 +122,8 @@ uint64_t dump_clock(void);
 /** Finds the state threads, copies the stacks of all and what is known about their requests. What was
  * found before is forgotten. */
 void dump_copy(dump_t *dump);
+/** Finds, on the copies, who works for whom. */
+void dump_match(dump_t *dump);
 
 /* --- dump_apart.c --- */
 

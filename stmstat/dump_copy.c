@@ -309,3 +309,35 @@ void dump_copy(dump_t *dump)
             copy_stack(dump, &dump->kernel[i].stack, dump->kernel[i].stack.registers.sp, 0);
     }
 }
+
+/* --- who works for whom --- */
+
+/* The address of a state thread, or 0. */
+static uint64_t marked_thread(const dump_t *dump, const dump_stack_t *stack)
+{
+    stm_works_for_t mark;
+
+    for (uint64_t at = (stack->low + 7) & ~UINT64_C(7);
+         at + sizeof(mark) <= stack->low + stack->size; at += 8) {
+        if (dump_read(dump, at, &mark.magic, sizeof(mark.magic)) &&
+            mark.magic == STM_WORKS_FOR_MAGIC && dump_read(dump, at, &mark, sizeof(mark)) &&
+            mark.self == at)
+            return mark.thread;
+    }
+    return 0;
+}
+
+void dump_match(dump_t *dump)
+{
+    for (size_t i = 0; i < dump->kernels; i++) {
+        dump_kernel_t *kernel = &dump->kernel[i];
+        uint64_t address = kernel->taken ? 0 : marked_thread(dump, &kernel->stack);
+
+        for (size_t k = 0; address && k < dump->threads; k++) {
+            if (dump->thread[k].walked.address == address) {
+                dump->thread[k].helper = kernel->tid;
+                kernel->served = (int)k + 1;
+            }
+        }
+    }
+}

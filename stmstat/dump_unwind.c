@@ -247,6 +247,8 @@ static void show_thread(unwind_t *unwind, size_t number)
             thread->state);
     if (thread->kernel)
         fputs(", request on a kernel thread", unwind->out);
+    if (thread->helper)
+        fprintf(unwind->out, ", kernel thread %d works for it", thread->helper);
     if (*thread->client)
         fprintf(unwind->out, ", client %s, connected for %s", thread->client,
                 human_span(thread->conn_age, span));
@@ -271,7 +273,10 @@ static void show_all(unwind_t *unwind)
             continue;
         fprintf(unwind->out, "\nkernel thread %d (", kernel->tid);
         put_text(unwind->out, kernel->name);
-        fputs(")\n", unwind->out);
+        fputc(')', unwind->out);
+        if (kernel->served)
+            fprintf(unwind->out, ", works for state thread %d", kernel->served - 1);
+        fputc('\n', unwind->out);
         show_stack(unwind, &kernel->stack);
     }
 }

@@ -150,10 +150,31 @@ def test_a_look_up_by_a_helper(serve):
             conn.ask("/named")
             wait_for(arrivals.read_bytes, "a look-up")
             dump = Dump(server)
-            assert "ap_proxy_determine_address" in frames(dump.at("/named")), dump.text
-            assert dump.of("wait_at_gate").startswith("kernel thread "), dump.text
+            asks, works = dump.at("/named"), dump.of("wait_at_gate")
+            assert "ap_proxy_determine_address" in frames(asks), dump.text
+            number, = re.findall(r"^state thread (\d+) ", asks)
+            tid, = re.findall(rf"^kernel thread (\d+) .*, works for state thread {number}$", works,
+                              re.M)
+            assert f", kernel thread {tid} works for it, client" in asks, dump.text
             fcntl.flock(lock, fcntl.LOCK_UN)
             assert conn.response().status in (500, 502, 503)
+
+
+def test_a_request_on_a_kernel_thread(serve):
+    """The state thread has the request, the kernel thread the frames of the handler."""
+    server = probed(serve, FILES + "<Location /probe>\nRunOn kernel\n</Location>",
+                    processes=1).start()
+    with server.connect() as conn:
+        conn.ask("/probe?sleep=5000")
+        wait_for(lambda: "handler" in frames(Dump(server).text), "the handler")
+        dump = Dump(server)
+        owner, works = dump.at("/probe?sleep=5000"), dump.of("handler")
+        number, = re.findall(r"^state thread (\d+) ", owner)
+        assert re.search(rf"^kernel thread \d+ .*, works for state thread {number}$", works, re.M)
+        assert ", request on a kernel thread, kernel thread " in owner, dump.text
+        assert conn.response().status == 200
+        # Its next work is for nobody: a kernel thread that is idle says so by saying nothing.
+        assert "works for" not in Dump(server).text
 
 
 def test_hundreds_of_threads_under_load(serve):
