@@ -37,9 +37,10 @@ static pid_t parent_of(pid_t pid)
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     stat = fopen(path, "re");
+    /* 4711 (apache2) S 4700 ... */
     if (stat && fgets(line, sizeof(line), stat) && (after = strrchr(line, ')')) &&
-        sscanf(after + 1, " %*c %d", &parent) != 1)
-        parent = -1;
+        strlen(after) > 4)
+        parent = (int)strtol(after + 4, NULL, 10);
     if (stat)
         fclose(stat);
     return parent;

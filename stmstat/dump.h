@@ -119,8 +119,8 @@ size_t dump_read_up(const dump_t *dump, uint64_t address, void *to, size_t size)
 /* --- dump_copy.c --- */
 
 uint64_t dump_clock(void);
-/** Finds the state threads, copies the stacks of all and what is known about their requests. What was
- * found before is forgotten. */
+/** Finds the state threads, copies the stacks of all and what is known about their requests.
+ * What was found before is forgotten. */
 void dump_copy(dump_t *dump);
 /** Finds, on the copies, who works for whom. */
 void dump_match(dump_t *dump);

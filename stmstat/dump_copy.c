@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Copies from a VP's process, while it stands still if that can be had, what its state threads'
- * backtraces need: which there are, their stacks and registers, and their requests. dump.c calls it.
+ * backtraces need: which there are, their stacks and registers, and their requests. dump.c calls
+ * it.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The objects that a process has loaded, by its maps. They are opened through the process's root, so
- * that a container's are found. dump.c calls it.
+ * The objects that a process has loaded, by its maps. They are opened through the process's root,
+ * so that a container's are found. dump.c calls it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,26 +76,50 @@ static int open_vdso(const dump_t *dump, const dump_file_t *file)
     return fd;
 }
 
-static void look_at(dump_t *dump, const char *line)
-{
+/* A line of the maps. */
+typedef struct {
     uint64_t low, end, offset;
     unsigned long inode;
-    char name[4097] = "", range[64];
+    char *name;
+} mapping_t;
+
+/* 7f08332c0000-7f08332e0000 r-xp 00001000 08:01 1234    /usr/lib/object.so */
+static bool parse(char *line, mapping_t *to)
+{
+    char *at;
+
+    to->low = strtoull(line, &at, 16);
+    if (*at != '-')
+        return false;
+    to->end = strtoull(at + 1, &at, 16);
+    if (*at != ' ' || !(at = strchr(at + 1, ' '))) /* the permissions */
+        return false;
+    to->offset = strtoull(at, &at, 16);
+    if (*at != ' ' || !(at = strchr(at + 1, ' '))) /* the device */
+        return false;
+    to->inode = strtoul(at, &at, 10);
+    to->name = at + strspn(at, " ");
+    to->name[strcspn(to->name, "\n")] = '\0';
+    return *to->name && to->end > to->low;
+}
+
+static void look_at(dump_t *dump, char *line)
+{
+    mapping_t at;
+    char range[64];
     dump_file_t *last = dump->files ? &dump->file[dump->files - 1] : NULL;
 
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %lu %4096[^\n]", &low, &end,
-               &offset, &inode, name) != 5 ||
-        end <= low)
+    if (!parse(line, &at))
         return;
-    if (last && strcmp(last->name, name) == 0) {
-        last->end = end;
+    if (last && last->name && strcmp(last->name, at.name) == 0) {
+        last->end = at.end;
         return;
     }
-    if (offset != 0 || dump->files == FILES || (inode == 0 && strcmp(name, "[vdso]") != 0) ||
-        !(last = add(dump, name, low, end)))
+    if (at.offset != 0 || dump->files == FILES || (!at.inode && strcmp(at.name, "[vdso]") != 0) ||
+        !(last = add(dump, at.name, at.low, at.end)))
         return;
-    snprintf(range, sizeof(range), "%" PRIx64 "-%" PRIx64, low, end);
-    last->fd = inode ? open_mapped(dump, last, range, inode) : open_vdso(dump, last);
+    snprintf(range, sizeof(range), "%" PRIx64 "-%" PRIx64, at.low, at.end);
+    last->fd = at.inode ? open_mapped(dump, last, range, at.inode) : open_vdso(dump, last);
 }
 
 bool dump_files_open(dump_t *dump)

@@ -2,8 +2,8 @@
 /*
  * Copies of another process's pages. Each is read once when it is first asked for; all of them are
  * read again, in a few system calls, by dump_pages_refresh(). So what a first look found necessary
- * while the process ran is had in an instant once it stands still. dump_copy.c and libdw's callbacks
- * read through it.
+ * while the process ran is had in an instant once it stands still. dump_copy.c and libdw's
+ * callbacks read through it.
  */
 #include <errno.h>
 #include <stdlib.h>

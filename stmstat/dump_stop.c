@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stops the kernel threads of a process by ptrace, without a signal that it could see, and lets them
- * go on. If stmstat ends meanwhile, however that be, the kernel lets them go on. dump.c calls it.
+ * Stops the kernel threads of a process by ptrace, without a signal that it could see, and lets
+ * them go on. If stmstat ends meanwhile, however that be, the kernel lets them go on. dump.c calls
+ * it.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -77,7 +78,7 @@ static int seize_more(dump_t *dump)
     snprintf(path, sizeof(path), "/proc/%d/task", (int)dump->pid);
     tasks = opendir(path);
     while (tasks && (entry = readdir(tasks)) && dump->kernels < KERNELS) {
-        int tid = atoi(entry->d_name);
+        int tid = (int)strtol(entry->d_name, NULL, 10);
         dump_kernel_t *kernel;
 
         if (tid <= 0 || known(dump, tid) || !(kernel = add(dump, tid)))

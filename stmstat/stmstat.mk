@@ -15,12 +15,12 @@ STMSTAT_CFLAGS := $(STMSTAT_LIBDW:%=-DSTMSTAT_LIBDW)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(QCC) $(OWN_CFLAGS) $(STMSTAT_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) $(HARDENING) $(CFLAGS) \
-	    -MMD -MP -c -o $@ $<
+	$(QCC) $(OWN_CFLAGS) $(STMSTAT_CFLAGS) -DSTM_VERSION='"$(VERSION)"' $(CPPFLAGS) \
+	    $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(SCORE_OBJECTS)
 	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo $(STMSTAT_LIBDW:%=-ldw)
-	$(if $(STMSTAT_LIBDW),,@echo "  stmstat dump is left out: it needs libdw (package libdw-dev)")
+	$(if $(STMSTAT_LIBDW),,@echo "  stmstat dump is left out: it needs libdw (libdw-dev)")
 
 PRODUCTS += $(BUILD)/stmstat/stmstat
 -include $(STMSTAT_OBJECTS:.o=.d)
