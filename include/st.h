@@ -324,6 +324,83 @@ void st_thread_unpark(st_thread_t thread);
  */
 int st_randomize_stacks(int on);
 
+/* --- Observing waits --- */
+
+/** What a wait is for. */
+typedef enum st_wait_kind {
+    ST_WAIT_OTHER,
+    ST_WAIT_FD,       /**< a descriptor: .number; .events says for what */
+    ST_WAIT_SLEEP,    /**< a length of time */
+    ST_WAIT_LOCK,     /**< a lock in memory, at .object */
+    ST_WAIT_COND,     /**< a condition variable, at .object */
+    ST_WAIT_FILELOCK, /**< a lock on the file .number */
+    ST_WAIT_DISK,     /**< a file system: the file .number, or .name relative to that directory */
+    ST_WAIT_NAME,     /**< a name service, about .name */
+    ST_WAIT_PROCESS,  /**< the process .number; -1: any */
+    ST_WAIT_THREAD,   /**< the end of another thread */
+    ST_WAIT_KERNEL,   /**< a kernel thread that does the thread's work */
+    ST_WAIT_LOG,      /**< syslog */
+    ST_WAIT_KINDS
+} st_wait_kind_t;
+
+/** A wait, declared by whoever is about to park: on its stack until st_wait_end(). */
+typedef struct st_wait {
+    st_wait_kind_t kind;
+    int number;         /**< a descriptor or a process; -1: none */
+    int events;         /**< POLLIN and POLLOUT */
+    const void *object; /**< an address; it need not be valid */
+    const char *name;   /**< valid until the end of the wait; NULL: none */
+    st_utime_t since;   /**< set when it first parks, us; 0: it has not */
+} st_wait_t;
+
+/** Who is told about a thread's waits; the callbacks run on that thread and must not yield. */
+typedef struct st_observer {
+    /** It is about to park, `now`. `wait` is valid until resumes() is called. */
+    void (*parks)(struct st_observer *observer, const st_wait_t *wait, st_utime_t now);
+    /** It runs again. `woken`: when an event made it ready (us), 0 if another thread did. */
+    void (*resumes)(struct st_observer *observer, st_utime_t woken);
+    /** It has yielded and now runs again; `yielded` is when. NULL: not wanted. */
+    void (*yields)(struct st_observer *observer, st_utime_t yielded);
+} st_observer_t;
+
+/**
+ * Has the calling thread's waits observed, each of which then reads the clock.
+ *
+ * @param observer  NULL: no longer; otherwise valid until replaced or the thread ends
+ * @yields no
+ * @since 2.0
+ */
+void st_thread_observe(st_observer_t *observer);
+
+/**
+ * Declares what the calling thread will wait for until st_wait_end(), however often it parks. While
+ * a wait is declared, others within it are not: the outermost knows best.
+ *
+ * @param wait  valid until st_wait_end(), and not changed meanwhile
+ * @yields no
+ * @since 2.0
+ */
+void st_wait_begin(st_wait_t *wait);
+
+/**
+ * A wait of the calling thread is over.
+ *
+ * @param wait  the one given to st_wait_begin(), which may have ignored it; NULL: any
+ * @yields no
+ * @since 2.0
+ */
+void st_wait_end(const st_wait_t *wait);
+
+/**
+ * Where a VP keeps its running thread, for code that asks often and cannot afford a call.
+ *
+ * @param vp  from st_vp_self()
+ * @return a pointer to the thread, valid as long as the VP
+ * @yields no
+ * @since 2.0
+ */
+const st_thread_t *st_vp_current(st_vp_t vp);
+
 /* --- Time --- */
 
 /**

@@ -57,6 +57,7 @@ static void register_hooks(apr_pool_t *p)
     stm_status_register_hooks(p);
     stm_metrics_register_hooks(p);
     stm_dashboard_register_hooks(p);
+    stm_threads_register_hooks(p);
     stm_publish_register_hooks(p);
     ap_hook_insert_filter(stm_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_protocol_switch(stm_protocol_switch, NULL, NULL, APR_HOOK_REALLY_FIRST);

@@ -19,7 +19,7 @@
 
 #define STM_SCORE_MAGIC      "STMSCORE" /* without its final null */
 #define STM_SCORE_BYTE_ORDER 0x01020304u
-#define STM_SCORE_VERSION    7u
+#define STM_SCORE_VERSION    8u
 #define STM_SCORE_PAGE       4096u /* the sizes of headers and blocks are multiples of this */
 #define STM_SCORE_ADDRESS    64    /* bytes of a listener's address, including the final null */
 #define STM_SCORE_BLOCKS     64    /* maximum number of blocks: bits of header.taken */
@@ -68,11 +68,51 @@ typedef struct stm_score_row {
     uint64_t busy;   /**< 1 while it has a state thread */
 } stm_score_row_t;
 
+/** The sizes of a wait's texts, bytes, including the final null. */
+#define STM_SCORE_CLIENT  48
+#define STM_SCORE_VHOST   64
+#define STM_SCORE_REQUEST 128
+#define STM_SCORE_HANDLER 32
+#define STM_SCORE_NAMED   128
+#define STM_SCORE_HOLDER  96
+
+/** What state threads wait for: score/waits.def. */
+typedef enum {
+#define STM_WAIT(name, class, words, help) STM_WAIT_##name,
+#include "score/waits.def"
+    STM_WAIT_COUNT
+} stm_wait_e;
+
+/**
+ * A state thread that has served something: what it is doing now. Written under a sequence lock
+ * where it parks, without a system call; the texts are filled in when a wait lasts, and are empty
+ * until then.
+ */
+typedef struct stm_score_wait {
+    uint64_t sequence;
+    uint64_t busy;   /**< 0: it serves nothing, and the rest means nothing */
+    uint64_t serial; /**< of the connection in its VP; 0: a module's thread, not a connection's */
+    uint64_t began;  /**< when the request or, if none has come yet, the work on the connection
+                          began, us of the block's clock */
+    uint64_t kind;   /**< stm_wait_e */
+    uint64_t since;  /**< us of the block's clock */
+    uint64_t number; /**< a descriptor or a process; -1: none */
+    uint64_t object; /**< an address */
+    char client[STM_SCORE_CLIENT];
+    char vhost[STM_SCORE_VHOST];
+    char request[STM_SCORE_REQUEST];
+    char handler[STM_SCORE_HANDLER];
+    char name[STM_SCORE_NAMED];    /**< an address, a path, a lock, a host */
+    char holder[STM_SCORE_HOLDER]; /**< who has the lock */
+} stm_score_wait_t;
+
 /** The start of a block; its tables are at the offsets given in the header. */
 typedef struct stm_score_block {
     uint64_t listeners;   /**< entries used in the listeners' table */
     uint64_t threads;     /**< in the thread slots' table */
     uint64_t connections; /**< in the connections' table: those beyond were never written */
+    uint64_t waits;       /**< likewise in the waits' table */
+    uint64_t clock;       /**< what to add to the waits' times for the time of day, us */
     stm_score_vp_t vp;
 } stm_score_block_t;
 
@@ -86,8 +126,10 @@ typedef struct stm_score_header {
     uint32_t ordinal;
     uint64_t block_size;
     uint32_t key_size, value_size, pairs_max;
-    uint32_t listeners_max, threads_max, connections_max; /**< sizes of a block's tables, entries */
-    uint64_t listeners_at, threads_at, connections_at;    /**< their offsets in the block */
+    /** Sizes of a block's tables, entries, and their offsets in the block. */
+    uint32_t listeners_max, threads_max, connections_max, waits_max;
+    uint32_t wait_size; /**< bytes of a wait */
+    uint64_t listeners_at, threads_at, connections_at, waits_at;
     uint64_t row_size;
     uint64_t master_pid;
     uint64_t server_started; /**< us since 1970 */
@@ -108,6 +150,7 @@ typedef struct stm_score_header {
 
 _Static_assert(offsetof(stm_score_header_t, options) % 8 == 0, "words must be aligned");
 _Static_assert(sizeof(stm_score_listener_t) % 8 == 0, "words must be aligned");
+_Static_assert(sizeof(stm_score_wait_t) % 8 == 0, "words must be aligned");
 
 /** The file name of a scoreboard's header in ScoreboardDir or, with block >= 0, of that block. */
 static inline void stm_score_name(char name[STM_SCORE_NAME], int ordinal, int block)
@@ -117,6 +160,13 @@ static inline void stm_score_name(char name[STM_SCORE_NAME], int ordinal, int bl
     else
         snprintf(name, STM_SCORE_NAME, "%d.%d.block", ordinal, block);
 }
+
+/** A kind of wait, as score/waits.def declares it. */
+typedef struct stm_wait_kind {
+    const char *name, *class, *words;
+} stm_wait_kind_t;
+
+extern const stm_wait_kind_t stm_wait_kinds[STM_WAIT_COUNT];
 
 /* --- the table of counters (score/fields.c) --- */
 

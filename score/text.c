@@ -50,9 +50,14 @@ static bool wanted(const stm_text_t *text, const stm_score_field_t *field, const
 
 /* --- JSON --- */
 
-static void put(const stm_text_t *text, const char *string)
+void stm_text_put(const stm_text_t *text, const char *string)
 {
     text->put(text->baton, string, strlen(string));
+}
+
+static void put(const stm_text_t *text, const char *string)
+{
+    stm_text_put(text, string);
 }
 
 /* Length of a UTF-8 sequence, bytes; 0: it is not one. Clients send what they like. */
@@ -129,7 +134,7 @@ static void put_escaped(const stm_text_t *text, uint32_t character)
     stm_text_print(text, "\\u%04x\\u%04x", 0xd800 | character >> 10, 0xdc00 | (character & 0x3ff));
 }
 
-static void put_string(const stm_text_t *text, const char *string)
+void stm_text_string(const stm_text_t *text, const char *string)
 {
     put(text, "\"");
     while (*string) {
@@ -208,7 +213,7 @@ static void put_listeners(const stm_text_t *text, const stm_view_t *view)
 
         snprintf(prefix, sizeof(prefix), "vp.%d.listener.%s", view->ordinal, listener->address);
         put(text, i ? ",\n{\"address\":" : "{\"address\":");
-        put_string(text, listener->address);
+        stm_text_string(text, listener->address);
         put_fields(text, STM_SCORE_OF_LISTENER, listener, prefix, &first);
         put(text, "}");
     }
@@ -239,9 +244,9 @@ static void put_rows(const stm_text_t *text, const stm_view_t *view)
         stm_text_print(text, "%s{\"Connection\":%" PRIu64, i ? ",\n" : "", row->row.serial);
         for (unsigned pair = 0; pair < row->row.pairs; pair++) {
             put(text, ",");
-            put_string(text, stm_view_key(view, row, pair));
+            stm_text_string(text, stm_view_key(view, row, pair));
             put(text, ":");
-            put_string(text, stm_view_value(view, row, pair));
+            stm_text_string(text, stm_view_value(view, row, pair));
         }
         put(text, "}");
     }
@@ -255,7 +260,7 @@ static void put_view(const stm_text_t *text, const stm_view_t *view, uint64_t no
     snprintf(prefix, sizeof(prefix), "vp.%d", view->ordinal);
     stm_text_print(text, "{\"vp\":%d,\"problem\":", view->ordinal);
     if (*view->problem) {
-        put_string(text, view->problem);
+        stm_text_string(text, view->problem);
         put(text, "}");
         return;
     }

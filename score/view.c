@@ -16,6 +16,7 @@
 enum {
     TRIES = 200,
     ROWS_A_READ = 64,
+    WAITS_A_READ = 16,
 };
 
 /* Limits that no scoreboard exceeds; a header that does is corrupt. */
@@ -68,6 +69,8 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
         return problem(view, "is corrupt: its sizes are inconsistent");
     if (header->listeners > header->listeners_max)
         return problem(view, "is corrupt: it names more listeners than it has room for");
+    if (header->wait_size != sizeof(stm_score_wait_t) || header->waits_max > MOST_THREADS * 2)
+        return problem(view, "is corrupt: its waits have another size");
     if (header->header_size < whole || header->header_size > whole + STM_SCORE_PAGE ||
         header->block_size > INT_MAX || header->listeners_at < sizeof(stm_score_block_t) ||
         header->threads_at > header->block_size || header->connections_at > header->block_size ||
@@ -76,8 +79,10 @@ static bool check_sizes(stm_view_t *view, const stm_score_header_t *header)
             (uint64_t)header->listeners_max * sizeof(stm_score_listener_t) ||
         header->connections_at - header->threads_at <
             (uint64_t)header->threads_max * sizeof(stm_score_thread_t) ||
-        header->block_size - header->connections_at <
-            header->row_size * (uint64_t)header->connections_max)
+        header->waits_at > header->block_size || header->connections_at > header->waits_at ||
+        header->waits_at - header->connections_at <
+            header->row_size * (uint64_t)header->connections_max ||
+        header->block_size - header->waits_at < (uint64_t)header->wait_size * header->waits_max)
         return problem(view, "is corrupt: its tables overlap");
     return true;
 }
@@ -364,6 +369,95 @@ static void read_rows(stm_view_t *view, const stm_view_source_t *source,
     free(buffer);
 }
 
+/* --- what state threads wait for --- */
+
+static void end_texts(stm_score_wait_t *wait)
+{
+    wait->client[sizeof(wait->client) - 1] = '\0';
+    wait->vhost[sizeof(wait->vhost) - 1] = '\0';
+    wait->request[sizeof(wait->request) - 1] = '\0';
+    wait->handler[sizeof(wait->handler) - 1] = '\0';
+    wait->name[sizeof(wait->name) - 1] = '\0';
+    wait->holder[sizeof(wait->holder) - 1] = '\0';
+    if (wait->kind >= STM_WAIT_COUNT)
+        wait->kind = STM_WAIT_other;
+}
+
+static bool keep_wait(stm_view_t *view, const stm_score_block_t *block,
+                      const stm_score_wait_t *wait)
+{
+    size_t count = view->wait_count;
+    stm_view_wait_t *waits = view->waits;
+
+    if ((count & (count - 1)) == 0) { /* a power of two, or 0: full */
+        waits = realloc(view->waits, sizeof(*waits) * (count ? 2 * count : 1));
+        if (!waits)
+            return false;
+        view->waits = waits;
+    }
+    waits += view->wait_count++;
+    waits->wait = *wait;
+    waits->pid = block->vp.pid;
+    waits->clock = block->clock;
+    end_texts(&waits->wait);
+    return true;
+}
+
+/* One that is being changed is read again, as it is that of a busy thread: but not for ever. */
+static bool read_wait(const stm_view_source_t *source, int part, uint64_t at, int *tries,
+                      stm_score_wait_t *wait)
+{
+    do {
+        uint64_t before, after;
+
+        if (!read_part(source, part, &before, sizeof(before), at) ||
+            !read_part(source, part, wait, sizeof(*wait), at) ||
+            !read_part(source, part, &after, sizeof(after), at))
+            return false;
+        if (stm_sequence_is_whole(before, after))
+            return wait->busy != 0;
+    } while (--*tries > 0);
+    return false;
+}
+
+/* Most are idle: a first look at many shows which are worth a second. */
+static bool read_some_waits(stm_view_t *view, const stm_view_source_t *source, int part,
+                            const stm_score_block_t *block, uint64_t at, size_t count, int *tries)
+{
+    stm_score_wait_t seen[WAITS_A_READ], wait;
+
+    if (!read_part(source, part, seen, count * sizeof(*seen), at))
+        return false;
+    for (size_t i = 0; i < count; i++, at += sizeof(wait)) {
+        if (!seen[i].busy && !(seen[i].sequence & 1))
+            continue;
+        if (read_wait(source, part, at, tries, &wait) && !keep_wait(view, block, &wait))
+            return false;
+    }
+    return true;
+}
+
+static void read_waits(stm_view_t *view, const stm_view_source_t *source,
+                       const stm_score_header_t *header, unsigned index)
+{
+    uint64_t at = header->waits_at;
+    stm_score_block_t block;
+    int tries = TRIES; /* for all: only one at a time is being changed */
+
+    if (!is_taken(header, index) || !read_part(source, (int)index, &block, sizeof(block), 0))
+        return;
+    if (block.waits > header->waits_max)
+        block.waits = header->waits_max;
+    for (uint64_t left = block.waits; left > 0;) {
+        size_t count = left < WAITS_A_READ ? (size_t)left : WAITS_A_READ;
+
+        if (!read_some_waits(view, source, (int)index, &block, at, count, &tries))
+            return;
+        at += count * sizeof(stm_score_wait_t);
+        left -= count;
+    }
+}
+
 static int busy_first(const void *left, const void *right)
 {
     const stm_score_row_t *a = &(*(stm_view_row_t *const *)left)->row;
@@ -381,6 +475,8 @@ static void read_details(stm_view_t *view, const stm_view_source_t *source,
     view->value_size = header->value_size;
     if ((what & STM_VIEW_THREADS) && header->current)
         read_threads(view, source, header);
+    for (unsigned i = 0; (what & STM_VIEW_WAITS) && i < header->blocks; i++)
+        read_waits(view, source, header, i);
     if (!(what & STM_VIEW_CONNECTIONS))
         return;
     for (unsigned i = 0; i < header->blocks; i++)
@@ -432,6 +528,7 @@ void stm_view_free(stm_view_t *view)
     free(view->rows);
     free(view->threads);
     free(view->listeners);
+    free(view->waits);
     memset(view, 0, sizeof(*view));
 }
 

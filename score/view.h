@@ -27,9 +27,16 @@ typedef struct stm_view_row {
     char pairs[]; /**< row.pairs keys and values of the view's sizes */
 } stm_view_row_t;
 
+/** A state thread that serves something. Its texts are null-terminated. */
+typedef struct stm_view_wait {
+    stm_score_wait_t wait; /**< its kind is one of stm_wait_e */
+    uint64_t pid, clock;   /**< its process, and what to add to its times, us */
+} stm_view_wait_t;
+
 /** What to read besides the counters of the VP and its listeners. */
 #define STM_VIEW_THREADS     1u
 #define STM_VIEW_CONNECTIONS 2u
+#define STM_VIEW_WAITS       4u
 
 /** One VP. */
 typedef struct stm_view {
@@ -53,6 +60,8 @@ typedef struct stm_view {
     unsigned thread_count;
     stm_view_row_t **rows; /**< busy ones first */
     unsigned row_count;
+    stm_view_wait_t *waits;
+    unsigned wait_count;
     unsigned key_size, value_size;
 } stm_view_t;
 
@@ -106,6 +115,9 @@ uint32_t stm_text_next(const char **text);
  * like. */
 bool stm_text_unseen(uint32_t character);
 
+/** A string; and one as JSON, ASCII only, whatever it contains. */
+void stm_text_put(const stm_text_t *text, const char *string);
+void stm_text_string(const stm_text_t *text, const char *string);
 /** printf() to that text. */
 void stm_text_print(const stm_text_t *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -66,17 +66,25 @@ void st__clock_tick(st_utime_t now)
 int st_usleep(st_utime_t usecs)
 {
     struct st_vp *vp = st__vp_get();
+    st_wait_t sleep = {.kind = ST_WAIT_SLEEP, .number = -1};
     struct st_thread *me;
+    bool declared;
 
     if (!vp)
         return -1;
     me = vp->current;
     if (st__take_interrupt(me) < 0)
         return -1;
-    if (usecs == ST_UTIME_NO_WAIT)
+    if (usecs == ST_UTIME_NO_WAIT) {
         st_thread_yield();
-    else
-        (void)st__wait(vp, me, usecs);
+        return st__take_interrupt(me);
+    }
+    declared = !me->wait;
+    if (declared)
+        me->wait = &sleep;
+    (void)st__wait(vp, me, usecs);
+    if (declared)
+        me->wait = NULL;
     return st__take_interrupt(me);
 }
 

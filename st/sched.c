@@ -176,7 +176,10 @@ void st_thread_yield(void)
     if (!vp)
         return;
     st__runq_push(vp, vp->current);
-    st__sched(vp, vp->current);
+    if (ST__UNLIKELY(st__yields_observed(vp->current)))
+        st__yield_observed(vp, vp->current);
+    else
+        st__sched(vp, vp->current);
 }
 
 void st_thread_yield_last(void)
@@ -199,7 +202,10 @@ void st_thread_yield_last(void)
         vp->last_tail->next = me;
     vp->last_tail = me;
     vp->last_count++;
-    st__sched(vp, me);
+    if (ST__UNLIKELY(st__yields_observed(me)))
+        st__yield_observed(vp, me);
+    else
+        st__sched(vp, me);
 }
 
 st_exchange_cb_t st_set_exchange_cb(st_exchange_cb_t cb)

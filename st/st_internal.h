@@ -104,7 +104,10 @@ struct st_thread {
     void *(*start)(void *arg);
     void *arg;
     void *retval;
-    void *carried; /* the exchange callback's, while it does not run */
+    void *carried;           /* the exchange callback's, while it does not run */
+    st_observer_t *observer; /* NULL: nobody is told about its waits */
+    st_wait_t *wait;         /* declared by st_wait_begin(), or NULL */
+    st_utime_t woken;        /* when a callback made it ready; 0: another thread did */
 
     unsigned value_count; /* room at values */
     void **values;        /* of keys from ST__KEYS_INLINE on; malloc'ed */
@@ -429,6 +432,18 @@ size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
  * keys. */
 void st__keys_end(struct st_thread *thread);
 
+/* --- observe.c --- */
+
+/* st__sched() for a thread that has an observer and is about to wait. */
+void st__sched_observed(struct st_vp *vp, struct st_thread *me);
+/* The same for one that yields: it is in a queue already. */
+void st__yield_observed(struct st_vp *vp, struct st_thread *me);
+
+static inline bool st__yields_observed(const struct st_thread *me)
+{
+    return me->observer && me->observer->yields;
+}
+
 /* --- clock.c --- */
 /* Updates the time that st_time() returns while its cache is on, to that of this turn (us). */
 void st__clock_tick(st_utime_t now);
@@ -567,7 +582,10 @@ static inline int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t ti
     me->state = ST__WAITING;
     if (timeout != ST_UTIME_NO_TIMEOUT)
         (void)st__timer_set(vp, &me->timer, timeout); /* room is reserved: cannot fail */
-    st__sched(vp, me);
+    if (ST__UNLIKELY(me->observer))
+        st__sched_observed(vp, me);
+    else
+        st__sched(vp, me);
     return me->reason;
 }
 
@@ -576,6 +594,7 @@ static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reas
 {
     assert(thread->state == ST__WAITING);
     thread->reason = reason;
+    thread->woken = vp->in_callback ? vp->clock : 0;
     thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
     if (thread->queue)
         st__queue_remove(thread);
@@ -597,6 +616,7 @@ static inline void st__wake_first(struct st_vp *vp, struct st__queue *queue)
         queue->tail = NULL;
     thread->queue = NULL;
     thread->reason = 0;
+    thread->woken = vp->in_callback ? vp->clock : 0;
     thread->timer.deadline = ST_UTIME_NO_TIMEOUT;
     st__runq_push(vp, thread);
 }

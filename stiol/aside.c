@@ -61,9 +61,12 @@ enum { RETRY = 50000 }; /* us between tries while no kernel thread is available 
 
 void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job)
 {
+    st_wait_t wait = {
+        .kind = ST_WAIT_LOCK, .number = -1, .object = job, .name = "semaphore or barrier"};
     bool interrupted = false;
     int error = errno;
 
+    st_wait_begin(&wait);
     job->remote.fn = job_done;
     job->vp = vp->vp;
     job->thread = st_thread_self();
@@ -75,6 +78,7 @@ void stiol__aside(stiol__vp_t *vp, unsigned long long *helped, stiol__job_t *job
     while (!job->done)
         if (st_thread_park(STIOL_NEVER) != 0)
             interrupted = true;
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job cannot be ended: pass it on to the next wait */
     errno = job->error != 0 ? job->error : error;

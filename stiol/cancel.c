@@ -191,8 +191,10 @@ void stiol__cancellation(void)
 {
     stiol__thread_t *self = stiol__identified();
 
-    if (self && is_due(self))
+    if (self && is_due(self)) {
+        st_wait_end(NULL); /* its frame is going away */
         stiol__pthread_exit(PTHREAD_CANCELED);
+    }
 }
 
 void stiol__pthread_testcancel(void)

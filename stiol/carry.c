@@ -55,14 +55,17 @@ static void job_done(st_remote_t *remote)
 /* Parks until the function is done. False: the VP is ending, and it has not begun. */
 static bool await(stiol__vp_t *vp, stiol__load_t *load)
 {
+    st_wait_t wait = {.kind = ST_WAIT_KERNEL, .number = -1};
     bool interrupted = false, begun = true;
 
+    st_wait_begin(&wait);
     while (begun && !load->done)
         if (st_thread_park(STIOL_NEVER) != 0) {
             interrupted = true;
             if (vp->ending && stiol__carriers_take_back(vp, load))
                 begun = false;
         }
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(load->thread); /* left for its next wait: nobody can end this one */
     return begun;

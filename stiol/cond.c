@@ -23,6 +23,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
                       st_utime_t deadline, const void *caller)
 {
     st_utime_t until = deadline;
+    st_wait_t wait = {.kind = ST_WAIT_COND, .number = -1, .object = cond};
     stiol__waiter_t waiter;
     bool interrupted = false, timed_out = false, signalled;
     int rc, error = errno;
@@ -38,6 +39,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
         return rc;
     }
     STIOL_PARKS(vp, cond);
+    st_wait_begin(&wait);
     while (stiol__lot_sleep(&waiter, stiol__left(until)) != 0) {
         if (errno != EINTR) {
             timed_out = true;
@@ -47,6 +49,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
         if (stiol__to_be_cancelled())
             break;
     }
+    st_wait_end(&wait);
     signalled = !stiol__lot_leave(&waiter);
     if (signalled)
         timed_out = false; /* the signal was first */

@@ -56,9 +56,11 @@ static int await_result(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr, sock
 static int connect_at_intervals(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG addr,
                                 socklen_t length, st_utime_t deadline)
 {
+    st_wait_t wait = {.kind = ST_WAIT_FD, .number = fd, .events = POLLOUT};
     stiol__backoff_t backoff = {0};
     int rc;
 
+    st_wait_begin(&wait);
     while ((rc = connect_now(fd, addr, length)) != 0 && errno == EAGAIN) {
         st_utime_t interval = stiol__interval(&backoff, FULL_INTERVAL);
         st_utime_t left = stiol__left(deadline);
@@ -69,9 +71,12 @@ static int connect_at_intervals(stiol__vp_t *vp, int fd, __CONST_SOCKADDR_ARG ad
         }
         if (interval == 0)
             st_thread_yield();
-        else if (st_usleep(interval < left ? interval : left) != 0)
+        else if (st_usleep(interval < left ? interval : left) != 0) {
+            st_wait_end(&wait);
             return stiol__failed(vp);
+        }
     }
+    st_wait_end(&wait);
     return rc;
 }
 

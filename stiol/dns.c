@@ -45,6 +45,7 @@ static int ask_dns(stiol__vp_t *vp, res_state settings, dns_ask_t *ask)
     bool own = !settings || settings == &_res;
 
     ask->job.group = DNS;
+    ask->job.about = ask->name;
     if (!own) {
         ask->settings = settings;
     } else if (stiol__locals_have(STIOL_LOCAL_RESOLVER) || settings) {

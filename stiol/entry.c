@@ -59,6 +59,7 @@ int stiol__ask_into(stiol__vp_t *vp, stiol__nss_t database, stiol__ask_t *ask)
         return ask->rc;
     }
     ask->job.group = USERS;
+    ask->job.about = ask->name;
     STIOL_HELP(vp, resolve, STIOL_HELP_RESOLVE, &ask->job);
     return ask->rc;
 }

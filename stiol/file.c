@@ -64,21 +64,24 @@ long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, 
     return stiol__file_help_as(vp, STIOL_HELP_FILE, group, call, args);
 }
 
-long stiol__file_help_at(stiol__vp_t *vp, int fd, uint64_t group, stiol__file_call_t call,
-                         const long *args)
+long stiol__file_help_at(stiol__vp_t *vp, int fd, const char *path, uint64_t group,
+                         stiol__file_call_t call, const long *args)
 {
+    st_wait_t wait = {.kind = ST_WAIT_DISK, .number = fd, .name = path};
     stiol__fd_use_t use;
     long rc;
 
     stiol__fd_use(vp, &use, fd);
+    st_wait_begin(&wait);
     rc = stiol__file_help(vp, group, call, args);
+    st_wait_end(&wait);
     stiol__fd_used(vp, &use);
     return rc;
 }
 
 long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args)
 {
-    return stiol__file_help_at(vp, fd, stiol__fd_group(fd), call, args);
+    return stiol__file_help_at(vp, fd, NULL, stiol__fd_group(fd), call, args);
 }
 
 long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol__file_call_t call,
@@ -94,7 +97,7 @@ long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol
         return stiol__on_fd(vp, dir, call, args); /* AT_EMPTY_PATH */
     if ((made ? stiol__change_verdict(vp, dir, path, &group)
               : stiol__path_verdict(vp, dir, path, false, &group)) == STIOL_FS_PATIENT)
-        return stiol__file_help_at(vp, dir, group, call, args);
+        return stiol__file_help_at(vp, dir, path, group, call, args);
     begun = stiol__begin(vp);
     rc = call(args);
     if (stiol__has_waited(vp, &begun))
@@ -109,7 +112,7 @@ long stiol__on_change(stiol__vp_t *vp, int dir, const char *path, stiol__file_ca
 
     if (vp && (!path || *path != '\0') &&
         stiol__change_verdict(vp, dir, path, &group) == STIOL_FS_PATIENT)
-        return stiol__file_help_at(vp, dir, group, call, args);
+        return stiol__file_help_at(vp, dir, path, group, call, args);
     return stiol__on_path(vp, dir, path, false, call, args);
 }
 
@@ -165,13 +168,16 @@ static int attempt_turn(void *arg)
 
 bool stiol__await_turn(stiol__vp_t *vp, int fd)
 {
+    st_wait_t wait = {.kind = ST_WAIT_DISK, .number = fd};
     bool interrupted = false, closed;
     stiol__fd_use_t use;
 
     STIOL_PARKS(vp, file);
     stiol__fd_use(vp, &use, fd);
+    st_wait_begin(&wait);
     while (stiol__probe(vp, stiol__turn_key(fd), attempt_turn, &fd, STIOL_NEVER) != 0)
         interrupted = true;
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     closed = use.closed;
@@ -193,7 +199,7 @@ static long help_in_turn(stiol__vp_t *vp, int fd, stiol__file_call_t call, const
     stiol__fd_use(vp, &use, fd);
     if (byte)
         (void)__atomic_fetch_or(byte, STIOL_BUSY_MARK, __ATOMIC_RELAXED);
-    rc = stiol__file_help(vp, stiol__fd_group(fd), call, args);
+    rc = stiol__fd_help(vp, fd, call, args);
     if (byte)
         (void)__atomic_fetch_and(byte, (unsigned char)~STIOL_BUSY_MARK, __ATOMIC_RELAXED);
     stiol__fd_used(vp, &use);

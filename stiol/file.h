@@ -119,10 +119,11 @@ typedef long (*stiol__file_call_t)(const long *args);
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
 /** The same for a call on a descriptor, whose number stays this file's until the call has ended. */
 long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
-/** The same with a group of its own, for a call on a path relative to fd, which may be AT_FDCWD. */
-long stiol__file_help_at(stiol__vp_t *vp, int fd, uint64_t group, stiol__file_call_t call,
-                         const long *args);
-/** The same for another class of helpers. */
+/** The same with a group of its own: for a call on a path relative to fd, which may be AT_FDCWD. The
+ * path tells whoever asks what the state thread waits for; NULL: the descriptor's file. */
+long stiol__file_help_at(stiol__vp_t *vp, int fd, const char *path, uint64_t group,
+                         stiol__file_call_t call, const long *args);
+/** The same as stiol__file_help() for another class of helpers. */
 long stiol__file_help_as(stiol__vp_t *vp, stiol__help_class_t class, uint64_t group,
                          stiol__file_call_t call, const long *args);
 /** A call on a path: now or on a helper. vp NULL: now. */

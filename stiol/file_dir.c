@@ -77,7 +77,7 @@ int stiol__closedir(DIR *dir)
                                                                                                    \
         if (!vp || stiol__path_verdict(vp, AT_FDCWD, path, false, &group) != STIOL_FS_PATIENT)     \
             return name(path, list, filter, compare);                                              \
-        count = (int)stiol__file_help(vp, group, run_##name, args);                                \
+        count = (int)stiol__file_help_at(vp, AT_FDCWD, path, group, run_##name, args);             \
         for (int i = 0; i < count; i++)                                                            \
             if (!filter || filter((*list)[i]) != 0)                                                \
                 (*list)[kept++] = (*list)[i];                                                      \
@@ -127,7 +127,7 @@ RUN_4(glob64, path_t, int, __typeof__((int (*)(const char *, int))NULL), glob64_
         if (!vp || !is_own_glob(flags, (const void *)on_error) ||                                  \
             !begins_slow(vp, pattern, &group))                                                     \
             return name(pattern, flags, on_error, result);                                         \
-        return (int)stiol__file_help(vp, group, run_##name, args);                                 \
+        return (int)stiol__file_help_at(vp, AT_FDCWD, pattern, group, run_##name, args);           \
     }
 
 GLOB(glob, glob_t)

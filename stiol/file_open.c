@@ -42,7 +42,7 @@ static int open_really(const request_t *request)
 static int open_patiently(stiol__vp_t *vp, const request_t *request, uint64_t group)
 {
     const long args[] = {request->dir, (long)request->path, request->flags, (long)request->mode};
-    int fd = (int)stiol__file_help_at(vp, request->dir, group, really_open, args);
+    int fd = (int)stiol__file_help_at(vp, request->dir, request->path, group, really_open, args);
     struct statx st;
 
     (void)stiol__fd_made(fd, STIOL_FD_UNKNOWN);
@@ -325,6 +325,12 @@ static long really_close(const long *args)
 int stiol__close_patiently(stiol__vp_t *vp, int fd)
 {
     const long args[] = {fd};
+    /* Without its number, which is another file's as soon as the kernel has begun. */
+    st_wait_t wait = {.kind = ST_WAIT_DISK, .number = -1, .name = "(close)"};
+    int rc;
 
-    return (int)stiol__file_help(vp, stiol__fd_group(fd), really_close, args);
+    st_wait_begin(&wait);
+    rc = (int)stiol__file_help(vp, stiol__fd_group(fd), really_close, args);
+    st_wait_end(&wait);
+    return rc;
 }

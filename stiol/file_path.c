@@ -98,7 +98,7 @@ static long on_two_paths(stiol__vp_t *vp, int dir, const char *path, int other_d
     uint64_t group;
 
     if (vp && stiol__change_verdict(vp, other_dir, other, &group) == STIOL_FS_PATIENT)
-        return stiol__file_help(vp, group, call, args);
+        return stiol__file_help_at(vp, other_dir, other, group, call, args);
     return stiol__on_path(vp, dir, path, true, call, args);
 }
 

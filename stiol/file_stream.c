@@ -125,13 +125,16 @@ bool stiol__stream_waits(FILE *stream)
 static long on_helper(stiol__vp_t *vp, FILE *stream, stiol__file_call_t call, const long *args)
 {
     bool file = stiol__is_slow_file(stiol__fd_noted(stream->_fileno));
+    st_wait_t wait = {.kind = file ? ST_WAIT_DISK : ST_WAIT_FD, .number = stream->_fileno};
     int locking;
     long rc;
 
     stiol__flockfile(stream);
     locking = __fsetlocking(stream, FSETLOCKING_BYCALLER);
+    st_wait_begin(&wait);
     rc = stiol__file_help_as(vp, file ? STIOL_HELP_FILE : STIOL_HELP_OTHER,
                              file ? stiol__fd_group(stream->_fileno) : 0, call, args);
+    st_wait_end(&wait);
     (void)__fsetlocking(stream, locking);
     stiol__funlockfile(stream);
     return rc;

@@ -76,7 +76,7 @@ static long two_paths(stiol__vp_t *vp, const long *args, bool at)
     uint64_t group;
 
     if (vp && stiol__path_verdict(vp, other_dir, other, true, &group) == STIOL_FS_PATIENT)
-        return stiol__file_help(vp, group, run_raw, args);
+        return stiol__file_help_at(vp, other_dir, other, group, run_raw, args);
     return stiol__on_path(vp, dir, path, true, run_raw, args);
 }
 

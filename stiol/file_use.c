@@ -77,11 +77,14 @@ static int attempt(void *arg)
 
 void stiol__await_unused(stiol__vp_t *vp, int fd)
 {
+    st_wait_t wait = {.kind = ST_WAIT_DISK, .number = fd};
     bool interrupted = false;
 
     STIOL_PARKS(vp, file);
+    st_wait_begin(&wait);
     while (stiol__probe(vp, stiol__turn_key(fd), attempt, &fd, STIOL_NEVER) != 0)
         interrupted = true;
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(st_thread_self()); /* was not meant for this wait: passes it on to the
                                                 * next one */

@@ -102,18 +102,22 @@ static void *ask_in_earnest(void *arg)
  * the lock, should it still be acquired. */
 static int await_answer(stiol__vp_t *vp, earnest_t *ask)
 {
+    st_wait_t wait = {.kind = ST_WAIT_FILELOCK, .number = ask->fd};
     bool interrupted = false;
     int waiting = WAITING;
 
+    st_wait_begin(&wait);
     while (!ask->done) {
         if (st_thread_park(STIOL_NEVER) == 0)
             continue;
         interrupted = true;
         if (vp->ending && atomic_compare_exchange_strong(&ask->state, &waiting, ABANDONED)) {
+            st_wait_end(&wait);
             errno = EINTR;
             return stiol__failed(vp);
         }
     }
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(ask->thread); /* not for this wait: pass it on to the next one */
     errno = ask->error;
@@ -147,15 +151,12 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
     return rc;
 }
 
-/* A lock owned by the process: for a while like any other. */
-static int lock_process_or_wait(stiol__vp_t *vp, lock_args_t *args)
+/* For a while like any other. */
+static int wait_for_process_lock(stiol__vp_t *vp, lock_args_t *args)
 {
     bool asked;
-    int had = attempt_fcntl(args), rc;
+    int rc;
 
-    if (had != 0)
-        return had > 0 ? 0 : -1;
-    STIOL_PARKS(vp, filelock);
     rc = stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt_fcntl, args, stiol__deadline(PATIENCE));
     if (rc == 0 || errno != ETIMEDOUT)
         return rc;
@@ -163,6 +164,21 @@ static int lock_process_or_wait(stiol__vp_t *vp, lock_args_t *args)
     if (asked)
         return rc;
     return stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt_fcntl, args, STIOL_NEVER);
+}
+
+/* A lock owned by the process. */
+static int lock_process_or_wait(stiol__vp_t *vp, lock_args_t *args)
+{
+    st_wait_t wait = {.kind = ST_WAIT_FILELOCK, .number = args->fd};
+    int had = attempt_fcntl(args), rc;
+
+    if (had != 0)
+        return had > 0 ? 0 : -1;
+    STIOL_PARKS(vp, filelock);
+    st_wait_begin(&wait);
+    rc = wait_for_process_lock(vp, args);
+    st_wait_end(&wait);
+    return rc;
 }
 
 /* --- the calls --- */

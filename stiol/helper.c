@@ -288,14 +288,28 @@ bool stiol__help_start_patiently(stiol__vp_t *vp, stiol__help_class_t class, sti
     return true;
 }
 
+st_wait_t stiol__help_wait(stiol__help_class_t class, const stiol__job_t *job)
+{
+    static const st_wait_kind_t kinds[STIOL_HELP_CLASSES] = {
+        [STIOL_HELP_RESOLVE] = ST_WAIT_NAME,
+        [STIOL_HELP_FILE] = ST_WAIT_DISK,
+        [STIOL_HELP_OTHER] = ST_WAIT_OTHER,
+        [STIOL_HELP_LOG] = ST_WAIT_LOG,
+    };
+
+    return (st_wait_t){.kind = kinds[class], .number = -1, .name = job->about};
+}
+
 void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
 {
+    st_wait_t wait = stiol__help_wait(class, job);
     bool interrupted = false;
     int error = errno;
 
     job->finished = NULL;
     job->thread = st_thread_self();
     job->done = false;
+    st_wait_begin(&wait);
     if (stiol__help_start_patiently(vp, class, job, &interrupted)) {
         while (!job->done)
             if (st_thread_park(STIOL_JOB_PATIENCE) == 0)
@@ -307,6 +321,7 @@ void stiol__help(stiol__vp_t *vp, stiol__help_class_t class, stiol__job_t *job)
     } else {
         stiol__help_here(job); /* better late than never */
     }
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(job->thread); /* the job cannot be ended: pass it on to the next wait */
     errno = job->error != 0 ? job->error : error;

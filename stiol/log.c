@@ -95,15 +95,18 @@ static void send_off(stiol__vp_t *vp, log_job_t *call)
 /* On a state thread. The result of setlogmask(). */
 static int wait_until_logged(stiol__vp_t *vp, log_job_t *call)
 {
+    st_wait_t wait = stiol__help_wait(STIOL_HELP_LOG, &call->job);
     bool interrupted = false, known = true;
     int rc;
 
     STIOL_PARKS(vp, io);
+    st_wait_begin(&wait);
     vp->counters.io.helped++;
     if (stiol__help_start_patiently(vp, STIOL_HELP_LOG, &call->job, &interrupted))
         known = wait_for(vp, call, &interrupted);
     else
         stiol__help_here(&call->job);
+    st_wait_end(&wait);
     rc = known ? call->rc : 0;
     if (known) {
         free_job(&call->job);

@@ -169,13 +169,18 @@ bool stiol__lot_before(const stiol__waiter_t *waiter, int tag)
  * count. */
 int stiol__lot_sleep(stiol__waiter_t *waiter, st_utime_t timeout)
 {
+    st_wait_t wait = {.kind = ST_WAIT_LOCK, .number = -1, .object = (const void *)waiter->key};
     st_utime_t deadline = stiol__deadline(timeout);
+    int rc = 0;
 
     if (timeout == 0)
         st_thread_yield();
-    while (!waiter->notified && park(waiter, stiol__left(deadline)) != 0)
-        if (!waiter->notified)
-            return -1;
+    st_wait_begin(&wait);
+    while (!waiter->notified && rc == 0)
+        rc = park(waiter, stiol__left(deadline));
+    st_wait_end(&wait);
+    if (!waiter->notified)
+        return -1;
     waiter->notified = false;
     return 0;
 }
@@ -382,8 +387,14 @@ int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void
 {
     stiol__backoff_t backoff = {0};
     stiol__waiter_t waiter;
+    st_wait_t wait = {.kind = ST_WAIT_LOCK, .number = -1, .object = (const void *)key};
     int had, error = 0, before = errno;
 
+    if ((key & 7) == STIOL_KEY_FILE(0)) {
+        wait.kind = ST_WAIT_FILELOCK;
+        wait.number = (int)(key >> 3);
+    }
+    st_wait_begin(&wait);
     stiol__lot_enter(&waiter, vp, key, 0);
     while ((had = attempt(arg)) == 0) {
         st_utime_t left = stiol__left(deadline), interval = NOT_FIRST;
@@ -401,6 +412,7 @@ int stiol__probe(stiol__vp_t *vp, uintptr_t key, int (*attempt)(void *arg), void
     }
     if (had < 0)
         error = errno;
+    st_wait_end(&wait);
     stiol__lot_leave(&waiter);
     stiol__lot_notify(key, false); /* the next one is first now */
     errno = error != 0 ? error : before;

@@ -102,11 +102,14 @@ static int attempt(stiol__vp_t *vp, pthread_mutex_t *mutex)
 static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline)
 {
     stiol__backoff_t backoff = {0};
+    st_wait_t wait = {
+        .kind = ST_WAIT_LOCK, .number = -1, .object = mutex, .name = STIOL_MUTEX_NAME};
     stiol__waiter_t waiter;
     bool interrupted = false;
     int rc = EBUSY, error = errno;
 
     STIOL_PARKS(vp, mutex);
+    st_wait_begin(&wait);
     stiol__lot_enter(&waiter, vp, key_of(mutex), 0);
     while (!waiter.granted) {
         st_utime_t left, interval = LOCAL_INTERVAL;
@@ -126,10 +129,13 @@ static int stand_in_line(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
         if (stiol__lot_sleep(&waiter, interval < left ? interval : left) != 0 && errno == EINTR)
             interrupted = true;
     }
+    st_wait_end(&wait);
     if (!stiol__lot_leave(&waiter))
         rc = 0; /* taken out of the line: granted */
     else if (rc != 0 && rc != EOWNERDEAD)
         stiol__lot_notify(key_of(mutex), false); /* another one is first now */
+    if (rc == 0 || rc == EOWNERDEAD)
+        stiol__note_taker(vp, mutex);
     if (interrupted)
         st_thread_interrupt(waiter.thread); /* not for this wait: pass it on to the next one */
     errno = error;
@@ -150,6 +156,8 @@ static int acquire_owned(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
         }
     }
     rc = try_owned(vp, mutex);
+    if (rc == 0 || rc == EOWNERDEAD)
+        stiol__note_taker(vp, mutex);
     return rc == EBUSY ? stand_in_line(vp, mutex, deadline) : rc;
 }
 
@@ -166,6 +174,8 @@ int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t dea
     if (STIOL_UNLIKELY(stiol__lot_any(key_of(mutex))))
         return stand_in_line(vp, mutex, deadline);
     rc = pthread_mutex_trylock(mutex);
+    if (STIOL_LIKELY(rc != EBUSY))
+        stiol__note_taker(vp, mutex);
     return STIOL_LIKELY(rc != EBUSY) ? rc : stand_in_line(vp, mutex, deadline);
 }
 
@@ -195,6 +205,7 @@ int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex)
     stiol__owner_t *owner;
     st_thread_t next;
 
+    stiol__note_release(vp, mutex);
     if (STIOL_OFF(STIOL_NO_OWNER))
         return pthread_mutex_unlock(mutex);
     if (STIOL_LIKELY(!is_owned_type(mutex)))
@@ -280,6 +291,7 @@ int stiol__pthread_mutex_lock(pthread_mutex_t *mutex)
 
         if (STIOL_LIKELY(had != EBUSY)) {
             at_once->counters.mutex.calls++;
+            stiol__note_taker(at_once, mutex);
             return had;
         }
     }
@@ -302,8 +314,10 @@ int stiol__pthread_mutex_trylock(pthread_mutex_t *mutex)
     } else {
         rc = attempt(vp, mutex);
     }
-    if (rc == 0)
+    if (rc == 0) {
+        stiol__note_taker(vp, mutex);
         stiol__took(vp, "mutex", mutex, __builtin_return_address(0));
+    }
     return rc;
 }
 
@@ -362,6 +376,7 @@ int stiol__pthread_mutex_unlock(pthread_mutex_t *mutex)
     if (STIOL_UNLIKELY(!vp))
         return unlock_and_wake(mutex);
     vp->counters.mutex.calls++;
+    stiol__note_release(vp, mutex);
     return pthread_mutex_unlock(mutex);
 }
 

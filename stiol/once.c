@@ -22,6 +22,8 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_once, control);
     stiol__backoff_t backoff = {0};
+    st_wait_t wait = {
+        .kind = ST_WAIT_LOCK, .number = -1, .object = control, .name = "pthread_once"};
     stiol__waiter_t waiter;
     int rc, error = errno;
 
@@ -29,9 +31,11 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
         return pthread_once(control, routine);
     if (under_way_elsewhere(control)) {
         STIOL_PARKS(vp, mutex);
+        st_wait_begin(&wait);
         stiol__lot_enter(&waiter, vp, (uintptr_t)control, 0);
         while (under_way_elsewhere(control))
             (void)stiol__lot_sleep(&waiter, stiol__interval(&backoff, INTERVAL));
+        st_wait_end(&wait);
         (void)stiol__lot_leave(&waiter);
         errno = error;
     }
@@ -43,12 +47,15 @@ int stiol__pthread_once(pthread_once_t *control, void (*routine)(void))
 int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
 {
     stiol__vp_t *vp = STIOL_ENTER(mutex, pthread_spin_lock, lock);
+    st_wait_t wait = {
+        .kind = ST_WAIT_LOCK, .number = -1, .object = (const void *)lock, .name = "spin lock"};
     stiol__backoff_t backoff = {0};
     bool interrupted = false;
     int rc, error = errno;
 
     if (!vp)
         return pthread_spin_lock(lock);
+    st_wait_begin(&wait);
     while ((rc = pthread_spin_trylock(lock)) == EBUSY) {
         st_utime_t interval = stiol__interval(&backoff, INTERVAL);
 
@@ -58,6 +65,7 @@ int stiol__pthread_spin_lock(pthread_spinlock_t *lock)
         else if (st_usleep(interval) != 0) /* its owner may be parked for long */
             interrupted = true;
     }
+    st_wait_end(&wait);
     if (interrupted)
         st_thread_interrupt(st_thread_self()); /* not for this wait: pass it on to the next one */
     errno = error;

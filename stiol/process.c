@@ -40,6 +40,7 @@ typedef int (*ask_t)(void *arg);
 /* A pidfd reports only the end, so it is useful only if the caller waits for that. */
 static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void *arg)
 {
+    st_wait_t wait = {.kind = ST_WAIT_PROCESS, .number = pid > 0 ? pid : -1};
     stiol__backoff_t backoff = {0};
     int pidfd, before = errno, rc = ask(arg), error;
 
@@ -48,6 +49,7 @@ static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void
         return rc;
     }
     STIOL_PARKS(vp, process);
+    st_wait_begin(&wait);
     pidfd = pid > 0 && end_only ? pidfd_of(pid) : -1;
     do {
         rc = await(pidfd, &backoff);
@@ -55,6 +57,7 @@ static int wait_until(stiol__vp_t *vp, pid_t pid, bool end_only, ask_t ask, void
             rc = ask(arg);
     } while (rc == 0);
     error = errno;
+    st_wait_end(&wait);
     if (pidfd >= 0) {
         st_fd_forget(pidfd);
         (void)close(pidfd);

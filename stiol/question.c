@@ -101,15 +101,19 @@ static void ask(stiol__vp_t *vp, stiol__question_t *question, bool *interrupted)
 int stiol__question_wait(stiol__vp_t *vp, stiol__question_t *question)
 {
     asker_t asker = {.next = question->askers, .thread = st_thread_self()};
+    st_wait_t wait = stiol__help_wait(STIOL_HELP_RESOLVE, &question->job);
     bool interrupted = false;
 
     STIOL_PARKS(vp, resolve);
+    st_wait_begin(&wait);
     question->askers = &asker;
     if (!question->open)
         ask(vp, question, &interrupted);
     while (!asker.answered) {
-        if (interrupted && (vp->ending || stiol__to_be_cancelled()))
+        if (interrupted && (vp->ending || stiol__to_be_cancelled())) {
+            st_wait_end(&wait);
             return leave_unanswered(vp, question, &asker);
+        }
         if (st_thread_park(STIOL_JOB_PATIENCE) == 0)
             continue;
         if (errno == ETIME)
@@ -117,6 +121,7 @@ int stiol__question_wait(stiol__vp_t *vp, stiol__question_t *question)
         else
             interrupted = true;
     }
+    st_wait_end(&wait);
     take_out(question, &asker);
     if (interrupted)
         st_thread_interrupt(asker.thread); /* not for this wait: pass it on to the next one */

@@ -100,6 +100,7 @@ static forward_t *new_forward(const char *name, const char *service, const struc
         memcpy(forward->name + name_size, service, service_size);
     forward->question.job.run = run_forward;
     forward->question.job.group = name ? domain_of(name) : SERVICES;
+    forward->question.job.about = name ? forward->name : service_of(forward);
     forward->question.free = free_forward;
     forward->question.key = &forward->has_hints;
     forward->question.key_size =
@@ -206,7 +207,7 @@ int stiol__getaddrinfo(const char *restrict name, const char *restrict service,
 
 typedef struct reverse {
     stiol__question_t question;
-    char host[NI_MAXHOST], service[NI_MAXSERV];
+    char host[NI_MAXHOST], service[NI_MAXSERV], text[INET6_ADDRSTRLEN];
     int rc;
     /* the question's key: from here on */
     int flags, wants_host, wants_service;
@@ -230,16 +231,24 @@ static void free_reverse(stiol__question_t *question)
     free(question);
 }
 
-static bool is_in_hosts_file(const struct sockaddr *address)
+/* NULL: it is of another family. */
+static const char *address_text(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    char text[INET6_ADDRSTRLEN];
 
     if (address->sa_family == AF_INET)
-        return inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)) && stiol__in_hosts_file(text);
-    return address->sa_family == AF_INET6 &&
-           inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text)) && stiol__in_hosts_file(text);
+        return inet_ntop(AF_INET, &v4->sin_addr, text, INET6_ADDRSTRLEN);
+    if (address->sa_family == AF_INET6)
+        return inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
+    return NULL;
+}
+
+static bool is_in_hosts_file(const struct sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    return address_text(address, text) && stiol__in_hosts_file(text);
 }
 
 static reverse_t *new_reverse(const struct sockaddr *address, socklen_t length, bool wants_host,
@@ -256,6 +265,7 @@ static reverse_t *new_reverse(const struct sockaddr *address, socklen_t length, 
     memcpy(&reverse->address, address, length);
     reverse->question.job.run = run_reverse;
     reverse->question.job.group = ADDRESSES;
+    reverse->question.job.about = address_text((struct sockaddr *)&reverse->address, reverse->text);
     reverse->question.free = free_reverse;
     reverse->question.key = &reverse->flags;
     reverse->question.key_size = sizeof(*reverse) - offsetof(reverse_t, flags);
@@ -360,6 +370,7 @@ static int find_into(stiol__vp_t *vp, host_job_t *host, struct hostent *entry, c
                      size_t size, struct hostent **result, int *herror)
 {
     host->job.run = run_host;
+    host->job.about = host->how == BY_ADDRESS ? NULL : host->what;
     host->job.group = host->how == BY_ADDRESS ? ADDRESSES : domain_of(host->what);
     if (host->how != BY_ADDRESS && stiol__help_crowded(STIOL_HELP_RESOLVE))
         host->job.quick = stiol__in_hosts_file(host->what);

@@ -84,11 +84,14 @@ static st_utime_t interval_for(stiol__vp_t *vp, const pthread_rwlock_t *lock,
 static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_utime_t deadline)
 {
     stiol__backoff_t backoff = {0};
+    st_wait_t wait = {
+        .kind = ST_WAIT_LOCK, .number = -1, .object = lock, .name = STIOL_RWLOCK_NAME};
     stiol__waiter_t waiter;
     bool interrupted = false, first;
     int rc = EBUSY, error = errno;
 
     STIOL_PARKS(vp, rwlock);
+    st_wait_begin(&wait);
     stiol__lot_enter(&waiter, vp, key_of(lock), how);
     for (;;) {
         st_utime_t left;
@@ -105,6 +108,7 @@ static int stand_in_line(stiol__vp_t *vp, pthread_rwlock_t *lock, int how, st_ut
         if (stiol__lot_sleep(&waiter, interval < left ? interval : left) != 0 && errno == EINTR)
             interrupted = true;
     }
+    st_wait_end(&wait);
     (void)stiol__lot_leave(&waiter);
     if (first ? how == READER || rc != 0 : how == WRITER)
         stiol__lot_notify(key_of(lock), true); /* the new first one may be a reader, too */

@@ -190,6 +190,7 @@ static stiol__vp_t *new_vp(const stiol_config_t *config)
     if (!vp->config.thread_objects)
         vp->config.thread_objects = stiol__default_thread_objects;
     vp->vp = st_vp_self();
+    vp->current = st_vp_current(vp->vp);
     vp->tid = gettid();
     vp->id = pthread_self();
     vp->more_for = -1;

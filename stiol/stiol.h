@@ -109,6 +109,16 @@ static inline bool stiol_is_carried(void)
     return stiol_has_carried && stiol_carries_here();
 }
 
+/** Who has a lock. */
+typedef struct stiol_holder {
+    st_thread_t thread; /**< a state thread of this VP, which may have ended; NULL: none */
+    int tid;            /**< a kernel thread, of any process; 0: none */
+} stiol_holder_t;
+
+/** Finds out who has the lock that a parked state thread of the calling VP waits for. False: that
+ * is not known. Does not yield; may be called by the scheduler. */
+bool stiol_lock_holder(const st_wait_t *wait, stiol_holder_t *holder);
+
 /**
  * For functions that stiol_carry() runs: calls function(data) on the VP, in its scheduler, where it
  * must not yield, and waits for it. Elsewhere it is a plain call.

@@ -135,6 +135,14 @@ struct stiol__tls;
 #define STIOL_USES     64
 #define STIOL_REGULAR  16
 
+/** Who has taken a mutex (holder.c): two of them. */
+typedef struct stiol__taker {
+    const void *mutex[2]; /* NULL: free */
+    st_thread_t thread[2];
+} stiol__taker_t;
+
+#define STIOL_TAKERS 256
+
 typedef struct stiol__vp {
     st_vp_t vp;
     pid_t tid;
@@ -174,7 +182,38 @@ typedef struct stiol__vp {
         char path[184];
     } regular[STIOL_REGULAR];
     struct stiol__carriers *carriers; /* carriers.c; NULL: none yet */
+    const st_thread_t *current;       /* libst's: the state thread that is running */
+    stiol__taker_t takers[STIOL_TAKERS];
 } stiol__vp_t;
+
+static inline stiol__taker_t *stiol__takers_of(const stiol__vp_t *vp, const void *mutex)
+{
+    uintptr_t bits = (uintptr_t)mutex;
+
+    return (stiol__taker_t *)&vp->takers[(bits >> 4 ^ bits >> 12) % STIOL_TAKERS];
+}
+
+/** The calling state thread has taken the mutex; it has released it. Two that are held may have the
+ * same place; of three, the last two are known: that costs next to nothing, and will do for one
+ * that others wait for. */
+static inline void stiol__note_taker(stiol__vp_t *vp, const void *mutex)
+{
+    stiol__taker_t *taker = stiol__takers_of(vp, mutex);
+    int way = taker->mutex[0] && taker->mutex[0] != mutex;
+
+    taker->mutex[way] = mutex;
+    taker->thread[way] = *vp->current;
+}
+
+static inline void stiol__note_release(stiol__vp_t *vp, const void *mutex)
+{
+    stiol__taker_t *taker = stiol__takers_of(vp, mutex);
+
+    if (taker->mutex[0] == mutex)
+        taker->mutex[0] = NULL;
+    else if (taker->mutex[1] == mutex)
+        taker->mutex[1] = NULL;
+}
 
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
@@ -344,6 +383,12 @@ typedef struct stiol__backoff {
 
 /** The next interval, us; first 0 (yield), at most `most`. */
 st_utime_t stiol__interval(stiol__backoff_t *backoff, st_utime_t most);
+
+/* --- holder.c --- */
+
+/** What locks in memory are called, in st_wait_t.name. */
+#define STIOL_MUTEX_NAME  "mutex"
+#define STIOL_RWLOCK_NAME "read-write lock"
 
 /* --- wait.c --- */
 

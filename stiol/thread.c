@@ -126,17 +126,20 @@ static int wait_from_afar(stiol__vp_t *vp, const stiol__thread_t *thread, st_uti
 static int wait_for(stiol__vp_t *vp, stiol__thread_t *thread, st_utime_t deadline)
 {
     st_thread_t self = st_thread_self();
+    st_wait_t wait = {.kind = ST_WAIT_THREAD, .number = -1};
     bool interrupted = false;
     int error = errno;
 
     if (thread->ended)
         return 0;
     STIOL_PARKS(vp, thread);
+    st_wait_begin(&wait);
     thread->joiner = self;
     while (!thread->ended && stiol__left(deadline) != 0 && !stiol__to_be_cancelled())
         if (st_thread_park(stiol__left(deadline)) != 0 && errno == EINTR)
             interrupted = true;
     thread->joiner = NULL;
+    st_wait_end(&wait);
     if (!thread->ended)
         stiol__cancellation(); /* then the other one is not joined */
     if (interrupted)

@@ -52,22 +52,36 @@ static int answered(int events, int ready)
     return ready & (events | POLLERR | POLLHUP);
 }
 
+/* Of several descriptors, the last one stands for all: where there are two, the first is the
+ * client's (mod_proxy's tunnels). */
+static st_wait_t wait_of(const struct pollfd *fds, nfds_t nfds)
+{
+    const struct pollfd *one = &fds[nfds - 1];
+
+    return (st_wait_t){.kind = ST_WAIT_FD, .number = one->fd, .events = asked(one->events)};
+}
+
 /* Checks at intervals, for what libst cannot wait for. */
 static int poll_in_slices(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 {
+    st_wait_t wait = wait_of(fds, nfds);
     stiol__backoff_t backoff = {0};
     int rc;
 
+    st_wait_begin(&wait);
     while ((rc = poll(fds, nfds, 0)) == 0) {
         st_utime_t left = stiol__left(deadline), interval = stiol__interval(&backoff, SLICE);
 
         if (left == 0)
-            return 0;
-        if (interval == 0)
+            break;
+        if (interval == 0) {
             st_thread_yield();
-        else if (st_usleep(interval < left ? interval : left) != 0)
-            return -1;
+        } else if (st_usleep(interval < left ? interval : left) != 0) {
+            rc = -1;
+            break;
+        }
     }
+    st_wait_end(&wait);
     return rc;
 }
 
@@ -174,6 +188,7 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 {
     gathering_t gathering = {.thread = st_thread_self()};
     st_watch_t on_stack[ON_STACK], *watches = on_stack;
+    st_wait_t wait = wait_of(fds, nfds);
     int rc, error;
 
     rc = poll(fds, nfds, 0);
@@ -183,6 +198,7 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
     }
     if (nfds > ON_STACK && !(watches = malloc(nfds * sizeof(*watches))))
         return -1;
+    st_wait_begin(&wait);
     do {
         gathering.ready = false;
         if (arm(watches, &gathering, fds, nfds) >= 0)
@@ -197,6 +213,7 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
         if (rc == 0 && STIOL_UNLIKELY(has_bands(fds, nfds)))
             rc = poll_in_slices(fds, nfds, deadline);
     } while (rc == 0 && stiol__left(deadline) > 0);
+    st_wait_end(&wait);
     if (watches != on_stack)
         free(watches);
     if (rc < 0)

@@ -23,9 +23,11 @@ void list_options(FILE *out)
 {
     fputs(
         "Usage: stmstat [OPTION]...\n"
+        "       stmstat threads [-j] [-d DIR]\n"
         "       stmstat [-d DIR] dump VP\n"
         "Shows the scoreboards of a running httpd with the STM MPM. Without -1, -c, -j, -o or -l, "
         "as a live view.\n"
+        "threads shows what each busy state thread waits for.\n"
         "dump shows " STMSTAT_DUMP ".\n\n",
         out);
     for (const option_t *option = options; option->name; option++)
@@ -129,10 +131,11 @@ static void manual_keys(void)
 
 static void manual_statuses(void)
 {
-    puts(".SH EXIT STATUS\n"
-         "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All others\n"
-         "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5. dump: 0; 1 if some\n"
-         "threads have no backtrace; 2 if none can be shown, or that is not permitted.");
+    puts(
+        ".SH EXIT STATUS\n"
+        "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All others\n"
+        "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5. dump: 0; 1 if some\n"
+        "threads have no backtrace; 2 if none can be shown, or that is not permitted.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -180,6 +183,11 @@ void list_manual(void)
         ".B stmstat\n"
         ".RI [ option ]...\n"
         ".br\n"
+        ".B stmstat threads\n"
+        ".RB [ \\-j ]\n"
+        ".RB [ \\-d\n"
+        ".IR DIR ]\n"
+        ".br\n"
         ".B stmstat\n"
         ".RB [ \\-d\n"
         ".IR DIR ]\n"
@@ -193,6 +201,13 @@ void list_manual(void)
         "Without an option that says otherwise, it shows a live view with rates and averages over\n"
         "10 seconds, a minute and ten minutes. It adapts to terminals of any size, and notices a\n"
         "directory that appears later and a server that is restarted.\n"
+        ".PP\n"
+        ".B stmstat threads\n"
+        "shows each state thread that is serving something, oldest request first: its VP, the\n"
+        "request's age, how long it has waited or run, what it waits for (with the backend, lock\n"
+        "and its holder, file, name or program once the wait has lasted 0.05 s), the client, the\n"
+        "virtual host, the handler and the request; before that, how many threads wait for what,\n"
+        "and for which backend.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "stmstat/live.h"
+#include "stmstat/threads.h"
 
 live_data_t live;
 
@@ -168,6 +169,18 @@ static int draw_some_vps(int line)
     return line + 1;
 }
 
+/* What busy threads wait for, in one row. */
+static int draw_waits(int line)
+{
+    char waits[LIVE_LINE], row[LIVE_LINE] = "";
+
+    threads_summary(&live.scan, waits, sizeof(waits));
+    if (!*waits)
+        return line;
+    live_add(row, "busy: %s", waits);
+    return live_draw(line, row, 0, A_NORMAL);
+}
+
 static void draw_foot(void)
 {
     char line[LIVE_LINE] = "";
@@ -227,6 +240,7 @@ static void show(void)
     if (!*live.scan.problem) {
         live_summary(line);
         at = live_draw(at, line, 0, A_NORMAL);
+        at = draw_waits(at);
     }
     at = draw_wrong(at);
     if (*live.scan.problem) {
@@ -249,7 +263,7 @@ static void take_scan(void)
     items_free(&live.items_before);
     live.before = live.scan;
     live.items_before = live.items;
-    scan_read(&live.scan, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
+    scan_read(&live.scan, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS | STM_VIEW_WAITS);
     items_make(&live.items, &live.scan, live.level,
                settings.filter_count > 0 || live.level == STM_SCORE_LEVEL_debug);
     items_follow(&live.items, &live.items_before, live_seconds());

@@ -10,6 +10,7 @@
 #include "score/options.h"
 #include "stmstat/dump.h"
 #include "stmstat/stmstat.h"
+#include "stmstat/threads.h"
 
 #ifndef STM_VERSION
 #define STM_VERSION "unknown"
@@ -123,6 +124,22 @@ static int print_once(int form)
     return status;
 }
 
+static int print_threads(bool json)
+{
+    stmstat_scan_t scan;
+    stmstat_status_e status;
+
+    scan_read(&scan, STM_VIEW_WAITS);
+    status = scan_verdict(&scan, complain, NULL);
+    if (!*scan.problem && !threads_print(&scan, json))
+        status = STMSTAT_NONE;
+    scan_free(&scan);
+    if (fflush(stdout) == 0)
+        return status;
+    perror("stmstat: cannot write");
+    return STMSTAT_NONE;
+}
+
 /* --- options --- */
 
 static void print_version(void)
@@ -205,6 +222,11 @@ int main(int argc, char **argv)
     }
     if (optind < argc && strcmp(argv[optind], "dump") == 0)
         return dump_run(argc - optind - 1, argv + optind + 1);
+    if (optind == argc - 1 && strcmp(argv[optind], "threads") == 0) {
+        if (form && form != 'j' && form != '1')
+            return usage("threads goes with -1 or -j only", "");
+        return print_threads(form == 'j');
+    }
     if (optind < argc)
         return usage("unexpected argument ", argv[optind]);
     if (form == 'l')

@@ -17,6 +17,7 @@
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/waits.h"
 #include "mpm/scoreboard/scoreboard.h"
 
 /* Maximum number of connections that a thread serves in a row before the scheduler may check for
@@ -140,6 +141,7 @@ static void yield_if_due(stm_thread_t *thread)
 static void end_thread(stm_thread_t *thread)
 {
     stm_current_end(thread->worker.current);
+    stm_busy_free(thread->worker.busy);
     stm_slot_give(thread->worker.slot);
     thread->listener->threads--;
     stm.vp.threads--;
@@ -158,10 +160,12 @@ void *stm_thread_main(void *data)
     stm_conn_t *conn;
 
     thread->worker.current = stm_current_begin();
+    thread->worker.busy = stm_busy_new();
     while ((conn = next_job(thread))) {
         stm_score_thread_serves(thread->worker.score, !conn->c && !conn->asleep);
         thread->worker.conn = conn;
         stm_conn_serve(conn, &thread->worker);
+        stm_busy_end(thread->worker.busy);
         thread->worker.conn = NULL;
         stm_score_thread_rests(thread->worker.score);
         yield_if_due(thread);

@@ -21,6 +21,7 @@
 #include "mpm/conn/auto_move.h"
 #include "mpm/conn/conn.h"
 #include "mpm/conn/kernel_request.h"
+#include "mpm/conn/waits.h"
 #include "stiol/server.h"
 #include "stiol/stiol.h"
 
@@ -90,7 +91,10 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
     stm_conn_state_e waited = conn->waited;
     step_e step;
 
+    if (stm_times_wanted)
+        stm_times_resume(conn, worker->busy);
     conn->worker = worker;
+    stm_busy_begin(worker->busy, conn);
     stm_conn_set_state(conn, STM_CONN_SERVING);
     if (conn->c) {
         resume(conn, worker);
@@ -432,6 +436,8 @@ apr_pool_t *stm_conn_detach(stm_conn_t *conn)
     /* By now there is no socket for httpd to close with the pool. */
     apr_os_sock_put(&conn->socket, &none, pool);
     conn->socket = NULL;
+    if (conn->state == STM_CONN_SERVING && conn->worker)
+        stm_busy_connection(conn->worker->busy, NULL);
     conn->c = NULL;
     conn->pool = NULL;
     conn->sbh = NULL;

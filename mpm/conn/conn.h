@@ -31,6 +31,7 @@ typedef struct stm_worker {
     stm_conn_t *conn;               /**< the one it is serving; NULL if none */
     bool kernel;                    /**< a kernel thread is serving its request; it is parked */
     struct stm_score_thread *score; /**< its counters */
+    struct stm_busy *busy;          /**< what it waits for; NULL: no memory */
 } stm_worker_t;
 
 /** What a connection waits for. Only SERVING holds a state thread. */
@@ -78,7 +79,10 @@ struct stm_conn {
     stm_origin_t *origin;
     stm_conn_t *next, *prev; /**< all connections of the VP */
     stm_conn_t *queued;      /**< next in its listener's queue */
-    stm_worker_t *worker;    /**< while SERVING */
+    union {
+        stm_worker_t *worker;    /**< while SERVING; NULL: none */
+        st_utime_t queued_since; /**< QUEUED: since when, if that is wanted for the log (us) */
+    };
     union {
         stm_early_t *early; /**< data that arrived with it and has not been read; NULL if none */
         st_utime_t linger_until; /**< LINGER */

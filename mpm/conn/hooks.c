@@ -9,8 +9,10 @@
 #include "mpm/conn/auto_move.h"
 #include "mpm/conn/conn.h"
 #include "mpm/conn/kernel_request.h"
+#include "mpm/conn/waits.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
+#include "stiol/stiol.h"
 
 /* --- counts by state --- */
 
@@ -107,6 +109,8 @@ static apr_status_t request_gone(void *data)
     const request_rec *r = data;
     stm_conn_t *conn = stm_conn_of(r->connection);
 
+    if (conn && conn->state == STM_CONN_SERVING && conn->worker)
+        stm_busy_request_gone(conn->worker->busy, r);
     if (conn && conn->request == r)
         conn->request = NULL;
     return APR_SUCCESS;
@@ -169,6 +173,8 @@ static int connection_made(conn_rec *c, void *csd)
     (void)csd;
     if (conn)
         stm_publish_row(conn);
+    if (conn && conn->worker)
+        stm_busy_connection(conn->worker->busy, c);
     return OK;
 }
 
@@ -176,9 +182,23 @@ static void request_begins(request_rec *r, conn_rec *c)
 {
     stm_conn_t *conn = c->master ? NULL : stm_conn_of(c);
 
-    (void)r;
-    if (conn)
-        stm_conn_set_answering(conn, false);
+    if (!conn)
+        return;
+    stm_conn_set_answering(conn, false);
+    if (!conn->worker || !conn->worker->busy || stiol_is_carried())
+        return;
+    stm_busy_request(conn->worker->busy);
+    if (stm_times_wanted)
+        stm_times_begin(r, conn, conn->worker->busy);
+}
+
+/* An HTTP/2 stream, on a thread of mod_http2's. */
+static void stream_begins(request_rec *r)
+{
+    stm_busy_t *busy = stm_busy_stream(r);
+
+    if (busy && stm_times_wanted)
+        stm_times_begin(r, NULL, busy);
 }
 
 static int note_request(request_rec *r)
@@ -188,12 +208,17 @@ static int note_request(request_rec *r)
     if (conn) {
         stm_conn_set_answering(conn, true);
         stm_score_row_request(conn->row, r);
+        if (!r->connection->master && !r->prev && conn->worker && conn->worker->busy)
+            stm_busy_request_read(conn->worker->busy, r);
     }
     return DECLINED;
 }
 
 static int request_read(request_rec *r)
 {
+    /* An internal redirect is part of the request that it began as. */
+    if (r->connection->master && !r->prev && st_vp_self() == stm.vp.scheduler)
+        stream_begins(r);
     return stm_kernel_hook(note_request, r);
 }
 
@@ -205,6 +230,8 @@ static int count_request(request_rec *r)
     while (last->next) /* internal redirects */
         last = last->next;
     stm_score_request(last->status, last->bytes_sent);
+    if (stm_times_wanted)
+        stm_times_note(r);
     if (conn)
         stm_score_row_sent(conn->row, last->bytes_sent);
     return OK;

@@ -14,6 +14,7 @@
 #include "mpm/config/run_on.h"
 #include "mpm/conn/kernel_request.h"
 #include "mpm/conn/auto_move.h"
+#include "mpm/conn/waits.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "stiol/stiol.h"
 
@@ -263,13 +264,18 @@ static int handle_stream(request_rec *r)
 static int handler(request_rec *r)
 {
     bool seen = stm_kernel_has_handler(r); /* this is the second time, from handle_stream() */
+    int status = DECLINED;
 
     if (stiol_is_carried())
         return DECLINED;
     ap_set_module_config(r->request_config, &mpm_stm_module, r);
-    if (is_kernel(r) && !seen)
-        return carry(r, serve_handler);
-    return r->connection->master && !seen ? handle_stream(r) : DECLINED;
+    if (!seen)
+        status = is_kernel(r)            ? carry(r, serve_handler)
+                 : r->connection->master ? handle_stream(r)
+                                         : DECLINED;
+    if (!seen && r->connection->master && status != DECLINED)
+        stm_busy_stream_left(r); /* what follows is up to the client's connection */
+    return status;
 }
 
 /** Quick handlers: before all others. Handlers: after the core's, which may begin another protocol

@@ -18,6 +18,7 @@
 
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/waits.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
 #include "stiol/server.h"
@@ -121,8 +122,10 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
 
     stm_conns.in_state[before]--;
     stm_conns.in_state[state]++;
-    if (state == STM_CONN_QUEUED)
+    if (state == STM_CONN_QUEUED) {
         conn->waited = conn->state;
+        conn->queued_since = stm_times_wanted ? st_utime() : 0;
+    }
     conn->state = (unsigned char)state;
     if (state != STM_CONN_SERVING && conn->answering) {
         conn->answering = false;
@@ -188,6 +191,8 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
         conn->c->sbh = NULL;
         conn->suspended = true;
     }
+    if (stm_times_wanted)
+        stm_times_leave(conn);
     conn->worker = NULL;
     conn->timed_out = false;
     stm_conn_set_state(conn, state);

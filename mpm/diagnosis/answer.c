@@ -7,6 +7,7 @@
 #include <execinfo.h>
 
 #include "mpm/accept/accept.h"
+#include "mpm/conn/waits.h"
 #include "mpm/diagnosis/diagnosis.h"
 #include "mpm/shared/pulse.h"
 
@@ -63,6 +64,7 @@ void stm_answer_write(void)
     const request_rec *r = stm_thread_request();
     size_t at;
 
+    stm_waits_show_running();
     at = put(0, r && r->the_request ? r->the_request : ""); /* a line, empty if it serves none */
     at = put(at, "\n");
     for (int i = OWN_FRAMES; i < count; i++)

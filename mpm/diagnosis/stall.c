@@ -14,6 +14,7 @@
 
 #include "mpm/conn/auto_move.h"
 #include "mpm/conn/kernel_request.h"
+#include "mpm/conn/waits.h"
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/diagnosis/diagnosis.h"
@@ -88,6 +89,7 @@ static void look(void)
     if (stall.looks == stall.looks_for_warning) {
         stall.frame_count = backtrace(stall.frames, FRAMES);
         note_request();
+        stm_waits_show_running();
         stall.caught = 1;
     }
     timer_settime(stall.timer, 0, &stall.look, NULL);

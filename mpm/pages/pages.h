@@ -29,16 +29,20 @@ bool stm_page_begin(request_rec *r, const char *type, int *status);
 /** Directs text to the client. */
 void stm_page_text(request_rec *r, struct stm_text *text);
 
+/** Writes text that a client has sent, as plain ASCII without markup. */
+void stm_page_escaped(request_rec *r, const char *text);
+
 /* --- about.c: the dashboard's head --- */
 
 /** Answers with the server's name, version, MPM, start, and addresses of its other pages. */
 int stm_about(request_rec *r);
 
-/* --- slots_filter.c, metrics.c, dashboard.c --- */
+/* --- slots_filter.c, metrics.c, dashboard.c, threads.c --- */
 
 /** Each registers its filter or handler. Called by module.c. */
 void stm_slots_filter_register_hooks(apr_pool_t *pool);
 void stm_metrics_register_hooks(apr_pool_t *pool);
 void stm_dashboard_register_hooks(apr_pool_t *pool);
+void stm_threads_register_hooks(apr_pool_t *pool);
 
 #endif

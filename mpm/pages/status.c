@@ -168,7 +168,7 @@ static int put_character(char *to, size_t size, uint32_t character)
 
 /* Text sent by a client: it must not become markup, control the reader's terminal, or change the
  * order in which the rest is shown. Plain ASCII, whatever the page's character set. */
-static void put_text(request_rec *r, const char *text)
+void stm_page_escaped(request_rec *r, const char *text)
 {
     size_t size = strlen(text) * 6 + 16, used = 0; /* "&#34;" for one byte */
     char *clean = apr_palloc(r->pool, size);
@@ -201,7 +201,7 @@ static void page_summary(request_rec *r, const stm_view_t *views, int count)
 static void page_problem(request_rec *r, const stm_view_t *view)
 {
     ap_rputs("<td colspan=\"99\">its scoreboard ", r);
-    put_text(r, view->problem);
+    stm_page_escaped(r, view->problem);
     ap_rputs("</td></tr>\n", r);
 }
 
@@ -247,7 +247,7 @@ static void page_listeners(request_rec *r, const stm_view_t *views, int count)
     for (int i = 0; i < count; i++) {
         for (unsigned n = 0; n < views[i].listener_count; n++) {
             ap_rprintf(r, "<tr><td align=\"right\">%d</td><td>", views[i].ordinal);
-            put_text(r, views[i].listeners[n].address);
+            stm_page_escaped(r, views[i].listeners[n].address);
             ap_rputs("</td>", r);
             put_cells(r, STM_SCORE_OF_LISTENER, &views[i].listeners[n]);
             ap_rputs("</tr>\n", r);
@@ -283,7 +283,7 @@ static void page_row(request_rec *r, const stm_view_t *view, const stm_view_row_
                view->ordinal, row->row.serial);
     for (unsigned pair = 0; pair < row->row.pairs; pair++) {
         ap_rputs("<td>", r);
-        put_text(r, stm_view_value(view, row, pair));
+        stm_page_escaped(r, stm_view_value(view, row, pair));
         ap_rputs("</td>", r);
     }
     ap_rputs("</tr>\n", r);
@@ -313,7 +313,7 @@ static void page_connections(request_rec *r, const stm_view_t *views, int count)
              r);
     for (unsigned pair = 0; pair < first->row.pairs; pair++) {
         ap_rputs("<th>", r);
-        put_text(r, stm_view_key(view, first, pair));
+        stm_page_escaped(r, stm_view_key(view, first, pair));
         ap_rputs("</th>", r);
     }
     ap_rputs("</tr>\n", r);

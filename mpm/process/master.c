@@ -12,6 +12,7 @@
 
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/waits.h"
 #include "mpm/process/process.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/share.h"
@@ -310,6 +311,7 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     stm_retained->fatal = false;
     ap_log_pid(pconf, ap_pid_fname);
     stm_first_byte_configure(s);
+    stm_times_configure(ap_conftree);
     stm_modules_configure(pconf, s);
     if (!open_scoreboard(s) || !open_shared() || !stm_sigchld_open()) {
         stm.mpm->mpm_state = AP_MPMQ_STOPPING;

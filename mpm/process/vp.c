@@ -17,6 +17,7 @@
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
+#include "mpm/conn/waits.h"
 #include "mpm/diagnosis/diagnosis.h"
 #include "mpm/process/process.h"
 #include "mpm/scoreboard/scoreboard.h"
@@ -324,7 +325,7 @@ static void start_serving(int control)
 {
     stm_stall_start();
     stm_accept.limit_reached = retire;
-    if (!stm_pools_open() || !stm_listeners_open()) {
+    if (!stm_pools_open() || !stm_waits_open() || !stm_listeners_open()) {
         ap_log_error(APLOG_MARK, APLOG_ALERT, errno, ap_server_conf,
                      STMNO(0087) "VP %d cannot start a state thread", stm.vp.ordinal);
         die(APEXIT_CHILDSICK);

@@ -78,6 +78,7 @@ void stm_score_attach(int index, apr_time_t started)
         thread_counters = (stm_score_thread_t *)((char *)block + header->threads_at);
         free_counters = ap_malloc(sizeof(*free_counters) * header->threads_max);
         stm_score_rows_open(header, block);
+        stm_score_waits_open(header, block);
     }
     STM_SCORE_SET(stm_score, pid, stm.vp.pid);
     STM_SCORE_SET(stm_score, start_time_seconds, started);
@@ -225,13 +226,15 @@ static void copy_helpers(void)
 static uint64_t used_bytes(void)
 {
     return header->connections_at + block->connections * header->row_size -
-           sizeof(stm_score_listener_t) * (header->listeners_max - block->listeners);
+           sizeof(stm_score_listener_t) * (header->listeners_max - block->listeners) +
+           block->waits * header->wait_size;
 }
 
 void stm_score_refresh(void)
 {
     refreshed = st_utime_last_clock();
     STM_SCORE_SET(stm_score, heartbeat_time_seconds, apr_time_now());
+    STM_SCORE_SET(block, clock, (uint64_t)apr_time_now() - st_utime());
     if (header)
         STM_SCORE_SET(stm_score, score_bytes, used_bytes());
     copy_scheduler();

@@ -25,6 +25,8 @@ enum { SPARE = 3 };
 /* Minimum number of listeners that a scoreboard has room for: restarts may add some. Only the
  * entries in use take memory. */
 enum { LISTENERS = 4096 };
+/* Of these, at most so many are shown beside a VP's own state threads: HTTP/2's workers. */
+enum { MOST_MODULES_THREADS = 4096 };
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {
@@ -82,8 +84,14 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->connections_at =
         round_up(header->threads_at + sizeof(stm_score_thread_t) * (uint64_t)header->threads_max,
                  STM_SCORE_PAGE);
+    header->waits_at = round_up(header->connections_at + header->row_size * header->connections_max,
+                                STM_SCORE_PAGE);
+    header->wait_size = sizeof(stm_score_wait_t);
+    header->waits_max =
+        header->threads_max +
+        (header->threads_max < MOST_MODULES_THREADS ? header->threads_max : MOST_MODULES_THREADS);
     header->block_size = round_up(
-        header->connections_at + header->row_size * header->connections_max, STM_SCORE_PAGE);
+        header->waits_at + (uint64_t)header->wait_size * header->waits_max, STM_SCORE_PAGE);
     header->master_pid = (uint64_t)getpid();
     header->server_started = (uint64_t)apr_time_now();
     apr_cpystrn(header->options, stm_score_options, sizeof(header->options));

@@ -91,6 +91,14 @@ void stm_score_thread_rests(stm_score_thread_t *thread);
 /** A request has been answered with `sent` bytes. */
 void stm_score_request(int status, apr_off_t sent);
 
+/* --- waits.c: what state threads wait for --- */
+
+/** Called by counters.c. */
+void stm_score_waits_open(const stm_score_header_t *layout, stm_score_block_t *mine);
+/** A place for one more state thread; never NULL, but there may be none that is shown. */
+stm_score_wait_t *stm_score_wait_take(void);
+void stm_score_wait_give(stm_score_wait_t *wait);
+
 /* --- rows.c: rows of connections (ConnectionStatus). Numbers are from 1; 0 is none --- */
 
 /** Called by counters.c. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "score/view.h"
+#include "score/waits.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/score/sample.h"
 
@@ -40,6 +41,20 @@ static uint8_t *with_fingerprint(const uint8_t *data, size_t size)
     return copy;
 }
 
+static void print_waits(const stm_text_t *text, const stm_view_t *view)
+{
+    stm_waits_t waits;
+    char words[STM_WAITS_WORDS];
+
+    if (!stm_waits_collect(&waits, view, 1, 1000000))
+        abort();
+    for (unsigned i = 0; i < waits.count; i++)
+        if (!memchr(stm_waits_words(waits.waiting[i].wait, words), '\0', sizeof(words)))
+            abort();
+    stm_waits_json(text, &waits, 1000000);
+    stm_waits_free(&waits);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *copy = with_fingerprint(data, size);
@@ -48,12 +63,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t sum = 0;
     const stm_text_t text = {.put = swallow, .baton = &sum};
     stm_view_t view;
-    bool readable = stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS);
+    bool readable =
+        stm_view_read(&view, 0, &source, STM_VIEW_THREADS | STM_VIEW_CONNECTIONS | STM_VIEW_WAITS);
 
     if (readable != (*view.problem == '\0'))
         abort(); /* a refusal has a reason, and nothing else has */
     stm_text_json(&text, &view, 1, 1000000);
     stm_text_openmetrics(&text, &view, 1);
+    print_waits(&text, &view);
     stm_view_free(&view);
     free(copy);
     return sum == 0;

@@ -25,6 +25,9 @@ static void print_offsets(void)
     OFFSET(connections_at);
     OFFSET(connections_max);
     OFFSET(row_size);
+    OFFSET(waits_at);
+    OFFSET(waits_max);
+    OFFSET(wait_size);
     OFFSET(sequence);
     OFFSET(blocks);
     OFFSET(taken);

@@ -26,6 +26,9 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->threads_at = header->listeners_at + SAMPLE_LISTENERS * sizeof(stm_score_listener_t);
     header->connections_at = header->threads_at + SAMPLE_THREADS * sizeof(stm_score_thread_t);
     header->row_size = SAMPLE_ROW_SIZE;
+    header->waits_at = STM_SCORE_PAGE - 2 * sizeof(stm_score_wait_t);
+    header->waits_max = 2;
+    header->wait_size = sizeof(stm_score_wait_t);
     header->block_size = STM_SCORE_PAGE;
     header->blocks = SAMPLE_BLOCKS;
     header->taken = (1u << SAMPLE_BLOCKS) - 1;
@@ -57,6 +60,25 @@ static void add_row(char *at, uint64_t serial, const char *status, const char *r
     }
 }
 
+/* A young one that waits for a lock, and an old one that waits for a backend. */
+static void fill_waits(stm_score_wait_t waits[2])
+{
+    waits[0].sequence = waits[1].sequence = 4;
+    waits[0].busy = waits[1].busy = 1;
+    waits[0].serial = 2;
+    waits[0].began = waits[0].since = 2000000;
+    waits[0].kind = STM_WAIT_lock;
+    waits[0].object = 0x1234;
+    strcpy(waits[0].holder, "connection 1: GET /");
+    waits[1].serial = 1;
+    waits[1].began = 900000;
+    waits[1].since = 1500000;
+    waits[1].kind = STM_WAIT_backend_read;
+    strcpy(waits[1].name, "10.0.0.9:8080");
+    strcpy(waits[1].client, "192.0.2.7");
+    strcpy(waits[1].request, "GET /\x1b[2Jold HTTP/1.1");
+}
+
 static void fill_current(const stm_score_header_t *header, stm_score_block_t *block)
 {
     char *start = (char *)block;
@@ -82,6 +104,9 @@ static void fill_current(const stm_score_header_t *header, stm_score_block_t *bl
     for (unsigned i = 0; i < 3; i++)
         threads[i].connections = i + 1;
     threads[2].busy = 1;
+    block->clock = SAMPLE_CLOCK;
+    block->waits = 2;
+    fill_waits((stm_score_wait_t *)(start + header->waits_at));
     block->connections = 2;
     add_row(start + header->connections_at, 1, "Keepalive", "GET / HTTP/1.1");
     add_row(start + header->connections_at + header->row_size, 2, "Writing",

@@ -23,6 +23,9 @@
 #define SAMPLE_CONNECTIONS_LEAVING 30
 #define SAMPLE_CONNECTIONS_NOW     7
 
+/** What is to be added to the times of its waits, us. */
+#define SAMPLE_CLOCK 1000000000u
+
 /** A scoreboard as one piece: the header, then its blocks. */
 typedef struct sample {
     const char *bytes;

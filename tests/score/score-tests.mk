@@ -23,6 +23,10 @@ $(SCORE_TESTS)/test_view: $(SCORE_TESTS)/test_view.o $(SCORE_TESTS)/harness.o \
                           $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
 	$(QLD) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
 
+$(SCORE_TESTS)/test_waits: $(SCORE_TESTS)/test_waits.o $(SCORE_TESTS)/harness.o \
+                           $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
+	$(QLD) $(SANITIZE) -o $@ $^ -lcmocka -lpthread
+
 # Writes the sample, for the tests of stmstat.
 $(SCORE_TESTS)/sample: $(SCORE_TESTS)/print_sample.o $(SCORE_TESTS)/sample.o $(SCORE_TESTED)
 	$(QLD) $(SANITIZE) -o $@ $^
@@ -31,5 +35,6 @@ $(SCORE_TESTS)/sample: $(SCORE_TESTS)/print_sample.o $(SCORE_TESTS)/sample.o $(S
 -include $(wildcard $(SCORE_TESTS)/*.d $(SCORE_TESTS)/lib/*.d)
 
 .PHONY: test-score
+test-score: $(SCORE_TESTS)/test_waits
 test-score: need-cmocka $(SCORE_TESTS)/test_view ## test the scoreboards' format and its reader
-	@tests/run.sh $(SCORE_TESTS)/test_view
+	@tests/run.sh $(SCORE_TESTS)/test_view $(SCORE_TESTS)/test_waits

@@ -291,7 +291,8 @@ static char *with_listeners(uint64_t room, uint64_t *size)
     header->listeners_max = (uint32_t)room;
     header->threads_at = header->listeners_at + table;
     header->connections_at = header->threads_at + SAMPLE_THREADS * sizeof(stm_score_thread_t);
-    header->block_size = header->connections_at + SAMPLE_THREADS * SAMPLE_ROW_SIZE;
+    header->waits_at = header->connections_at + SAMPLE_THREADS * SAMPLE_ROW_SIZE;
+    header->block_size = header->waits_at + header->waits_max * sizeof(stm_score_wait_t);
     *size = header->header_size + SAMPLE_BLOCKS * header->block_size;
     large = calloc(1, *size);
     memcpy(large, header, sizeof(*header));

@@ -13,7 +13,8 @@ STRUCTS = [("mpm/shared/share.h", "stm_share_vp_t"), ("mpm/shared/share.h", "stm
            ("score/layout.h", "stm_score_block_t")]
 # What a block's tables consist of; their counters are score.def's.
 BEHIND_A_BLOCK = [("score/layout.h", "stm_score_listener_t"),
-                  ("score/layout.h", "stm_score_row_t")]
+                  ("score/layout.h", "stm_score_row_t"),
+                  ("score/layout.h", "stm_score_wait_t")]
 
 
 def fields(path, struct):

@@ -75,8 +75,10 @@ def test_what_is_shown_at_80_by_24(directory):
         seen.wait("all.connections", "the counters")
         assert re.match(r"stmstat \d\d:\d\d:\d\d  ", seen.lines[0])
         assert seen.lines[1].startswith("conns 3  busy 0/0  0.0 req/s  queued 0  sent 0B/s")
-        assert seen.lines[2].split()[:5] == ["VP", "state", "busy/thrds", "conns", "req/s"]
-        assert seen.lines[3].split()[:4] == ["0", "running", "0/0", "3"]
+        assert sorted(seen.lines[2].removeprefix("busy: ").rstrip().split(", ")) == [
+            "1 lock", "1 reading from"]
+        assert seen.lines[3].split()[:5] == ["VP", "state", "busy/thrds", "conns", "req/s"]
+        assert seen.lines[4].split()[:4] == ["0", "running", "0/0", "3"]
         head = next(line for line in seen.lines if line.startswith("name"))
         assert head.split() == ["name", "value", "now", "10", "s"]
         seen.press("v")

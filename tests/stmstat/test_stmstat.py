@@ -407,3 +407,25 @@ def test_all_has_what_adds_up(directory):
             f"all.{name}.sum" in once} == set(found)
     manual = (ROOT / "docs/man/stmstat.1").read_text()
     assert "for peaks the highest of any VP (all.threads_peak" in manual
+
+
+# --- threads -------------------------------------------------------------------------------------
+
+def test_threads(directory):
+    """The oldest first; nothing that a client has sent controls the terminal."""
+    table = stmstat(directory, "threads").stdout
+    assert "\x1b" not in table
+    assert re.search(r"^ +1  lock ", table, re.M)
+    assert re.search(r"^ +1  10.0.0.9:8080 ", table, re.M)
+    assert table.index("reading from 10.0.0.9:8080") < table.index("lock 0x1234, held by")
+    got = json.loads(stmstat(directory, "threads", "-j").stdout)
+    assert [each["waits_for"] for each in got["threads"]] == ["backend_read", "lock"]
+    assert got["threads"][0]["name"] == "10.0.0.9:8080"
+    assert got["threads"][1]["holder"] == "connection 1: GET /"
+    assert got["backends"][0]["backend"] == "10.0.0.9:8080"
+
+
+def test_threads_of_an_idle_server(directory):
+    for path in directory.glob("*.block"):
+        path.write_bytes(path.read_bytes()[:offset_in_block("waits_at")] + bytes(PAGE))
+    assert stmstat(directory, "threads").stdout == "No state thread is serving anything.\n"
