@@ -8,7 +8,7 @@ MPM_OBJECTS := $(MPM_SOURCES:%.c=$(BUILD)/%.o)
 MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden $(CPPFLAGS) $(APACHE_CFLAGS) $(HARDENING) $(CFLAGS)
 # httpd's symbols are resolved when httpd loads the module.
 MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
-               -Wl,--exclude-libs,ALL
+               -Wl,--exclude-libs,libst.a
 
 # In debug builds, each procedure reports that it begins (mpm/trace.c).
 MPM_TRACED := $(if $(findstring -DSTM_DEBUG,$(CPPFLAGS)),-finstrument-functions \

@@ -26,6 +26,8 @@ int stiol__unload(void *handle)
     error = errno;
     stiol__rebind_less();
     stiol__locals_closed();
+    if (rc == 0) /* otherwise dlerror() still has to say why */
+        (void)stiol__locals_update();
     errno = error;
     return rc;
 }

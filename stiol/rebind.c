@@ -16,7 +16,7 @@ typedef struct record {
 } record_t;
 
 static struct {
-    pthread_mutex_t lock;              /* objects come and go on any kernel thread */
+    pthread_mutex_t lock; /* objects come and go on any kernel thread; inside ld.so's */
     const char *const *thread_objects; /* NULL: nothing is rebound */
     record_t *records;
     size_t count, size;
@@ -46,12 +46,12 @@ void stiol_set_complaint(stiol_complaint_t complaint)
     bindings.complaint = complaint;
 }
 
-static void complain(void)
+static void complain(const char *error)
 {
     if (bindings.complaint)
-        bindings.complaint(bindings.error);
+        bindings.complaint(error);
     else
-        (void)fprintf(stderr, "stiol: %s\n", bindings.error);
+        (void)fprintf(stderr, "stiol: %s\n", error);
 }
 
 static const char *shown(const char *object)
@@ -157,15 +157,26 @@ static int rebind_slot(const stiol__found_t *found, void *data)
 
 /* --- all objects --- */
 
-int stiol_add_calls(const stiol_extra_t *extras, int count)
+typedef struct additions {
+    const stiol_extra_t *extras;
+    int count;
+} additions_t;
+
+static int add_calls(void *data)
 {
+    const additions_t *additions = data;
     int rc = -1;
 
     pthread_mutex_lock(&bindings.lock);
     if (!bindings.thread_objects)
-        rc = stiol__set_extras(extras, count);
+        rc = stiol__set_extras(additions->extras, additions->count);
     pthread_mutex_unlock(&bindings.lock);
     return rc;
+}
+
+int stiol_add_calls(const stiol_extra_t *extras, int count)
+{
+    return stiol__with_loader_locked(add_calls, &(additions_t){extras, count});
 }
 
 static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
@@ -208,8 +219,9 @@ static void restore_all(void)
     bindings.thread_objects = NULL;
 }
 
-int stiol__rebind(const char *const *thread_objects)
+static int rebind_all(void *data)
 {
+    const char *const *thread_objects = *(const char *const **)data;
     int rc;
 
     pthread_mutex_lock(&bindings.lock);
@@ -227,11 +239,23 @@ int stiol__rebind(const char *const *thread_objects)
     return rc;
 }
 
-void stiol__restore(void)
+int stiol__rebind(const char *const *thread_objects)
 {
+    return stiol__with_loader_locked(rebind_all, &thread_objects);
+}
+
+static int restore(void *data)
+{
+    (void)data;
     pthread_mutex_lock(&bindings.lock);
     restore_all();
     pthread_mutex_unlock(&bindings.lock);
+    return 0;
+}
+
+void stiol__restore(void)
+{
+    (void)stiol__with_loader_locked(restore, NULL);
 }
 
 /* --- objects that come and go --- */
@@ -271,9 +295,10 @@ static int drop_stale(const stiol__found_t *found, void *data)
     return 0;
 }
 
-void stiol__rebind_more(void)
+/* On failure, data receives what stiol_error() says. */
+static int rebind_more(void *data)
 {
-    int error = errno, rc;
+    int rc = 0;
 
     pthread_mutex_lock(&bindings.lock);
     if (bindings.thread_objects && objects_changed()) {
@@ -281,10 +306,22 @@ void stiol__rebind_more(void)
         (void)stiol__walk(bindings.thread_objects, drop_stale, NULL);
         rc = stiol__walk(bindings.thread_objects, rebind_slot, NULL);
         close_page();
-        if (rc != 0 || stiol__walk(bindings.thread_objects, check_slot, NULL) != 0)
-            complain();
+        if (rc == 0)
+            rc = stiol__walk(bindings.thread_objects, check_slot, NULL);
+        if (rc != 0)
+            memcpy(data, bindings.error, sizeof(bindings.error));
     }
     pthread_mutex_unlock(&bindings.lock);
+    return rc;
+}
+
+void stiol__rebind_more(void)
+{
+    char why[sizeof(bindings.error)];
+    int error = errno;
+
+    if (stiol__with_loader_locked(rebind_more, why) != 0)
+        complain(why);
     errno = error;
 }
 

@@ -40,6 +40,14 @@ extern const char *const stiol__default_thread_objects[];
 /** Replaces the earlier calls of stiol_add_calls(); -1: too many. */
 int stiol__set_extras(const stiol_extra_t *extras, int count);
 
+/* --- loader.c --- */
+
+/** Calls act(data) while no other kernel thread loads or unloads an object, or runs the constructors
+ * and destructors of one; may wait for it. Returns what act() does; -1 if it cannot be called, and
+ * stiol_error() says why. What act() locks is locked after ld.so's own lock, and nothing may call
+ * ld.so with it held. */
+int stiol__with_loader_locked(int (*act)(void *data), void *data);
+
 /* --- rebind.c --- */
 
 /** Rebinds all slots. Returns 0, or -1: none is rebound, and stiol_error() says why. */

@@ -5,6 +5,9 @@
 STIOL_SOURCES := $(wildcard stiol/*.c)
 STIOL_OBJECTS := $(STIOL_SOURCES:%.c=$(BUILD)/%.o)
 
+# loader.c is found by name, also in programs.
+STIOL_LDFLAGS := -Wl,--export-dynamic-symbol=stiol__loader_locked
+
 PRODUCTS += $(BUILD)/libstiol.a
 
 $(BUILD)/libstiol.a: $(STIOL_OBJECTS)

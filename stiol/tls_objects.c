@@ -126,83 +126,7 @@ static int see(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
-{
-    unsigned long long *now = data;
-
-    (void)size;
-    now[0] = info->dlpi_adds;
-    now[1] = info->dlpi_subs;
-    return 1;
-}
-
-/* Called with the lock held. */
-static int update(void)
-{
-    stiol__local_t **place = &locals.first, *local;
-    unsigned long long now[2] = {0, 0};
-
-    (void)dl_iterate_phdr(count_objects, now);
-    if (now[0] == locals.adds && now[1] == locals.subs)
-        return 0;
-    for (local = locals.first; local; local = local->next)
-        local->seen = false;
-    atomic_fetch_add(&stiol__locals_generation, 1);
-    if (dl_iterate_phdr(see, NULL) != 0)
-        return -1;
-    while ((local = *place)) {
-        if (local->seen) {
-            place = &local->next;
-        } else {
-            *place = local->next;
-            drop(local);
-        }
-    }
-    locals.adds = now[0];
-    locals.subs = now[1];
-    return 0;
-}
-
-int stiol__locals_update(void)
-{
-    int rc;
-
-    pthread_mutex_lock(&locals.lock);
-    rc = update();
-    pthread_mutex_unlock(&locals.lock);
-    return rc;
-}
-
-void stiol__locals_close(void)
-{
-    pthread_mutex_lock(&locals.lock);
-    locals.closing++;
-    closing_here++;
-    atomic_fetch_add(&stiol__locals_generation, 1);
-    pthread_mutex_unlock(&locals.lock);
-}
-
-void stiol__locals_closed(void)
-{
-    pthread_mutex_lock(&locals.lock);
-    if (--locals.closing == 0)
-        locals.slow = false;
-    closing_here--;
-    atomic_fetch_add(&stiol__locals_generation, 1);
-    (void)update();
-    pthread_mutex_unlock(&locals.lock);
-}
-
-/* In a child after fork: another kernel thread may have held it. */
-void stiol__locals_forked(void)
-{
-    pthread_mutex_init(&locals.lock, NULL);
-    locals.closing = closing_here;
-    locals.slow = false;
-}
-
-/* --- a kernel thread's blocks --- */
-
+/* Only those that are listed already, and where they are on the calling kernel thread. */
 static int see_again(struct dl_phdr_info *info, size_t size, void *data)
 {
     stiol__local_t *local = counts(info) ? find(info) : NULL;
@@ -217,15 +141,112 @@ static int see_again(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
+static void unsee(void)
+{
+    for (stiol__local_t *local = locals.first; local; local = local->next)
+        local->seen = false;
+}
+
+static void drop_unseen(void)
+{
+    stiol__local_t **place = &locals.first, *local;
+
+    while ((local = *place)) {
+        if (local->seen) {
+            place = &local->next;
+        } else {
+            *place = local->next;
+            drop(local);
+        }
+    }
+}
+
+static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
+{
+    unsigned long long *now = data;
+
+    (void)size;
+    now[0] = info->dlpi_adds;
+    now[1] = info->dlpi_subs;
+    return 1;
+}
+
+/* Called with the lock held, and ld.so's. */
+static int update(void)
+{
+    unsigned long long now[2] = {0, 0};
+
+    (void)dl_iterate_phdr(count_objects, now);
+    if (now[0] == locals.adds && now[1] == locals.subs)
+        return 0;
+    unsee();
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    if (dl_iterate_phdr(see, NULL) != 0)
+        return -1;
+    drop_unseen();
+    locals.adds = now[0];
+    locals.subs = now[1];
+    return 0;
+}
+
+static int update_locals(void *data)
+{
+    int rc;
+
+    (void)data;
+    pthread_mutex_lock(&locals.lock);
+    rc = update();
+    pthread_mutex_unlock(&locals.lock);
+    return rc;
+}
+
+int stiol__locals_update(void)
+{
+    return stiol__with_loader_locked(update_locals, NULL);
+}
+
+void stiol__locals_close(void)
+{
+    pthread_mutex_lock(&locals.lock);
+    locals.closing++;
+    closing_here++;
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    pthread_mutex_unlock(&locals.lock);
+}
+
+/* Those that are gone are forgotten at once: others may be waiting for that, while ld.so is busy
+ * with another object. */
+void stiol__locals_closed(void)
+{
+    pthread_mutex_lock(&locals.lock);
+    unsee();
+    (void)dl_iterate_phdr(see_again, NULL);
+    drop_unseen();
+    if (--locals.closing == 0)
+        locals.slow = false;
+    closing_here--;
+    atomic_fetch_add(&stiol__locals_generation, 1);
+    pthread_mutex_unlock(&locals.lock);
+}
+
+/* In a child after fork: another kernel thread may have held it. */
+void stiol__locals_forked(void)
+{
+    pthread_mutex_init(&locals.lock, NULL);
+    locals.closing = closing_here;
+    locals.slow = false;
+}
+
+/* --- a kernel thread's blocks --- */
+
 /* While the calling kernel thread is in the middle of a dlclose(), or another's takes long: a block
  * that we have exists as long as its object is listed. One that ld.so has not made or reported yet
  * has to wait. */
 static void locate_what_stays(const stiol__block_t *blocks, int count)
 {
-    for (stiol__local_t *local = locals.first; local; local = local->next) {
+    unsee();
+    for (stiol__local_t *local = locals.first; local; local = local->next)
         local->here = NULL;
-        local->seen = false;
-    }
     for (int i = 0; i < count; i++)
         if (blocks[i].local)
             blocks[i].local->here = blocks[i].address;

@@ -108,8 +108,8 @@ static bool seal(int fd)
            fcntl(fd, F_ADD_SEALS, seals) == 0;
 }
 
-/* Where memfds are refused, or there is no /proc to open one again: anonymous memory, and a second mapping of it. A process that runs code
- * of an attacker could make that writable. */
+/* Where memfds are refused, or there is no /proc to open one again: anonymous memory, and a second
+ * mapping of it. A process that runs code of an attacker could make that writable. */
 static bool make_anonymous(stm_shmem_t *memory, size_t size)
 {
     void *writable =

@@ -23,7 +23,8 @@ $(APRMEM_TESTS)/%.o: tests/aprmem/%.c $(BUILD)/flags
 
 $(APRMEM_TESTS)/test_%: $(APRMEM_TESTS)/test_%.o $(STIOL_HARNESS) $(APRMEM_LIBRARY) \
                         $(STIOL_LIBRARY) $(BUILD)/libst.a $(STIOL_LINKED)
-	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$(abspath $(STIOL_TESTS))' \
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(STIOL_LDFLAGS) -o $@ $^ \
+	    -Wl,-rpath,'$(abspath $(STIOL_TESTS))' \
 	    -Wl,--no-as-needed $(TEST_CMOCKA) $(APRMEM_TEST_LIBS) -ldl -lpthread
 
 .PRECIOUS: $(APRMEM_TESTS)/%.o $(APRMEM_TESTS)/lib/%.o

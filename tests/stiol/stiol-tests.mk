@@ -27,8 +27,9 @@ endif
 STIOL_PROGRAMS := $(STIOL_SUBJECTS:%=$(STIOL_TESTS)/test_%)
 STIOL_LIBRARY  := $(STIOL_SOURCES:stiol/%.c=$(STIOL_TESTS)/lib/%.o)
 STIOL_HARNESS  := $(TEST_HARNESS) $(STIOL_TESTS)/stiol_vp.o
-STIOL_LINKED   := $(addprefix $(STIOL_TESTS)/lib,table.so threads.so now.so lazy.so noplt.so)
-STIOL_LATE     := $(addprefix $(STIOL_TESTS)/lib,late.so own.so unbindable.so)
+STIOL_LINKED   := $(addprefix $(STIOL_TESTS)/lib,table.so threads.so now.so lazy.so noplt.so \
+                    choice.so)
+STIOL_LATE     := $(addprefix $(STIOL_TESTS)/lib,late.so own.so chooser.so unbindable.so)
 # Objects with thread-local variables: linked, and loaded later.
 STIOL_LOCALS      := $(addprefix $(STIOL_TESTS)/lib,linked_tls.so static_tls.so)
 STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so late_tls3.so \
@@ -65,6 +66,11 @@ $(STIOL_TESTS)/liblate.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=late -fplt -Wl,-z,relro,-z,now
 $(STIOL_TESTS)/libown.so: tests/stiol/objects/plain.c $(BUILD)/flags
 	$(STIOL_OBJECT_CC) -DPREFIX=own -DOWN_FLOCK -fplt -Wl,-z,relro,-z,now
+# Relocating the second takes as long as the first wants.
+$(STIOL_TESTS)/libchoice.so: tests/stiol/objects/choice.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC)
+$(STIOL_TESTS)/libchooser.so: tests/stiol/objects/chooser.c $(BUILD)/flags
+	$(STIOL_OBJECT_CC) -fplt -Wl,-z,relro,-z,now
 # C++ with its own runtime.
 $(STIOL_TESTS)/libcxx.so: tests/stiol/objects/cxx.cc tests/stiol/objects/cxx.h $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -113,8 +119,8 @@ $(STIOL_TESTS)/test_helper: | $(STIOL_TESTS)/libslow_start.so
 
 $(STIOL_TESTS)/test_%: $(STIOL_TESTS)/test_%.o $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a \
                        $(STIOL_LINKED) | $(STIOL_LATE)
-	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
-	    $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(STIOL_LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' \
+	    -Wl,--no-as-needed $(TEST_CMOCKA) $(STIOL_TEST_LIBS) -ldl -lpthread
 
 # STIOL in an object of its own, so that the program is rebound like any other object.
 $(STIOL_TESTS)/libsubject.so: $(STIOL_HARNESS) $(STIOL_LIBRARY) $(BUILD)/libst.a
@@ -145,7 +151,7 @@ $(STIOL_TESTS)/test_tls.o: STIOL_TEST_CFLAGS += $(if $(shell command -v $(CXX)),
 
 $(STIOL_TESTS)/bench: $(STIOL_TESTS)/bench.o $(STIOL_OBJECTS) $(BUILD)/libst.a \
                       $(addprefix $(STIOL_TESTS)/lib,table.so linked_tls.so pointer_tls.so)
-	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(STIOL_LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -ldl -lpthread
 
 .PRECIOUS: $(STIOL_TESTS)/%.o $(STIOL_TESTS)/lib/%.o
 -include $(wildcard $(STIOL_TESTS)/*.d $(STIOL_TESTS)/lib/*.d)

@@ -3,6 +3,8 @@
  * Which slots are rebound, in all kinds of objects, and when they are not: kernel threads,
  * children, later objects, functions that only have the name, and objects that cannot be rebound.
  */
+#include "stiol/rebind.h"
+#include "stiol/tls.h"
 #include "tests/stiol/stiol_vp.h"
 
 int now_poll(int fd, int timeout), now_sleep(int us), now_lock(pthread_mutex_t *mutex);
@@ -183,6 +185,66 @@ static void later_objects_are_rebound(void)
         gone = stiol_each(ignore, NULL);
         CHECK(gone < with);
     }
+}
+
+/* --- objects that another kernel thread is loading --- */
+
+/* Of libchoice.so: called while an object that refers to choice() is being relocated. */
+extern void (*on_choice)(void);
+
+static pid_t the_vp;
+static volatile bool relocating, looked;
+
+static bool sleeps(pid_t tid)
+{
+    char path[64], state = 0;
+    FILE *stat;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    stat = fopen(path, "r");
+    CHECK(stat && fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
+    fclose(stat);
+    return state == 'S';
+}
+
+/* Until the VP has looked at the loaded objects, or waits to. */
+static void let_it_look(void)
+{
+    relocating = true;
+    while (!looked && !sleeps(the_vp))
+        sched_yield();
+}
+
+static void *load_chooser(void *arg)
+{
+    (void)arg;
+    return dlopen(OBJECTS "/libchooser.so", RTLD_NOW | RTLD_LOCAL);
+}
+
+static void *chosen_for_new_thread(void *arg)
+{
+    int (*choice)(void) = ((int (*(*)(void))(void))(uintptr_t)dlsym(arg, "chosen"))();
+
+    CHECK(choice && choice() == 42);
+    return NULL;
+}
+
+static void objects_are_left_alone_until_they_are_relocated(void)
+{
+    pthread_t loader;
+    void *chooser;
+
+    the_vp = gettid();
+    on_choice = let_it_look;
+    CHECK(pthread_create(&loader, NULL, load_chooser, NULL) == 0);
+    while (!relocating)
+        sched_yield();
+    stiol__rebind_more();
+    CHECK(stiol__locals_update() == 0);
+    looked = true;
+    CHECK(pthread_join(loader, &chooser) == 0 && chooser);
+    gives_way((sleeper_t)(uintptr_t)dlsym(chooser, "chooser_sleep"));
+    CHECK(st_thread_join(st_thread_create(chosen_for_new_thread, chooser, 1, 0), NULL) == 0);
 }
 
 static char complaint[512];
@@ -366,6 +428,7 @@ int main(void)
         VP_TEST(kernel_threads_pass_through),
         VP_TEST(callbacks_of_the_scheduler_pass_through),
         VP_TEST(later_objects_are_rebound),
+        VP_TEST(objects_are_left_alone_until_they_are_relocated),
         VP_TEST(a_later_object_that_cannot_be_rebound_is_told_of),
         RAW_TEST(the_start_refuses_an_object_that_cannot_be_rebound),
         RAW_TEST(the_start_needs_a_vp_and_happens_once),
