@@ -70,9 +70,20 @@ def missing(scenarios):
             for server, why in scenarios[name]["failures"].items()]
 
 
+def machines(data):
+    """The machine measured, or both if some rows were measured on another."""
+    known = []
+    for name, _, _ in ROWS:
+        machine = data["scenarios"].get(name, {}).get("machine", data["machine"])
+        if name in data["scenarios"] and machine not in known:
+            known.append(machine)
+    return "; other rows: ".join(f"{each['cpu']}, {each['cpus']} CPUs, {each['system']}"
+                                 for each in known or [data["machine"]])
+
+
 def text(data):
     """The text between the markers."""
-    scenarios, machine = data["scenarios"], data["machine"]
+    scenarios = data["scenarios"]
     rounds = {len(each) for entry in scenarios.values() for each in entry["rounds"].values()}
     seconds = {entry["seconds"] for entry in scenarios.values()}
 
@@ -80,8 +91,8 @@ def text(data):
         return " to ".join(str(each) for each in sorted({min(values), max(values)}))
 
     measured = "one round" if rounds == {1} else f"medians of {span(rounds)} rounds"
-    parts = [f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}; {measured} "
-             f"with {span(seconds)} s of load. Client and server share the machine.",
+    parts = [f"{machines(data)}; {measured} with {span(seconds)} s of load. Client and server share "
+             "the machine; a row's figures are always of one machine.",
              table(scenarios), "\n".join(missing(scenarios))]
     return "\n\n".join(part for part in parts if part)
 

@@ -198,12 +198,17 @@ def arguments():
 
 
 def start_of(data_file, merge):
-    """The structure that the measurements go into."""
-    if merge and data_file.exists():
-        data = json.loads(data_file.read_text())
-    else:
-        data = {"licence": "SPDX-License-Identifier: Apache-2.0", "machine": {}, "scenarios": {}}
-    data["machine"] = describe()
+    """The structure that the measurements go into. What was measured on another machine, or with
+    other software, keeps the description of that."""
+    machine = describe()
+    if not merge or not data_file.exists():
+        return {"licence": "SPDX-License-Identifier: Apache-2.0", "machine": machine,
+                "scenarios": {}}
+    data = json.loads(data_file.read_text())
+    if data["machine"] != machine:
+        for entry in data["scenarios"].values():
+            entry.setdefault("machine", data["machine"])
+    data["machine"] = machine
     return data
 
 

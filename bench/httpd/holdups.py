@@ -23,6 +23,7 @@ READ_MS = 1_000      # how long one read of the slow disk takes
 MANY = 1_000         # concurrent cold reads
 NAMES, PROGRAMS = 60, 40
 HANDLER_MS = 200     # of computing
+LEARNING = 3         # seconds in which a server may find out that handlers compute
 PROBE_TURNS = 1_000_000
 SOURCES = 8
 PATH = "/45.txt"
@@ -153,7 +154,7 @@ def computing(server, run):
     file."""
     quiet, path = alone(server, run), f"/compute?{turns(server)}"
     with Load(server.port, connections=os.cpu_count(), path=path) as load:
-        time.sleep(run.warm_up)  # lets the server learn what the handlers are like
+        time.sleep(max(run.warm_up, LEARNING))
         pace = Pace(load)
         time.sleep(run.seconds)
         handlers = pace.so_far()

@@ -136,6 +136,29 @@ def machine_text(machine):
             f"{machine['kernel']}, {machine['system']}.\n{versions}.")
 
 
+def machines(data):
+    """[(machine, titles of the scenarios that were measured on it)], the last run's first."""
+    found = [(data["machine"], [])]
+    for scenario in SCENARIOS:
+        entry = data["scenarios"].get(scenario.name)
+        if entry:
+            machine = entry.get("machine", data["machine"])
+            titles = next((titles for known, titles in found if known == machine), None)
+            if titles is None:
+                found.append((machine, titles := []))
+            titles.append(entry["title"])
+    return found
+
+
+def machines_text(data):
+    """On which machine everything was measured; ratios are always of one machine's figures."""
+    found = machines(data)
+    if len(found) == 1:
+        return machine_text(data["machine"])
+    return "\n\n".join(f"{machine_text(machine)}\nOn it: {'; '.join(titles)}."
+                       for machine, titles in found)
+
+
 def text(data, pictures):
     """The whole report as Markdown, with the pictures of these names."""
     entries = [data["scenarios"][s.name] for s in SCENARIOS if s.name in data["scenarios"]]
@@ -144,7 +167,7 @@ def text(data, pictures):
     span = [f"{min(each)}" if len(each) == 1 else f"{min(each)} to {max(each)}"
             for each in (rounds, seconds)]
     parts = ["<!-- SPDX-License-Identifier: Apache-2.0 -->\n# Results",
-             machine_text(data["machine"]),
+             machines_text(data),
              f"Medians of {span[0]} rounds with {span[1]} s of load each. Method: "
              "[README.md](README.md). All rounds' values: [results.json](results.json).",
              *(f"![{name.removesuffix('.svg')}]({name})" for name in pictures),

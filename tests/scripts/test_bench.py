@@ -198,6 +198,35 @@ def test_labels_apart():
     assert all(lower - upper >= 15 for (upper, _), (lower, _) in zip(placed, placed[1:]))
 
 
+def test_machines():
+    """Merged results say what was measured where."""
+    data = made_up()
+    assert report.machines_text(data) == report.machine_text(MACHINE)
+    other = {**MACHINE, "cpu": "Another CPU"}
+    data["scenarios"]["small"]["machine"] = other
+    here, there = report.machines_text(data).split("\n\n")
+    assert here.startswith(report.machine_text(MACHINE))
+    assert there.startswith(report.machine_text(other))
+    small = data["scenarios"]["small"]["title"]
+    assert small in there and small not in here
+
+
+def test_merging(tmp_path, monkeypatch):
+    """What another machine measured keeps that machine's description."""
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"machine": MACHINE, "scenarios": {"small": entry("", {})}}))
+    assert "machine" not in start_on(MACHINE, file, monkeypatch)["scenarios"]["small"]
+    data = start_on({**MACHINE, "cpu": "Another CPU"}, file, monkeypatch)
+    assert data["machine"]["cpu"] == "Another CPU"
+    assert data["scenarios"]["small"]["machine"] == MACHINE
+
+
+def start_on(machine, file, monkeypatch):
+    """What a merging run on that machine starts with."""
+    monkeypatch.setattr(compare, "describe", lambda: machine)
+    return compare.start_of(file, True)
+
+
 # --- the run -------------------------------------------------------------------------------------
 
 @dataclass
