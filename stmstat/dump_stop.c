@@ -22,7 +22,8 @@
 
 enum {
     KERNELS = 4096,
-    PATIENCE = 100000, /* us: one that waits for a disk cannot be stopped */
+    PATIENCE = 100000,       /* us, for one that waits for a disk: it cannot be stopped */
+    LONG_PATIENCE = 2000000, /* us, for one that only waits for a CPU */
 };
 
 /* --- which there are --- */
@@ -149,7 +150,34 @@ static bool has_stopped(dump_kernel_t *kernel)
     return true;
 }
 
-static void wait_for_stops(dump_t *dump, uint64_t until)
+/* Whether it waits in the kernel and cannot be interrupted. */
+static bool waits_for_disk(const dump_t *dump, const dump_kernel_t *kernel)
+{
+    char path[80], text[256], *end = NULL;
+    ssize_t length = -1;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)dump->pid, kernel->tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, text, sizeof(text) - 1);
+        close(fd);
+    }
+    if (length > 0) {
+        text[length] = '\0';
+        end = strrchr(text, ')'); /* of the name, which may have more of them */
+    }
+    return end && end[1] == ' ' && end[2] == 'D';
+}
+
+static bool runs_out(const dump_t *dump, const dump_kernel_t *kernel, uint64_t start)
+{
+    uint64_t waited = dump_clock() - start;
+
+    return waited > LONG_PATIENCE || (waited > PATIENCE && waits_for_disk(dump, kernel));
+}
+
+static void wait_for_stops(dump_t *dump, uint64_t start)
 {
     const struct timespec moment = {0, 50000};
 
@@ -157,7 +185,7 @@ static void wait_for_stops(dump_t *dump, uint64_t until)
         dump_kernel_t *kernel = &dump->kernel[i];
 
         while (kernel->seized && !kernel->stopped && !has_stopped(kernel)) {
-            if (dump_clock() > until) {
+            if (runs_out(dump, kernel, start)) {
                 dump->unstopped = "a kernel thread did not stop in time";
                 kernel->stack.missing = "it did not stop in time (it may wait for a disk)";
                 break;
@@ -169,11 +197,11 @@ static void wait_for_stops(dump_t *dump, uint64_t until)
 
 void dump_stop(dump_t *dump)
 {
-    uint64_t until = dump_clock() + PATIENCE;
+    uint64_t start = dump_clock();
 
     /* Those that run may start others until all stand still. */
-    while (seize_more(dump) > 0 && dump_clock() <= until)
-        wait_for_stops(dump, until);
+    while (seize_more(dump) > 0 && dump_clock() - start <= LONG_PATIENCE)
+        wait_for_stops(dump, start);
     dump->stopped = !dump->unstopped;
     for (size_t i = 0; i < dump->kernels; i++) {
         if (!dump->kernel[i].seized && !dump->kernel[i].stack.missing)

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import places, wait_for
+from harness import places, procs, wait_for
 from harness.places import tool
 from harness.stm import PROBE, probed
 from harness.strace import REFUSED
@@ -68,6 +68,7 @@ class Subject:
         self.conns[0].ask(SLEEP)
         self.conns[1].ask("/named")
         wait_for(arrivals.read_bytes, "a look-up")
+        wait_for(lambda: procs.stat(self.pid).state == "S", "the VP to wait")
         self.live = ["-p", str(self.pid)]
 
     def end(self):

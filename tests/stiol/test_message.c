@@ -294,6 +294,7 @@ static void datagrams_wait_for_room_at_the_other_end(void)
     for (; sent < 100; sent++)
         CHECK(call->sendto(sender, "x", 1, 0, to, sizeof(at)) == 1);
     CHECK(strcmp(noted(), "t") == 0);
+    reap();
 }
 
 /* --- timeouts are for the whole call --- */
@@ -320,6 +321,7 @@ static void a_trickle_does_not_prolong_a_timeout(void)
     n = call->recv(fds[0], data, MUCH, MSG_WAITALL);
     CHECK(n > 0 && n < MUCH);
     stop_ticking = true;
+    reap();
 }
 
 /* --- connect and accept --- */
