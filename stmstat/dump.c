@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command stmstat dump VP: whom to look at, whether that is permitted, and what went wrong.
+ * The command stmstat dump VP: finds the VP's process, reports what is not permitted or has failed,
+ * and prints what the other dump_*.c files have gathered. Called by main.c.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include "stmstat/dump.h"
 #include "stmstat/stmstat.h"
 
-enum { COPY_TIME = 2000000 }; /* us: no VP has so much that copying takes longer */
+enum { COPY_TIME = 2000000 }; /* us; far more than copying the largest VP takes */
 
 /* --- whose process --- */
 
@@ -46,14 +47,14 @@ static pid_t parent_of(pid_t pid)
     return parent;
 }
 
-/* A VP writes its process's number itself, so that it could name any other. The master writes its
- * own. */
+/* A VP writes its own process ID into its scoreboard, and so could name any process. The master's
+ * ID can be trusted, because the master writes it. */
 static bool belongs(const stm_view_t *view, pid_t pid)
 {
     return (uint64_t)pid == view->master_pid || (uint64_t)parent_of(pid) == view->master_pid;
 }
 
-/* 0: there is none, which has been said. */
+/* Returns 0 after a complaint if there is no such process. */
 static pid_t process_of(const stm_view_t *view, int ordinal)
 {
     pid_t pid = (pid_t)view->current.pid;
@@ -65,8 +66,8 @@ static pid_t process_of(const stm_view_t *view, int ordinal)
     } else if (!view->present || pid <= 0) {
         complain("VP %d: no process holds its seat now", ordinal);
     } else if (!belongs(view, pid)) {
-        complain("VP %d: process %d is not one of the master's, %llu (does the server run on this "
-                 "machine, and in this PID namespace?)",
+        complain("VP %d: process %d does not belong to the master, %llu (is the server running on "
+                 "this machine, in this PID namespace?)",
                  ordinal, (int)pid, (unsigned long long)view->master_pid);
     } else {
         return pid;
@@ -113,8 +114,8 @@ static int not_permitted(const dump_t *dump, const char *what)
     int error = errno;
 
     if (error == EPERM || error == EACCES)
-        return complain("not permitted to look into process %d (%s: %s). It takes root or "
-                        "CAP_SYS_PTRACE; in a container, that capability must be granted to it",
+        return complain("not permitted to look into process %d (%s: %s). This requires root or "
+                        "CAP_SYS_PTRACE; a container must be granted that capability",
                         (int)dump->pid, what, strerror(error));
     return complain("process %d: %s: %s", (int)dump->pid, what, strerror(error));
 }
@@ -132,9 +133,8 @@ static int find_description(dump_t *dump)
     if (!dump_apart(dump_locate, dump, take_address, &dump->description, NULL))
         return complain("process %d: its module cannot be examined", (int)dump->pid);
     if (!dump->description)
-        return complain("process %d: its mod_mpm_stm is none that this stmstat knows (they are of "
-                        "different versions, or the file has been replaced since the server was "
-                        "started)",
+        return complain("process %d: this stmstat does not know its mod_mpm_stm (the versions "
+                        "differ, or the file has been replaced since the server was started)",
                         (int)dump->pid);
     return STMSTAT_GOOD;
 }
@@ -144,7 +144,7 @@ static void copy(dump_t *dump)
     uint64_t began = dump_clock();
 
     dump->deadline = began + COPY_TIME;
-    dump_copy(dump); /* while it runs: most of what is found is still needed when it stands still */
+    dump_copy(dump); /* while it runs: most of this will be needed again once it is stopped */
     began = dump_clock();
     dump->deadline = began + COPY_TIME;
     dump_stop(dump);
@@ -179,7 +179,7 @@ static void print_head(const dump_t *dump, int ordinal)
     if (dump->stopped)
         printf(", stopped for %s\n", human_span(dump->stood_still, span));
     else
-        printf("; not stopped: %s. Threads that were parked all the time are shown as they are\n",
+        printf("; not stopped: %s. Threads that stayed parked are shown correctly all the same\n",
                dump->unstopped);
 }
 
@@ -191,11 +191,11 @@ static int print_all(dump_t *dump, int ordinal)
     if (dump->walk_error && !dump->threads)
         return complain("process %d: %s", (int)dump->pid,
                         dump->walk_error == ENOTSUP
-                            ? "its module is of a version that this stmstat does not know"
+                            ? "this stmstat does not know its version of the module"
                             : "its state threads cannot be found: their structures are damaged");
     print_head(dump, ordinal);
     if (!dump_apart(dump_backtraces, dump, print_line, NULL, dump_go_on)) {
-        complain("the unwinder has failed: what follows is missing");
+        complain("the unwinder has failed: the remaining backtraces are missing");
         status = STMSTAT_PART;
     }
     if (dump->walk_error) {
@@ -203,7 +203,7 @@ static int print_all(dump_t *dump, int ordinal)
         status = STMSTAT_PART;
     }
     if (without) {
-        complain("%zu threads are without a backtrace", without);
+        complain("%zu threads have no backtrace", without);
         status = STMSTAT_PART;
     }
     if (fflush(stdout) != 0)
@@ -236,8 +236,8 @@ int dump_run(int count, char **arguments)
     if (count != 1 || !parse_ordinal(arguments[0], &ordinal))
         return complain("give the number of one VP (stmstat -1 -f 'vp.*.pid' lists them)");
     if (!dump_can_unwind())
-        return complain("this stmstat was built without libdw (package libdw-dev), which makes "
-                        "the backtraces");
+        return complain("this stmstat was built without libdw (package libdw-dev), which it needs "
+                        "for backtraces");
     dump.pid = find_process(ordinal);
     if (!dump.pid)
         return STMSTAT_NONE;

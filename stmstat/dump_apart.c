@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Work on what a VP could have forged, in a child that may do nothing else: without privileges, and
- * with limits of time and memory. Only printable text comes back. dump.c calls it.
+ * Runs code that parses data which a VP could have forged in a child process that may do nothing
+ * else: it has no privileges, and limits on time and memory. Only printable text comes back. Called
+ * by dump.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@ enum {
     NOBODY = 65534,
     LINE = 2048,
 };
-#define MEMORY ((rlim_t)4 << 30) /* address space: what was copied, and the objects */
+#define MEMORY ((rlim_t)4 << 30) /* address space: the copies and the mapped objects */
 
 static void limit(int what, rlim_t value)
 {
@@ -31,11 +32,11 @@ static void limit(int what, rlim_t value)
     (void)setrlimit(what, &both);
 }
 
-/* Objects have been opened before. */
+/* The objects have already been opened. */
 static void drop_privileges(void)
 {
     if (geteuid() == 0) {
-        /* Where there is no such user, in a user namespace, the limits remain. */
+        /* A user namespace may have no such user; the limits apply all the same. */
         (void)setgroups(0, NULL);
         if (setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
             errno = 0;
@@ -49,14 +50,14 @@ static void confine(void)
 
     for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
         (void)dup2(null, fd);
-    (void)unsetenv("DEBUGINFOD_URLS"); /* nothing is fetched */
+    (void)unsetenv("DEBUGINFOD_URLS"); /* libdw must not fetch anything */
     limit(RLIMIT_CPU, SECONDS);
     limit(RLIMIT_AS, MEMORY);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     drop_privileges();
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of users clears it */
-    (void)alarm(2 * SECONDS);               /* if it waits rather than computes */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* only now: changing the user would clear it */
+    (void)alarm(2 * SECONDS);               /* in case it waits rather than computes */
 }
 
 static _Noreturn void be_child(void (*work)(const dump_t *, FILE *), const dump_t *dump, int fd)
@@ -71,7 +72,7 @@ static _Noreturn void be_child(void (*work)(const dump_t *, FILE *), const dump_
     _exit(fflush(out) == 0 ? 0 : 1);
 }
 
-/* --- what comes back --- */
+/* --- the child's output --- */
 
 typedef struct {
     void (*put)(void *baton, const char *line);

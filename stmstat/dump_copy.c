@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies from a VP's process, while it stands still if that can be had, what its state threads'
- * backtraces need: which there are, their stacks and registers, and their requests. dump.c calls
- * it.
+ * Copies from a VP's process, stopped if possible, what the backtraces of its state threads need:
+ * the list of threads, their stacks and registers, and their requests. Called by dump.c.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +15,7 @@
 
 enum {
     THREADS = 1 << 17,
-    STACK_PAGES = 64, /* of one stack, from its innermost frame */
+    STACK_PAGES = 64, /* copied of one stack, from its innermost frame outwards */
     STEP = 8 * DUMP_PAGE,
     CONN_SIZE_MAX = 8192,
     OFFSET_MAX = 1 << 16,
@@ -40,7 +39,7 @@ static uint64_t time_of_day(void)
 
 /* --- stacks --- */
 
-/* From low up to end, or as far as there is memory (0). */
+/* Copies the stack from low up to end; if end is 0, as far as there is memory. */
 static void copy_stack(dump_t *dump, dump_stack_t *stack, uint64_t low, uint64_t end)
 {
     size_t size = (size_t)STACK_PAGES * DUMP_PAGE;
@@ -52,7 +51,7 @@ static void copy_stack(dump_t *dump, dump_stack_t *stack, uint64_t low, uint64_t
         return;
     }
     stack->low = low;
-    /* In steps: where the end is not known, what lies beyond is asked for once only. */
+    /* In steps: if the end is not known, only one read goes beyond it. */
     while (stack->size < size) {
         size_t step = size - stack->size < STEP ? size - stack->size : STEP;
         size_t n = dump_read_up(dump, low + stack->size, NULL, step);
@@ -74,7 +73,7 @@ static uint64_t word_at(const dump_t *dump, const dump_stack_t *stack, size_t of
     return word;
 }
 
-/* What st/switch_*.S has saved. */
+/* Reads the registers that st/switch_*.S has saved. */
 static void parked_registers(const dump_t *dump, dump_stack_t *stack, uint64_t saved)
 {
     dump_registers_t *to = &stack->registers;
@@ -98,7 +97,7 @@ static void parked_registers(const dump_t *dump, dump_stack_t *stack, uint64_t s
     stack->parked = true;
 }
 
-/* The kernel thread that is on this thread's stack. */
+/* The kernel thread that is running on this thread's stack. */
 static dump_kernel_t *kernel_on(const dump_t *dump, const walk_thread_t *thread)
 {
     for (size_t i = 0; thread->end && i < dump->kernels; i++) {
@@ -116,11 +115,12 @@ static const char *name_state(unsigned state, bool on_cpu)
     static const char *const names[] = {"running", "ready", "waiting", "ended"};
 
     if (on_cpu && state == 2)
-        return "idle"; /* waits, and runs the scheduler on its stack until another is ready */
+        return "idle"; /* it waits; the scheduler runs on its stack until another is ready */
     return state < sizeof(names) / sizeof(*names) ? names[state] : "damaged";
 }
 
-/* Of what is used of its stack: the thread itself lies above. 0: the kernel thread's own stack. */
+/* The end of the part of its stack that frames use: the thread's structure lies above. 0: unknown,
+ * as it runs on the kernel thread's own stack. */
 static uint64_t used_end(const walk_thread_t *walked)
 {
     return walked->end ? walked->address : 0;
@@ -151,7 +151,7 @@ static void copy_running(dump_t *dump, dump_thread_t *thread, dump_kernel_t *ker
 
 /* --- requests --- */
 
-/* Up to a null, the end of the buffer, or that of the memory. */
+/* Copies up to a null, the end of the buffer, or the end of the memory. */
 static void read_text(const dump_t *dump, uint64_t address, char *to, size_t size)
 {
     to[dump_read_up(dump, address, to, size - 1)] = '\0';
@@ -205,7 +205,7 @@ static void note_connection(const dump_t *dump, const stm_description_t *at, dum
     note_request(dump, at, thread, request);
 }
 
-/* --- all of it --- */
+/* --- all threads --- */
 
 static bool read_walk(void *baton, uint64_t address, void *to, size_t size)
 {
@@ -240,8 +240,8 @@ static bool plausible(const stm_description_t *at)
            at->request_time < OFFSET_MAX;
 }
 
-/* The kernel thread of a VP that is on no state thread's stack is on the primordial one, or in a
- * signal's handler on a stack of its own: the VP says whose. */
+/* A VP's kernel thread that is on no state thread's stack is on the primordial one, or in a signal
+ * handler on a separate stack. The VP then says which state thread it belongs to. */
 static dump_kernel_t *kernel_of(const dump_t *dump, const walk_thread_t *thread)
 {
     dump_kernel_t *kernel = kernel_on(dump, thread);
@@ -267,7 +267,7 @@ static void copy_thread(dump_t *dump, dump_thread_t *thread)
     if (kernel)
         copy_running(dump, thread, kernel);
     else if (thread->walked.current && !dump->stopped)
-        thread->stack.missing = "it runs, and the process could not be stopped";
+        thread->stack.missing = "it is running, and the process could not be stopped";
     else
         copy_parked(dump, thread);
 }
@@ -299,7 +299,7 @@ void dump_copy(dump_t *dump)
         qsort(dump->thread, dump->threads, sizeof(*dump->thread), in_memory);
     for (size_t i = 0; i < dump->threads; i++) {
         if (dump_clock() > dump->deadline) {
-            dump->thread[i].stack.missing = "there are too many";
+            dump->thread[i].stack.missing = "there are too many threads";
             continue;
         }
         copy_thread(dump, &dump->thread[i]);
@@ -311,9 +311,9 @@ void dump_copy(dump_t *dump)
     }
 }
 
-/* --- who works for whom --- */
+/* --- which kernel thread works for which state thread --- */
 
-/* The address of a state thread, or 0. */
+/* The address of the state thread that a mark on this stack names, or 0. */
 static uint64_t marked_thread(const dump_t *dump, const dump_stack_t *stack)
 {
     stm_works_for_t mark;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The objects that a process has loaded, by its maps. They are opened through the process's root,
- * so that a container's are found. dump.c calls it.
+ * Opens the objects that a process has loaded, as listed in its maps, through the process's root
+ * directory, so that those of a container are found. Called by dump.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,8 +39,8 @@ static int open_regular(const char *path)
     return fd;
 }
 
-/* The file that is mapped. The links in map_files lead to it even if it was deleted or replaced,
- * but not all kernels let us follow them. A replaced file is not opened by its name. */
+/* Opens the mapped file. The links in map_files lead to it even if it was deleted or replaced, but
+ * not all kernels let us follow them. By its name it is opened only if it was not replaced. */
 static int open_mapped(const dump_t *dump, const dump_file_t *file, const char *range,
                        unsigned long inode)
 {
@@ -60,7 +60,7 @@ static int open_mapped(const dump_t *dump, const dump_file_t *file, const char *
     return fd;
 }
 
-/* The kernel's own object is in memory only. */
+/* The kernel's own object has no file. */
 static int open_vdso(const dump_t *dump, const dump_file_t *file)
 {
     size_t size = (size_t)(file->end - file->low);
@@ -76,7 +76,7 @@ static int open_vdso(const dump_t *dump, const dump_file_t *file)
     return fd;
 }
 
-/* A line of the maps. */
+/* A line of /proc/PID/maps. */
 typedef struct {
     uint64_t low, end, offset;
     unsigned long inode;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies of another process's pages. Each is read once when it is first asked for; all of them are
- * read again, in a few system calls, by dump_pages_refresh(). So what a first look found necessary
- * while the process ran is had in an instant once it stands still. dump_copy.c and libdw's
- * callbacks read through it.
+ * Copies of another process's pages. Each page is read when it is first asked for, and then not
+ * again; dump_pages_refresh() reads all of them again in a few system calls. So the pages that a
+ * first pass over the running process needed are copied within moments once it has been stopped.
+ * dump_copy.c and libdw's callbacks read through it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 enum {
     PAGES = 1 << 17, /* 512 MB */
     TABLE = 2 * PAGES,
-    VECTORS = 512, /* of a system call */
+    VECTORS = 512, /* per system call */
 };
 
 typedef struct {
@@ -68,8 +68,8 @@ static uint32_t *place_of(uint64_t number)
 
 /* --- reading --- */
 
-/* Describes pages that are to be read, neighbours as one piece. Returns the index of the first that
- * does not fit. */
+/* Fills in the vectors for reading pages, one for each run of neighbours. Returns the index of the
+ * first page that did not fit. */
 static size_t gather(size_t from, size_t to, struct iovec *vector, unsigned long *count)
 {
     size_t i;
@@ -88,7 +88,7 @@ static size_t gather(size_t from, size_t to, struct iovec *vector, unsigned long
     return i;
 }
 
-/* Reads the pages of these indices. A call ends at the first that is not there. */
+/* Reads the pages with these indices. A call stops at the first page that cannot be read. */
 static void fetch(const dump_t *dump, size_t from, size_t to)
 {
     struct iovec there[VECTORS];

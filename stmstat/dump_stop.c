@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stops the kernel threads of a process by ptrace, without a signal that it could see, and lets
- * them go on. If stmstat ends meanwhile, however that be, the kernel lets them go on. dump.c calls
- * it.
+ * Stops the kernel threads of a process with ptrace, without any signal that the process could see,
+ * and lets them continue. If stmstat ends meanwhile, for whatever reason, the kernel lets them
+ * continue. Called by dump.c.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -26,7 +26,7 @@ enum {
     LONG_PATIENCE = 2000000, /* us, for one that only waits for a CPU */
 };
 
-/* --- which there are --- */
+/* --- finding them --- */
 
 static bool known(const dump_t *dump, int tid)
 {
@@ -68,7 +68,7 @@ static void read_name(const dump_t *dump, dump_kernel_t *kernel)
     kernel->name[strcspn(kernel->name, "\n")] = '\0';
 }
 
-/* Finds kernel threads that are not known yet, and traces them. Returns how many. */
+/* Finds kernel threads that are not known yet, and starts to trace them. Returns how many. */
 static int seize_more(dump_t *dump)
 {
     char path[64];
@@ -128,9 +128,9 @@ static void read_registers(dump_kernel_t *kernel)
         kernel->stack.missing = "its registers cannot be read";
 }
 
-/* --- stop and go on --- */
+/* --- stopping them and letting them continue --- */
 
-/* Whether it stands still by now, or is gone. */
+/* Whether it has stopped by now, or has ended. */
 static bool has_stopped(dump_kernel_t *kernel)
 {
     int status;
@@ -144,7 +144,7 @@ static bool has_stopped(dump_kernel_t *kernel)
         return true;
     }
     kernel->stopped = true;
-    /* Not our own stop: a signal was about to be delivered. */
+    /* If this stop is not the one that we asked for, a signal was about to be delivered. */
     kernel->signal = status >> 16 ? 0 : WSTOPSIG(status);
     read_registers(kernel);
     return true;
@@ -187,7 +187,7 @@ static void wait_for_stops(dump_t *dump, uint64_t start)
         while (kernel->seized && !kernel->stopped && !has_stopped(kernel)) {
             if (runs_out(dump, kernel, start)) {
                 dump->unstopped = "a kernel thread did not stop in time";
-                kernel->stack.missing = "it did not stop in time (it may wait for a disk)";
+                kernel->stack.missing = "it did not stop in time (it may be waiting for a disk)";
                 break;
             }
             nanosleep(&moment, NULL);
@@ -199,7 +199,7 @@ void dump_stop(dump_t *dump)
 {
     uint64_t start = dump_clock();
 
-    /* Those that run may start others until all stand still. */
+    /* Until all are stopped, those still running may start others. */
     while (seize_more(dump) > 0 && dump_clock() - start <= LONG_PATIENCE)
         wait_for_stops(dump, start);
     dump->stopped = !dump->unstopped;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Backtraces of copied stacks, by elfutils' libdw: unwinding tables are in each object, symbols in
- * what is not stripped of them or in separate files of debugging information that are installed.
- * Nothing is fetched. Runs in dump_apart()'s child, since the objects may be forged.
+ * Unwinds the copied stacks with elfutils' libdw. Unwinding tables are in each object; symbols come
+ * from objects that are not stripped and from installed files of debugging information. Nothing is
+ * fetched. Runs in dump_apart()'s child, because the objects may be forged.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 
 enum { FRAMES = 256, KNOWN = 1 << 14 };
 
-/* What a program counter was named; many threads wait at the same place. */
+/* The name found for a program counter; kept because many threads wait at the same place. */
 typedef struct {
     uint64_t pc;
     char *text;
@@ -29,7 +29,7 @@ typedef struct {
     const dump_t *dump;
     FILE *out;
     Dwfl *dwfl;
-    const dump_stack_t *stack; /* which is being unwound */
+    const dump_stack_t *stack; /* the one being unwound */
     int frames;
     known_t known[KNOWN];
 } unwind_t;
@@ -42,7 +42,7 @@ bool dump_can_unwind(void)
 static Dwfl *begin(const dump_t *dump, const char *only)
 {
     static const Dwfl_Callbacks callbacks = {
-        .find_elf = dwfl_linux_proc_find_elf, /* not called: all are given as descriptors */
+        .find_elf = dwfl_linux_proc_find_elf, /* never called: all objects are open already */
         .find_debuginfo = dwfl_standard_find_debuginfo,
     };
     Dwfl *dwfl = dwfl_begin(&callbacks);
@@ -60,7 +60,7 @@ static Dwfl *begin(const dump_t *dump, const char *only)
     return dwfl;
 }
 
-/* --- the description --- */
+/* --- the module's description --- */
 
 static int look_for_description(Dwfl_Module *module, void **unused, const char *name,
                                 Dwarf_Addr start, void *out)
@@ -91,7 +91,7 @@ void dump_locate(const dump_t *dump, FILE *out)
         (void)dwfl_getmodules(dwfl, look_for_description, out, 0);
 }
 
-/* --- memory and registers of a thread, for libdw --- */
+/* --- a thread's memory and registers, for libdw --- */
 
 static bool read_memory(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *baton)
 {
@@ -119,7 +119,7 @@ static bool get_thread(Dwfl *dwfl, pid_t number, void *baton, void **thread)
     return true;
 }
 
-/* The call is just before a return address, and another function may be after it. */
+/* A return address may already belong to the next function: the call is just before it. */
 static uint64_t shown_pc(const dump_stack_t *stack)
 {
     return stack->parked ? stack->registers.pc - 1 : stack->registers.pc;
@@ -153,7 +153,7 @@ static void name_source(char *text, size_t size, Dwfl_Module *module, Dwarf_Addr
         snprintf(text, size, " at %s:%d", file, number);
 }
 
-/* Without its version, which begins with an @. */
+/* The length without the symbol version, which begins with an @. */
 static int length_of(const char *name)
 {
     enum { MAX = 400 };
@@ -221,7 +221,7 @@ static void show_stack(unwind_t *unwind, const dump_stack_t *stack)
     }
     unwind->stack = stack;
     unwind->frames = 0;
-    /* The number means nothing to libdw, but has to be one. */
+    /* libdw wants a thread ID, but does not use it. */
     (void)dwfl_getthread_frames(unwind->dwfl, 1, show_frame, unwind);
     if (unwind->frames == FRAMES)
         fprintf(unwind->out, "(more frames follow)\n");
@@ -231,7 +231,7 @@ static void show_stack(unwind_t *unwind, const dump_stack_t *stack)
 
 /* --- threads --- */
 
-/* One line: a client's text may have line breaks. */
+/* Keeps it on one line: the client's text may contain line breaks. */
 static void put_text(FILE *out, const char *text)
 {
     for (; *text; text++)

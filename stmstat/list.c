@@ -25,9 +25,9 @@ void list_options(FILE *out)
         "Usage: stmstat [OPTION]...\n"
         "       stmstat threads [-j] [-d DIR]\n"
         "       stmstat [-d DIR] dump VP\n"
-        "Shows the scoreboards of a running httpd with the STM MPM. Without -1, -c, -j, -o or -l, "
-        "as a live view.\n"
-        "threads shows what each busy state thread waits for.\n"
+        "Shows the scoreboards of a running httpd with the STM MPM; in a live view, unless -1, -c, "
+        "-j, -o or -l is given.\n"
+        "threads shows what each busy state thread is waiting for.\n"
         "dump shows " STMSTAT_DUMP ".\n\n",
         out);
     for (const option_t *option = options; option->name; option++)
@@ -87,20 +87,21 @@ static void manual_dump(void)
         ".SH BACKTRACES\n"
         ".B dump\n"
         "shows " STMSTAT_DUMP ".\n"
-        "VP is its number, from 0. Each state thread has its number and address, its state, and,\n"
-        "if it serves a connection, the client, the request, and since when. The frames are named\n"
-        "by what symbols the objects have; for source lines, install debugging information (on\n"
-        "Debian libapache2\\-mpm\\-stm\\-dbgsym). Nothing is fetched from the network.\n"
+        "VP is the number of the VP, from 0. Each state thread is shown with its number, address\n"
+        "and state and, if it serves a connection, the client, the request and their ages. Frames\n"
+        "have the names that the objects' symbols give them; for source lines, install debugging\n"
+        "information (on Debian, libapache2\\-mpm\\-stm\\-dbgsym). Nothing is fetched from the\n"
+        "network.\n"
         ".PP\n"
-        "The process stands still only while registers and stacks are copied; the first line says\n"
-        "how long: some milliseconds with 1,000 state threads. It gets no signal, and goes on\n"
-        "even if stmstat is killed; system calls that a stop interrupts in kernel threads\n"
-        "(epoll_wait and the like) may fail with EINTR, as with any debugger. Where it cannot be\n"
-        "stopped, because another tool traces it, parked threads are shown all the same.\n"
+        "The process is stopped only while registers and stacks are copied; the first line says\n"
+        "for how long: a few milliseconds with 1,000 state threads. It receives no signal, and\n"
+        "continues even if stmstat is killed; system calls of kernel threads that the stop\n"
+        "interrupts (such as epoll_wait) may fail with EINTR, as with any debugger. If it cannot\n"
+        "be stopped, because another tool traces it, parked threads are shown all the same.\n"
         ".PP\n"
-        "It takes the rights that a debugger needs: root, or CAP_SYS_PTRACE, also inside of a\n"
-        "container, and the same PID namespace. Backtraces and request lines may contain secrets.\n"
-        "Works on x86\\-64 and AArch64.");
+        "This requires the rights of a debugger: root or CAP_SYS_PTRACE, also inside a container,\n"
+        "and the same PID namespace. Backtraces and request lines may contain secrets. Works on\n"
+        "x86\\-64 and AArch64.");
 }
 
 static void manual_options(void)
@@ -131,11 +132,11 @@ static void manual_keys(void)
 
 static void manual_statuses(void)
 {
-    puts(
-        ".SH EXIT STATUS\n"
-        "Of \\-1, \\-c, \\-j and \\-o. If several apply, 2 precedes 5, 3, 1 and 4. All others\n"
-        "exit with 0, with 2 if they cannot do what was asked, or (\\-l) with 5. dump: 0; 1 if some\n"
-        "threads have no backtrace; 2 if none can be shown, or that is not permitted.");
+    puts(".SH EXIT STATUS\n"
+         "Of \\-1, \\-c, \\-j and \\-o. If several apply, the first of 2, 5, 3, 1 and 4 is used.\n"
+         "dump exits with 0, with 1 if some threads have no backtrace, or with 2 if none can be\n"
+         "shown or that is not permitted. All other forms exit with 0, with 2 if they cannot do\n"
+         "what was asked, or (\\-l) with 5.");
 #define STATUS(number, meaning)                                                                    \
     puts(".TP\n.B " #number);                                                                      \
     roff(meaning);
@@ -204,10 +205,10 @@ void list_manual(void)
         ".PP\n"
         ".B stmstat threads\n"
         "shows each state thread that is serving something, oldest request first: its VP, the\n"
-        "request's age, how long it has waited or run, what it waits for (with the backend, lock\n"
-        "and its holder, file, name or program once the wait has lasted 0.05 s), the client, the\n"
-        "virtual host, the handler and the request; before that, how many threads wait for what,\n"
-        "and for which backend.\n"
+        "request's age, how long it has been waiting or running, what it is waiting for (with the\n"
+        "backend, lock and holder, file, name or program once the wait has lasted 0.05 s), the\n"
+        "client, the virtual host, the handler and the request. Above that, it sums up how many\n"
+        "threads are waiting for what, and for which backend.\n"
         ".PP\n"
         "Anyone who can read the files can see the clients' addresses and request lines: let the\n"
         "mode of ScoreboardDir decide who may read them.");

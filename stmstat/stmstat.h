@@ -48,9 +48,14 @@ typedef struct stmstat_scan {
     char problem[320]; /**< of the directory; "": none */
 } stmstat_scan_t;
 
+/* --- scan.c --- */
+
 /** The text with ? in place of everything but printable ASCII; valid until the next call. */
 const char *scan_plain(const char *text);
+/** Reads all scoreboards of settings.directory. what: STM_VIEW_* flags, for what is read beyond the
+ * counters. What cannot be read is described in `problem` of the scan or of the view. */
 void scan_read(stmstat_scan_t *scan, unsigned what);
+/** Frees what scan_read() has allocated. */
 void scan_free(stmstat_scan_t *scan);
 
 /* --- verdict.c --- */
@@ -88,11 +93,14 @@ const char *scan_state(const stmstat_scan_t *scan, const stm_view_t *view);
 #define STMSTAT_HUMAN 32
 /** A span of time in us: 850 us, 12.3 ms, 4m 05s, 3d 04h. */
 const char *human_span(uint64_t us, char text[STMSTAT_HUMAN]);
-/** A moment, us since 1970. */
+/** How long ago a moment was; both in us since 1970. */
 const char *human_ago(uint64_t then, uint64_t now, char text[STMSTAT_HUMAN]);
+/** A number of bytes, with a binary unit. */
 const char *human_bytes(double bytes, char text[STMSTAT_HUMAN]);
-/** Of a counter, per second. */
+/** A counter's growth per second, in the field's unit. */
 const char *human_rate(const stm_score_field_t *field, double rate, char text[STMSTAT_HUMAN]);
+/** A value in the field's unit; now, us since 1970, is for moments, which are shown as ages. */
+/** A value in the field's unit; `now`, us since 1970, is for moments, which are shown as ages. */
 const char *human_value(const stm_score_field_t *field, uint64_t value, uint64_t now,
                         char text[STMSTAT_HUMAN]);
 
@@ -116,19 +124,26 @@ typedef struct stmstat_items {
     size_t slots; /**< a power of two */
 } stmstat_items_t;
 
+/* --- items.c --- */
+
 /** Whether the filters let the name pass. */
 bool items_wanted(const char *name);
-/** The values of the scan that pass the filters, up to the given level; thread slots only if asked
- * for. */
+/** Lists the values of the scan that pass the filters, up to the given level; thread slots only if
+ * asked for. The caller frees the list with items_free(). */
 void items_make(stmstat_items_t *items, const stmstat_scan_t *scan, stm_score_level_e level,
                 bool threads);
-/** Sets rates and averages, from the same values of `seconds` ago. */
+/** Sets rates and averages from the same values as they were `seconds` ago. */
 void items_follow(stmstat_items_t *items, stmstat_items_t *before, double seconds);
+/** Frees a list; harmless for one that is all zero. */
 void items_free(stmstat_items_t *items);
-/* list.c: -l, --help and the manual page */
-/** False: none passes the filters. */
+
+/* --- list.c --- */
+
+/** Prints the counters that pass the filters, for -l. Returns false if there are none. */
 bool list_counters(void);
+/** Prints the help. */
 void list_options(FILE *out);
+/** Prints docs/man/stmstat.1. */
 void list_manual(void);
 
 /** The live view's keys, one per line, for its help and the manual page. */
@@ -145,8 +160,10 @@ void list_manual(void);
 /* Commands, for --help and the manual page. */
 #define STMSTAT_DUMP "backtraces of a VP's state threads, and of its process's other kernel threads"
 
-/* live.c: runs until the user quits. Returns the exit status: 0, or 2 if the terminal cannot be
- * used. */
+/* --- live.c --- */
+
+/** Runs the live view until the user quits. Returns the exit status: 0, or 2 if the terminal cannot
+ * be used. */
 int live_run(void);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stmstat threads: each state thread that serves something and what it waits for, oldest request
- * first, after sums by kind and by backend. Called by main.c; the live view shows the sums.
+ * stmstat threads: sums of waits by kind and by backend, then each state thread that is serving
+ * something and what it waits for, oldest request first. Called by main.c; the live view shows the
+ * sums.
  */
 #include <string.h>
 
 #include "stmstat/stmstat.h"
 #include "stmstat/threads.h"
 
-/* What clients send may contain anything; the columns are as wide as their texts. */
+/* Clients' texts may contain anything. A text that is too long for its column is printed whole. */
 static void put_plain(const char *text, int width)
 {
     int shown = 0;

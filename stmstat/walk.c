@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The walk over libst's structures in another process, see walk.h. The number of objects that are
- * looked at is limited, so that lists that form a ring end too.
+ * The walk over libst's structures in another process; see walk.h. The number of objects visited is
+ * limited, so that a list that has become a ring cannot trap it.
  */
 #include "stmstat/walk.h"
 
@@ -16,9 +16,9 @@ typedef struct {
     const walk_ops_t *ops;
     struct st__layout at;
     uint64_t current;
-    uint64_t size, guard; /* of the class's stacks */
+    uint64_t size, guard; /* of the stacks of the class, bytes */
     int tid;
-    unsigned left; /* objects that may still be looked at */
+    unsigned left; /* how many more objects may be visited */
 } walk_t;
 
 static int fetch(const walk_t *walk, uint64_t address, void *to, size_t size)
@@ -43,7 +43,7 @@ static int visit_thread(walk_t *walk, uint64_t address, uint64_t low, uint64_t e
     int error;
 
     if (end && (address < low || address >= end))
-        return EBADMSG; /* a thread lies on its own stack */
+        return EBADMSG; /* a thread's structure lies on its own stack */
     if ((error = fetch_word(walk, address + walk->at.thread_sp, &thread.sp)) ||
         (error = fetch(walk, address + walk->at.thread_state, &state, 1)) ||
         (error = fetch_word(walk, address + walk->at.thread_start, &thread.start)) ||
@@ -82,7 +82,7 @@ static int visit_slab(walk_t *walk, uint64_t slab)
     return error;
 }
 
-/* Calls visit for each member of the list whose first pointer is at head. */
+/* Calls visit() for each member of the list whose head pointer is at `head`. */
 static int visit_list(walk_t *walk, uint64_t head, uint32_t next, int (*visit)(walk_t *, uint64_t))
 {
     uint64_t member;

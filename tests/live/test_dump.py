@@ -93,7 +93,7 @@ def test_threads_that_wait(server):
 def test_a_thread_that_runs(server):
     """One that never yields: its frames are those of the moment; after it, the VP serves on."""
     with server.connect() as conn:
-        for _ in range(20):  # a machine that stands still may miss one
+        for _ in range(20):  # a machine that freezes may miss one
             conn.ask("/probe?spin=2000")
             dump = Dump(server)
             if ", running, client" in dump.text:
@@ -216,7 +216,7 @@ def test_a_process_that_another_tool_traces(server, tmp_path):
             assert "; not stopped: ptrace is not permitted, or another tool" in dump.head
             asleep = [b for b in dump.state if "apr_sleep" in frames(b)]
             assert asleep, dump.text
-            assert "threads are without a backtrace" in dump.said
+            assert "threads have no backtrace" in dump.said
             assert "it runs, and the process could not be stopped" in dump.text
             assert Dump(server).text.count("GET /probe") == 2
 
@@ -283,7 +283,7 @@ def test_wrong_arguments(server):
 
 
 def test_a_process_that_is_not_the_servers(server, tmp_path):
-    """A VP writes its process's number itself: another's is not looked into."""
+    """A VP writes its own process ID: another process is not examined."""
     shutil.copytree(server.root / "scoreboards", tmp_path / "copy")
     block = tmp_path / "copy/0.0.block"
     pid, = server.children()
@@ -292,4 +292,4 @@ def test_a_process_that_is_not_the_servers(server, tmp_path):
     block.write_bytes(content.replace(struct.pack("<Q", pid), struct.pack("<Q", os.getpid())))
     run = stmstat("-d", tmp_path / "copy", "dump", "0", check=False)
     assert run.returncode == NONE and not run.stdout
-    assert f"process {os.getpid()} is not one of the master's" in run.stderr
+    assert f"process {os.getpid()} does not belong to the master" in run.stderr
