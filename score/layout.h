@@ -68,7 +68,7 @@ typedef struct stm_score_row {
     uint64_t busy;   /**< 1 while it has a state thread */
 } stm_score_row_t;
 
-/** The sizes of a wait's texts, bytes, including the final null. */
+/** The sizes of a wait's texts in bytes, including the final null. */
 #define STM_SCORE_CLIENT  48
 #define STM_SCORE_VHOST   64
 #define STM_SCORE_REQUEST 128
@@ -84,13 +84,13 @@ typedef enum {
 } stm_wait_e;
 
 /**
- * A state thread that has served something: what it is doing now. Written under a sequence lock
- * where it parks, without a system call; the texts are filled in when a wait lasts, and are empty
- * until then.
+ * What a state thread that has served something is doing now. Written under a sequence lock
+ * whenever it parks, without a system call. The texts are empty until a wait has lasted for a
+ * while, and are filled in then.
  */
 typedef struct stm_score_wait {
     uint64_t sequence;
-    uint64_t busy;   /**< 0: it serves nothing, and the rest means nothing */
+    uint64_t busy;   /**< 0: it serves nothing, and the rest is meaningless */
     uint64_t serial; /**< of the connection in its VP; 0: a module's thread, not a connection's */
     uint64_t began;  /**< when the request or, if none has come yet, the work on the connection
                           began, us of the block's clock */
@@ -111,8 +111,8 @@ typedef struct stm_score_block {
     uint64_t listeners;   /**< entries used in the listeners' table */
     uint64_t threads;     /**< in the thread slots' table */
     uint64_t connections; /**< in the connections' table: those beyond were never written */
-    uint64_t waits;       /**< likewise in the waits' table */
-    uint64_t clock;       /**< what to add to the waits' times for the time of day, us */
+    uint64_t waits;       /**< likewise in the table of waits */
+    uint64_t clock;       /**< added to the waits' times, gives us since 1970 */
     stm_score_vp_t vp;
 } stm_score_block_t;
 
@@ -126,7 +126,7 @@ typedef struct stm_score_header {
     uint32_t ordinal;
     uint64_t block_size;
     uint32_t key_size, value_size, pairs_max;
-    /** Sizes of a block's tables, entries, and their offsets in the block. */
+    /** Sizes of a block's tables in entries, and their offsets in the block. */
     uint32_t listeners_max, threads_max, connections_max, waits_max;
     uint32_t wait_size; /**< bytes of a wait */
     uint64_t listeners_at, threads_at, connections_at, waits_at;

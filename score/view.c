@@ -403,7 +403,7 @@ static bool keep_wait(stm_view_t *view, const stm_score_block_t *block,
     return true;
 }
 
-/* One that is being changed is read again, as it is that of a busy thread: but not for ever. */
+/* An entry that is being changed belongs to a busy thread, so it is read again, but not forever. */
 static bool read_wait(const stm_view_source_t *source, int part, uint64_t at, int *tries,
                       stm_score_wait_t *wait)
 {
@@ -420,7 +420,7 @@ static bool read_wait(const stm_view_source_t *source, int part, uint64_t at, in
     return false;
 }
 
-/* Most are idle: a first look at many shows which are worth a second. */
+/* Most threads are idle, so entries are first read in bulk, and only busy ones read again. */
 static bool read_some_waits(stm_view_t *view, const stm_view_source_t *source, int part,
                             const stm_score_block_t *block, uint64_t at, size_t count, int *tries)
 {
@@ -442,7 +442,7 @@ static void read_waits(stm_view_t *view, const stm_view_source_t *source,
 {
     uint64_t at = header->waits_at;
     stm_score_block_t block;
-    int tries = TRIES; /* for all: only one at a time is being changed */
+    int tries = TRIES; /* for all entries together: only one at a time is being changed */
 
     if (!is_taken(header, index) || !read_part(source, (int)index, &block, sizeof(block), 0))
         return;

@@ -27,10 +27,10 @@ typedef struct stm_view_row {
     char pairs[]; /**< row.pairs keys and values of the view's sizes */
 } stm_view_row_t;
 
-/** A state thread that serves something. Its texts are null-terminated. */
+/** A state thread that is serving something. Its texts are null-terminated. */
 typedef struct stm_view_wait {
     stm_score_wait_t wait; /**< its kind is one of stm_wait_e */
-    uint64_t pid, clock;   /**< its process, and what to add to its times, us */
+    uint64_t pid, clock;   /**< its process; and what, added to its times, gives us since 1970 */
 } stm_view_wait_t;
 
 /** What to read besides the counters of the VP and its listeners. */
@@ -65,7 +65,8 @@ typedef struct stm_view {
     unsigned key_size, value_size;
 } stm_view_t;
 
-/** Reads the VP's scoreboard; false: view->problem says why not. Free it in any case. */
+/** Reads the VP's scoreboard; what: STM_VIEW_* flags. Returns false if that fails, with the reason
+ * in view->problem. The view must be freed in either case. */
 bool stm_view_read(stm_view_t *view, int ordinal, const stm_view_source_t *source, unsigned what);
 /** Frees what stm_view_read() has allocated, whether it succeeded or not. */
 void stm_view_free(stm_view_t *view);
@@ -115,15 +116,16 @@ uint32_t stm_text_next(const char **text);
  * like. */
 bool stm_text_unseen(uint32_t character);
 
-/** A string; and one as JSON, ASCII only, whatever it contains. */
+/** Writes a string as it is. */
 void stm_text_put(const stm_text_t *text, const char *string);
+/** Writes a string as a JSON string, in ASCII whatever it contains. */
 void stm_text_string(const stm_text_t *text, const char *string);
-/** printf() to that text. */
+/** Writes to the text like printf(). */
 void stm_text_print(const stm_text_t *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** A value as people and machines read it: a plain number, seconds with a fraction. */
 #define STM_TEXT_NUMBER 48
+/** A value for people and machines: a number, or seconds with a fraction. Returns `buffer`. */
 const char *stm_text_number(const stm_score_field_t *field, uint64_t value,
                             char buffer[STM_TEXT_NUMBER]);
 
@@ -133,10 +135,10 @@ static inline const uint64_t *stm_score_at(const stm_score_field_t *field, const
     return (const uint64_t *)((const char *)values + field->offset);
 }
 
-/** All values, one object. */
+/** Writes all values as one JSON object. now: us since 1970. */
 void stm_text_json(const stm_text_t *text, const stm_view_t *views, int count, uint64_t now);
-/** OpenMetrics 1.0: VPs and listeners. Thread slots and connections are left out: they would make
- * too many labels. */
+/** Writes the values of VPs and listeners as OpenMetrics 1.0. Thread slots and connections are left
+ * out because they would make too many labels. */
 void stm_text_openmetrics(const stm_text_t *text, const stm_view_t *views, int count);
 
 #endif

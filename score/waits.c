@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists and sums of what state threads wait for, and their text forms. Everything comes from
- * scoreboards, so anything may be in the texts. Needs only the C library; used by stmstat and the
+ * Lists and sums of what state threads wait for, and their text forms. All of it comes from
+ * scoreboards, so the texts may contain anything. Needs only the C library; used by stmstat and the
  * pages.
  */
 #include <inttypes.h>
@@ -92,8 +92,8 @@ static void add_up_kinds(stm_waits_t *waits)
     qsort(waits->kinds, kept, sizeof(*waits->kinds), most_first);
 }
 
-/* A backend counts once, whatever is done with it. Sorted, as a VP could claim that each of its
- * threads has another one. */
+/* A backend counts once, whether threads connect to it, read or write. The list is sorted first,
+ * because a VP could claim that each of its threads has a different backend. */
 static void add_up_backends(stm_waits_t *waits)
 {
     stm_waits_sum_t *sums = waits->backends;
@@ -149,13 +149,13 @@ void stm_waits_free(stm_waits_t *waits)
 
 /* --- text --- */
 
-/* What has no name is called by its number. */
+/* If a wait has no name, its number stands in for it. */
 static void name_by_number(const stm_score_wait_t *wait, char name[STM_SCORE_NAMED])
 {
     int64_t number = (int64_t)wait->number;
 
     *name = '\0';
-    if (wait->kind == STM_WAIT_running) /* what is left of an earlier wait */
+    if (wait->kind == STM_WAIT_running) /* the rest is left over from an earlier wait */
         return;
     if (*wait->name)
         memcpy(name, wait->name, STM_SCORE_NAMED);
