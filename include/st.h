@@ -353,46 +353,47 @@ typedef struct st_wait {
     st_utime_t since;   /**< set when it first parks, us; 0: it has not */
 } st_wait_t;
 
-/** Who is told about a thread's waits; the callbacks run on that thread and must not yield. */
+/** Receives a thread's waits. The callbacks run on that thread and must not yield. */
 typedef struct st_observer {
-    /** It is about to park, `now`. `wait` is valid until resumes() is called. */
+    /** It is about to park; the time is `now`, us. `wait` is valid until resumes() is called. */
     void (*parks)(struct st_observer *observer, const st_wait_t *wait, st_utime_t now);
-    /** It runs again. `woken`: when an event made it ready (us), 0 if another thread did. */
+    /** It runs again. `woken` is when an event made it ready, us, or 0 if another thread did. */
     void (*resumes)(struct st_observer *observer, st_utime_t woken);
-    /** It has yielded and now runs again; `yielded` is when. NULL: not wanted. */
+    /** It yielded at `yielded`, us, and now runs again. NULL if this is not wanted. */
     void (*yields)(struct st_observer *observer, st_utime_t yielded);
 } st_observer_t;
 
 /**
- * Has the calling thread's waits observed, each of which then reads the clock.
+ * Reports the calling thread's waits to an observer. Each wait then reads the clock.
  *
- * @param observer  NULL: no longer; otherwise valid until replaced or the thread ends
+ * @param observer  must stay valid until it is replaced or the thread ends; NULL stops reporting
  * @yields no
  * @since 2.0
  */
 void st_thread_observe(st_observer_t *observer);
 
 /**
- * Declares what the calling thread will wait for until st_wait_end(), however often it parks. While
- * a wait is declared, others within it are not: the outermost knows best.
+ * Declares what the calling thread will wait for until st_wait_end(), however often it parks. If a
+ * wait is already declared, this has no effect: the outermost caller knows best.
  *
- * @param wait  valid until st_wait_end(), and not changed meanwhile
+ * @param wait  must stay valid and unchanged until st_wait_end()
  * @yields no
  * @since 2.0
  */
 void st_wait_begin(st_wait_t *wait);
 
 /**
- * A wait of the calling thread is over.
+ * Ends a wait that the calling thread has declared.
  *
- * @param wait  the one given to st_wait_begin(), which may have ignored it; NULL: any
+ * @param wait  the one passed to st_wait_begin(); has no effect if that ignored it. NULL: any
  * @yields no
  * @since 2.0
  */
 void st_wait_end(const st_wait_t *wait);
 
 /**
- * Where a VP keeps its running thread, for code that asks often and cannot afford a call.
+ * Returns where a VP stores its running thread, for code that needs it often and cannot afford a
+ * call.
  *
  * @param vp  from st_vp_self()
  * @return a pointer to the thread, valid as long as the VP

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Describes libst's structures to readers outside of the process. Nothing in libst reads it.
+ * Describes libst's structures to readers outside the process. Nothing in libst reads it.
  */
 #include "include/st_description.h"
 

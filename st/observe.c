@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Observed threads: somebody is told what they wait for and for how long (st_thread_observe()).
- * Whoever is about to park may declare what for (st_wait_begin()); otherwise it is told from the
- * call. A thread without an observer pays a comparison.
+ * Observed threads: an observer learns what they wait for, and for how long (st_thread_observe()).
+ * Code that is about to park may declare what it waits for (st_wait_begin()); otherwise that is
+ * derived from the call. A thread without an observer costs only a comparison. Called by sched.c.
  */
 #include "st/st_internal.h"
 

@@ -105,7 +105,7 @@ struct st_thread {
     void *arg;
     void *retval;
     void *carried;           /* the exchange callback's, while it does not run */
-    st_observer_t *observer; /* NULL: nobody is told about its waits */
+    st_observer_t *observer; /* NULL: its waits are not reported */
     st_wait_t *wait;         /* declared by st_wait_begin(), or NULL */
     st_utime_t woken;        /* when a callback made it ready; 0: another thread did */
 
@@ -369,9 +369,10 @@ void st__event_turn(struct st_vp *vp);
 
 /* --- fd.c --- */
 
-/* The watch's time limit has passed, or its descriptor is ready: disarms it, unless it is one for
- * accept(), and calls its callback, which may free it. Called by the scheduler. */
+/* The watch's time limit has passed: disarms it, unless it is one for accept(), and calls its
+ * callback, which may free it. Called by the scheduler. */
 void st__watch_timeout(struct st_vp *vp, st_watch_t *watch);
+/* The same when its descriptor is ready. */
 void st__watch_ready(struct st_vp *vp, st_watch_t *watch, int ready);
 /* Disarms a watch without calling it. Harmless if it is not armed. */
 void st__watch_disarm(struct st_vp *vp, st_watch_t *watch);
@@ -400,8 +401,9 @@ struct st__fd *st__fd_entry(struct st_vp *vp, int osfd);
 struct st__fd *st__fd_find(const struct st_vp *vp, int osfd);
 /* Frees the table as the VP ends. */
 void st__fd_table_destroy(struct st_vp *vp);
-/* Adds a waiter (a thread or a watch) to the entry's list, and removes it. */
+/* Adds a waiter (a thread or a watch) to the entry's list. */
 void st__fd_link(struct st_vp *vp, struct st__fd *fd, struct st_fd_link *link);
+/* Removes a waiter from its list. */
 void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 
 /* --- remote.c --- */
@@ -410,19 +412,23 @@ void st__fd_unlink(struct st_vp *vp, struct st_fd_link *link);
 void st__remote_run(struct st_vp *vp);
 
 /* --- stack.c --- */
-/* Called when a VP starts, and when it ends: no stack may be in use then. */
+/* Called when a VP starts. */
 void st__stack_init(struct st_vp *vp);
+/* Called when a VP ends; no stack may be in use then. */
 void st__stack_destroy(struct st_vp *vp);
 /* A guarded stack of at least size bytes; NULL with ENOMEM. */
 struct st__stack *st__stack_new(struct st_vp *vp, size_t size);
 /* The thread on it has ended: caches the stack for the next one, or gives its memory back. */
 void st__stack_free(struct st_vp *vp, struct st__stack *stack);
-/* The lowest usable address of a stack; its usable size, and that of the guard below it, bytes. */
+/* The lowest usable address of a stack. */
 char *st__stack_base(const struct st__stack *stack);
+/* Its usable size, bytes. */
 size_t st__stack_size(const struct st__stack *stack);
+/* The size of the guard below it, bytes. */
 size_t st__stack_guard(const struct st__stack *stack);
-/* Called before fork(), and again after it: the child gets only the stack this is called on. */
+/* Called before fork(): the child gets only the stack that this is called on. */
 void st__stacks_hide(struct st_vp *vp);
+/* Called after fork(), in the parent: undoes that. */
 void st__stacks_show(struct st_vp *vp);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
 size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
@@ -434,9 +440,9 @@ void st__keys_end(struct st_thread *thread);
 
 /* --- observe.c --- */
 
-/* st__sched() for a thread that has an observer and is about to wait. */
+/* Like st__sched(), for a thread that has an observer and is about to wait. */
 void st__sched_observed(struct st_vp *vp, struct st_thread *me);
-/* The same for one that yields: it is in a queue already. */
+/* The same for a thread that yields, and so is in a queue already. */
 void st__yield_observed(struct st_vp *vp, struct st_thread *me);
 
 static inline bool st__yields_observed(const struct st_thread *me)
@@ -477,9 +483,10 @@ st_netfd_t st__netfd_new(int osfd, bool nonblock, bool socket);
 #if ST__ASAN
 /* Tells AddressSanitizer where the primordial thread's stack is. */
 void st__asan_init(struct st_thread *primordial);
-/* Called around a switch, before it and after it. fake: where the thread that is switched out keeps
- * its fake stack; NULL if it has ended. */
+/* Called before a switch. fake: where the thread that is switched out keeps its fake stack; NULL if
+ * it has ended. */
 void st__asan_leave(struct st_thread *to, void **fake);
+/* Called after a switch, with the fake stack of the thread that now runs. */
 void st__asan_arrive(void *fake);
 /* Lets the memory be used again, whatever ended frames have left there. */
 void st__asan_unpoison(const void *base, size_t size);
@@ -506,8 +513,9 @@ static inline void st__asan_unpoison(const void *base, size_t size)
 #if ST__VALGRIND
 /* Whether the program runs under Valgrind. */
 bool st__valgrind_running(void);
-/* Tells Valgrind that this memory is a stack, or is one no longer. */
+/* Tells Valgrind that this memory is a stack. */
 void st__valgrind_register(struct st__stack *stack);
+/* Tells Valgrind that it no longer is. */
 void st__valgrind_deregister(struct st__stack *stack);
 /* The stack gets a new thread. */
 void st__valgrind_renew(struct st__stack *stack);
