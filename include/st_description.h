@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where things lie in libst's structures, for a reader in another process that has no debugging
- * information (stmstat/walk.c). Needs the C library only. describe.c fills it in.
+ * The layout of libst's structures, for a reader in another process without debugging information
+ * (stmstat/walk.c). Needs only the C library. Filled in by st/describe.c.
  */
 #ifndef ST_DESCRIPTION_H
 #define ST_DESCRIPTION_H
 
 #include <stdint.h>
 
-/* Changes whenever a member is added, removed or means something else. */
+/* To be incremented whenever a member is added, removed or changes its meaning. */
 enum { ST__DESCRIPTION_VERSION = 1 };
 #define ST__DESCRIPTION_MAGIC UINT32_C(0x54534431)
 
@@ -23,7 +23,7 @@ struct st__layout {
     uint32_t thread_sp, thread_state, thread_start, thread_arg;
 };
 
-/* Of this process. */
+/* The layout in this process. */
 extern const struct st__layout st__description;
 
 #endif /* ST_DESCRIPTION_H */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The numbers of the messages in the error log. Every message has one; docs/messages.md says for
- * each what it means and what to do. A number is never given to another message, not even after its
- * own is gone: people search for it.
+ * The numbers of the messages in the error log. Every message has one, and docs/messages.md says
+ * what it means and what to do. A number is never reused, even if its message has been removed:
+ * people search for it.
  */
 #ifndef STMNO_H
 #define STMNO_H
