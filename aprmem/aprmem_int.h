@@ -31,7 +31,7 @@
 #define APRMEM_SCRIBBLE(memory, size) ((void)0)
 #endif
 
-/* A macro in APR's header, and a function in the library. */
+/** A macro in APR's header, but a function in the library: this is the function. */
 #undef apr_pcalloc
 void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
 
@@ -100,18 +100,25 @@ static inline unsigned aprmem__class_of(size_t bytes)
     return APRMEM_FINES + 64u - 13u - (unsigned)__builtin_clzll(bytes - 1);
 }
 
+/** The size of a class's chunks, bytes. */
 static inline size_t aprmem__chunk_size(unsigned class)
 {
     return class < APRMEM_FINES ? (class + 1) * (size_t)APRMEM_STEP
                                 : (size_t)APRMEM_FINE << (class - APRMEM_FINES + 1);
 }
 
+/** Reserves the range; called once in the process, by aprmem_start(). Returns 0, or -1 with
+ * errno. */
 int aprmem__reserve(void);
+/** Makes an empty arena; NULL with errno if there is no memory. Called by aprmem_start(). */
 aprmem_arena_t *aprmem__arena_new(void);
+/** The rest of aprmem__take(): opens blocks, and takes the lock if the thread is not a VP's. */
 void *aprmem__take_slowly(unsigned class);
+/** The rest of aprmem__give(): closes blocks, and returns chunks to other threads' arenas. */
 void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
 
-/** A chunk of the class, from the calling thread's arena or the shared one; NULL: no memory. */
+/** Allocates a chunk of the class from the calling thread's arena or the shared one. Returns NULL
+ * if there is no memory. */
 static inline void *aprmem__take(unsigned class)
 {
     aprmem_block_t *block = aprmem__mine ? aprmem__mine->open[class] : NULL;
@@ -148,8 +155,10 @@ static inline void aprmem__give(void *chunk)
     }
 }
 
-/** Allocates bytes: a chunk, or from malloc() if no chunk is that large or none is left. */
+/** Allocates bytes: a chunk, or from malloc() if no chunk is that large or none is left. Returns
+ * NULL if there is no memory. */
 void *aprmem__take_bytes(size_t bytes);
+/** Frees what aprmem__take_bytes() has returned, on any kernel thread. */
 void aprmem__give_bytes(void *memory);
 
 /* --- the real functions, by their addresses: the plain names lead to the replacements --- */
@@ -195,26 +204,33 @@ struct aprmem_pool {
     const char *tag;
 };
 
+/** The small pool behind a handle that is ours (aprmem__ours()). */
 static inline aprmem_pool_t *aprmem__pool(apr_pool_t *pool)
 {
     return (aprmem_pool_t *)(void *)pool;
 }
 
+/** The handle that APR's callers have of a small pool. */
 static inline apr_pool_t *aprmem__handle(aprmem_pool_t *pool)
 {
     return (apr_pool_t *)(void *)pool;
 }
 
+/** The rest of apr_palloc(): allocates size bytes (aligned) for which the pool's room does not
+ * suffice, from the second room or a new piece. If there is no memory, calls the abort function and
+ * returns NULL. */
 void *aprmem__grow(aprmem_pool_t *pool, size_t size);
-/** Calls the abort function, if there is one. Returns NULL. */
+/** Calls the pool's abort function, if there is one. Returns NULL. */
 void *aprmem__out_of_memory(const aprmem_pool_t *pool);
-/** A new piece with room for at least size bytes, owned by the pool; returns its room. */
+/** Adds a piece with room for at least size bytes to the pool, and sets *room to it. Returns false
+ * if there is no memory. */
 bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
 /** Frees the newest piece. */
 void aprmem__drop_piece(aprmem_pool_t *pool);
-/** Keeps what is left of a piece for later. */
+/** Keeps the rest of a piece for later allocations if it is one of the two largest. */
 void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
 
+/** Bytes left in a room. */
 static inline size_t aprmem__left(aprmem_room_t room)
 {
     return (size_t)(room.end - room.at);
@@ -222,21 +238,31 @@ static inline size_t aprmem__left(aprmem_room_t room)
 
 /* --- tree.c: parents and children --- */
 
-/** The anchor of our pools below one of APR's (NULL: APR's global one). */
+/** The anchor of our pools below one of APR's (NULL: APR's global one), made if there is none yet.
+ * Returns NULL if there is no memory. */
 aprmem_anchor_t *aprmem__anchor_of(apr_pool_t *parent);
+/** The pool of APR's that the anchor is for. */
 apr_pool_t *aprmem__anchor_parent(const aprmem_anchor_t *anchor);
-/** APR's pool is gone: from now on, its address belongs to another one. */
+/** One of APR's pools has been destroyed: its address may become another pool's. */
 void aprmem__forget_anchor(const apr_pool_t *parent);
-/** Before and after a fork. */
+/** Takes the locks of the tree before a fork. */
 void aprmem__lock_tree(void);
+/** Releases them after it, in parent and child. */
 void aprmem__unlock_tree(void);
+/** Adds the pool to the children of its parent or anchor, which is set already. */
 void aprmem__link(aprmem_pool_t *pool);
+/** Removes the pool from the children of its parent or anchor. */
 void aprmem__unlink(aprmem_pool_t *pool);
+/** Destroys all children, including any that their cleanups create meanwhile. */
 void aprmem__destroy_children(aprmem_pool_t *pool);
 
 /* --- cleanup.c --- */
 
+/** Runs the list's cleanups, last registered first, and empties it. A cleanup may register or kill
+ * others, and may yield. */
 void aprmem__run_cleanups(aprmem_cleanup_t **list);
+/** Runs the child cleanups of the pool and of all pools below it. Called in a child process that is
+ * about to execute a program. */
 void aprmem__run_child_cleanups(aprmem_pool_t *pool);
 
 #pragma GCC visibility pop

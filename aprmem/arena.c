@@ -102,11 +102,6 @@ static char *memory_of(const aprmem_block_t *block)
     return (char *)aprmem__range.low + (size_t)(block - aprmem__range.blocks) * APRMEM_BLOCK;
 }
 
-static aprmem_block_t *block_of(const void *chunk)
-{
-    return &aprmem__range.blocks[((uintptr_t)chunk - aprmem__range.low) / APRMEM_BLOCK];
-}
-
 static bool open_step(void)
 {
     char *memory = memory_of(&aprmem__range.blocks[range.accessible]);
@@ -230,7 +225,7 @@ static void take_returned(aprmem_arena_t *arena)
     chunk = atomic_exchange_explicit(&arena->returned, NULL, memory_order_acquire);
     for (; chunk; chunk = next) {
         next = *(void **)chunk;
-        give_local(block_of(chunk), chunk);
+        give_local(aprmem__block_of(chunk), chunk);
     }
 }
 

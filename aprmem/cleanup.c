@@ -102,7 +102,6 @@ void aprmem__apr_pool_child_cleanup_set(apr_pool_t *pool, const void *data, clea
         cleanup->child = child;
 }
 
-/* A cleanup may register or kill others. */
 void aprmem__run_cleanups(aprmem_cleanup_t **list)
 {
     aprmem_cleanup_t *cleanup;
