@@ -83,13 +83,13 @@ stiol__places_t *stiol__places_of(const stiol__tls_t *tls);
 void stiol__tls_move(const stiol__tls_t *tls, const stiol__places_t *from, stiol__thread_t *self);
 
 /** carry_locks.c, on the VP: lists the locks that the calling state thread takes along, before it
- * is handed in; and takes over those that it has brought back. In between, the VP takes none of
- * them for free. */
+ * is handed over. Until they are back, the VP does not take any of them for free. */
 void stiol__locks_leave(stiol__vp_t *vp, stiol__load_t *load);
+/** On the VP: takes over the locks that the state thread has brought back. */
 void stiol__locks_return(stiol__vp_t *vp, stiol__load_t *load);
-/** The same on the carrier: makes it the owner of the locks that come with the load, and puts into
- * the load those that go back. */
+/** On the carrier: makes it the owner of the locks that come with the load. */
 void stiol__locks_arrive(stiol__carriage_t *carriage, stiol__load_t *load);
+/** On the carrier: puts the locks that go back into the load. */
 void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load);
 /** On any kernel thread: a real lock() of the mutex has returned rc. Returns what the caller is to
  * return: rc, or EAGAIN if there is no memory to note the lock, which has then been released
@@ -97,9 +97,9 @@ void stiol__locks_depart(stiol__carriage_t *carriage, stiol__load_t *load);
 int stiol__carried_took(pthread_mutex_t *mutex, int rc);
 /** The mutex is about to be unlocked; its memory may be gone afterwards. */
 void stiol__carried_gives(const pthread_mutex_t *mutex);
-/** The same two for a read-write lock. A real wrlock() has returned rc; a writer or a reader is
- * about to unlock it. */
+/** Like stiol__carried_took() for a read-write lock: a real wrlock() has returned rc. */
 int stiol__carried_writes(pthread_rwlock_t *lock, int rc);
+/** Like stiol__carried_gives() for a read-write lock, which a writer or a reader will unlock. */
 void stiol__carried_ends(const pthread_rwlock_t *lock);
 
 #pragma GCC visibility pop

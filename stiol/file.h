@@ -23,9 +23,10 @@ typedef enum {
 
 typedef struct stiol__filesystems stiol__filesystems_t;
 
-/** Reads the table of mounts, or takes it from the configuration. Returns 0, or -1: no memory.
- * Called by stiol.c when the VP starts, and when it ends. */
+/** Reads the table of mounts, or takes it from the configuration. Returns 0, or -1 if there is no
+ * memory. Called by stiol.c when the VP starts. */
 int stiol__filesystems_start(stiol__vp_t *vp);
+/** Frees it. Called by stiol.c when the VP ends. */
 void stiol__filesystems_stop(stiol__vp_t *vp);
 
 /** The verdict on a path, relative to dir as in openat(), unless that is known to be fast. `made`:
@@ -53,8 +54,9 @@ stiol__fd_class_t stiol__fd_is_mute(int fd);
 /** statx() that does not ask a server; -1 on failure. */
 int stiol__look_at(int fd, struct statx *st);
 
-/* A call was made directly and took long: notes that its device may be slow. */
+/** A call on a path was made directly and took long: remembers that its device may be slow. */
 void stiol__path_was_slow(stiol__vp_t *vp, int dir, const char *path);
+/** The same for a call on a descriptor. */
 void stiol__fd_was_slow(stiol__vp_t *vp, int fd);
 
 /* --- time that costs next to nothing: ticks of the CPU's counter --- */
@@ -119,8 +121,8 @@ typedef long (*stiol__file_call_t)(const long *args);
 long stiol__file_help(stiol__vp_t *vp, uint64_t group, stiol__file_call_t call, const long *args);
 /** The same for a call on a descriptor, whose number stays this file's until the call has ended. */
 long stiol__fd_help(stiol__vp_t *vp, int fd, stiol__file_call_t call, const long *args);
-/** The same with a group of its own: for a call on a path relative to fd, which may be AT_FDCWD. The
- * path tells whoever asks what the state thread waits for; NULL: the descriptor's file. */
+/** The same with a given group, for a call on a path relative to fd, which may be AT_FDCWD. The
+ * path is shown as what the state thread waits for; NULL: the descriptor's file. */
 long stiol__file_help_at(stiol__vp_t *vp, int fd, const char *path, uint64_t group,
                          stiol__file_call_t call, const long *args);
 /** The same as stiol__file_help() for another class of helpers. */

@@ -40,7 +40,7 @@ typedef struct stiol__job {
     /** The job is known to be quick: it may use the few helpers that are kept for such jobs when
      * all others are waiting. */
     bool quick;
-    /** What it is about, for whoever looks at waits: a host's or a user's name; NULL: unknown. */
+    /** What it is about, to be shown with the wait: a host's or a user's name; NULL: unknown. */
     const char *about;
     /** For stiol__help_start(): called on the VP, in its scheduler, when the job is done; it must
      * not yield, and may free the job. NULL: the state thread parked in stiol__help() continues. */
@@ -124,7 +124,7 @@ bool stiol__help_abandon(stiol__job_t *job, void (*release)(stiol__job_t *job));
 /** Keeps the object that holds STIOL loaded, because kernel threads run its code. Must not be
  * called with any lock held: it takes the dynamic loader's. */
 void stiol__stay_loaded(void);
-/** What a state thread that waits for this job waits for. */
+/** Describes this job as something that a state thread waits for, for st_wait_begin(). */
 st_wait_t stiol__help_wait(stiol__help_class_t class, const stiol__job_t *job);
 /** Ends the idle helpers. Does not wait for those in the middle of a job. */
 void stiol__helpers_stop(void);

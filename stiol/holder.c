@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who has the lock that somebody waits for: for whoever looks at waits. For most mutexes, who
- * took it is noted (stiol__note_taker()) in a small table in which two of those that are held may
- * have the same place: if there are more, the answer may be that nobody knows.
+ * Finds out who holds a lock that a state thread waits for, to be shown with the wait. For most
+ * mutexes, the holder is recorded (stiol__note_taker()) in a small table whose buckets have room
+ * for two held mutexes each: if more share a bucket, the holder may be unknown. Called by the MPM.
  */
 #include "stiol/lock.h"
 #include "stiol/stiol_int.h"

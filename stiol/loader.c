@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Waits for other kernel threads' dlopen() and dlclose(). dl_iterate_phdr() alone reports objects
- * that another kernel thread has mapped but not yet relocated: ld.so overwrites what is written to
- * their slots, and dies if it finds their pages read-only. Called by rebind.c and tls_objects.c.
+ * Waits for dlopen() and dlclose() on other kernel threads. dl_iterate_phdr() by itself also
+ * reports objects that another kernel thread has mapped but not yet relocated: ld.so would
+ * overwrite what is written to their slots, and crash if their pages were read-only. Called by
+ * rebind.c and tls_objects.c.
  */
 #include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 
-/* volatile: the compiler knows that dlsym() calls nobody in this file. */
+/* volatile, because the compiler assumes that dlsym() calls no function of this file. */
 static __thread struct {
     int (*volatile act)(void *data);
     void *volatile data;
@@ -16,8 +17,8 @@ static __thread struct {
 
 typedef void function_t(void);
 
-/* ld.so calls this to look up the function below, with the lock held under which it loads and
- * unloads objects and runs their constructors. */
+/* ld.so calls this when it looks up the function below; it then holds the lock under which it loads
+ * and unloads objects and runs their constructors. */
 static function_t *carry_out(void)
 {
     int (*act)(void *data) = errand.act;
@@ -28,7 +29,7 @@ static function_t *carry_out(void)
     return NULL;
 }
 
-/* Only ever looked up. */
+/* Looked up, but never called. */
 void stiol__loader_locked(void) __attribute__((ifunc("carry_out"), used, visibility("default")));
 
 int stiol__with_loader_locked(int (*act)(void *data), void *data)

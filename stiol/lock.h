@@ -55,8 +55,9 @@ void stiol__stream_left(FILE *file);
 /** SYS_futex with these arguments (not including the number), like syscall(): -1 with errno. May be
  * called on any kernel thread; a wait parks a state thread. Called by syscall.c. */
 long stiol__futex(const long *raw);
-/** The same for SYS_futex_waitv, and for the priority-inheriting operations of SYS_futex. */
+/** The same for SYS_futex_waitv. */
 long stiol__futex_waitv(const long *args);
+/** The same for the priority-inheriting operations of SYS_futex. */
 long stiol__futex_pi(const long *args);
 /** FUTEX_WAIT without a time limit, on a futex that other processes might share; parks. Returns
  * when woken, when *word differs from value, and on an interrupt, so check again. */

@@ -32,7 +32,7 @@ typedef struct stiol_lock_report {
 typedef struct stiol_config {
     int trace;       /**< nonzero: one line per call on stderr; only in STIOL_DEBUG builds, else
                 * ignored */
-    int stack_size;  /**< bytes, of the state threads made for pthread_create(); 0: libst's
+    int stack_size;  /**< bytes, for the state threads created by pthread_create(); 0: libst's
                       * default */
     int mounts;      /**< descriptor of stiol_open_mounts(), which STIOL takes over; 0: STIOL opens
                       * it; -1: there is no table of mounts */
@@ -109,14 +109,14 @@ static inline bool stiol_is_carried(void)
     return stiol_has_carried && stiol_carries_here();
 }
 
-/** Who has a lock. */
+/** Who holds a lock. */
 typedef struct stiol_holder {
     st_thread_t thread; /**< a state thread of this VP, which may have ended; NULL: none */
     int tid;            /**< a kernel thread, of any process; 0: none */
 } stiol_holder_t;
 
-/** Finds out who has the lock that a parked state thread of the calling VP waits for. False: that
- * is not known. Does not yield; may be called by the scheduler. */
+/** Finds out who holds the lock that a parked state thread of the calling VP waits for. Returns
+ * false if that is not known. Does not yield; may be called by the scheduler. */
 bool stiol_lock_holder(const st_wait_t *wait, stiol_holder_t *holder);
 
 /**
@@ -127,13 +127,13 @@ void stiol_on_vp(void (*function)(void *data), void *data);
 
 /** The kernel threads that run state threads of a VP. */
 typedef struct stiol_carriers {
-    unsigned threads, busy;     /**< that exist; that are running one now */
-    unsigned waiting;           /**< state threads in line for one */
-    unsigned long long carried; /**< how often one was run */
-    unsigned long long full;    /**< how often one had to wait because max_carriers were busy */
+    unsigned threads, busy;     /**< how many exist, and how many are running a state thread */
+    unsigned waiting;           /**< state threads that are queued for one */
+    unsigned long long carried; /**< how often a state thread was run on one */
+    unsigned long long full;    /**< how often one was queued because max_carriers were busy */
 } stiol_carriers_t;
 
-/** Gives the calling VP's; all zero if it has none. */
+/** Returns the calling VP's in *carriers; all zero if it has none. Does not yield. */
 void stiol_get_carriers(stiol_carriers_t *carriers);
 
 /** Ends STIOL on the calling VP; the last VP restores every slot. Harmless if it was not

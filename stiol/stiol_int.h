@@ -135,7 +135,7 @@ struct stiol__tls;
 #define STIOL_USES     64
 #define STIOL_REGULAR  16
 
-/** Who has taken a mutex (holder.c): two of them. */
+/** Who has taken a mutex (holder.c): a bucket for two mutexes. */
 typedef struct stiol__taker {
     const void *mutex[2]; /* NULL: free */
     st_thread_t thread[2];
@@ -186,6 +186,7 @@ typedef struct stiol__vp {
     stiol__taker_t takers[STIOL_TAKERS];
 } stiol__vp_t;
 
+/** The bucket of a mutex. */
 static inline stiol__taker_t *stiol__takers_of(const stiol__vp_t *vp, const void *mutex)
 {
     uintptr_t bits = (uintptr_t)mutex;
@@ -193,9 +194,8 @@ static inline stiol__taker_t *stiol__takers_of(const stiol__vp_t *vp, const void
     return (stiol__taker_t *)&vp->takers[(bits >> 4 ^ bits >> 12) % STIOL_TAKERS];
 }
 
-/** The calling state thread has taken the mutex; it has released it. Two that are held may have the
- * same place; of three, the last two are known: that costs next to nothing, and will do for one
- * that others wait for. */
+/** The calling state thread has taken the mutex. Of more than two held mutexes that share a bucket,
+ * only the last two are remembered: that costs next to nothing, and suffices in practice. */
 static inline void stiol__note_taker(stiol__vp_t *vp, const void *mutex)
 {
     stiol__taker_t *taker = stiol__takers_of(vp, mutex);
@@ -205,6 +205,7 @@ static inline void stiol__note_taker(stiol__vp_t *vp, const void *mutex)
     taker->thread[way] = *vp->current;
 }
 
+/** The mutex is released. */
 static inline void stiol__note_release(stiol__vp_t *vp, const void *mutex)
 {
     stiol__taker_t *taker = stiol__takers_of(vp, mutex);
@@ -325,10 +326,11 @@ static inline int stiol__failed(const stiol__vp_t *vp)
 #define STIOL_PARKS(vp, kind) ((vp)->counters.kind.parked++, stiol__parks(vp))
 
 #ifdef STM_DEBUG
-/** For lock reports: the calling state thread parks, has taken a lock, releases it. None of them
- * yields. */
+/** For lock reports: the calling state thread is about to park. Does not yield. */
 void stiol__parks(stiol__vp_t *vp);
+/** For lock reports: it has taken a lock; caller: the return address. Does not yield. */
 void stiol__took(stiol__vp_t *vp, const char *kind, const void *lock, const void *caller);
+/** For lock reports: it is releasing a lock. Does not yield. */
 void stiol__gave(stiol__vp_t *vp, const void *lock);
 #else
 #define stiol__parks(vp)                    ((void)(vp))
@@ -366,11 +368,13 @@ extern unsigned stiol__off;
 
 #define STIOL_NEVER ST_UTIME_NO_TIMEOUT
 
-st_utime_t stiol__deadline(st_utime_t timeout); /* from now */
-st_utime_t stiol__left(st_utime_t deadline);    /* 0: past */
-/* A length of time: us, rounded up. */
+/** The deadline that is `timeout` us from now. */
+st_utime_t stiol__deadline(st_utime_t timeout);
+/** How many us are left until then; 0 if it has passed. */
+st_utime_t stiol__left(st_utime_t deadline);
+/** A length of time in us, rounded up. */
 st_utime_t stiol__timespec(const struct timespec *ts);
-/* The deadline that is a time on some clock. */
+/** The deadline that corresponds to a moment on some clock. */
 st_utime_t stiol__until(clockid_t clock, const struct timespec *at);
 /** Whether that is a length of time, or a moment, as POSIX wants it; otherwise the call returns
  * EINVAL. */
@@ -402,9 +406,9 @@ void stiol__yield(void);
 
 /* --- pages.c --- */
 
-/** Called when a VP starts, and when it ends. Where the range cannot be reserved, libapr's calls
- * stay real ones. */
+/** Called when a VP starts. If the range cannot be reserved, libapr makes the real calls. */
 void stiol__pages_start(const stiol__vp_t *vp);
+/** Called when a VP ends. */
 void stiol__pages_stop(const stiol__vp_t *vp);
 
 #pragma GCC visibility pop
