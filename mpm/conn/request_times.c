@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the time of a request went, as notes for LogFormat: "%{stm:backend}n" and the like. Each
- * state thread adds up what it has waited for (waits.c); a request takes the difference from where
- * it gets a thread to where it gives it back, and what its connection waited for in between.
- * Nothing is done unless some directive mentions a note.
+ * Where a request's time went, as notes for LogFormat such as "%{stm:backend}n". Each state thread
+ * adds up its waits (waits.c). A request adds up the differences between getting a thread and
+ * giving it back, and what its connection waited for in between. None of this is done unless some
+ * directive mentions a note. Called by hooks.c, conn.c, record.c and waits.c.
  */
 #include <string.h>
 
 #include "mpm/conn/waits.h"
 
-/* A request that has not been logged; in its pool. */
+/* A request that has not been logged yet; allocated from its pool. */
 typedef struct stm_times {
     const request_rec *r;
-    stm_conn_t *conn; /* NULL: a stream */
+    stm_conn_t *conn; /* NULL: an HTTP/2 stream */
     stm_busy_t *on;   /* the thread that serves it; NULL: none at the moment */
-    st_utime_t began; /* us, libst's clock */
-    st_utime_t since; /* when it got or lost its thread */
+    st_utime_t began; /* us on libst's clock, as are all times here */
+    st_utime_t since; /* when it last got or lost a thread */
     st_utime_t spent[STM_SPENT_COUNT];
-    st_utime_t before[STM_SPENT_COUNT]; /* what the thread had spent when it got it */
+    st_utime_t before[STM_SPENT_COUNT]; /* the thread's sums when the request got it */
     struct stm_times *next, **previous; /* in its bucket */
 } stm_times_t;
 
 bool stm_times_wanted;
 
-/* The classes' notes, and two sums. */
+/* The notes: the classes and two sums. */
 enum { WAIT = STM_SPENT_COUNT, TOTAL, NOTES };
 static const char *const names[NOTES] = {
     "stm:cpu",   "stm:client", "stm:backend", "stm:lock",  "stm:disk", "stm:name",  "stm:program",
@@ -31,7 +31,7 @@ static const char *const names[NOTES] = {
 };
 static bool wanted[NOTES];
 
-/* Requests that have not been logged, found by their connection or, for a stream, the request. */
+/* Requests that have not been logged yet, hashed by connection or, if a stream, by request. */
 enum { BUCKETS = 1024 };
 static stm_times_t *buckets[BUCKETS];
 
@@ -44,7 +44,7 @@ static void look_for_names(const char *args)
             wanted[i] = stm_times_wanted = true;
 }
 
-/* Formats may be anywhere, and other modules' logs have directives of their own. */
+/* All directives are searched: formats may be anywhere, and other modules' logs have their own. */
 static void look_into(const ap_directive_t *tree)
 {
     for (; tree; tree = tree->next) {
@@ -85,7 +85,7 @@ static void board(stm_times_t *times, stm_busy_t *busy, st_utime_t now)
     memcpy(times->before, busy->spent, sizeof(times->before));
 }
 
-/* The rest of the time the thread ran. */
+/* Time that the thread did not spend waiting is time that it ran. */
 static void alight(stm_times_t *times, st_utime_t now)
 {
     st_utime_t waited = 0;
@@ -159,7 +159,7 @@ void stm_times_begin(request_rec *r, stm_conn_t *conn, stm_busy_t *busy)
     apr_pool_cleanup_register(r->pool, times, forget, apr_pool_cleanup_null);
 }
 
-/* What a connection without a thread waited for. */
+/* What a connection in this state, without a thread, waits for. */
 static stm_spent_e class_of_state(stm_conn_state_e state)
 {
     switch (state) {
@@ -171,7 +171,7 @@ static stm_spent_e class_of_state(stm_conn_state_e state)
     }
 }
 
-/* A connection without unfinished requests has just become ready for its next: that one waits. */
+/* If the connection has no unfinished request, the time in the queue belongs to the next one. */
 void stm_times_resume(stm_conn_t *conn, stm_busy_t *busy)
 {
     st_utime_t now = st_utime(), queued = conn->queued_since;
@@ -221,7 +221,7 @@ static void set_notes(request_rec *r, const st_utime_t values[NOTES])
                            apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)values[i]));
 }
 
-/* A stream's response may still be on its way to the client after its thread is done with it. */
+/* After a stream's thread is done, its response may still be on its way to the client. */
 static void finish(stm_times_t *times, st_utime_t now)
 {
     if (times->on)

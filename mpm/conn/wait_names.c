@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names for what a state thread waits for, looked up when a wait lasts: a socket's peer, a file's
- * path, a program, a lock and who has it. Called by waits.c in the scheduler: only system calls
- * that do not wait, and no lock of the dynamic loader's.
+ * Names for what a state thread waits for, looked up once a wait has lasted for a while: a socket's
+ * peer, a file's path, a program, a lock and its holder. Called by waits.c in the scheduler, so it
+ * makes only system calls that do not wait, and takes no lock of the dynamic linker.
  */
 #include <arpa/inet.h>
 #include <elf.h>
@@ -29,10 +29,10 @@
 enum {
     MOST_CHILDREN = 64,   /* programs whose pipes are compared */
     MOST_LOCKS = 4096,    /* lines of /proc/locks that are read */
-    MOST_MAPS = 4096,     /* of /proc/self/maps */
+    MOST_MAPS = 4096,     /* lines of /proc/self/maps that are read */
     MOST_SEGMENTS = 32,   /* of an object */
-    PLACE = 96,           /* bytes of an object's name with the offset */
-    REMEMBERED = 1000000, /* us for which a place is not looked up again */
+    PLACE = 96,           /* bytes for an object's name with an offset */
+    REMEMBERED = 1000000, /* us for which the last place found is remembered */
 };
 
 /* --- sockets --- */
@@ -69,7 +69,7 @@ static void print_address(const address_t *address, socklen_t length, char name[
     }
 }
 
-/* To whom a connection is being made: only SO_PEERNAME tells, and wants the exact length. */
+/* The address that a socket is connecting to. Only SO_PEERNAME has it, for the exact length. */
 static socklen_t peer_to_be(int fd, address_t *address)
 {
     int family = 0;
@@ -127,7 +127,7 @@ static bool has_pipe(long pid, const struct stat *pipe)
     return false;
 }
 
-/* The child of that process which has the pipe; 0: none, or none that we may look at. */
+/* The child of a process that has this pipe open; 0: none, or none that we may inspect. */
 static long child_with(long parent, const struct stat *pipe)
 {
     char path[64];
@@ -149,7 +149,7 @@ static void look_at_pipe(const struct stat *pipe, stm_wait_names_t *names)
 {
     long pid = child_with((long)stm.vp.pid, pipe);
 
-    if (pid == 0) /* rewrite maps and piped loggers are the master's */
+    if (pid == 0) /* rewrite maps and piped loggers are children of the master */
         pid = child_with((long)getppid(), pipe);
     names->number = pid > 0 ? (int)pid : -1;
     if (pid > 0)
@@ -169,7 +169,7 @@ static bool link_of(int fd, char name[STM_SCORE_NAMED])
     return length > 0;
 }
 
-/* The first number after `key` in what the kernel says of the descriptor that passes; -1: none. */
+/* The first number after `key` in the descriptor's fdinfo, other than `other_than`; -1: none. */
 static int number_in_info(int fd, const char *key, int other_than)
 {
     char path[48], line[160];
@@ -205,8 +205,7 @@ static stm_wait_e look_at_one(int fd, int events, stm_wait_names_t *names)
     return STM_WAIT_descriptor;
 }
 
-/* An epoll descriptor stands for the first of those that it watches, but the client's; a pidfd, for
- * its process. */
+/* An epoll descriptor stands for the first descriptor that it watches other than the client's. */
 static stm_wait_e look_at_other(int fd, int client, stm_wait_names_t *names)
 {
     char name[STM_SCORE_NAMED];
@@ -251,8 +250,8 @@ static void name_file(const st_wait_t *wait, char name[STM_SCORE_NAMED])
                  STM_SCORE_NAMED / 2 - 2, wait->name);
 }
 
-/* The process that has the file locked, from a line of /proc/locks; 0: another file, or one that
- * waits. */
+/* The process that holds a lock on the file according to a line of /proc/locks. 0: the line is
+ * about another file, or about a process that waits. */
 static long holder_in(const char *line, const struct stat *file)
 {
     unsigned major, minor;
@@ -294,8 +293,8 @@ static void find_file_holder(int fd, char holder[STM_SCORE_HOLDER])
 
 /* --- locks in memory --- */
 
-/* What is mapped may be shorter than it claims, or unmapped meanwhile by a kernel thread: so it is
- * the kernel that reads, which fails instead. */
+/* A mapping may be shorter than its headers claim, or be unmapped meanwhile by a kernel thread. So
+ * the kernel does the reading: it fails where a load would crash. */
 static bool copy_memory(uintptr_t from, void *to, size_t size)
 {
     const struct iovec here = {to, size}, there = {(void *)from, size};
@@ -303,7 +302,7 @@ static bool copy_memory(uintptr_t from, void *to, size_t size)
     return process_vm_readv(stm.vp.pid, &here, 1, &there, 1, 0) == (ssize_t)size;
 }
 
-/* Where the object ends whose header is mapped there, with its .bss; 0: it is no object. */
+/* Where the object whose header is mapped at `base` ends, including its .bss; 0: no object. */
 static uintptr_t end_of_object(uintptr_t base)
 {
     ElfW(Ehdr) header;
@@ -321,7 +320,7 @@ static uintptr_t end_of_object(uintptr_t base)
     return end;
 }
 
-/* The object that has the address, from a line of /proc/self/maps; false: not this one. */
+/* If the object in a line of /proc/self/maps contains the address, writes its name and offset. */
 static bool is_in_object(const char *line, uintptr_t address, char *place, size_t size)
 {
     unsigned long base, offset;
@@ -350,8 +349,8 @@ static void find_place(uintptr_t address, char *place, size_t size)
         fclose(file);
 }
 
-/* Where an address is: an object and the offset in it, or just the number. Many may wait for the
- * same lock. */
+/* Where an address is: an object and the offset in it, or just the address. The last result is
+ * remembered, because many threads may wait for the same lock. */
 static void print_place(uintptr_t address, char *place, size_t size)
 {
     static struct {
@@ -406,7 +405,7 @@ static void look_at_lock(const st_wait_t *wait, bool costly, stm_wait_names_t *n
     }
 }
 
-/* --- any of them --- */
+/* --- any wait --- */
 
 void stm_wait_name(const st_wait_t *wait, int client, bool costly, stm_wait_names_t *names)
 {

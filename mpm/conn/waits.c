@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records what state threads wait for, where they park: the kind, the object and the time go to the
- * thread's place in the scoreboard with a few stores. Whatever has to be looked up (names, the
- * request's texts) follows when a wait has lasted for a while. Called by thread.c and by hooks.
+ * Records what state threads wait for when they park: the kind, the object and the time go to the
+ * thread's entry in the scoreboard with a few stores. Whatever has to be looked up (names, the
+ * request's texts) follows once a wait has lasted for a while. Called by thread.c and by hooks.
  */
 #include <errno.h>
 #include <poll.h>
@@ -15,29 +15,29 @@
 #include "score/sequence.h"
 
 enum {
-    LASTING = 50000,  /* us after which a wait is looked at */
-    COSTLY = 1000000, /* us between two looks at what is costly */
-    A_ROW = 1000,     /* us for which the VP may be held up by one look after another */
-    A_PAGE = 10000,   /* the same for somebody who has asked for it */
-    PAUSE = 5000,     /* us until the next row */
-    /* us that a wait must have taken for its kind to be looked up for the log */
+    LASTING = 50000,  /* us after which a wait is examined */
+    COSTLY = 1000000, /* us between two costly look-ups for the same wait */
+    A_ROW = 1000,     /* us for which look-ups in a row may hold up the VP */
+    A_PAGE = 10000,   /* the same if a page has asked for them */
+    PAUSE = 5000,     /* us until the next row of look-ups */
+    /* us that a wait must have lasted for its kind to be looked up for the log */
     WORTH_A_LOOK = 1000,
 };
 
 /* An HTTP/2 stream's way to its thread; in the request's pool. */
 struct stm_stream {
-    stm_busy_t *busy; /* NULL: it has left */
+    stm_busy_t *busy; /* NULL: the thread has left the stream */
 };
 
 static struct {
     stm_busy_t *all;
-    stm_busy_t *oldest, *newest; /* of those to be looked at */
+    stm_busy_t *oldest, *newest; /* of the waits to be examined */
     st_watch_t look;
-    bool looking; /* it is armed */
-    int key;      /* of modules' threads */
+    bool looking; /* the watch is armed */
+    int key;      /* where modules' threads keep their stm_busy_t */
 } waits;
 
-/* --- the list of waits to be looked at, in the order in which they are due --- */
+/* --- the list of waits to be examined, in the order in which they are due --- */
 
 static void link_wait(stm_busy_t *busy, st_utime_t now)
 {
@@ -62,7 +62,7 @@ static void unlink_wait(stm_busy_t *busy)
     busy->listed = false;
 }
 
-/* --- where it parks --- */
+/* --- parking and resuming --- */
 
 static stm_wait_e kind_of(const stm_busy_t *busy, const st_wait_t *wait)
 {
@@ -80,13 +80,14 @@ static stm_wait_e kind_of(const stm_busy_t *busy, const st_wait_t *wait)
     return (stm_wait_e)kinds[wait->kind];
 }
 
-/* Whose holder may change while they are waited for. */
+/* Whether the holder may change during the wait. */
 static bool changes_hands(const stm_busy_t *busy)
 {
     return busy->kind == STM_WAIT_lock || busy->kind == STM_WAIT_file_lock;
 }
 
-/* What the wait was for, as far as it matters for the log. */
+/* The class of the wait that has just ended. Short waits are not worth looking up the kind of a
+ * descriptor. */
 static stm_spent_e class_of_wait(stm_busy_t *busy, st_utime_t waited)
 {
     if (busy->kind == STM_WAIT_descriptor && !busy->looked && waited >= WORTH_A_LOOK) {
@@ -137,7 +138,7 @@ static void yields(st_observer_t *observer, st_utime_t yielded)
     busy->spent[STM_SPENT_queue] += between(yielded, st_utime());
 }
 
-/* --- looking --- */
+/* --- examining waits --- */
 
 static void copy(char *to, const char *from, size_t size)
 {
@@ -147,7 +148,7 @@ static void copy(char *to, const char *from, size_t size)
         to[size - 1] = '\0';
 }
 
-/* The request's texts. r is read while its thread is parked, or by itself. */
+/* Copies the request's texts. Reading r is safe: its thread is parked, or is the calling one. */
 static void tell_request(stm_busy_t *busy)
 {
     stm_score_wait_t *cell = busy->cell;
@@ -186,7 +187,7 @@ static void look_at(stm_busy_t *busy, st_utime_t now)
     busy->looked_at = now;
 }
 
-/* A wait that consists of many short ones is never in the list for long enough. */
+/* A wait that consists of many short ones never stays in the list for long enough. */
 static bool is_overdue(const stm_busy_t *busy, st_utime_t now)
 {
     if (!busy->looked)
@@ -198,10 +199,10 @@ static void parks(st_observer_t *observer, const st_wait_t *wait, st_utime_t now
 {
     stm_busy_t *busy = (stm_busy_t *)observer;
     stm_score_wait_t *cell = busy->cell;
-    /* Some waits consist of many short ones: what is known about the first stays. */
+    /* Some waits consist of many short ones; what was found out about the first still holds. */
     bool same = busy->looked && busy->since == wait->since;
 
-    if (!busy->serving) /* a stream has been taken from it meanwhile */
+    if (!busy->serving) /* its stream has been destroyed meanwhile */
         return;
     busy->wait = wait;
     busy->parked = now;
@@ -228,7 +229,7 @@ static void parks(st_observer_t *observer, const st_wait_t *wait, st_utime_t now
         link_wait(busy, now);
 }
 
-/* At those that are due, for as long as may be, but at one at least. */
+/* Examines the waits that are due: at least one, and more for up to `most` us. */
 static void look_until(st_utime_t now, st_utime_t due, st_utime_t most)
 {
     st_utime_t end = st_utime() + most;
@@ -244,14 +245,14 @@ static void look_until(st_utime_t now, st_utime_t due, st_utime_t most)
     }
 }
 
-/* At most so long after a wait is due it is looked at. */
+/* Runs at least every LASTING us while there are waits, so none is examined much later than due. */
 static void on_look(st_watch_t *watch, int ready)
 {
     st_utime_t now = st_utime_last_clock();
     int error = errno;
 
     (void)ready;
-    waits.looking = true; /* so that nobody else arms it */
+    waits.looking = true; /* keeps link_wait() from arming the watch */
     look_until(now, now, A_ROW);
     waits.looking = waits.oldest;
     if (waits.oldest)
@@ -277,7 +278,7 @@ stm_busy_t *stm_busy_of(st_thread_t thread)
     return busy;
 }
 
-/* In a signal handler: if it has interrupted a change, it leaves everything alone. */
+/* Runs in a signal handler. If that has interrupted a change, it does nothing. */
 void stm_waits_show_running(void)
 {
     st_thread_t self = st_thread_self();
@@ -294,7 +295,7 @@ void stm_waits_show_running(void)
 
 static void leave_stream(stm_busy_t *busy);
 
-/* waits.all is walked by a signal handler, too: each step leaves it whole. */
+/* A signal handler may walk waits.all at any time, so each step must leave the list intact. */
 static void enlist(stm_busy_t *busy)
 {
     busy->next = waits.all;
@@ -336,7 +337,7 @@ stm_busy_t *stm_busy_new(void)
     busy->thread = st_thread_self();
     busy->fd = -1;
     busy->cell = stm_score_wait_take();
-    busy->told = true; /* it may have another thread's texts */
+    busy->told = true; /* the entry may still have another thread's texts */
     enlist(busy);
     return busy;
 }
@@ -363,7 +364,7 @@ static void forget_request(stm_busy_t *busy)
     *cell->name = *cell->holder = '\0';
 }
 
-/* The texts follow if it takes long. */
+/* The texts follow if the request takes long. */
 static void begin(stm_busy_t *busy, conn_rec *c, uint64_t serial, st_utime_t began)
 {
     stm_score_wait_t *cell = busy->cell;
@@ -383,7 +384,7 @@ static void begin(stm_busy_t *busy, conn_rec *c, uint64_t serial, st_utime_t beg
     stm_sequence_end(&cell->sequence);
 }
 
-/* A request whose response was waiting for the client goes on. */
+/* When a request began that continues after its response has waited for the client. */
 static st_utime_t began_before(const request_rec *r)
 {
     apr_time_t age = apr_time_now() - r->request_time;
@@ -426,7 +427,7 @@ void stm_busy_request(stm_busy_t *busy)
 {
     stm_score_wait_t *cell = busy->cell;
 
-    if (busy->fresh) { /* the first one has just begun with the connection */
+    if (busy->fresh) { /* the first request began with the connection, just now */
         busy->fresh = false;
         return;
     }
@@ -457,7 +458,7 @@ static void leave_stream(stm_busy_t *busy)
     stm_busy_end(busy);
 }
 
-/* Its thread, if it still has one, need not be the caller. */
+/* The stream's thread, if it still has one, need not be the caller. */
 static apr_status_t stream_gone(void *data)
 {
     struct stm_stream *stream = data;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the state threads that serve something wait for, in the scoreboard, and how long, for the
- * log. waits.c records it where they park; wait_names.c finds the names when a wait lasts;
- * request_times.c adds it up for each request. See docs/internals/waits.md.
+ * What busy state threads wait for, for the scoreboard, and for how long, for the log. waits.c
+ * records it when they park, wait_names.c finds names once a wait has lasted for a while, and
+ * request_times.c adds up the times for each request. See docs/internals/waits.md.
+ *
+ * Unless said otherwise, the functions are called on the VP, and nothing yields.
  */
 #ifndef STM_WAITS_H
 #define STM_WAITS_H
@@ -32,91 +34,98 @@ struct stm_stream;
 typedef struct stm_busy {
     st_observer_t observer;
     st_thread_t thread;
-    stm_score_wait_t *cell;    /**< its place in the scoreboard */
+    stm_score_wait_t *cell;    /**< its entry in the scoreboard */
     int fd;                    /**< the client's socket; -1: it serves an HTTP/2 stream */
-    conn_rec *c;               /**< whose client it serves; NULL: none */
-    request_rec *r;            /**< being served; NULL: none has been read yet */
+    conn_rec *c;               /**< the connection that it serves; NULL: none */
+    request_rec *r;            /**< the request being served; NULL: none has been read yet */
     struct stm_stream *stream; /**< by which an HTTP/2 request finds its thread; NULL: none */
-    const st_wait_t *wait;     /**< parked; NULL: it runs */
+    const st_wait_t *wait;     /**< what it is parked for; NULL: it is running */
     unsigned char kind;        /**< stm_wait_e of its latest wait */
     bool serving;
-    bool fresh;                        /**< it has just begun: nothing has come since */
-    bool told;                         /**< its place has the request's texts */
-    bool looked;                       /**< that has been looked at and named */
-    bool listed;                       /**< is in the list of those to be looked at */
+    bool fresh;                        /**< it has just begun, and no request has come yet */
+    bool told;                         /**< its entry has the request's texts */
+    bool looked;                       /**< its latest wait has been examined and named */
+    bool listed;                       /**< it is in the list of waits to be examined */
     st_utime_t since;                  /**< when the latest wait began, us */
-    st_utime_t parked;                 /**< when it parked last */
-    st_utime_t due;                    /**< when it is to be looked at */
-    st_utime_t looked_at;              /**< when it was last looked at */
-    st_utime_t looked_long;            /**< when something costly was last looked up */
-    st_utime_t queued;                 /**< how long the request to come has waited in line, us */
-    st_utime_t spent[STM_SPENT_COUNT]; /**< in all; only if the times are wanted */
-    struct stm_busy *next, **previous; /**< of all */
-    struct stm_busy *later, *earlier;  /**< in that list */
+    st_utime_t parked;                 /**< when it last parked, us */
+    st_utime_t due;                    /**< when its wait is to be examined, us */
+    st_utime_t looked_at;              /**< when its wait was last examined, us */
+    st_utime_t looked_long;            /**< when something costly was last looked up, us */
+    st_utime_t queued;                 /**< how long the next request has been queued, us */
+    st_utime_t spent[STM_SPENT_COUNT]; /**< sums by class, us; only if the times are wanted */
+    struct stm_busy *next, **previous; /**< in the list of all */
+    struct stm_busy *later, *earlier;  /**< in the list of waits to be examined */
 } stm_busy_t;
 
 /* --- waits.c --- */
 
-/** To be called once per VP. False: no memory. */
+/** To be called once per VP, by vp.c. Returns false if there is no memory. */
 bool stm_waits_open(void);
-/** Makes one for the calling state thread. NULL: no memory; then it is not shown. */
+/** Makes one for the calling state thread. Returns NULL if there is no memory; the thread is then
+ * not shown. */
 stm_busy_t *stm_busy_new(void);
+/** Frees it; harmless for NULL. Called by its own thread, or when a module's thread ends. */
 void stm_busy_free(stm_busy_t *busy);
-/** The thread serves the connection from now on, and no longer. Harmless for NULL. */
+/** The thread starts to serve the connection. Harmless for NULL. */
 void stm_busy_begin(stm_busy_t *busy, stm_conn_t *conn);
+/** The thread no longer serves it. Harmless for NULL. */
 void stm_busy_end(stm_busy_t *busy);
-/** On its client's connection: another request is about to be read; it has been read. */
+/** Another request is about to be read on the client's connection. */
 void stm_busy_request(stm_busy_t *busy);
+/** It has been read. */
 void stm_busy_request_read(stm_busy_t *busy, request_rec *r);
 /** The request is being destroyed. */
 void stm_busy_request_gone(stm_busy_t *busy, const request_rec *r);
-/** The connection that the thread serves has a conn_rec now; NULL: no longer. */
+/** The connection that the thread serves has got a conn_rec or, with NULL, has lost it. */
 void stm_busy_connection(stm_busy_t *busy, conn_rec *c);
-/** The calling state thread, a module's, serves this HTTP/2 stream from now on. NULL: no memory. */
+/** The calling state thread, which belongs to a module, starts serving this HTTP/2 stream. Returns
+ * NULL if there is no memory. */
 stm_busy_t *stm_busy_stream(request_rec *r);
-/** The handler of the stream that the calling state thread serves is done; it may have left it
- * already. (When the request is destroyed, that is noticed.) */
+/** The handler of the stream that the calling state thread serves is done. Has no effect if the
+ * thread has left the stream before, which happens when the request is destroyed. */
 void stm_busy_stream_left(const request_rec *r);
-/** Finds out what those wait for whose waits have begun just now. Does not yield; not for a kernel
- * thread. */
+/** Looks up names for waits that have only just begun. For pages; spends at most 10 ms. */
 void stm_waits_look_now(void);
-/** Shows the request of the calling state thread, which has held up the VP. For a signal handler on
- * the VP's kernel thread. */
+/** Shows the request of the calling state thread, which is holding up the VP. Called in a signal
+ * handler on the VP's kernel thread. */
 void stm_waits_show_running(void);
-/** The one of a state thread; NULL: it serves nothing. */
+/** Returns the one that belongs to a state thread, or NULL if that serves nothing. */
 stm_busy_t *stm_busy_of(st_thread_t thread);
 
-/* --- wait_names.c. Nothing yields; system calls that do not wait --- */
+/* --- wait_names.c: called in the scheduler; makes only system calls that do not wait --- */
 
-/** The name and holder of what somebody waits for, and its kind if that has to be looked up. */
+/** The name and holder of what a thread waits for, and its kind if that has to be looked up. */
 typedef struct stm_wait_names {
     stm_wait_e kind;
     int number;
     char name[STM_SCORE_NAMED], holder[STM_SCORE_HOLDER];
 } stm_wait_names_t;
 
-/** Looks at a wait. costly: also what takes longer to find out (who has a file's lock). */
+/** Fills in the names of a wait. client: the client's socket, or -1; costly: whether to look up
+ * what takes longer, such as who holds a file's lock. */
 void stm_wait_name(const st_wait_t *wait, int client, bool costly, stm_wait_names_t *names);
-/** What kind of thing a descriptor is that a thread waits for; its name goes to `names` if that is
- * not NULL. */
+/** Returns what kind of thing a descriptor is that a thread waits for. Its name goes to `names`,
+ * unless that is NULL. events: POLLIN or POLLOUT; client: as above. */
 stm_wait_e stm_wait_kind_of_fd(int fd, int events, int client, stm_wait_names_t *names);
 
 /* --- request_times.c --- */
 
-/** In the master: whether any directive mentions one of the notes. */
+/** Called in the master: finds out whether any directive mentions one of the notes. */
 void stm_times_configure(const ap_directive_t *tree);
-/** Whether any does. */
+/** Whether any does. Only then may the following functions be called. */
 extern bool stm_times_wanted;
-/** What follows is called only if so. The request is about to be read on the connection, or is a
- * stream that the thread serves. */
+/** The request is about to be read on the connection or, if conn is NULL, is a stream that the
+ * thread serves. */
 void stm_times_begin(request_rec *r, stm_conn_t *conn, stm_busy_t *busy);
-/** The connection gets a thread; its thread leaves it in its present state; so does a stream's. */
+/** The connection gets a thread. */
 void stm_times_resume(stm_conn_t *conn, stm_busy_t *busy);
+/** The connection loses its thread, and its requests wait for what its state says. */
 void stm_times_leave(stm_conn_t *conn);
+/** The stream that the thread serves loses it. */
 void stm_times_leave_stream(stm_busy_t *busy);
 /** The request is about to be logged: sets its notes. */
 void stm_times_note(request_rec *r);
-/** What a thread waited for belongs to this class. */
+/** The class of a kind of wait. */
 stm_spent_e stm_times_class(stm_wait_e kind);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Describes libst's structures and connections to readers in another process: the symbol stays in a
- * stripped module, where all others are hidden. Nothing in the module reads it.
+ * Describes libst's structures and connections to readers in another process (stmstat dump). The
+ * symbol is exported, so that it stays in a stripped module. Nothing in the module reads it.
  */
 #include "include/st_description.h"
 #include "include/stm_description.h"

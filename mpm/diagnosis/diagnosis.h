@@ -12,12 +12,12 @@
 
 /** To be called once per VP, before its first state thread starts. */
 void stm_stall_start(void);
-/** The VP is ending: no signal may be sent any more. */
+/** The VP is ending: no more signals may be sent. */
 void stm_stall_end(void);
 /** A turn of the scheduler has ended after `held` us. Called by the scheduler. */
 void stm_stall_turn(st_utime_t held);
 
-/* --- answer.c: the master asks a VP that makes no turns what it does --- */
+/* --- answer.c: the master asks a VP whose scheduler does not run what it is doing --- */
 
 /** Writes the answer into the pulse. Called in STM_LOOK_SIGNAL's handler. */
 void stm_answer_write(void);
@@ -25,7 +25,7 @@ void stm_answer_write(void);
 /* --- limits.c: limits that make requests wait --- */
 
 /** Logs that MaxThreads, KernelThreads or HelperThreads has been reached, or that the system
- * provides no helper threads. Called with each heartbeat. */
+ * refuses helper threads. Called with each heartbeat. */
 void stm_limits_report(void);
 
 /* --- lock_report.c: locks held across a park --- */

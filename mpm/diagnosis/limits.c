@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Logs that a limit of this VP makes requests wait: MaxThreads, KernelThreads or HelperThreads has
- * been reached, or the system provides no helper threads. Each is logged once, as httpd does for
+ * been reached, or the system refuses helper threads. Each is logged once, as httpd does for
  * MaxRequestWorkers, and again only after the VP has been well below the limit in between. Called
- * with the heartbeat, by vp.c.
+ * by vp.c with each heartbeat.
  */
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
@@ -25,7 +25,7 @@ static bool well_below(long used, long limit)
     return used <= limit - (limit + 3) / 4;
 }
 
-/* `hits` counts what has had to wait so far. True: this is to be logged. */
+/* Whether to log that the limit has been reached. `hits` counts the waits so far. */
 static bool is_news(limit_t *limit, unsigned long long hits, bool below)
 {
     bool hit = hits != limit->hits;
@@ -84,7 +84,7 @@ static void report_helpers(const stiol_helpers_t *helpers)
                      stm.vp.ordinal, most);
 }
 
-/* Once in a VP's life: nobody can tell whether the system would provide one now. */
+/* Logged only once in a VP's life: there is no way to tell whether the system would now agree. */
 static void report_refusal(const stiol_helpers_t *helpers)
 {
     static bool reported;

@@ -95,8 +95,10 @@ void stm_score_request(int status, apr_off_t sent);
 
 /** Called by counters.c. */
 void stm_score_waits_open(const stm_score_header_t *layout, stm_score_block_t *mine);
-/** A place for one more state thread; never NULL, but there may be none that is shown. */
+/** Returns an entry for one more state thread. Never NULL; if the table is full, the entry is one
+ * that is not shown. */
 stm_score_wait_t *stm_score_wait_take(void);
+/** Gives an entry back. Its thread is ending. */
 void stm_score_wait_give(stm_score_wait_t *wait);
 
 /* --- rows.c: rows of connections (ConnectionStatus). Numbers are from 1; 0 is none --- */
@@ -114,10 +116,11 @@ void stm_score_row_give(int *owner);
 typedef struct stm_score_status {
     char text[16]; /**< null-terminated */
 } stm_score_status_t;
-/** busy: a state thread is serving the connection. */
+/** Shows a row's Status. busy: a state thread is serving the connection. Does nothing for row 0. */
 void stm_score_row_status(int number, bool busy, const stm_score_status_t *status);
-/** Shows the request; and counts more bytes of the response. Both do nothing for row 0. */
+/** Shows the request in the row. Does nothing for row 0. */
 void stm_score_row_request(int number, const request_rec *r);
+/** Counts more bytes of the response. Does nothing for row 0. */
 void stm_score_row_sent(int number, apr_off_t bytes);
 
 #endif

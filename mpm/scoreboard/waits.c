@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The places in a VP's block where its state threads say what they wait for. A thread gets one
- * before it first serves something and keeps it; conn/waits.c writes there.
+ * The entries in a VP's block in which its state threads record what they wait for. A thread gets
+ * one before it first serves something, and keeps it until it ends; conn/waits.c writes to it.
  */
 #include <stdlib.h>
 
 #include "mpm/scoreboard/scoreboard.h"
 #include "mpm/shared/shmem.h"
 
-/* Places for which space is reserved at a time. */
+/* Entries for which space is reserved at a time. */
 enum { WAITS_A_TIME = 16 };
 
 static const stm_score_header_t *header;
 static stm_score_block_t *block;
-static stm_score_wait_t **free_waits; /* private: nothing is taken from shared memory */
+static stm_score_wait_t **free_waits; /* private, because shared memory cannot be trusted */
 static unsigned free_count, free_room, reserved, taken;
-static stm_score_wait_t nowhere; /* for those that do not get one: nobody reads it */
+static stm_score_wait_t nowhere; /* for threads that get none; nobody reads it */
 
 void stm_score_waits_open(const stm_score_header_t *layout, stm_score_block_t *mine)
 {
@@ -28,8 +28,7 @@ static stm_score_wait_t *wait_at(unsigned index)
     return (stm_score_wait_t *)((char *)block + header->waits_at) + index;
 }
 
-/* On a full file system, a plain store to a page that does not exist yet would raise a fatal
- * signal. */
+/* On a full file system, storing to a page that does not exist yet would raise a fatal signal. */
 static bool reserve_space(unsigned index)
 {
     unsigned count = WAITS_A_TIME;

@@ -34,8 +34,9 @@ void stm_shmem_unmake(stm_shmem_t *memory);
 /** In the master: sets whether the next fork gives the child the writable mapping. */
 void stm_shmem_inherit(const stm_shmem_t *memory, bool inherited);
 
-/** Copies into such memory, and from it. False: not all of it is accessible (any more). */
+/** Copies size bytes into such memory. Returns false if not all of it is accessible any more. */
 bool stm_shmem_put(void *to, const void *from, size_t size);
+/** Copies size bytes from such memory. Returns false if not all of it is accessible any more. */
 bool stm_shmem_get(void *to, const void *from, size_t size);
 /** Zeroes it, which also reserves its space: plain stores there cannot fail for lack of space
  * afterwards. */
