@@ -21,11 +21,12 @@ typedef struct stm_run_on_handler {
     stm_run_on_e mode;
 } stm_run_on_handler_t;
 
-/** The module's create_dir_config and merge_dir_config, and the setter of the directive, which
- * returns NULL or what is wrong with it. Called by httpd while it reads the configuration; merging
- * also happens for each request, in its pool. */
+/** The module's create_dir_config: called by httpd while it reads the configuration. */
 void *stm_run_on_create(apr_pool_t *pool, char *section);
+/** The module's merge_dir_config: called by httpd while it reads the configuration, and for each
+ * request, in its pool. */
 void *stm_run_on_merge(apr_pool_t *pool, void *outer, void *inner);
+/** The setter of the directive: returns NULL, or what is wrong with its arguments. */
 const char *stm_run_on_set(cmd_parms *cmd, void *section, int argc, char *const argv[]);
 
 /** What the sections say about a request with that handler (NULL: not known yet), or the handler's

@@ -327,27 +327,28 @@ void stm_vp_stop(void);
 
 /* --- in a VP: what vp.c starts and ends --- */
 
-/** census.c: depth of the stacks, if STM_CENSUS is in the environment. Call them before the first
- * state thread is created, and at the VP's end. */
+/** census.c: starts to measure the depth of stacks if STM_CENSUS is in the environment. Called
+ * before the first state thread is created. */
 void stm_census_start(void);
+/** census.c: logs the result at the VP's end. */
 void stm_census_report(void);
 /** cpu_binding.c: binds the VP as VPBind says, and publishes the CPU that it is actually bound
  * to. */
 void stm_cpu_bind(int ordinal);
-/** crash.c: installs handlers of fatal signals, before the VP serves; and restores the previous
- * ones, before the module is unloaded. */
+/** crash.c: installs handlers of fatal signals, before the VP serves. */
 void stm_crash_setup(void);
+/** crash.c: restores the previous ones, before the module is unloaded. */
 void stm_crash_restore(void);
 /** The VP is ending while kernel threads may still be serving requests, and more and more of what
  * they use is going away: from now on, a fatal signal on one of them stops only that thread. */
 void stm_crash_concerns_vp_only(void);
-/** Called first and last on a kernel thread that serves requests: gives it a stack for signal
- * handlers, and takes it away. */
+/** Called first on a kernel thread that serves requests: gives it a stack for signal handlers. */
 void stm_crash_kernel_thread_begins(void);
+/** Called last on such a kernel thread: takes the stack away. */
 void stm_crash_kernel_thread_ends(void);
-/** fd_limit.c: remembers the limit of open files for the VP's children, before libst raises it; and
- * restores it in such a child (by one system call and nothing else). */
+/** fd_limit.c: remembers the limit on open files for the VP's children, before libst raises it. */
 void stm_fd_limit_keep(void);
+/** fd_limit.c: restores it in such a child, with one system call and nothing else. */
 void stm_fd_limit_restore(void);
 
 #endif
