@@ -154,6 +154,22 @@ static void end_thread(stm_thread_t *thread)
     stm_vp_idle_check();
 }
 
+/* By the end, the connection may be gone: its address is only looked up. */
+static void serve(stm_worker_t *worker, stm_conn_t *conn)
+{
+    stm_score_thread_serves(worker->score, !conn->c && !conn->asleep);
+    worker->conn = conn;
+    if (stm_times_wanted)
+        stm_times_resume(conn, worker->busy);
+    stm_busy_begin(worker->busy, conn);
+    stm_conn_serve(conn, worker);
+    if (stm_times_wanted)
+        stm_times_leave(conn);
+    stm_busy_end(worker->busy);
+    worker->conn = NULL;
+    stm_score_thread_rests(worker->score);
+}
+
 void *stm_thread_main(void *data)
 {
     stm_thread_t *thread = data;
@@ -162,12 +178,7 @@ void *stm_thread_main(void *data)
     thread->worker.current = stm_current_begin();
     thread->worker.busy = stm_busy_new();
     while ((conn = next_job(thread))) {
-        stm_score_thread_serves(thread->worker.score, !conn->c && !conn->asleep);
-        thread->worker.conn = conn;
-        stm_conn_serve(conn, &thread->worker);
-        stm_busy_end(thread->worker.busy);
-        thread->worker.conn = NULL;
-        stm_score_thread_rests(thread->worker.score);
+        serve(&thread->worker, conn);
         yield_if_due(thread);
     }
     end_thread(thread);

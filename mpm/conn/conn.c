@@ -91,10 +91,7 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
     stm_conn_state_e waited = conn->waited;
     step_e step;
 
-    if (stm_times_wanted)
-        stm_times_resume(conn, worker->busy);
     conn->worker = worker;
-    stm_busy_begin(worker->busy, conn);
     stm_conn_set_state(conn, STM_CONN_SERVING);
     if (conn->c) {
         resume(conn, worker);

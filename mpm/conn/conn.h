@@ -215,10 +215,6 @@ int stm_post_read_request(request_rec *r);
 int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *protocol);
 /** The hooks that count requests and fill in rows. */
 void stm_publish_register_hooks(apr_pool_t *pool);
-/** Publishes the number of connections, which has changed, and the number in that state. */
-void stm_publish_count(stm_conn_state_e state);
-/** Publishes that a connection has changed from one state to another, or within it. */
-void stm_publish_change(stm_conn_state_e from, stm_conn_state_e to);
 
 /* --- first_byte.c: the time limit of a first byte --- */
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * httpd's hooks on connections and requests, from which a record knows its request and virtual
- * host; and what the scoreboards, httpd's and ours, show of them: requests, and how many
- * connections are in each state. Called by record.c; the rest are hooks.
+ * httpd's hooks on connections and requests: from them, a record knows its request and virtual
+ * host, and the scoreboards know the requests.
  */
 #include <http_protocol.h>
 
@@ -11,85 +10,9 @@
 #include "mpm/conn/kernel_request.h"
 #include "mpm/conn/waits.h"
 #include "mpm/scoreboard/scoreboard.h"
-#include "mpm/shared/share.h"
 #include "stiol/stiol.h"
 
-/* --- counts by state --- */
-
-static void publish_to_httpd(void)
-{
-    const int *count = stm_conns.in_state;
-    process_score *score;
-
-    if (!stm_share_holds_seat())
-        return; /* a successor holds our seat */
-    score = ap_get_scoreboard_process(stm.vp.ordinal);
-    score->connections = (apr_uint32_t)stm.vp.connections;
-    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
-    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
-    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
-    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
-    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
-}
-
-/* httpd's scoreboard does not count those that are queued or being served. */
-static bool is_httpds(stm_conn_state_e state)
-{
-    return state != STM_CONN_QUEUED && state != STM_CONN_SERVING;
-}
-
-static void publish_count(stm_conn_state_e state)
-{
-    int count = stm_conns.in_state[state];
-
-    switch (state) {
-    case STM_CONN_FIRST_BYTE:
-        STM_SCORE_SET(stm_score, conns_first_byte, count);
-        break;
-    case STM_CONN_QUEUED:
-        STM_SCORE_SET(stm_score, conns_queued, count);
-        break;
-    case STM_CONN_SERVING:
-        STM_SCORE_SET(stm_score, conns_reading, count - stm_conns.answering);
-        STM_SCORE_SET(stm_score, conns_writing, stm_conns.answering);
-        break;
-    case STM_CONN_KEEPALIVE:
-        STM_SCORE_SET(stm_score, conns_keepalive, count);
-        break;
-    case STM_CONN_WRITING:
-        STM_SCORE_SET(stm_score, conns_flushing, count);
-        break;
-    case STM_CONN_WAITIO:
-        STM_SCORE_SET(stm_score, conns_waiting, count);
-        break;
-    case STM_CONN_SUSPENDED:
-        STM_SCORE_SET(stm_score, conns_suspended, count);
-        break;
-    case STM_CONN_LINGER:
-        STM_SCORE_SET(stm_score, conns_closing, count);
-        break;
-    }
-}
-
-/* At each change rather than each turn: a VP may sleep for a long time after its last turn. */
-void stm_publish_count(stm_conn_state_e state)
-{
-    STM_SCORE_SET(stm_score, conns, stm.vp.connections);
-    publish_count(state);
-    publish_to_httpd();
-}
-
-void stm_publish_change(stm_conn_state_e from, stm_conn_state_e to)
-{
-    publish_count(to);
-    if (from == to)
-        return;
-    publish_count(from);
-    if (is_httpds(from) || is_httpds(to))
-        publish_to_httpd();
-}
-
-/* --- hooks: the connection and its virtual host --- */
+/* --- the connection and its virtual host --- */
 
 /* Secondary connections (HTTP/2 streams) get a connection state of their own. */
 int stm_pre_connection(conn_rec *c, void *csd)
@@ -158,7 +81,7 @@ int stm_protocol_switch(conn_rec *c, request_rec *r, server_rec *s, const char *
     return DECLINED;
 }
 
-/* --- hooks: the scoreboards --- */
+/* --- the scoreboards --- */
 
 /* HTTP/2's requests arrive on secondary connections. */
 static stm_conn_t *client_of(const conn_rec *c)

@@ -33,6 +33,11 @@ stm_conns_t stm_conns;
 static stm_conn_t *free_records;
 
 static stm_conn_t *take_record(void);
+static void publish_connections(stm_conn_state_e state);
+static void publish_change(stm_conn_state_e from, stm_conn_state_e to);
+static bool is_httpds(stm_conn_state_e state);
+static void publish_count(stm_conn_state_e state);
+static void publish_to_httpd(void);
 static bool worth_a_look(const stm_conn_t *conn);
 static bool look(stm_conn_t *conn);
 static bool drain(stm_conn_t *conn, bool *more);
@@ -63,7 +68,7 @@ stm_conn_t *stm_conn_new(stm_origin_t *origin, int fd)
     stm_conns.first = conn;
     stm.vp.connections++;
     stm_conns.in_state[conn->state]++;
-    stm_publish_count(conn->state);
+    publish_connections(conn->state);
     return conn;
 }
 
@@ -89,6 +94,10 @@ static stm_conn_t *take_record(void)
 void stm_conn_free(stm_conn_t *conn)
 {
     STM_ASSERT(!conn->c && !conn->pool && !conn->asleep);
+    stm_conn_set_answering(conn, false);
+    stm_conns.in_state[conn->state]--;
+    stm.vp.connections--;
+    publish_connections(conn->state);
     if (conn->state != STM_CONN_LINGER)
         free(conn->early);
     st_watch_free(&conn->watch);
@@ -98,10 +107,6 @@ void stm_conn_free(stm_conn_t *conn)
         close(conn->fd);
     }
     stm_score_row_give(&conn->row);
-    stm_conn_set_answering(conn, false);
-    stm_conns.in_state[conn->state]--;
-    stm.vp.connections--;
-    stm_publish_count(conn->state);
     if (conn->next)
         conn->next->prev = conn->prev;
     if (conn->prev)
@@ -168,7 +173,7 @@ void stm_publish_state(stm_conn_t *conn, stm_conn_state_e before)
         stm_publish_row(conn); /* it may have had to give its row away */
     if (conn->row)
         stm_score_row_status(conn->row, busy, label(conn));
-    stm_publish_change(before, conn->state);
+    publish_change(before, conn->state);
 }
 
 void stm_publish_row(stm_conn_t *conn)
@@ -176,6 +181,79 @@ void stm_publish_row(stm_conn_t *conn)
     if (stm_score_keeps_rows() && !conn->row)
         stm_score_row_take(&conn->row, conn->serial, conn->c->client_ip,
                            st_utime() - conn->accepted);
+}
+
+/* At each change rather than each turn: a VP may sleep for a long time after its last turn. */
+static void publish_connections(stm_conn_state_e state)
+{
+    STM_SCORE_SET(stm_score, conns, stm.vp.connections);
+    publish_count(state);
+    publish_to_httpd();
+}
+
+static void publish_change(stm_conn_state_e from, stm_conn_state_e to)
+{
+    publish_count(to);
+    if (from == to)
+        return;
+    publish_count(from);
+    if (is_httpds(from) || is_httpds(to))
+        publish_to_httpd();
+}
+
+/* httpd's scoreboard does not count those that are queued or being served. */
+static bool is_httpds(stm_conn_state_e state)
+{
+    return state != STM_CONN_QUEUED && state != STM_CONN_SERVING;
+}
+
+static void publish_count(stm_conn_state_e state)
+{
+    int count = stm_conns.in_state[state];
+
+    switch (state) {
+    case STM_CONN_FIRST_BYTE:
+        STM_SCORE_SET(stm_score, conns_first_byte, count);
+        break;
+    case STM_CONN_QUEUED:
+        STM_SCORE_SET(stm_score, conns_queued, count);
+        break;
+    case STM_CONN_SERVING:
+        STM_SCORE_SET(stm_score, conns_reading, count - stm_conns.answering);
+        STM_SCORE_SET(stm_score, conns_writing, stm_conns.answering);
+        break;
+    case STM_CONN_KEEPALIVE:
+        STM_SCORE_SET(stm_score, conns_keepalive, count);
+        break;
+    case STM_CONN_WRITING:
+        STM_SCORE_SET(stm_score, conns_flushing, count);
+        break;
+    case STM_CONN_WAITIO:
+        STM_SCORE_SET(stm_score, conns_waiting, count);
+        break;
+    case STM_CONN_SUSPENDED:
+        STM_SCORE_SET(stm_score, conns_suspended, count);
+        break;
+    case STM_CONN_LINGER:
+        STM_SCORE_SET(stm_score, conns_closing, count);
+        break;
+    }
+}
+
+static void publish_to_httpd(void)
+{
+    const int *count = stm_conns.in_state;
+    process_score *score;
+
+    if (!stm_share_holds_seat())
+        return; /* a successor holds our seat */
+    score = ap_get_scoreboard_process(stm.vp.ordinal);
+    score->connections = (apr_uint32_t)stm.vp.connections;
+    score->keep_alive = (apr_uint32_t)count[STM_CONN_KEEPALIVE];
+    score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
+    score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
+    score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
+    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
 }
 
 /* --- waiting --- */
@@ -191,8 +269,6 @@ void stm_conn_park(stm_conn_t *conn, stm_conn_state_e state, int events,
         conn->c->sbh = NULL;
         conn->suspended = true;
     }
-    if (stm_times_wanted)
-        stm_times_leave(conn);
     conn->worker = NULL;
     conn->timed_out = false;
     stm_conn_set_state(conn, state);

@@ -3,7 +3,7 @@
  * Where a request's time went, as notes for LogFormat such as "%{stm:backend}n". Each state thread
  * adds up its waits (waits.c). A request adds up the differences between getting a thread and
  * giving it back, and what its connection waited for in between. None of this is done unless some
- * directive mentions a note. Called by hooks.c, conn.c, record.c and waits.c.
+ * directive mentions a note. Called by thread.c, hooks.c and waits.c.
  */
 #include <string.h>
 
@@ -73,11 +73,6 @@ stm_spent_e stm_times_class(stm_wait_e kind)
 
 /* --- a request's time --- */
 
-static st_utime_t between(st_utime_t earlier, st_utime_t later)
-{
-    return later > earlier ? later - earlier : 0;
-}
-
 static void board(stm_times_t *times, stm_busy_t *busy, st_utime_t now)
 {
     times->on = busy;
@@ -97,7 +92,7 @@ static void alight(stm_times_t *times, st_utime_t now)
         waited += spent;
     }
     if (times->on)
-        times->spent[STM_SPENT_cpu] += between(times->since + waited, now);
+        times->spent[STM_SPENT_cpu] += stm_between(times->since + waited, now);
     times->on = NULL;
     times->since = now;
 }
@@ -184,11 +179,11 @@ void stm_times_resume(stm_conn_t *conn, stm_busy_t *busy)
             continue;
         unfinished = true;
         times->spent[class_of_state((stm_conn_state_e)conn->waited)] +=
-            between(times->since, queued);
-        times->spent[STM_SPENT_queue] += between(queued, now);
+            stm_between(times->since, queued);
+        times->spent[STM_SPENT_queue] += stm_between(queued, now);
         board(times, busy, now);
     }
-    busy->queued = unfinished ? 0 : between(queued, now);
+    busy->queued = unfinished ? 0 : stm_between(queued, now);
 }
 
 void stm_times_leave(stm_conn_t *conn)
@@ -227,7 +222,7 @@ static void finish(stm_times_t *times, st_utime_t now)
     if (times->on)
         alight(times, now);
     else
-        times->spent[STM_SPENT_client] += between(times->since, now);
+        times->spent[STM_SPENT_client] += stm_between(times->since, now);
 }
 
 void stm_times_note(request_rec *r)
@@ -244,7 +239,7 @@ void stm_times_note(request_rec *r)
         if (i != STM_SPENT_cpu && i != STM_SPENT_queue)
             values[WAIT] += times->spent[i];
     }
-    values[TOTAL] = between(times->began, now);
+    values[TOTAL] = stm_between(times->began, now);
     forget(times);
     while (last->next)
         last = last->next;

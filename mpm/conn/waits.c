@@ -100,18 +100,13 @@ static stm_spent_e class_of_wait(stm_busy_t *busy, st_utime_t waited)
     return stm_times_class((stm_wait_e)busy->kind);
 }
 
-static st_utime_t between(st_utime_t earlier, st_utime_t later)
-{
-    return later > earlier ? later - earlier : 0;
-}
-
 static void account(stm_busy_t *busy, st_utime_t woken)
 {
     st_utime_t now = st_utime(), until = woken != 0 ? woken : now;
-    st_utime_t waited = between(busy->parked, until);
+    st_utime_t waited = stm_between(busy->parked, until);
 
     busy->spent[class_of_wait(busy, waited)] += waited;
-    busy->spent[STM_SPENT_queue] += between(until, now);
+    busy->spent[STM_SPENT_queue] += stm_between(until, now);
 }
 
 static void resumes(st_observer_t *observer, st_utime_t woken)
@@ -135,7 +130,7 @@ static void yields(st_observer_t *observer, st_utime_t yielded)
 {
     stm_busy_t *busy = (stm_busy_t *)observer;
 
-    busy->spent[STM_SPENT_queue] += between(yielded, st_utime());
+    busy->spent[STM_SPENT_queue] += stm_between(yielded, st_utime());
 }
 
 /* --- examining waits --- */

@@ -57,6 +57,12 @@ typedef struct stm_busy {
     struct stm_busy *later, *earlier;  /**< in the list of waits to be examined */
 } stm_busy_t;
 
+/** us from one time to a later one; 0 if it is not later. */
+static inline st_utime_t stm_between(st_utime_t earlier, st_utime_t later)
+{
+    return later > earlier ? later - earlier : 0;
+}
+
 /* --- waits.c --- */
 
 /** To be called once per VP, by vp.c. Returns false if there is no memory. */
