@@ -217,7 +217,7 @@ def test_a_process_that_another_tool_traces(server, tmp_path):
             asleep = [b for b in dump.state if "apr_sleep" in frames(b)]
             assert asleep, dump.text
             assert "threads have no backtrace" in dump.said
-            assert "it runs, and the process could not be stopped" in dump.text
+            assert "it is running, and the process could not be stopped" in dump.text
             assert Dump(server).text.count("GET /probe") == 2
 
 
