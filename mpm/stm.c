@@ -16,6 +16,16 @@ apr_time_t stm_monotonic(void)
     return apr_time_from_sec(now.tv_sec) + now.tv_nsec / 1000;
 }
 
+bool stm_may_complain(apr_time_t *last)
+{
+    apr_time_t now = stm_monotonic();
+
+    if (*last && now - *last < apr_time_from_sec(10))
+        return false;
+    *last = now;
+    return true;
+}
+
 bool stm_vp_is_idle(void)
 {
     return stm.vp.connections == 0 && stm.vp.threads == 0;

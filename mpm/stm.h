@@ -97,6 +97,9 @@ void stm_trace_start(void);
 /** Microseconds since some moment in the past, on a clock that never jumps, unlike the time of day:
  * for anything that the master delays or gives a time limit. */
 apr_time_t stm_monotonic(void);
+/** Whether to log again what may happen often: at most once in ten seconds. *last, which begins as
+ * 0, belongs to that message. Preserves errno. */
+bool stm_may_complain(apr_time_t *last);
 
 /** A connection or a state thread of this VP has ended: if it was the last one and the VP is
  * ending, wakes stm.vp.main, which waits for that. Does not yield. */

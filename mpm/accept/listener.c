@@ -113,14 +113,10 @@ static void go_last(stm_listener_t *listener)
 /* Out of descriptors or memory: wait, longer each time, and keep the listener. */
 static void pause_for_resources(stm_listener_t *listener, int error)
 {
-    apr_time_t now = stm_monotonic();
-
-    if (now - listener->complained > apr_time_from_sec(10)) {
-        listener->complained = now;
+    if (stm_may_complain(&listener->complained))
         ap_log_error(APLOG_MARK, APLOG_ERR, error, ap_server_conf,
                      STMNO(0023) "VP %d cannot accept a connection on %pI", stm.vp.ordinal,
                      listener->origin.lr->bind_addr);
-    }
     STM_SCORE_INC(listener->score, accept_failures);
     listener->backoff_ms = listener->backoff_ms ? listener->backoff_ms * 2 : FIRST_PAUSE;
     if (listener->backoff_ms > LONGEST_PAUSE)

@@ -188,11 +188,9 @@ void *stm_thread_main(void *data)
 static void complain_no_stack(void)
 {
     static apr_time_t last;
-    apr_time_t now = stm_monotonic();
 
-    if (now - last < apr_time_from_sec(10))
+    if (!stm_may_complain(&last))
         return;
-    last = now;
     ap_log_error(
         APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
         STMNO(0026) "VP %d cannot start another state thread in addition to its %d (StackSize %lu)",

@@ -84,11 +84,9 @@ static stm_conn_t *client_of(const request_rec *r)
 static void complain(void)
 {
     static apr_time_t last;
-    apr_time_t now = apr_time_now();
 
-    if (now - last < apr_time_from_sec(10))
+    if (!stm_may_complain(&last))
         return;
-    last = now;
     ap_log_error(
         APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
         STMNO(0018) "VP %d has no kernel thread for a request (KernelThreads %d): it runs on a "

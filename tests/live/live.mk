@@ -36,6 +36,8 @@ $(BUILD)/tests/libnss_slow.so.2: tests/stiol/objects/nss_slow.c
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -Wl,-soname,$(@F) -o $@ $< $(LDFLAGS)
 
+$(addprefix $(BUILD)/tests/,slow_names.so libnss_slow.so.2): tests/stiol/objects/gate.h
+
 # Its reference to poll() is a text relocation.
 $(BUILD)/tests/unbindable.so: tests/stiol/objects/unbindable.c
 	@mkdir -p $(@D)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stmstat dump: backtraces of a VP's state threads, from outside of its process."""
+"""stmstat dump: backtraces of a VP's state threads, from outside its process."""
 
 import fcntl
 import os
@@ -18,6 +18,8 @@ from harness.places import tool
 from harness.scoreboard import STMSTAT, stmstat
 from harness.stm import PROBE, probed
 from harness.strace import NotPermitted, Trace
+
+from .stripped import start_stripped
 
 pytestmark = pytest.mark.stm_only
 
@@ -106,21 +108,10 @@ def test_a_thread_that_runs(server):
         assert conn.get("/").status == 200
 
 
-def stripped(server):
-    """Has it load a module without debug information or symbols but the dynamic ones."""
-    module = server.private_folder("module") / "mod_mpm_stm.so"
-    subprocess.run(["strip", "-o", module, places.STM_MODULE], check=True)
-    server.configure()
-    server.conf.write_text(server.conf.read_text().replace(str(places.STM_MODULE), str(module)))
-    assert server.control("-k", "start").returncode == 0
-    server.master = wait_for(server.pid_in_file, "the pid file")
-    server.wait_ready()
-    return server
-
-
 def test_a_stripped_module(serve):
     """All is found; what has no names is given by its object."""
-    server = stripped(probed(serve, FILES, processes=1))
+    server = probed(serve, FILES, processes=1)
+    start_stripped(server)
     with server.connect() as conn:
         conn.ask(SLEEP)
         wait_for(lambda: SLEEP in Dump(server).text, "the handler")

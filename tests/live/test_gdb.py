@@ -16,6 +16,8 @@ from harness.places import tool
 from harness.stm import PROBE, probed
 from harness.strace import REFUSED
 
+from .stripped import start_stripped
+
 pytestmark = [pytest.mark.stm_only,
               pytest.mark.skipif(shutil.which("gdb") is None, reason="no gdb")]
 
@@ -240,15 +242,9 @@ def test_a_running_thread(serve):
 def test_a_stripped_module(serve, tmp_path):
     """Without debug information there is a word about where to get it; with it all is there."""
     server = serve.make(processes=1)
-    module = server.private_folder("module") / "mod_mpm_stm.so"
     debug = tmp_path / "mod_mpm_stm.so.debug"
     subprocess.run(["objcopy", "--only-keep-debug", places.STM_MODULE, debug], check=True)
-    subprocess.run(["strip", "-o", module, places.STM_MODULE], check=True)
-    server.configure()
-    server.conf.write_text(server.conf.read_text().replace(str(places.STM_MODULE), str(module)))
-    assert server.control("-k", "start").returncode == 0
-    server.master = wait_for(server.pid_in_file, "the pid file")
-    server.wait_ready()
+    module = start_stripped(server)
     target = ["-p", str(server.children()[0])]
     for command in "st threads", "stm conns":
         said = gdb(command, target=target)

@@ -7,34 +7,17 @@
  *   SLOW_NAMES_LOCK      file whose lock it waits for
  */
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#define GATE "SLOW_NAMES"
+#include "tests/stiol/objects/gate.h"
 
 typedef int (*getaddrinfo_t)(const char *, const char *, const struct addrinfo *,
                              struct addrinfo **);
 typedef int (*getnameinfo_t)(const struct sockaddr *, socklen_t, char *, socklen_t, char *,
                              socklen_t, int);
-
-/* Only system calls: libc's functions could be rebound here, as in any other object. */
-static void wait_at_gate(void)
-{
-    const char *arrivals = getenv("SLOW_NAMES_ARRIVALS"), *lock = getenv("SLOW_NAMES_LOCK");
-    long fd;
-    if (!arrivals || !lock)
-        return;
-    fd = syscall(SYS_openat, AT_FDCWD, arrivals, O_WRONLY | O_APPEND);
-    (void)syscall(SYS_write, fd, "x", 1);
-    (void)syscall(SYS_close, fd);
-    fd = syscall(SYS_openat, AT_FDCWD, lock, O_RDONLY);
-    (void)syscall(SYS_flock, fd, LOCK_SH);
-    (void)syscall(SYS_close, fd);
-}
 
 static int is_slow(const char *name)
 {

@@ -7,7 +7,6 @@
  *   NSS_SLOW_LOCK      file whose lock it waits for
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -16,9 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#define GATE "NSS_SLOW"
+#include "tests/stiol/objects/gate.h"
 
 enum {
     FIRST_ID = 50000,
@@ -32,22 +31,6 @@ enum nss_status _nss_slow_getgrnam_r(const char *, struct group *, char *, size_
 enum nss_status _nss_slow_getgrgid_r(gid_t, struct group *, char *, size_t, int *);
 enum nss_status _nss_slow_gethostbyname4_r(const char *, struct gaih_addrtuple **, char *, size_t,
                                            int *, int *, int32_t *);
-
-/* Only system calls: libc's functions could be rebound here, as in any other object. */
-static void wait_at_gate(void)
-{
-    const char *arrivals = getenv("NSS_SLOW_ARRIVALS"), *lock = getenv("NSS_SLOW_LOCK");
-    long fd;
-
-    if (!arrivals || !lock)
-        return;
-    fd = syscall(SYS_openat, AT_FDCWD, arrivals, O_WRONLY | O_APPEND);
-    (void)syscall(SYS_write, fd, "x", 1);
-    (void)syscall(SYS_close, fd);
-    fd = syscall(SYS_openat, AT_FDCWD, lock, O_RDONLY);
-    (void)syscall(SYS_flock, fd, LOCK_SH);
-    (void)syscall(SYS_close, fd);
-}
 
 /* The number after a name's prefix; -1: the name is not one of ours. */
 static int number_of(const char *name, const char *prefix)
