@@ -93,6 +93,15 @@ static bool wanted(void *baton, const char *name, const stm_score_field_t *field
     return items_wanted(name);
 }
 
+/* The exit status, unless the output could not be written. */
+static int flushed(stmstat_status_e status)
+{
+    if (fflush(stdout) == 0)
+        return status;
+    perror("stmstat: cannot write");
+    return STMSTAT_NONE;
+}
+
 static int print_once(int form)
 {
     const stm_text_t text = {.put = to_stdout, .wanted = settings.filter_count ? wanted : NULL};
@@ -117,11 +126,7 @@ static int print_once(int form)
             print_list(&scan);
     }
     scan_free(&scan);
-    if (fflush(stdout) != 0) {
-        perror("stmstat: cannot write");
-        return STMSTAT_NONE;
-    }
-    return status;
+    return flushed(status);
 }
 
 static int print_threads(bool json)
@@ -134,10 +139,7 @@ static int print_threads(bool json)
     if (!*scan.problem && !threads_print(&scan, json))
         status = STMSTAT_NONE;
     scan_free(&scan);
-    if (fflush(stdout) == 0)
-        return status;
-    perror("stmstat: cannot write");
-    return STMSTAT_NONE;
+    return flushed(status);
 }
 
 /* --- options --- */
@@ -181,6 +183,27 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+/* What the options and the other arguments ask for. Returns the exit status. */
+static int carry_out(int form, int count, char **arguments)
+{
+    if (count > 0 && strcmp(arguments[0], "dump") == 0)
+        return dump_run(count - 1, arguments + 1);
+    if (count == 1 && strcmp(arguments[0], "threads") == 0) {
+        if (form && form != 'j' && form != '1')
+            return usage("threads goes with -1 or -j only", "");
+        return print_threads(form == 'j');
+    }
+    if (count > 0)
+        return usage("unexpected argument ", arguments[0]);
+    if (form == 'l')
+        return list_counters() ? STMSTAT_GOOD : (int)no_match();
+    if (form)
+        return print_once(form);
+    if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
+        return usage("the live view needs a terminal: use -1, -c, -j or -o", "");
+    return live_run();
+}
+
 int main(int argc, char **argv)
 {
     int letter, form = 0;
@@ -220,20 +243,5 @@ int main(int argc, char **argv)
             return usage("see above", "");
         }
     }
-    if (optind < argc && strcmp(argv[optind], "dump") == 0)
-        return dump_run(argc - optind - 1, argv + optind + 1);
-    if (optind == argc - 1 && strcmp(argv[optind], "threads") == 0) {
-        if (form && form != 'j' && form != '1')
-            return usage("threads goes with -1 or -j only", "");
-        return print_threads(form == 'j');
-    }
-    if (optind < argc)
-        return usage("unexpected argument ", argv[optind]);
-    if (form == 'l')
-        return list_counters() ? STMSTAT_GOOD : (int)no_match();
-    if (form)
-        return print_once(form);
-    if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
-        return usage("the live view needs a terminal: use -1, -c, -j or -o", "");
-    return live_run();
+    return carry_out(form, argc - optind, argv + optind);
 }
