@@ -5,7 +5,7 @@
 #   make bench-cost BEFORE=../before/build/mod_mpm_stm.so COST='--scenes small,10k --mpms stm,event'
 
 .PHONY: bench-cost
-bench-cost: live-tools $(BUILD)/mod_mpm_stm.so ## instructions and system calls per request; BEFORE=
+bench-cost: live-tools $(BUILD)/mod_mpm_stm.so ## count instructions and system calls per request
 	@scripts/deps.sh run bench
 	@STM_TEST_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 exec $(PYTHON) -m bench.cost.cost \
 	    $(if $(BEFORE),--before '$(BEFORE)') $(COST)

@@ -159,11 +159,11 @@ static void serve(stm_worker_t *worker, stm_conn_t *conn)
 {
     stm_score_thread_serves(worker->score, !conn->c && !conn->asleep);
     worker->conn = conn;
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         stm_times_resume(conn, worker->busy);
     stm_busy_begin(worker->busy, conn);
     stm_conn_serve(conn, worker);
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         stm_times_leave(conn);
     stm_busy_end(worker->busy);
     worker->conn = NULL;

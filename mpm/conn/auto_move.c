@@ -42,15 +42,13 @@ typedef struct {
     unsigned moves;   /* how often it has been moved */
 } entry_t;
 
-int stm_auto_moves;
-volatile unsigned stm_auto_begun;
+struct stm_auto stm_auto;
 
 static entry_t entries[MOST_ENTRIES];
 static int entry_count;
 
-/* This turn's; written by the signal handler. */
+/* This turn's, if it has one; written by the signal handler. */
 static subject_t suspect;
-volatile sig_atomic_t stm_auto_suspected;
 
 static char remedy[2 * PATH_SIZE];
 
@@ -106,7 +104,7 @@ static void note_suspect(const request_rec *r, bool in_handler)
         return;
     if (copy(suspect.handler, handler, strlen(handler), sizeof(suspect.handler)) &&
         copy(suspect.path, r->uri, path_length(r, in_handler), sizeof(suspect.path)))
-        stm_auto_suspected = 1;
+        stm_auto.suspected = 1;
 }
 
 /* When the timer was set for the next look. */
@@ -141,19 +139,19 @@ void stm_auto_look(bool first_of_turn, const request_rec *r)
     static unsigned begun;
     static st_utime_t held;
     bool known =
-        !first_of_turn && r == seen && begun == stm_auto_begun && st_thread_self() == thread;
+        !first_of_turn && r == seen && begun == stm_auto.begun && st_thread_self() == thread;
     stm_moment_t now;
 
     stm_moment_take(&now);
     if (!known) {
         seen = r;
-        begun = stm_auto_begun;
+        begun = stm_auto.begun;
         thread = st_thread_self();
         held = 0;
     }
     held += held_since(&now, known);
     armed = now;
-    if (!r || held < ENOUGH || stm_auto_suspected)
+    if (!r || held < ENOUGH || stm_auto.suspected)
         return;
     while (r->next) /* internal redirects */
         r = r->next;
@@ -170,8 +168,8 @@ static bool same(const subject_t *one, const subject_t *other)
 static void end_move(entry_t *entry)
 {
     entry->until = 0;
-    stm_auto_moves--;
-    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
+    stm_auto.moves--;
+    STM_SCORE_SET(stm_score, kernel_moves, stm_auto.moves);
 }
 
 /* Those whose time has passed without a request for them since. */
@@ -236,8 +234,8 @@ static void move(entry_t *entry, st_utime_t now)
 
     entry->until = now + (first_move << shift);
     entry->strikes = 0;
-    stm_auto_moves++;
-    STM_SCORE_SET(stm_score, kernel_moves, stm_auto_moves);
+    stm_auto.moves++;
+    STM_SCORE_SET(stm_score, kernel_moves, stm_auto.moves);
     if (entry->moves++ == 0)
         log_move(entry);
 }
@@ -258,7 +256,7 @@ const char *stm_auto_strike(void)
     st_utime_t now = st_utime_last_clock();
     entry_t *entry;
 
-    stm_auto_suspected = 0;
+    stm_auto.suspected = 0;
     write_remedy(&suspect);
     end_old_moves(now);
     entry = entry_of(&suspect);

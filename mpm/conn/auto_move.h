@@ -15,11 +15,13 @@
 /** Time between two looks, us. */
 #define STM_AUTO_LOOK (STM_AUTO_HELD / 3)
 
-/** The number of moves in effect; if it is 0, there is no need to ask. */
-extern int stm_auto_moves;
-
-/** Counts requests as they begin on the VP: while it stays the same, the VP is with one of them. */
-extern volatile unsigned stm_auto_begun;
+extern struct stm_auto {
+    int moves; /**< in effect; if there are none, there is no need to ask */
+    /** Counts requests as they begin on the VP: while it does not change, the VP is serving the same
+     * one. */
+    volatile unsigned begun;
+    volatile sig_atomic_t suspected; /**< the turn has a suspect */
+} stm_auto;
 
 /** To be called once per VP. */
 bool stm_auto_starts(void);
@@ -30,15 +32,13 @@ void stm_auto_armed(void);
  * again. This request (NULL: none) is running. If looks in one turn find that the same request has
  * held the VP for long enough, it becomes the turn's suspect. */
 void stm_auto_look(bool first_of_turn, const request_rec *r);
-/** Set when the turn has a suspect. */
-extern volatile sig_atomic_t stm_auto_suspected;
-/** Counts a strike against it. */
+/** Counts a strike against the turn's suspect; called by stm_auto_turn() and returns its result. */
 const char *stm_auto_strike(void);
 /** A turn with a suspect has ended: returns the directive that would have kept the suspect off the
  * VP, or "" if there is none. Must not yield. */
 static inline const char *stm_auto_turn(void)
 {
-    return STM_LIKELY(!stm_auto_suspected) ? "" : stm_auto_strike();
+    return STM_LIKELY(!stm_auto.suspected) ? "" : stm_auto_strike();
 }
 
 /** Whether the request is among those moved. handler NULL: the whole request, before its URI is

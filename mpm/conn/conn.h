@@ -118,6 +118,7 @@ typedef struct stm_conns {
     int answering;                    /**< of the SERVING ones: those whose request has been read */
     apr_allocator_t *allocator;       /**< of their pools (record.c) */
     apr_bucket_alloc_t *bucket_alloc; /**< shared by all of them */
+    bool times_wanted;                /**< a note about requests' times is mentioned somewhere */
 } stm_conns_t;
 
 extern stm_conns_t stm_conns;

@@ -44,7 +44,7 @@ void stm_pre_read_request(request_rec *r, conn_rec *c)
     stm_conn_t *conn = stm_conn_of(c);
 
     if (!stiol_is_carried())
-        stm_auto_begun++;
+        stm_auto.begun++;
     if (!conn)
         return;
     conn->request = r;
@@ -111,7 +111,7 @@ static void request_begins(request_rec *r, conn_rec *c)
     if (!conn->worker || !conn->worker->busy || stiol_is_carried())
         return;
     stm_busy_request(conn->worker->busy);
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         stm_times_begin(r, conn, conn->worker->busy);
 }
 
@@ -120,7 +120,7 @@ static void stream_begins(request_rec *r)
 {
     stm_busy_t *busy = stm_busy_stream(r);
 
-    if (busy && stm_times_wanted)
+    if (busy && stm_conns.times_wanted)
         stm_times_begin(r, NULL, busy);
 }
 
@@ -153,7 +153,7 @@ static int count_request(request_rec *r)
     while (last->next) /* internal redirects */
         last = last->next;
     stm_score_request(last->status, last->bytes_sent);
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         stm_times_note(r);
     if (conn)
         stm_score_row_sent(conn->row, last->bytes_sent);

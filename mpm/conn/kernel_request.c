@@ -179,7 +179,7 @@ static stm_run_on_e by_location(request_rec *r)
 static bool is_early_kernel(request_rec *r, stm_run_on_e mode)
 {
     return mode == STM_RUN_KERNEL ||
-           (mode == STM_RUN_AUTO && stm_auto_moves && stm_auto_is_moved(r, NULL));
+           (mode == STM_RUN_AUTO && stm_auto.moves && stm_auto_is_moved(r, NULL));
 }
 
 static stm_run_on_e mode_before_translation(request_rec *r)
@@ -198,7 +198,7 @@ static bool upgrades(const request_rec *r)
 
 static int quick_handler(request_rec *r, int lookup)
 {
-    if (STM_LIKELY(!stm_config.run_on_early && !stm_auto_moves) || lookup || stiol_is_carried() ||
+    if (STM_LIKELY(!stm_config.run_on_early && !stm_auto.moves) || lookup || stiol_is_carried() ||
         upgrades(r) || !is_early_kernel(r, mode_before_translation(r)))
         return DECLINED;
     return carry(r, serve_all);
@@ -228,10 +228,10 @@ static bool is_kernel(const request_rec *r)
 {
     stm_run_on_e mode;
 
-    if (STM_LIKELY(!stm_config.run_on_used && !stm_config.run_on_known && !stm_auto_moves))
+    if (STM_LIKELY(!stm_config.run_on_used && !stm_config.run_on_known && !stm_auto.moves))
         return false;
     mode = stm_run_on_of(r->per_dir_config, r->handler);
-    return mode == STM_RUN_KERNEL || (mode == STM_RUN_AUTO && stm_auto_moves && r->handler &&
+    return mode == STM_RUN_KERNEL || (mode == STM_RUN_AUTO && stm_auto.moves && r->handler &&
                                       stm_auto_is_moved(r, r->handler));
 }
 

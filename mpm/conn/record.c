@@ -129,7 +129,7 @@ void stm_conn_set_state(stm_conn_t *conn, stm_conn_state_e state)
     stm_conns.in_state[state]++;
     if (state == STM_CONN_QUEUED) {
         conn->waited = conn->state;
-        conn->queued_since = stm_times_wanted ? st_utime() : 0;
+        conn->queued_since = stm_conns.times_wanted ? st_utime() : 0;
     }
     conn->state = (unsigned char)state;
     if (state != STM_CONN_SERVING && conn->answering) {

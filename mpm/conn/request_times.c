@@ -21,8 +21,6 @@ typedef struct stm_times {
     struct stm_times *next, **previous; /* in its bucket */
 } stm_times_t;
 
-bool stm_times_wanted;
-
 /* The notes: the classes and two sums. */
 enum { WAIT = STM_SPENT_COUNT, TOTAL, NOTES };
 static const char *const names[NOTES] = {
@@ -41,7 +39,7 @@ static void look_for_names(const char *args)
 {
     for (int i = 0; i < NOTES; i++)
         if (strstr(args, names[i]))
-            wanted[i] = stm_times_wanted = true;
+            wanted[i] = stm_conns.times_wanted = true;
 }
 
 /* All directives are searched: formats may be anywhere, and other modules' logs have their own. */
@@ -56,7 +54,7 @@ static void look_into(const ap_directive_t *tree)
 
 void stm_times_configure(const ap_directive_t *tree)
 {
-    stm_times_wanted = false;
+    stm_conns.times_wanted = false;
     memset(wanted, 0, sizeof(wanted));
     look_into(tree);
 }

@@ -116,7 +116,7 @@ static void resumes(st_observer_t *observer, st_utime_t woken)
 
     if (!busy->serving)
         return;
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         account(busy, woken);
     unlink_wait(busy);
     busy->wait = NULL;
@@ -328,7 +328,7 @@ stm_busy_t *stm_busy_new(void)
         return NULL;
     busy->observer.parks = parks;
     busy->observer.resumes = resumes;
-    busy->observer.yields = stm_times_wanted ? yields : NULL;
+    busy->observer.yields = stm_conns.times_wanted ? yields : NULL;
     busy->thread = st_thread_self();
     busy->fd = -1;
     busy->cell = stm_score_wait_take();
@@ -446,7 +446,7 @@ static void leave_stream(stm_busy_t *busy)
 {
     if (!busy->stream)
         return;
-    if (stm_times_wanted)
+    if (stm_conns.times_wanted)
         stm_times_leave_stream(busy);
     busy->stream->busy = NULL;
     busy->stream = NULL;

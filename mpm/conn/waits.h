@@ -116,10 +116,9 @@ stm_wait_e stm_wait_kind_of_fd(int fd, int events, int client, stm_wait_names_t 
 
 /* --- request_times.c --- */
 
-/** Called in the master: finds out whether any directive mentions one of the notes. */
+/** Called in the master: finds out whether any directive mentions one of the notes, and sets
+ * stm_conns.times_wanted. Only if that is set may the following functions be called. */
 void stm_times_configure(const ap_directive_t *tree);
-/** Whether any does. Only then may the following functions be called. */
-extern bool stm_times_wanted;
 /** The request is about to be read on the connection or, if conn is NULL, is a stream that the
  * thread serves. */
 void stm_times_begin(request_rec *r, stm_conn_t *conn, stm_busy_t *busy);

@@ -90,7 +90,7 @@ static void turn_with(void (*happens)(st_utime_t us), st_utime_t us, char *uri, 
         stm_auto_look(i == 0, r);
         happens(us);
         if (!same)
-            stm_auto_begun++;
+            stm_auto.begun++;
     }
     end_turn();
 }
@@ -120,10 +120,10 @@ static void three_strikes_move_it_and_what_is_below(void)
 {
     begin("60");
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(stm_auto_moves, 0);
+        assert_int_equal(stm_auto.moves, 0);
         turn("/a", true);
     }
-    assert_int_equal(stm_auto_moves, 1);
+    assert_int_equal(stm_auto.moves, 1);
     assert_true(is_moved("/a"));
     assert_true(is_moved("/a/below"));
     assert_false(is_moved("/ab"));
@@ -136,7 +136,7 @@ static void a_request_at_the_same_place_is_another(void)
     begin("60");
     for (int i = 0; i < 10; i++)
         turn("/a", false);
-    assert_int_equal(stm_auto_moves, 0);
+    assert_int_equal(stm_auto.moves, 0);
 }
 
 static int moves_after(void (*happens)(st_utime_t us), st_utime_t us)
@@ -144,7 +144,7 @@ static int moves_after(void (*happens)(st_utime_t us), st_utime_t us)
     begin("60");
     for (int i = 0; i < 10; i++)
         turn_with(happens, us, "/a", true);
-    return stm_auto_moves;
+    return stm_auto.moves;
 }
 
 static void waiting_in_the_kernel_counts(void)
@@ -169,7 +169,7 @@ static void standing_still_does_not(void)
         stm_auto_look(false, request("/a"));
         end_turn();
     }
-    assert_int_equal(stm_auto_moves, 0);
+    assert_int_equal(stm_auto.moves, 0);
 }
 
 static void wait_until_look(st_utime_t us)
@@ -186,10 +186,10 @@ static void one_long_wait_counts(void)
     begin("60");
     for (int i = 0; i < 3; i++)
         wait_until_look(BETWEEN); /* probably somebody else's */
-    assert_int_equal(stm_auto_moves, 0);
+    assert_int_equal(stm_auto.moves, 0);
     for (int i = 0; i < 3; i++)
         wait_until_look(500000);
-    assert_int_equal(stm_auto_moves, 1);
+    assert_int_equal(stm_auto.moves, 1);
 }
 
 /* Whatever clients ask for: there is an end to the table, and a move ends when its time has passed,
@@ -201,7 +201,7 @@ static void moves_end_whoever_comes_after(void)
     begin("1");
     for (int i = 0; i < 3; i++)
         turn("/a", true);
-    assert_int_equal(stm_auto_moves, 1);
+    assert_int_equal(stm_auto.moves, 1);
     st_usleep(1100000);
     st_usleep(0);
     for (int i = 0; i < MANY; i++) {
@@ -209,7 +209,7 @@ static void moves_end_whoever_comes_after(void)
         turn(uri, true);
     }
     assert_false(is_moved("/a"));
-    assert_int_equal(stm_auto_moves, 0);
+    assert_int_equal(stm_auto.moves, 0);
     assert_int_equal(stm_score->kernel_moves, 0);
 }
 
