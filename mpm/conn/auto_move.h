@@ -17,7 +17,7 @@
 
 extern struct stm_auto {
     int moves; /**< in effect; if there are none, there is no need to ask */
-    /** Counts requests as they begin on the VP: while it does not change, the VP is serving the same
+    /** Counts requests as they begin on the VP: while it does not change, the VP serves the same
      * one. */
     volatile unsigned begun;
     volatile sig_atomic_t suspected; /**< the turn has a suspect */
