@@ -192,7 +192,7 @@ void stiol__cancellation(void)
     stiol__thread_t *self = stiol__identified();
 
     if (self && is_due(self)) {
-        st_wait_end(NULL); /* its frame is going away */
+        st_wait_end(NULL); /* it was declared in a frame that is being unwound */
         stiol__pthread_exit(PTHREAD_CANCELED);
     }
 }

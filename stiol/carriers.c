@@ -17,7 +17,7 @@ struct stiol__carriers {
     stiol__load_t *first, **last;
     unsigned threads, idle, busy, queued;
     unsigned there;                   /* carriers, including those about to end */
-    unsigned long long carried, full; /* full: work that found max_carriers busy */
+    unsigned long long carried, full; /* full: how often all max_carriers were busy */
     bool stopping;
     sigset_t mask;
     stiol_config_t config;

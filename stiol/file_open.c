@@ -325,7 +325,7 @@ static long really_close(const long *args)
 int stiol__close_patiently(stiol__vp_t *vp, int fd)
 {
     const long args[] = {fd};
-    /* Without its number, which is another file's as soon as the kernel has begun. */
+    /* Declared without its number, which may be another file's once the kernel has started. */
     st_wait_t wait = {.kind = ST_WAIT_DISK, .number = -1, .name = "(close)"};
     int rc;
 

@@ -151,7 +151,7 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
     return rc;
 }
 
-/* For a while like any other. */
+/* For PATIENCE, the lock is tried at intervals, like any other; then a kernel thread waits. */
 static int wait_for_process_lock(stiol__vp_t *vp, lock_args_t *args)
 {
     bool asked;

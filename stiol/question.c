@@ -86,7 +86,7 @@ static int leave_unanswered(stiol__vp_t *vp, stiol__question_t *question, const 
 static void ask(stiol__vp_t *vp, stiol__question_t *question, bool *interrupted)
 {
     question->job.finished = answered;
-    question->job.thread = st_thread_self(); /* for who looks from outside */
+    question->job.thread = st_thread_self(); /* for stmstat dump */
     question->next = open_questions;
     open_questions = question;
     question->open = true;

@@ -231,7 +231,7 @@ static void free_reverse(stiol__question_t *question)
     free(question);
 }
 
-/* NULL: it is of another family. */
+/* The address in a numeric form; NULL if it is of another family. */
 static const char *address_text(const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;

@@ -126,7 +126,7 @@ static int see(struct dl_phdr_info *info, size_t size, void *data)
     return 0;
 }
 
-/* Only those that are listed already, and where they are on the calling kernel thread. */
+/* Looks up only objects that are listed already, as they are on the calling kernel thread. */
 static int see_again(struct dl_phdr_info *info, size_t size, void *data)
 {
     stiol__local_t *local = counts(info) ? find(info) : NULL;
@@ -171,7 +171,7 @@ static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
     return 1;
 }
 
-/* Called with the lock held, and ld.so's. */
+/* Called with the lock and ld.so's own lock held. */
 static int update(void)
 {
     unsigned long long now[2] = {0, 0};
@@ -214,8 +214,8 @@ void stiol__locals_close(void)
     pthread_mutex_unlock(&locals.lock);
 }
 
-/* Those that are gone are forgotten at once: others may be waiting for that, while ld.so is busy
- * with another object. */
+/* Unloaded objects are forgotten at once, even while ld.so is busy with another object: other
+ * threads may be waiting for that. */
 void stiol__locals_closed(void)
 {
     pthread_mutex_lock(&locals.lock);

@@ -52,7 +52,7 @@ static int answered(int events, int ready)
     return ready & (events | POLLERR | POLLHUP);
 }
 
-/* Of several descriptors, the last one stands for all: where there are two, the first is the
+/* Of several descriptors, the last one stands for all: if there are two, the first is usually the
  * client's (mod_proxy's tunnels). */
 static st_wait_t wait_of(const struct pollfd *fds, nfds_t nfds)
 {

@@ -198,8 +198,8 @@ def arguments():
 
 
 def start_of(data_file, merge):
-    """The structure that the measurements go into. What was measured on another machine, or with
-    other software, keeps the description of that."""
+    """The structure for the results. Results from another machine, or with other software, keep the
+    description of that machine."""
     machine = describe()
     if not merge or not data_file.exists():
         return {"licence": "SPDX-License-Identifier: Apache-2.0", "machine": machine,

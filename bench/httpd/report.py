@@ -137,7 +137,7 @@ def machine_text(machine):
 
 
 def machines(data):
-    """[(machine, titles of the scenarios that were measured on it)], the last run's first."""
+    """[(machine, titles of the scenarios that were measured on it)], that of the last run first."""
     found = [(data["machine"], [])]
     for scenario in SCENARIOS:
         entry = data["scenarios"].get(scenario.name)
@@ -151,7 +151,8 @@ def machines(data):
 
 
 def machines_text(data):
-    """On which machine everything was measured; ratios are always of one machine's figures."""
+    """Says which machine each scenario was measured on; a ratio is always of the same machine's
+    figures."""
     found = machines(data)
     if len(found) == 1:
         return machine_text(data["machine"])

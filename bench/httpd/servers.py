@@ -148,7 +148,7 @@ def sizes(kind, need):
     """The harness's settings for an MPM, and what else goes into its configuration."""
     if kind == "stm":  # as shipped, except for the number of processes
         shipped = (places.ROOT / "conf/mpm_stm.conf").read_text()
-        # A limit for each VP, of threads started on demand: clients may be divided unevenly.
+        # The limit is each VP's, and threads start on demand: clients may be divided unevenly.
         helpers = STM_HELPERS.format(threads=share(need.waiting, 1))
         return {"sized": False}, (f"{shipped}\n{helpers if need.helpers else ''}"
                                   f"NumVPs {need.processes}\n")

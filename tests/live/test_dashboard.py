@@ -62,8 +62,8 @@ setInterval(() => {{
 
 
 class Front(ThreadingHTTPServer):
-    """Hands requests on to the server, as a proxy would; may let it vanish after some figures, and
-    has pages with the dashboard in a frame, which its policy forbids elsewhere."""
+    """Passes requests on to the server, as a proxy would. Can pretend that it has gone after some
+    figures, and has pages with the dashboard in a frame, which its policy forbids elsewhere."""
 
     daemon_threads = True
 
@@ -141,7 +141,7 @@ def test_in_a_browser(dashboard, tmp_path):
 
 
 def test_bars_are_as_long_as_they_say(dashboard, tmp_path):
-    """A thread is busy with the page itself, of 64."""
+    """One of 64 threads is busy serving the page itself."""
     server = dashboard()
     dom, _ = browse(tmp_path, f"http://127.0.0.1:{server.port}{DASHBOARD}", 3000)
     found = bars(dom)

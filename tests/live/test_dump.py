@@ -76,7 +76,7 @@ def _server(serve):
 
 
 def test_threads_that_wait(server):
-    """With the request, the client, and how long; from the wait down to the first frame."""
+    """Shows the request, the client and their ages, and all frames from the wait to the first."""
     with server.connect() as conn:
         conn.ask(SLEEP)
         wait_for(lambda: "apr_sleep" in Dump(server).text, "the handler")
@@ -93,7 +93,7 @@ def test_threads_that_wait(server):
 
 
 def test_a_thread_that_runs(server):
-    """One that never yields: its frames are those of the moment; after it, the VP serves on."""
+    """A handler that never yields is shown where it is; afterwards, the VP continues to serve."""
     with server.connect() as conn:
         for _ in range(20):  # a machine that freezes may miss one
             conn.ask("/probe?spin=2000")
@@ -109,7 +109,7 @@ def test_a_thread_that_runs(server):
 
 
 def test_a_stripped_module(serve):
-    """All is found; what has no names is given by its object."""
+    """Everything is found; frames without a name are shown with their object."""
     server = probed(serve, FILES, processes=1)
     start_stripped(server)
     with server.connect() as conn:
@@ -164,12 +164,12 @@ def test_a_request_on_a_kernel_thread(serve):
         assert re.search(rf"^kernel thread \d+ .*, works for state thread {number}$", works, re.M)
         assert ", request on a kernel thread, kernel thread " in owner, dump.text
         assert conn.response().status == 200
-        # Its next work is for nobody: a kernel thread that is idle says so by saying nothing.
+        # Once it is idle, the kernel thread works for nobody, and so nothing is said.
         assert "works for" not in Dump(server).text
 
 
 def test_hundreds_of_threads_under_load(serve):
-    """All of them; and meanwhile no request fails."""
+    """Shows all of them, and no request fails meanwhile."""
     count = 300
     server = probed(serve, FILES, processes=1, threads=count + 50).start()
     conns = [server.connect() for _ in range(count)]
@@ -190,7 +190,7 @@ def test_hundreds_of_threads_under_load(serve):
 
 
 def test_a_process_that_another_tool_traces(server, tmp_path):
-    """It cannot be stopped, which is said; parked threads are shown all the same."""
+    """It cannot be stopped, and a message says so; parked threads are shown all the same."""
     with server.connect() as conn:
         conn.ask(SLEEP)
         with server.connect() as other:
@@ -214,7 +214,7 @@ def test_a_process_that_another_tool_traces(server, tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to become others")
 def test_who_may_not_see_the_process(server):
-    """Is told so, and what it would take; the server's own user is one of them."""
+    """Users without the right, the server's own among them, are told what they would need."""
     folder = server.root / "copy"
     shutil.copytree(server.root / "scoreboards", folder)
     for path in folder, *folder.iterdir():
@@ -230,8 +230,8 @@ def test_who_may_not_see_the_process(server):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to change another process's memory")
 def test_damaged_structures(server):
-    """Random bytes in the state threads and on their stacks: it ends, in order, and prints nothing
-    that a terminal would obey."""
+    """With random bytes in the state threads and on their stacks, it ends properly, and prints
+    nothing that would control a terminal."""
     conns = [server.connect() for _ in range(20)]
     for conn in conns:
         conn.ask(SLEEP)
@@ -265,7 +265,7 @@ def test_damaged_structures(server):
 
 
 def test_wrong_arguments(server):
-    """Each with a word about what is wrong, and status 2."""
+    """Each gets a message that says what is wrong, and status 2."""
     directory = server.root / "scoreboards"
     for arguments, answer in (((), "give the number"), (("x",), "give the number"),
                               (("1", "2"), "give the number"), (("7",), "there is no VP 7")):

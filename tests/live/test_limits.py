@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A limit that makes requests wait is logged, once, as event logs AH00484; and again only after it
-had room in between. (HelperThreads: waits/test_wait_helpers.py.)"""
+"""A limit that makes requests wait is logged once, as event logs AH00484, and again only after the
+VP has been well below it. (HelperThreads: waits/test_wait_helpers.py.)"""
 
 import time
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ KERNEL_THREADS = r"STM0098: VP 0 has reached KernelThreads \(2\): requests that 
 
 
 class Begun:
-    """Connections whose requests have begun and are not whole: each that has a thread keeps it."""
+    """Connections with incomplete requests: each that has got a thread keeps it."""
 
     def __init__(self, server, count=12):
         whole = request("/", headers=["Connection: close"])
@@ -27,7 +27,7 @@ class Begun:
             conn.send(whole[:-2])
 
     def finish(self):
-        """The rest of the requests; all are answered."""
+        """Sends the rest of the requests, and waits for the responses."""
         for conn in self.conns:
             conn.send(self.rest)
         assert [conn.response().status for conn in self.conns] == [200] * len(self.conns)
@@ -66,7 +66,7 @@ def test_max_threads_is_logged_again_after_it_had_room(serve):
 
 @BOTH
 def test_kernel_threads_are_logged_once(serve, mpm):
-    """More handlers that compute than may run: one line, and others are served meanwhile."""
+    """More computing handlers than may run: one line is logged, and other requests are served."""
     run_on = "RunOn kernel\nKernelThreads 2\n" if mpm == "stm" else ""
     server = serve(mpm=mpm, processes=1, threads=8 if mpm == "stm" else 2,
                    modules=[tool("mod_where.so")],

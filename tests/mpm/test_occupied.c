@@ -55,7 +55,7 @@ static void computing_counts_up_to_the_limit(void **state)
     stm_moment_t now;
 
     (void)state;
-    do { /* until nothing, such as a page, had to be waited for */
+    do { /* until it runs without having to wait, for a page for example */
         begin();
         while (occupied(NO_LIMIT) < SPAN / 10) {
         }

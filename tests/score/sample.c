@@ -60,7 +60,7 @@ static void add_row(char *at, uint64_t serial, const char *status, const char *r
     }
 }
 
-/* A young one that waits for a lock, and an old one that waits for a backend. */
+/* A new request that waits for a lock, and an old one that waits for a backend. */
 static void fill_waits(stm_score_wait_t waits[2])
 {
     waits[0].sequence = waits[1].sequence = 4;

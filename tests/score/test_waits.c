@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What state threads wait for, as read from a scoreboard: order, sums, words; and that nothing a
- * scoreboard contains gets out of hand. */
+/*
+ * What state threads wait for, as read from a scoreboard: order, sums and words; and that nothing
+ * in a scoreboard can do harm.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +81,7 @@ static void what_is_free_or_being_changed_is_left_out(void)
     free(sample);
 }
 
-/* Anything may be there: unknown kinds, times in the future, texts without an end. */
+/* It may contain anything: unknown kinds, times in the future, texts that do not end. */
 static void lies_do_no_harm(void)
 {
     const stm_text_t text = {.put = collect};
@@ -143,7 +145,7 @@ static char *with_many_waits(size_t *size)
     return large;
 }
 
-/* Each of them seems to be changing: asking again is limited for all together. */
+/* All entries seem to be changing: the number of repeated reads is limited for all together. */
 static void endless_changes_do_not_hold_up_the_reader(void)
 {
     size_t size;

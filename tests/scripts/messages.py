@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbered messages: as the sources write them, and as docs/messages.md explains them."""
+"""The numbered messages, as found in the sources and in docs/messages.md."""
 
 import re
 from collections import namedtuple
@@ -19,13 +19,13 @@ ENTRY = re.compile(r"^### STM(\d{4}) \(([a-z, ]+)\)\n\n`([^\n]+)`\n\n(.*?)(?=^##
 
 
 def sources():
-    """Path from the top: text, of all that is in the module."""
+    """{path from the top: text} of all sources of the module."""
     return {str(path.relative_to(TOP)): path.read_text() for part in PARTS
             for path in sorted((TOP / part).rglob("*.[ch]"))}
 
 
 def shown(literal):
-    """A format as the page shows it: an ellipsis for what differs each time."""
+    """A format as the page shows it, with an ellipsis for each part that varies."""
     pieces = re.findall(rf"{STRING}|\w+", literal)
     text = "".join(piece[1:-1] if piece.startswith('"') else "…" for piece in pieces)
     text = CONVERSION.sub("…", text.replace(r"\n", "").replace(r"\"", '"'))
@@ -33,12 +33,12 @@ def shown(literal):
 
 
 def statement(text, at):
-    """What leads to position `at` in its statement: the levels of a message are there."""
+    """The part of the statement before position `at`, which has the levels of a message."""
     return text[max(text.rfind(mark, 0, at) for mark in (";", "{", "}")) + 1:at]
 
 
 def in_sources():
-    """All messages, in the order of the files."""
+    """All messages in the sources, by file."""
     return [Message(int(found.group(1)),
                     {level.lower() for level in re.findall(
                         r"APLOG_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)\b",
@@ -48,7 +48,7 @@ def in_sources():
 
 
 def in_page():
-    """All entries of the page, in its order."""
+    """All entries of the page, in order."""
     found = []
     for number, level, text, rest in ENTRY.findall(PAGE.read_text()):
         says, _, todo = rest.strip().partition("**What to do:** ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every message in the error log has a number of its own, and docs/messages.md explains it."""
+"""Every message in the error log has a unique number, and docs/messages.md explains it."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from .checkout import TOP
 LEVELS = {"ERR": "error", "WARNING": "warn"}
 KNOWN = {"emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "fatal"}
 WRITE = re.compile(r"(?:write|fprintf)\((?:STDERR_FILENO|stderr), ([^,)]*)")
-# What is not for the log: traces of debug builds, and what is said where there is no server.
+# These do not write to the log: traces of debug builds, and messages if there is no server.
 TRACES = {"mpm/trace.c", "stiol/debug.c", "stiol/rebind.c"}
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_logged_without_a_number():
 
 
 def test_every_heading_is_an_entry():
-    """None is left out because it is written in another way."""
+    """No entry is missed because it is written differently."""
     headings = re.findall(r"^###.*", messages.PAGE.read_text(), re.M)
     assert len(headings) == len(messages.in_page())
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libst's description of its structures, as stmstat's walk reads it: every thread is found, and
- * whatever the structures hold, the walk ends without a fault. */
+/*
+ * libst's description of its structures, as stmstat's walk reads it: every thread is found, and
+ * whatever the structures contain, the walk ends without a fault.
+ */
 #define _GNU_SOURCE
 #include "include/st_description.h"
 
@@ -13,7 +15,7 @@
 enum { THREADS = 300, ROUNDS = 300 };
 
 struct seen {
-    unsigned spoil; /* one read in this many is random bytes; 0: none */
+    unsigned spoil; /* one read in this many returns random bytes; 0: none */
     unsigned threads, waiting, current;
 };
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* st_thread_observe() and st_wait_begin(): what an observer is told about a thread's waits. */
+/*
+ * st_thread_observe() and st_wait_begin(): what an observer is told about a thread's waits.
+ */
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/vp.h"
 
-/* What has been told. */
+/* What the observer has been told. */
 struct seen {
     st_observer_t observer;
     int parks, resumes, yields;
@@ -55,7 +57,7 @@ static void a_sleep_is_told(void)
     assert_true(seen.last.since == seen.parked);
     assert_true(seen.woken >= seen.parked + 2000);
     assert_ok(st_usleep(1000));
-    assert_int_equal(seen.parks, 1); /* nobody looks any more */
+    assert_int_equal(seen.parks, 1); /* no longer observed */
 }
 
 static void a_descriptor_is_told(void)
@@ -89,10 +91,10 @@ static void the_outermost_declaration_counts(void)
     assert_int_equal(seen.last.kind, ST_WAIT_DISK);
     assert_string_equal(seen.last.name, "/a");
     since = seen.last.since;
-    st_wait_end(&inner); /* was not declared */
+    st_wait_end(&inner); /* its declaration was ignored */
     assert_ok(st_usleep(1000));
     assert_int_equal(seen.last.kind, ST_WAIT_DISK);
-    assert_true(seen.last.since == since && seen.parked > since); /* one wait of two parks */
+    assert_true(seen.last.since == since && seen.parked > since); /* one wait that parks twice */
     st_wait_end(&outer);
     assert_ok(st_usleep(1000));
     assert_int_equal(seen.last.kind, ST_WAIT_SLEEP);

@@ -189,7 +189,7 @@ static void later_objects_are_rebound(void)
 
 /* --- objects that another kernel thread is loading --- */
 
-/* Of libchoice.so: called while an object that refers to choice() is being relocated. */
+/* libchoice.so calls this while an object that refers to choice() is being relocated. */
 extern void (*on_choice)(void);
 
 static pid_t the_vp;
@@ -207,7 +207,7 @@ static bool sleeps(pid_t tid)
     return state == 'S';
 }
 
-/* Until the VP has looked at the loaded objects, or waits to. */
+/* Waits until the VP has looked at the loaded objects, or is waiting to do so. */
 static void let_it_look(void)
 {
     relocating = true;

@@ -412,7 +412,7 @@ def test_all_has_what_adds_up(directory):
 # --- threads -------------------------------------------------------------------------------------
 
 def test_threads(directory):
-    """The oldest first; nothing that a client has sent controls the terminal."""
+    """The oldest request comes first; nothing that a client has sent can control the terminal."""
     table = stmstat(directory, "threads").stdout
     assert "\x1b" not in table
     assert re.search(r"^ +1  lock ", table, re.M)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each busy state thread waits for, as stmstat threads, its JSON and the page show it; and
-where a request's time went, in the log."""
+"""What each busy state thread waits for, as shown by stmstat threads, its JSON and the page; and
+where a request's time went, as shown in the log."""
 
 import contextlib
 import fcntl
@@ -57,7 +57,7 @@ DIRECTIVES = """
 
 @contextlib.contextmanager
 def full_backend():
-    """The port of a backend whose queue is full: who connects waits."""
+    """The port of a backend whose listen queue is full, so that connecting to it waits."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port = listener.getsockname()[1]
@@ -69,7 +69,7 @@ def full_backend():
 
 
 def threads(server):
-    """What stmstat threads -j says."""
+    """The output of stmstat threads -j."""
     return json.loads(stmstat("threads", "-j", "-d", server.root / "scoreboards").stdout)
 
 
@@ -80,7 +80,7 @@ def find(shown, path):
 
 
 def expect(server, path, kind, name="", holder=""):
-    """Waits until a thread that serves the path is shown so, and returns it."""
+    """Waits until a thread that serves the path is shown as expected, and returns its entry."""
     def is_shown():
         return [each for each in find(threads(server), path) if each["waits_for"] == kind and
                 re.search(name, each["name"]) and re.search(holder, each["holder"])]
@@ -91,7 +91,7 @@ def expect(server, path, kind, name="", holder=""):
 
 
 def hold_lock(server, stack):
-    """Has the rewrite map's lock until the returned function is called."""
+    """Holds the rewrite map's lock until the returned function is called."""
     path, = (server.root / "locks").glob("rewrite-map*")
     file = stack.enter_context(path.open("rb"))
     fcntl.flock(file, fcntl.LOCK_EX)
@@ -144,7 +144,8 @@ def test_every_kind_of_wait(site):
         reader = stack.enter_context(server.connect(rcvbuf=4096))
         reader.ask("/cgi/much")
         poster = stack.enter_context(server.connect())
-        poster.send(b"POST /silent/post HTTP/1.1\r\nHost: x.example\r\nContent-Length: 9\r\n\r\nabc")
+        poster.send(b"POST /silent/post HTTP/1.1\r\nHost: x.example\r\n"
+                    b"Content-Length: 9\r\n\r\nabc")
         expect(server, "/mapped/index", "file_lock", "locks/rewrite-map",
                f"process {os.getpid()} ")
         unlock()
@@ -168,7 +169,7 @@ def test_every_kind_of_wait(site):
 
 
 def shown_everywhere(server, paths, silent):
-    """The table, the page and its JSON say the same; what is oldest comes first."""
+    """The table, the page and its JSON agree; the oldest request comes first."""
     found = threads(server)
     ages = [each["age"] for each in found["threads"]]
     assert ages == sorted(ages, reverse=True)
@@ -189,7 +190,7 @@ def shown_everywhere(server, paths, silent):
 
 
 def test_seen_while_the_vp_hangs(site):
-    """The file is read, whatever the VP does: a request that computes is running."""
+    """The scoreboard is read even while the VP is busy: a request that computes is running."""
     server = site[0]
     child, = server.children()
     with InFlight(server, ["/probe?loop"]):
@@ -203,7 +204,7 @@ def test_seen_while_the_vp_hangs(site):
 CLASSES = ["cpu", "client", "backend", "lock", "disk", "name", "program", "sleep", "kernel",
            "other", "queue"]
 NOTES = " ".join(f"{name}=%{{stm:{name}}}n" for name in [*CLASSES, "wait", "total"])
-# The manual's own format; the other has all notes.
+# waits.log has the format from the manual, times.log has all notes.
 MONITORING = Path(__file__).parents[3] / "docs/monitoring.md"
 MANUAL = next(line.strip() for line in MONITORING.read_text().splitlines()
               if line.strip().startswith("LogFormat"))
@@ -256,7 +257,8 @@ def test_where_the_time_went(logging):
         http.gate.open()
         assert logged(server, "/silent")["backend"] >= 300000
     assert logged(server, "/probe")["sleep"] >= 300000
-    manual, form = server.root / "logs/waits.log", r'"GET /silent .* backend=(\d+) lock=\d+ disk=\d+$'
+    manual = server.root / "logs/waits.log"
+    form = r'"GET /silent .* backend=(\d+) lock=\d+ disk=\d+$'
     backend = wait_for(lambda: re.findall(form, manual.read_text(), re.M), "the manual's line")
     assert int(backend[0]) >= 300000
     assert server.get("/kernel?sleep=300").status == 200
@@ -271,7 +273,7 @@ def test_computing_is_no_wait(logging):
 
 
 def test_waiting_for_the_client(logging):
-    """The end of a long response is sent when the connection has no thread any more."""
+    """The end of a long response is sent after the connection has given up its thread."""
     server = logging[0]
     (server.root / "htdocs/long.bin").write_bytes(bytes(8_000_000))
     with server.connect(rcvbuf=4096) as client:
@@ -292,5 +294,5 @@ def test_streams_of_http2(logging):
             client.get(path)
             shown = expect(server, path, kind)
             assert (shown["handler"], shown["client"]) == ("probe", "127.0.0.1")
-        os.kill(shown["pid"], signal.SIGKILL)  # or the server's end would wait for the kernel thread
+        os.kill(shown["pid"], signal.SIGKILL)  # or its end would wait for the kernel thread
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A function that is chosen when a reference to it is relocated; the test may have something done
- * meanwhile.
+ * A function that is chosen while a reference to it is being relocated; the test may have something
+ * else happen then.
  */
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Refers to choice() of choice.c: from the initial contents of a thread-local variable, which is
- * relocated early, and by a call, which is relocated after the one before it.
+ * Refers to choice() of choice.c: in the initial contents of a thread-local variable, which is
+ * relocated early, and by a call, which is relocated after the call before it.
  */
 #include <stddef.h>
 #include <sys/select.h>
