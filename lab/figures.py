@@ -91,8 +91,8 @@ def text(data):
         return " to ".join(str(each) for each in sorted({min(values), max(values)}))
 
     measured = "one round" if rounds == {1} else f"medians of {span(rounds)} rounds"
-    parts = [f"{machines(data)}; {measured} with {span(seconds)} s of load. Client and server share "
-             "the machine; a row's figures are always of one machine.",
+    parts = [f"{machines(data)}; {measured} with {span(seconds)} s of load. "
+             "Client and server share the machine; a row's figures are always of one machine.",
              table(scenarios), "\n".join(missing(scenarios))]
     return "\n\n".join(part for part in parts if part)
 

@@ -42,10 +42,10 @@ int stiol__set_extras(const stiol_extra_t *extras, int count);
 
 /* --- loader.c --- */
 
-/** Calls act(data) while no other kernel thread loads or unloads an object, or runs the constructors
- * and destructors of one; may wait for it. Returns what act() does; -1 if it cannot be called, and
- * stiol_error() says why. What act() locks is locked after ld.so's own lock, and nothing may call
- * ld.so with it held. */
+/** Calls act(data) while no other kernel thread loads or unloads an object or runs its constructors
+ * or destructors; may wait for that. Returns act()'s result, or -1 if act() cannot be called, and
+ * stiol_error() says why. Any lock that act() takes is taken inside ld.so's own lock, so ld.so must
+ * never be called with it held. */
 int stiol__with_loader_locked(int (*act)(void *data), void *data);
 
 /* --- rebind.c --- */

@@ -7,8 +7,8 @@ from harness import places, wait_for
 
 
 def start_stripped(server):
-    """Starts the server with a copy of the module that has neither debugging information nor symbols
-    other than the dynamic ones. Returns the copy's path."""
+    """Starts the server with a copy of the module that has no debugging information, and no symbols
+    but the dynamic ones. Returns the copy's path."""
     module = server.private_folder("module") / "mod_mpm_stm.so"
     subprocess.run(["strip", "-o", module, places.STM_MODULE], check=True)
     server.configure()
