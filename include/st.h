@@ -1219,7 +1219,7 @@ typedef struct st_remote {
 /**
  * Gives the calling kernel thread's VP, for st_vp_post().
  *
- * @return the calling kernel thread's VP, NULL if it is none
+ * @return the calling kernel thread's VP, or NULL if it has none
  * @yields no
  * @since 2.0
  */

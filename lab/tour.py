@@ -133,7 +133,7 @@ def scaling(script, server):
             time.sleep(HOLD)
             full = watch.look_again()
             script.say(f"In the hands of a process after {took:.1f} s. "
-                       "Each has sent half a request, so that somebody must wait for the rest.")
+                       "Each has sent half a request, so that the server must wait for the rest.")
             viewer(script, server)
             scoreboards(script, server)
             watch.phase("they have gone")

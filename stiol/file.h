@@ -145,7 +145,7 @@ ssize_t stiol__file_read(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t o
 ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 /** With RWF_NOWAIT, Linux 5.9 and 5.10 may say 0 where a file does not end. */
 extern bool stiol__no_end_is_sure;
-/** A first read of what is not known yet. -2: it is no file; it has been looked at. */
+/** A first read from a descriptor that is not known yet. -2: it is not a file, and is known now. */
 ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t offset);
 /** For stiol__file_turn(): parks until no helper uses the file's position. */
 bool stiol__await_turn(stiol__vp_t *vp, int fd);

@@ -177,7 +177,7 @@ static long on_stream(stiol__vp_t *vp, FILE *stream, bool held, stiol__file_call
     return on_helper(vp, stream, call, args);
 }
 
-/* A call's whole: `held` is looked at when no helper changes the buffer. */
+/* A call's whole: `held` is checked when no helper changes the buffer. */
 #define ON_STREAM(vp, stream, held, call, args)                                                    \
     ({                                                                                             \
         bool waited_ = may_be_with_helper(stream);                                                 \
@@ -358,7 +358,7 @@ int stiol__fseeko64(FILE *stream, off64_t offset, int whence)
     return seek(STIOL_ENTER(file, fseeko64, 0), stream, offset, whence);
 }
 
-/* --- with formats: the arguments are the caller's, who waits --- */
+/* --- with formats: the arguments belong to the caller, which waits --- */
 
 typedef struct format_call {
     FILE *stream;

@@ -29,7 +29,7 @@ static bool is_to_wait(const stiol__vp_t *vp, const stiol__transfer_t *transfer,
            stiol__fd_class(transfer->fd) == STIOL_FD_SOCKET;
 }
 
-/* --- looking at what is not taken: MSG_PEEK --- */
+/* --- receiving without consuming: MSG_PEEK --- */
 
 /* TCP waits until as much as was asked for can be peeked at; others return what there is. */
 static bool peeks_at_all(int fd, int flags)

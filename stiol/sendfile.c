@@ -68,7 +68,7 @@ static ssize_t send_async(stiol__vp_t *vp, const send_call_t *call, size_t count
 
 /* --- to a blocking descriptor --- */
 
-/* The socket or pipe is made nonblocking for this call, and thereby for everybody who uses it:
+/* The socket or pipe is made nonblocking for this call, and thereby for all its users:
  * nothing may yield before that is undone. */
 static ssize_t try_to_send(const send_call_t *call, size_t count)
 {

@@ -81,7 +81,7 @@ static void thread_ended(void *data)
         stiol__owner_ended(self->vp);
     stiol__entries_free(self);
     joiner = self->joiner;
-    keep = self->ours && !self->detached; /* for who joins it, as soon as it has ended */
+    keep = self->ours && !self->detached; /* for its joiner, as soon as it has ended */
     atomic_store_explicit(&self->ended, true, memory_order_release);
     if (joiner)
         st_thread_unpark(joiner);

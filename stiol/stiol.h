@@ -63,7 +63,7 @@ typedef struct stiol_config {
 
 /** Opens the table of mounts, from which STIOL knows which file systems may make a call wait. For
  * stiol_config_t.mounts, if /proc will not be reachable later (chroot). -1 with errno: there is no
- * /proc; a helper then asks about each device, and each path is looked at. */
+ * /proc; a helper then asks about each device, and each path is checked. */
 int stiol_open_mounts(void);
 
 /**

@@ -65,7 +65,7 @@ int stiol__kthread_join(stiol__vp_t *vp, pthread_t id, void **result, st_utime_t
 /** In a child after fork. */
 void stiol__kthreads_forked(void);
 
-/* --- aside.c: a kernel thread for one call that may take for ever. Its jobs are helper.c's --- */
+/* --- aside.c: a kernel thread for one call that may never return. Its jobs are helper.c's --- */
 
 #define STIOL_ASIDE_STACK (64 * 1024) /* bytes, in addition to what the C library takes from it */
 

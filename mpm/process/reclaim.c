@@ -34,7 +34,7 @@ static void reap_known(pid_t pid)
     rv = apr_proc_wait(&proc, &status, &why, APR_NOWAIT);
     if (rv == APR_CHILD_NOTDONE)
         return;
-    if (rv != APR_CHILD_DONE) { /* somebody else has waited for it */
+    if (rv != APR_CHILD_DONE) { /* other code has already waited for it */
         why = APR_PROC_EXIT;
         status = 0;
     }

@@ -2,7 +2,7 @@
 /*
  * ScoreboardDir, for file.c. The directory is opened once, and what was opened is checked; files
  * are created anew each time, so that readers of an old one still have it intact, and no name that
- * somebody else has put there is followed.
+ * another user has put there is followed.
  */
 #include <dirent.h>
 #include <errno.h>

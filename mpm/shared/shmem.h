@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that one process writes and the others read. The others hold a mapping that they cannot
- * make writable, and only the writer inherits one that is. Memory that somebody could truncate, or
- * for which space may run out, is accessed through the kernel (put, get, clear), so that a missing
- * page causes an error and not a signal. docs/internals/trust.md has the rules.
+ * make writable, and only the writer inherits one that is. Memory that another process could
+ * truncate, or for which space may run out, is accessed through the kernel (put, get, clear), so
+ * that a missing page causes an error and not a signal. docs/internals/trust.md has the rules.
  */
 #ifndef STM_SHMEM_H
 #define STM_SHMEM_H

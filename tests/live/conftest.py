@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Drops what is not for this run."""
+    """Drops the tests that are not for this run."""
     tiny = bool(os.environ.get("STM_TEST_TINY"))
     other = [i for i in items if bool(i.get_closest_marker("tiny")) != tiny]
     config.hook.pytest_deselected(items=other)

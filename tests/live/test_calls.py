@@ -56,7 +56,7 @@ def test_a_body_that_never_comes_times_out_all_the_same(calls):
 
 
 def test_a_handler_of_signals_that_the_master_has_set(calls):
-    """It writes to a pipe; the requests go on."""
+    """It writes to a pipe; the requests continue."""
     server = calls()
     with server.connect() as conn, server.connect() as other:
         for _ in range(5):

@@ -74,7 +74,7 @@ class Subject:
         self.live = ["-p", str(self.pid)]
 
     def end(self):
-        """Lets the look-up go on."""
+        """Lets the look-up continue."""
         self.lock.close()
         for conn in self.conns:
             conn.close()

@@ -103,7 +103,7 @@ def test_lingering_connections_end_soon(serve, way):
 
 
 def test_requests_that_have_arrived_are_answered(serve):
-    """Those that came while the processes stood still, before they heard of the stop. Event does
+    """Those that came while the processes were frozen, before they heard of the stop. Event does
     not say that it closes the connection."""
     server = serve(**ROOM)
     conns = [http(server) for _ in range(8)]

@@ -287,7 +287,7 @@ def test_refused_body_still_gets_its_answer(server):
 
 
 def test_slow_reader_of_50_mb_beside_quick_requests(server):
-    """Small requests are answered while the download goes on: none waits for its end."""
+    """Small requests are answered during the download: none waits for its end."""
     with server.connect(rcvbuf=16384) as slow, server.connect() as quick:
         slow.ask("/big.bin?slowly")
         head = slow.head()

@@ -43,7 +43,7 @@ def spoiled_certificate(server):
 
 
 def port_in_use(server):
-    """A port that somebody else uses."""
+    """A port that another process uses."""
     return f"Listen 127.0.0.1:{server.others.getsockname()[1]}\n"
 
 

@@ -310,7 +310,7 @@ def test_a_listening_socket_that_blocks_is_mended(spoiled):
 
 
 def test_a_vps_exit_status_does_not_end_the_server(spoiled):
-    """15 says that the server cannot run like this: who has served connections knows better."""
+    """15 claims that the server cannot run like this: not credible of a VP that has served."""
     server = spoiled(processes=2)
     server.allowed.append("AH00050.*returned a Fatal error")  # httpd says it before it is judged
     for status in (15, 15, 7, 0):

@@ -74,7 +74,7 @@ def test_another_build_takes_over(installed, build, number):
     taken_over = ("a different build of the module takes over from the one that was running: "
                   "2 VPs leave")
     assert (taken_over in server.error_log()) == (build == "layout" and number == signal.SIGUSR1)
-    for _ in range(3):  # and it goes on like that
+    for _ in range(3):  # and repeatedly
         server.restart(number)
     wait_for(lambda: len(server.children()) == 2, "the end of the old generations")
     wait_for(lambda: len(procs.fds(server.master)) <= fds + 2, f"about {fds} descriptors")

@@ -260,7 +260,7 @@ def test_a_replacement_comes_at_once(serve):
     """A death wakes the master: four deaths take far less than four one-second ticks.
 
     Coarse on purpose: 50 ms each are the goal, and a master that looks once a second needs two
-    seconds on average for four. We wait in steps, and count those: while the machine stands still
+    seconds on average for four. We wait in steps, and count those: while the machine is frozen
     we do not.
     """
     server = probed(serve, processes=1).start()

@@ -117,7 +117,7 @@ static void remember(const char *line)
 
     entry->directive = args ? apr_pstrndup(pool, line, (apr_size_t)(args - line)) : line;
     entry->args = args ? args + 1 : "";
-    if (*line == '<') { /* what is inside of it: the rest */
+    if (*line == '<') { /* the rest is its contents */
         entry->directive = "<IfModule";
         if (tree_end)
             tree_end->next = entry;

@@ -48,7 +48,7 @@ static void compute_until(st_utime_t us)
     }
 }
 
-/* The bounds allow for others that have the CPU, and for a machine that stands still. */
+/* The bounds allow for others that use the CPU, and for a machine that freezes. */
 
 static void computing_counts_up_to_the_limit(void **state)
 {

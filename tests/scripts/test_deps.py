@@ -261,7 +261,7 @@ def test_no_apt(machine):
 
 
 def test_no_root_and_no_sudo(machine):
-    """What somebody else has to run."""
+    """What the administrator has to run."""
     machine.debian(installed=packages("run") - {"curl"})
     machine.stand_in("id", "echo 1000")
     done = machine.deps("run")

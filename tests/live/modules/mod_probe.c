@@ -8,7 +8,7 @@
  *                             ?die                               the same, without a core
  *                             ?crash-at-end                      once the child pool is being
  *                                     destroyed, whose last cleanup is ProbeExitLog's
- *                             ?loop ?wait                        hangs for ever: computes; waits
+ *                             ?loop ?wait                        hangs forever: computes; waits
  *                                     in a system call that nobody can catch
  *                             ?stall=MS                          waits like that for so long
  *                             ?deaf                              loops, and only SIGKILL ends it

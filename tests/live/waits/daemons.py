@@ -14,7 +14,7 @@ from harness.places import CHILD_USER
 
 
 def answers(port):
-    """Whether somebody accepts connections on a port."""
+    """Whether a server accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preloaded into a server by tests/live/waits/test_wait_names.py: name look-ups that last until the
- * test says so. As in libc, the wait is inside of the call, where nothing can rebind it. Names
+ * test says so. As in libc, the wait is inside the call, where nothing can rebind it. Names
  * that end in ".slow" are 127.0.0.1, whose name is "client.slow"; other look-ups are libc's.
  *   SLOW_NAMES_ARRIVALS  file to which each look-up adds a byte
  *   SLOW_NAMES_LOCK      file whose lock it waits for

@@ -51,7 +51,7 @@ def held_up(server, slow, paths, kinds, names="*", enough=None, **more):
         until_all_wait()
         before = slow.calls().held
         quick(server)
-        assert slow.calls().held >= before, "who waits must not have gone on"
+        assert slow.calls().held >= before, "requests that wait must not have continued"
         slow.release(kinds)
         return flight.finish()
 

@@ -38,7 +38,7 @@ def make_fifos(folder, names):
 
 
 def write(path, text):
-    """Writes to a FIFO as soon as somebody opens it for reading."""
+    """Writes to a FIFO as soon as it is opened for reading."""
     def opened():
         try:
             return [os.open(path, os.O_WRONLY | os.O_NONBLOCK)]

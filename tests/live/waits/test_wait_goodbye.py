@@ -111,7 +111,7 @@ class Eager(threading.Thread):
 
 def asks_on(server):
     """Whether such a client has met no GOAWAY in 50 rounds with a VP that leaves, and then one that
-    lost no request. None: the machine stood still, so nothing can be said."""
+    lost no request. None: the machine froze, so nothing can be said."""
     client = Eager(server.port)
     client.start()
     wait_for(lambda: client.rounds, "a first answer")
