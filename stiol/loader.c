@@ -19,7 +19,7 @@ typedef void function_t(void);
 
 /* ld.so calls this when it looks up the function below; it then holds the lock under which it loads
  * and unloads objects and runs their constructors. */
-static function_t *carry_out(void)
+__attribute__((used)) static function_t *carry_out(void)
 {
     int (*act)(void *data) = errand.act;
 
