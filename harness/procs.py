@@ -116,12 +116,21 @@ def command(pid):
         return "(gone)"
 
 
-def pss(pid):
-    """Proportional set size, bytes."""
+def _rollup(pid, key):
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"no Pss line for process {pid}")
+    raise AssertionError(f"no {key} line for process {pid}")
+
+
+def pss(pid):
+    """Proportional set size, bytes. It grows when another process stops sharing a library."""
+    return _rollup(pid, "Pss")
+
+
+def anonymous(pid):
+    """Memory that is no file's, bytes, whoever else has it."""
+    return _rollup(pid, "Anonymous")
 
 
 def sysv_shm():
