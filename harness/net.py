@@ -3,12 +3,14 @@
 
 import fcntl
 import functools
+import itertools
 import os
 import random
 import socket
 import ssl
 import subprocess
 import tempfile
+from collections import deque
 from pathlib import Path
 
 from .places import BUILD
@@ -18,15 +20,33 @@ from .places import BUILD
 # descriptor, open from the start: tests count descriptors.
 _CLAIMS = os.open(Path(tempfile.gettempdir()) / f"stm-test-ports-{os.geteuid()}",
                   os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+# Claimed in blocks, because each lock is a line of /proc/locks, of which STM reads 4,096.
+_BLOCK = 100
+_BLOCKS = 20
+_claimed = deque()
+os.register_at_fork(after_in_child=_claimed.clear)  # locks are not inherited
 
 
-def _claim(port):
-    """Whether no other test run has claimed the port: servers with SO_REUSEPORT could share it."""
+def _claim(first):
+    """Whether no other test run has claimed the block: servers with SO_REUSEPORT could share a
+    port."""
     try:
-        fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(_CLAIMS, fcntl.LOCK_EX | fcntl.LOCK_NB, _BLOCK, first)
     except OSError:
         return False
     return True
+
+
+def _claimed_ports():
+    """This process's ports, the one that was used longest ago first."""
+    if not _claimed:
+        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        span = range(10000, low - _BLOCK) if low > 20000 else range(20000, 60000)
+        blocks = random.sample(span[::_BLOCK], len(span[::_BLOCK]))
+        for first in itertools.islice(filter(_claim, blocks), _BLOCKS):
+            _claimed.extend(range(first, first + _BLOCK))
+        random.shuffle(_claimed)
+    return _claimed
 
 
 def free_ports(count):
@@ -35,19 +55,17 @@ def free_ports(count):
     Below the ephemeral range, so that no client's connection takes one between this check and the
     server's bind. Another server still may: callers that fail to bind must retry with other ports.
     """
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    span = range(10000, low) if low > 20000 else range(20000, 60000)
-    found = []
+    ports, found = _claimed_ports(), []
     while len(found) < count:
-        port = random.choice(span)
+        ports.rotate(-1)
+        port = ports[-1]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("", port))
             except OSError:
                 continue
-        if port not in found and _claim(port):
-            found.append(port)
+        found.append(port)
     return found
 
 

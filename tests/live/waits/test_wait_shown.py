@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import MPM, tool, wait_for
+from harness.nameserver import Unavailable, in_namespace
 from harness.scoreboard import stmstat
 
 from .backends import Http
@@ -187,6 +188,32 @@ def shown_everywhere(server, paths, silent):
                                               if each["waits_for"] == "running"]
     assert own and {each["waits_for"] for each in of_page["threads"]} >= {
         "sleep", "kernel", "disk", "name", "lock"}
+
+
+def test_more_locks_than_are_looked_through(serve):
+    server = serve.make(processes=1, modules=("rewrite",), directives="""
+        ScoreboardDir @ROOT@/scoreboards
+        Mutex flock:@ROOT@/locks rewrite-map
+        RewriteEngine On
+        RewriteMap map prg:/bin/cat
+        RewriteRule ^/mapped/(.*)$ /${map:$1}
+        """)
+    server.private_folder("locks")
+    (server.root / "scoreboards").mkdir(exist_ok=True)
+    of_others = server.root / "of-others"
+    of_others.write_text("".join(f"{n}: FLOCK  ADVISORY  WRITE 1 00:00:{n} 0 EOF\n"
+                                 for n in range(1, 4200)))
+    try:
+        in_namespace(server, "mount --bind $1 /proc/locks", of_others)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    server.start()
+    with contextlib.ExitStack() as stack:
+        unlock = hold_lock(server, stack)
+        stack.enter_context(InFlight(server, ["/mapped/index.html"]))
+        expect(server, "/mapped/index.html", "file_lock", "locks/rewrite-map",
+               r"^unknown \(the machine has too many file locks\)$")
+        unlock()
 
 
 def test_seen_while_the_vp_hangs(site):
