@@ -50,10 +50,12 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
             break;
     }
     st_wait_end(&wait);
+    /* It still stands in line: who signals with the mutex locked takes it for a waiter, as it has
+     * not returned yet. mod_http2 would leave a request to a worker whose time is just up. */
+    rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     signalled = !stiol__lot_leave(&waiter);
     if (signalled)
         timed_out = false; /* the signal was first */
-    rc = stiol__mutex_acquire(vp, mutex, STIOL_NEVER);
     if (rc == 0)
         stiol__took(vp, "mutex", mutex, caller);
     if (!signalled)

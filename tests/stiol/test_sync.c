@@ -192,6 +192,41 @@ static void cond_waits_end_in_time(void)
     stop_ticking = true;
 }
 
+static void *wait_no_longer(void *arg)
+{
+    struct timespec at = from_now(CLOCK_REALTIME, 0);
+
+    pthread_mutex_lock(&mutex);
+    waiting_here++;
+    *(int *)arg = call->pthread_cond_timedwait(&cond, &mutex, &at);
+    pthread_mutex_unlock(&mutex);
+    return NULL;
+}
+
+/* Until a thread whose time is up has the mutex again, it is one that waits. */
+static void a_signal_is_not_lost_on_a_thread_whose_time_is_up(void)
+{
+    enum { NOT_BACK = -1 };
+    int rc;
+
+    do { /* until we lock the mutex before the thread has it again */
+        rc = NOT_BACK;
+        waiting_here = 0;
+        spawn(wait_no_longer, &rc);
+        while (waiting_here == 0)
+            st_thread_yield();
+        CHECK(call->pthread_mutex_lock(&mutex) == 0);
+        if (rc == NOT_BACK)
+            break;
+        CHECK(call->pthread_mutex_unlock(&mutex) == 0);
+    } while (true);
+    settle();
+    CHECK(rc == NOT_BACK && call->pthread_cond_signal(&cond) == 0);
+    CHECK(call->pthread_mutex_unlock(&mutex) == 0);
+    reap();
+    CHECK(rc == 0);
+}
+
 static void *end_when_signalled(void *arg)
 {
     int here = waiting_here;
@@ -622,6 +657,7 @@ int main(void)
         VP_TEST(kernel_threads_are_signalled_too),
         VP_TEST(producers_and_consumers_of_both_kinds),
         VP_TEST(cond_waits_end_in_time),
+        VP_TEST(a_signal_is_not_lost_on_a_thread_whose_time_is_up),
         VP_TEST(a_child_has_nobody_in_line),
         VP_TEST(a_cond_needs_its_mutex),
         VP_TEST(a_shared_cond_is_looked_at),
