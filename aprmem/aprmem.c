@@ -17,7 +17,7 @@
 struct aprmem_real aprmem__real;
 
 static stiol_extra_t calls[] = {
-#define APRMEM_CALL(name, library) {#name, NULL, (void *)aprmem__##name},
+#define APRMEM_CALL(name, library) {#name, NULL, (void *)aprmem__##name, NULL},
 #define APRMEM_NEED(name, library)
 #include "aprmem/calls.def"
 #undef APRMEM_CALL
@@ -111,7 +111,7 @@ const char *aprmem_prepare(void)
     if (stiol_add_calls(calls, CALLS) != 0)
         return "there are too many calls to rebind";
     if (!reachable()) {
-        (void)stiol_add_calls(NULL, 0);
+        (void)stiol_remove_calls(calls, CALLS);
         return "APR's libraries or another object call these functions directly";
     }
     return NULL;

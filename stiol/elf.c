@@ -70,6 +70,7 @@ typedef struct walk {
 static uint16_t by_name[HASH_SIZE]; /* index + 1; the extras' come after the table's */
 _Static_assert(2 * (STIOL_CALLS + EXTRAS_MAX) <= HASH_SIZE, "searches in by_name stay short");
 static stiol__call_t extra_calls[EXTRAS_MAX];
+static int extra_count;
 
 static stiol__call_t *call_at(unsigned i)
 {
@@ -105,19 +106,41 @@ static void __attribute__((constructor)) index_calls(void)
     allocator = dlsym(RTLD_DEFAULT, "malloc");
 }
 
-int stiol__set_extras(const stiol_extra_t *extras, int count)
+static void index_all(void)
 {
-    if (count < 0 || count > EXTRAS_MAX)
-        return -1;
     memset(by_name, 0, sizeof(by_name));
     index_calls();
-    for (int i = 0; i < count; i++) {
-        extra_calls[i] = (stiol__call_t){.symbol = extras[i].symbol,
-                                         .scope = STIOL_EVERY,
-                                         .real = extras[i].real,
-                                         .replacement = extras[i].replacement};
+    for (int i = 0; i < extra_count; i++)
         index_call(STIOL_CALLS + (unsigned)i);
-    }
+}
+
+static void drop_extra(const char *symbol)
+{
+    for (int i = extra_count; i-- > 0;)
+        if (strcmp(extra_calls[i].symbol, symbol) == 0)
+            extra_calls[i] = extra_calls[--extra_count];
+}
+
+void stiol__remove_extras(const stiol_extra_t *extras, int count)
+{
+    for (int i = 0; i < count; i++)
+        drop_extra(extras[i].symbol);
+    index_all();
+}
+
+int stiol__add_extras(const stiol_extra_t *extras, int count)
+{
+    stiol__remove_extras(extras, count);
+    if (count > EXTRAS_MAX - extra_count)
+        return -1;
+    for (int i = 0; i < count; i++)
+        extra_calls[extra_count++] =
+            (stiol__call_t){.symbol = extras[i].symbol,
+                            .scope = extras[i].object ? STIOL_ONE : STIOL_EVERY,
+                            .real = extras[i].real,
+                            .replacement = extras[i].replacement,
+                            .object = extras[i].object};
+    index_all();
     return 0;
 }
 
@@ -346,6 +369,8 @@ static void *replacement_in(const walk_t *walk, const object_t *object, const st
 {
     if (call->scope == STIOL_EVERY)
         return call->replacement;
+    if (call->scope == STIOL_ONE)
+        return strcmp(name_of(object->path), call->object) == 0 ? call->replacement : NULL;
     if (object->own)
         return NULL; /* it makes the real calls of the table */
     if (call->scope == STIOL_ANY || begins_with_one(object->path, walk->thread_objects))

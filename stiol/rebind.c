@@ -169,7 +169,21 @@ static int add_calls(void *data)
 
     pthread_mutex_lock(&bindings.lock);
     if (!bindings.thread_objects)
-        rc = stiol__set_extras(additions->extras, additions->count);
+        rc = stiol__add_extras(additions->extras, additions->count);
+    pthread_mutex_unlock(&bindings.lock);
+    return rc;
+}
+
+static int remove_calls(void *data)
+{
+    const additions_t *additions = data;
+    int rc = -1;
+
+    pthread_mutex_lock(&bindings.lock);
+    if (!bindings.thread_objects) {
+        stiol__remove_extras(additions->extras, additions->count);
+        rc = 0;
+    }
     pthread_mutex_unlock(&bindings.lock);
     return rc;
 }
@@ -177,6 +191,11 @@ static int add_calls(void *data)
 int stiol_add_calls(const stiol_extra_t *extras, int count)
 {
     return stiol__with_loader_locked(add_calls, &(additions_t){extras, count});
+}
+
+int stiol_remove_calls(const stiol_extra_t *extras, int count)
+{
+    return stiol__with_loader_locked(remove_calls, &(additions_t){extras, count});
 }
 
 static int count_objects(struct dl_phdr_info *info, size_t size, void *data)

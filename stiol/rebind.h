@@ -37,8 +37,10 @@ typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
 int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
 /** stiol_config_t.thread_objects where it is NULL. */
 extern const char *const stiol__default_thread_objects[];
-/** Replaces the earlier calls of stiol_add_calls(); -1: too many. */
-int stiol__set_extras(const stiol_extra_t *extras, int count);
+/** stiol_add_calls(); -1: too many. */
+int stiol__add_extras(const stiol_extra_t *extras, int count);
+/** stiol_remove_calls(). */
+void stiol__remove_extras(const stiol_extra_t *extras, int count);
 
 /* --- loader.c --- */
 

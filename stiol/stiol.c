@@ -39,7 +39,8 @@ stiol__call_t stiol__calls[STIOL_CALLS] = {
      (void *)symbol,                                                                               \
      NULL,                                                                                         \
      (void *)stiol__##symbol,                                                                      \
-     ELSEWHERE_##scope(symbol)},
+     ELSEWHERE_##scope(symbol),                                                                    \
+     NULL},
 #include "stiol/calls.def"
 #undef STIOL_KIND
 #undef STIOL_CALL

@@ -145,17 +145,26 @@ typedef struct stiol_extra {
     const char *symbol;
     void *real; /**< in its library: the slots that lead there are rebound */
     void *replacement;
+    const char *object; /**< file name of the only object in which it is replaced; NULL: in all */
 } stiol_extra_t;
 
 /**
- * Sets the functions that stiol_start() rebinds in addition to the calls of calls.def: in all
- * objects, including the one that holds STIOL. The real functions are called by address. Call it
- * before the first VP's stiol_start().
+ * Adds functions to those that stiol_start() rebinds beside the calls of calls.def: in the object
+ * that they name, or in all, including the one that holds STIOL. The real functions are called by
+ * address. Call it before the first VP's stiol_start(). A symbol that is already there is replaced.
+ * Does not yield.
  *
- * @param extras not copied; NULL with a count of 0 removes them
+ * @param extras their strings must stay valid
  * @return 0, or -1: there are too many (at most 64), or objects are already rebound
  */
 int stiol_add_calls(const stiol_extra_t *extras, int count);
+
+/**
+ * Undoes stiol_add_calls(), before the first VP's stiol_start(). Does not yield.
+ *
+ * @return 0, or -1: objects are already rebound
+ */
+int stiol_remove_calls(const stiol_extra_t *extras, int count);
 
 /**
  * For the end of a VP: makes waits end. Interrupts the state threads that pthread_create() created

@@ -92,6 +92,7 @@ static void take_seat(const stm_child_t *child)
     vp->incarnation = child->incarnation;
     vp->pid = getpid();
     stm_share_attach(child->ordinal, child->page, child->incarnation);
+    stm_share->limit = stm_config.max_threads;
 }
 
 static void make_pchild(void)
@@ -225,6 +226,7 @@ static void start_threaded_io(int mounts)
     prepare_small_pools();
     if (stm_config.small_pools)
         config.max_free = -1; /* which then hold that memory themselves */
+    stm_heartbeat_prepare();
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
                      STMNO(0084) "state-threaded I/O cannot be started: %s", stiol_error());

@@ -304,6 +304,7 @@ void stm_score_thread_ended(stm_score_thread_t *thread)
 void stm_score_thread_serves(stm_score_thread_t *thread, bool new_connection)
 {
     STM_SCORE_INC(stm_score, threads_busy);
+    stm_share->busy++;
     STM_SCORE_INC(thread, wakeups);
     STM_SCORE_ADD(thread, connections, new_connection);
     STM_SCORE_SET(thread, busy, 1);
@@ -312,6 +313,7 @@ void stm_score_thread_serves(stm_score_thread_t *thread, bool new_connection)
 void stm_score_thread_rests(stm_score_thread_t *thread)
 {
     STM_SCORE_ADD(stm_score, threads_busy, -1);
+    stm_share->busy--;
     STM_SCORE_SET(thread, busy, 0);
 }
 

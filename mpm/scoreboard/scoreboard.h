@@ -58,6 +58,11 @@ void stm_score_release(int ordinal, int index);
 /** To be called when the server has stopped. */
 void stm_score_stopped(void);
 
+/* --- heartbeat.c --- */
+
+/** In a VP, before STIOL starts: mod_heartbeat is to say what all VPs could take and do. */
+void stm_heartbeat_prepare(void);
+
 /* --- counters.c: in a VP. Nothing there yields --- */
 
 /** The process that stm.vp describes, started at that time of day, takes its block (-1: it counts

@@ -25,6 +25,8 @@ typedef struct stm_share_vp {
     volatile unsigned accepted;      /**< so far, modulo 2^32 */
     volatile int accepting;          /**< 0 while it takes no new connections */
     volatile int asleep;             /**< it has nothing to do */
+    volatile int busy;               /**< state threads that serve a connection now */
+    volatile int limit;              /**< MaxThreads */
     volatile int cpu;                /**< the one it is bound to, or -1 */
     volatile int overflowed;         /**< 1 once a state thread has overflowed its stack, */
     volatile unsigned overflow_size; /**< of this many bytes */
