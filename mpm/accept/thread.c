@@ -118,6 +118,7 @@ static stm_conn_t *next_job(stm_thread_t *thread)
         conn = dequeue(listener);
         if (conn) {
             call_thread(listener);
+            stm_listener_resume(listener); /* the queue is shorter: there may be room again */
             return conn;
         }
         if (enough_spares(listener) || !wait_idle(thread))
