@@ -130,19 +130,24 @@ static bool has_pipe(long pid, const struct stat *pipe)
 /* The child of a process that has this pipe open; 0: none, or none that we may inspect. */
 static long child_with(long parent, const struct stat *pipe)
 {
-    char path[64];
-    long pid, found = 0;
+    char path[64], pids[MOST_CHILDREN * sizeof("4194303")], *at = pids, *end;
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/%ld/task/%ld/children", parent, parent);
     file = fopen(path, "re");
-    if (!file)
-        return 0;
-    for (int i = 0; !found && i < MOST_CHILDREN && fscanf(file, "%ld", &pid) == 1; i++)
+    if (!file || !fgets(pids, sizeof(pids), file))
+        *pids = '\0';
+    if (file)
+        fclose(file);
+    for (int i = 0; i < MOST_CHILDREN; i++, at = end) {
+        long pid = strtol(at, &end, 10);
+
+        if (end == at)
+            return 0;
         if (has_pipe(pid, pipe))
-            found = pid;
-    fclose(file);
-    return found;
+            return pid;
+    }
+    return 0;
 }
 
 static void look_at_pipe(const struct stat *pipe, stm_wait_names_t *names)
@@ -172,7 +177,7 @@ static bool link_of(int fd, char name[STM_SCORE_NAMED])
 /* The first number after `key` in the descriptor's fdinfo, other than `other_than`; -1: none. */
 static int number_in_info(int fd, const char *key, int other_than)
 {
-    char path[48], line[160];
+    char path[48], line[160], *end;
     int number = -1;
     FILE *file;
 
@@ -180,8 +185,8 @@ static int number_in_info(int fd, const char *key, int other_than)
     file = fopen(path, "re");
     while (file && number < 0 && fgets(line, sizeof(line), file))
         if (strncmp(line, key, strlen(key)) == 0) {
-            number = atoi(line + strlen(key));
-            if (number == other_than)
+            number = (int)strtol(line + strlen(key), &end, 10);
+            if (end == line + strlen(key) || number == other_than)
                 number = -1;
         }
     if (file)
@@ -250,15 +255,21 @@ static void name_file(const st_wait_t *wait, char name[STM_SCORE_NAMED])
                  STM_SCORE_NAMED / 2 - 2, wait->name);
 }
 
-/* The process that holds a lock on the file, whose name in /proc/locks is given, according to a line
- * from there. 0: the line is about another file, or about a process that waits. */
+/* The process that holds a lock on the file, according to a line of /proc/locks, where the file is
+ * called `file`: "1: POSIX  ADVISORY  WRITE 733 fe:01:12 0 EOF". -1: the lock belongs to an open
+ * file. 0: the line is about another file, or about a process that waits: "1: -> POSIX ...". */
 static long holder_in(const char *line, const char *file)
 {
+    const char *at = strstr(line, file);
+    char *end;
     long pid;
 
-    if (!strstr(line, file) || sscanf(line, "%*d: %*s %*s %*s %ld ", &pid) != 1)
+    if (!at || strstr(line, ": -> "))
         return 0;
-    return pid;
+    while (at > line && at[-1] != ' ')
+        at--;
+    pid = strtol(at, &end, 10);
+    return end > at && *end == ' ' ? pid : 0;
 }
 
 static void describe_process(long pid, char holder[STM_SCORE_HOLDER])
@@ -321,15 +332,18 @@ static uintptr_t end_of_object(uintptr_t base)
     return end;
 }
 
-/* If the object in a line of /proc/self/maps contains the address, writes its name and offset. */
+/* If the object in a line of /proc/self/maps contains the address, writes its name and offset. The
+ * line is "7f0c4a600000-7f0c4a628000 r--p 00000000 fe:01 123    /lib/libc.so.6": an object starts
+ * where its offset in the file is 0. */
 static bool is_in_object(const char *line, uintptr_t address, char *place, size_t size)
 {
-    unsigned long base, offset;
-    char readable;
-    const char *slash = strrchr(line, '/');
+    char *end;
+    unsigned long base = strtoul(line, &end, 16);
+    const char *slash = strrchr(line, '/'), *rights = strchr(line, ' ');
 
-    if (!slash || sscanf(line, "%lx-%*x %c%*s %lx", &base, &readable, &offset) != 3 ||
-        offset != 0 || readable != 'r' || !strstr(slash, ".so") || address < base ||
+    if (!slash || !strstr(slash, ".so") || *end != '-' || !rights || rights[1] != 'r')
+        return false;
+    if (strtoul(rights + strlen(" r--p "), &end, 16) != 0 || *end != ' ' || address < base ||
         address >= end_of_object(base))
         return false;
     snprintf(place, size, "%.*s+0x%lx", (int)strcspn(slash + 1, "\n"), slash + 1,
