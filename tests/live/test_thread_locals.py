@@ -27,12 +27,15 @@ EXPRESSIONS = """
         Header set Matched yes
     </FilesMatch>
     """
+# While a worker of mod_http2 joins those that have ended it gives up its lock; a request that comes
+# then is forgotten if no worker is free to be started (activate_slot() in h2_workers.c), under each
+# MPM. So there are more workers than requests in progress, and some are always free.
 HTTP2 = f"""
     {LOCALS}
     {EXPRESSIONS}
     Protocols h2c http/1.1
     H2MinWorkers 1
-    H2MaxWorkers 40
+    H2MaxWorkers 300
     H2MaxWorkerIdleSeconds 1
     """
 MODULES = ("http2", "setenvif", "rewrite", "headers", tool("mod_locals.so"))
