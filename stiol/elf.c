@@ -59,11 +59,16 @@ typedef struct range {
 
 typedef struct walk {
     const char *const *thread_objects;
+    stiol__chosen_t chosen; /* NULL: all */
     stiol__found_cb_t cb;
     void *data;
     range_t system[SYSTEM_MAX];
     int systems;
 } walk_t;
+
+#ifdef STIOL_TESTING
+unsigned stiol__looked_through;
+#endif
 
 /* --- the table, by name --- */
 
@@ -430,8 +435,13 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
     int rc = 0;
 
     (void)size;
+    if (walk->chosen && !walk->chosen(info))
+        return 0;
     if (stiol__is_system(info) || !read_object(&object, info))
         return 0;
+#ifdef STIOL_TESTING
+    stiol__looked_through++;
+#endif
     for (size_t i = 0; rc == 0 && i < object.rela_count; i++)
         rc = visit_slot(walk, &object, &object.rela[i]);
     for (size_t i = 0; rc == 0 && i < object.plt_count; i++)
@@ -439,10 +449,26 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
     return rc;
 }
 
-int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data)
+int stiol__walk(const char *const *thread_objects, stiol__chosen_t chosen, stiol__found_cb_t cb,
+                void *data)
 {
-    walk_t walk = {.thread_objects = thread_objects, .cb = cb, .data = data};
+    walk_t walk = {.thread_objects = thread_objects, .chosen = chosen, .cb = cb, .data = data};
 
     (void)dl_iterate_phdr(note_system, &walk);
     return dl_iterate_phdr(visit_object, &walk);
+}
+
+static int read_counts(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)size;
+    *(stiol__counts_t *)data = (stiol__counts_t){info->dlpi_adds, info->dlpi_subs};
+    return 1;
+}
+
+stiol__counts_t stiol__count_objects(void)
+{
+    stiol__counts_t counts = {0, 0};
+
+    (void)dl_iterate_phdr(read_counts, &counts);
+    return counts;
 }

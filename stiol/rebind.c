@@ -2,7 +2,8 @@
 /*
  * Rebinding: writes the replacements' addresses into the slots that elf.c finds, remembers what was
  * there, and puts it back. One for the process; stiol.c calls it for the first VP and after the
- * last, dl.c when objects are loaded or unloaded.
+ * last, dl.c when objects are loaded or unloaded. Each object is looked through once, when it is
+ * met.
  */
 #include <link.h>
 #include <stdarg.h>
@@ -10,8 +11,17 @@
 #include "stiol/rebind.h"
 #include "stiol/stiol_int.h"
 
+/* A loaded object. */
+typedef struct known {
+    uintptr_t base;
+    const void *dynamic;
+    char *name;
+    bool seen;      /* in the current walk */
+    bool inspected; /* its slots are rebound */
+} known_t;
+
 typedef struct record {
-    stiol__found_t found; /* slot.object is ours */
+    stiol__found_t found; /* slot.object is the known object's name, the same pointer */
     void *original;
 } record_t;
 
@@ -20,9 +30,11 @@ static struct {
     const char *const *thread_objects; /* NULL: nothing is rebound */
     record_t *records;
     size_t count, size;
+    known_t *objects;
+    size_t objects_count, objects_size;
     void *open_page; /* currently writable, or NULL */
     size_t page_size;
-    unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
+    stiol__counts_t seen; /* up to which all that came and went is known */
     stiol_complaint_t complaint;
     char error[512];
 } bindings = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -100,29 +112,55 @@ static int store(const stiol__found_t *found, void *value)
     return 0;
 }
 
+/* The known object that has the slot. */
+static const known_t *holder_of(const stiol__found_t *found)
+{
+    for (size_t i = bindings.objects_count; i-- > 0;) /* the newest is asked about most often */
+        if (bindings.objects[i].dynamic == found->dynamic &&
+            bindings.objects[i].base == found->base)
+            return &bindings.objects[i];
+    return NULL;
+}
+
+/* An array with room for one more entry; NULL: no memory. */
+static void *room_for_one(void *array, size_t count, size_t *size, size_t first, size_t entry)
+{
+    size_t more = *size != 0 ? 2 * *size : first;
+
+    if (count < *size)
+        return array;
+    array = realloc(array, more * entry);
+    if (array)
+        *size = more;
+    return array;
+}
+
 static record_t *new_record(const stiol__found_t *found)
 {
-    record_t *record;
+    const known_t *holder = holder_of(found);
+    record_t *records;
 
-    if (bindings.count == bindings.size) {
-        size_t size = bindings.size != 0 ? 2 * bindings.size : 1024;
-        record_t *records = realloc(bindings.records, size * sizeof(*records));
-
-        if (!records)
-            return NULL;
-        bindings.records = records;
-        bindings.size = size;
-    }
-    record = &bindings.records[bindings.count];
-    *record = (record_t){.found = *found, .original = *found->address};
-    record->found.slot.object = strdup(found->slot.object);
-    return record->found.slot.object ? record : NULL;
+    if (!holder)
+        return NULL;
+    records =
+        room_for_one(bindings.records, bindings.count, &bindings.size, 1024, sizeof(*records));
+    if (!records)
+        return NULL;
+    bindings.records = records;
+    records[bindings.count] = (record_t){.found = *found, .original = *found->address};
+    records[bindings.count].found.slot.object = holder->name;
+    return &records[bindings.count];
 }
 
 static void forget_record(size_t i)
 {
-    free((char *)(uintptr_t)bindings.records[i].found.slot.object);
     bindings.records[i] = bindings.records[--bindings.count];
+}
+
+static void note_problem(const stiol__found_t *found)
+{
+    stiol__fail("cannot rebind %s in %s: %s", found->slot.symbol, shown(found->slot.object),
+                found->slot.problem);
 }
 
 static int check_slot(const stiol__found_t *found, void *data)
@@ -130,14 +168,17 @@ static int check_slot(const stiol__found_t *found, void *data)
     (void)data;
     if (!found->slot.problem)
         return 0;
-    stiol__fail("cannot rebind %s in %s: %s", found->slot.symbol, shown(found->slot.object),
-                found->slot.problem);
+    note_problem(found);
     return -1;
 }
 
-static int rebind_slot(const stiol__found_t *found, void *data)
+/* *problem: whether there is a slot that cannot be rebound; the others are. */
+static int rebind_slot(const stiol__found_t *found, void *problem)
 {
-    (void)data;
+    if (found->slot.problem && !*(bool *)problem) {
+        *(bool *)problem = true;
+        note_problem(found);
+    }
     if (found->slot.problem || *found->address == found->replacement)
         return 0;
     if (!new_record(found)) {
@@ -148,11 +189,112 @@ static int rebind_slot(const stiol__found_t *found, void *data)
     if (store(found, found->replacement) != 0) {
         stiol__fail("cannot rebind %s in %s: cannot make its page writable: %s", found->slot.symbol,
                     shown(found->slot.object), strerror(errno));
-        forget_record(bindings.count);
         return -1;
     }
     bindings.count++;
     return 0;
+}
+
+/* --- the objects --- */
+
+static const void *dynamic_of(const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            return (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    return NULL;
+}
+
+static known_t *known(const struct dl_phdr_info *info)
+{
+    const void *dynamic = dynamic_of(info);
+
+    for (size_t i = 0; i < bindings.objects_count; i++) {
+        known_t *object = &bindings.objects[i];
+
+        if (object->base == info->dlpi_addr && object->dynamic == dynamic &&
+            strcmp(object->name, info->dlpi_name) == 0)
+            return object;
+    }
+    return NULL;
+}
+
+static int see_known(struct dl_phdr_info *info, size_t size, void *data)
+{
+    known_t *object = known(info);
+
+    (void)size;
+    (void)data;
+    if (object)
+        object->seen = true;
+    return 0;
+}
+
+static void forget_object(size_t i)
+{
+    for (size_t j = bindings.count; j-- > 0;)
+        if (bindings.records[j].found.slot.object == bindings.objects[i].name)
+            forget_record(j);
+    free(bindings.objects[i].name);
+    bindings.objects[i] = bindings.objects[--bindings.objects_count];
+}
+
+/* Forgets the objects that are gone, with their slots. */
+static void forget_unloaded(void)
+{
+    for (size_t i = 0; i < bindings.objects_count; i++)
+        bindings.objects[i].seen = false;
+    (void)dl_iterate_phdr(see_known, NULL);
+    for (size_t i = bindings.objects_count; i-- > 0;)
+        if (!bindings.objects[i].seen)
+            forget_object(i);
+}
+
+/* Enters the object if it is a new one; -1: no memory. */
+static int meet(struct dl_phdr_info *info, size_t size, void *data)
+{
+    known_t *objects;
+    char *name;
+
+    (void)size;
+    (void)data;
+    if (known(info))
+        return 0;
+    objects = room_for_one(bindings.objects, bindings.objects_count, &bindings.objects_size, 64,
+                           sizeof(*objects));
+    if (!objects)
+        return -1;
+    bindings.objects = objects;
+    name = strdup(info->dlpi_name);
+    if (!name)
+        return -1;
+    objects[bindings.objects_count++] =
+        (known_t){.base = info->dlpi_addr, .dynamic = dynamic_of(info), .name = name};
+    return 0;
+}
+
+static bool is_new(const struct dl_phdr_info *info)
+{
+    const known_t *object = known(info);
+
+    return !object || !object->inspected;
+}
+
+/* Looks through the objects that have not been yet. -1: stiol_error() says why; they will be looked
+ * through again if the reason may be gone by then. */
+static int rebind_new(void)
+{
+    bool problem = false;
+    int rc = dl_iterate_phdr(meet, NULL);
+
+    if (rc != 0)
+        stiol__fail("cannot rebind the objects that were loaded: no memory");
+    else
+        rc = stiol__walk(bindings.thread_objects, is_new, rebind_slot, &problem);
+    close_page();
+    for (size_t i = 0; rc == 0 && i < bindings.objects_count; i++)
+        bindings.objects[i].inspected = true;
+    return problem ? -1 : rc;
 }
 
 /* --- all objects --- */
@@ -198,29 +340,6 @@ int stiol_remove_calls(const stiol_extra_t *extras, int count)
     return stiol__with_loader_locked(remove_calls, &(additions_t){extras, count});
 }
 
-static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
-{
-    unsigned long long *counts = data;
-
-    (void)size;
-    counts[0] = info->dlpi_adds;
-    counts[1] = info->dlpi_subs;
-    return 1;
-}
-
-/* Whether objects were loaded or unloaded since the last time. */
-static bool objects_changed(void)
-{
-    unsigned long long counts[2] = {0, 0};
-
-    (void)dl_iterate_phdr(count_objects, counts);
-    if (counts[0] == bindings.adds && counts[1] == bindings.subs)
-        return false;
-    bindings.adds = counts[0];
-    bindings.subs = counts[1];
-    return true;
-}
-
 static void restore_all(void)
 {
     for (size_t i = 0; i < bindings.count; i++) {
@@ -230,11 +349,14 @@ static void restore_all(void)
             (void)store(&record->found, record->original);
     }
     close_page();
-    while (bindings.count > 0)
-        forget_record(bindings.count - 1);
+    bindings.count = 0;
+    while (bindings.objects_count > 0)
+        forget_object(bindings.objects_count - 1);
     free(bindings.records);
+    free(bindings.objects);
     bindings.records = NULL;
-    bindings.size = 0;
+    bindings.objects = NULL;
+    bindings.size = bindings.objects_size = 0;
     bindings.thread_objects = NULL;
 }
 
@@ -245,12 +367,11 @@ static int rebind_all(void *data)
 
     pthread_mutex_lock(&bindings.lock);
     bindings.error[0] = '\0';
-    (void)objects_changed();
-    rc = stiol__walk(thread_objects, check_slot, NULL);
+    bindings.seen = stiol__count_objects();
+    rc = stiol__walk(thread_objects, NULL, check_slot, NULL);
     if (rc == 0) {
         bindings.thread_objects = thread_objects;
-        rc = stiol__walk(thread_objects, rebind_slot, NULL);
-        close_page();
+        rc = rebind_new();
         if (rc != 0)
             restore_all();
     }
@@ -279,28 +400,6 @@ void stiol__restore(void)
 
 /* --- objects that come and go --- */
 
-static int is_loaded(struct dl_phdr_info *info, size_t size, void *data)
-{
-    const stiol__found_t *found = data;
-
-    (void)size;
-    if (info->dlpi_addr != found->base)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC &&
-            (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr) == found->dynamic)
-            return strcmp(info->dlpi_name, found->slot.object) == 0;
-    return 0;
-}
-
-/* Forgets the slots of objects that are gone. */
-static void prune(void)
-{
-    for (size_t i = bindings.count; i-- > 0;)
-        if (dl_iterate_phdr(is_loaded, &bindings.records[i].found) == 0)
-            forget_record(i);
-}
-
 /* An object loaded where another one of the same name was is detected by its slots: they do not
  * lead to us. */
 static int drop_stale(const stiol__found_t *found, void *data)
@@ -314,19 +413,28 @@ static int drop_stale(const stiol__found_t *found, void *data)
     return 0;
 }
 
+/* Something was unloaded that dl.c has not told us of: what seems to be an old acquaintance may be
+ * another object in the same place. */
+static void doubt_all(void)
+{
+    (void)stiol__walk(bindings.thread_objects, NULL, drop_stale, NULL);
+    for (size_t i = 0; i < bindings.objects_count; i++)
+        bindings.objects[i].inspected = false;
+}
+
 /* On failure, data receives what stiol_error() says. */
 static int rebind_more(void *data)
 {
+    stiol__counts_t now = stiol__count_objects();
     int rc = 0;
 
     pthread_mutex_lock(&bindings.lock);
-    if (bindings.thread_objects && objects_changed()) {
-        prune();
-        (void)stiol__walk(bindings.thread_objects, drop_stale, NULL);
-        rc = stiol__walk(bindings.thread_objects, rebind_slot, NULL);
-        close_page();
-        if (rc == 0)
-            rc = stiol__walk(bindings.thread_objects, check_slot, NULL);
+    if (bindings.thread_objects && memcmp(&now, &bindings.seen, sizeof(now)) != 0) {
+        forget_unloaded();
+        if (now.subs != bindings.seen.subs)
+            doubt_all();
+        bindings.seen = now;
+        rc = rebind_new();
         if (rc != 0)
             memcpy(data, bindings.error, sizeof(bindings.error));
     }
@@ -347,10 +455,16 @@ void stiol__rebind_more(void)
 void stiol__rebind_less(void)
 {
     int error = errno;
+    stiol__counts_t now;
 
     pthread_mutex_lock(&bindings.lock);
-    if (bindings.thread_objects && objects_changed())
-        prune();
+    now = stiol__count_objects();
+    if (bindings.thread_objects && now.subs != bindings.seen.subs) {
+        forget_unloaded();
+        /* If something was loaded by now, it may be the same object, in the same place. */
+        if (stiol__count_objects().adds == bindings.seen.adds)
+            bindings.seen.subs = now.subs;
+    }
     pthread_mutex_unlock(&bindings.lock);
     errno = error;
 }
@@ -389,6 +503,6 @@ int stiol_would_rebind(stiol_slot_cb_t cb, void *data)
 {
     telling_t telling = {.cb = cb, .data = data};
 
-    (void)stiol__walk(stiol__default_thread_objects, tell, &telling);
+    (void)stiol__walk(stiol__default_thread_objects, NULL, tell, &telling);
     return telling.problems == 0 ? telling.count : -1;
 }

@@ -32,9 +32,25 @@ typedef struct stiol__found {
 
 typedef int (*stiol__found_cb_t)(const stiol__found_t *found, void *data);
 
-/** Calls cb for each slot that refers to a call in the table; a nonzero result ends the walk and is
- * returned. */
-int stiol__walk(const char *const *thread_objects, stiol__found_cb_t cb, void *data);
+/** Chooses the objects to be looked through. */
+typedef bool (*stiol__chosen_t)(const struct dl_phdr_info *info);
+
+/** Calls cb for each slot that refers to a call in the table, in the chosen objects (NULL: in all);
+ * a nonzero result ends the walk and is returned. */
+int stiol__walk(const char *const *thread_objects, stiol__chosen_t chosen, stiol__found_cb_t cb,
+                void *data);
+
+#ifdef STIOL_TESTING
+/** How many objects stiol__walk() has looked through so far. */
+extern unsigned stiol__looked_through;
+#endif
+
+/** How many objects ld.so has loaded and unloaded so far. */
+typedef struct stiol__counts {
+    unsigned long long adds, subs;
+} stiol__counts_t;
+
+stiol__counts_t stiol__count_objects(void);
 /** stiol_config_t.thread_objects where it is NULL. */
 extern const char *const stiol__default_thread_objects[];
 /** stiol_add_calls(); -1: too many. */

@@ -41,10 +41,10 @@ static struct {
     pthread_mutex_t lock;
     stiol__local_t *first;
     uint32_t serial;
-    int closing;                   /* calls of dlclose() in progress */
-    bool slow;                     /* waiting for one of them has timed out */
-    _Atomic unsigned library;      /* bits: those of the C library's that modules know */
-    unsigned long long adds, subs; /* ld.so's counts of objects at the last walk */
+    int closing;              /* calls of dlclose() in progress */
+    bool slow;                /* waiting for one of them has timed out */
+    _Atomic unsigned library; /* bits: those of the C library's that modules know */
+    stiol__counts_t listed;   /* objects at the last walk */
 } locals = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static __thread int closing_here __attribute__((tls_model("initial-exec")));
@@ -161,31 +161,19 @@ static void drop_unseen(void)
     }
 }
 
-static int count_objects(struct dl_phdr_info *info, size_t size, void *data)
-{
-    unsigned long long *now = data;
-
-    (void)size;
-    now[0] = info->dlpi_adds;
-    now[1] = info->dlpi_subs;
-    return 1;
-}
-
 /* Called with the lock and ld.so's own lock held. */
 static int update(void)
 {
-    unsigned long long now[2] = {0, 0};
+    stiol__counts_t now = stiol__count_objects();
 
-    (void)dl_iterate_phdr(count_objects, now);
-    if (now[0] == locals.adds && now[1] == locals.subs)
+    if (now.adds == locals.listed.adds && now.subs == locals.listed.subs)
         return 0;
     unsee();
     atomic_fetch_add(&stiol__locals_generation, 1);
     if (dl_iterate_phdr(see, NULL) != 0)
         return -1;
     drop_unseen();
-    locals.adds = now[0];
-    locals.subs = now[1];
+    locals.listed = now;
     return 0;
 }
 

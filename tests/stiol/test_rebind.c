@@ -187,6 +187,43 @@ static void later_objects_are_rebound(void)
     }
 }
 
+/* However many there are, and whether or not they came with others. */
+static void each_object_is_looked_through_once(void)
+{
+    for (int round = 0; round < 3; round++) {
+        unsigned before = stiol__looked_through;
+        void *late = table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL);
+
+        CHECK(late && stiol__looked_through == before + 1);
+        CHECK(table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL) == late);
+        CHECK(table_any.dlclose(late) == 0 && table_any.dlclose(late) == 0);
+        CHECK(stiol__looked_through == before + 1);
+    }
+}
+
+/* The C library unloads objects by itself, and so may one that is not rebound. The same file is then
+ * mapped to the same place. */
+static void an_object_that_comes_back_unnoticed_is_rebound(void)
+{
+    void *late = table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL), *own;
+    int slots = stiol_each(ignore, NULL);
+
+    CHECK(late && dlclose(late) == 0);
+    late = dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL);
+    CHECK(late);
+    own = table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL);
+    CHECK(own == late && stiol_each(ignore, NULL) == slots);
+    gives_way((sleeper_t)(uintptr_t)dlsym(late, "late_sleep"));
+
+    /* While one is being unloaded, another kernel thread loads it again. */
+    CHECK(table_any.dlclose(own) == 0 && dlclose(late) == 0);
+    late = dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL);
+    stiol__rebind_less();
+    stiol__rebind_more();
+    CHECK(late && stiol_each(ignore, NULL) == slots);
+    gives_way((sleeper_t)(uintptr_t)dlsym(late, "late_sleep"));
+}
+
 /* --- objects that another kernel thread is loading --- */
 
 /* libchoice.so calls this while an object that refers to choice() is being relocated. */
@@ -428,6 +465,8 @@ int main(void)
         VP_TEST(kernel_threads_pass_through),
         VP_TEST(callbacks_of_the_scheduler_pass_through),
         VP_TEST(later_objects_are_rebound),
+        VP_TEST(each_object_is_looked_through_once),
+        VP_TEST(an_object_that_comes_back_unnoticed_is_rebound),
         VP_TEST(objects_are_left_alone_until_they_are_relocated),
         VP_TEST(a_later_object_that_cannot_be_rebound_is_told_of),
         RAW_TEST(the_start_refuses_an_object_that_cannot_be_rebound),
