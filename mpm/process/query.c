@@ -5,45 +5,60 @@
  */
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <limits.h>
 
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 #include "mpm/process/process.h"
 
-/* Workers that mod_http2 starts at once in each VP (13 KB each); it adds half as many when they are
- * busy, unless H2MaxWorkers sets the number. */
-enum { HTTP2_WORKERS = 128 };
+enum { FRAMES = 8 }; /* between us and the module that asks */
 
-/* Whether the call in progress comes from that object: some frame above us is in it. */
-static bool called_from(const char *object)
+/* Modules that make that many threads in advance, in each VP. They are known by their files: only
+ * these ask, and they tell nobody who they are. */
+static const struct {
+    const char *object;
+    int most;
+} starters[] = {
+    {"mod_http2.so", 128},        /* 13 KB each; half as many again when busy (H2MaxWorkers) */
+    {"rivet_worker_mpm.so", 128}, /* mod_rivet's interpreters of Tcl, 16 KB each and more */
+};
+
+static int most_for(const char *path)
 {
-    void *frames[8];
-    int count = backtrace(frames, 8);
+    const char *slash = strrchr(path, '/');
 
-    for (int i = 0; i < count; i++) {
+    for (size_t i = 0; i < sizeof(starters) / sizeof(starters[0]); i++)
+        if (strcmp(slash ? slash + 1 : path, starters[i].object) == 0)
+            return starters[i].most;
+    return INT_MAX;
+}
+
+/* The most that whoever made the call in progress is told: some frame above us is in its object. */
+static int most_for_caller(void)
+{
+    void *frames[FRAMES];
+    int count = backtrace(frames, FRAMES), most = INT_MAX;
+
+    for (int i = 0; i < count && most == INT_MAX; i++) {
         Dl_info info;
-        const char *base;
 
-        if (!dladdr(frames[i], &info) || !info.dli_fname)
-            continue;
-        base = strrchr(info.dli_fname, '/');
-        if (strcmp(base ? base + 1 : info.dli_fname, object) == 0)
-            return true;
+        if (dladdr(frames[i], &info) && info.dli_fname)
+            most = most_for(info.dli_fname);
     }
-    return false;
+    return most;
 }
 
 /*
  * Modules size their own pools by this. Most only use it as a limit (mod_proxy's and the caches'
- * connections to a backend), for which the true value is right. mod_http2 starts that many workers
- * in advance: the true value would mean thousands of them.
+ * connections to a backend), for which the true value is right. To those that start that many
+ * threads in advance the true value would mean thousands of them.
  */
 static int max_threads(void)
 {
-    int all = stm_config.max_threads;
+    int all = stm_config.max_threads, most = most_for_caller();
 
-    return all > HTTP2_WORKERS && called_from("mod_http2.so") ? HTTP2_WORKERS : all;
+    return all < most ? all : most;
 }
 
 /* Modules ask about the connection that they are serving. */

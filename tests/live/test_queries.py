@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What modules do with the MPM's answers (docs/internals/queries.md)."""
 
+import re
+
 import pytest
 from harness import wait_for
 from harness.scoreboard import total
+
+from tests.live.thirdparty.pair import needs
 
 pytestmark = pytest.mark.stm_only
 
@@ -18,3 +22,15 @@ def test_http2_does_not_start_a_worker_for_each_thread(serve):
     assert server.get("/").status == 200
     stacks = wait_for(lambda: total(server, "stacks_peak"), "the stacks' number")
     assert 128 <= stacks <= MOST_STACKS
+
+
+@needs("rivet")
+@pytest.mark.parametrize("threads, interpreters", [(2000, 128), (16, 16)])
+def test_rivet_does_not_start_an_interpreter_for_each_thread(serve, threads, interpreters):
+    """It says how many it starts; then a page in Tcl is served."""
+    server = serve(processes=1, threads=threads, modules=("rivet",),
+                   directives="AddType application/x-httpd-rivet .rvt")
+    server.page("page.rvt", b'<? puts "the answer is [expr 6 * 7]" ?>')
+    assert b"the answer is 42" in server.get("/page.rvt").body
+    told = re.findall(r"starting (\d+) Tcl threads", server.error_log())
+    assert told and set(told) == {str(interpreters)}
