@@ -7,6 +7,10 @@
 #ifndef APRMEM_INT_H
 #define APRMEM_INT_H
 
+/* Headers of an APR with pool debugging would make the plain names macros. The functions have both
+ * names, and aprmem_prepare() says no if the library itself debugs. */
+#undef APR_POOL_DEBUG
+
 #include <apr_allocator.h>
 #include <apr_buckets.h>
 #include <apr_hash.h>

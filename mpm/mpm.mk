@@ -10,6 +10,9 @@ MPM_CFLAGS   = $(OWN_CFLAGS) -fvisibility=hidden $(CPPFLAGS) $(APACHE_CFLAGS) $(
 MPM_LDFLAGS := -shared $(LDHARDEN) -Wl,--unresolved-symbols=ignore-all \
                -Wl,--exclude-libs,libst.a
 
+# An APR with pool debugging says so in the flags of apxs.
+MPM_POOL_DEBUG = $(filter -DAPR_POOL_DEBUG%,$(APACHE_CFLAGS) $(CPPFLAGS))
+
 # In debug builds, each procedure reports that it begins (mpm/trace.c).
 MPM_TRACED := $(if $(findstring -DSTM_DEBUG,$(CPPFLAGS)),-finstrument-functions \
                 -finstrument-functions-exclude-file-list=include/)
@@ -20,6 +23,8 @@ $(MPM_OBJECTS): $(BUILD)/%.o: %.c
 
 $(BUILD)/mod_mpm_stm.so: $(MPM_OBJECTS) $(SCORE_OBJECTS) $(BUILD)/libstiol.a $(BUILD)/libst.a
 	$(QLD) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $^ -ldl -lpthread
+	$(if $(MPM_POOL_DEBUG),@echo "  SmallPools will have no effect: this APR debugs its pools" \
+	    "(APR_POOL_DEBUG)")
 
 PRODUCTS += $(BUILD)/mod_mpm_stm.so
 -include $(MPM_OBJECTS:.o=.d)

@@ -201,7 +201,11 @@ static int carry_out(int form, int count, char **arguments)
         return print_once(form);
     if (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
         return usage("the live view needs a terminal: use -1, -c, -j or -o", "");
+#ifdef STMSTAT_CURSES
     return live_run();
+#else
+    return usage("the live view was left out, for lack of ncurses: use -1, -c, -j or -o", "");
+#endif
 }
 
 int main(int argc, char **argv)

@@ -5,13 +5,18 @@
 
 BINDIR ?= $(PREFIX)/bin
 
-STMSTAT_SOURCES := $(wildcard stmstat/*.c)
-STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
 # elfutils' libdw makes the backtraces of stmstat dump; without it, the rest is built. LIBDW= leaves
 # it out.
 LIBDW          ?= $(shell $(PKG_CONFIG) --exists libdw 2>/dev/null && echo yes)
 STMSTAT_LIBDW  := $(LIBDW)
-STMSTAT_CFLAGS := $(STMSTAT_LIBDW:%=-DSTMSTAT_LIBDW)
+# ncurses draws the live view. NCURSES= leaves it out.
+NCURSES        ?= $(shell $(PKG_CONFIG) --exists ncurses 2>/dev/null && echo yes)
+STMSTAT_CURSES := $(if $(NCURSES),$(or $(shell $(PKG_CONFIG) --libs ncurses tinfo 2>/dev/null),\
+                      -lncurses))
+STMSTAT_CFLAGS := $(STMSTAT_LIBDW:%=-DSTMSTAT_LIBDW) $(if $(NCURSES),-DSTMSTAT_CURSES)
+
+STMSTAT_SOURCES := $(filter-out $(if $(NCURSES),,stmstat/live%),$(wildcard stmstat/*.c))
+STMSTAT_OBJECTS := $(STMSTAT_SOURCES:%.c=$(BUILD)/%.o)
 
 $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -19,8 +24,9 @@ $(STMSTAT_OBJECTS): $(BUILD)/%.o: %.c
 	    $(HARDENING) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/stmstat/stmstat: $(STMSTAT_OBJECTS) $(SCORE_OBJECTS)
-	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ -lncurses -ltinfo $(STMSTAT_LIBDW:%=-ldw)
+	$(QLD) $(CFLAGS) $(LDHARDEN) $(LDFLAGS) -o $@ $^ $(STMSTAT_CURSES) $(STMSTAT_LIBDW:%=-ldw)
 	$(if $(STMSTAT_LIBDW),,@echo "  stmstat dump is left out: it needs libdw (libdw-dev)")
+	$(if $(NCURSES),,@echo "  stmstat's live view is left out: it needs ncurses (libncurses-dev)")
 
 PRODUCTS += $(BUILD)/stmstat/stmstat
 -include $(STMSTAT_OBJECTS:.o=.d)

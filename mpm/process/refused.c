@@ -42,6 +42,10 @@ static const struct {
     {SYS_preadv2, APLOG_INFO, "preadv2",
      "whether a file is in memory is not known before it is read"},
 #endif
+#ifdef SYS_pwritev2
+    {SYS_pwritev2, APLOG_INFO, "pwritev2",
+     "a pipe that several processes write may hold up a VP while it is full"},
+#endif
 #ifdef SYS_timer_create
     {SYS_timer_create, APLOG_INFO, "timer_create", "stalls are not noticed"},
 #endif

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What make prints: a line for each file it makes, and all of its targets in `make help`."""
 
+import os
+import pty
 import re
+import subprocess
 
 import pytest
 from .checkout import TOP, run
@@ -51,6 +54,32 @@ def test_install_is_as_quiet(tmp_path):
     shown = make(tmp_path, "V=1", "install-lib", *where)
     assert re.search(r"^install .*/top/usr/local/lib/libst\.a'$", shown, re.M), shown
     assert make(tmp_path, "-s", "install-lib", "install-man", *where) == ""
+
+
+def test_without_ncurses_only_the_live_view_is_left_out(tmp_path):
+    """The build says so, and so does stmstat when it is asked for that view."""
+    stmstat = tmp_path / "stmstat/stmstat"
+    said = make(tmp_path, "NCURSES=", "LIBDW=", str(stmstat))
+    assert "stmstat's live view is left out: it needs ncurses (libncurses-dev)" in said
+    assert not list(tmp_path.glob("stmstat/live*.o"))
+    assert run([stmstat, "-l"]).stdout.startswith("vp.N.")
+    outer, terminal = pty.openpty()
+    done = subprocess.run([stmstat], stdin=terminal, stdout=terminal, stderr=subprocess.PIPE,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "for lack of ncurses" in done.stderr, done.stderr
+    for end in (outer, terminal):
+        os.close(end)
+
+
+def test_headers_of_an_apr_that_debugs_its_pools(tmp_path):
+    """The small pools compile with them, and the build says that they will have no effect."""
+    flag = "CPPFLAGS=-DAPR_POOL_DEBUG"
+    objects = [f"{tmp_path}/aprmem/{path.stem}.o" for path in TOP.glob("aprmem/*.c")]
+    make(tmp_path, flag, *objects)
+    module = f"{tmp_path}/mod_mpm_stm.so"
+    warning = "SmallPools will have no effect: this APR debugs its pools"
+    assert warning in make(tmp_path, "-n", flag, module)
+    assert warning not in make(tmp_path, "-n", module)
 
 
 def test_below_build_the_folder_is_left_out():
