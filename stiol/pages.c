@@ -8,7 +8,7 @@
  */
 #include "stiol/file.h"
 
-enum { BLOCK = 8192 };             /* bytes; APR's smallest block, and nearly all of them */
+enum { BLOCK = 8192 };             /* bytes; APR's smallest block where pages have 4 KB */
 #define SPACE  ((size_t)256 << 20) /* bytes of address space; beyond it: the real calls */
 #define STEP   ((size_t)1 << 20)   /* bytes made usable at a time */
 #define BLOCKS ((uint32_t)(SPACE / BLOCK))
@@ -46,7 +46,9 @@ void stiol__pages_start(const stiol__vp_t *vp)
     size_t places = BLOCKS * sizeof(*space.free);
     char *base;
 
-    if (space.base || vp->config.max_free < 0)
+    /* What is given back of a block that is smaller than a page would take its neighbours along. On
+     * such kernels libapr asks for larger blocks anyway. */
+    if (space.base || vp->config.max_free < 0 || sysconf(_SC_PAGESIZE) > BLOCK)
         return;
     /* The stack is behind the space; only touched pages use memory. */
     base =

@@ -7,7 +7,7 @@ PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so \
-                slow_names.so unbindable.so libnss_slow.so.2 \
+                slow_names.so unbindable.so libnss_slow.so.2 vgpreload_bigpages.so \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
@@ -29,6 +29,10 @@ $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.cpp
 	    $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/%.so: tests/live/waits/%.c
+	@mkdir -p $(@D)
+	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
+
+$(BUILD)/tests/vgpreload_bigpages.so: tests/live/tools/bigpages.c
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
