@@ -35,8 +35,8 @@ static void register_hooks(apr_pool_t *p)
     /* Listening sockets must be open before core.c's open_logs redirects stderr. */
     static const char *const before_core[] = {"core.c", NULL};
 
-    (void)p;
     stm_small_file_register();
+    stm_tls_record_register_hooks(p);
     stm_kernel_register_hooks();
     ap_hook_open_logs(stm_sockets_open, NULL, before_core, APR_HOOK_REALLY_FIRST);
     ap_hook_open_logs(stm_rehearsal_logs_open, before_core, NULL, APR_HOOK_REALLY_FIRST);

@@ -30,6 +30,7 @@ class Scene:
     directives: str = ""
     modules: tuple = ()
     backend: bool = False
+    tls: bool = False
 
 
 SCENES = {
@@ -41,6 +42,9 @@ SCENES = {
     "100k-unmapped": Scene("/100k.bin", "EnableMMAP Off\n"),
     "htaccess": Scene("/a/b/45.txt", "<Directory @ROOT@>\nAllowOverride All\n</Directory>\n"),
     "proxied": Scene("/proxy/0", modules=("proxy", "proxy_http"), backend=True),
+    "tls": Scene("/45.txt", tls=True),
+    "tls-10k": Scene("/10k.bin", tls=True),
+    "tls-100k": Scene("/100k.bin", tls=True),
 }
 
 
@@ -60,11 +64,13 @@ class Subject:
 
     def _server(self, scene, stack, valgrind=False):
         directives = "LogLevel warn\n" + scene.directives
+        if self._mpm == "stm":  # under valgrind, or on a busy machine, any handler may seem slow
+            directives += "RunOn state\n"
         if scene.backend:
             backend = stack.enter_context(SlowBackend())
             directives += PROXY.format(port=backend.port)
         server = Server(f"cost-{self.name}", mpm=self._mpm, processes=1, threads=8,
-                        modules=scene.modules, directives=directives)
+                        modules=scene.modules, directives=directives, tls=scene.tls)
         if valgrind:
             server.launcher = [*VALGRIND, f"--cachegrind-out-file={server.root}/run/count.%p",
                                f"--log-file={server.root}/run/valgrind.%p"]
@@ -76,6 +82,10 @@ class Subject:
         stack.callback(server.stop, check=False)
         return server.start()
 
+    @staticmethod
+    def _connect(server, scene):
+        return server.connect_tls() if scene.tls else server.connect()
+
     def _asked(self, server, conn, scene, count):
         before = len(server.access_log())
         for _ in range(count):
@@ -86,7 +96,7 @@ class Subject:
         with ExitStack() as stack:
             server = self._server(scene, stack, valgrind=True)
             child, = server.children()
-            with server.connect() as conn:
+            with self._connect(server, scene) as conn:
                 self._asked(server, conn, scene, requests)
             server.stop(check=False)
             text = (server.root / f"run/count.{child}").read_text()
@@ -95,7 +105,7 @@ class Subject:
     def _calls(self, scene):
         with ExitStack() as stack:
             server = self._server(scene, stack)
-            with server.connect() as conn:
+            with self._connect(server, scene) as conn:
                 self._asked(server, conn, scene, WARM_UP)
                 trace = Trace(server.children(), server.root / "strace.out", "all")
                 try:

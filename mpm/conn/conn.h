@@ -308,5 +308,18 @@ apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t 
 void stm_small_file_register(void);
 /** Hook. */
 void stm_insert_filter(request_rec *r);
+/** Reads the whole bucket into the buffer with one pread(), and leaves the bucket as it is. May
+ * yield. False: it is not a file's, or that is not possible. */
+bool stm_file_read(const apr_bucket *bucket, char *buffer);
+/** Puts `length` bytes in front of a small file's contents without moving these. False: the bucket
+ * is not ours, or not alone in having that buffer, or there is no room; then nothing is changed. */
+bool stm_small_file_prepend(apr_bucket *bucket, const char *data, apr_size_t length);
+
+/* --- tls_record.c: header and body in one TLS record --- */
+
+/** Called in the master once all modules are loaded. */
+void stm_tls_record_configure(void);
+/** Registers the filter, and the hook that adds it to connections with TLS. */
+void stm_tls_record_register_hooks(apr_pool_t *pool);
 
 #endif

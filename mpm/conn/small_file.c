@@ -5,6 +5,7 @@
  * larger files. A filter next to the handler sees the file first, replaces it by its contents, and
  * removes itself.
  */
+#include <string.h>
 #include <unistd.h>
 
 #include <apr_buckets.h>
@@ -18,32 +19,59 @@
  * takes. */
 enum { SMALL = 32768 };
 
+/* Left free in front of the contents, for the response's header (bytes). */
+enum { IN_FRONT = 512 };
+
 static ap_filter_rec_t *handle;
 
-/* The file's own descriptor, or -1 if its position or the system's sendfile is to be used. */
-static int plain_descriptor(apr_file_t *file)
+/* Reads the bucket's part of its file with one call; false: that is not possible, because what is
+ * in the file's buffer would count. */
+bool stm_file_read(const apr_bucket *bucket, char *buffer)
 {
+    apr_file_t *file;
     apr_os_file_t fd;
 
-    if (apr_file_flags_get(file) & (APR_FOPEN_SENDFILE_ENABLED | APR_FOPEN_BUFFERED))
-        return -1;
-    return apr_os_file_get(&fd, file) == APR_SUCCESS ? fd : -1;
+    if (!APR_BUCKET_IS_FILE(bucket))
+        return false;
+    file = ((apr_bucket_file *)bucket->data)->fd;
+    return !(apr_file_flags_get(file) & APR_FOPEN_BUFFERED) &&
+           apr_os_file_get(&fd, file) == APR_SUCCESS &&
+           stiol_pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length;
+}
+
+/* Whether the administrator has asked for the system's sendfile (EnableSendfile). */
+static bool is_for_sendfile(const apr_bucket *bucket)
+{
+    return apr_file_flags_get(((apr_bucket_file *)bucket->data)->fd) & APR_FOPEN_SENDFILE_ENABLED;
+}
+
+/* By this function we know our buffers again. */
+static void release(void *buffer)
+{
+    apr_bucket_free(buffer);
+}
+
+bool stm_small_file_prepend(apr_bucket *bucket, const char *data, apr_size_t length)
+{
+    const apr_bucket_heap *heap = bucket->data;
+
+    if (!APR_BUCKET_IS_HEAP(bucket) || heap->free_func != release || heap->refcount.refcount != 1 ||
+        bucket->start < (apr_off_t)length)
+        return false;
+    bucket->start -= (apr_off_t)length;
+    bucket->length += length;
+    memcpy(heap->base + bucket->start, data, length);
+    return true;
 }
 
 /* The bucket's part of its file in a buffer of the bucket's allocator; NULL: one read is not enough
  * (the file has become shorter, or the read fails), and the bucket's reader will see why. */
 static char *contents(const apr_bucket *bucket)
 {
-    apr_bucket_file *file = bucket->data;
-    int fd = plain_descriptor(file->fd);
-    char *buffer;
+    char *buffer =
+        is_for_sendfile(bucket) ? NULL : apr_bucket_alloc(IN_FRONT + bucket->length, bucket->list);
 
-    if (fd < 0)
-        return NULL;
-    buffer = apr_bucket_alloc(bucket->length, bucket->list);
-    if (!buffer)
-        return NULL;
-    if (stiol_pread(fd, buffer, bucket->length, bucket->start) == (ssize_t)bucket->length)
+    if (!buffer || stm_file_read(bucket, buffer + IN_FRONT))
         return buffer;
     apr_bucket_free(buffer);
     return NULL;
@@ -63,7 +91,9 @@ static apr_bucket *read_not_map(apr_bucket *bucket, apr_size_t *room)
         return bucket;
     }
     *room -= bucket->length;
-    filled = apr_bucket_heap_create(buffer, bucket->length, apr_bucket_free, bucket->list);
+    filled = apr_bucket_heap_create(buffer, IN_FRONT + bucket->length, release, bucket->list);
+    filled->start = IN_FRONT;
+    filled->length = bucket->length;
     APR_BUCKET_INSERT_BEFORE(bucket, filled);
     apr_bucket_delete(bucket);
     return filled;

@@ -313,6 +313,7 @@ int stm_run(apr_pool_t *pconf, apr_pool_t *plog, server_rec *s)
     stm_first_byte_configure(s);
     stm_times_configure(ap_conftree);
     stm_modules_configure(pconf, s);
+    stm_tls_record_configure();
     if (!open_scoreboard(s) || !open_shared() || !stm_sigchld_open()) {
         stm.mpm->mpm_state = AP_MPMQ_STOPPING;
         return !OK;
