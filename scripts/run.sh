@@ -354,6 +354,7 @@ tell()
     echo "Status:     $(url)server-status"
     if [ "$MPM" = stm ]; then
         echo "Dashboard:  $(url)stm-dashboard"
+        echo "Threads:    $(url)stm-threads"
         echo "Metrics:    $(url)stm-metrics"
         echo "Scoreboard: $build/stmstat/stmstat -d $root/scoreboards"
     fi

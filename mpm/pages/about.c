@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the dashboard shows beside the figures (?about): the server's name, version and start, and
- * where its status and metrics are, if this client may see them. Called by dashboard.c.
+ * where its other pages are, if this client may see them. Called by dashboard.c.
  */
 #include <http_core.h>
 #include <http_protocol.h>
@@ -11,7 +11,7 @@
 
 static const struct {
     const char *handler, *key;
-} pages[] = {{"server-status", "status"}, {"stm-metrics", "metrics"}};
+} pages[] = {{"server-status", "status"}, {"stm-threads", "threads"}, {"stm-metrics", "metrics"}};
 enum { PAGES = sizeof(pages) / sizeof(*pages) };
 
 /* Only what a JSON string needs; the texts are the server's own. */

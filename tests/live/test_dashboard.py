@@ -39,6 +39,9 @@ SITE = """
     <Location /deep/below/dash>
         SetHandler stm-dashboard
     </Location>
+    <Location /waits>
+        SetHandler stm-threads
+    </Location>
     <Location /figures>
         SetHandler stm-metrics
     </Location>
@@ -106,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def dashboard(serve):
-    """A factory of servers with the three pages."""
+    """A factory of servers with the pages."""
     def start(access=""):
         return serve(processes=2, modules=("status",), directives=SITE.format(access=access))
     return start
@@ -130,7 +133,8 @@ def test_in_a_browser(dashboard, tmp_path):
     assert console == []
     assert re.search(r'<h1 id="host">[^<]*127\.0\.0\.1', dom)
     assert re.search(r'id="about">Apache/[^<]*, MPM stm, up \d+ (s|min)<', dom)
-    assert '<a href="../../server-status">status</a><a href="../../figures">metrics</a>' in dom
+    assert ('<a href="../../server-status">status</a><a href="../../waits">threads</a>'
+            '<a href="../../figures">metrics</a>') in dom
     assert "as of " in text_of(dom, "note")
     assert re.search(r"\d+ +requests per second", text_of(dom, "tiles"))
     for pid in server.children():
@@ -158,6 +162,7 @@ def test_bars_are_as_long_as_they_say(dashboard, tmp_path):
 def test_it_links_only_to_what_the_client_may_see(dashboard):
     about = json.loads(dashboard("Require all denied").get(f"{DASHBOARD}?about").text)
     assert about["mpm"] == "stm" and about["metrics"] == "/figures" and "status" not in about
+    assert about["threads"] == "/waits"
 
 
 def test_a_server_that_is_gone(dashboard, tmp_path):

@@ -39,8 +39,10 @@ def test_cycle(checkout, mpm):
     assert f"http://localhost:{checkout.port}/" in started.stdout
     assert f"MPM {mpm}" in started.stdout
     assert "NLWP" in started.stdout
-    pages = ["server-status", *(["stm-dashboard", "stm-metrics"] if mpm == "stm" else [])]
-    shown = re.findall(r"^(?:Status|Dashboard|Metrics): +(http\S+)$", started.stdout, re.M)
+    pages = ["server-status"]
+    if mpm == "stm":
+        pages += ["stm-dashboard", "stm-threads", "stm-metrics"]
+    shown = re.findall(r"^(?:Status|Dashboard|Threads|Metrics): +(http\S+)$", started.stdout, re.M)
     assert shown == [f"http://localhost:{checkout.port}/{page}" for page in pages]
     for address in shown:
         with urllib.request.urlopen(address, timeout=20) as answer:
