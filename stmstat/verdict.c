@@ -57,7 +57,7 @@ static bool master_is_gone(const stm_view_t *view)
 static bool has_ended(const stmstat_scan_t *scan, char *line, size_t size)
 {
     int stopped = 0, dead = 0, readable = 0;
-    char beat[STMSTAT_HUMAN];
+    char beat[STMSTAT_HUMAN + 32] = "", ago[STMSTAT_HUMAN];
 
     for (int i = 0; i < scan->count; i++) {
         const stm_view_t *view = &scan->views[i];
@@ -68,13 +68,14 @@ static bool has_ended(const stmstat_scan_t *scan, char *line, size_t size)
         stopped += !view->running;
         dead += (!view->present || is_silent(scan, view)) && master_is_gone(view);
     }
-    human_ago(last_beat(scan), scan->now, beat);
+    if (last_beat(scan)) { /* VPs that ended as they should have left none */
+        human_ago(last_beat(scan), scan->now, ago);
+        snprintf(beat, sizeof(beat), "; the last heartbeat was %s", ago);
+    }
     if (readable && stopped == readable)
-        snprintf(line, size, "the server has stopped; the last heartbeat was %s", beat);
+        snprintf(line, size, "the server has stopped%s", beat);
     else if (readable && dead == readable)
-        snprintf(line, size,
-                 "the server has died: its processes are gone without having stopped; the last "
-                 "heartbeat was %s",
+        snprintf(line, size, "the server has died: its processes are gone without having stopped%s",
                  beat);
     else
         return false;

@@ -356,6 +356,12 @@ def test_a_server_that_has_stopped(directory):
     says(directory, STOPPED, "/2 is not an STM scoreboard file")
 
 
+def test_a_server_that_has_stopped_as_it_should(directory):
+    """Its VPs have left no heartbeat, so there is none to be old."""
+    put(directory, 0, patched(sample(), "<Q", running=0, current=0))
+    says(directory, STOPPED, "^stmstat: the server has stopped\n$")
+
+
 def test_a_server_that_was_killed(directory):
     put(directory, 0, patched(sample(beat=time.time() - 100), "<Q", master_pid=nobody()))
     says(directory, STOPPED, "the server has died: its processes are gone without having stopped; "
