@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import BUILD, places, procs, wait_for
+from harness import BUILD, places, procs, progress, wait_for
 from harness.scoreboard import STMSTAT
 from harness.strace import NotPermitted
 
@@ -273,7 +273,8 @@ def main():
     procs.adopt_orphans()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    found = {mpm: tour(mpm, options.output) for mpm in options.mpms}
+    found = {mpm: tour(mpm, options.output)
+             for mpm in progress.steps(options.mpms, whole=True)}
     script = Script(options.output / "side-by-side.txt")
     summary(script, found)
     script.close()

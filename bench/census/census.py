@@ -11,7 +11,7 @@ a table; --markdown: in the form of docs/internals/stacks-census.md.
 import argparse
 import re
 
-from harness import Server, procs
+from harness import Server, procs, progress
 from tests.live.waits.gates import Loop
 
 from . import scenarios
@@ -49,11 +49,13 @@ def main():
     if chosen.markdown:
         print("|---|--:|--:|")
     deepest = 0
-    for scenario in scenarios.ALL:
-        if chosen.scenario and scenario.name not in chosen.scenario:
-            continue
+    wanted = {scenario.name: scenario for scenario in scenarios.ALL
+              if not chosen.scenario or scenario.name in chosen.scenario}
+    for name in progress.steps(wanted):
+        scenario = wanted[name]
         figures = [run(scenario, level, loop) for level in ("notice", "trace8")]
         deepest = max(deepest, *figures)
+        progress.clear()
         print(form.format(scenario.title, *figures), flush=True)
     if not chosen.markdown:
         print(f"the deepest: {deepest} bytes; with a factor of 2: StackSize {2 * deepest}")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import Server, config, procs, wait_for
+from harness import Server, config, procs, progress, wait_for
 from harness.drive import SlowBackend
 from harness.strace import Trace
 
@@ -157,8 +157,10 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     procs.adopt_orphans()
     measured = subjects(options)
-    for name in options.scenes.split(","):
-        report(name, {each.name: each.cost(SCENES[name]) for each in measured})
+    for name in progress.steps(options.scenes.split(",")):
+        costs = {each.name: each.cost(SCENES[name]) for each in measured}
+        progress.clear()
+        report(name, costs)
 
 
 if __name__ == "__main__":

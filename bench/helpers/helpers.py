@@ -7,7 +7,7 @@ namespace. How long look-ups take is measured by bench/httpd (names, programs).
 
 import time
 
-from harness import Server, procs
+from harness import Server, procs, progress
 from harness.nameserver import NameServer, with_names
 
 PATIENT = 60  # seconds, of a client
@@ -63,8 +63,10 @@ def memory(mpm):
 def main():
     """Measures both."""
     procs.adopt_orphans()
-    for mpm in MPMS:
-        print(f"{mpm:<6} {COUNT} look-ups that wait: {memory(mpm):.1f} KB each", flush=True)
+    for mpm in progress.steps(MPMS):
+        taken = memory(mpm)
+        progress.clear()
+        print(f"{mpm:<6} {COUNT} look-ups that wait: {taken:.1f} KB each", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from harness import BUILD, procs
+from harness import BUILD, procs, progress
 from harness.drive import SlowBackend
 
 from . import report
@@ -128,16 +128,11 @@ class Clock:
             self.took[step[0].name, step[2]] = seconds
 
 
-def progress(number, count, step, left):
-    """One line on what is running; on a terminal it replaces the last one."""
-    left = round(left)
+def tell(number, count, step, left):
+    """One line on what is running."""
     scenario, turn, kind = step
-    text = (f"[{number}/{count}] {scenario.name}: {kind}, round {turn + 1}, "
-            f"about {left // 60}:{left % 60:02} left")
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
+    progress.show(f"[{number}/{count}] {scenario.name}: {kind}, round {turn + 1}, "
+                  f"about {progress.minutes(left)} left")
 
 
 def take(data, steps, run, save):
@@ -145,7 +140,7 @@ def take(data, steps, run, save):
     clock = Clock(steps)
     for number, step in enumerate(steps, 1):
         scenario, _, kind = step
-        progress(number, len(steps), step, clock.remaining())
+        tell(number, len(steps), step, clock.remaining())
         entry = data["scenarios"].setdefault(scenario.name, {})
         if number == 1 or steps[number - 2][0] is not scenario:
             entry.clear()
@@ -162,8 +157,7 @@ def take(data, steps, run, save):
         clock.done(step, time.monotonic() - start)
         if number == len(steps) or steps[number][0] is not scenario:
             save()
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    progress.clear()
 
 
 def chosen(text, known, parser, what):

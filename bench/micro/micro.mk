@@ -29,4 +29,5 @@ need-st19:
 MICRO_ROUNDS ?= $(if $(QUICK),1,5)
 bench-micro: ## compare libst's primitives with State Threads 1.9's; MICRO_ROUNDS=5
 bench-micro: need-st19 $(MICRO_OURS) $(MICRO_ST19)
-	@bench/micro/run.py --rounds $(MICRO_ROUNDS) --json $(BUILD)/bench/micro.json $(MICRO_OURS)
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m bench.micro.run --rounds $(MICRO_ROUNDS) \
+	    --json $(BUILD)/bench/micro.json $(MICRO_OURS)

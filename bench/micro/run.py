@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs each microbenchmark in turn with State Threads 1.9 (PROGRAM.st19) and with ours (PROGRAM).
 
@@ -11,6 +10,8 @@ import os
 import statistics
 import subprocess
 import sys
+
+from harness import progress
 
 TIMEOUT = 120  # seconds for one run; only ends a run that hangs
 
@@ -67,9 +68,11 @@ def main():
     rows = []
     print(f"{'CPU ns per operation (median of ' + str(args.rounds) + ')':38}"
           f"{'ST 1.9':>12}{'libst':>12}{'ratio':>9}   spread")
-    for program in args.programs:
+    names = [os.path.basename(program) for program in args.programs]
+    for program, _ in zip(args.programs, progress.steps(names)):
         row = measure(program, args.rounds)
         rows.append(row)
+        progress.clear()
         print(f"{TITLES.get(row['name'], row['name']):38}{row['st19_ns']:12.1f}"
               f"{row['ours_ns']:12.1f}{row['ratio']:8.1f}x"
               f"   {spread(row['samples']['st19']):.0f}% {spread(row['samples']['ours']):.0f}%",

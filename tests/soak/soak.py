@@ -69,8 +69,9 @@ class Soak:
         if time.monotonic() - self.last_line < 60:
             return
         self.last_line = time.monotonic()
-        print(f"{time.monotonic() - self.start:7.0f} s  {sum(self.tally.answered.values())} "
-              f"answered, {len(self.tally.losses)} lost, {sum(self.faults.done.values())} faults, "
+        print(f"{time.monotonic() - self.start:7.0f} of {self.options.duration:.0f} s  "
+              f"{sum(self.tally.answered.values())} answered, {len(self.tally.losses)} lost, "
+              f"{sum(self.faults.done.values())} faults, "
               f"{len(self.faults.problems)} problems", flush=True)
 
     def phase(self, seconds, calm):
