@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages of docs name files and functions that exist."""
+"""The pages of docs name files and functions that exist, and every directive."""
 
 import re
 
@@ -30,3 +30,12 @@ def test_functions_are_there():
     named = {name for page in PAGES for name in FUNCTION.findall(page.read_text())}
     assert "stm_conn_serve" in named
     assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", code)] == []
+
+
+@pytest.mark.parametrize("page", ["docs/directives.md", "docs/man/mod_mpm_stm.8"])
+def test_every_directive_is_there(page):
+    code = (TOP / "mpm/config/directives.c").read_text()
+    known = set(re.findall(r'\b(?:AP_INIT_\w+|FOREIGN)\(\s*"(\w+)"', code))
+    assert {"NumVPs", "Listen", "StartServers"} <= known and len(known) > 30
+    text = (TOP / page).read_text()
+    assert [name for name in sorted(known) if not re.search(rf"\b{name}\b", text)] == []
