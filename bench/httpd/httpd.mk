@@ -18,6 +18,12 @@ bench-publish: ## copy the results of bench-httpd to docs/bench
 	$(Q)$(call say,GEN,docs/bench)cp $(BENCH_OUT)/results.md $(BENCH_OUT)/results.json \
 	    $(BENCH_OUT)/*.svg docs/bench/
 
+# A few minutes. The results have a folder of their own, and publishing them is `--merge` of the
+# above.
+.PHONY: bench-idle
+bench-idle: live-tools $(BUILD)/mod_mpm_stm.so ## measure the memory of idle connections by protocol
+	@$(HTTPD_COMPARE)-idle --scenarios 'idle*' --servers stm,event,nginx --rounds 1
+
 # Takes a few minutes, for a first look at the effect of a change.
 .PHONY: bench-quick
 bench-quick: QUICK := 1

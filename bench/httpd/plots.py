@@ -69,8 +69,11 @@ CHARTS = [
              Panel("hanging", "p99 us beside", "with", 1e-3)], shared=True)]),
     Chart("memory", "Memory for one more", [
         Row("PSS in KB, less is better",
-            [Panel("idle", "PSS bytes/connection", "an idle keep-alive connection", 1e-3),
-             Panel("slow", "PSS bytes/request", "a request that waits for its backend", 1e-3)])]),
+            [Panel("idle", "PSS bytes/connection", "an idle connection, plain HTTP/1.1", 1e-3),
+             Panel("slow", "PSS bytes/request", "a request that waits for its backend", 1e-3)]),
+        Row("Idle connections, PSS in KB",
+            [Panel("idle-tls", "PSS bytes/connection", "HTTP/1.1 over TLS 1.3", 1e-3),
+             Panel("idle-http2-tls", "PSS bytes/connection", "HTTP/2 over TLS 1.3", 1e-3)])]),
     Chart("download", "50 MB downloads", [
         Row("8 clients over loopback",
             [Panel("download", "CPU s/GB", "CPU seconds a GB, less is better"),

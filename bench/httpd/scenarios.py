@@ -12,6 +12,7 @@ from harness import wait_for
 from harness.drive import Conns, Load
 
 from .holdups import HOLDUPS
+from .idle import IDLE as IDLE_SCENARIOS
 from .measure import h2load, kernel_threads, memory, server_cpu, settled, under_load, wrk
 from .scenario import Run, Scenario, Target
 from .servers import PROCESSES, Need
@@ -192,10 +193,11 @@ SCENARIOS = [
              hanging(HANGING, "/45.txt", 64), Need(HANGING + 64, HANGING + 64),
              [Target("p99 beside/alone", at_most=2)], backend=True, rounds=3, about=8,
              without={"prefork": "needs a process for each of them"}),
-    Scenario("idle", f"{IDLE:,} idle keep-alive connections", idle(IDLE), Need(IDLE),
+    Scenario("idle", f"{IDLE:,} idle connections, HTTP/1.1", idle(IDLE), Need(IDLE),
              [Target("PSS bytes/connection", "event", at_most=0.25),
               Target("PSS bytes/connection", at_most=4096, stretch=True)],
              rounds=3, about=10),
+    *IDLE_SCENARIOS,
     Scenario("download", "50 MB downloads, 8 clients", downloads("/50m.bin", BIG, 8), Need(8),
              [Target("CPU s/GB", "event", at_most=1),
               Target("CPU s/GB", "nginx", at_most=1.2, stretch=True)], rounds=3),

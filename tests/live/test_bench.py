@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from bench.httpd import compare, holdups, scenarios
+from bench.httpd import compare, holdups, idle, scenarios
 from harness import slowfs
 
 
@@ -55,3 +55,12 @@ def test_names():
                                need, things={"names": holdups.SilentNames})
     got = compare.measure(small, "event", scenarios.Run())
     assert got["failed"] == 0 and got["seconds"] >= 2
+
+
+@pytest.mark.parametrize("tls, http2", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("kind", [pytest.param("stm", marks=pytest.mark.stm_only), "event"])
+def test_idle_connections(kind, tls, http2):
+    """All connections have had their answer by the protocol that is meant, and stay open."""
+    small = scenarios.Scenario("test", "", idle.idle(tls, http2, 20),
+                               scenarios.Need(20 + idle.WARM, tls=tls, http2=http2))
+    assert compare.measure(small, kind, scenarios.Run())["connections"] == 20

@@ -27,6 +27,8 @@ SPECIAL = {
              "in flight", "failed"),
     "hanging": ("p99 us alone", "p99 us beside", "p99 beside/alone", "failed"),
     "idle": ("PSS bytes/connection", "connections", "failed"),
+    **{f"idle-{kind}": ("PSS bytes/connection", "connections")
+       for kind in ("tls", "http2", "http2-tls")},
     "download": DOWNLOAD, "download-sendfile": DOWNLOAD,
     **{f"curve-{count}": ("requests/s", "PSS MB", "p99 us", "failed") for count in CURVE},
     **{f"{name}-{count}vp": figures for name, figures in HOLDUPS.items() for count in (1, 2)},
