@@ -42,6 +42,8 @@ static void note_class(int fd, stiol__fd_class_t class)
 {
     unsigned mark = byte_at(fd) & STIOL_FD_MARKS;
 
+    if (stiol__lent())
+        return;
     if (!stiol__mine() && (byte_at(fd) & STIOL_ELSEWHERE) != 0)
         return; /* a VP has to see the mark, and examines it then */
 
@@ -97,7 +99,7 @@ stiol__fd_class_t stiol__fd_look(int fd)
 
 int stiol__fd_made(int fd, stiol__fd_class_t class)
 {
-    if (fd < 0 || STIOL_OFF(STIOL_NO_FORGET))
+    if (fd < 0 || STIOL_OFF(STIOL_NO_FORGET) || stiol__lent())
         return fd;
     if (stiol__mine()) {
         stiol__fd_set_class(fd, class);
@@ -135,12 +137,12 @@ void stiol__fd_received(struct msghdr *message)
 
 /* Runs on any kernel thread, in callbacks and signal handlers, too. What libst knows belongs to its
  * VP: on other kernel threads it is kept until the number is used again, when the mark tells the
- * VP. */
+ * VP. A child of vfork() closes only its own. */
 void stiol__fd_closing(int fd)
 {
     int error = errno;
 
-    if (STIOL_OFF(STIOL_NO_FORGET))
+    if (STIOL_OFF(STIOL_NO_FORGET) || stiol__lent())
         return;
     stiol__fd_set_class(fd, stiol__mine() ? STIOL_FD_UNKNOWN : (stiol__fd_class_t)STIOL_ELSEWHERE);
     if (stiol__mine() && fd >= 0)
@@ -157,7 +159,7 @@ int stiol__close_known(stiol__vp_t *vp, int fd)
 
     stiol__fd_closing(fd);
     rc = STIOL_UNLIKELY(slow) ? stiol__close_patiently(vp, fd) : close(fd);
-    if (!stiol__mine() && !STIOL_OFF(STIOL_NO_FORGET))
+    if (!stiol__mine() && !STIOL_OFF(STIOL_NO_FORGET) && !stiol__lent())
         stiol__fd_set_class(fd, (stiol__fd_class_t)STIOL_ELSEWHERE); /* a VP may have examined it */
     return rc;
 }
@@ -237,7 +239,7 @@ int stiol__setsockopt(int fd, int level, int option, const void *value, socklen_
     unsigned char *byte = stiol__fd_byte(fd);
 
     (void)STIOL_ENTER(fd, setsockopt, fd);
-    if (STIOL_UNLIKELY(level == SOL_SOCKET && option == SO_RCVLOWAT && byte))
+    if (STIOL_UNLIKELY(level == SOL_SOCKET && option == SO_RCVLOWAT && byte) && !stiol__lent())
         (void)__atomic_fetch_or(byte, STIOL_LOW_MARK, __ATOMIC_RELAXED);
     return setsockopt(fd, level, option, value, length);
 }

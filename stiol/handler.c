@@ -42,6 +42,7 @@ static void resume(void)
 {
     stiol__vp_t *vp = stiol__interruption.vp;
 
+    stiol__interruption.lender = 0;
     stiol__interruption.vp = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     stiol__vp = vp;
@@ -55,9 +56,18 @@ static bool on_signal_stack(void)
     return sigaltstack(NULL, &own) == 0 && (own.ss_flags & SS_ONSTACK) != 0;
 }
 
+/* Whether the child of vfork() is still on the stack, or a handler runs beside it in the parent: in
+ * the moments before and after. */
+static bool is_lent(void)
+{
+    pid_t process = getpid();
+
+    return process != stiol__interruption.lender || process == stiol__interruption.handler_of;
+}
+
 __attribute__((noinline)) stiol__vp_t *stiol__after_handler(void)
 {
-    if (is_handlers(here()) || on_signal_stack())
+    if (stiol__interruption.lender != 0 ? is_lent() : is_handlers(here()) || on_signal_stack())
         return NULL;
     resume();
     return stiol__vp;
@@ -84,14 +94,20 @@ static void interrupt(stiol__vp_t *vp, uintptr_t frame)
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     handler_t handler = atomic_load_explicit(&handlers[number], memory_order_acquire);
-    stiol__vp_t *vp = stiol__mine();
+    bool lent = stiol__interruption.lender != 0;
+    pid_t before = stiol__interruption.handler_of;
+    stiol__vp_t *vp = lent ? NULL : stiol__mine();
 
+    if (lent)
+        stiol__interruption.handler_of = getpid();
     if (vp && !STIOL_OFF(STIOL_NO_HANDLERS))
         interrupt(vp, here());
     stiol__interruption.handled++;
     stiol__interruption.depth++;
     handler(number, info, context);
     stiol__interruption.depth--;
+    if (lent)
+        stiol__interruption.handler_of = before;
     if (vp && stiol__interruption.vp == vp) /* otherwise it was left, or is in a forked child */
         resume();
 }
@@ -150,6 +166,7 @@ static void jumps(struct __jmp_buf_tag *env)
 {
     if (STIOL_LIKELY(stiol__vp || !stiol__interruption.vp))
         return;
+    stiol__interruption.handler_of = 0;
     if (is_handlers(here()) && !(guard_known && is_handlers(saved_sp(env))))
         resume();
 }
@@ -191,7 +208,7 @@ static bool is_function(handler_t handler)
 /* What the kernel gets in place of a handler, which is remembered. */
 static handler_t for_kernel(int number, handler_t handler)
 {
-    if (number <= 0 || number >= NSIG || !is_function(handler))
+    if (number <= 0 || number >= NSIG || !is_function(handler) || stiol__lent())
         return handler;
     atomic_store_explicit(&handlers[number], handler, memory_order_release);
     return on_signal;
@@ -267,6 +284,7 @@ static _Atomic(stiol__vp_t *) any_vp; /* wakes for handlers on other kernel thre
 void stiol__handlers_forked(void)
 {
     stiol__interruption.vp = NULL;
+    stiol__interruption.lender = 0;
     atomic_store(&any_vp, NULL); /* its scheduler is the parent's */
 }
 

@@ -193,8 +193,8 @@ pid_t stiol__gettid(void)
 {
     stiol__thread_t *self = identified();
 
-    if (!self || STIOL_UNLIKELY(stiol__is_survivor(self))) /* a forked child is a process */
-        return gettid();
+    if (!self || STIOL_UNLIKELY(stiol__is_survivor(self)) || stiol__lent())
+        return gettid(); /* a forked child is a process */
     return STIOL_LIKELY(self->tid != 0) ? self->tid : number_of(self);
 }
 
@@ -410,7 +410,7 @@ int stiol__prctl(int option, ...)
     for (int i = 0; i < 4; i++)
         arguments[i] = va_arg(list, unsigned long);
     va_end(list);
-    if (self && stiol__is_survivor(self))
+    if (self && (stiol__is_survivor(self) || stiol__lent()))
         self = NULL;
     if (self && option == PR_SET_NAME) {
         keep_name(self, (const char *)arguments[0]); /* longer ones are truncated */

@@ -133,16 +133,20 @@ void stiol__stream_closing(FILE *stream)
 
 /* --- many at once --- */
 
-/* There cannot be more than the limit of open files allows. */
+/* There cannot be more than the limit of open files allows. A child of vfork() closes only its
+ * own. */
 static void closing_many(unsigned first, unsigned last)
 {
+    bool all = !!stiol__mine();
     struct rlimit limit;
     int error = errno;
 
+    if (stiol__lent())
+        return;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= last)
         last = (unsigned)limit.rlim_cur;
     for (unsigned fd = first; fd <= last && fd < INT_MAX; fd++)
-        if (stiol__mine() || stiol__fd_is_noted((int)fd))
+        if (all || stiol__fd_is_noted((int)fd))
             stiol__fd_closing((int)fd);
     errno = error;
 }

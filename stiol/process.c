@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Waiting for processes: for a known one on its pidfd, for any of several by polling at intervals.
- * A child of vfork() would run in the VP's memory, so vfork() is a fork.
  */
 #include <sys/syscall.h>
 
@@ -168,10 +167,4 @@ int stiol__waitid(idtype_t type, id_t id, siginfo_t *info, int options)
         return waitid(type, id, info, options);
     }
     return wait_or_end(vp, type == P_PID ? (pid_t)id : 0, end_only, ask_waitid, &args) < 0 ? -1 : 0;
-}
-
-pid_t stiol__vfork(void)
-{
-    (void)STIOL_ENTER(process, vfork, 0);
-    return fork();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Other programs: spawn.c starts them, shell.c runs commands, process.c waits for them.
+ * Other programs: spawn.c and vfork.c start them, shell.c runs commands, process.c waits for them.
  */
 #ifndef STIOL_PROGRAM_H
 #define STIOL_PROGRAM_H
@@ -21,6 +21,11 @@ bool stiol__program_is_near(stiol__vp_t *vp, const char *file, const char *path,
 /** waitpid() without options; parks. -1 with errno, which is EINTR where the real one would be
  * cancelled. Called by shell.c. */
 pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);
+/** At the first VP's start, before calls are rebound: finds out whether vfork() can be the real one,
+ * which depends on the compiler. */
+void stiol__vfork_start(void);
+/** Whether it is. */
+bool stiol__vfork_is_real(void);
 /** In a child after fork: another thread may have held shell.c's lock. */
 void stiol__shell_forked(void);
 

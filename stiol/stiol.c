@@ -167,6 +167,7 @@ static int start_process(const stiol_config_t *config)
             return -1;
         }
         stiol__tsd_start();
+        stiol__vfork_start();
         stiol__stay_loaded();
         prepared = true;
     }

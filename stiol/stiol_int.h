@@ -221,21 +221,24 @@ static inline void stiol__note_release(stiol__vp_t *vp, const void *mutex)
 /** The calling kernel thread's VP; NULL: STIOL was not started here. */
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
 
-/** A signal handler that has interrupted a VP. Meanwhile stiol__vp is NULL: all calls are the real
- * ones, and nothing that belongs to libst or STIOL is touched. */
+/** A signal handler that has interrupted a VP, or a child of vfork() that has been lent its kernel
+ * thread's stack and variables. Meanwhile stiol__vp is NULL: all calls are the real ones, and nothing
+ * that belongs to libst or STIOL is touched. */
 typedef struct stiol__interruption {
     stiol__vp_t *vp;     /* NULL: no handler is running on this kernel thread */
     st_thread_t thread;  /* the one whose stack it runs on, if it has none of its own */
     uintptr_t low, high; /* where the handler's frames are */
     unsigned depth;      /* handlers running, on any kernel thread; too high after a siglongjmp() */
     unsigned handled;    /* handlers begun here so far */
+    pid_t lender;        /* not a handler: the process that has called vfork(); 0: none */
+    pid_t handler_of;    /* meanwhile: the process in which a handler is running, or has been */
 } stiol__interruption_t;
 
 extern __thread stiol__interruption_t stiol__interruption
     __attribute__((tls_model("initial-exec")));
 
-/** To be called if there is an interruption: the VP if the handler has been left (siglongjmp()),
- * else NULL. */
+/** To be called if there is an interruption: the VP if the handler has been left (siglongjmp()), or
+ * vfork() has returned to the parent; else NULL. */
 stiol__vp_t *stiol__after_handler(void);
 
 /** The calling kernel thread's VP, NULL in a signal handler. */
@@ -246,6 +249,12 @@ static inline stiol__vp_t *stiol__mine(void)
     if (STIOL_UNLIKELY(!vp) && STIOL_UNLIKELY(stiol__interruption.vp))
         return stiol__after_handler();
     return vp;
+}
+
+/** Whether this is a child of vfork(), before its program: what is known here is its parent's. */
+static inline bool stiol__lent(void)
+{
+    return STIOL_UNLIKELY(stiol__interruption.lender != 0) && !stiol__mine();
 }
 
 /** The VP if the caller runs on a state thread, else (kernel thread, scheduler, callback, signal

@@ -36,6 +36,7 @@ STIOL_LOCALS_LATE := $(addprefix $(STIOL_TESTS)/lib,late_tls.so late_tls2.so lat
                        $(if $(shell command -v $(CXX)),farewells.so))
 
 STIOL_TEST_CFLAGS = $(TEST_INCLUDE) $(OWN_CFLAGS) -DSTIOL_TESTING \
+    $(if $(filter -O2 -O3,$(CFLAGS)),-DOPTIMISED) \
     -DOBJECTS='"$(abspath $(STIOL_TESTS))"' -DMANUAL='"$(abspath docs/internals/stiol.md)"'
 
 $(STIOL_TESTS)/lib/%.o: stiol/%.c $(BUILD)/flags

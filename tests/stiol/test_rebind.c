@@ -393,19 +393,6 @@ static void children_make_the_real_calls(void)
     CHECK(table_any.close(fds[0]) == 0 && table_any.close(fds[1]) == 0);
 }
 
-static void a_child_of_vfork_runs_on_its_own_memory(void)
-{
-    volatile int where = 1;
-    int status;
-    pid_t pid = table_any.vfork();
-
-    if (pid == 0) {
-        where = 2;
-        _exit(0);
-    }
-    CHECK(pid > 0 && table_any.waitpid(pid, &status, 0) == pid && status == 0 && where == 1);
-}
-
 /* --- several VPs in one process --- */
 
 static void *second_vp(void *arg)
@@ -474,7 +461,6 @@ int main(void)
         RAW_TEST(the_dry_walk_says_what_would_be_rebound),
         RAW_TEST(the_dry_walk_tells_of_problems),
         VP_TEST(children_make_the_real_calls),
-        VP_TEST(a_child_of_vfork_runs_on_its_own_memory),
         VP_TEST(a_second_vp_leaves_the_first_at_work),
         RAW_TEST(the_real_calls_are_of_the_right_version),
         RAW_TEST(trap_8_the_old_version_is_another_function),

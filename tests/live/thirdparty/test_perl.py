@@ -5,6 +5,7 @@ time."""
 import pytest
 
 from tests.live.waits.backends import Http
+from tests.live.waits.inflight import InFlight, quick
 
 from .pair import CLIENTS, Pair, needs, needs_that
 
@@ -21,12 +22,16 @@ DIRECTIVES = f"""
         SetHandler perl-script
         PerlResponseHandler Waits
     </Location>
+    <Location /programs>
+        SetHandler perl-script
+        PerlResponseHandler Programs
+    </Location>
     """
 
 
 @pytest.fixture(name="pair", scope="module")
 def _pair(serve_module):
-    return Pair(serve_module, ["Waits.pm"], modules=("perl",), directives=DIRECTIVES)
+    return Pair(serve_module, ["Waits.pm", "Programs.pm"], modules=("perl",), directives=DIRECTIVES)
 
 
 def expected(number):
@@ -44,3 +49,12 @@ def test_interpreters_are_kept_apart(pair, backend, when):
     http = backend(Http)
     got = pair.held(http.gate, f"/perl?{{}},{http.port},{when}", held=INTERPRETERS)
     assert got == [expected(n) for n in range(CLIENTS)]
+
+
+def test_programs(pair):
+    """system(), backquotes and pipes, in all interpreters at the same time."""
+    def scene(server):
+        with InFlight(server, [f"/programs?{n}" for n in range(CLIENTS)]) as flight:
+            quick(server)
+            return [got.text for got in flight.finish()]
+    assert pair.compare(scene) == [f"3\nquoted {n}\npiped {n}\n4 none\n" for n in range(CLIENTS)]

@@ -58,3 +58,16 @@ def test_threads_share(pair, page, answer):
             quick(server)
             return [got.text.strip() for got in flight.finish()]
     assert pair.compare(scene) == [answer.format(n) for n in range(CLIENTS)]
+
+
+def test_programs(pair):
+    """subprocess: input, output, status and the limit of open files, all at the same time."""
+    def scene(server):
+        with InFlight(server, [f"/wsgi/program?{n},0" for n in range(CLIENTS)]) as flight:
+            quick(server)
+            texts = [got.text.strip() for got in flight.finish()]
+        limits = {text.split("'")[1] for text in texts}
+        return limits, [text.split(", ", 1)[1] for text in texts]
+    limits, texts = pair.compare(scene)
+    assert len(limits) == 1
+    assert texts == [f"'to {n} {n}', 3, '/nowhere']" for n in range(CLIENTS)]

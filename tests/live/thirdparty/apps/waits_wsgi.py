@@ -9,6 +9,7 @@ for the backend.
 import contextvars
 import queue
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -140,8 +141,19 @@ def recursion(_number, _port):
         return type(error).__name__
 
 
+def program(number, _port):
+    """A program's input, output and status; for Python that is vfork() and execve()."""
+    ran = subprocess.run(["/bin/sh", "-c", f"read line; ulimit -n; echo $line {number}; exit 3"],
+                         input=f"to {number}\n", capture_output=True, check=False, text=True)
+    try:
+        subprocess.run(["/nowhere"], check=False)
+    except FileNotFoundError as error:
+        return [*ran.stdout.splitlines(), ran.returncode, error.filename]
+    return "found"
+
+
 PAGES = {"/" + page.__name__: page for page in (own, ident, recursive, plain, semaphore, meet,
-                                                imported, workers, handed, recursion)}
+                                                imported, workers, handed, recursion, program)}
 
 
 def application(environ, start_response):
