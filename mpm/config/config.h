@@ -100,6 +100,15 @@ void stm_migrate(stm_config_t *config, apr_pool_t *pool);
 /** Logs what was mapped, at level info. Called by the master once the error log is open. */
 void stm_migrate_log(server_rec *s);
 
+/* --- cpus.c --- */
+
+/** How many CPUs the server may use, for NumVPs auto: those of its affinity, and no more than the
+ * quotas of its control groups come to, rounded up. */
+int stm_cpus(void);
+/** What the quotas alone come to, or 0: there is none. top: "", or in tests the folder that proc and
+ * the mounts of /proc/self/mountinfo are in. */
+int stm_cpu_quota(const char *top);
+
 /* --- dump.c --- */
 
 /** httpd -t -D DUMP_STM: the configuration in effect, on stdout. Called by check_config. */

@@ -72,16 +72,6 @@ static const char *set_number(cmd_parms *cmd, void *dummy, const char *text)
     return error ? error : parse_number(cmd, "", text, number->range, number->value);
 }
 
-static int online_cpus(void)
-{
-    cpu_set_t allowed;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
-        return CPU_COUNT(&allowed);
-    return online > 0 ? (int)online : 1;
-}
-
 /* NULL if the server may run on that CPU, else why not. */
 static const char *cpu_refuses(int cpu, apr_pool_t *pool)
 {
@@ -104,7 +94,7 @@ static const char *set_num_vps(cmd_parms *cmd, void *dummy, const char *text)
     if (error)
         return error;
     if (strcasecmp(text, "auto") == 0) {
-        int cpus = online_cpus();
+        int cpus = stm_cpus();
 
         stm_config.num_vps = cpus < STM_VP_LIMIT ? cpus : STM_VP_LIMIT;
         return NULL;
