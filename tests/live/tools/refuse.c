@@ -2,7 +2,7 @@
 /*
  * refuse ERROR CALL... -- PROGRAM ARGUMENT...: runs the program under a seccomp filter that answers
  * those system calls with EPERM or ENOSYS, as container runtimes with a narrow profile do.
- * Started by tests/live/test_refused.py.
+ * Started by tests/live/test_refused.py and test_container.py.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -31,12 +31,50 @@ static const struct {
     const char *name;
     int number;
 } calls[] = {
-    CALL(cachestat),  CALL(close_range),       CALL(copy_file_range), CALL(epoll_pwait2),
-    CALL(eventfd2),   CALL(fallocate),         CALL(io_uring_setup),  CALL(madvise),
-    CALL(membarrier), CALL(memfd_create),      CALL(mincore),         CALL(openat2),
-    CALL(pidfd_open), CALL(preadv2),           CALL(prlimit64),       CALL(pwritev2),
-    CALL(rseq),       CALL(sched_setaffinity), CALL(sendfile),        CALL(splice),
-    CALL(statx),      CALL(timer_create),      CALL(epoll_create1),
+    CALL(cachestat),
+    CALL(close_range),
+    CALL(copy_file_range),
+    CALL(epoll_pwait2),
+    CALL(eventfd2),
+    CALL(fallocate),
+    CALL(io_uring_setup),
+    CALL(madvise),
+    CALL(membarrier),
+    CALL(memfd_create),
+    CALL(mincore),
+    CALL(openat2),
+    CALL(pidfd_open),
+    CALL(preadv2),
+    CALL(prlimit64),
+    CALL(pwritev2),
+    CALL(rseq),
+    CALL(sched_setaffinity),
+    CALL(sendfile),
+    CALL(splice),
+    CALL(statx),
+    CALL(timer_create),
+    CALL(epoll_create1),
+    /* What Docker's profile refuses to a container without capabilities of its own. */
+    CALL(add_key),
+    CALL(bpf),
+    CALL(get_mempolicy),
+    CALL(io_uring_enter),
+    CALL(kcmp),
+    CALL(keyctl),
+    CALL(mbind),
+    CALL(io_uring_register),
+    CALL(mount),
+    CALL(perf_event_open),
+    CALL(pidfd_getfd),
+    CALL(open_by_handle_at),
+    CALL(ptrace),
+    CALL(process_vm_readv),
+    CALL(request_key),
+    CALL(process_vm_writev),
+    CALL(setns),
+    CALL(set_mempolicy),
+    CALL(unshare),
+    CALL(userfaultfd),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
 
