@@ -268,8 +268,7 @@ enum { STIOL_CHUNK = 1024 * 1024 }; /* bytes; most that is sent at a time */
 
 #pragma GCC visibility pop
 
-/* Converts arguments to longs and back. */
-#define STIOL_LONG(x) ((long)(x))
+/* An argument that has been passed as a long. */
 #define STIOL_TEXT(x) ((const char *)(x))
 
 #endif /* STIOL_FILE_H */

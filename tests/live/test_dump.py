@@ -16,7 +16,7 @@ from harness import places, wait_for
 from harness.drive import Load
 from harness.places import tool
 from harness.scoreboard import STMSTAT, stmstat
-from harness.stm import PROBE, probed
+from harness.stm import probed
 from harness.strace import NotPermitted, Trace
 
 from .stripped import start_stripped

@@ -11,7 +11,6 @@ import subprocess
 
 import pytest
 from harness import net, procs, wait_for
-from harness.scoreboard import scores
 
 SSL = """
     Listen 127.0.0.1:@PORT2@

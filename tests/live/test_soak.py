@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import BUILD, ROOT
+from harness import BUILD
 
 pytestmark = [pytest.mark.stm_only, pytest.mark.needs_root]
 

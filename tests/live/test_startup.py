@@ -5,9 +5,8 @@ import re
 import socket
 
 import pytest
-from harness import MPM, StartError, wait_for
 
-LIMITS = r"STM_(ST|VP|LISTENER)_LIMIT"
+from harness import MPM, StartError, wait_for
 
 
 @pytest.fixture
