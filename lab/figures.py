@@ -10,44 +10,39 @@ import json
 import statistics
 from pathlib import Path
 
+from harness.figures import shown
+
 BEGIN, END = "<!-- figures: written by make which-mpm -->", "<!-- end of figures -->"
 SERVERS = ("prefork", "worker", "event", "stm", "nginx")
 
 # A scenario of bench/httpd, one of its figures, and what the page calls the two.
 ROWS = [
     ("small", "requests/s", "small file, kept connections: requests/s"),
-    ("small", "CPU us/request", "the same: CPU µs a request"),
+    ("small", "CPU us/request", "the same: CPU µs per request"),
     ("small", "p99 us", "the same: 99th percentile, µs"),
     ("clients", "requests/s", "the same with 1,000 clients: requests/s"),
     ("connect", "requests/s", "a new connection each time: requests/s"),
-    ("tls", "CPU us/request", "TLS 1.3, 10 KB: CPU µs a request"),
-    ("http2", "CPU us/request", "HTTP/2: CPU µs a request"),
-    ("proxy", "CPU us/request", "reverse proxy: CPU µs a request"),
+    ("tls", "CPU us/request", "TLS 1.3, 10 KB: CPU µs per request"),
+    ("http2", "CPU us/request", "HTTP/2: CPU µs per request"),
+    ("proxy", "CPU us/request", "reverse proxy: CPU µs per request"),
     ("slow", "in flight", "5,000 requests to a backend that takes 1 s: in progress at once"),
     ("slow", "kernel threads", "the same: kernel threads"),
-    ("slow", "PSS bytes/request", "the same: bytes of memory a request"),
+    ("slow", "PSS bytes/request", "the same: bytes of memory per request"),
     ("idle", "PSS bytes/connection", "10,000 idle connections, plain HTTP/1.1: bytes each"),
     ("idle-tls", "PSS bytes/connection", "1,000 idle connections, TLS 1.3: bytes each"),
     ("idle-http2", "PSS bytes/connection", "1,000 idle connections, HTTP/2: bytes each"),
     ("idle-http2-tls", "PSS bytes/connection",
      "1,000 idle connections, HTTP/2 over TLS: bytes each"),
-    ("download", "CPU s/GB", "large files: CPU seconds a GB"),
+    ("download", "CPU s/GB", "large files: CPU seconds per GB"),
     ("disk-2vp", "p99 us beside",
      "small file beside 64 reads of a slow disk: 99th percentile, µs"),
     ("reads-2vp", "files being read", "1,000 cold files at once: being read"),
     ("compute-2vp", "p99 us beside",
-     "small file beside handlers that compute, one a CPU: 99th percentile, µs"),
-    ("compute-2vp", "handlers/s beside", "the same: handlers a second"),
+     "small file beside handlers that compute, one per CPU: 99th percentile, µs"),
+    ("compute-2vp", "handlers/s beside", "the same: handlers per second"),
     ("names-2vp", "seconds", "60 look-ups that nobody answers for 2 s: seconds for all"),
     ("programs-2vp", "seconds", "40 programs that take 2 s: seconds for all"),
 ]
-
-
-def shown(value):
-    """A figure with few digits."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value else "0"
 
 
 def cell(entry, server, figure):

@@ -53,7 +53,7 @@ def rates(*names):
     """Rows with requests and CPU time."""
     titles = {scenario.name: scenario.title for scenario in SCENARIOS}
     return [Row(titles[name], [Panel(name, "requests/s", "requests/s, more is better"),
-                               Panel(name, "CPU us/request", "CPU µs a request, less is better")])
+                               Panel(name, "CPU us/request", "CPU µs per request, less is better")])
             for name in names]
 
 
@@ -76,10 +76,10 @@ CHARTS = [
              Panel("idle-http2-tls", "PSS bytes/connection", "HTTP/2 over TLS 1.3", 1e-3)])]),
     Chart("download", "50 MB downloads", [
         Row("8 clients over loopback",
-            [Panel("download", "CPU s/GB", "CPU seconds a GB, less is better"),
+            [Panel("download", "CPU s/GB", "CPU seconds per GB, less is better"),
              Panel("download", "GB/s", "GB/s, more is better")]),
         Row("The same with EnableSendfile On",
-            [Panel("download-sendfile", "CPU s/GB", "CPU seconds a GB, less is better"),
+            [Panel("download-sendfile", "CPU s/GB", "CPU seconds per GB, less is better"),
              Panel("download-sendfile", "GB/s", "GB/s, more is better")])]),
 ]
 

@@ -7,6 +7,8 @@ Its input is the results.json that compare.py writes. Nothing is measured here.
 import statistics
 from dataclasses import dataclass
 
+from harness.figures import shown
+
 from . import plots
 from .scenarios import SCENARIOS
 from .servers import KINDS
@@ -73,15 +75,6 @@ def verdicts(data, scenarios=SCENARIOS):
     return [judge(target, scenario.title, medians(entry), SUBJECT in entry["failures"])
             for scenario in scenarios if (entry := data["scenarios"].get(scenario.name))
             for target in scenario.targets]
-
-
-def shown(value):
-    """A figure with few digits."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.3g}" if value else "0"
 
 
 # --- text ----------------------------------------------------------------------------------------

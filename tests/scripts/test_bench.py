@@ -12,6 +12,7 @@ import pytest
 from bench.httpd import compare, plots, report
 from bench.httpd.scenarios import CURVE, SCENARIOS, Run, Target
 from bench.httpd.servers import KINDS, PREFORK_LIMIT, Need, sizes
+from harness.figures import shown
 
 MACHINE = {"cpu": "A <CPU> & more", "cpus": 2, "memory": "4 GB", "kernel": "Linux 6.1 x86_64",
            "system": "Debian", "versions": {"wrk": "4.1"}}
@@ -113,7 +114,7 @@ def test_targets_name_figures():
     (1234567, "1,234,567")])
 def test_shown(value, text):
     """Three digits, or all before the point."""
-    assert report.shown(value) == text
+    assert shown(value) == text
 
 
 def rows(markdown):

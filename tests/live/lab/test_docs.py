@@ -27,7 +27,7 @@ def test_figures_are_put_between_the_marks():
     rows = {title: values for title, *values in cells}
     speed = rows["small file, kept connections: requests/s"]
     assert speed == ["–", "–", "20,000", "40,000", "–"]
-    assert rows["the same: CPU µs a request"] == ["–", "–", "50.2", "22", "–"]
+    assert rows["the same: CPU µs per request"] == ["–", "–", "50.2", "22", "–"]
     assert rows["10,000 idle connections, plain HTTP/1.1: bytes each"] == ["–", "–", "–", "0", "–"]
     assert "- nginx, small file: no nginx here." in page
     assert "medians of 1 to 3 rounds with 6 s of load" in page
