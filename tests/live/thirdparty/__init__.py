@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that wait in other people's modules."""
+"""Requests that wait in third-party modules."""

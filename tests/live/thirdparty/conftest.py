@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other people's modules: gates and backends are those of tests/live/waits."""
+"""Third-party modules: gates and backends are those of tests/live/waits."""
 
 import pytest
 

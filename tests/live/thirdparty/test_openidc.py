@@ -80,7 +80,7 @@ def together(server, browsers, paths, gate=None):
         return flight.finish()
 
 
-def test_all_log_in_at_one_time(pair, provider):
+def test_all_log_in_at_once(pair, provider):
     def scene(server):
         browsers = [Browser(n) for n in range(CLIENTS)]
         pages = [f"/protected/{n}.html" for n in range(CLIENTS)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backends that speak HTTP, SCGI, uwsgi, AJP and WebSocket, and a valve for others' protocols.
 
-All of them live on a gates.Loop and hold each request at their gate before they answer it.
+All of them run on a gates.Loop, and hold each request at their gate before they answer it.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Http(Backend):
             await writer.drain()
 
     async def _hold(self, reader):
-        """At the gate; the end of the peer ends the wait too."""
+        """Waits at the gate, or until the peer goes away."""
         gate = asyncio.ensure_future(self.gate.wait())
         gone = asyncio.ensure_future(reader.read(1))  # nothing more arrives before the response
         try:
@@ -91,7 +91,7 @@ class Events(Backend):
         await writer.drain()
         self.streams.add(writer)
         try:
-            await reader.read(1)  # the end
+            await reader.read(1)  # until the peer closes
         finally:
             self.streams.discard(writer)
 
@@ -197,7 +197,7 @@ class WebSockets(Backend):
 class Valve(Backend):
     """Forwards connections to another port; while it is shut, nothing comes back from there.
 
-    It makes other people's servers slow for as long as a test wants. The gate holds what they send;
+    It makes third-party servers slow for as long as a test wants. The gate holds what they send;
     what is sent to them passes.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other people's servers, each as a private process on a free loopback port."""
+"""Third-party servers, each as a private process on a free loopback port."""
 
 import contextlib
 import os
@@ -116,7 +116,7 @@ def slapd(folder):
 
 
 def postgres(folder):
-    """PostgreSQL; anybody on loopback may log in as its user "stm", and the data is in
+    """PostgreSQL; anyone on loopback may log in as its user "stm", and the data is in
     folder/data."""
     port, = net.free_ports(1)
     programs = "usr/lib/postgresql/*/bin"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gates hold up requests for as long as a test wants: in our backends, in processes, on the wire.
 
-What proves something is the order of events, not how long they take: N requests are held; a quick
+The proof is the order of events, not how long they take: N requests are held; a quick
 one is answered, and none of the N is; the gate opens; all N are answered.
 """
 
@@ -56,11 +56,11 @@ class Gate:
             self.held -= 1
 
     def open(self):
-        """Lets everybody pass from now on."""
+        """Lets everyone through from now on."""
         self._loop.loop.call_soon_threadsafe(self._event.set)
 
     def close(self):
-        """Holds whoever comes from now on."""
+        """Holds everyone who arrives from now on."""
         async def clear():
             self._event.clear()
             self.most = self.held
@@ -76,7 +76,7 @@ class FileGate:
     """Holds processes: they report their arrival in one file, and wait for a lock on another."""
 
     def __init__(self, folder):
-        """folder: one in which the server's children may write (Server.private_folder)."""
+        """folder: one that the server's children may write to (Server.private_folder)."""
         self.arrivals, self.lock = folder / "arrivals", folder / "lock"
         for path in (self.arrivals, self.lock):
             path.touch()
@@ -90,22 +90,22 @@ class FileGate:
         return f"printf x >> {self.arrivals}; exec 9< {self.lock}; flock -s 9; exec 9<&-"
 
     def close(self):
-        """Holds whoever comes from now on."""
+        """Holds everyone who arrives from now on."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self.arrivals.write_bytes(b"")
 
     def open(self):
-        """Lets everybody pass."""
+        """Lets everyone through."""
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @property
-    def come(self):
+    def arrived(self):
         """How many have arrived since it was closed."""
         return self.arrivals.stat().st_size
 
     def wait_held(self, count):
         """Waits until it holds `count`."""
-        wait_for(lambda: self.come >= count, f"{count} processes held", 60)
+        wait_for(lambda: self.arrived >= count, f"{count} processes held", 60)
 
     def end(self):
         """Closes the file."""

@@ -20,8 +20,8 @@ class InFlight:
     """Many requests, each on a connection of its own, sent but not answered yet."""
 
     def __init__(self, server, paths, port=None, each=None, **more):
-        """paths: one request each; more: as for client.request(), as is what `each` has for each
-        path."""
+        """paths: one request each; more: options of client.request() for all of them; each: further
+        options for each path, in the same order."""
         self.conns = []
         try:
             for number, path in enumerate(paths):
@@ -66,8 +66,8 @@ def quick(server, count=5):
 def prove(server, gate, paths, check=None, held=None, **more):
     """Holds a request for each path at the gate, serves quick ones, opens the gate.
 
-    held: how many the gate will hold at one time, if that is not all of them. check: called with
-    each response; without, it is to be a 200. Returns the responses.
+    held: how many the gate will hold at once, if not all of them. check: called with each response;
+    by default each must be a 200. Returns the responses.
     """
     paths = list(paths)
     with InFlight(server, paths, **more) as flight:
@@ -85,7 +85,7 @@ def prove(server, gate, paths, check=None, held=None, **more):
 
 
 def in_threads(count, work):
-    """Runs work(number) in that many threads; the first failure becomes the caller's."""
+    """Runs work(number) in that many threads; raises the first failure in the caller."""
     failures = []
 
     def run(number):

@@ -153,7 +153,7 @@ def test_sqlite_that_is_locked(serve):
             data.close()
             held = time.monotonic() - begun
             got = flight.finish()
-        if held < 1.0:  # else the machine was too busy for the driver's patience
+        if held < 1.0:  # otherwise the driver may have given up, on a busy machine
             break
     assert answered == 0
     assert all(response.status == 200 for response in got)
@@ -242,9 +242,9 @@ def lock(conn, path):
     return got.headers.get("lock-token")
 
 
-def test_dav_lock_is_had_once(dav):
+def test_a_dav_lock_has_one_holder(dav):
     """A resource is locked, refused to another client, written, read and unlocked; then the other
-    client locks it. (One client at a time: mod_dav_fs has no lock around its data base, and many
+    client locks it. (One client at a time: mod_dav_fs has no lock around its database, and many
     clients at once lose locks under every MPM with threads.)"""
     with dav.connect() as one, dav.connect() as two:
         token = lock(one, "/dav/shared")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slow disks: a request that waits for one holds up nobody else.
 
-The proof is the order of events: calls of a slow file system are held, each by a request of its
-own; small files from elsewhere are served meanwhile; nothing was let go; then all is answered.
+The proof is the order of events: calls to a slow file system are held, each made by a request of
+its own; small files from elsewhere are served meanwhile; no call was released; then all requests
+are answered.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ def held_up(server, slow, paths, kinds, names="*", enough=None, **more):
     """A request for each path, which waits for held calls of these kinds; meanwhile small files are
     served, and then all requests get their answers, which are returned.
 
-    enough(): whether all of them have come to where they wait; without, each holds a call.
+    enough(): whether all of them have reached their wait; by default, once each holds a call.
     """
     paths = list(paths)
 
@@ -349,8 +350,7 @@ def test_clients_that_go(serve, slow_fs, mpm):
 
 
 def test_a_stop_while_a_disk_does_not_answer(serve, slow_fs):
-    """SIGTERM ends the server, as far as the kernel lets killed processes go; on NFS it does.
-    """
+    """SIGTERM ends the server, provided that the kernel lets killed processes end, as on NFS."""
     slow = slow_fs(f"cold#.bin:{MEGABYTE}:{SOME}")
     slow.option("direct", 1)  # with a page cache, reads outlive the process
     slow.option("interruptible", 1)

@@ -26,7 +26,7 @@ end
 
 
 def make_fifos(folder, names):
-    """Makes a FIFO of each name, which anybody may use."""
+    """Creates FIFOs with these names, which anyone may use."""
     made = []
     for name in names:
         path = folder / name
@@ -53,8 +53,8 @@ def write(path, text):
 
 @BOTH
 def test_htaccess(serve, mpm):
-    """.htaccess is a FIFO, which anybody who may write there can make; in the end httpd refuses
-    it."""
+    """.htaccess is a FIFO, which anyone with write access there can create; in the end httpd
+    rejects it."""
     server = serve.make(mpm=mpm, processes=1, threads=64, directives="""
         <Directory @ROOT@/htdocs/own*>
             AllowOverride All

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 connections of VPs that leave: GOAWAY says which requests will be answered, and they are.
 
-mod_http2 itself, told that its process stops, gives up a connection at the next request.
+mod_http2 alone, when told that its process is stopping, drops a connection at the next request.
 """
 
 import contextlib
@@ -110,8 +110,8 @@ class Eager(threading.Thread):
 
 
 def asks_on(server):
-    """Whether such a client has met no GOAWAY in 50 rounds with a VP that leaves, and then one that
-    lost no request. None: the machine froze, so nothing can be said."""
+    """Whether an eager client got no GOAWAY during 50 rounds with a leaving VP; the one that comes
+    later must lose none of its requests. None: the machine froze, so the trial proves nothing."""
     client = Eager(server.port)
     client.start()
     wait_for(lambda: client.rounds, "a first answer")
@@ -129,12 +129,12 @@ def asks_on(server):
     return spared if client.pause < 0.05 and time.monotonic() - begun < 4 else spared or None
 
 
-def test_a_client_that_asks_soon_meets_no_goaway(server):
+def test_a_client_that_asks_soon_gets_no_goaway(server):
     assert next(found for found in (asks_on(server) for _ in range(20)) if found is not None)
 
 
 class Client(threading.Thread):
-    """Opens one connection after the other, each until a GOAWAY."""
+    """Opens one connection after another, each until a GOAWAY."""
 
     def __init__(self, port):
         super().__init__(daemon=True)

@@ -159,8 +159,8 @@ def test_the_end_does_not_wait_for_a_name_server(proxy, name_server, how):
 @pytest.mark.parametrize("first", ["names", "files"])
 @pytest.mark.parametrize("limit", [None, 16])
 def test_names_and_disks_wait_apart(proxy, name_server, slow_fs, mpm, first, limit):
-    """A silent name server and a silent disk: small files are served, and those that wait for one
-    get their answers while the other is still silent; also with fewer helpers than waits."""
+    """A silent name server and a silent disk: small files are served, and requests that wait for
+    one are answered while the other is still silent; also with fewer helpers than waits."""
     if limit and mpm == "event":
         pytest.skip("event has no helpers")
     slow = slow_fs("cold#.bin:100000:20")
@@ -201,7 +201,7 @@ def test_users_of_a_slow_database(serve, file_gate, mpm):
         assert response.status in (403, 404), response
     prove(server, gate, paths, check=check)
     log = server.error_log()
-    assert gate.come >= 40 and "signal" not in log
+    assert gate.arrived >= 40 and "signal" not in log
 
 
 # --- syslog --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_proxied_name_that_resolves_slowly(slow_names, backend):
     paths = [f"/to/{n}" for n in range(40)]
     got = prove(server, gate, paths, held=1)
     assert [response.text for response in got] == [f"held /free/{n}\n" for n in range(40)]
-    assert gate.come >= 40
+    assert gate.arrived >= 40
 
 
 def test_clients_name_that_resolves_slowly(slow_names):
@@ -52,7 +52,7 @@ def test_clients_name_that_resolves_slowly(slow_names):
         </VirtualHost>
         """)
     prove(server, gate, ["/index.html"] * 40, held=1, port=server.ports[1])
-    assert 2 <= gate.come < 80  # a look-up that is already in progress is shared by all who ask
+    assert 2 <= gate.arrived < 80  # a look-up that is already in progress is shared by all who ask
     log = server.root / "logs/names.log"
     wait_for(lambda: log.read_text().split() == ["client.slow"] * 40, "40 names in the log")
 

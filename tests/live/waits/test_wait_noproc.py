@@ -23,7 +23,7 @@ HIDE = {
 @BOTH
 @pytest.mark.parametrize("hidden", HIDE)
 def test_slow_disks(serve, slow_fs, mpm, hidden):
-    """What /proc/self/mountinfo tells elsewhere is found out by other means."""
+    """What /proc/self/mountinfo says elsewhere is found out by other means."""
     slow = slow_fs(f"cold#.bin:{SIZE}:{SOME}")
     server = serve.make(mpm=mpm, processes=1, threads=64, directives=f"""
         Alias /slow/ {slow.path}/

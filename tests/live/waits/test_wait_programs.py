@@ -23,7 +23,7 @@ def script(path, text):
 
 
 def end(process):
-    """Ends a process of the test's, by its pid."""
+    """Ends one of the test's processes, by its pid."""
     process.terminate()
     process.wait(30)
 

@@ -20,7 +20,7 @@ CACHE = "SSLSessionCache shmcb:@ROOT@/run/sessions(512000)\n"
 
 
 class HalfWay:
-    """A client's handshake, whose first flight is sent in two parts."""
+    """A client's handshake, whose first flight is sent in two halves."""
 
     def __init__(self, port):
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
