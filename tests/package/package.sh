@@ -12,14 +12,12 @@ set -euo pipefail
 packages=$(cd "$1" && pwd)
 work=${packages%/*}/package
 suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-base=$work/base-$suite.tar
 root="" passed=0 failed=0
 mkdir -p "$work"
 
 skip()
 {
-    echo "test-package: skipped: $1"
-    echo "1 passed, 0 failed"
+    echo "test-package: skipped, nothing was tested: $1"
     exit 0
 }
 
@@ -51,13 +49,20 @@ within()
 
 # --- the chroot ----------------------------------------------------------------------------------
 
+# needs  what the package depends on, except for the server's own packages, which apache2 brings
+needs()
+{
+    dpkg-deb -f "$packages"/libapache2-mpm-stm_*.deb Depends | tr ',' '\n' |
+        sed 's/ *|.*//; s/ *(.*//; s/ //g; /^apache2/d' | sort -u | paste -sd,
+}
+
 make_base()
 {
     local folder
     folder=$(mktemp -d /var/tmp/stm-package.XXXXXX)
     root=$folder
     echo "debootstrap $suite ..."
-    debootstrap --variant=minbase --include=apache2,curl,libncurses6 "$suite" "$folder" \
+    debootstrap --variant=minbase --include="apache2,curl,$needs" "$suite" "$folder" \
         >"$work/debootstrap.log" 2>&1 || {
         tail -n 5 "$work/debootstrap.log" >&2
         finish
@@ -74,8 +79,8 @@ make_base()
 unpack()
 {
     root=$(mktemp -d /var/tmp/stm-package.XXXXXX)
-    chmod 755 "$root"
     tar -C "$root" -xf "$base"
+    chmod 755 "$root" # only now: the archive has the permissions of the folder that mktemp made
     mount -t proc proc "$root/proc" || skip "nothing can be mounted here"
     allow_services
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
@@ -237,7 +242,13 @@ is_version()
 
 # --- the tests -----------------------------------------------------------------------------------
 
-[ -e "$base" ] || make_base
+# Another archive if the package needs others than before.
+needs=$(needs)
+base=$work/base-$suite-$(cksum <<<"$needs" | cut -d' ' -f1).tar
+if [ ! -e "$base" ]; then
+    rm -f "$work"/base-*.tar
+    make_base
+fi
 unpack
 
 check "the server runs with Debian's own MPM" eval 'within /etc/init.d/apache2 start && mpm event'
