@@ -130,8 +130,14 @@ run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MP
 .PHONY: start-server
 start-server:
 	@$(RUN) start
-stop: ## stop the server that make run started
+# As root: its machines are network namespaces.
+.PHONY: cluster
+cluster: deps-run ## start a front server and three backends, as root; MPM=stm|event
+	@$(MAKE) --no-print-directory all '$(BUILD)/tests/slowbackend'
+	@BUILD='$(BUILD)' MPM='$(MPM)' HTTPD='$(HTTPD)' scripts/cluster.sh start
+stop: ## stop what make run and make cluster started
 	@$(RUN) stop
+	@[ ! -e '$(BUILD)/cluster' ] || BUILD='$(BUILD)' scripts/cluster.sh stop
 status: ## show the processes of that server
 	@$(RUN) status
 

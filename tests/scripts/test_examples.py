@@ -18,7 +18,8 @@ FOLDER = "/usr/lib/apache2/modules"
 # In an order in which they can be loaded.
 MODULES = """authz_core authz_host authn_core authn_file authz_user auth_basic dir mime alias env
     setenvif headers rewrite status reqtimeout proxy proxy_http proxy_fcgi socache_shmcb ssl http2
-    lua cgid deflate include""".split()
+    lua cgid deflate include remoteip heartbeat slotmem_shm proxy_balancer proxy_hcheck
+    lbmethod_heartbeat""".split()
 
 
 @pytest.fixture(name="known", scope="module")

@@ -5,10 +5,11 @@
  * prints its port when it listens, for each line on its standard input how many requests it holds
  * unanswered, and ends when the input does.
  *
- *   slowbackend [-p PORT] [-d DELAY_MS]        GET /delay/MS chooses another delay
+ *   slowbackend [-a ADDRESS] [-p PORT] [-d DELAY_MS]     GET /delay/MS chooses another delay
  */
 #include "tests/live/tools/common.h"
 
+#include <arpa/inet.h>
 #include <stdbool.h>
 
 enum {
@@ -143,12 +144,15 @@ static void take_connections(void)
     }
 }
 
-static void listen_on(int port)
+/* text: an address instead of 127.0.0.1, or NULL */
+static void listen_on(const char *text, int port)
 {
     struct sockaddr_in address = loopback(0, port);
     struct epoll_event event = {.events = EPOLLIN};
     socklen_t size = sizeof(address);
     int one = 1;
+    if (text && inet_pton(AF_INET, text, &address.sin_addr) != 1)
+        die("%s is not an IPv4 address", text);
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
@@ -193,19 +197,22 @@ static void handle(void *what)
 int main(int argc, char **argv)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
+    const char *address = NULL;
     int port = 0;
-    for (int option; (option = getopt(argc, argv, "p:d:")) != -1;)
-        if (option == 'p')
+    for (int option; (option = getopt(argc, argv, "a:p:d:")) != -1;)
+        if (option == 'a')
+            address = optarg;
+        else if (option == 'p')
             port = number(optarg, 0, 65535);
         else if (option == 'd')
             default_delay = number(optarg, 0, WHEEL_SLOTS - 2);
         else
-            die("usage: slowbackend [-p PORT] [-d DELAY_MS]");
+            die("usage: slowbackend [-a ADDRESS] [-p PORT] [-d DELAY_MS]");
     if (raise_file_limit() != 0)
         die("raising the limit of open files: %s", strerror(errno));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     wheel_now = now_ms();
-    listen_on(port);
+    listen_on(address, port);
     watch_input();
     while (!ended) {
         int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, 1);
