@@ -107,7 +107,8 @@ const char *aprmem_prepare(void)
     if (!known_apr())
         return "this version of APR is unknown, or it was built with pool debugging";
     if (!find_real())
-        return "APR is not loaded from shared libraries with the expected names";
+        return find(APR, "apr_palloc") ? "APR's libraries lack some of the functions"
+                                       : "APR is no shared library here (linked into the server?)";
     if (stiol_add_calls(calls, CALLS) != 0)
         return "there are too many calls to rebind";
     if (!reachable()) {

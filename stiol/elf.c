@@ -31,7 +31,9 @@ enum {
     EXTRAS_MAX = 64,
 };
 
-const char *const stiol__default_thread_objects[] = {"libapr-1.so", NULL};
+const char *const stiol__default_thread_objects[] = {"libapr-1.so", "libapr-2.so", NULL};
+/* What tells libapr where it has no file of its own: httpd may be linked with it statically. */
+static const char thread_symbol[] = "apr_thread_create";
 
 /* Never rebound: what the replacements themselves call, and tools that watch the process. The C
  * library calls its name service's objects with locks held, so they must not park. */
@@ -50,7 +52,8 @@ typedef struct object {
     const ElfW(Rela) * rela, *plt;
     size_t rela_count, plt_count;
     uintptr_t protected_low, protected_high;
-    bool own; /* the object that holds STIOL */
+    bool own;     /* the object that holds STIOL */
+    bool threads; /* its threads are state threads */
 } object_t;
 
 typedef struct range {
@@ -59,7 +62,8 @@ typedef struct range {
 
 typedef struct walk {
     const char *const *thread_objects;
-    stiol__chosen_t chosen; /* NULL: all */
+    const void *thread_function; /* lies in a thread object, whatever its name; NULL: unknown */
+    stiol__chosen_t chosen;      /* NULL: all */
     stiol__found_cb_t cb;
     void *data;
     range_t system[SYSTEM_MAX];
@@ -370,7 +374,7 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
 }
 
 /* NULL: in this object the call is not replaced. */
-static void *replacement_in(const walk_t *walk, const object_t *object, const stiol__call_t *call)
+static void *replacement_in(const object_t *object, const stiol__call_t *call)
 {
     if (call->scope == STIOL_EVERY)
         return call->replacement;
@@ -378,7 +382,7 @@ static void *replacement_in(const walk_t *walk, const object_t *object, const st
         return strcmp(name_of(object->path), call->object) == 0 ? call->replacement : NULL;
     if (object->own)
         return NULL; /* it makes the real calls of the table */
-    if (call->scope == STIOL_ANY || begins_with_one(object->path, walk->thread_objects))
+    if (call->scope == STIOL_ANY || object->threads)
         return call->replacement;
     return call->elsewhere;
 }
@@ -410,7 +414,7 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
         (type == RELOC_POINTER && rela->r_addend != 0))
         return 0;
     call = ELF64_ST_TYPE(symbol->st_info) == STT_OBJECT ? datum_named(name) : call_named(name);
-    replacement = call ? replacement_in(walk, object, call) : NULL;
+    replacement = call ? replacement_in(object, call) : NULL;
     if (!replacement)
         return 0;
     found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
@@ -428,6 +432,24 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
     return walk->cb(&found, walk->data);
 }
 
+/* The function itself: a program that is not PIE has an entry of the same name for it. */
+static const void *thread_function(void)
+{
+    const void *function = dlsym(RTLD_DEFAULT, thread_symbol);
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+
+    if (!function || !dladdr1(function, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol)
+        return NULL;
+    return symbol->st_shndx != SHN_UNDEF ? function : NULL;
+}
+
+static bool has_threads(const walk_t *walk, const struct dl_phdr_info *info)
+{
+    return begins_with_one(info->dlpi_name, walk->thread_objects) ||
+           (walk->thread_function && within(range_of(info), walk->thread_function));
+}
+
 static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
 {
     const walk_t *walk = data;
@@ -439,6 +461,7 @@ static int visit_object(struct dl_phdr_info *info, size_t size, void *data)
         return 0;
     if (stiol__is_system(info) || !read_object(&object, info))
         return 0;
+    object.threads = has_threads(walk, info);
 #ifdef STIOL_TESTING
     stiol__looked_through++;
 #endif
@@ -454,6 +477,8 @@ int stiol__walk(const char *const *thread_objects, stiol__chosen_t chosen, stiol
 {
     walk_t walk = {.thread_objects = thread_objects, .chosen = chosen, .cb = cb, .data = data};
 
+    if (thread_objects == stiol__default_thread_objects)
+        walk.thread_function = thread_function();
     (void)dl_iterate_phdr(note_system, &walk);
     return dl_iterate_phdr(visit_object, &walk);
 }

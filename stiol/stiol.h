@@ -42,7 +42,7 @@ typedef struct stiol_config {
     long max_free;   /**< bytes of free pool memory that a VP keeps for libapr; 0: the default,
                         2 MB; -1: none, libapr maps and unmaps its memory itself */
     /** NULL-terminated prefixes of the names of objects whose pthread_create() creates state
-     *  threads; NULL: { "libapr-1.so", NULL }. */
+     *  threads; NULL: libapr, also where it is linked into the program. */
     const char *const *thread_objects;
     /** Maximum number of kernel threads that run state threads of a VP at once, for stiol_carry();
      * 0: none. */

@@ -34,6 +34,12 @@ static int most_for(const char *path)
     return INT_MAX;
 }
 
+/* mod_http2 in the server itself: its functions have names there, for modules. */
+static int most_for_symbol(const char *symbol)
+{
+    return strncmp(symbol, "h2_", 3) == 0 ? starters[0].most : INT_MAX;
+}
+
 /* The most that whoever made the call in progress is told: some frame above us is in its object. */
 static int most_for_caller(void)
 {
@@ -43,8 +49,12 @@ static int most_for_caller(void)
     for (int i = 0; i < count && most == INT_MAX; i++) {
         Dl_info info;
 
-        if (dladdr(frames[i], &info) && info.dli_fname)
+        if (!dladdr(frames[i], &info))
+            continue;
+        if (info.dli_fname)
             most = most_for(info.dli_fname);
+        if (most == INT_MAX && info.dli_sname)
+            most = most_for_symbol(info.dli_sname);
     }
     return most;
 }

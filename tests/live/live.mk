@@ -6,7 +6,7 @@
 PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
-                mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so \
+                mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
                 slow_names.so unbindable.so libnss_slow.so.2 vgpreload_bigpages.so \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++

@@ -4,7 +4,7 @@
 import re
 
 import pytest
-from harness import wait_for
+from harness import tool, wait_for
 from harness.scoreboard import total
 
 from tests.live.thirdparty.pair import needs
@@ -22,6 +22,12 @@ def test_http2_does_not_start_a_worker_for_each_thread(serve):
     assert server.get("/").status == 200
     stacks = wait_for(lambda: total(server, "stacks_peak"), "the stacks' number")
     assert 128 <= stacks <= MOST_STACKS
+
+
+def test_http2_in_the_server_itself_is_known_by_its_functions(serve):
+    """Where mod_http2 is linked into httpd, there is no file of its name."""
+    server = serve(processes=1, threads=2000, modules=(tool("mod_asks.so"),))
+    assert server.wait_log(r"asks: h2 (\d+), others (\d+)")[0] == ("128", "2000")
 
 
 @needs("rivet")

@@ -132,6 +132,16 @@ $(STIOL_TESTS)/test_tls $(STIOL_TESTS)/test_carry: %: %.o $(STIOL_TESTS)/libsubj
 	$(QLD) $(CFLAGS) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
 	    $(TEST_CMOCKA) -ldl -lpthread
 
+# The same test with libapr linked into the program, as some build httpd.
+STIOL_STATIC_APR := $(wildcard $(shell $(PKG_CONFIG) --variable=libdir apr-1 2>/dev/null)/libapr-1.a)
+$(STIOL_TESTS)/test_apr_static: $(STIOL_TESTS)/test_apr.o $(STIOL_TESTS)/libsubject.so \
+                                $(STIOL_LINKED) | $(STIOL_LATE)
+	$(QLD) $(CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
+	    $(STIOL_STATIC_APR) $(TEST_CMOCKA) -luuid -lcrypt -ldl -lpthread
+ifneq ($(and $(filter apr,$(STIOL_SUBJECTS)),$(STIOL_STATIC_APR)),)
+STIOL_PROGRAMS += $(STIOL_TESTS)/test_apr_static
+endif
+
 # The real libraries, where their headers are installed.
 $(STIOL_TESTS)/test_apr.o: STIOL_TEST_CFLAGS += $(APACHE_CFLAGS)
 $(STIOL_TESTS)/test_apr: STIOL_TEST_LIBS = $(shell $(PKG_CONFIG) --libs apr-1 2>/dev/null)
