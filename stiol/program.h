@@ -21,8 +21,8 @@ bool stiol__program_is_near(stiol__vp_t *vp, const char *file, const char *path,
 /** waitpid() without options; parks. -1 with errno, which is EINTR where the real one would be
  * cancelled. Called by shell.c. */
 pid_t stiol__wait_for_child(stiol__vp_t *vp, pid_t pid, int *status);
-/** At the first VP's start, before calls are rebound: finds out whether vfork() can be the real one,
- * which depends on the compiler. */
+/** At the first VP's start, before calls are rebound: finds out whether vfork() can be the real
+ * one, which depends on the compiler. */
 void stiol__vfork_start(void);
 /** Whether it is. */
 bool stiol__vfork_is_real(void);

@@ -52,9 +52,9 @@ typedef struct stiol_config {
     /** Called, on the state thread, before any other object than those creates a kernel thread. */
     void (*kernel_thread)(void);
     /** Called in the child of posix_spawn(), system() and popen(), on any kernel thread, and of
-     * vfork(), just before the program: undoes what is meant only for the VP, such as limits. The child shares
-     * the caller's memory, so make only system calls. NULL: the C library's own functions are used.
-     * There is one for the process. */
+     * vfork(), just before the program: undoes what is meant only for the VP, such as limits. The
+     * child shares the caller's memory, so make only system calls. NULL: the C library's own
+     * functions are used. There is one for the process. */
     void (*in_child)(void);
     /** Called at unlock, on the state thread, if it parked while it held the lock. STM_DEBUG builds
      * only. */

@@ -222,8 +222,8 @@ static inline void stiol__note_release(stiol__vp_t *vp, const void *mutex)
 extern __thread stiol__vp_t *stiol__vp __attribute__((tls_model("initial-exec")));
 
 /** A signal handler that has interrupted a VP, or a child of vfork() that has been lent its kernel
- * thread's stack and variables. Meanwhile stiol__vp is NULL: all calls are the real ones, and nothing
- * that belongs to libst or STIOL is touched. */
+ * thread's stack and variables. Meanwhile stiol__vp is NULL: all calls are the real ones, and
+ * nothing that belongs to libst or STIOL is touched. */
 typedef struct stiol__interruption {
     stiol__vp_t *vp;     /* NULL: no handler is running on this kernel thread */
     st_thread_t thread;  /* the one whose stack it runs on, if it has none of its own */

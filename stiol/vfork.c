@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vfork(): the child runs in the VP's memory, on the caller's stack and with its thread-local
- * variables, until it executes a program or ends, and the VP's kernel thread waits meanwhile. So the
+ * variables, until it executes a program or ends; meanwhile the VP's kernel thread waits. So the
  * child is treated like a signal handler that has interrupted the VP (handler.c): its calls are the
- * real ones, and nothing of libst or STIOL is touched. That ends at the first call which the parent
- * makes afterwards: nothing of ours can run when vfork() returns, because the child has used the
- * stack below its caller. So the last thing that our vfork() does is to jump to the real one, and
- * if this compiler has made a call of that, vfork() is a fork.
+ * real ones, and nothing of libst or STIOL is touched. That ends at the parent's next call: no code
+ * of ours can run when vfork() returns, because the child has used the stack below its caller. So
+ * the last thing that our vfork() does is jump to the real one; if the compiler has made that a
+ * call instead, vfork() is a fork.
  */
 #include <stdarg.h>
 

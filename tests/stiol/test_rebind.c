@@ -201,8 +201,8 @@ static void each_object_is_looked_through_once(void)
     }
 }
 
-/* The C library unloads objects by itself, and so may one that is not rebound. The same file is then
- * mapped to the same place. */
+/* The C library unloads objects by itself, and so may one that is not rebound. The same file is
+ * then mapped to the same place. */
 static void an_object_that_comes_back_unnoticed_is_rebound(void)
 {
     void *late = table_any.dlopen(OBJECTS "/liblate.so", RTLD_NOW | RTLD_LOCAL), *own;
