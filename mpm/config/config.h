@@ -105,8 +105,8 @@ void stm_migrate_log(server_rec *s);
 /** How many CPUs the server may use, for NumVPs auto: those of its affinity, and no more than the
  * quotas of its control groups come to, rounded up. */
 int stm_cpus(void);
-/** What the quotas alone come to, or 0: there is none. top: "", or in tests the folder that has proc
- * and the mounts of /proc/self/mountinfo. */
+/** What the quotas alone come to, or 0: there is none. top: "", or in tests the folder that has
+ * proc and the mounts of /proc/self/mountinfo. */
 int stm_cpu_quota(const char *top);
 
 /* --- dump.c --- */
