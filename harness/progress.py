@@ -27,8 +27,8 @@ def minutes(seconds):
 
 def steps(names, whole=False):
     """Yields the names one after another, and says which one is in progress and how much is left,
-    taking all steps for equally long. `whole`: each step prints more than a line, so that this one
-    must stay on a line of its own."""
+    assuming that all take equally long. `whole`: each step prints more than a line, so that this
+    one must stay on a line of its own."""
     names = list(names)
     began = time.monotonic()
     for number, name in enumerate(names):

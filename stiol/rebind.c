@@ -413,8 +413,8 @@ static int drop_stale(const stiol__found_t *found, void *data)
     return 0;
 }
 
-/* Something was unloaded that dl.c has not told us of: what seems to be an old acquaintance may be
- * another object in the same place. */
+/* Something was unloaded that dl.c has not told us of: what looks like a known object may be
+ * another one in the same place. */
 static void doubt_all(void)
 {
     (void)stiol__walk(bindings.thread_objects, NULL, drop_stale, NULL);

@@ -251,7 +251,7 @@ void stiol_saw_empty(int osfd)
 
 /* mod_proxy asks poll() whether a kept connection is still open after its filters have read from it
  * and got EAGAIN: an end would have been 0, an error -1. Anything that has arrived since could just
- * as well arrive right after the poll(). Only once per slice of the VP, so that a caller that does
+ * as well arrive right after the poll(). Only once between two switches, so that a caller that does
  * both in a loop yields. */
 static bool seen_empty(stiol__vp_t *vp, const struct pollfd *fd)
 {

@@ -45,7 +45,7 @@ static bool is_for_sendfile(const apr_bucket *bucket)
     return apr_file_flags_get(((apr_bucket_file *)bucket->data)->fd) & APR_FOPEN_SENDFILE_ENABLED;
 }
 
-/* By this function we know our buffers again. */
+/* Its address tells our buffers from others. */
 static void release(void *buffer)
 {
     apr_bucket_free(buffer);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels with pages of 16 or 64 KB: the whole server believes in them (tools/bigpages.c)."""
+"""Kernels with pages of 16 or 64 KB: the whole server sees such pages (tools/bigpages.c)."""
 
 import pytest
 from harness import tool
