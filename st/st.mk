@@ -55,3 +55,23 @@ else
 	@echo "skipped: AArch64 needs $(ST_CROSS) and $(ST_EMULATOR)" \
 	    "(packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
 endif
+
+# --- the same program with another C library: musl ------------------------------------------------
+ST_MUSL := $(shell command -v musl-gcc)
+
+$(BUILD)/musl/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include/st.h)
+	@mkdir -p $(@D)
+	$(call quiet,CC)musl-gcc $(CPPFLAGS) $(OWN_CFLAGS) -O2 -g -static -no-pie \
+	    -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch) \
+	    -o $@ $(filter %.c %.S,$^)
+
+.PHONY: test-musl
+test-musl: ## build libst and the smoke program with musl, and run it
+ifneq ($(ST_MUSL),)
+	@$(MAKE) --no-print-directory $(BUILD)/musl/smoke
+	$(Q)$(BUILD)/musl/smoke
+else
+	@echo "skipped: musl needs musl-gcc (package musl-tools)"
+endif
+
+SANITIZE_PARTS += $(if $(ST_MUSL),musl)

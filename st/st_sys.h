@@ -120,16 +120,23 @@ static inline int st__sys_sigaction(int sig, const struct sigaction *action)
     return st__fault_hit(ST_FAULT_SIGACTION) ? -1 : sigaction(sig, action, NULL);
 }
 
+/* glibc has a type of its own for what musl calls an int. */
+#ifdef __GLIBC__
+#define ST__RESOURCE(resource) ((__rlimit_resource_t)(resource))
+#else
+#define ST__RESOURCE(resource) (resource)
+#endif
+
 /* getrlimit(). */
 static inline int st__sys_getrlimit(int resource, struct rlimit *limit)
 {
-    return st__fault_hit(ST_FAULT_GETRLIMIT) ? -1 : getrlimit((__rlimit_resource_t)resource, limit);
+    return st__fault_hit(ST_FAULT_GETRLIMIT) ? -1 : getrlimit(ST__RESOURCE(resource), limit);
 }
 
 /* setrlimit(). */
 static inline int st__sys_setrlimit(int resource, const struct rlimit *limit)
 {
-    return st__fault_hit(ST_FAULT_SETRLIMIT) ? -1 : setrlimit((__rlimit_resource_t)resource, limit);
+    return st__fault_hit(ST_FAULT_SETRLIMIT) ? -1 : setrlimit(ST__RESOURCE(resource), limit);
 }
 
 /* Returns the flags of an open file (F_GETFL), or -1 with errno. */
