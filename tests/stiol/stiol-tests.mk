@@ -133,7 +133,8 @@ $(STIOL_TESTS)/test_tls $(STIOL_TESTS)/test_carry: %: %.o $(STIOL_TESTS)/libsubj
 	    $(TEST_CMOCKA) -ldl -lpthread
 
 # The same test with libapr linked into the program, as some build httpd.
-STIOL_STATIC_APR := $(wildcard $(shell $(PKG_CONFIG) --variable=libdir apr-1 2>/dev/null)/libapr-1.a)
+STIOL_STATIC_APR := $(wildcard \
+    $(shell $(PKG_CONFIG) --variable=libdir apr-1 2>/dev/null)/libapr-1.a)
 $(STIOL_TESTS)/test_apr_static: $(STIOL_TESTS)/test_apr.o $(STIOL_TESTS)/libsubject.so \
                                 $(STIOL_LINKED) | $(STIOL_LATE)
 	$(QLD) $(CFLAGS) $(LDFLAGS) -rdynamic -o $@ $^ -Wl,-rpath,'$$ORIGIN' -Wl,--no-as-needed \
