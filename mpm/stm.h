@@ -31,6 +31,7 @@
 
 #include "st.h"
 #include "stmno.h"
+#include "mpm/httpd_versions.h"
 #include "score/limits.h"
 
 /** The module's record, which httpd looks up by its name. */

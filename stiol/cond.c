@@ -5,18 +5,33 @@
  * shared between processes cannot be watched: its wait returns after a while, as it may ("spurious
  * wakeup").
  */
+#include "stiol/layout.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
-
-#define SHARED(cond) (((cond)->__data.__wrefs & 1) != 0) /* stiol__layout_known() checks this */
-#define CLOCK(cond)  (((cond)->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME)
 
 enum { SHARED_INTERVAL = 2000 }; /* us */
 
 static uintptr_t key_of(const pthread_cond_t *cond)
 {
     return (uintptr_t)cond;
+}
+
+static uint32_t flags_of(const pthread_cond_t *cond)
+{
+    const char *at = (const char *)cond + stiol__cond_layout.flags;
+
+    return __atomic_load_n((const uint32_t *)at, __ATOMIC_RELAXED);
+}
+
+static bool is_shared(const pthread_cond_t *cond)
+{
+    return (flags_of(cond) & stiol__cond_layout.shared) != 0;
+}
+
+static clockid_t clock_of(const pthread_cond_t *cond)
+{
+    return (flags_of(cond) & stiol__cond_layout.monotonic) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
 }
 
 static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mutex,
@@ -29,7 +44,7 @@ static int wait_until(stiol__vp_t *vp, pthread_cond_t *cond, pthread_mutex_t *mu
     int rc, error = errno;
 
     (void)caller;
-    if (SHARED(cond) && stiol__left(deadline) > SHARED_INTERVAL)
+    if (is_shared(cond) && stiol__left(deadline) > SHARED_INTERVAL)
         until = stiol__deadline(SHARED_INTERVAL);
     stiol__lot_enter(&waiter, vp, key_of(cond), 0);
     stiol__gave(vp, mutex);
@@ -84,7 +99,8 @@ int stiol__pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t
         return pthread_cond_timedwait(cond, mutex, at);
     if (at->tv_nsec < 0 || at->tv_nsec >= 1000000000L)
         return EINVAL;
-    return wait_until(vp, cond, mutex, stiol__until(CLOCK(cond), at), __builtin_return_address(0));
+    return wait_until(vp, cond, mutex, stiol__until(clock_of(cond), at),
+                      __builtin_return_address(0));
 }
 
 int stiol__pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,

@@ -65,15 +65,13 @@ void stiol__futex_wait(uint32_t *word, uint32_t value);
 /** FUTEX_WAKE of all that wait on it. */
 void stiol__futex_wake_all(uint32_t *word);
 
-/* --- mutex.c, layout.c --- */
+/* --- mutex.c --- */
 
 /** Like pthread_mutex_clocklock(), with a deadline on libst's clock (us); parks. Returns the same
  * error numbers. */
 int stiol__mutex_acquire(stiol__vp_t *vp, pthread_mutex_t *mutex, st_utime_t deadline);
 /** Like pthread_mutex_unlock(). Does not yield. */
 int stiol__mutex_release(stiol__vp_t *vp, pthread_mutex_t *mutex);
-/** Whether glibc's mutex and condition variable have the layout that we read. */
-bool stiol__layout_known(void);
 
 #pragma GCC visibility pop
 

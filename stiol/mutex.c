@@ -12,7 +12,7 @@
 #include "stiol/lot.h"
 #include "stiol/stiol_int.h"
 
-/* Bits of glibc's __data.__kind; stiol__layout_known() checks them. */
+/* Bits of glibc's __data.__kind; stiol__misfit() checks them. */
 #define TYPE(mutex) ((mutex)->__data.__kind & 3)
 enum {
     ROBUST = 16,

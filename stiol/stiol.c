@@ -9,6 +9,7 @@
 #include "stiol/fd.h"
 #include "stiol/file.h"
 #include "stiol/handler.h"
+#include "stiol/layout.h"
 #include "stiol/lock.h"
 #include "stiol/lot.h"
 #include "stiol/program.h"
@@ -153,11 +154,10 @@ static void forked(void)
 static int start_process(const stiol_config_t *config)
 {
     static bool prepared;
+    const char *misfit = stiol__misfit();
 
-    if (!stiol__layout_known()) {
-        stiol__fail(
-            "this C library's mutexes or condition variables do not have the layout that STIOL "
-            "expects");
+    if (misfit) {
+        stiol__fail("this C library's %s does not have a layout that STIOL knows", misfit);
         return -1;
     }
     if (!prepared) {

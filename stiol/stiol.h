@@ -180,6 +180,13 @@ void stiol_end_waits(void);
  */
 void stiol_expect_end(void);
 
+/**
+ * Checks that STIOL fits this process's C library, without starting anything: which parts of it
+ * vary between versions is known. stiol_start() checks the same. Does not yield.
+ * @return NULL, or the C library's type or call that STIOL does not know in this form
+ */
+const char *stiol_misfit(void);
+
 /** @return the reason of the last failure of stiol_start(), "" if none; static storage */
 const char *stiol_error(void);
 

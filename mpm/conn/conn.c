@@ -33,6 +33,7 @@ static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited);
 static step_e process(stm_conn_t *conn);
 static step_e next_step(stm_conn_t *conn);
 static step_e complete_writing(stm_conn_t *conn);
+static step_e keep_alive(stm_conn_t *conn);
 static void park_for_io(stm_conn_t *conn, stm_conn_state_e state, conn_sense_e usual);
 static bool begin(stm_conn_t *conn, stm_worker_t *worker);
 static apr_status_t make_socket(stm_conn_t *conn);
@@ -130,24 +131,24 @@ static step_e process(stm_conn_t *conn)
     rc = ap_run_process_connection(conn->c);
     if ((rc != OK && rc != DONE) || conn->c->aborted)
         return CLOSE;
-    if (cs->state == CONN_STATE_KEEPALIVE)
+    if (cs->state == CONN_STATE_KEEPALIVE) {
+        if (!STM_KEEPALIVE_FLUSHES)
+            return keep_alive(conn);
         cs->state = CONN_STATE_WRITE_COMPLETION;
-    switch (cs->state) {
-    case CONN_STATE_WRITE_COMPLETION:
-    case CONN_STATE_ASYNC_WAITIO:
-    case CONN_STATE_SUSPENDED:
-        return GO_ON;
-    default:
-        return CLOSE;
     }
+    if (stm_state_waits_for_io(cs->state) || cs->state == CONN_STATE_WRITE_COMPLETION ||
+        cs->state == CONN_STATE_SUSPENDED)
+        return GO_ON;
+    return CLOSE;
 }
 
 static step_e next_step(stm_conn_t *conn)
 {
-    switch (conn->cs.state) {
-    case CONN_STATE_ASYNC_WAITIO:
+    if (stm_state_waits_for_io(conn->cs.state)) {
         park_for_io(conn, STM_CONN_WAITIO, CONN_SENSE_WANT_READ);
         return PARKED;
+    }
+    switch (conn->cs.state) {
     case CONN_STATE_WRITE_COMPLETION:
         return complete_writing(conn);
     case CONN_STATE_SUSPENDED:
@@ -161,7 +162,6 @@ static step_e next_step(stm_conn_t *conn)
 static step_e complete_writing(stm_conn_t *conn)
 {
     conn_rec *c = conn->c;
-    apr_interval_time_t idle_limit;
 
     if (c->data_in_output_filters || conn->cs.sense != CONN_SENSE_DEFAULT) {
         ap_update_child_status(c->sbh, SERVER_BUSY_WRITE, NULL);
@@ -179,7 +179,13 @@ static step_e complete_writing(stm_conn_t *conn)
         st_thread_yield();
         return stm.vp.state == STM_VP_STOPPING ? CLOSE : process(conn);
     }
-    idle_limit = conn->server->keep_alive_timeout;
+    return keep_alive(conn);
+}
+
+static step_e keep_alive(stm_conn_t *conn)
+{
+    apr_interval_time_t idle_limit = conn->server->keep_alive_timeout;
+
     if (stm_goodbye_is_due(conn, &idle_limit))
         return CLOSE;
     conn->cs.state = CONN_STATE_KEEPALIVE;

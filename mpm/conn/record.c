@@ -253,7 +253,7 @@ static void publish_to_httpd(void)
     score->write_completion = (apr_uint32_t)count[STM_CONN_WRITING];
     score->lingering_close = (apr_uint32_t)count[STM_CONN_LINGER];
     score->suspended = (apr_uint32_t)count[STM_CONN_SUSPENDED];
-    score->wait_io = (apr_uint32_t)(count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
+    stm_score_set_wait_io(score, count[STM_CONN_WAITIO] + count[STM_CONN_FIRST_BYTE]);
 }
 
 /* --- waiting --- */

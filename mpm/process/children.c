@@ -56,7 +56,8 @@ static void note_started(int slot, pid_t pid)
     score->quiescing = 0;
     score->not_accepting = 0;
     score->connections = score->write_completion = score->lingering_close = 0;
-    score->keep_alive = score->suspended = score->wait_io = 0;
+    score->keep_alive = score->suspended = 0;
+    stm_score_set_wait_io(score, 0);
     if (slot + 1 > stm_retained->max_daemon_used)
         stm_retained->max_daemon_used = slot + 1;
     ap_run_child_status(ap_server_conf, pid, seat->noted.generation, slot, MPM_CHILD_STARTED);

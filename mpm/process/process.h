@@ -148,6 +148,11 @@ void stm_leftovers_free(stm_stamp_t *stamp);
 /** Hook pre_config: finds the retained data, and detaches from the terminal. */
 int stm_startup(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 
+/* --- fit.c --- */
+
+/** Whether this build works with this httpd and C library. If not, it has logged why. */
+bool stm_fits(void);
+
 /* --- refused.c --- */
 
 /** At the server's start: names in the log what a sandbox refuses, and what is lost with it. */

@@ -94,7 +94,6 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = AP_MPMQ_STATIC;
         break;
     case AP_MPMQ_IS_ASYNC:
-    case AP_MPMQ_CAN_WAITIO:
         *result = 1;
         break;
     case AP_MPMQ_HARD_LIMIT_DAEMONS:
@@ -129,7 +128,10 @@ int stm_query(int query_code, int *result, apr_status_t *rv)
         *result = stm.mpm->my_generation;
         break;
     default:
-        *rv = APR_ENOTIMPL;
+        if (stm_query_is_can_waitio(query_code))
+            *result = 1;
+        else
+            *rv = APR_ENOTIMPL;
         break;
     }
     return OK;

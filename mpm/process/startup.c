@@ -59,6 +59,8 @@ int stm_startup(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 
     (void)plog;
     (void)ptemp;
+    if (!stm_fits())
+        return HTTP_INTERNAL_SERVER_ERROR;
     stm_trace_start();
     stm.pconf = pconf;
     stm_retained = stm_retained_get();

@@ -7,7 +7,8 @@ PYTEST_ARGS ?= tests/live
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
-                slow_names.so unbindable.so libnss_slow.so.2 vgpreload_bigpages.so clock_step.so \
+                slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
+                vgpreload_bigpages.so clock_step.so \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
@@ -33,6 +34,8 @@ $(BUILD)/tests/%.so: tests/live/waits/%.c
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/vgpreload_bigpages.so: tests/live/tools/bigpages.c
+$(BUILD)/tests/other_libc.so: tests/live/tools/other_libc.c
+$(addprefix $(BUILD)/tests/,vgpreload_bigpages.so other_libc.so):
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 

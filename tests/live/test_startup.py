@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import MPM, StartError, wait_for
+from harness import MPM, StartError, tool, wait_for
 
 
 @pytest.fixture
@@ -45,6 +45,16 @@ def test_list_of_modules(asked):
 def test_syntax_is_fine(asked):
     run = asked("-t")
     assert (run.returncode, "Syntax OK" in run.stderr) == (0, True), run.stderr
+
+
+@pytest.mark.stm_only
+def test_a_c_library_that_does_not_fit(serve):
+    """httpd -t names the type that has another layout; the module does not misread it."""
+    server = serve.make()
+    server.configure()
+    server.preload(tool("other_libc.so"), {})
+    run = server.control("-t")
+    assert run.returncode != 0 and "STM0111: STM does not know pthread_cond_t" in run.stderr
 
 
 def test_virtual_hosts(asked):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """make deb: a set of packages that contain what make install would install."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from .checkout import MODULE, TOP, run
@@ -39,6 +42,10 @@ def test_packages(folder):
         return run(["dpkg-deb", "-f", path, name]).stdout.strip()
 
     assert "apache2-api-2012" in field("libapache2-mpm-stm", "Depends")
+    headers = Path(run(["apxs", "-q", "INCLUDEDIR"]).stdout.strip())
+    (patch,) = re.findall(r"^#define AP_SERVER_PATCHLEVEL_NUMBER +(\d+)",
+                          (headers / "ap_release.h").read_text(), re.M)
+    assert f"apache2-bin (>= 2.4.{patch})" in field("libapache2-mpm-stm", "Depends")
     assert "apache2," not in field("libapache2-mpm-stm", "Depends").replace(" ", "")
     script = run(["dpkg-deb", "-I", *(folder / "deb").glob("libapache2-mpm-stm_*.deb"),
                   "postinst"]).stdout
