@@ -22,7 +22,10 @@ endif
 CFLAGS       ?= -O2 -g
 APXS         ?= apxs
 PKG_CONFIG   ?= pkg-config
-HTTPD        ?= $(firstword $(wildcard /usr/sbin/apache2 /usr/sbin/httpd))
+# An apxs that was named stands for its httpd: /usr/local/apache2/bin/apxs.
+HTTPD        ?= $(if $(filter file,$(origin APXS)),$(firstword $(wildcard /usr/sbin/apache2 \
+                    /usr/sbin/httpd)),$(shell $(APXS) -q SBINDIR 2>/dev/null)/$(shell \
+                    $(APXS) -q PROGNAME 2>/dev/null))
 # The distribution's own Python, for which its packages provide pytest.
 PYTHON       ?= /usr/bin/python3
 PREFIX       ?= /usr/local
@@ -70,6 +73,9 @@ LDHARDEN  ?= -Wl,-z,relro,-z,now
 # -isystem, for no warnings about Apache's and APR's headers. Empty without apache2-dev.
 APACHE_CFLAGS := $(addprefix -I,$(shell $(APXS) -q INCLUDEDIR 2>/dev/null)) \
                  $(shell $(APXS) -q EXTRA_CPPFLAGS 2>/dev/null) \
+                 $(if $(filter file,$(origin APXS)),,$(addprefix -I,\
+                     $(shell $(APXS) -q APR_INCLUDEDIR 2>/dev/null) \
+                     $(shell $(APXS) -q APU_INCLUDEDIR 2>/dev/null))) \
                  $(shell $(PKG_CONFIG) --cflags apr-1 apr-util-1 2>/dev/null)
 APACHE_CFLAGS := $(patsubst -I%,-isystem %,$(filter-out -D_GNU_SOURCE%,$(APACHE_CFLAGS)))
 APACHE_MODULES := $(shell $(APXS) -q LIBEXECDIR 2>/dev/null)
@@ -107,7 +113,7 @@ ifeq ($(and $(APACHE_MODULES),$(filter -isystem,$(APACHE_CFLAGS))),)
 $(filter $(BUILD)/mpm/% $(BUILD)/aprmem/%,$(OBJECTS)): need-apache
 .PHONY: need-apache
 need-apache:
-	@echo "httpd's headers are missing ($(APXS) -q INCLUDEDIR prints nothing)." >&2
+	@echo "httpd's headers are missing (APXS=$(APXS): $(APXS) -q INCLUDEDIR prints nothing)." >&2
 	@echo "On Debian and Ubuntu, they are in the package apache2-dev; scripts/deps.sh run" >&2
 	@echo "installs everything needed to build and run." >&2
 	@false
@@ -118,13 +124,13 @@ MPM     ?= stm
 PORT    ?= 8080
 ADDRESS ?= 127.0.0.1
 RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTTPD='$(HTTPD)' \
-           MPM_CONF='$(MPM_CONF)' scripts/run.sh
+           APXS='$(APXS)' MPM_CONF='$(MPM_CONF)' scripts/run.sh
 
 # What was missing when this Makefile was read (apxs) may have been installed since, hence $(MAKE).
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
-run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MPM_CONF=FILE
+run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MPM_CONF= APXS= HTTPD=
 	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory start-server
 .PHONY: start-server

@@ -3,9 +3,11 @@
 
 import os
 
-from .places import CHILD_USER, MODULES, MPM, STM_MODULE
+from .places import CHILD_USER, MODULES, MPM, STM_MODULE, compiled_in
 
 BASE_MODULES = ("authz_core", "mime", "dir", "alias")
+# Debian has these compiled in, httpd's own build as modules.
+USUALLY_COMPILED_IN = ("unixd", "log_config")
 
 COMMON = """\
 ServerRoot "{root}"
@@ -63,7 +65,9 @@ def mpm_directives(mpm, processes, threads, listeners):
 def render(root, *, mpm, processes, threads, modules, directives, ports, tls_port, certificate,
            listen, sized):
     """The whole httpd.conf; fills in @PORT@, @PORT2@ ..., @TLS_PORT@ and @ROOT@ in directives."""
-    loaded = list(dict.fromkeys([*BASE_MODULES, *(["ssl"] if tls_port else []), *modules]))
+    loaded = list(dict.fromkeys([*USUALLY_COMPILED_IN, *BASE_MODULES,
+                                 *(["ssl"] if tls_port else []), *modules]))
+    loaded = [name for name in loaded if str(name) not in compiled_in()]
     all_ports = [*ports, *([tls_port] if tls_port else [])]
     parts = [mpm_module(mpm or MPM)]
     for name in loaded:

@@ -2,7 +2,8 @@
 """Where things are: the checkout, the build folder, httpd and its modules, a ServerRoot.
 
 STM_TEST_BUILD chooses another build folder (debug build), STM_TEST_MPM another MPM (event, worker,
-prefork), which is how a test is checked against Debian's own MPMs.
+prefork), which is how a test is checked against Debian's own MPMs. STM_TEST_APXS names the apxs of
+another httpd than the distribution's.
 """
 
 import atexit
@@ -16,21 +17,41 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / os.environ.get("STM_TEST_BUILD", "build")
 MPM = os.environ.get("STM_TEST_MPM", "stm")
-HTTPD = os.environ.get("STM_TEST_HTTPD") or shutil.which("apache2", path="/usr/sbin:/usr/bin")
 CHILD_USER = "www-data"
 
 STM_MODULE = BUILD / "mod_mpm_stm.so"
 
 
-def _modules():
-    apxs = shutil.which("apxs")
+APXS = os.environ.get("STM_TEST_APXS")
+
+
+def _asked(name):
+    """What apxs says; "" without apxs. A wrong STM_TEST_APXS is an error that names it."""
+    apxs = shutil.which(APXS or "apxs")
     if apxs is None:
-        return Path("/usr/lib/apache2/modules")
-    run = subprocess.run([apxs, "-q", "LIBEXECDIR"], capture_output=True, text=True, check=True)
-    return Path(run.stdout.strip())
+        if APXS:
+            raise RuntimeError(f"STM_TEST_APXS={APXS} is no program")
+        return ""
+    run = subprocess.run([apxs, "-q", name], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
 
 
-MODULES = _modules()
+def _httpd():
+    if APXS:
+        return f"{_asked('SBINDIR')}/{_asked('PROGNAME')}"
+    return shutil.which("apache2", path="/usr/sbin:/usr/bin")
+
+
+HTTPD = os.environ.get("STM_TEST_HTTPD") or _httpd()
+MODULES = Path(_asked("LIBEXECDIR") or "/usr/lib/apache2/modules")
+
+
+@functools.cache
+def compiled_in():
+    """The names of the modules that httpd has without loading them."""
+    run = subprocess.run([HTTPD, "-l"], capture_output=True, text=True, check=True)
+    return {line.strip().removeprefix("mod_").removesuffix(".c")
+            for line in run.stdout.splitlines() if line.strip().endswith(".c")}
 
 
 def tool(name):

@@ -9,6 +9,7 @@
 #   MPM_CONF a file with the MPM's settings (conf/mpm_stm.conf, for the others conf/mpm_debian.conf)
 #   PORT     1024..65535 (8080)
 #   ADDRESS  IPv4 or IPv6 address to listen on (127.0.0.1)
+#   APXS     the server's apxs, which knows where its modules are (apxs)
 #   HTTPD    the server's program (/usr/sbin/apache2, else /usr/sbin/httpd)
 #
 # Started by root, httpd's children run as www-data (else nobody). If that user cannot reach
@@ -26,6 +27,7 @@ PORT=${PORT:-8080}
 ADDRESS=${ADDRESS:-127.0.0.1}
 PATH=$PATH:/usr/sbin:/sbin
 HTTPD=${HTTPD:-$(command -v apache2 || command -v httpd || true)}
+APXS=${APXS:-apxs}
 start_wait=15              # seconds within which the server must answer
 stop_wait=${STOP_WAIT:-10} # seconds that a stop may take before SIGKILL
 
@@ -112,9 +114,52 @@ check_arguments()
     [[ $ADDRESS =~ ^[0-9a-fA-F.:]+$ ]] || die "ADDRESS=$ADDRESS: must be an IPv4 or IPv6 address"
     [[ $root != *[\"\\\$%\|*?[]* ]] ||
         die "$root: httpd cannot use a folder with any of \" \\ \$ % | * ? [ in its name"
-    [ -x "$HTTPD" ] ||
+    find_modules
+    [ -n "$HTTPD" ] ||
         die "httpd is missing (on Debian: /usr/sbin/apache2, package apache2-bin)"
+    if ! [ -f "$HTTPD" ] || ! [ -x "$HTTPD" ]; then
+        die "HTTPD=$HTTPD is no program"
+    fi
+    compiled_in=$("$HTTPD" -l 2>&1) || die "HTTPD=$HTTPD cannot be run:" "$compiled_in"
     command -v curl >/dev/null || die "curl is missing"
+}
+
+# find_modules  sets $modules to the folder with httpd's modules, by that httpd's apxs
+find_modules()
+{
+    if ! command -v "$APXS" >/dev/null; then
+        [ "$APXS" = apxs ] || die "APXS=$APXS is no program"
+        modules=/usr/lib/apache2/modules
+        return
+    fi
+    modules=$("$APXS" -q LIBEXECDIR 2>/dev/null) || die "APXS=$APXS -q LIBEXECDIR fails"
+    [ -d "$modules" ] || die "APXS=$APXS: its folder of modules, $modules, is missing"
+}
+
+# is_compiled_in MODULE  whether httpd has that module without loading it
+is_compiled_in()
+{
+    grep -qx " *\(mod_\)\{0,1\}$1\.c" <<<"$compiled_in"
+}
+
+# load_modules  the LoadModule lines of what the configuration needs and httpd has not compiled in
+load_modules()
+{
+    local name
+    for name in authz_core authz_host dir log_config mime reqtimeout status unixd; do
+        is_compiled_in "$name" || echo "LoadModule ${name}_module $modules/mod_$name.so"
+    done
+}
+
+# check_mpm  an httpd with an MPM compiled in cannot load another one
+check_mpm()
+{
+    local name
+    for name in event worker prefork; do
+        ! is_compiled_in "$name" ||
+            die "HTTPD=$HTTPD has the MPM $name compiled in and can load no other" \
+                "Configure it with --enable-mpms-shared=all."
+    done
 }
 
 # listeners  who already listens on $PORT where we want to, one per line; nothing if it is free
@@ -241,6 +286,7 @@ write_configuration()
     cp "$MPM_CONF" "$root/conf/mpm.conf"
     map="MPM=$MPM|ADDRESS=$ADDRESS|PORT=$PORT|LISTEN=$listen|ROOT=$root|USER=$user|GROUP=$group"
     map+="|MPM_MODULE=$module|MODULES=$modules|MIME_TYPES=$mime"
+    map+="|LOAD_MODULES=$(load_modules | awk '{ printf "%s\\n", $0 }')"
     awk -v map="$map" '
         BEGIN { count = split(map, pairs, "|") }
         {
@@ -323,7 +369,7 @@ start()
 {
     local pgid
     check_arguments
-    modules=$(apxs -q LIBEXECDIR 2>/dev/null || echo /usr/lib/apache2/modules)
+    check_mpm
     if pgid=$(find_server); then
         die "a server is already running from $run:" \
             "process $pgid, MPM $(setting MPM), port $(setting PORT). Stop it first: make stop"

@@ -73,4 +73,5 @@ live-tools: $(LIVE_TOOLS) slowfs
 
 test-live: ## test with the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
-	$(Q)$(PYTEST) $(PYTEST_ARGS)
+	$(Q)$(if $(filter file,$(origin APXS)),,STM_TEST_APXS='$(APXS)' STM_TEST_HTTPD='$(HTTPD)') \
+	    $(PYTEST) $(PYTEST_ARGS)

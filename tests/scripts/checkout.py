@@ -51,7 +51,7 @@ class Checkout:
     def script(self, action, mpm="event", **settings):
         """Runs scripts/run.sh."""
         environment = dict(os.environ, MPM=mpm, PORT=str(self.port))
-        for name in ("BUILD", "ADDRESS", "HTTPD", "MAKEFLAGS"):
+        for name in ("BUILD", "ADDRESS", "HTTPD", "APXS", "MAKEFLAGS"):
             environment.pop(name, None)
         environment.update({name: str(value) for name, value in settings.items()})
         return run([*self.prefix, self.top / "scripts/run.sh", action], env=environment)

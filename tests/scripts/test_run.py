@@ -30,6 +30,65 @@ def refused(result, *words):
     return True
 
 
+def program(path, text):
+    """A shell script."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_wrong_paths_are_named(checkout, folder):
+    """APXS and HTTPD that are missing, that fail, or that point to nothing."""
+    fails = program(folder / "fails", "exit 1")
+    lost = program(folder / "lost", "echo /nonexistent/modules")
+    assert refused(checkout.script("start", APXS="/nonexistent/apxs"), "APXS=/nonexistent/apxs")
+    assert refused(checkout.script("start", APXS=fails), f"APXS={fails} -q LIBEXECDIR fails")
+    assert refused(checkout.script("start", APXS=lost), f"APXS={lost}", "/nonexistent/modules")
+    assert refused(checkout.script("start", HTTPD="/nonexistent/httpd"), "HTTPD=/nonexistent/httpd")
+    assert refused(checkout.script("start", HTTPD="/usr"), "HTTPD=/usr")
+    assert refused(checkout.script("start", HTTPD=fails), f"HTTPD={fails}")
+
+
+def test_make_names_a_wrong_path():
+    for what in ("build/mpm/module.o", "start-server MPM=event"):
+        said = run(["make", "-s", "-B", "APXS=/nonexistent/apxs", *what.split()])
+        assert said.returncode != 0 and "APXS=/nonexistent/apxs" in said.stderr
+
+
+def test_an_mpm_that_is_compiled_in(checkout, folder):
+    static = program(folder / "static", "echo '  core.c'; echo '  event.c'")
+    assert refused(checkout.script("start", HTTPD=static), f"HTTPD={static}", "event", "mpms-shared")
+
+
+def test_modules_where_apxs_says(checkout, folder):
+    """Another layout than Debian's: the modules are its own."""
+    own = folder / "libexec"
+    own.symlink_to(run(["apxs", "-q", "LIBEXECDIR"]).stdout.strip())
+    apxs = program(folder / "apxs", f"echo '{own}'")
+    started = checkout.script("start", APXS=apxs)
+    assert started.returncode == 0, started.stderr
+    loaded = re.findall(r"^LoadModule (\w+)_module (\S+)$",
+                        (checkout.root / "conf/httpd.conf").read_text(), re.M)
+    assert {"mpm_event", "authz_core", "dir", "mime", "status"} <= {name for name, _ in loaded}
+    assert all(path.startswith(f"{own}/") for _, path in loaded)
+    # Debian's httpd has them compiled in.
+    assert not {"unixd", "log_config"} & {name for name, _ in loaded}
+    assert checkout.script("stop").returncode == 0
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_another_httpd(checkout, mpm):
+    """STM_TEST_APXS: say, that of httpd's own build in /usr/local/apache2."""
+    apxs = os.environ.get("STM_TEST_APXS")
+    if not apxs:
+        pytest.skip("STM_TEST_APXS names no other httpd's apxs")
+    where = [run([apxs, "-q", name]).stdout.strip() for name in ("SBINDIR", "PROGNAME")]
+    started = checkout.script("start", mpm, APXS=apxs, HTTPD="/".join(where))
+    assert started.returncode == 0, started.stderr
+    assert checkout.page() == PAGE
+    assert "Stopped" in checkout.script("stop", HTTPD="/".join(where)).stdout
+
+
 @pytest.mark.parametrize("mpm", MPMS)
 def test_cycle(checkout, mpm):
     """Start answers and prints all that is promised; stop leaves nothing behind."""
