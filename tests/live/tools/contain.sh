@@ -9,7 +9,8 @@ set -e
 image=$1
 shift
 mount --make-rprivate /
-root=$(mktemp -d)
+root=$(dirname "$image")/root
+mkdir "$root"
 mount --bind / "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o size=1m none "$root/usr/local"
