@@ -46,11 +46,14 @@ void *apr_pcalloc(apr_pool_t *pool, apr_size_t size);
 /* --- arena.c: chunks of some sizes, cut from blocks --- */
 
 enum {
-    APRMEM_STEP = 128,        /* step between sizes, bytes */
-    APRMEM_FINE = 4096,       /* up to this size; beyond it they are powers of two */
-    APRMEM_BLOCK = 64 * 1024, /* bytes, and the largest chunk */
+    APRMEM_STEP = 128,         /* step between sizes, bytes */
+    APRMEM_FINE = 4096,        /* up to this size; then come */
+    APRMEM_LARGE_STEP = 1024,  /* steps of this size, */
+    APRMEM_COARSE = 16 * 1024, /* up to this size; beyond it they are powers of two */
+    APRMEM_BLOCK = 64 * 1024,  /* bytes, and the largest chunk */
     APRMEM_FINES = APRMEM_FINE / APRMEM_STEP,
-    APRMEM_CLASSES = APRMEM_FINES + 4,
+    APRMEM_STEPS = APRMEM_FINES + (APRMEM_COARSE - APRMEM_FINE) / APRMEM_LARGE_STEP,
+    APRMEM_CLASSES = APRMEM_STEPS + 2,
     APRMEM_FIRST = 384, /* initial size of a pool or a bucket allocator */
     APRMEM_LEAST = 256, /* one that will hold next to nothing */
 };
@@ -101,14 +104,19 @@ static inline unsigned aprmem__class_of(size_t bytes)
 {
     if (APRMEM_LIKELY(bytes <= APRMEM_FINE))
         return (unsigned)(bytes - 1) / APRMEM_STEP;
-    return APRMEM_FINES + 64u - 13u - (unsigned)__builtin_clzll(bytes - 1);
+    if (bytes <= APRMEM_COARSE)
+        return APRMEM_FINES + (unsigned)(bytes - 1 - APRMEM_FINE) / APRMEM_LARGE_STEP;
+    return bytes <= APRMEM_BLOCK / 2 ? APRMEM_STEPS : APRMEM_STEPS + 1;
 }
 
 /** The size of a class's chunks, bytes. */
 static inline size_t aprmem__chunk_size(unsigned class)
 {
-    return class < APRMEM_FINES ? (class + 1) * (size_t)APRMEM_STEP
-                                : (size_t)APRMEM_FINE << (class - APRMEM_FINES + 1);
+    if (class < APRMEM_FINES)
+        return (class + 1) * (size_t)APRMEM_STEP;
+    if (class < APRMEM_STEPS)
+        return APRMEM_FINE + (class - APRMEM_FINES + 1) * (size_t)APRMEM_LARGE_STEP;
+    return class == APRMEM_STEPS ? APRMEM_BLOCK / 2 : APRMEM_BLOCK;
 }
 
 /** Reserves the range; called once in the process, by aprmem_start(). Returns 0, or -1 with

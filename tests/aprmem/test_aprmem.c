@@ -23,7 +23,7 @@
 static void fill(unsigned char **places, size_t *sizes, int count, apr_pool_t *pool)
 {
     for (int i = 0; i < count; i++) {
-        sizes[i] = (size_t)i * 37 % 900 + (i % 50 == 49 ? 90000 : 0);
+        sizes[i] = (size_t)i * 37 % 900 + (i % 50 == 49 ? 90000 : i % 10 == 9 ? (size_t)i * 50 : 0);
         places[i] = i % 2 ? apr_palloc(pool, sizes[i]) : apr_pcalloc(pool, sizes[i]);
         CHECK(places[i] && (uintptr_t)places[i] % 8 == 0);
         for (size_t at = 0; i % 2 == 0 && at < sizes[i]; at++)
