@@ -80,7 +80,7 @@ def test_too_old_headers(folder):
 
 
 def test_headers_of_other_sources(folder):
-    """HTTPD_SOURCES: each version's own headers; only what configure makes is the installed one's."""
+    """HTTPD_SOURCES: each version's own headers; what configure makes is the installed one's."""
     if "HTTPD_SOURCES" not in os.environ:
         pytest.skip("HTTPD_SOURCES names no folder with httpd's sources")
     trees = sorted(path.parents[1] for path in

@@ -57,7 +57,8 @@ def test_make_names_a_wrong_path():
 
 def test_an_mpm_that_is_compiled_in(checkout, folder):
     static = program(folder / "static", "echo '  core.c'; echo '  event.c'")
-    assert refused(checkout.script("start", HTTPD=static), f"HTTPD={static}", "event", "mpms-shared")
+    assert refused(checkout.script("start", HTTPD=static), f"HTTPD={static}", "event",
+                   "mpms-shared")
 
 
 def test_modules_where_apxs_says(checkout, folder):
