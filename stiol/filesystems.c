@@ -13,6 +13,7 @@
 #include <sys/utsname.h>
 
 #include "stiol/file.h"
+#include "stiol/server.h"
 
 enum { LONG = 10000 };                  /* us; longer than a VP should be held */
 #define SUSPICIOUS  (10 * STIOL_SECOND) /* after a long call */
@@ -39,6 +40,7 @@ typedef struct device {
     bool known;                /* without a table: statfs() has told what it is, */
     struct question *question; /* or a helper is asking that */
     st_utime_t slow_until;     /* learned; 0: not slow */
+    bool asked, local; /* statfs() has been asked whether it is a local disk, and its answer */
 } device_t;
 
 typedef struct answer {
@@ -221,9 +223,11 @@ static void read_mounts(stiol__vp_t *vp)
     size_t used = 0;
 
     vp->wary = fs->mounts < 0 || st_utime() < fs->slow_until;
-    for (size_t i = 0; i < DEVICES; i++)
+    for (size_t i = 0; i < DEVICES; i++) {
+        fs->devices[i].asked = false; /* its number may be another one's now */
         if (fs->devices[i].mounted)
             fs->devices[i].mounted = false, fs->devices[i].kind = KIND_UNKNOWN;
+    }
     if (fs->mounts < 0 || lseek(fs->mounts, 0, SEEK_SET) != 0)
         return;
     while (refill(fs->mounts, buffer, sizeof(buffer), &used)) {
@@ -468,6 +472,45 @@ static bool ask_about(int fd, dev_t number)
     }
     device->question = question;
     return true;
+}
+
+/* --- local disks --- */
+
+/* File systems whose files Linux sends without copying, by the numbers that statfs() returns. What
+ * is not listed here is not known to be one. */
+static bool is_local_magic(unsigned long magic)
+{
+    static const unsigned long local[] = {EXT4_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,
+                                          F2FS_SUPER_MAGIC,      TMPFS_MAGIC,
+                                          OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,
+                                          ISOFS_SUPER_MAGIC,     0x58465342 /* XFS */,
+                                          0x2FC12FC1 /* ZFS */,  0xCA451A4E /* bcachefs */,
+                                          0x3153464A /* JFS */,  0xE0F5E1E2 /* EROFS */};
+
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+        if (magic == local[i])
+            return true;
+    return false;
+}
+
+bool stiol_is_local(const char *path, dev_t number)
+{
+    stiol__vp_t *vp = stiol__mine();
+    device_t *device;
+    struct statfs answer;
+
+    if (!vp || !vp->filesystems)
+        return false;
+    if (stiol__ticks() - vp->looked_ticks > vp->look_ticks)
+        look_again(vp, stiol__ticks());
+    device = find_device(vp->filesystems, number, true);
+    if (!device || is_unknown(vp->filesystems, device) || device->kind == KIND_REMOTE)
+        return false;
+    if (!device->asked && !is_slow(device)) {
+        device->local = statfs(path, &answer) == 0 && is_local_magic((unsigned long)answer.f_type);
+        device->asked = true;
+    }
+    return device->asked && device->local;
 }
 
 /* --- paths --- */

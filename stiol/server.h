@@ -7,6 +7,7 @@
 #ifndef STIOL_SERVER_H
 #define STIOL_SERVER_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -59,6 +60,17 @@ void stiol_expect_more(int osfd);
  * one system call, anything else is read on a helper while the state thread is parked. May yield.
  */
 ssize_t stiol_pread(int osfd, void *buffer, size_t count, off_t offset);
+
+/**
+ * Whether a file lies on a disk of this machine, or in its memory, on a file system that is known
+ * to send files without copying them. Makes one system call for each device and change of the table
+ * of mounts, and does not yield.
+ *
+ * @param path the file's; it was found by stat() a moment ago
+ * @param device st_dev of it
+ * @return false also for what is not known: other file systems, or without a table of mounts
+ */
+bool stiol_is_local(const char *path, dev_t device);
 
 #ifdef __cplusplus
 }

@@ -302,6 +302,17 @@ void stm_current_end(apr_thread_t *thread);
 apr_status_t stm_register_timed_callback(apr_time_t delay, ap_mpm_callback_fn_t *callback,
                                          void *baton);
 
+/* --- large_file.c --- */
+
+/** Bytes: larger files are large. */
+enum { STM_SMALL_FILE = 32768 };
+
+/** Hook. */
+int stm_large_file_begin(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+/** The request's handler is about to run: if the request is for a large file on a local disk, and
+ * the configuration says nothing about it, lets httpd use sendfile(). */
+void stm_large_file(request_rec *r);
+
 /* --- small_file.c --- */
 
 /** Registers the filter that reads small files. Called by module.c. */

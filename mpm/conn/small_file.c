@@ -17,7 +17,7 @@
 
 /* Up to this size (bytes) one read is cheaper; no more than this is read ahead of what the client
  * takes. */
-enum { SMALL = 32768 };
+enum { SMALL = STM_SMALL_FILE };
 
 /* Left free in front of the contents, for the response's header (bytes). */
 enum { IN_FRONT = 512 };
@@ -115,8 +115,10 @@ static apr_status_t small_file_filter(ap_filter_t *filter, apr_bucket_brigade *b
  * filter. */
 void stm_insert_filter(request_rec *r)
 {
-    if (!r->header_only && !r->proxyreq)
-        ap_add_output_filter_handle(handle, NULL, r, r->connection);
+    if (r->header_only || r->proxyreq)
+        return;
+    stm_large_file(r);
+    ap_add_output_filter_handle(handle, NULL, r, r->connection);
 }
 
 void stm_small_file_register(void)
