@@ -15,7 +15,7 @@ FUZZ_DURATION := $(or $(DURATION),60)
 
 FUZZ_OF_directives := mpm/config/directives.c mpm/config/config.c mpm/config/migrate.c \
                       mpm/config/run_on.c mpm/config/listens.c mpm/conn/first_byte.c \
-                      tests/mpm/httpd.c
+                      mpm/config/cpus.c tests/mpm/httpd.c
 FUZZ_APRMEM        := tests/aprmem/small.c $(wildcard aprmem/*.c stiol/*.c st/*.c st/*.S)
 FUZZ_OF_pools      := $(FUZZ_APRMEM)
 FUZZ_OF_tables     := $(FUZZ_APRMEM)
@@ -32,7 +32,7 @@ FUZZ_LENGTH_view := 16384
 FUZZ_SEED_view   := $(BUILD)/tests/score/sample
 
 # aprmem/ finds APR's libraries itself. httpd.c need not provide what directives do not reach.
-FUZZ_LIBS     := -Wl,--gc-sections -Wl,--no-as-needed \
+FUZZ_LIBS     := -Wl,--gc-sections -Wl,--no-as-needed $(STIOL_LDFLAGS) \
                  $(shell $(PKG_CONFIG) --libs apr-1 apr-util-1 2>/dev/null) -ldl -lpthread
 FUZZ_CFLAGS    = $(CPPFLAGS) $(OWN_CFLAGS) $(APACHE_CFLAGS) -O1 -g \
                  -ffunction-sections

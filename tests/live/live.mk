@@ -3,7 +3,8 @@
 # Live tests: pytest against the stock httpd, and the small programs they use. `make test-live`;
 # PYTEST_ARGS selects tests, STM_TEST_MPM=event runs them against another MPM.
 
-PYTEST_ARGS ?= tests/live
+# What starts whole clusters has a target of its own.
+PYTEST_ARGS ?= tests/live --ignore tests/live/test_cluster.py
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
@@ -75,3 +76,9 @@ test-live: ## test with the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k na
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	$(Q)$(if $(filter file,$(origin APXS)),,STM_TEST_APXS='$(APXS)' STM_TEST_HTTPD='$(HTTPD)') \
 	    $(PYTEST) $(PYTEST_ARGS)
+
+.PHONY: test-cluster
+test-cluster: ## test a front server with its backends, in network namespaces; as root
+test-cluster: live-tools $(BUILD)/mod_mpm_stm.so
+	@scripts/deps.sh run test
+	$(Q)$(PYTEST) tests/live/test_cluster.py
