@@ -69,7 +69,7 @@ $(BUILD)/musl/smoke: st/smoke/smoke.c $(ST_SOURCES) $(wildcard st/*.h include/st
 test-musl: ## build libst and the smoke program with musl, and run it
 ifneq ($(ST_MUSL),)
 	@$(MAKE) --no-print-directory $(BUILD)/musl/smoke
-	$(Q)$(BUILD)/musl/smoke
+	$(Q)$(BUILD)/musl/smoke && echo "1 passed"
 else
 	@echo "skipped: musl needs musl-gcc (package musl-tools)"
 endif

@@ -43,7 +43,7 @@ static bool read_line(const char *folder, const char *name, char *line, size_t s
 /* Rounded up: a VP that has less than a CPU still serves. 0: no quota. */
 static int cpus_of(long long quota, long long period)
 {
-    long long cpus = quota > 0 && period > 0 ? (quota + period - 1) / period : 0;
+    long long cpus = quota > 0 && period > 0 ? (quota - 1) / period + 1 : 0;
 
     return cpus > INT_MAX ? 0 : (int)cpus;
 }

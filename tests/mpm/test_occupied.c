@@ -52,7 +52,7 @@ static void compute_until(st_utime_t us)
 
 static void computing_counts_up_to_the_limit(void **state)
 {
-    stm_moment_t now;
+    stm_moment_t now, later;
 
     (void)state;
     do { /* until it runs without having to wait, for a page for example */
@@ -61,7 +61,10 @@ static void computing_counts_up_to_the_limit(void **state)
         }
         stm_moment_take(&now);
     } while (stm_has_waited(&start, &now));
-    assert_true(now.clock - start.clock + 1000 >= stm_occupied(&start, &now, NO_LIMIT));
+    /* Where a hypervisor takes the CPU away between the looks at both clocks, that counts as used
+     * time. */
+    stm_moment_take(&later);
+    assert_true(later.clock - start.clock + 1000 >= stm_occupied(&start, &now, NO_LIMIT));
     assert_true(stm_occupied(&start, &now, LIMIT) == LIMIT);
 }
 

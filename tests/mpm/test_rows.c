@@ -101,6 +101,8 @@ static void nobody_is_counted_twice_or_not_at_all(void)
 
 /* --- a row --- */
 
+enum { PAUSE_AFTER = 1001 }; /* changes; odd */
+
 static int row;
 
 static void *change_the_row(void *unused)
@@ -117,8 +119,12 @@ static void *change_the_row(void *unused)
                                     .hostname = letters,
                                     .the_request = letters};
     }
-    for (int i = 0; !stop; i++)
+    /* A reader that is slower than this finds whole rows in the pauses, of both kinds. */
+    for (int i = 0; !stop; i++) {
         stm_score_row_request(row, &requests[i % 2]);
+        if (i % PAUSE_AFTER == 0)
+            usleep(1);
+    }
     return NULL;
 }
 
