@@ -106,7 +106,7 @@ test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 test-st-valgrind: need-cmocka ## the same under memcheck
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@TEST_WRAP='valgrind -q --error-exitcode=99' \
-	    TEST_VALGRIND=1 TEST_SCALE=100 TEST_TIMEOUT=120 \
+	    TEST_VALGRIND=1 TEST_SCALE=100 TEST_TIMEOUT=300 \
 	    $(TEST_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
 
 test-st-aarch64: ## the same, cross-compiled, under qemu
