@@ -130,7 +130,7 @@ RUN     := BUILD='$(BUILD)' MPM='$(MPM)' PORT='$(PORT)' ADDRESS='$(ADDRESS)' HTT
 .PHONY: run stop status deps-run
 deps-run:
 	@scripts/deps.sh run
-run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= MPM_CONF= APXS= HTTPD=
+run: deps-run ## start httpd; MPM=stm|event|worker|prefork PORT=8080 ADDRESS= APXS=
 	@[ '$(MPM)' != stm ] || $(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory start-server
 .PHONY: start-server

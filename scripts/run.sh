@@ -118,7 +118,7 @@ check_arguments()
     [ -n "$HTTPD" ] ||
         die "httpd is missing (on Debian: /usr/sbin/apache2, package apache2-bin)"
     if ! [ -f "$HTTPD" ] || ! [ -x "$HTTPD" ]; then
-        die "HTTPD=$HTTPD is no program"
+        die "HTTPD=$HTTPD is no program (on Debian: /usr/sbin/apache2, package apache2-bin)"
     fi
     compiled_in=$("$HTTPD" -l 2>&1) || die "HTTPD=$HTTPD cannot be run:" "$compiled_in"
     command -v curl >/dev/null || die "curl is missing"

@@ -277,7 +277,8 @@ def fake_httpd(folder, body):
 
 def test_httpd_that_fails(checkout, folder):
     """What it said is shown."""
-    program = fake_httpd(folder, "echo 'Syntax error on line 7' >&2; exit 1")
+    program = fake_httpd(folder,
+                         "[ \"$1\" = -l ] && exit 0; echo 'Syntax error on line 7' >&2; exit 1")
     assert refused(checkout.script("start", HTTPD=program), "Syntax error on line 7",
                    "httpd did not start")
 
@@ -290,7 +291,8 @@ def test_httpd_that_ends_at_once(checkout, folder):
 
 def test_no_httpd(checkout):
     """A machine without it."""
-    assert refused(checkout.script("start", HTTPD="/nonexistent/httpd"), "apache2-bin")
+    assert refused(checkout.script("start", HTTPD="/nonexistent/httpd"),
+                   "HTTPD=/nonexistent/httpd is no program", "apache2-bin")
 
 
 def test_missing_module(checkout):
