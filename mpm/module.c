@@ -42,8 +42,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_open_logs(stm_rehearsal_logs_open, before_core, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_test_config(stm_config_test_answer, NULL, NULL, APR_HOOK_REALLY_LAST);
     /* The daemon detaches in pre_config, before any other module has opened anything. */
-    ap_hook_post_config(stm_large_file_begin, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_config(stm_startup, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_post_config(stm_large_file_begin, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm(stm_run, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_mpm_query(stm_query, NULL, NULL, APR_HOOK_MIDDLE);

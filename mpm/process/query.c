@@ -5,58 +5,50 @@
  */
 #include <dlfcn.h>
 #include <execinfo.h>
-#include <limits.h>
 
 #include "mpm/accept/accept.h"
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 #include "mpm/process/process.h"
 
-enum { FRAMES = 8 }; /* between us and the module that asks */
-
-/* Modules that make that many threads in advance, in each VP. They are known by their files: only
- * these ask, and they tell nobody who they are. */
-static const struct {
-    const char *object;
-    int most;
-} starters[] = {
-    {"mod_http2.so", 128},        /* 13 KB each; half as many again when busy (H2MaxWorkers) */
-    {"rivet_worker_mpm.so", 128}, /* mod_rivet's interpreters of Tcl, 16 KB each and more */
+enum {
+    FRAMES = 8,         /* between us and the module that asks */
+    MOST_AT_ONCE = 128, /* threads that a module is to make in advance, in each VP */
 };
 
-static int most_for(const char *path)
+/* Modules that make as many threads in advance as there may be. They are known by their files: only
+ * these ask, and they tell nobody who they are. */
+static const char *const starters[] = {
+    "mod_http2.so",        /* 13 KB each; half as many again when busy (H2MaxWorkers) */
+    "rivet_worker_mpm.so", /* mod_rivet's interpreters of Tcl, 16 KB each and more */
+};
+
+static bool is_starter(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
     for (size_t i = 0; i < sizeof(starters) / sizeof(starters[0]); i++)
-        if (strcmp(slash ? slash + 1 : path, starters[i].object) == 0)
-            return starters[i].most;
-    return INT_MAX;
+        if (strcmp(slash ? slash + 1 : path, starters[i]) == 0)
+            return true;
+    return false;
 }
 
-/* mod_http2 in the server itself: its functions have names there, for modules. */
-static int most_for_symbol(const char *symbol)
-{
-    return strncmp(symbol, "h2_", 3) == 0 ? starters[0].most : INT_MAX;
-}
-
-/* The most that whoever made the call in progress is told: some frame above us is in its object. */
-static int most_for_caller(void)
+/* Whether one of them made the call in progress: some frame above us is in it. mod_http2 may be in
+ * the server itself, where its functions have names, for modules. */
+static bool called_by_starter(void)
 {
     void *frames[FRAMES];
-    int count = backtrace(frames, FRAMES), most = INT_MAX;
+    int count = backtrace(frames, FRAMES);
 
-    for (int i = 0; i < count && most == INT_MAX; i++) {
+    for (int i = 0; i < count; i++) {
         Dl_info info;
 
-        if (!dladdr(frames[i], &info))
-            continue;
-        if (info.dli_fname)
-            most = most_for(info.dli_fname);
-        if (most == INT_MAX && info.dli_sname)
-            most = most_for_symbol(info.dli_sname);
+        if (dladdr(frames[i], &info) &&
+            ((info.dli_fname && is_starter(info.dli_fname)) ||
+             (info.dli_sname && strncmp(info.dli_sname, "h2_", 3) == 0)))
+            return true;
     }
-    return most;
+    return false;
 }
 
 /*
@@ -66,9 +58,9 @@ static int most_for_caller(void)
  */
 static int max_threads(void)
 {
-    int all = stm_config.max_threads, most = most_for_caller();
+    int all = stm_config.max_threads;
 
-    return all < most ? all : most;
+    return all > MOST_AT_ONCE && called_by_starter() ? MOST_AT_ONCE : all;
 }
 
 /* Modules ask about the connection that they are serving. */
