@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 
 from . import places, procs
+from .backend import Backend
 from .client import Closed, Conn
 from .waiting import wait_for
 
@@ -47,38 +48,26 @@ def inside(namespace):
         os.close(own)
 
 
-class App:
+class App(Backend):
     """The application server: answers at once, but /held only after release()."""
 
     def __init__(self, namespace):
         with inside(namespace):
-            self._listening = socket.create_server((APP, 8000), backlog=1000)
+            listening = socket.create_server((APP, 8000), backlog=1000)
         self._lock = threading.Lock()
         self._released = threading.Event()
         self.begun = 0  # requests that have begun to wait
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(self._serve_client, listening)
 
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock):
-        buffer = b""
-        with sock, contextlib.suppress(OSError):
-            while True:
-                while b"\r\n\r\n" not in buffer:
-                    data = sock.recv(65536)
-                    if not data:
-                        return
-                    buffer += data
-                head, buffer = buffer.split(b"\r\n\r\n", 1)
-                if head.startswith(b"GET /held"):
+    def _serve_client(self, conn, file):
+        held = False
+        while line := file.readline():
+            held = held or line.startswith(b"GET /held")
+            if line == b"\r\n":
+                if held:
                     self._hold()
-                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n")
+                held = False
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n")
 
     def _hold(self):
         with self._lock:
@@ -95,7 +84,7 @@ class App:
     def close(self):
         """Ends it."""
         self.release()
-        self._listening.close()
+        super().close()
 
 
 class Cluster:

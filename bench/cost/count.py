@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.cost import scenes
 from harness import Server, procs
+from harness.backend import Backend
 from harness.strace import Trace
 
 BUDGETS = Path(__file__).with_name("budgets.txt")
@@ -50,7 +51,7 @@ class Counting:
     def __init__(self, stack, launcher=()):
         ports = {}
         for name, talk in scenes.BACKENDS.items():
-            ports[name] = stack.enter_context(closing(scenes.Backend(talk))).port
+            ports[name] = stack.enter_context(closing(Backend(talk))).port
         self.server = Server("count", mpm="stm", processes=1, threads=16, tls=True,
                              modules=scenes.MODULES, env=SAME_CPU,
                              directives=scenes.DIRECTIVES.format(**ports))
@@ -65,12 +66,12 @@ class Counting:
     def rounds(self, name):
         """Warms a scene up, and yields before the first round of it and after each."""
         requests = scenes.REQUESTS.get(name, 1)
-        steps, rounds = (STEPS, ROUNDS) if requests == 1 else (1, 3)
+        steps = STEPS if requests == 1 else 1
         with closing(scenes.SCENES[name](self.server)) as scene:
             for _ in range(WARM_UP if requests == 1 else 1):
                 next(scene)
             yield None
-            for _ in range(rounds):
+            for _ in range(ROUNDS):
                 for _ in range(steps):
                     next(scene)
                 yield steps * requests
@@ -139,9 +140,8 @@ def count_calls(names):
     return found
 
 
-def counted(names=None):
+def counted(names):
     """All counts, by scene."""
-    names = list(names or scenes.SCENES)
     instructions, calls = count_instructions(names), count_calls(names)
     return {name: {**instructions[name], **calls[name]} for name in names}
 

@@ -5,7 +5,6 @@ that answer it. All scenes share one server, which is started once for each way 
 
 import socket
 import struct
-import threading
 from contextlib import closing
 
 from harness import wait_for
@@ -36,37 +35,6 @@ DIRECTIVES = """
     SetEnvIf Request_URI ^/logged logged
     CustomLog @ROOT@/logs/second.log "%h %l %u %t \\"%r\\" %>s %b %D %{{User-Agent}}i" env=logged
     """
-
-
-class Backend:
-    """Answers each connection on a thread of its own; `talk(connection)` is what it says."""
-
-    def __init__(self, talk):
-        self._talk = talk
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                conn, _ = self._socket.accept()
-            except OSError:
-                return
-            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._answer, args=(conn,), daemon=True).start()
-
-    def _answer(self, conn):
-        with conn, conn.makefile("rb") as file:
-            try:
-                self._talk(conn, file)
-            except OSError:
-                pass
-
-    def close(self):
-        """No more connections."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
 
 
 def http(conn, file):
