@@ -57,6 +57,7 @@ typedef struct stm_accept {
     unsigned long long full;
     int next_queue;              /**< the first listener whose accept queue is measured next */
     stm_thread_t *threads;       /**< all of the VP's; stm.vp.threads is their number */
+    int key;                     /**< where each of these state threads has its stm_thread_t */
     void (*limit_reached)(void); /**< VPConnections; set before the listeners open */
 } stm_accept_t;
 

@@ -279,6 +279,8 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 
 bool stm_listeners_open(void)
 {
+    if (st_key_create(&stm_accept.key, NULL) != 0)
+        return false;
     /* Not in pchild: a request that cannot be ended outlives that. */
     stm_accept.listeners = ap_calloc((size_t)stm_listens_count(), sizeof(*stm_accept.listeners));
     for (ap_listen_rec *lr = ap_listeners; lr; lr = lr->next) {

@@ -141,6 +141,7 @@ static void yield_if_due(stm_thread_t *thread)
 
 static void end_thread(stm_thread_t *thread)
 {
+    (void)st_thread_setspecific(stm_accept.key, NULL);
     stm_current_end(thread->worker.current);
     stm_busy_free(thread->worker.busy);
     stm_slot_give(thread->worker.slot);
@@ -176,6 +177,7 @@ void *stm_thread_main(void *data)
     stm_thread_t *thread = data;
     stm_conn_t *conn;
 
+    (void)st_thread_setspecific(stm_accept.key, thread); /* one of the first keys: has room */
     thread->worker.current = stm_current_begin();
     thread->worker.busy = stm_busy_new();
     while ((conn = next_job(thread))) {
@@ -333,11 +335,8 @@ void stm_threads_interrupt(void)
 
 const stm_conn_t *stm_thread_conn(void)
 {
-    st_thread_t self = st_thread_self();
-    const stm_thread_t *thread = self ? stm_accept.threads : NULL;
+    const stm_thread_t *thread = st_thread_getspecific(stm_accept.key);
 
-    while (thread && thread->worker.st != self)
-        thread = thread->next;
     return thread ? thread->worker.conn : NULL;
 }
 
