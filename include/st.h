@@ -1311,8 +1311,9 @@ int st_stack_census(int on);
  * stack, and the next call begins with the first. Stacks that are not under census are measured in
  * pages: the deepest page that the system has given to the stack counts as used (one that was
  * swapped out is not seen). A stack is also measured before its pages are given back. Takes one
- * system call per stack, 1 to 2 us. If a stack was used deeper than 256 KB, the pages below that
- * which its thread does not need are given back to the system.
+ * system call per stack, 1 to 2 us, or two. If a stack was used deeper than 256 KB, the pages below
+ * that which its thread does not need are given back to the system; and all that it does not need,
+ * once in a wait that has lasted since its stack was last measured.
  *
  * @param count  stacks to measure; negative: all
  * @return the deepest use seen so far of any stack of this VP, bytes; 0 on a kernel thread that is

@@ -180,11 +180,14 @@ struct st_netfd {
 struct st__stack {
     struct st__slab *slab;
     struct st_thread *thread; /* whose stack it is, or NULL */
+    const void *waited_at;    /* its thread's stack pointer when it was last sampled, waiting, */
+    st_utime_t waited_since;  /* and when that thread was last woken */
     struct st__stack *next;   /* in its slab's list of free ones or its class's of cached ones */
     struct st__stack *prev;   /* cached only */
     struct st__stack *newer, *older; /* cached only: by age, of all classes */
     bool guarded;                    /* its guard is in place */
     bool painted;                    /* under census */
+    bool trimmed;                    /* in this wait */
     unsigned valgrind_id;
 };
 

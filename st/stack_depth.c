@@ -123,12 +123,33 @@ static size_t needed(const struct st__stack *stack)
     return top - (uintptr_t)thread->sp;
 }
 
-static void trim(const struct st__stack *stack, size_t page, size_t depth)
+/* Whether its thread has waited since it was last sampled, for the first time in this wait: it will
+ * not soon use again what it once used beyond what it needs now. (One that another thread woke, and
+ * that waits at the same place again, seems to have waited: that does no harm.) */
+static bool waits_long(struct st__stack *stack)
+{
+    const struct st_thread *thread = stack->thread;
+    const void *at = thread && thread->state == ST__WAITING ? thread->sp : NULL;
+    st_utime_t woken = at ? thread->woken : 0;
+    bool still = at && at == stack->waited_at && woken == stack->waited_since;
+
+    if (still && !stack->trimmed) {
+        stack->trimmed = true;
+        return true;
+    }
+    stack->waited_at = at;
+    stack->waited_since = woken;
+    stack->trimmed = still;
+    return false;
+}
+
+/* Gives back what a stack has below the first `least` bytes that its thread does not need. */
+static void trim(const struct st__stack *stack, size_t page, size_t depth, size_t least)
 {
     size_t kept = needed(stack);
 
-    if (kept < KEPT)
-        kept = KEPT;
+    if (kept < least)
+        kept = least;
     kept = (kept + page - 1) & ~(page - 1);
     if (kept < depth)
         (void)madvise(st__stack_base(stack) + st__stack_size(stack) - depth, depth - kept,
@@ -153,15 +174,14 @@ void st__depth_note(struct st_vp *vp, struct st__stack *stack)
         (void)note(vp, stack);
 }
 
-static void look(struct st_vp *vp, const struct st__stack *stack)
+static void look(struct st_vp *vp, struct st__stack *stack)
 {
     size_t depth;
 
     if (stack->painted)
         return;
     depth = note(vp, stack);
-    if (depth > KEPT)
-        trim(stack, vp->stacks.page, depth);
+    trim(stack, vp->stacks.page, depth, waits_long(stack) ? 0 : KEPT);
 }
 
 static struct st__slab *slab_after(const struct st__stack_pool *pool, const struct st__slab *slab)

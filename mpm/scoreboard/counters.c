@@ -20,8 +20,10 @@
 enum {
     HEARTBEAT = 1000000, /* us */
     REFRESH = 100000,
-    /* Stacks examined on each refresh: 10 us of work if they are of 256 KB. */
+    /* Stacks examined on each refresh, and one more for each of these many in use: 2 us of work
+     * each. */
     STACKS = 16,
+    STACKS_EACH = 128,
 };
 
 /* Where a process without a block counts. */
@@ -149,9 +151,9 @@ static void copy_scheduler(void)
     st_stats_t stats;
     st_stack_stats_t stacks;
 
-    st_sample_stacks(STACKS);
-    st_get_stats(&stats);
     st_get_stack_stats(&stacks);
+    stacks.deepest = st_sample_stacks(STACKS + (int)(stacks.in_use / STACKS_EACH));
+    st_get_stats(&stats);
     if (beating)
         copy_turns(&stats);
     STM_SCORE_SET(stm_score, run_queue, stats.runq);

@@ -510,6 +510,44 @@ static void a_deep_recursion_is_stood_and_given_back(void)
     assert_true(resident() - before < COUNT * 400000UL);
 }
 
+static __attribute__((noinline)) void *dive_briefly(void *arg)
+{
+    volatile char *bytes = __builtin_alloca(100000);
+
+    memset((void *)(uintptr_t)bytes, 1, 100000);
+    escape(bytes);
+    return arg;
+}
+
+static void *use_much_then_wait(void *arg)
+{
+    dive_briefly(arg);
+    st_usleep(ST_UTIME_NO_TIMEOUT);
+    return arg;
+}
+
+/* A thread that still waits where it did gives back what it once used beyond that; one that has
+ * only begun to wait does not. */
+static void a_long_wait_gives_back_what_lies_below(void)
+{
+    enum { COUNT = 20, USED = COUNT * 90000 };
+    st_thread_t threads[COUNT];
+    size_t before = resident();
+
+    need_real_memory();
+    for (int i = 0; i < COUNT; i++)
+        threads[i] = st_thread_create(use_much_then_wait, NULL, 1, LARGE);
+    settle();
+    st_sample_stacks(-1);
+    assert_true(resident() - before > USED);
+    st_sample_stacks(-1);
+    assert_true(resident() - before < USED / 4);
+    for (int i = 0; i < COUNT; i++) {
+        st_thread_interrupt(threads[i]);
+        assert_ok(st_thread_join(threads[i], NULL));
+    }
+}
+
 /* What a thread still needs stays, however deeply it waits; and so does the stack of the calling
  * thread. */
 static __attribute__((noinline)) void wait_deep(int levels)
@@ -793,6 +831,7 @@ int main(void)
         VP_TEST(a_large_stack_costs_one_page_table),
         VP_TEST(a_deep_recursion_is_stood_and_given_back),
         VP_TEST(pages_in_use_stay),
+        VP_TEST(a_long_wait_gives_back_what_lies_below),
         RAW_TEST(a_limit_of_address_space_is_an_error),
         VP_TEST(freed_places_are_taken_again),
         VP_TEST(unused_slabs_are_unmapped),
