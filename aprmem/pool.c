@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The small pool: its record lies in its first chunk of 384 bytes. It grows by small chunks, but by
- * fewer where such pools are known to become larger. Replaces APR's pools through calls.def; a pool
- * that APR created is passed on to APR's function.
+ * The small pool: its record lies in its first chunk of 384 bytes, or 256 where such pools are
+ * known to stay empty. It grows by small chunks, but by fewer where they are known to become
+ * larger. Replaces APR's pools through calls.def; a pool that APR created is passed on to APR's
+ * function.
  */
 #include <string.h>
 
@@ -27,6 +28,13 @@ static size_t usual_sizes[KINDS];
 static size_t *usual_size(const void *maker)
 {
     return &usual_sizes[((uintptr_t)maker ^ (uintptr_t)maker >> 8) % KINDS];
+}
+
+/* Of a new pool's first chunk. Some pools, such as that of httpd's output filter for what it has
+ * not sent yet, usually stay empty. */
+static size_t first_chunk(const size_t *usual)
+{
+    return *usual != 0 && *usual <= APRMEM_LEAST ? APRMEM_LEAST : APRMEM_FIRST;
 }
 
 static size_t step(const aprmem_pool_t *pool)
@@ -166,7 +174,7 @@ static void set_parent(aprmem_pool_t *pool, apr_pool_t *parent, aprmem_anchor_t 
 }
 
 static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_t abort_fn,
-                           apr_allocator_t *allocator, size_t first, const void *maker)
+                           apr_allocator_t *allocator, size_t *usual, size_t first)
 {
     aprmem_anchor_t *anchor = NULL;
     aprmem_pool_t *pool;
@@ -187,7 +195,7 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
     memset(pool, 0, sizeof(*pool));
     pool->room = (aprmem_room_t){(char *)(pool + 1), (char *)pool + first};
     pool->total = first;
-    pool->usual = usual_size(maker);
+    pool->usual = usual;
     set_parent(pool, parent, anchor);
     if (abort_fn)
         pool->abort_fn = abort_fn;
@@ -200,12 +208,16 @@ static apr_status_t create(apr_pool_t **made, apr_pool_t *parent, apr_abortfunc_
 apr_status_t aprmem__apr_pool_create_ex(apr_pool_t **made, apr_pool_t *parent,
                                         apr_abortfunc_t abort_fn, apr_allocator_t *allocator)
 {
-    return create(made, parent, abort_fn, allocator, APRMEM_FIRST, __builtin_return_address(0));
+    size_t *usual = usual_size(__builtin_return_address(0));
+
+    return create(made, parent, abort_fn, allocator, usual, first_chunk(usual));
 }
 
 apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent)
 {
-    return create(made, parent, NULL, NULL, APRMEM_LEAST, __builtin_return_address(0));
+    size_t *usual = usual_size(__builtin_return_address(0));
+
+    return create(made, parent, NULL, NULL, usual, APRMEM_LEAST);
 }
 
 /* The common part of clearing and destroying, in APR's order. */

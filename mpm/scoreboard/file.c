@@ -46,7 +46,7 @@ static uint64_t row_size(void)
 {
     uint64_t pair = STM_SCORE_KEY_SIZE + STM_SCORE_VALUE_SIZE;
 
-    return round_up(sizeof(stm_score_row_t) + pair * STM_SCORE_LIMIT, 64);
+    return round_up(sizeof(stm_score_row_t) + pair * stm_score_row_pairs, 64);
 }
 
 static uint32_t room_for_listeners(void)
@@ -72,7 +72,7 @@ static void lay_out(stm_score_header_t *header, int ordinal)
     header->ordinal = (uint32_t)ordinal;
     header->key_size = STM_SCORE_KEY_SIZE;
     header->value_size = STM_SCORE_VALUE_SIZE;
-    header->pairs_max = STM_SCORE_LIMIT;
+    header->pairs_max = stm_score_row_pairs;
     header->listeners_max = room_for_listeners();
     header->threads_max = (uint32_t)stm.limits->threads;
     header->connections_max = header->threads_max;

@@ -23,6 +23,7 @@ static const char *const keys[PAIRS] = {"Status", "Method",  "Protocol", "Client
                                         "Host",   "Request", "Bytes",    "Since"};
 
 #define USED_PAIRS (PAIRS < STM_SCORE_LIMIT ? PAIRS : STM_SCORE_LIMIT)
+const uint32_t stm_score_row_pairs = USED_PAIRS;
 
 /** What this process knows about a row. Rows are numbered from 1; 0 is none. */
 typedef struct {

@@ -108,6 +108,8 @@ void stm_score_wait_give(stm_score_wait_t *wait);
 
 /* --- rows.c: rows of connections (ConnectionStatus). Numbers are from 1; 0 is none --- */
 
+/** Pairs of a row: a row is no larger than they are, since each busy connection touches one. */
+extern const uint32_t stm_score_row_pairs;
 /** Called by counters.c. */
 void stm_score_rows_open(const stm_score_header_t *layout, stm_score_block_t *mine);
 /** Whether there are any rows. */

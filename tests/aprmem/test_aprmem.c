@@ -75,6 +75,40 @@ static void memory_goes_back(void)
     }
 }
 
+static __attribute__((noinline)) apr_pool_t *made_here(apr_pool_t *parent)
+{
+    apr_pool_t *pool;
+
+    apr_pool_create(&pool, parent);
+    escape(pool); /* no tail call: the caller's address is the kind */
+    return pool;
+}
+
+/* Pools that are created where earlier ones stayed empty start smaller: with 256 bytes. */
+static void pools_that_stay_empty_start_small(void)
+{
+    enum { COUNT = 2048 };
+    apr_pool_t *parent, *pools[COUNT];
+    size_t before;
+
+    begin();
+    parent = made(NULL);
+    before = stats().in_use;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            pools[i] = made_here(parent);
+            if (i == 0)
+                apr_pool_clear(pools[i]);
+            if (round == 1)
+                memset(apr_palloc(pools[i], 200), 1, 200);
+        }
+        CHECK(round == 1 || stats().in_use - before <= COUNT * (size_t)256 + 2 * 65536);
+        for (int i = 0; i < COUNT; i++)
+            apr_pool_destroy(pools[i]);
+    }
+    apr_pool_destroy(parent);
+}
+
 static int no_memory(int error)
 {
     note((char)('0' + (error == APR_ENOMEM)));
@@ -682,6 +716,7 @@ int main(void)
     const struct CMUnitTest aprmem[] = {
         TEST(what_is_handed_out_is_ones_own),
         TEST(memory_goes_back),
+        TEST(pools_that_stay_empty_start_small),
         TEST(too_much_is_refused),
         TEST(a_limit_leaves_room),
         TEST(text_of_any_length),
