@@ -8,6 +8,8 @@ from collections import namedtuple
 from .places import tool
 
 Counts = namedtuple("Counts", "open answered closed failed")
+Held = namedtuple("Held", "held streams")
+Messages = namedtuple("Messages", "messages")
 Times = namedtuple("Times", "count p50 p99 max")  # microseconds
 Tally = namedtuple("Tally", "ok refused reset empty partial bad idle busy")
 
@@ -88,6 +90,11 @@ class Conns(Program):
         self._say("times")
         return counts(Times, self._line())
 
+    def messages(self):
+        """How many messages have come on connections of the modes "events" and "websocket"."""
+        self._say("messages")
+        return counts(Messages, self._line()).messages
+
     def wait(self):
         """Waits until no answer is outstanding."""
         return self._command("wait")
@@ -125,7 +132,18 @@ class SlowBackend(Program):
         super().__init__("slowbackend", "-d", delay_ms)
         self.port = int(self._line())
 
+    def _command(self, line=""):
+        self._say(line)
+        return counts(Held, self._line())
+
     def held(self):
         """How many requests are waiting for their answer."""
-        self._say("")
-        return int(self._line().removeprefix("held="))
+        return self._command().held
+
+    def streams(self):
+        """How many WebSockets and streams of server-sent events it has."""
+        return self._command().streams
+
+    def tell(self, within_ms):
+        """Begins to send one message on each stream, evenly spread over that time."""
+        self._command(f"tell {within_ms}")

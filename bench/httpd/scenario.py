@@ -39,4 +39,5 @@ class Scenario:
     things: dict = field(default_factory=dict)  # what else it needs: functions, by name in Need
     rounds: int = 0        # maximum number of rounds; 0: as many as requested
     about: float = 4       # seconds that a round takes, for the first estimate of the time left
+    bound: int = 0         # seconds after which it has failed; 0: compare.STEP_BOUND
     without: dict = field(default_factory=dict)  # servers that cannot do it, and why

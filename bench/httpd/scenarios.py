@@ -16,6 +16,7 @@ from .idle import IDLE as IDLE_SCENARIOS
 from .measure import h2load, kernel_threads, memory, server_cpu, settled, under_load, wrk
 from .scenario import Run, Scenario, Target
 from .servers import PROCESSES, Need
+from .streams import STREAMS
 
 __all__ = ["CURVE", "SCENARIOS", "Run", "Scenario", "Target", "prepare"]
 
@@ -198,6 +199,7 @@ SCENARIOS = [
               Target("PSS bytes/connection", at_most=4096, stretch=True)],
              rounds=3, about=10),
     *IDLE_SCENARIOS,
+    *STREAMS,
     Scenario("download", "50 MB downloads, 8 clients", downloads("/50m.bin", BIG, 8), Need(8),
              [Target("CPU s/GB", "event", at_most=1),
               Target("CPU s/GB", "nginx", at_most=1.2, stretch=True)], rounds=3),

@@ -9,6 +9,7 @@ threads that it needs.
 
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,11 @@ Alias /named @ROOT@/htdocs/45.txt
 # A file in place of /etc/resolv.conf, only for what the command starts.
 WITH_RESOLV_CONF = ("unshare", "--mount", "--propagation", "private", "sh", "-c",
                     'mount --bind "$0" /etc/resolv.conf && exec "$@"')
+HTTPD_STREAMS = """
+ProxyPass /websocket/{part}/ http://127.0.0.1:{port}/ upgrade=websocket timeout=300
+ProxyPass /events/{part}/ http://127.0.0.1:{port}/events timeout=300
+"""
+STM_STREAMS = "MaxThreads 16384\n"
 # An httpd without that directive keeps its limit.
 STM_HELPERS = "<IfDirective HelperThreads>\nHelperThreads {threads}\n</IfDirective>\n"
 
@@ -99,7 +105,7 @@ http {{
         keepalive 64;
     }}
     server {{
-        listen 127.0.0.1:{port}{http2};
+        listen 127.0.0.1:{port}{http2}{reuseport};
         {tls}
         root htdocs;
         location /proxy/ {{
@@ -108,6 +114,7 @@ http {{
             proxy_set_header Connection "";
         }}
         {disk}
+        {streams}
     }}
 }}
 """
@@ -119,6 +126,23 @@ NGINX_POOL = "thread_pool default threads={threads} max_queue=65536;"
 NGINX_DISK = """location /slow/ {{
             alias {path}/;
             aio threads;
+        }}"""
+
+
+NGINX_STREAMS = """
+        location /websocket/{part}/ {{
+            proxy_pass http://127.0.0.1:{port}/;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_read_timeout 300;
+        }}
+        location /events/{part}/ {{
+            proxy_pass http://127.0.0.1:{port}/events;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+            proxy_read_timeout 300;
         }}"""
 
 
@@ -137,6 +161,13 @@ class Need:
     helpers: bool = False  # stm needs more helper threads than it has by default
     disk: object = None  # a SlowFS, at /slow/
     names: object = None  # a name server that /named?NAME asks
+    streams: object = None  # backends of /websocket/N/ and /events/N/
+
+
+def each_part(template, need):
+    """The configuration of all backends of streams."""
+    return "".join(template.format(part=part, port=port)
+                   for part, port in enumerate(need.streams.ports if need.streams else ()))
 
 
 def share(count, processes=PROCESSES):
@@ -150,8 +181,8 @@ def sizes(kind, need):
         shipped = (places.ROOT / "conf/mpm_stm.conf").read_text()
         # The limit is each VP's, and threads start on demand: clients may be divided unevenly.
         helpers = STM_HELPERS.format(threads=share(need.waiting, 1))
-        return {"sized": False}, (f"{shipped}\n{helpers if need.helpers else ''}"
-                                  f"NumVPs {need.processes}\n")
+        more = (helpers if need.helpers else "") + (STM_STREAMS if need.streams else "")
+        return {"sized": False}, f"{shipped}\n{more}NumVPs {need.processes}\n"
     if kind == "prefork":
         count = min(PREFORK_LIMIT, need.clients + 8)
         return {"sized": False}, (f"ServerLimit {count}\nMaxRequestWorkers {count}\n"
@@ -178,6 +209,8 @@ class Httpd(Server):
             text += HTTPD_DISK.format(path=need.disk.path)
         if need.lua:
             modules, text = ["lua"], text + HTTPD_LUA
+        if need.streams:
+            modules, text = ["proxy", "proxy_http"], text + each_part(HTTPD_STREAMS, need)
         if need.names:
             modules, text = ["authz_host"], text + HTTPD_NAMES
         if kind in ("worker", "prefork"):
@@ -223,6 +256,8 @@ class Nginx:
         need = self.need
         # Each proxied request takes two; workers do not share evenly, so one may get them all.
         connections = max(768, need.clients * (2 if need.backend else 1) + 64)
+        if need.streams:  # they do, with a socket of its own for each
+            connections = share(2 * need.clients, need.processes)
         tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate(),
                                http2=" http2" if need.http2 else "")
         pool = NGINX_POOL.format(threads=share(need.waiting, need.processes))
@@ -230,8 +265,11 @@ class Nginx:
             user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "",
             processes=need.processes, pool=pool if need.disk else "",
             disk=NGINX_DISK.format(path=need.disk.path) if need.disk else "",
-            connections=connections, files=2 * connections + 64, backend=need.backend or 9,
-            port=self.port, http2=" http2" if need.http2 else "", tls=tls if need.tls else ""))
+            connections=connections, files=min(2 * connections + 64, file_limit()),
+            backend=need.backend or 9,
+            port=self.port, http2=" http2" if need.http2 else "", tls=tls if need.tls else "",
+            reuseport=" reuseport" if need.streams else "",
+            streams=each_part(NGINX_STREAMS, need)))
 
     def start(self):
         """Starts it and waits until it answers."""
@@ -282,6 +320,11 @@ class Nginx:
     def error_log(self):
         """The error log so far."""
         return (self.root / "logs/error.log").read_text(errors="replace")
+
+
+def file_limit():
+    """How many files a process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def net_listens(port):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from bench.httpd import compare, holdups, idle, scenarios
+from bench.httpd import compare, holdups, idle, scenarios, streams
 from harness import slowfs
 
 
@@ -21,6 +21,18 @@ def test_slow_backend():
     assert got["p50 ms"] >= 1000
     assert got["PSS bytes/request"] > 4096
     assert got["kernel threads"] >= 3
+
+
+@pytest.mark.parametrize("mode", ["websocket", "events"])
+def test_streams(mode):
+    """Each stream gets its messages; event, which has a thread for each, counts the same."""
+    need = scenarios.Need(80, 80, processes=1)
+    small = scenarios.Scenario("test", "", streams.streams(mode, 80, watched=1), need,
+                               things={"streams": streams.StreamBackends})
+    got = compare.measure(small, "event", scenarios.Run())
+    assert got["failed"] == 0 and got["connections"] == 80
+    assert got["messages/s"] > 0
+    assert got["PSS bytes/stream"] > 0
 
 
 def test_cold_reads():

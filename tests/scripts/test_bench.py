@@ -30,6 +30,8 @@ SPECIAL = {
     "idle": ("PSS bytes/connection", "connections", "failed"),
     **{f"idle-{kind}": ("PSS bytes/connection", "connections")
        for kind in ("tls", "http2", "http2-tls")},
+    **{f"streams-{mode}": ("PSS bytes/stream", "PSS MB", "CPU us/message", "messages/s",
+                           "connections", "failed") for mode in ("websocket", "events")},
     "download": DOWNLOAD, "download-sendfile": DOWNLOAD,
     **{f"curve-{count}": ("requests/s", "PSS MB", "p99 us", "failed") for count in CURVE},
     **{f"{name}-{count}vp": figures for name, figures in HOLDUPS.items() for count in (1, 2)},
@@ -240,6 +242,7 @@ class Fake:
     title: str = "title"
     rounds: int = 0
     about: float = 1
+    bound: int = 0
     without: dict = field(default_factory=dict)
 
 

@@ -4,9 +4,10 @@
  * send anything, that trickle single bytes, or that wait for a slow answer. Run by
  * tests/live/test_*.py and bench/httpd, which give it commands on its standard input.
  *
- *   conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE] [-t SECONDS]
+ *   conns -p PORT [-m MODE] [-u PATH] [-s SOURCES] [-b AT_ONCE] [-t SECONDS]
  *
  *   keep: one request, its response, then silence    new: not a byte    part: half a request
+ *   events: one request, then a response without an end    websocket: the same, with an Upgrade
  *
  * Commands, one a line; each is answered by one line "open=N answered=N closed=N failed=N":
  *   open N   opens N more; answers when each of them is where its mode takes it, or has failed
@@ -19,6 +20,8 @@
  * -t bounds the waiting of one command; what is due then stays due. Another command has an answer
  * of its own, "count=N p50=US p99=US max=US":
  *   times    how long the responses with status 200 took that came since the last such command
+ * and one "messages=N" (see slowbackend.c):
+ *   messages how many messages have come in responses without an end
  * At the end of the input it closes all and ends.
  */
 #include "tests/live/tools/common.h"
@@ -31,7 +34,7 @@ enum {
     DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN may be lost */
 };
 
-enum mode { KEEP, NEW, PART };
+enum mode { KEEP, NEW, PART, EVENTS, WEBSOCKET };
 enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };
 
 struct conn {
@@ -48,9 +51,15 @@ static struct {
     struct conn *conns[MAX_CONNS];
     int count, connecting, asked, open, answered, closed, failed;
     int64_t end; /* us: when the command under way is given up */
+    long messages;
     int64_t times[MAX_CONNS];
     int timed; /* number of times recorded; further ones are dropped */
 } all = {.sources = 1, .batch = DEFAULT_BATCH};
+
+static bool endless(void)
+{
+    return all.mode == EVENTS || all.mode == WEBSOCKET;
+}
 
 static void finish(struct conn *conn, enum state state)
 {
@@ -72,9 +81,10 @@ static void ask(struct conn *conn)
         finish(conn, FAILED);
         return;
     }
-    if (all.mode == KEEP) {
+    if (all.mode != PART) {
         conn->sent = now_us();
         response_begin(&conn->response);
+        conn->response.endless = endless();
         conn->state = ASKED;
         all.asked++;
     }
@@ -93,9 +103,30 @@ static void connected(struct conn *conn)
         ask(conn);
 }
 
+static bool answered(const struct conn *conn)
+{
+    return conn->response.status == (all.mode == WEBSOCKET ? 101 : 200);
+}
+
+/* A response without an end whose head has been read. */
+static void stream_readable(struct conn *conn)
+{
+    static char bytes[16384];
+    ssize_t got;
+    while ((got = recv(conn->fd, bytes, sizeof(bytes), 0)) > 0)
+        for (const char *at = bytes; (at = memchr(at, '!', (size_t)(bytes + got - at))); at++)
+            all.messages++;
+    if (got == 0 || errno != EAGAIN)
+        finish(conn, got == 0 ? CLOSED : FAILED);
+}
+
 static void readable(struct conn *conn)
 {
     bool due = conn->state == ASKED, kept = false;
+    if (!due && endless()) {
+        stream_readable(conn);
+        return;
+    }
     if (!due)
         response_begin(&conn->response);
     switch (response_read(&conn->response, conn->fd)) {
@@ -103,13 +134,13 @@ static void readable(struct conn *conn)
         break;
     case RESPONSE_DONE:
         all.asked -= due;
-        all.answered += conn->response.status == 200;
-        if (due && conn->response.status == 200 && all.timed < MAX_CONNS)
+        all.answered += answered(conn);
+        if (due && answered(conn) && all.timed < MAX_CONNS)
             all.times[all.timed++] = now_us() - conn->sent;
         conn->state = IDLE;
-        kept = conn->response.status == 200 && !conn->response.close;
+        kept = answered(conn) && !conn->response.close;
         if (!kept)
-            finish(conn, conn->response.status != 200 ? FAILED : CLOSED);
+            finish(conn, !answered(conn) ? FAILED : CLOSED);
         break;
     case RESPONSE_EOF:
         finish(conn, due ? FAILED : CLOSED);
@@ -137,6 +168,13 @@ static void turn(int timeout)
     int count = epoll_wait(all.epoll, events, EVENTS_AT_ONCE, timeout);
     for (int i = 0; i < count; i++)
         handle(events[i].data.ptr, events[i].events);
+}
+
+/* Takes what has come on any connection. */
+static void turn_all(void)
+{
+    for (int i = 0; i < 1 + all.count / EVENTS_AT_ONCE; i++)
+        turn(0);
 }
 
 static void open_one(void)
@@ -187,7 +225,11 @@ static void ask_all(void)
 
 static void choose_path(const char *path)
 {
-    snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    const char *upgrade =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
+             all.mode == WEBSOCKET ? upgrade : "");
 }
 
 static int by_value(const void *left, const void *right)
@@ -224,6 +266,12 @@ static void obey(char *line)
         report_times();
         return;
     }
+    if (strcmp(line, "messages") == 0) {
+        turn_all();
+        printf("messages=%ld\n", all.messages);
+        fflush(stdout);
+        return;
+    }
     if (strncmp(line, "open ", 5) == 0)
         open_many(number(line + 5, 1, MAX_CONNS), true);
     else if (strncmp(line, "send ", 5) == 0)
@@ -238,11 +286,19 @@ static void obey(char *line)
     } else if (strcmp(line, "wait") == 0)
         settle(true);
     else if (strcmp(line, "report") == 0)
-        for (int i = 0; i < 1 + all.count / EVENTS_AT_ONCE; i++)
-            turn(0);
+        turn_all();
     else
         die("%s: no such command", line);
     report();
+}
+
+static enum mode mode(const char *name)
+{
+    static const char *const names[] = {"keep", "new", "part", "events", "websocket"};
+    for (enum mode each = KEEP; each <= WEBSOCKET; each++)
+        if (strcmp(name, names[each]) == 0)
+            return each;
+    die("%s: no such mode", name);
 }
 
 static void options(int argc, char **argv)
@@ -254,7 +310,7 @@ static void options(int argc, char **argv)
             all.port = number(optarg, 1, 65535);
             break;
         case 'm':
-            all.mode = strcmp(optarg, "new") == 0 ? NEW : strcmp(optarg, "part") == 0 ? PART : KEEP;
+            all.mode = mode(optarg);
             break;
         case 'u':
             path = optarg;
@@ -269,8 +325,8 @@ static void options(int argc, char **argv)
             all.limit = number(optarg, 0, 3600);
             break;
         default:
-            die("usage: conns -p PORT [-m keep|new|part] [-u PATH] [-s SOURCES] [-b AT_ONCE]"
-                " [-t SECONDS]");
+            die("usage: conns -p PORT [-m keep|new|part|events|websocket] [-u PATH] [-s SOURCES]"
+                " [-b AT_ONCE] [-t SECONDS]");
         }
     choose_path(path);
 }

@@ -13,7 +13,7 @@
 void response_begin(struct response *response)
 {
     response->status = 0;
-    response->close = response->begun = false;
+    response->close = response->begun = response->endless = false;
     response->have = 0;
     response->left = 0;
 }
@@ -36,9 +36,11 @@ static bool parse_head(struct response *response)
     *end = '\0';
     const char *length = header(head, "Content-Length: ");
     const char *connection = header(head, "Connection: ");
-    if (!length || strncmp(head, "HTTP/1.1 ", 9) != 0)
+    if ((!length && !response->endless) || strncmp(head, "HTTP/1.1 ", 9) != 0)
         return false;
     response->status = (int)strtol(head + 9, NULL, 10);
+    if (response->endless)
+        return true;
     response->close = connection && strncasecmp(connection, "close", 5) == 0;
     response->left = strtoll(length, NULL, 10) - (response->have - (end + 4 - head));
     return response->left >= 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads HTTP/1.1 responses that have a Content-Length from a non-blocking socket and discards the
- * bodies. Used by conns.c and load.c, one struct per connection.
+ * bodies; or only heads, of responses without an end. Used by conns.c and load.c, one struct
+ * per connection.
  */
 #ifndef STM_TESTS_LIVE_RESPONSE_H
 #define STM_TESTS_LIVE_RESPONSE_H
@@ -15,6 +16,7 @@ struct response {
     int status;   /* 0 until the head is complete */
     bool close;   /* the server said Connection: close */
     bool begun;   /* a byte came */
+    bool endless; /* done once its head is complete; to be set after response_begin() */
     int have;     /* bytes in head */
     int64_t left; /* bytes of the body still to come */
     char head[RESPONSE_HEAD_LIMIT + 1];

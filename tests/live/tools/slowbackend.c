@@ -3,9 +3,14 @@
  * An HTTP/1.1 backend that answers each GET after a delay, for any number of connections at once:
  * the slow peer of the proxy tests and of bench/httpd, and with a delay of 0 the fast one. It
  * prints its port when it listens, for each line on its standard input how many requests it holds
- * unanswered, and ends when the input does.
+ * unanswered and how many streams it has, and ends when the input does.
  *
  *   slowbackend [-a ADDRESS] [-p PORT] [-d DELAY_MS]     GET /delay/MS chooses another delay
+ *
+ * GET /events begins a stream of server-sent events, and a request with an Upgrade a WebSocket. A
+ * line "tell MS" sends one message on each of them, evenly spread over MS milliseconds. Each
+ * message has one exclamation mark in it. What comes on a WebSocket is not read as frames; it is
+ * dropped.
  */
 #include "tests/live/tools/common.h"
 
@@ -19,19 +24,28 @@ enum {
 
 struct peer {
     int fd;
-    int have;          /* bytes of a request in buffer */
-    struct peer *next; /* in a slot of the wheel */
-    bool due;          /* in the wheel: an answer is due */
-    bool gone;         /* the peer closed while its answer was due */
+    int have;                   /* bytes of a request in buffer */
+    struct peer *next;          /* in a slot of the wheel */
+    bool due;                   /* in the wheel: an answer or a message is due */
+    bool gone;                  /* the peer closed while that was due */
+    const char *message;        /* of a stream; NULL: it is none */
+    struct peer *newer, *older; /* streams */
     char buffer[REQUEST_LIMIT + 1];
 };
 
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
                              "Content-Length: 5\r\n\r\nslow\n";
+static const char upgraded[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\n\r\n";
+static const char frame[] = "\x82\x1fgood morning, dear subscribers!";
+static const char event_stream[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                   "Cache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n";
+static const char event_chunk[] = "27\r\ndata: good morning, dear subscribers!\n\n\r\n";
 
 static struct peer *wheel[WHEEL_SLOTS];
 static int64_t wheel_now; /* ms: slots up to this one are empty */
-static int epoll_fd, default_delay, listener, held;
+static struct peer *streams;
+static int epoll_fd, default_delay, listener, held, stream_count;
 static bool ended; /* standard input has */
 
 static int64_t now_ms(void)
@@ -45,6 +59,12 @@ static void drop(struct peer *peer)
         peer->gone = true; /* the wheel still has it */
         return;
     }
+    if (peer->message) {
+        *(peer->newer ? &peer->newer->older : &streams) = peer->older;
+        if (peer->older)
+            peer->older->newer = peer->newer;
+        stream_count--;
+    }
     close(peer->fd);
     free(peer);
 }
@@ -53,18 +73,43 @@ static void promise(struct peer *peer, int delay)
 {
     int64_t slot = (wheel_now + 1 + delay) % WHEEL_SLOTS;
     peer->due = true;
-    held++;
+    held += !peer->message;
     peer->next = wheel[slot];
     wheel[slot] = peer;
 }
 
-/* Takes a whole request out of the buffer. Its delay in ms; -1 if there is none. */
+static bool say(const struct peer *peer, const char *text)
+{
+    return send(peer->fd, text, strlen(text), MSG_NOSIGNAL) > 0;
+}
+
+static void begin_stream(struct peer *peer, const char *head, const char *message)
+{
+    peer->message = message;
+    peer->older = streams;
+    if (streams)
+        streams->newer = peer;
+    streams = peer;
+    stream_count++;
+    (void)say(peer, head); /* a peer that is gone will be readable */
+}
+
+/* Takes a whole request out of the buffer. Its delay in ms; -1 if there is none, or none to be
+ * answered: it has become a stream. */
 static long take_request(struct peer *peer)
 {
     char *end = strstr(peer->buffer, "\r\n\r\n");
     if (!end)
         return -1;
     long delay = default_delay;
+    if (strcasestr(peer->buffer, "\r\nUpgrade: websocket\r\n")) {
+        begin_stream(peer, upgraded, frame);
+        return -1;
+    }
+    if (strncmp(peer->buffer, "GET /events", 11) == 0) {
+        begin_stream(peer, event_stream, event_chunk);
+        return -1;
+    }
     if (strncmp(peer->buffer, "GET /delay/", 11) == 0)
         delay = strtol(peer->buffer + 11, NULL, 10);
     peer->have -= (int)(end + 4 - peer->buffer);
@@ -81,7 +126,7 @@ static bool serve(struct peer *peer)
             return true;
         if (delay > 0) {
             promise(peer, (int)delay);
-        } else if (send(peer->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0) {
+        } else if (!say(peer, answer)) {
             drop(peer);
             return false;
         }
@@ -92,14 +137,17 @@ static bool serve(struct peer *peer)
 static void readable(struct peer *peer)
 {
     for (;;) {
-        size_t room = (size_t)(REQUEST_LIMIT - peer->have);
-        ssize_t got = recv(peer->fd, peer->buffer + peer->have, room, MSG_DONTWAIT);
+        size_t room = (size_t)(REQUEST_LIMIT - (peer->message ? 0 : peer->have));
+        char *at = peer->buffer + REQUEST_LIMIT - room;
+        ssize_t got = recv(peer->fd, at, room, MSG_DONTWAIT);
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
             drop(peer);
             return;
         }
+        if (peer->message)
+            continue;
         peer->have += (int)got;
         peer->buffer[peer->have] = '\0';
         if (!serve(peer))
@@ -110,10 +158,10 @@ static void readable(struct peer *peer)
 static void keep_promise(struct peer *peer)
 {
     peer->due = false;
-    held--;
-    if (peer->gone || send(peer->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) < 0)
+    held -= !peer->message;
+    if (peer->gone || !say(peer, peer->message ? peer->message : answer))
         drop(peer);
-    else
+    else if (!peer->message)
         serve(peer);
 }
 
@@ -165,14 +213,32 @@ static void listen_on(const char *text, int port)
     fflush(stdout);
 }
 
+/* One message on each stream. One that has not had its last yet gets no other. */
+static void tell(int within)
+{
+    int number = 0;
+    for (struct peer *peer = streams; peer; peer = peer->older)
+        if (!peer->due)
+            promise(peer, (int)((int64_t)within * number++ / stream_count));
+}
+
+static void obey(const char *line)
+{
+    if (strncmp(line, "tell ", 5) == 0)
+        tell(number(line + 5, 0, WHEEL_SLOTS - 2));
+    printf("held=%d streams=%d\n", held, stream_count);
+}
+
 static void take_lines(void)
 {
     char lines[256];
-    ssize_t got = read(STDIN_FILENO, lines, sizeof(lines));
+    ssize_t got = read(STDIN_FILENO, lines, sizeof(lines) - 1);
     ended = got <= 0;
-    for (ssize_t i = 0; i < got; i++)
-        if (lines[i] == '\n')
-            printf("held=%d\n", held);
+    lines[ended ? 0 : got] = '\0';
+    for (char *line = lines, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = '\0';
+        obey(line);
+    }
     fflush(stdout);
 }
 
