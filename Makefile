@@ -151,7 +151,7 @@ status: ## show the processes of that server
 # The parts of `make test` in order; each is a target test-PART. A failure does not keep the rest
 # from running. The two lists run in parallel: the first mostly waits, the second mostly computes.
 # Parts of one list may share a build folder; what both lists use is built first.
-TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat fuzz sanitize debug
+TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat budgets fuzz sanitize debug
 
 .PHONY: test
 test: ## install missing packages, build, run all tests

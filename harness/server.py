@@ -38,8 +38,8 @@ class Server:
 
     def __init__(self, name="server", *, mpm=None, processes=2, threads=64, modules=(),
                  directives="", tls=False, ports=1, listen=True, sized=True, env=None,
-                 nofile=None):
-        """Creates only the ServerRoot.
+                 nofile=None, root=None):
+        """Creates only the ServerRoot, or makes an empty folder, `root`, one.
 
         processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
         paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
@@ -47,7 +47,7 @@ class Server:
         Listen lines; sized=False: none of the MPM's directives either; nofile: limit of open
         files, or a soft and a hard one; env: further environment variables.
         """
-        self.root = places.new_root(f"{name}-{next(_serial)}")
+        self.root = root or places.new_root(f"{name}-{next(_serial)}")
         self.name = name
         self.allowed = []   # regular expressions of alarming log lines that the test expects
         self.ignored = []   # signals that its parent ignores
@@ -152,7 +152,7 @@ class Server:
         """Runs httpd on this server's configuration (-t, -M, -k graceful ...)."""
         command = [*self.launcher, places.HTTPD, "-f", self.conf, *arguments]
         return subprocess.run(command, env=self._env,
-                              cwd=self.root, capture_output=True, text=True, timeout=60,
+                              cwd=self.root, capture_output=True, text=True, timeout=180,
                               preexec_fn=self._limit, check=False)
 
     def _limit(self):

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenes of `make bench-count`: what one client does, again and again, and the small backends
 that answer it. All scenes share one server, which is started once for each way of counting.
+
+Client, VP and backend work in turns: whoever is about to send something that the VP has to read
+waits until the VP has done all it can (`settle()`), so that its counts do not depend on who is
+quicker. A scene yields after each step how many requests that was; 0: not to be counted.
 """
 
 import socket
 import struct
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from harness import wait_for
 from harness.scoreboard import total
@@ -22,6 +26,7 @@ DIRECTIVES = """
     ScoreboardDir @ROOT@/scoreboards
     KernelThreads 0
     StallWarning 0
+    HangTimeout 0
     KeepAliveTimeout 300
     Protocols h2c http/1.1
     H2MinWorkers 1
@@ -37,30 +42,34 @@ DIRECTIVES = """
     """
 
 
-def http(conn, file):
+def http(vp, conn, file):
     """A response for each request."""
     while line := file.readline():
         if line == b"\r\n":
+            vp.settle()
             conn.sendall(ANSWER)
 
 
-def websocket(conn, file):
+def websocket(vp, conn, file):
     """Echoes messages of MESSAGE's length; the client's and the backend's are alike."""
     while file.readline() not in (b"\r\n", b""):
         pass
+    vp.settle()
     conn.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
                  b"Upgrade: websocket\r\n\r\n")
     while message := file.read(len(MESSAGE)):
+        vp.settle()
         conn.sendall(message)
 
 
-def fcgi(conn, file):
+def fcgi(vp, conn, file):
     """A response for each request; the connection is kept."""
     body = b"Content-Type: text/plain\r\n\r\n" + b"x" * 45
     while head := file.read(8):
         _, kind, number, length, padding, _ = struct.unpack("!BBHHBB", head)
         file.read(length + padding)
         if kind == 5 and length == 0:  # the end of the request's body
+            vp.settle()
             conn.sendall(struct.pack("!BBHHBB", 1, 6, number, len(body), 0, 0) + body +
                          struct.pack("!BBHHBB", 1, 3, number, 8, 0, 0) + bytes(8))
 
@@ -68,37 +77,45 @@ def fcgi(conn, file):
 BACKENDS = {"http": http, "websocket": websocket, "fcgi": fcgi}
 
 
+def _ask(vp, conn, path="/45.txt", **more):
+    got = conn.get(path, **more)
+    assert got.status == 200, got
+    vp.settle()
+
+
 def _asked(path, tls=False):
     """Requests on one connection."""
-    def run(server):
-        with (server.connect_tls() if tls else server.connect()) as conn:
+    def run(vp):
+        with (vp.server.connect_tls() if tls else vp.server.connect()) as conn:
             while True:
-                got = conn.get(path)
-                assert got.status == 200, got
-                yield
+                _ask(vp, conn, path)
+                yield 1
     return run
 
 
-def _connected(server):
+def _connected(vp):
     """A connection for each request."""
     while True:
-        with server.connect() as conn:
-            assert conn.get("/45.txt", headers=["Connection: close"]).status == 200
+        with vp.server.connect() as conn:
+            vp.settle()
+            _ask(vp, conn, headers=["Connection: close"])
             assert conn.ended()
-        yield
+        vp.settle()
+        yield 1
 
 
 def _frame(kind, flags, stream, payload=b""):
     return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
 
 
-def _http2(server):
+def _http2(vp):
     """Streams of one connection, one after the other."""
     block = b"\x82\x86\x04\x07/45.txt\x41\x09localhost"
-    with closing(socket.create_connection(("127.0.0.1", server.port))) as conn, \
+    with closing(socket.create_connection(("127.0.0.1", vp.server.port))) as conn, \
             conn.makefile("rb") as file:
         conn.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
         for stream in range(1, 1 << 30, 2):
+            vp.settle()
             conn.sendall(_frame(1, 5, stream, block))
             while True:
                 head = file.read(9)
@@ -107,38 +124,49 @@ def _http2(server):
                 assert kind not in (3, 7), payload  # RST_STREAM, GOAWAY
                 if kind in (0, 1) and flags & 1:
                     break
-            yield
+            vp.settle()
+            yield 1
 
 
-def _messages(server):
+def _messages(vp):
     """Messages through a tunnel, and back."""
-    with closing(socket.create_connection(("127.0.0.1", server.port))) as conn, \
+    with closing(socket.create_connection(("127.0.0.1", vp.server.port))) as conn, \
             conn.makefile("rb") as file:
         conn.sendall(WEBSOCKET)
         assert b" 101 " in file.readline()
         while file.readline() != b"\r\n":
             pass
         while True:
+            vp.settle()
             conn.sendall(MESSAGE)
             assert file.read(len(MESSAGE)) == MESSAGE
-            yield
+            vp.settle()
+            yield 1
 
 
-SLEEPERS = 40
+SLEEPERS = 30
 
 
-def _sleepers(server):
-    """Connections that fall asleep, each after a request, and are woken by the next one."""
-    conns = [server.connect() for _ in range(SLEEPERS)]
-    try:
-        while True:
-            for conn in conns:
-                assert conn.get("/45.txt").status == 200
-            wait_for(lambda: total(server, "conns_asleep") >= SLEEPERS, "their sleep")
-            yield
-    finally:
+def _sleepers(vp):
+    """Connections that are woken by a request, one after the other, and then all fall asleep."""
+    def sleep():
+        vp.later(2.1)  # more than a connection's first two naps
+        with vp.server.connect():
+            pass
+        wait_for(lambda: total(vp.server, "conns_asleep") >= SLEEPERS, "their sleep")
+        vp.settle()
+
+    with ExitStack() as stack:
+        conns = [stack.enter_context(vp.server.connect()) for _ in range(SLEEPERS)]
         for conn in conns:
-            conn.close()
+            _ask(vp, conn)
+        sleep()
+        yield 0
+        for conn in conns:
+            _ask(vp, conn)
+            yield 1
+        sleep()
+        yield SLEEPERS
 
 
 SCENES = {
@@ -150,8 +178,6 @@ SCENES = {
     "proxy": _asked("/proxy/x"),
     "fcgi": _asked("/fcgi/x"),
     "websocket": _messages,
-    "idle": _sleepers,
     "log": _asked("/logged.txt"),
+    "idle": _sleepers,
 }
-# How many requests a step of a scene makes.
-REQUESTS = {"idle": SLEEPERS}

@@ -9,7 +9,7 @@ PYTEST_ARGS ?= tests/live --ignore tests/live/test_cluster.py
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
                 mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
                 slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
-                vgpreload_bigpages.so clock_step.so \
+                vgpreload_bigpages.so clock_step.so stopped_clock.so \
                 upgrade-layout.so upgrade-handover.so)
 LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
@@ -41,6 +41,8 @@ $(addprefix $(BUILD)/tests/,vgpreload_bigpages.so other_libc.so):
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
 $(BUILD)/tests/clock_step.so: tests/live/tools/clock_step.c
+$(BUILD)/tests/stopped_clock.so: tests/live/tools/stopped_clock.c
+$(addprefix $(BUILD)/tests/,clock_step.so stopped_clock.so):
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
