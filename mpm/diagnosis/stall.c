@@ -113,10 +113,12 @@ static void on_look(int signal_number, siginfo_t *info, void *context)
 
 static void log_frames(void)
 {
-    char **names = backtrace_symbols(stall.frames, stall.frame_count);
+    /* Logging may take long, too, and the next look finds other frames. */
+    int count = stall.frame_count;
+    char **names = backtrace_symbols(stall.frames, count);
 
     /* The first frames are this file's and the signal's. */
-    for (int i = 3; names && i < stall.frame_count; i++)
+    for (int i = 3; names && i < count; i++)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, ap_server_conf, STMNO(0030) "  %s", names[i]);
     free(names);
 }
