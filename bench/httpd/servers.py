@@ -162,6 +162,7 @@ class Need:
     disk: object = None  # a SlowFS, at /slow/
     names: object = None  # a name server that /named?NAME asks
     streams: object = None  # backends of /websocket/N/ and /events/N/
+    more: str = ""       # further directives for httpd
 
 
 def each_part(template, need):
@@ -215,8 +216,8 @@ class Httpd(Server):
             modules, text = ["authz_host"], text + HTTPD_NAMES
         if kind in ("worker", "prefork"):
             text = text.replace("AsyncRequestWorkerFactor 400\n", "")
-        super().__init__(name, mpm=kind, modules=modules, directives=text + own, tls=need.tls,
-                         **settings)
+        super().__init__(name, mpm=kind, modules=modules, directives=text + own + need.more,
+                         tls=need.tls, **settings)
         self.kind, self.need = kind, need
         (self.root / "handlers.lua").write_text(LUA)
         if need.names:
