@@ -34,7 +34,7 @@ static void start(st_watch_t *watch)
     st_watch_init(watch, fds[0], 0, note_ready);
 }
 
-static void stop(st_watch_t *watch)
+static void unwatch(st_watch_t *watch)
 {
     st_watch_free(watch);
     st_fd_forget(fds[0]);
@@ -74,7 +74,7 @@ static void it_fires_once(void)
     poke();
     settle();
     assert_int_equal(seen.calls, 1);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void ready_already_is_told_and_not_armed(void)
@@ -88,7 +88,7 @@ static void ready_already_is_told_and_not_armed(void)
     assert_int_equal(st_watch_arm(&watch, POLLIN | POLLOUT, FOREVER), POLLIN | POLLOUT);
     settle();
     assert_int_equal(seen.calls, 0);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void it_may_be_armed_again_and_again(void)
@@ -103,7 +103,7 @@ static void it_may_be_armed_again_and_again(void)
         assert_int_equal(seen.calls, i);
         eat();
     }
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void rearming_changes_events(void)
@@ -122,7 +122,7 @@ static void rearming_changes_events(void)
     settle();
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready, POLLIN);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void a_half_close_fires(void)
@@ -135,7 +135,7 @@ static void a_half_close_fires(void)
     settle();
     assert_int_equal(seen.calls, 1);
     assert_int_equal(seen.ready & POLLIN, POLLIN);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 /* Only in/out was requested, and the peer resets or closes: it is reported nevertheless. */
@@ -152,7 +152,7 @@ static void hup_fires_whatever_was_asked(void)
     assert_int_equal(seen.calls, 1);
     assert_true(seen.ready & (POLLHUP | POLLERR));
     fds[1] = dup(fds[0]);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void a_disarmed_one_is_silent(void)
@@ -167,7 +167,7 @@ static void a_disarmed_one_is_silent(void)
     poke();
     advance_clock(5000);
     assert_int_equal(seen.calls, 0);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void forget_disarms(void)
@@ -180,7 +180,7 @@ static void forget_disarms(void)
     poke();
     advance_clock(5000);
     assert_int_equal(seen.calls, 0);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void arm_errors(void)
@@ -217,7 +217,7 @@ static void it_shares_with_a_thread(void)
     assert_int_equal(ready, POLLIN);
     assert_int_equal(seen.calls, 2);
     st_watch_free(&other);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 /* --- timers, by the virtual clock --- */
@@ -236,7 +236,7 @@ static void a_timeout_is_ready_zero(void)
     poke();
     advance_clock(10000);
     assert_int_equal(seen.calls, 1);
-    stop(&watch);
+    unwatch(&watch);
 }
 
 static void a_mere_timer(void)
@@ -493,7 +493,7 @@ static void callbacks_know_that_they_are_one(void)
     assert_int_equal(told, 4);
     assert_false(st_in_callback());
     st_watch_free(&timer);
-    stop(&reader);
+    unwatch(&reader);
 }
 
 /* --- many --- */
