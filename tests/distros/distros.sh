@@ -45,12 +45,13 @@ mirror()
 }
 
 # within SUITE COMMAND  runs a shell command in /stm of that chroot, as root, with a network of
-# loopback only. Nothing of it is left when it ends, or after an hour.
+# loopback only. Its root is a mount point, which tests expect that mount something over it. Nothing
+# of it is left when it ends, or after an hour.
 within()
 {
     # shellcheck disable=SC2016 # expressions of the inner shells
     timeout --signal KILL 3600 unshare --mount --net --pid --ipc --fork --kill-child sh -c '
-        mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" &&
+        mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" &&
             mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp"
         ip link set lo up
         exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEPS=no \
