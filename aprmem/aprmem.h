@@ -9,6 +9,7 @@
 #define APRMEM_H
 
 #include <apr_pools.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -35,6 +36,42 @@ int aprmem_start(void);
  * @return as apr_pool_create(), which creates the pool if small pools are not in use
  */
 apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
+
+/**
+ * Lets a pool rest that nobody is going to use for a while: keeps the contents of its large pieces,
+ * and of its guests, without their zeros, and gives their pages back. Until aprmem_rouse() nothing
+ * there may be read or written; but allocating from the pool, registering cleanups, clearing and
+ * destroying it rouse it first. Called on the VP's kernel thread; does not yield.
+ *
+ * @param pool a small pool; with others nothing happens
+ * @param whole all pieces from 1 KB on; false: only what was allocated in one piece of over 4 KB
+ * @param child_tag of the pool's children, the one with this tag rests as well, but not wholly;
+ *        NULL: none
+ * @return whether anything rests
+ */
+bool aprmem_rest(apr_pool_t *pool, bool whole, const char *child_tag);
+
+/** Restores what rests. Harmless if nothing does. Same arguments, same thread. */
+void aprmem_rouse(apr_pool_t *pool, const char *child_tag);
+
+/** From now on, what aprmem_malloc() and aprmem_calloc() allocate is a guest if it has at least 1
+ * KB. Nothing may yield before aprmem_invited(). Does nothing without small pools. */
+void aprmem_invite(void);
+
+/**
+ * No more guests.
+ *
+ * @param host the pool that those who came since aprmem_invite() rest with; NULL: they never rest
+ * @param only the only one that will; NULL: all of them
+ */
+void aprmem_invited(apr_pool_t *host, const void *only);
+
+/** In place of malloc() and the others in libraries that allocate guests; for memory of either
+ * kind, on any kernel thread. */
+void *aprmem_malloc(size_t size);
+void *aprmem_calloc(size_t count, size_t size);
+void *aprmem_realloc(void *memory, size_t size);
+void aprmem_free(void *memory);
 
 /** Memory that the process's small pools and bucket allocators have from the kernel, bytes. */
 typedef struct aprmem_stats {

@@ -54,8 +54,9 @@ enum {
     APRMEM_FINES = APRMEM_FINE / APRMEM_STEP,
     APRMEM_STEPS = APRMEM_FINES + (APRMEM_COARSE - APRMEM_FINE) / APRMEM_LARGE_STEP,
     APRMEM_CLASSES = APRMEM_STEPS + 2,
-    APRMEM_FIRST = 384, /* initial size of a pool or a bucket allocator */
-    APRMEM_LEAST = 256, /* one that will hold next to nothing */
+    APRMEM_FIRST = 384,  /* initial size of a pool or a bucket allocator */
+    APRMEM_LEAST = 256,  /* one that will hold next to nothing */
+    APRMEM_RESTS = 1024, /* smaller chunks never rest */
 };
 
 typedef struct aprmem_arena aprmem_arena_t;
@@ -68,7 +69,11 @@ typedef struct aprmem_block {
     void *free;                 /* chunks that were given back */
     unsigned class, size;       /* of its chunks */
     unsigned used, fresh, room; /* chunks: handed out; ever handed out; in all */
+    uint64_t resting;           /* bit i: chunk i rests (rest.c) */
+    bool clean;                 /* nothing was ever in it but the chunks handed out */
 } aprmem_block_t;
+
+_Static_assert(APRMEM_BLOCK / APRMEM_RESTS <= 64, "a bit for each chunk that can rest");
 
 struct aprmem_arena {
     aprmem_block_t *open[APRMEM_CLASSES]; /* blocks with room */
@@ -126,6 +131,8 @@ int aprmem__reserve(void);
 aprmem_arena_t *aprmem__arena_new(void);
 /** The rest of aprmem__take(): opens blocks, and takes the lock if the thread is not a VP's. */
 void *aprmem__take_slowly(unsigned class);
+/** The same, for a chunk all of whose bytes are zero; does not touch pages that are new. */
+void *aprmem__take_zeros(unsigned class);
 /** The rest of aprmem__give(): closes blocks, and returns chunks to other threads' arenas. */
 void aprmem__give_slowly(aprmem_block_t *block, void *chunk);
 
@@ -193,6 +200,8 @@ extern struct aprmem_real {
 
 typedef struct aprmem_cleanup aprmem_cleanup_t;
 typedef struct aprmem_anchor aprmem_anchor_t;
+typedef struct aprmem_rest aprmem_rest_t;
+typedef struct aprmem_guest aprmem_guest_t;
 typedef struct aprmem_pool aprmem_pool_t;
 
 typedef struct aprmem_room {
@@ -214,6 +223,8 @@ struct aprmem_pool {
     apr_hash_t *user_data;
     apr_pool_t *processes; /* APR's own pool: handles subprocesses */
     const char *tag;
+    aprmem_rest_t *resting; /* what is kept of its chunks that rest; NULL: none does */
+    aprmem_guest_t *guests; /* what rests with it */
 };
 
 /** The small pool behind a handle that is ours (aprmem__ours()). */
@@ -239,7 +250,8 @@ void *aprmem__out_of_memory(const aprmem_pool_t *pool);
 bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room);
 /** Frees the newest piece. */
 void aprmem__drop_piece(aprmem_pool_t *pool);
-/** Keeps the rest of a piece for later allocations if it is one of the two largest. */
+/** Keeps the rest of a piece for later allocations if it is one of the two largest; but an
+ * allocation of more than APRMEM_FINE stays alone in its piece. */
 void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest);
 
 /** Bytes left in a room. */
@@ -265,6 +277,8 @@ void aprmem__unlock_tree(void);
 void aprmem__link(aprmem_pool_t *pool);
 /** Removes the pool from the children of its parent or anchor. */
 void aprmem__unlink(aprmem_pool_t *pool);
+/** The first child with that tag; NULL: there is none. */
+aprmem_pool_t *aprmem__child_tagged(aprmem_pool_t *pool, const char *tag);
 /** Destroys all children, including any that their cleanups create meanwhile. */
 void aprmem__destroy_children(aprmem_pool_t *pool);
 
@@ -276,6 +290,13 @@ void aprmem__run_cleanups(aprmem_cleanup_t **list);
 /** Runs the child cleanups of the pool and of all pools below it. Called in a child process that is
  * about to execute a program. */
 void aprmem__run_child_cleanups(aprmem_pool_t *pool);
+
+/* --- rest.c --- */
+
+/** Restores what rests of the pool, if anything does. */
+void aprmem__rouse(aprmem_pool_t *pool);
+/** The pool ends, and its guests may outlive it. */
+void aprmem__leave_guests(aprmem_pool_t *pool);
 
 #pragma GCC visibility pop
 

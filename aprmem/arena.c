@@ -171,6 +171,7 @@ static void shut_block(aprmem_block_t *block)
 static aprmem_block_t *new_block(aprmem_arena_t *arena, unsigned class)
 {
     aprmem_block_t *block = pop(&arena->kept, &arena->kept_count);
+    bool clean = !block;
 
     if (!block)
         block = pop(&arena->given, &arena->given_count);
@@ -179,10 +180,12 @@ static aprmem_block_t *new_block(aprmem_arena_t *arena, unsigned class)
     if (!block)
         return NULL;
     block->arena = arena;
+    block->clean = clean;
     block->class = class;
     block->size = (unsigned)aprmem__chunk_size(class);
     block->free = NULL;
     block->used = block->fresh = 0;
+    block->resting = 0;
     block->room = APRMEM_BLOCK / block->size;
     arena->used_count++;
     open_block(block);
@@ -235,7 +238,8 @@ static aprmem_block_t *block_with_room(aprmem_arena_t *arena, unsigned class)
     return arena->open[class] ? arena->open[class] : new_block(arena, class);
 }
 
-static void *take_from(aprmem_arena_t *arena, unsigned class)
+/* *zeros: whether it was never touched. */
+static void *take_from(aprmem_arena_t *arena, unsigned class, bool *zeros)
 {
     aprmem_block_t *block = arena->open[class];
     void *chunk;
@@ -243,6 +247,7 @@ static void *take_from(aprmem_arena_t *arena, unsigned class)
     if (!block && !(block = block_with_room(arena, class)))
         return NULL;
     chunk = block->free;
+    *zeros = !chunk && block->clean;
     if (chunk)
         block->free = *(void **)chunk;
     else
@@ -252,16 +257,31 @@ static void *take_from(aprmem_arena_t *arena, unsigned class)
     return chunk;
 }
 
-void *aprmem__take_slowly(unsigned class)
+static void *take(unsigned class, bool *zeros)
 {
     void *chunk;
 
     if (APRMEM_LIKELY(aprmem__mine))
-        return take_from(aprmem__mine, class);
+        return take_from(aprmem__mine, class, zeros);
     pthread_mutex_lock(&shared.lock);
-    chunk = take_from(&shared.arena, class);
+    chunk = take_from(&shared.arena, class, zeros);
     pthread_mutex_unlock(&shared.lock);
     return chunk;
+}
+
+void *aprmem__take_slowly(unsigned class)
+{
+    bool zeros;
+
+    return take(class, &zeros);
+}
+
+void *aprmem__take_zeros(unsigned class)
+{
+    bool zeros;
+    void *chunk = take(class, &zeros);
+
+    return !chunk || zeros ? chunk : memset(chunk, 0, aprmem__chunk_size(class));
 }
 
 static void give_to(aprmem_arena_t *arena, void *chunk)

@@ -14,8 +14,8 @@ enum {
     LEAST_STEP = 256,
     /* Size of a new chunk while the pool is smaller than such pools usually become, bytes. */
     STEP = 4096,
-    LARGEST_STEP = 8192,
-    GROWTH = 16, /* beyond that: this fraction of its size */
+    LARGEST_STEP = APRMEM_FINE, /* larger pieces are for one allocation each */
+    GROWTH = 16,                /* beyond that: this fraction of its size */
     KINDS = 256,
 };
 
@@ -50,6 +50,16 @@ static size_t step(const aprmem_pool_t *pool)
 
 /* --- memory --- */
 
+/* Without what others have left there: it could not rest (rest.c). */
+static void *take_alone(size_t bytes)
+{
+    void *piece = NULL;
+
+    if (bytes <= APRMEM_BLOCK && aprmem__mine)
+        piece = aprmem__take_zeros(aprmem__class_of(bytes));
+    return piece ? piece : aprmem__take_bytes(bytes);
+}
+
 bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room)
 {
     size_t bytes = size + PIECE_HEADER, least = step(pool);
@@ -57,11 +67,13 @@ bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room)
 
     if (bytes < size || bytes > PTRDIFF_MAX)
         return false;
+    if (pool->resting)
+        aprmem__rouse(pool);
     if (bytes < least)
         bytes = least;
     if (bytes <= APRMEM_BLOCK)
         bytes = aprmem__chunk_size(aprmem__class_of(bytes));
-    piece = aprmem__take_bytes(bytes);
+    piece = bytes > APRMEM_FINE ? take_alone(bytes) : aprmem__take_bytes(bytes);
     if (!piece)
         return false;
     *(void **)piece = pool->pieces;
@@ -82,6 +94,8 @@ void aprmem__drop_piece(aprmem_pool_t *pool)
 /* Of three remainders, the two largest are kept. */
 void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
 {
+    if (!aprmem__ours(rest.end - 1) || aprmem__block_of(rest.end - 1)->size > APRMEM_FINE)
+        return;
     if (aprmem__left(rest) > aprmem__left(pool->room)) {
         if (aprmem__left(pool->room) > aprmem__left(pool->second))
             pool->second = pool->room;
@@ -223,6 +237,8 @@ apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent)
 /* The common part of clearing and destroying, in APR's order. */
 static void empty(aprmem_pool_t *pool)
 {
+    if (pool->resting)
+        aprmem__rouse(pool);
     aprmem__run_cleanups(&pool->pre_cleanups);
     aprmem__destroy_children(pool);
     aprmem__run_cleanups(&pool->cleanups);
@@ -233,6 +249,7 @@ static void empty(aprmem_pool_t *pool)
         aprmem__real.apr_pool_destroy(processes);
     }
     learn(pool);
+    aprmem__leave_guests(pool);
     while (pool->pieces)
         aprmem__drop_piece(pool);
 }

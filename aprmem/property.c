@@ -69,6 +69,8 @@ apr_status_t aprmem__apr_pool_userdata_setn(const void *data, const char *key,
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_setn(data, key, cleanup, handle);
+    if (pool->resting)
+        aprmem__rouse(pool);
     if (!pool->user_data)
         pool->user_data = apr_hash_make(handle);
     apr_hash_set(pool->user_data, key, APR_HASH_KEY_STRING, data);
@@ -84,6 +86,8 @@ apr_status_t aprmem__apr_pool_userdata_set(const void *data, const char *key,
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_set(data, key, cleanup, handle);
+    if (pool->resting)
+        aprmem__rouse(pool);
     if (!pool->user_data || !apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING))
         key = apr_pstrdup(handle, key);
     return aprmem__apr_pool_userdata_setn(data, key, cleanup, handle);
@@ -91,10 +95,12 @@ apr_status_t aprmem__apr_pool_userdata_set(const void *data, const char *key,
 
 apr_status_t aprmem__apr_pool_userdata_get(void **data, const char *key, apr_pool_t *handle)
 {
-    const aprmem_pool_t *pool = aprmem__pool(handle);
+    aprmem_pool_t *pool = aprmem__pool(handle);
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_get(data, key, handle);
+    if (pool->resting)
+        aprmem__rouse(pool);
     *data = pool->user_data ? apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING) : NULL;
     return APR_SUCCESS;
 }

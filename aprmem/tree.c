@@ -10,6 +10,8 @@
 #define APRMEM_SINGLE_THREADED
 #endif
 
+#include <string.h>
+
 #include "aprmem/aprmem_int.h"
 
 enum { HASH_SIZE = 64 };
@@ -181,6 +183,17 @@ void aprmem__unlink(aprmem_pool_t *pool)
     if (pool->sibling)
         pool->sibling->ref = pool->ref;
     unlock_children(locked);
+}
+
+aprmem_pool_t *aprmem__child_tagged(aprmem_pool_t *pool, const char *tag)
+{
+    bool locked = lock_children();
+    aprmem_pool_t *child = pool->child;
+
+    while (child && !(child->tag && strcmp(child->tag, tag) == 0))
+        child = child->sibling;
+    unlock_children(locked);
+    return child;
 }
 
 void aprmem__destroy_children(aprmem_pool_t *pool)

@@ -373,13 +373,26 @@ static bool leads_to(const walk_t *walk, const stiol__found_t *found, const obje
     return false;
 }
 
+/* Whether the name is one of those in the list, which spaces separate. The program itself has
+ * none. */
+static bool is_listed(const char *name, const char *list)
+{
+    size_t length = strlen(name);
+
+    for (const char *at = list; length != 0 && (at = strstr(at, name)); at += length) {
+        if ((at == list || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' '))
+            return true;
+    }
+    return false;
+}
+
 /* NULL: in this object the call is not replaced. */
 static void *replacement_in(const object_t *object, const stiol__call_t *call)
 {
     if (call->scope == STIOL_EVERY)
         return call->replacement;
     if (call->scope == STIOL_ONE)
-        return strcmp(name_of(object->path), call->object) == 0 ? call->replacement : NULL;
+        return is_listed(name_of(object->path), call->object) ? call->replacement : NULL;
     if (object->own)
         return NULL; /* it makes the real calls of the table */
     if (call->scope == STIOL_ANY || object->threads)

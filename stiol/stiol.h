@@ -145,7 +145,8 @@ typedef struct stiol_extra {
     const char *symbol;
     void *real; /**< in its library: the slots that lead there are rebound */
     void *replacement;
-    const char *object; /**< file name of the only object in which it is replaced; NULL: in all */
+    const char *object; /**< file names of the objects in which it is replaced, separated by spaces;
+                           NULL: in all */
 } stiol_extra_t;
 
 /**

@@ -31,8 +31,8 @@
 
 /* --- the calls --- */
 
-/* STIOL_EVERY: in any object, including the one that holds STIOL; STIOL_ONE: only in the object of
- * that name. */
+/* STIOL_EVERY: in any object, including the one that holds STIOL; STIOL_ONE: only in the objects
+ * named. */
 typedef enum { STIOL_ANY, STIOL_THREADS, STIOL_BOTH, STIOL_EVERY, STIOL_ONE } stiol__scope_t;
 
 typedef struct stiol__call {
@@ -43,7 +43,7 @@ typedef struct stiol__call {
     void *global;        /* as other objects may see it: different in a program that is not PIE */
     void *replacement;
     void *elsewhere; /* scope BOTH: the replacement in objects that do not create state threads */
-    const char *object; /* scope ONE: its file name */
+    const char *object; /* scope ONE: their file names */
 } stiol__call_t;
 
 enum {

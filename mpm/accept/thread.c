@@ -160,6 +160,7 @@ static void end_thread(stm_thread_t *thread)
 static void serve(stm_worker_t *worker, stm_conn_t *conn)
 {
     stm_score_thread_serves(worker->score, !conn->c && !conn->asleep);
+    stm_rest_end(conn);
     worker->conn = conn;
     if (stm_conns.times_wanted)
         stm_times_resume(conn, worker->busy);
@@ -180,6 +181,7 @@ void *stm_thread_main(void *data)
     (void)st_thread_setspecific(stm_accept.key, thread); /* one of the first keys: has room */
     thread->worker.current = stm_current_begin();
     thread->worker.busy = stm_busy_new();
+    stm_rest_worker(&thread->worker);
     while ((conn = next_job(thread))) {
         serve(&thread->worker, conn);
         yield_if_due(thread);

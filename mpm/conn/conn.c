@@ -231,7 +231,9 @@ static bool begin(stm_conn_t *conn, stm_worker_t *worker)
     conn->cs.sense = CONN_SENSE_DEFAULT;
     ap_update_vhost_given_ip(conn->c);
     conn->server = conn->c->base_server;
+    conn->beginning = true;
     rc = ap_pre_connection(conn->c, conn->socket);
+    conn->beginning = false;
     if (rc != OK && rc != DONE)
         conn->c->aborted = 1;
     if (slept)

@@ -75,6 +75,9 @@ struct stm_conn {
     bool ended : 1;       /**< SERVING: our side of the connection has been closed */
     bool looking : 1;     /**< LINGER: not watched yet; the client may have closed already */
     bool delayed : 1;     /**< FIRST_BYTE: waits until others have been served (first_byte.c) */
+    bool beginning : 1;   /**< SERVING: pre_connection hooks are running */
+    bool resting : 1;     /**< KEEPALIVE, or QUEUED after it: what it holds is packed (rest.c) */
+    bool rests_plain : 1; /**< resting: its protocol is HTTP/1.1 */
     int row;              /**< its row in the scoreboard, 0 if none */
     stm_origin_t *origin;
     stm_conn_t *next, *prev; /**< all connections of the VP */
@@ -256,7 +259,21 @@ bool stm_sleep_interrupted(stm_conn_t *conn, int ready);
 /** Frees what is kept of a sleeping connection. Harmless if it is not asleep. */
 void stm_sleep_forget(stm_conn_t *conn);
 
-/* ... and the VP leaves or stops */
+/* --- rest.c: idle connections that stay whole pack what they hold --- */
+
+/** To be called before stiol_start(), if small pools will be used: replaces the functions that make
+ * what rests with a connection. `pool`: for strings. */
+void stm_rest_prepare(apr_pool_t *pool);
+/** Called by each of the MPM's state threads when it starts. */
+void stm_rest_worker(stm_worker_t *worker);
+/** Lets an idle connection rest that stm_may_rest(). False: it has nothing to pack. Until
+ * stm_rest_end(), nothing may use its conn_rec. Does not yield. */
+bool stm_rest_begin(stm_conn_t *conn);
+/** Something happens to the connection: everything is where it was. Harmless if it does not rest.
+ * Does not yield. */
+void stm_rest_end(stm_conn_t *conn);
+
+/* ... and the VP leaves or stops (idle.c) */
 
 /** The VP is leaving: ends the HTTP/2 connections that are idle now, and shortens the wait of
  * lingering ones. Called by vp.c in the scheduler. */
@@ -282,6 +299,8 @@ void stm_modules_configure(apr_pool_t *pconf, server_rec *s);
 bool stm_modules_are_known(void);
 /** Whether the idle connection may sleep; if in doubt, no. */
 bool stm_may_sleep(const stm_conn_t *conn);
+/** Whether the idle connection, which may not sleep, may rest; if in doubt, no. */
+bool stm_may_rest(const stm_conn_t *conn);
 /** Whether the connection's output filters write only what they are given. */
 bool stm_output_is_quiet(const conn_rec *c);
 

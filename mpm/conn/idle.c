@@ -99,6 +99,11 @@ static bool keep(const stm_conn_t *conn, stm_sleeper_t *kept)
     return !c->log_id || kept->log_id;
 }
 
+static void nap(stm_conn_t *conn)
+{
+    conn->naps = (unsigned char)(conn->naps < MOST_NAPS ? conn->naps + 1 : MOST_NAPS);
+}
+
 /* The watch stays armed: KeepAliveTimeout continues. The pool's cleanups may yield, so it is freed
  * last. */
 static void put_to_sleep(stm_conn_t *conn)
@@ -112,7 +117,7 @@ static void put_to_sleep(stm_conn_t *conn)
     conn->kept = kept;
     conn->asleep = true;
     conn->suspended = false;
-    conn->naps = (unsigned char)(conn->naps < MOST_NAPS ? conn->naps + 1 : MOST_NAPS);
+    nap(conn);
     STM_SCORE_INC(stm_score, conns_asleep);
     STM_SCORE_INC(stm_score, sleeps);
     stm_pool_put(pool);
@@ -134,6 +139,8 @@ static void look_at(stm_conn_t *conn)
         link_to(&awake, conn);
     else if (stm_may_sleep(conn))
         put_to_sleep(conn);
+    else if (stm_may_rest(conn) && stm_rest_begin(conn))
+        nap(conn);
 }
 
 static void give_memory_back(void)
@@ -274,6 +281,8 @@ static bool server_stops;
 
 static bool says_goodbye(const stm_conn_t *conn)
 {
+    if (conn->resting)
+        return !conn->rests_plain;
     return conn->c && strcmp(ap_get_protocol(conn->c), AP_PROTOCOL_HTTP1) != 0;
 }
 

@@ -148,13 +148,21 @@ static const char *const renewed[] = {"mod_logio.c", "mod_reqtimeout.c"};
 static const char *const quiet_input[] = {"CORE_IN", "LOG_INPUT_OUTPUT", "REQTIMEOUT", "DUMPIO_IN"};
 static const char *const quiet_output[] = {"CORE", "REQTIMEOUT", "DUMPIO_OUT"};
 
+/* What else is used only when the connection is served, so that it may rest: modules' parts of its
+ * configuration, and filters. */
+static const char *const served[] = {"mod_http2.c", "mod_ssl.c"};
+static const char *const served_input[] = {"SSL/TLS Filter"};
+static const char *const served_output[] = {"SSL/TLS Filter", "SSL/TLS Coalescing Filter",
+                                            "STM_TLS_RECORD"};
+
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static bool possible;
 /* Modules that must have nothing in the connection's configuration; NULL ends them. */
 static const module **forgetful;
-static const ap_filter_rec_t *input_filters[COUNT(quiet_input)],
-    *output_filters[COUNT(quiet_output)];
+/* The quiet ones, then the others. */
+static const ap_filter_rec_t *input_filters[COUNT(quiet_input) + COUNT(served_input)],
+    *output_filters[COUNT(quiet_output) + COUNT(served_output)];
 
 /* --- once the configuration is read --- */
 
@@ -197,14 +205,23 @@ static void list_forgetful(apr_pool_t *pool)
     }
 }
 
+static void find_filters(ap_filter_rec_t *find(const char *name), const ap_filter_rec_t **filters,
+                         const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        filters[i] = find(names[i]);
+}
+
 void stm_modules_configure(apr_pool_t *pconf, server_rec *s)
 {
     const module *unknown = stranger();
 
-    for (size_t i = 0; i < COUNT(quiet_input); i++)
-        input_filters[i] = ap_get_input_filter_handle(quiet_input[i]);
-    for (size_t i = 0; i < COUNT(quiet_output); i++)
-        output_filters[i] = ap_get_output_filter_handle(quiet_output[i]);
+    find_filters(ap_get_input_filter_handle, input_filters, quiet_input, COUNT(quiet_input));
+    find_filters(ap_get_input_filter_handle, input_filters + COUNT(quiet_input), served_input,
+                 COUNT(served_input));
+    find_filters(ap_get_output_filter_handle, output_filters, quiet_output, COUNT(quiet_output));
+    find_filters(ap_get_output_filter_handle, output_filters + COUNT(quiet_output), served_output,
+                 COUNT(served_output));
     possible = !unknown;
     if (unknown) {
         ap_log_error(
@@ -265,7 +282,7 @@ static bool nothing_noted(const conn_rec *c)
 
 bool stm_output_is_quiet(const conn_rec *c)
 {
-    return all_quiet(c->output_filters, output_filters, COUNT(output_filters));
+    return all_quiet(c->output_filters, output_filters, COUNT(quiet_output));
 }
 
 bool stm_may_sleep(const stm_conn_t *conn)
@@ -274,6 +291,25 @@ bool stm_may_sleep(const stm_conn_t *conn)
 
     return between_requests(conn) && nothing_noted(c) && nothing_configured(c) &&
            ap_get_core_module_config(c->conn_config) == conn->socket &&
+           all_quiet(c->input_filters, input_filters, COUNT(quiet_input)) && stm_output_is_quiet(c);
+}
+
+static bool only_served_configured(const conn_rec *c)
+{
+    for (const module **m = forgetful; *m; m++) {
+        if (ap_get_module_config(c->conn_config, *m) && !is_in((*m)->name, served, COUNT(served)))
+            return false;
+    }
+    return true;
+}
+
+bool stm_may_rest(const stm_conn_t *conn)
+{
+    const conn_rec *c = conn->c;
+
+    return conn->suspended && !conn->request && conn->cs.state == CONN_STATE_KEEPALIVE &&
+           c->cs == &conn->cs && !c->aborted && !c->master && only_served_configured(c) &&
+           ap_get_core_module_config(c->conn_config) == conn->socket &&
            all_quiet(c->input_filters, input_filters, COUNT(input_filters)) &&
-           stm_output_is_quiet(c);
+           all_quiet(c->output_filters, output_filters, COUNT(output_filters));
 }

@@ -30,11 +30,16 @@ class Stream:
 
 
 class H2:
-    """One cleartext connection, with prior knowledge."""
+    """One connection: cleartext, with prior knowledge; or with TLS."""
 
-    def __init__(self, port, hold_back=False):
-        """hold_back: flow control windows are not reopened until catch_up()."""
+    def __init__(self, port, hold_back=False, tls=None):
+        """hold_back: flow control windows are not reopened until catch_up(). tls: a context, which
+        offers h2 by ALPN from now on."""
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        if tls:
+            tls.set_alpn_protocols(["h2"])
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
+            assert self.sock.selected_alpn_protocol() == "h2"
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self.link = h2.connection.H2Connection(config)
         self.streams, self.pongs, self.goaway, self.closed = {}, 0, False, False
@@ -108,7 +113,8 @@ class H2:
     def pump(self, timeout):
         """Takes what arrives within `timeout` seconds. False: nothing arrived, or the connection is
         over."""
-        if not select.select([self.sock], [], [], timeout)[0]:
+        pending = getattr(self.sock, "pending", lambda: 0)()
+        if not pending and not select.select([self.sock], [], [], timeout)[0]:
             return False
         data = self.sock.recv(1 << 20)
         self.closed = not data
