@@ -81,7 +81,7 @@ def new_root(name):
     Under the build folder; but a root server's children run as an unprivileged user, who cannot
     enter, say, a checkout below a home folder of mode 0700. In that case it is below /var/tmp.
     """
-    base = BUILD / "test"
+    base = BUILD / "test" / os.environ.get("PYTEST_XDIST_WORKER", "")
     base.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0 and not others_can_enter(base):
         base = _public_folder()

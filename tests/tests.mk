@@ -7,8 +7,15 @@
 
 TEST_INCLUDE = $(if $(TEST_SHIM),-Itests/shim)
 TEST_CMOCKA  = $(if $(TEST_SHIM),,-lcmocka)
-TEST_MAKE    = $(MAKE) --no-print-directory
+# A make of its own, which compiles on all CPUs unless -j was given.
+TEST_MAKE    = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# The build under AddressSanitizer and UndefinedBehaviorSanitizer, and what runtime and I/O layer
+# check there besides, one set for both.
 SANITIZE    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CHECKS       = CPPFLAGS='$(CPPFLAGS) -DST_FAULTS -DST_DEBUG -DSTM_DEBUG -DSTIOL_DEBUG'
+ASAN_MAKE    = UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
+               CFLAGS='-O1 -g $(SANITIZE)'
 
 # The same tests on another, emulated processor.
 CROSS_PREFIX := aarch64-linux-gnu-
@@ -29,6 +36,12 @@ $(TEST_HARNESS): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
 
 PYTEST = STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 \
          $(PYTHON) -m pytest -q -p no:cacheprovider
+
+# How many processes share a run of pytest whose tests mostly wait; a file's tests stay together, as
+# they share servers. All in one process where there is no pytest-xdist.
+PYTEST_JOBS   ?= $(if $(filter 1,$(shell nproc)),2,$(shell nproc))
+PYTEST_SHARED  = $(PYTEST) $(if $(shell $(PYTHON) -c 'import xdist; print(1)' 2>/dev/null),\
+                     -n $(PYTEST_JOBS) --dist loadfile)
 
 .PHONY: need-cmocka test-sanitize
 need-cmocka:

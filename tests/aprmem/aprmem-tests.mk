@@ -42,8 +42,6 @@ test-aprmem: need-cmocka ## test small pools
 	    $(APRMEM_SUBJECTS:%=$(BUILD)/debug/tests/aprmem/test_%)
 
 test-aprmem-asan: need-cmocka ## the same under AddressSanitizer and UBSan
-	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 \
-	    UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
-	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(SANITIZE)' aprmem-run
+	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 $(ASAN_MAKE) $(CHECKS) aprmem-run
 
 SANITIZE_PARTS += aprmem-asan

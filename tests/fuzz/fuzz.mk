@@ -100,7 +100,7 @@ test-fuzz: ## run the fuzzers' corpora, and a few thousand more inputs
 	@mkdir -p $(FUZZ_DIR)
 	@if echo '$(FUZZ_PROBE)' | \
 	    clang -x c -fsanitize=fuzzer,address -o $(FUZZ_DIR)/probe - 2>/dev/null; then \
-	    $(MAKE) --no-print-directory $(FUZZ_NAMES:%=fuzz-%-briefly); \
+	    $(TEST_MAKE) $(FUZZ_NAMES:%=fuzz-%-briefly); \
 	else \
 	    echo "skipped: the fuzzers need clang and its libFuzzer (package clang)"; \
 	    $(MAKE) --no-print-directory $(FUZZ_NAMES:%=fuzz-%-replay); \

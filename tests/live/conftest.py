@@ -3,6 +3,7 @@
 
 Marks: stm_only (a behaviour that only this MPM has; skipped with STM_TEST_MPM=event), needs_root,
 and tiny (for a build with the smallest limits: run alone, with STM_TEST_TINY=1).
+STM_TEST_OWN=1 leaves out what a test does with other MPMs for comparison.
 """
 
 import contextlib
@@ -29,10 +30,17 @@ def pytest_configure(config):
         pytest.exit(f"{places.STM_MODULE} is missing: run make first", 3)
 
 
+def _of_another_mpm(item):
+    """Whether its parameters name one."""
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return any(name in params for name in ("event", "worker", "prefork") if name != MPM)
+
+
 def pytest_collection_modifyitems(config, items):
     """Drops the tests that are not for this run."""
-    tiny = bool(os.environ.get("STM_TEST_TINY"))
-    other = [i for i in items if bool(i.get_closest_marker("tiny")) != tiny]
+    tiny, own = (bool(os.environ.get(f"STM_TEST_{word}")) for word in ("TINY", "OWN"))
+    other = [i for i in items if bool(i.get_closest_marker("tiny")) != tiny
+             or (own and _of_another_mpm(i))]
     config.hook.pytest_deselected(items=other)
     items[:] = [i for i in items if i not in other]
     for item in items:

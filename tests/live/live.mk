@@ -77,7 +77,7 @@ live-tools: $(LIVE_TOOLS) slowfs
 test-live: ## test with the stock httpd; PYTEST_ARGS='tests/live/test_x.py -k name'
 test-live: live-tools $(BUILD)/mod_mpm_stm.so
 	$(Q)$(if $(filter file,$(origin APXS)),,STM_TEST_APXS='$(APXS)' STM_TEST_HTTPD='$(HTTPD)') \
-	    $(PYTEST) $(PYTEST_ARGS)
+	    $(PYTEST_SHARED) $(PYTEST_ARGS)
 
 .PHONY: test-cluster
 test-cluster: ## test a front server with its backends, in network namespaces; as root

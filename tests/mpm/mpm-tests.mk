@@ -44,7 +44,6 @@ test-mpm: need-cmocka ## run the unit tests of the MPM's own rules
 	@$(TEST_MAKE) mpm-run
 
 test-mpm-asan: need-cmocka ## the same under AddressSanitizer and UBSan
-	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) \
-	    BUILD=$(BUILD)/asan CFLAGS='-O1 -g $(SANITIZE)' mpm-run
+	@ASAN_OPTIONS=detect_leaks=0 $(ASAN_MAKE) mpm-run
 
 SANITIZE_PARTS += mpm-asan

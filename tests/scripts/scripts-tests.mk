@@ -5,4 +5,4 @@
 
 .PHONY: test-scripts
 test-scripts: $(PRODUCTS) ## test scripts, makefiles and packaging; SCRIPTS_ARGS=
-	$(Q)$(PYTEST) tests/scripts $(SCRIPTS_ARGS)
+	$(Q)$(PYTEST_SHARED) tests/scripts $(SCRIPTS_ARGS)

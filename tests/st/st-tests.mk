@@ -97,10 +97,8 @@ endif
 	    $(call st_programs,$(BUILD)/shuffle/tests/st,$(ST_SHUFFLED))
 
 test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
-	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 \
-	    UBSAN_OPTIONS=print_stacktrace=1 TEST_SCALE=10 TEST_TIMEOUT=120 \
-	    $(TEST_MAKE) BUILD=$(BUILD)/asan CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' \
-	    CFLAGS='-O1 -g $(SANITIZE)' st-run
+	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 TEST_SCALE=10 TEST_TIMEOUT=120 \
+	    $(ASAN_MAKE) $(CHECKS) st-run
 
 # Leaks are left to test-st-asan. The debug build tells Valgrind about stacks.
 test-st-valgrind: need-cmocka ## the same under memcheck

@@ -185,9 +185,7 @@ test-stiol: need-cmocka ## test STIOL, as shipped and with assertions
 	    $(STIOL_SUBJECTS:%=$(BUILD)/debug/tests/stiol/test_%)
 
 test-stiol-asan: need-cmocka ## the same under AddressSanitizer and UBSan
-	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 \
-	    UBSAN_OPTIONS=print_stacktrace=1 $(TEST_MAKE) BUILD=$(BUILD)/asan \
-	    CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' CFLAGS='-O1 -g $(SANITIZE)' stiol-run
+	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 $(ASAN_MAKE) $(CHECKS) stiol-run
 
 test-stiol-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(CAN_CROSS),yes)

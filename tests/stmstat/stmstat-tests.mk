@@ -6,4 +6,4 @@
 .PHONY: test-stmstat
 test-stmstat: ## test stmstat and the scoreboards' reader; STMSTAT_ARGS=
 test-stmstat: $(SCORE_TESTS)/sample $(BUILD)/stmstat/stmstat
-	$(Q)$(PYTEST) tests/stmstat $(STMSTAT_ARGS)
+	$(Q)$(PYTEST_SHARED) tests/stmstat $(STMSTAT_ARGS)
