@@ -40,7 +40,7 @@ typedef struct rooms {
 struct aprmem_guest {
     aprmem_guest_t *next, **ref; /* in a list; ref NULL: in none */
     size_t size;                 /* bytes that were asked for */
-    size_t unused;               /* what follows is aligned as malloc() does it */
+    size_t wholly;               /* whether it rests only with pools that do so wholly */
 };
 _Static_assert(sizeof(aprmem_guest_t) % 16 == 0, "guests are aligned");
 
@@ -220,8 +220,10 @@ void aprmem__rouse(aprmem_pool_t *pool)
     }
 }
 
-static void rest_pool(aprmem_pool_t *pool, size_t least)
+static void rest_pool(aprmem_pool_t *pool, bool whole)
 {
+    size_t least = whole ? APRMEM_RESTS : APRMEM_FINE + 1;
+
     void *piece, *next;
 
     if (pool->resting || !keep_rooms(pool))
@@ -233,7 +235,8 @@ static void rest_pool(aprmem_pool_t *pool, size_t least)
     }
     for (aprmem_guest_t *guest = pool->guests, *after; guest; guest = after) {
         after = guest->next;
-        put_to_rest(&pool->resting, guest, APRMEM_RESTS);
+        if (whole || !guest->wholly)
+            put_to_rest(&pool->resting, guest, APRMEM_RESTS);
     }
     if (!pool->resting->next)
         aprmem__rouse(pool); /* nothing was worth it */
@@ -246,11 +249,11 @@ bool aprmem_rest(apr_pool_t *pool, bool whole, const char *child_tag)
 
     if (!aprmem__mine || !aprmem__ours(pool) || sysconf(_SC_PAGESIZE) != PAGE)
         return false;
-    rest_pool(own, whole ? APRMEM_RESTS : APRMEM_FINE + 1);
+    rest_pool(own, whole);
     rests = own->resting;
     child = child_tag ? aprmem__child_tagged(own, child_tag) : NULL;
     if (child) {
-        rest_pool(child, APRMEM_FINE + 1);
+        rest_pool(child, false);
         rests = rests || child->resting;
     }
     return rests;
@@ -301,8 +304,10 @@ void aprmem_invited(apr_pool_t *host, const void *only)
         aprmem_guest_t *guest = arrived;
 
         unlink_guest(guest);
-        if (host && aprmem__ours(host) && (!only || only == guest + 1))
+        if (host && aprmem__ours(host) && (!only || only == guest + 1)) {
+            guest->wholly = only != NULL;
             link_guest(&aprmem__pool(host)->guests, guest);
+        }
     }
 }
 

@@ -116,7 +116,8 @@ bool stm_rest_begin(stm_conn_t *conn)
 {
     bool plain = strcmp(ap_get_protocol(conn->c), AP_PROTOCOL_HTTP1) == 0;
 
-    /* Of HTTP/2's, threads of streams that have been reset may still read the conn_rec. */
+    /* Of HTTP/2's, threads of streams that have been reset may still read the conn_rec, and ask
+     * mod_ssl about the SSL. */
     if (!stm_config.small_pools || !aprmem_rest(conn->pool, plain, SESSION))
         return false;
     conn->resting = true;

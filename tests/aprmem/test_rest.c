@@ -213,14 +213,16 @@ static void guests_rest_with_their_host(void)
     fill(guest, 8000, 11);
     fill(other, 5000, 12);
     for (int round = 0; round < 3; round++) {
-        CHECK(aprmem_rest(pool, false, NULL));
+        CHECK(!aprmem_rest(pool, false, NULL)); /* others might use it */
+        CHECK(filled(guest, 8000, 11));
+        CHECK(aprmem_rest(pool, true, NULL));
         CHECK(filled(other, 5000, 12)); /* it is nobody's guest */
         aprmem_rouse(pool, NULL);
         CHECK(filled(guest, 8000, 11));
     }
     grown = aprmem_realloc(guest, 9000);
     CHECK(grown && filled(grown, 8000, 11));
-    CHECK(!aprmem_rest(pool, false, NULL));
+    CHECK(!aprmem_rest(pool, true, NULL));
     aprmem_free(grown);
     aprmem_free(small);
     aprmem_free(other);

@@ -6,6 +6,7 @@ request, several at once, half of one, a PING, another handshake, the end.
 """
 
 import signal
+import socket
 import ssl
 from types import SimpleNamespace
 
@@ -60,7 +61,7 @@ def asked(h2, count=1):
 
 def made(serve, **options):
     """A server with a page."""
-    server = serve.make(tls=True, modules=MODULES, directives=DIRECTIVES, **options)
+    server = serve.make(**{"tls": True, "modules": MODULES, "directives": DIRECTIVES, **options})
     server.page("page.txt", "x" * 100)
     return server.start()
 
@@ -143,6 +144,29 @@ def test_ping(scene, kind):
         wait_for(lambda seen=rests: total(scene.server, "rests") > seen, "the next rest")
     h2.ping()
     scene.h2s[kind, "gone"].sock.close()
+    asked(h2)
+
+
+def test_a_stream_that_was_reset_is_still_served(serve):
+    """While its connection rests. To log it, its thread asks mod_ssl about the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        server = made(serve, name="rest_reset", modules=(*MODULES, "proxy", "proxy_http"),
+                      directives=f"""{DIRECTIVES}
+            ProxyPass /slow http://127.0.0.1:{backend.getsockname()[1]}/
+            CustomLog logs/tls.log "%U %{{SSL_PROTOCOL}}x"
+            """)
+        h2 = asked(H2(server.tls_port, tls=tls_context()))
+        h2.get("/slow")
+        behind, _ = backend.accept()
+        with behind:
+            assert behind.recv(1000).startswith(b"GET / ")
+            h2.cancel_all()
+            at_rest(server, 1)
+            behind.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            log = server.root / "logs/tls.log"
+            wait_for(lambda: "/slow" in log.read_text(), "the line of the stream")
+    assert "/slow TLSv1.3\n" in log.read_text()
+    h2.streams.clear()
     asked(h2)
 
 
