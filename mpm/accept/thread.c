@@ -142,6 +142,7 @@ static void yield_if_due(stm_thread_t *thread)
 static void end_thread(stm_thread_t *thread)
 {
     (void)st_thread_setspecific(stm_accept.key, NULL);
+    stm_rest_worker(NULL);
     stm_current_end(thread->worker.current);
     stm_busy_free(thread->worker.busy);
     stm_slot_give(thread->worker.slot);

@@ -264,7 +264,7 @@ void stm_sleep_forget(stm_conn_t *conn);
 /** To be called before stiol_start(), if small pools will be used: replaces the functions that make
  * what rests with a connection. `pool`: for strings. */
 void stm_rest_prepare(apr_pool_t *pool);
-/** Called by each of the MPM's state threads when it starts. */
+/** Called by each of the MPM's state threads when it starts; when it ends, with NULL. */
 void stm_rest_worker(stm_worker_t *worker);
 /** Lets an idle connection rest that stm_may_rest(). False: it has nothing to pack. Until
  * stm_rest_end(), nothing may use its conn_rec. Does not yield. */
