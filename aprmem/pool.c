@@ -92,10 +92,8 @@ void aprmem__drop_piece(aprmem_pool_t *pool)
 }
 
 /* Of three remainders, the two largest are kept. */
-void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
+static void keep(aprmem_pool_t *pool, aprmem_room_t rest)
 {
-    if (!aprmem__ours(rest.end - 1) || aprmem__block_of(rest.end - 1)->size > APRMEM_FINE)
-        return;
     if (aprmem__left(rest) > aprmem__left(pool->room)) {
         if (aprmem__left(pool->room) > aprmem__left(pool->second))
             pool->second = pool->room;
@@ -103,6 +101,12 @@ void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
     } else if (aprmem__left(rest) > aprmem__left(pool->second)) {
         pool->second = rest;
     }
+}
+
+void aprmem__keep_room(aprmem_pool_t *pool, aprmem_room_t rest)
+{
+    if (aprmem__ours(rest.end - 1) && aprmem__block_of(rest.end - 1)->size <= APRMEM_FINE)
+        keep(pool, rest);
 }
 
 void *aprmem__out_of_memory(const aprmem_pool_t *pool)
@@ -127,7 +131,8 @@ void *aprmem__grow(aprmem_pool_t *pool, size_t size)
         return aprmem__out_of_memory(pool);
     memory = room.at;
     room.at += size;
-    aprmem__keep_room(pool, room);
+    if (size + PIECE_HEADER <= APRMEM_FINE) /* or else it stays alone in its piece */
+        keep(pool, room);
     return memory;
 }
 

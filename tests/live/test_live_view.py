@@ -36,7 +36,8 @@ def verdict(server):
 
 
 def test_64_vps_and_hundreds_of_connections(serve):
-    server = serve(processes=64, threads=16, directives=FILES)
+    # A VP has as many rows as threads.
+    server = serve(processes=64, threads=64, directives=FILES)
     with Conns(server.port) as idle, view(server) as seen:
         idle.open(400)
         seen.wait(lambda at: re.match(r"conns 400 ", at.lines[1]), "the sum of connections")
