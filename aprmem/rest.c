@@ -184,13 +184,14 @@ static void restore(const aprmem_rest_t *rest)
 
 static bool keep_rooms(aprmem_pool_t *pool)
 {
+    const aprmem_room_t none = {(char *)(pool + 1), (char *)(pool + 1)};
     aprmem_rest_t *rest = aprmem__take(aprmem__class_of(sizeof(*rest) + sizeof(rooms_t)));
 
     if (!rest)
         return false;
     *rest = (aprmem_rest_t){.next = NULL, .chunk = NULL, .runs = 0};
     *(rooms_t *)(rest + 1) = (rooms_t){pool->room, pool->second, pool->free_cleanups};
-    pool->room = pool->second = (aprmem_room_t){NULL, NULL};
+    pool->room = pool->second = none;
     pool->free_cleanups = NULL;
     pool->resting = rest;
     return true;
@@ -354,12 +355,13 @@ void *aprmem_calloc(size_t count, size_t size)
 
 void aprmem_free(void *memory)
 {
-    aprmem_guest_t *guest = (aprmem_guest_t *)memory - 1;
+    aprmem_guest_t *guest;
 
     if (APRMEM_LIKELY(!aprmem__ours(memory))) {
         free(memory);
         return;
     }
+    guest = (aprmem_guest_t *)memory - 1;
     unlink_guest(guest);
     aprmem__give(guest);
 }

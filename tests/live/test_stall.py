@@ -13,7 +13,8 @@ pytestmark = pytest.mark.stm_only
 
 
 def test_request_and_call_stack_are_logged(serve):
-    """A machine that freezes holds up a VP too; then the next report is 10 s away."""
+    """A machine that freezes holds up a VP too; then the next report is 10 s away. Time for which
+    others had the CPU does not count."""
     server = probed(serve, "StallWarning 200\nKernelThreads 0", processes=1).start()
 
     def reported():
@@ -23,7 +24,7 @@ def test_request_and_call_stack_are_logged(serve):
         report = re.search(r"VP 0 was held up for (\d+) ms \(StallWarning 200\) in the request "
                            r'"GET /probe\?spin=900 HTTP/1.1"', log)
         return report if report and "mod_probe.so" in log and "ap_run_handler" in log else None
-    assert int(wait_for(reported, "a report with the calls of the handler", 90)[1]) >= 900
+    assert int(wait_for(reported, "a report with the calls of the handler", 90)[1]) >= 200
 
 
 def test_at_most_one_report_in_ten_seconds(serve):
