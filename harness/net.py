@@ -13,7 +13,7 @@ import tempfile
 from collections import deque
 from pathlib import Path
 
-from .places import BUILD
+from .places import own_folder
 
 
 # One byte for each port; a lock on it claims the port for this process until it ends. One
@@ -72,8 +72,7 @@ def free_ports(count):
 @functools.cache
 def certificate():
     """A file with a self-signed certificate for localhost and its key."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    path = BUILD / "test-localhost.pem"
+    path = own_folder() / "localhost.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
                     "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",

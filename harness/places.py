@@ -66,6 +66,13 @@ def others_can_enter(path):
     return all(folder.stat().st_mode & 0o001 for folder in [path, *path.parents])
 
 
+def own_folder():
+    """Where this process writes: each of those that share a run of pytest has its own folder."""
+    folder = BUILD / "test" / os.environ.get("PYTEST_XDIST_WORKER", "")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @functools.cache
 def _public_folder():
     """A folder below /var/tmp that others can enter; it is removed when this process ends."""
@@ -81,8 +88,7 @@ def new_root(name):
     Under the build folder; but a root server's children run as an unprivileged user, who cannot
     enter, say, a checkout below a home folder of mode 0700. In that case it is below /var/tmp.
     """
-    base = BUILD / "test" / os.environ.get("PYTEST_XDIST_WORKER", "")
-    base.mkdir(parents=True, exist_ok=True)
+    base = own_folder()
     if os.geteuid() == 0 and not others_can_enter(base):
         base = _public_folder()
     root = base / name
