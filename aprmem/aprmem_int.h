@@ -293,8 +293,14 @@ void aprmem__run_child_cleanups(aprmem_pool_t *pool);
 
 /* --- rest.c --- */
 
-/** Restores what rests of the pool, if anything does. */
-void aprmem__rouse(aprmem_pool_t *pool);
+/** Restores what rests of the pool. */
+void aprmem__restore(aprmem_pool_t *pool);
+/** The same, if anything does. */
+static inline void aprmem__rouse(aprmem_pool_t *pool)
+{
+    if (pool->resting)
+        aprmem__restore(pool);
+}
 /** The pool ends, and its guests may outlive it. */
 void aprmem__leave_guests(aprmem_pool_t *pool);
 

@@ -76,8 +76,7 @@ void aprmem__apr_pool_cleanup_kill(apr_pool_t *handle, const void *data, cleanup
         aprmem__real.apr_pool_cleanup_kill(handle, data, plain);
         return;
     }
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     kill_in(pool, &pool->cleanups, data, plain);
     kill_in(pool, &pool->pre_cleanups, data, plain);
 }
@@ -99,8 +98,7 @@ void aprmem__apr_pool_child_cleanup_set(apr_pool_t *pool, const void *data, clea
         aprmem__real.apr_pool_child_cleanup_set(pool, data, plain, child);
         return;
     }
-    if (aprmem__pool(pool)->resting)
-        aprmem__rouse(aprmem__pool(pool));
+    aprmem__rouse(aprmem__pool(pool));
     cleanup = *find(&aprmem__pool(pool)->cleanups, data, plain);
     if (cleanup)
         cleanup->child = child;
@@ -120,8 +118,7 @@ void aprmem__run_child_cleanups(aprmem_pool_t *pool)
 {
     aprmem_cleanup_t *cleanup;
 
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     while ((cleanup = pool->cleanups)) {
         pool->cleanups = cleanup->next;
         cleanup->child((void *)(uintptr_t)cleanup->data);

@@ -67,8 +67,7 @@ bool aprmem__piece(aprmem_pool_t *pool, size_t size, aprmem_room_t *room)
 
     if (bytes < size || bytes > PTRDIFF_MAX)
         return false;
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     if (bytes < least)
         bytes = least;
     if (bytes <= APRMEM_BLOCK)
@@ -242,8 +241,7 @@ apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent)
 /* The common part of clearing and destroying, in APR's order. */
 static void empty(aprmem_pool_t *pool)
 {
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     aprmem__run_cleanups(&pool->pre_cleanups);
     aprmem__destroy_children(pool);
     aprmem__run_cleanups(&pool->cleanups);

@@ -69,8 +69,7 @@ apr_status_t aprmem__apr_pool_userdata_setn(const void *data, const char *key,
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_setn(data, key, cleanup, handle);
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     if (!pool->user_data)
         pool->user_data = apr_hash_make(handle);
     apr_hash_set(pool->user_data, key, APR_HASH_KEY_STRING, data);
@@ -86,8 +85,7 @@ apr_status_t aprmem__apr_pool_userdata_set(const void *data, const char *key,
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_set(data, key, cleanup, handle);
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     if (!pool->user_data || !apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING))
         key = apr_pstrdup(handle, key);
     return aprmem__apr_pool_userdata_setn(data, key, cleanup, handle);
@@ -99,8 +97,7 @@ apr_status_t aprmem__apr_pool_userdata_get(void **data, const char *key, apr_poo
 
     if (!aprmem__ours(handle))
         return aprmem__real.apr_pool_userdata_get(data, key, handle);
-    if (pool->resting)
-        aprmem__rouse(pool);
+    aprmem__rouse(pool);
     *data = pool->user_data ? apr_hash_get(pool->user_data, key, APR_HASH_KEY_STRING) : NULL;
     return APR_SUCCESS;
 }

@@ -16,7 +16,6 @@
 enum {
     PAGE = 4096,
     WORD = sizeof(uint64_t),
-    GUEST_LEAST = 1024, /* bytes of a guest: smaller ones are left to malloc() */
 };
 
 /* What is kept of a chunk: runs of words, each behind a header. */
@@ -206,7 +205,7 @@ static void restore_rooms(aprmem_pool_t *pool, const aprmem_rest_t *rest)
     pool->free_cleanups = rooms->free_cleanups;
 }
 
-void aprmem__rouse(aprmem_pool_t *pool)
+void aprmem__restore(aprmem_pool_t *pool)
 {
     aprmem_rest_t *rest = pool->resting, *next;
 
@@ -240,7 +239,7 @@ static void rest_pool(aprmem_pool_t *pool, bool whole)
             put_to_rest(&pool->resting, guest, APRMEM_RESTS);
     }
     if (!pool->resting->next)
-        aprmem__rouse(pool); /* nothing was worth it */
+        aprmem__restore(pool); /* nothing was worth it */
 }
 
 bool aprmem_rest(apr_pool_t *pool, bool whole, const char *child_tag)
@@ -332,7 +331,7 @@ static void *guest_of(size_t size)
 
 static inline bool may_come(size_t size)
 {
-    return !APRMEM_LIKELY(!inviting) && size >= GUEST_LEAST &&
+    return !APRMEM_LIKELY(!inviting) && size >= APRMEM_RESTS &&
            size <= APRMEM_BLOCK - sizeof(aprmem_guest_t);
 }
 

@@ -57,7 +57,6 @@ typedef struct stm_accept {
     unsigned long long full;
     int next_queue;              /**< the first listener whose accept queue is measured next */
     stm_thread_t *threads;       /**< all of the VP's; stm.vp.threads is their number */
-    int key;                     /**< where each of these state threads has its stm_thread_t */
     void (*limit_reached)(void); /**< VPConnections; set before the listeners open */
 } stm_accept_t;
 
@@ -125,8 +124,6 @@ void stm_thread_wanted(const stm_listener_t *listener);
 int stm_thread_retire(stm_listener_t *listener, int count);
 /** Interrupts the waits of all threads, because the VP is stopping. */
 void stm_threads_interrupt(void);
-/** The connection that the calling state thread serves; NULL if there is none. */
-const stm_conn_t *stm_thread_conn(void);
 /** The request that the running state thread serves; NULL if there is none. May be called in a
  * signal handler on the VP's kernel thread. */
 const request_rec *stm_thread_request(void);

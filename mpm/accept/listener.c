@@ -279,7 +279,7 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
 
 bool stm_listeners_open(void)
 {
-    if (st_key_create(&stm_accept.key, NULL) != 0)
+    if (st_key_create(&stm_conns.worker_key, NULL) != 0)
         return false;
     /* Not in pchild: a request that cannot be ended outlives that. */
     stm_accept.listeners = ap_calloc((size_t)stm_listens_count(), sizeof(*stm_accept.listeners));

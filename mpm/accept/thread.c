@@ -141,8 +141,7 @@ static void yield_if_due(stm_thread_t *thread)
 
 static void end_thread(stm_thread_t *thread)
 {
-    (void)st_thread_setspecific(stm_accept.key, NULL);
-    stm_rest_worker(NULL);
+    (void)st_thread_setspecific(stm_conns.worker_key, NULL);
     stm_current_end(thread->worker.current);
     stm_busy_free(thread->worker.busy);
     stm_slot_give(thread->worker.slot);
@@ -179,10 +178,10 @@ void *stm_thread_main(void *data)
     stm_thread_t *thread = data;
     stm_conn_t *conn;
 
-    (void)st_thread_setspecific(stm_accept.key, thread); /* one of the first keys: has room */
+    /* One of the first keys: has room. */
+    (void)st_thread_setspecific(stm_conns.worker_key, &thread->worker);
     thread->worker.current = stm_current_begin();
     thread->worker.busy = stm_busy_new();
-    stm_rest_worker(&thread->worker);
     while ((conn = next_job(thread))) {
         serve(&thread->worker, conn);
         yield_if_due(thread);
@@ -336,16 +335,9 @@ void stm_threads_interrupt(void)
         st_thread_interrupt(thread->worker.st);
 }
 
-const stm_conn_t *stm_thread_conn(void)
-{
-    const stm_thread_t *thread = st_thread_getspecific(stm_accept.key);
-
-    return thread ? thread->worker.conn : NULL;
-}
-
 const request_rec *stm_thread_request(void)
 {
-    const stm_conn_t *conn = stm_thread_conn();
+    const stm_conn_t *conn = stm_worker_conn();
 
     return conn ? conn->request : NULL;
 }

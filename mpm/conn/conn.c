@@ -109,6 +109,13 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker)
         end(conn);
 }
 
+const stm_conn_t *stm_worker_conn(void)
+{
+    const stm_worker_t *worker = st_thread_getspecific(stm_conns.worker_key);
+
+    return worker ? worker->conn : NULL;
+}
+
 /* Where a connection continues after a wait. */
 static step_e wake_step(stm_conn_t *conn, stm_conn_state_e waited)
 {

@@ -122,6 +122,7 @@ typedef struct stm_conns {
     apr_allocator_t *allocator;       /**< of their pools (record.c) */
     apr_bucket_alloc_t *bucket_alloc; /**< shared by all of them */
     bool times_wanted;                /**< a note about requests' times is mentioned somewhere */
+    int worker_key; /**< where each state thread that serves them has its stm_worker_t; -1: no key */
 } stm_conns_t;
 
 extern stm_conns_t stm_conns;
@@ -135,6 +136,9 @@ void stm_conn_accepted(stm_origin_t *origin, int fd, const struct sockaddr *clie
                        socklen_t length);
 /** Serves the connection on the calling state thread until it parks or ends: yields. */
 void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
+/** The connection that the calling state thread serves; NULL if there is none. May be called in a
+ * signal handler on the VP's kernel thread. */
+const stm_conn_t *stm_worker_conn(void);
 /** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
  * then belongs to the caller. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);
@@ -264,8 +268,6 @@ void stm_sleep_forget(stm_conn_t *conn);
 /** To be called before stiol_start(), if small pools will be used: replaces the functions that make
  * what rests with a connection. `pool`: for strings. */
 void stm_rest_prepare(apr_pool_t *pool);
-/** Called by each of the MPM's state threads when it starts; when it ends, with NULL. */
-void stm_rest_worker(stm_worker_t *worker);
 /** Lets an idle connection rest that stm_may_rest(). False: it has nothing to pack. Until
  * stm_rest_end(), nothing may use its conn_rec. Does not yield. */
 bool stm_rest_begin(stm_conn_t *conn);

@@ -254,29 +254,37 @@ static bool all_quiet(const ap_filter_t *filter, const ap_filter_rec_t *const *q
     return true;
 }
 
-static bool nothing_configured(const conn_rec *c)
+/* Whether no forgetful module has anything in the connection's configuration; the first `count` of
+ * `served` may. */
+static bool nothing_configured(const conn_rec *c, size_t count)
 {
     for (const module **m = forgetful; *m; m++) {
-        if (ap_get_module_config(c->conn_config, *m))
+        if (ap_get_module_config(c->conn_config, *m) && !is_in((*m)->name, served, count))
             return false;
     }
     return true;
 }
 
-static bool between_requests(const stm_conn_t *conn)
+/* Whether it is idle, and still as the MPM and the core have made it. */
+static bool is_idle(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;
 
     return conn->suspended && !conn->request && conn->cs.state == CONN_STATE_KEEPALIVE &&
-           c->cs == &conn->cs && c->keepalive == AP_CONN_KEEPALIVE && c->keepalives > 0 &&
-           !c->aborted && !c->data_in_input_filters && !c->data_in_output_filters &&
-           !c->clogging_input_filters;
+           c->cs == &conn->cs && !c->aborted && !c->master &&
+           ap_get_core_module_config(c->conn_config) == conn->socket;
+}
+
+static bool between_requests(const conn_rec *c)
+{
+    return c->keepalive == AP_CONN_KEEPALIVE && c->keepalives > 0 && !c->data_in_input_filters &&
+           !c->data_in_output_filters && !c->clogging_input_filters;
 }
 
 /* Whether neither a look-up nor a module has put anything there. */
 static bool nothing_noted(const conn_rec *c)
 {
-    return !c->master && !c->log && !c->remote_host && !c->remote_logname && !c->local_host &&
+    return !c->log && !c->remote_host && !c->remote_logname && !c->local_host &&
            !c->double_reverse && apr_is_empty_table(c->notes);
 }
 
@@ -289,27 +297,15 @@ bool stm_may_sleep(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;
 
-    return between_requests(conn) && nothing_noted(c) && nothing_configured(c) &&
-           ap_get_core_module_config(c->conn_config) == conn->socket &&
+    return is_idle(conn) && between_requests(c) && nothing_noted(c) && nothing_configured(c, 0) &&
            all_quiet(c->input_filters, input_filters, COUNT(quiet_input)) && stm_output_is_quiet(c);
-}
-
-static bool only_served_configured(const conn_rec *c)
-{
-    for (const module **m = forgetful; *m; m++) {
-        if (ap_get_module_config(c->conn_config, *m) && !is_in((*m)->name, served, COUNT(served)))
-            return false;
-    }
-    return true;
 }
 
 bool stm_may_rest(const stm_conn_t *conn)
 {
     const conn_rec *c = conn->c;
 
-    return conn->suspended && !conn->request && conn->cs.state == CONN_STATE_KEEPALIVE &&
-           c->cs == &conn->cs && !c->aborted && !c->master && only_served_configured(c) &&
-           ap_get_core_module_config(c->conn_config) == conn->socket &&
+    return is_idle(conn) && nothing_configured(c, COUNT(served)) &&
            all_quiet(c->input_filters, input_filters, COUNT(input_filters)) &&
            all_quiet(c->output_filters, output_filters, COUNT(output_filters));
 }

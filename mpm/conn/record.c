@@ -28,7 +28,7 @@
  * the pools of connections, and no page there could be given back. */
 enum { RECORDS_AT_ONCE = 64 };
 
-stm_conns_t stm_conns;
+stm_conns_t stm_conns = {.worker_key = -1};
 
 static stm_conn_t *free_records;
 

@@ -12,7 +12,6 @@
 #include <http_protocol.h>
 
 #include "aprmem/aprmem.h"
-#include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
 #include "stiol/stiol.h"
@@ -20,8 +19,6 @@
 /* mod_http2's own pool below the connection's: only the connection's thread uses what is in it, but
  * other threads use pools further down. */
 #define SESSION "h2_session"
-
-static int key = -1; /* a state thread's stm_worker_t */
 
 /* --- guests --- */
 
@@ -32,17 +29,10 @@ typedef int make_session_t(void **session, const void *callbacks, void *data, co
 static make_ssl_t *make_ssl;
 static make_session_t *make_session;
 
-static stm_conn_t *current(void)
-{
-    const stm_worker_t *worker = key >= 0 ? st_thread_getspecific(key) : NULL;
-
-    return worker ? worker->conn : NULL;
-}
-
 /* In mod_ssl, instead of SSL_new(). mod_proxy's connections to backends have one, too. */
 static void *new_ssl(void *context)
 {
-    stm_conn_t *conn = current();
+    const stm_conn_t *conn = stm_worker_conn();
     void *ssl;
 
     if (!conn || !conn->beginning)
@@ -56,7 +46,7 @@ static void *new_ssl(void *context)
 /* In mod_http2, instead of nghttp2_session_server_new2(). */
 static int new_session(void **session, const void *callbacks, void *data, const void *option)
 {
-    stm_conn_t *conn = current();
+    const stm_conn_t *conn = stm_worker_conn();
     int rc;
 
     if (!conn || !conn->c)
@@ -79,35 +69,31 @@ static const char *object_of(void *function)
     return slash ? slash + 1 : info.dli_fname;
 }
 
+static void replace(const char *allocating)
+{
+    const stiol_extra_t calls[] = {
+        {"SSL_new", (void *)make_ssl, (void *)new_ssl, "mod_ssl.so"},
+        {"nghttp2_session_server_new2", (void *)make_session, (void *)new_session, "mod_http2.so"},
+        {"malloc", dlsym(RTLD_DEFAULT, "malloc"), (void *)aprmem_malloc, allocating},
+        {"calloc", dlsym(RTLD_DEFAULT, "calloc"), (void *)aprmem_calloc, allocating},
+        {"realloc", dlsym(RTLD_DEFAULT, "realloc"), (void *)aprmem_realloc, allocating},
+        {"free", dlsym(RTLD_DEFAULT, "free"), (void *)aprmem_free, allocating},
+    };
+
+    (void)stiol_add_calls(calls, sizeof(calls) / sizeof(*calls));
+}
+
 void stm_rest_prepare(apr_pool_t *pool)
 {
     void *ssl = dlsym(RTLD_DEFAULT, "SSL_new");
     void *session = dlsym(RTLD_DEFAULT, "nghttp2_session_server_new2");
-    const char *objects =
-        apr_pstrcat(pool, object_of(dlsym(RTLD_DEFAULT, "CRYPTO_malloc")), " ",
-                    object_of(dlsym(RTLD_DEFAULT, "nghttp2_session_server_new2")), NULL);
-    const stiol_extra_t calls[] = {
-        {"SSL_new", ssl, (void *)new_ssl, "mod_ssl.so"},
-        {"nghttp2_session_server_new2", session, (void *)new_session, "mod_http2.so"},
-        {"malloc", dlsym(RTLD_DEFAULT, "malloc"), (void *)aprmem_malloc, objects},
-        {"calloc", dlsym(RTLD_DEFAULT, "calloc"), (void *)aprmem_calloc, objects},
-        {"realloc", dlsym(RTLD_DEFAULT, "realloc"), (void *)aprmem_realloc, objects},
-        {"free", dlsym(RTLD_DEFAULT, "free"), (void *)aprmem_free, objects},
-    };
 
     if (!stm_modules_are_known() || (!ssl && !session))
         return;
     make_ssl = (make_ssl_t *)ssl;
     make_session = (make_session_t *)session;
-    if (stiol_add_calls(calls, sizeof(calls) / sizeof(*calls)) == 0 &&
-        st_key_create(&key, NULL) != 0)
-        key = -1;
-}
-
-void stm_rest_worker(stm_worker_t *worker)
-{
-    if (key >= 0)
-        (void)st_thread_setspecific(key, worker);
+    replace(apr_pstrcat(pool, object_of(dlsym(RTLD_DEFAULT, "CRYPTO_malloc")), " ",
+                        object_of(session), NULL));
 }
 
 /* --- connections --- */
@@ -118,7 +104,7 @@ bool stm_rest_begin(stm_conn_t *conn)
 
     /* Of HTTP/2's, threads of streams that have been reset may still read the conn_rec, and ask
      * mod_ssl about the SSL. */
-    if (!stm_config.small_pools || !aprmem_rest(conn->pool, plain, SESSION))
+    if (!aprmem_rest(conn->pool, plain, SESSION))
         return false;
     conn->resting = true;
     conn->rests_plain = plain;

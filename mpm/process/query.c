@@ -66,7 +66,7 @@ static int max_threads(void)
 /* Modules ask about the connection that they are serving. */
 static int state(void)
 {
-    const stm_conn_t *conn = stm.vp.state == STM_VP_LEAVING ? stm_thread_conn() : NULL;
+    const stm_conn_t *conn = stm.vp.state == STM_VP_LEAVING ? stm_worker_conn() : NULL;
 
     return conn && stm_goodbye_can_wait(conn) ? AP_MPMQ_RUNNING : stm.mpm->mpm_state;
 }

@@ -224,10 +224,10 @@ static void start_threaded_io(int mounts)
             STMNO(0083) "/proc/self/mountinfo cannot be read: each file's device is asked what it "
                         "is, and calls on paths cost more");
     prepare_small_pools();
-    if (stm_config.small_pools)
-        config.max_free = -1; /* which then hold that memory themselves */
-    if (stm_config.small_pools)
+    if (stm_config.small_pools) {
+        config.max_free = -1; /* they hold that memory themselves */
         stm_rest_prepare(stm.pconf);
+    }
     stm_heartbeat_prepare();
     if (stiol_start(&config) != 0) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, ap_server_conf,
