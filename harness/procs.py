@@ -3,6 +3,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 from collections import namedtuple
 from pathlib import Path
@@ -17,6 +18,12 @@ def adopt_orphans():
     """A daemon's parent exits; this makes the current process its reaper, which can then wait for
     it."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def raise_file_limit():
+    """Lets this process, and what it starts, open as many files as it may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def reap(pid):

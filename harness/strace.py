@@ -56,3 +56,18 @@ class Trace:
         self._reader.join()
         self._run.stderr.close()
         return self._output.read_text() if self._output.exists() else ""
+
+
+def called(text):
+    """The names of the calls in what was traced of them all, each once it has ended."""
+    return re.findall(r"^\d+ +(\w+)\(", text, re.M)
+
+
+def calls_of(server, act):
+    """The names of the system calls that act() takes the server's children."""
+    trace = Trace(server.children(), server.root / "strace.out", "all")
+    try:
+        act()
+    finally:
+        text = trace.end()
+    return called(text)

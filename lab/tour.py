@@ -8,7 +8,6 @@ own.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -271,8 +270,7 @@ def main():
     options = arguments()
     options.output.mkdir(parents=True, exist_ok=True)
     procs.adopt_orphans()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    procs.raise_file_limit()
     found = {mpm: tour(mpm, options.output)
              for mpm in progress.steps(options.mpms, whole=True)}
     script = Script(options.output / "side-by-side.txt")

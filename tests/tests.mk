@@ -34,7 +34,9 @@ $(TEST_HARNESS): $(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
 	$(QCC) $(CPPFLAGS) $(CFLAGS) $(TEST_INCLUDE) $(OWN_CFLAGS) -MMD -MP -c -o $@ $<
 -include $(TEST_HARNESS:.o=.d)
 
-PYTEST = STM_TEST_BUILD='$(BUILD)' PYTHONDONTWRITEBYTECODE=1 \
+# Tests what is in $(PYTEST_BUILD).
+PYTEST_BUILD = $(BUILD)
+PYTEST = STM_TEST_BUILD='$(PYTEST_BUILD)' PYTHONDONTWRITEBYTECODE=1 \
          $(PYTHON) -m pytest -q -p no:cacheprovider
 
 # How many processes share a run of pytest whose tests mostly wait; a file's tests stay together, as

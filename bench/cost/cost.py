@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness import Server, config, procs, progress, wait_for
 from harness.drive import SlowBackend
-from harness.strace import Trace
+from harness.strace import calls_of
 
 WARM_UP = 50           # warm-up requests, not counted
 FEW, MANY = 200, 1200  # requests of the two runs whose difference counts
@@ -107,12 +107,8 @@ class Subject:
             server = self._server(scene, stack)
             with self._connect(server, scene) as conn:
                 self._asked(server, conn, scene, WARM_UP)
-                trace = Trace(server.children(), server.root / "strace.out", "all")
-                try:
-                    self._asked(server, conn, scene, TRACED)
-                finally:
-                    text = trace.end()
-        found = Counter(re.findall(r"^\d+ +(\w+)\(", text, re.M))
+                found = Counter(calls_of(
+                    server, lambda: self._asked(server, conn, scene, TRACED)))
         return Counter({name: count / TRACED for name, count in found.items()})
 
     def cost(self, scene):

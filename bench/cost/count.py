@@ -22,7 +22,7 @@ from textwrap import wrap
 from bench.cost import scenes
 from bench.cost.vp import Vp
 from harness import Server, places, procs
-from harness.strace import NotPermitted, Trace
+from harness.strace import NotPermitted, Trace, called
 
 BUDGETS = Path(__file__).with_name("budgets.txt")
 TOLERANCE = 0.02
@@ -147,7 +147,7 @@ class Calls:
 
     def since(self):
         """How many there were since the last time, and how many of them for a futex."""
-        calls = re.findall(r"^\d+ +(\w+)\(", self._file.read(), re.M)
+        calls = called(self._file.read())
         return len(calls), calls.count("futex")
 
     def close(self):

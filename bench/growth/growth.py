@@ -5,7 +5,6 @@
 
 import argparse
 import re
-import resource
 import signal
 import time
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from bench.httpd.report import machine_text, table
 from bench.httpd.servers import Need, make
 from harness import procs, progress, wait_for
 from harness.drive import Conns, SlowBackend
-from harness.strace import Trace
+from harness.strace import calls_of
 
 PATH = "/45.txt"
 CONNECTIONS = "1,10,100,1000,10000,100000"
@@ -60,12 +59,7 @@ def hold(server, stack, count):
 
 def system_calls(server, act):
     """How many system calls act() takes the VPs."""
-    trace = Trace(server.children(), server.root / "strace.out", "all")
-    try:
-        act()
-    finally:
-        text = trace.end()
-    return len(re.findall(r"^\d+ +\w+\(", text, re.M))
+    return len(calls_of(server, act))
 
 
 def cpu_us(server, act):
@@ -202,8 +196,7 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     procs.adopt_orphans()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    procs.raise_file_limit()
     parts = []
     for name, (title, measure, _) in CURVES.items():
         points = {count: measure(count) for count in progress.steps(getattr(options, name))}

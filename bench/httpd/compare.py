@@ -8,7 +8,6 @@ freshly started for each measurement. Results are written to a folder as JSON, t
 import argparse
 import fnmatch
 import json
-import resource
 import shutil
 import signal
 import sys
@@ -222,8 +221,7 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers end with us then, too
     signal.signal(signal.SIGALRM, overrun)
     procs.adopt_orphans()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    procs.raise_file_limit()
 
     options.out.mkdir(parents=True, exist_ok=True)
     data_file = options.out / "results.json"

@@ -23,6 +23,10 @@ VARIANT_TESTS_tiny  := tests/live/test_tiny.py
 STM_SEED ?= 1
 test-debug: export STM_SEED := $(STM_SEED)
 
+test-debug: PYTEST_BUILD = $(BUILD)/debug
+test-tiny: PYTEST_BUILD = $(BUILD)/tiny
+test-h2-asan: PYTEST_BUILD = $(BUILD)/h2-asan
+
 .PHONY: test-debug test-tiny
 test-debug: ## run the live tests with assertions and a random thread order; STM_SEED=1
 test-tiny: ## run live tests on a build with the smallest limits
@@ -30,8 +34,7 @@ test-debug test-tiny: test-%:
 	@$(TEST_MAKE) BUILD=$(BUILD)/$* CPPFLAGS='$(CPPFLAGS) $(VARIANT_FLAGS_$*)' \
 	    all live-tools
 	@$(if $(filter debug,$*),echo "threads run in a random order: STM_SEED=$(STM_SEED)")
-	$(Q)STM_TEST_$(if $(filter tiny,$*),TINY,OWN)=1 \
-	    $(subst '$(BUILD)','$(BUILD)/$*',$(PYTEST_SHARED)) $(VARIANT_TESTS_$*)
+	$(Q)STM_TEST_$(if $(filter tiny,$*),TINY,OWN)=1 $(PYTEST_SHARED) $(VARIANT_TESTS_$*)
 
 # Leaks are not detected: stacks would be reported, and httpd keeps its memory until it exits.
 # Valgrind would also see httpd's own accesses, but takes minutes.
@@ -42,9 +45,7 @@ test-h2-asan: ## test HTTP/2, and threads that come and go, under AddressSanitiz
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Wno-format-truncation' \
 	    CPPFLAGS='$(CPPFLAGS) -DSTM_DEBUG -DSTIOL_DEBUG' \
 	    $(BUILD)/h2-asan/mod_mpm_stm.so $(BUILD)/h2-asan/stmstat/stmstat live-tools
-	$(Q)ASAN_OPTIONS=$(H2_ASAN_OPTIONS) STM_TEST_BUILD=$(BUILD)/h2-asan PYTHONDONTWRITEBYTECODE=1 \
-	    STM_TEST_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
-	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/live/test_thread_locals.py \
-	    -k 'not allocator and not event'
+	$(Q)ASAN_OPTIONS=$(H2_ASAN_OPTIONS) STM_TEST_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+	    $(PYTEST) tests/live/test_thread_locals.py -k 'not allocator and not event'
 
 SANITIZE_PARTS += h2-asan
