@@ -331,14 +331,15 @@ static void sleeps_by_any_clock_give_way(void)
 
         CHECK(call->clock_nanosleep(clocks[i], 0, &length, NULL) == 0);
         CHECK(now_by(clocks[i]) >= start + 2000 && ticks > before);
-        CHECK(clock_gettime(clocks[i], &at) == 0);
-        before = ticks;
-        at.tv_nsec += 2000000;
-        if (at.tv_nsec >= 1000000000)
-            at.tv_sec++, at.tv_nsec -= 1000000000;
-        start = now_by(clocks[i]);
-        CHECK(call->clock_nanosleep(clocks[i], TIMER_ABSTIME, &at, NULL) == 0);
-        CHECK(now_by(clocks[i]) >= start && ticks > before);
+        for (before = ticks; ticks == before;) { /* as vp.h says of a deadline */
+            CHECK(clock_gettime(clocks[i], &at) == 0);
+            at.tv_nsec += 2000000;
+            if (at.tv_nsec >= 1000000000)
+                at.tv_sec++, at.tv_nsec -= 1000000000;
+            start = now_by(clocks[i]);
+            CHECK(call->clock_nanosleep(clocks[i], TIMER_ABSTIME, &at, NULL) == 0);
+            CHECK(now_by(clocks[i]) >= start);
+        }
         at.tv_sec = 1; /* long ago */
         CHECK(clocks[i] == CLOCK_PROCESS_CPUTIME_ID || clocks[i] == CLOCK_MONOTONIC ||
               clocks[i] == CLOCK_BOOTTIME ||

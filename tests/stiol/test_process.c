@@ -267,7 +267,7 @@ static void look_ups_run_on_a_helper(void)
     CHECK(counters().resolve.calls == 4 && counters().resolve.parked == 0 && kernel_threads() == 1);
     CHECK(counters().resolve.helped == 0);
     spawn(ticker, &ticks);
-    CHECK(look_up("localhost", 0) == 0 && ticks > 1);
+    CHECK(look_up("localhost", 0) == 0 && ticks > 0);
     CHECK(counters().resolve.parked == 1 && counters().resolve.helped == 1);
     CHECK(kernel_threads() == 2);
     for (int i = 0; i < 20; i++)
@@ -290,7 +290,7 @@ static void addresses_are_turned_into_names(void)
     spawn(ticker, &ticks);
     CHECK(call->getnameinfo((struct sockaddr *)&at, sizeof(at), host, sizeof(host), NULL, 0, 0) ==
           0);
-    CHECK(ticks > 1 && counters().resolve.parked == 1);
+    CHECK(ticks > 0 && counters().resolve.parked == 1);
     stop_ticking = true;
 }
 
