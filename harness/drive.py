@@ -11,6 +11,9 @@ Counts = namedtuple("Counts", "open answered closed failed")
 Held = namedtuple("Held", "held streams")
 Messages = namedtuple("Messages", "messages")
 Times = namedtuple("Times", "count p50 p99 max")  # microseconds
+Opened = namedtuple("Opened", "open failed")
+Ran = namedtuple("Ran", "open answered us failed")
+Joined = namedtuple("Joined", "open answered most failed")
 Tally = namedtuple("Tally", "ok refused reset empty partial bad idle busy")
 
 
@@ -123,6 +126,54 @@ class Load(Program):
         self.close()
         assert tally.busy == 0, f"requests without an end: {tally}"
         return tally
+
+
+class Closed(Program):
+    """A closed system: each connection always has one request outstanding; see tools/closed.c."""
+
+    def __init__(self, port, path="/", batch=500):
+        super().__init__("closed", "-p", port, "-u", path, "-b", batch)
+
+    @property
+    def pid(self):
+        """Of the program."""
+        return self._run.pid
+
+    def open(self, count):
+        """Opens `count` more, and makes one request on each."""
+        self._say(f"open {count}")
+        return counts(Opened, self._line())
+
+    def start(self, ms, most=0):
+        """Begins to run, for that long or until one connection has so many answers."""
+        self._say(f"run {ms} {most}")
+
+    def finish(self):
+        """The counts at the end of what start() has begun."""
+        return counts(Ran, self._line())
+
+    def run(self, ms, most=0):
+        """Both."""
+        self.start(ms, most)
+        return self.finish()
+
+    def fresh(self, count):
+        """Opens `count` more while the others run, until each of these has an answer."""
+        self._say(f"fresh {count}")
+        return counts(Joined, self._line())
+
+    def _pairs(self, line):
+        self._say(line)
+        return {key: int(value) for key, value in
+                (re.split("[:=](?=[0-9]+$)", pair) for pair in self._line().split())}
+
+    def times(self):
+        """{us: how many requests of the last run took that long}."""
+        return {int(us): count for us, count in self._pairs("times").items()}
+
+    def each(self):
+        """{"address:port": answers of that connection in the last run}."""
+        return self._pairs("each")
 
 
 class SlowBackend(Program):

@@ -24,6 +24,11 @@ bench-publish: ## copy the results of bench-httpd to docs/bench
 bench-idle: live-tools $(BUILD)/mod_mpm_stm.so ## measure the memory of idle connections by protocol
 	@$(HTTPD_COMPARE)-idle --scenarios 'idle*' --servers stm,event,nginx --rounds 1
 
+# Twelve minutes; likewise.
+.PHONY: bench-tails
+bench-tails: live-tools $(BUILD)/mod_mpm_stm.so ## measure tails and fairness
+	@$(HTTPD_COMPARE)-tails --scenarios 'tails-*' --servers stm,event,nginx $(HTTPD_BENCH)
+
 # Takes a few minutes, for a first look at the effect of a change.
 .PHONY: bench-quick
 bench-quick: QUICK := 1

@@ -17,7 +17,8 @@ SUBJECT = "stm"
 PEERS = ("event", "nginx")  # the servers that ratios refer to
 # Figures that say how something was measured: they have no ratios.
 PLAIN = ("client CPUs", "connections", "in flight", "hanging", "files being read",
-         "failed")
+         "least/most, connections", "Jain, connections", "least/most, processes",
+         "connections, least/most", "failed")
 NOT_MEASURED = "not measured"
 
 

@@ -17,6 +17,7 @@ from .measure import h2load, kernel_threads, memory, server_cpu, settled, under_
 from .scenario import Run, Scenario, Target
 from .servers import PROCESSES, Need
 from .streams import STREAMS
+from .tails import scenes as tails_scenes
 
 __all__ = ["CURVE", "SCENARIOS", "Run", "Scenario", "Target", "prepare"]
 
@@ -213,6 +214,7 @@ SCENARIOS = [
                without={"prefork": "needs a process for each connection"} if count > 1_000 else {})
       for count in CURVE),
     *HOLDUPS,
+    *tails_scenes(lambda count: busy(count) if count > 64 else 0),
 ]
 
 

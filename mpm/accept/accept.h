@@ -37,6 +37,9 @@ struct stm_listener {
     stm_thread_t *idle;              /**< last in, first out */
     stm_conn_t *ready, **ready_tail; /**< the queue: connections ready for a state thread */
     int queue_length;
+    int before_new;           /**< of these, how many come before those in the kernel's queue; -1:
+                                 that is not counted, because it is short */
+    bool turn_of_new;         /**< these have been taken: some new ones are accepted */
     bool coming;              /**< a thread has been called for the queue but has not run yet */
     int free_accepts;         /**< accepts above its share, because the others made none */
     unsigned others_accepted; /**< by the other VPs, as of when this one was held back */

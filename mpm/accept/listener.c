@@ -36,9 +36,29 @@ enum {
     QUEUES = 64,
 };
 
-static bool may_accept(const stm_listener_t *listener)
+static bool somebody_waits(const stm_listener_t *listener)
 {
-    return listener->queue_length < stm_thread_room(listener);
+    unsigned length, limit;
+
+    return !stm_sockets_queue(listener->fd, &length, &limit) || length > 0;
+}
+
+/* Whether a thread could serve a new connection at once, or it is the turn of new connections. While
+ * more clients are busy than there are threads, the queue is never short, and new connections would
+ * never get in. So they have their turn when those that were in the queue before them have been
+ * taken; by then, other VPs have accepted them if they have time. */
+static bool may_accept(stm_listener_t *listener)
+{
+    if (listener->queue_length < stm_thread_room(listener)) {
+        listener->before_new = -1;
+        listener->turn_of_new = false;
+        return true;
+    }
+    if (listener->before_new == 0 && !listener->turn_of_new)
+        listener->turn_of_new = somebody_waits(listener);
+    if (listener->before_new <= 0)
+        listener->before_new = listener->queue_length > 0 ? listener->queue_length : -1;
+    return listener->turn_of_new;
 }
 
 static void pause_accepting(stm_listener_t *listener)
@@ -187,6 +207,7 @@ static void on_acceptable(st_watch_t *watch, int ready)
     (void)ready;
     while (left-- > 0 && accept_one(listener))
         accepted = true;
+    listener->turn_of_new = false;
     if (accepted)
         go_last(listener);
 }
@@ -272,6 +293,7 @@ static void open_one(stm_listener_t *listener, ap_listen_rec *lr)
     listener->origin.client_first =
         protocol && (strcasecmp(protocol, "http") == 0 || strcasecmp(protocol, "https") == 0);
     listener->ready_tail = &listener->ready;
+    listener->before_new = -1;
     st_watch_init(&listener->watch, fd, ST_WATCH_ACCEPT, on_acceptable);
     st_watch_init(&listener->retry, -1, 0, on_hold_over);
     listener->watch.data = listener->retry.data = listener;

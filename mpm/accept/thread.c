@@ -36,6 +36,7 @@ static stm_conn_t *dequeue(stm_listener_t *listener)
             listener->ready_tail = &listener->ready;
         conn->queued = NULL;
         listener->queue_length--;
+        listener->before_new -= listener->before_new > 0;
     }
     return conn;
 }

@@ -6,8 +6,8 @@
 # What starts whole clusters has a target of its own.
 PYTEST_ARGS ?= tests/live --ignore tests/live/test_cluster.py
 
-LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load slowbackend refuse mod_probe.so mod_frames.so \
-                mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
+LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load closed slowbackend refuse mod_probe.so \
+                mod_frames.so mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
                 slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
                 vgpreload_bigpages.so clock_step.so stopped_clock.so \
                 upgrade-layout.so upgrade-handover.so)
@@ -18,8 +18,8 @@ $(BUILD)/tests/%: tests/live/tools/%.c $(wildcard tests/live/tools/*.h)
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS)
 
-$(BUILD)/tests/conns $(BUILD)/tests/load: tests/live/tools/response.c
-$(addprefix $(BUILD)/tests/,conns load slowbackend): lab/dial.c lab/dial.h
+$(addprefix $(BUILD)/tests/,conns load closed): tests/live/tools/response.c
+$(addprefix $(BUILD)/tests/,conns load closed slowbackend): lab/dial.c lab/dial.h
 
 $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.c
 	@mkdir -p $(@D)

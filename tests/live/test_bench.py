@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from bench.httpd import compare, holdups, idle, scenarios, streams
+from bench.httpd import compare, holdups, idle, scenarios, streams, tails
 from harness import slowfs
 
 
@@ -76,3 +76,24 @@ def test_idle_connections(kind, tls, http2):
     small = scenarios.Scenario("test", "", idle.idle(tls, http2, 20),
                                scenarios.Need(20 + idle.WARM, tls=tls, http2=http2))
     assert compare.measure(small, kind, scenarios.Run())["connections"] == 20
+
+
+@pytest.mark.parametrize("kind", [pytest.param("stm", marks=pytest.mark.stm_only), "event"])
+def test_tails(kind):
+    """All requests are counted, and each connection is found in one of the processes."""
+    small = scenarios.Scenario("test", "", tails.tails(40), scenarios.Need(40))
+    got = compare.measure(small, kind, scenarios.Run(seconds=1))
+    assert got["failed"] == 0 and got["requests/s"] > 0
+    assert 0 < got["p50 us"] <= got["p99 us"] <= got["p99.9 us"] <= got["longest us"]
+    assert 0 < got["least/most, connections"] <= 1 and 0 < got["Jain, connections"] <= 1
+
+
+def test_percentiles_and_fairness():
+    """Of numbers that are known."""
+    assert [tails.at({10: 98, 20: 1, 30: 1}, part) for part in (0.5, 0.98, 0.99, 1)] == [10, 10,
+                                                                                         20, 30]
+    assert tails.jain([3, 3, 3]) == 1 and tails.jain([4, 0, 0, 0]) == 0.25
+    got = tails.shares({"a:1": 8, "a:2": 8, "a:3": 4, "a:4": 2, "a:5": 9},
+                       {"a:1": 7, "a:2": 7, "a:3": 8, "a:4": 8})
+    assert got == {"least/most, connections": 0.5, "Jain, connections": 0.9,
+                   "least/most, processes": 6 / 16, "connections, least/most": 1}

@@ -12,6 +12,7 @@ import pytest
 from bench.httpd import compare, plots, report
 from bench.httpd.scenarios import CURVE, SCENARIOS, Run, Target
 from bench.httpd.servers import KINDS, PREFORK_LIMIT, Need, sizes
+from bench.httpd.tails import CLIENTS as TAILS
 from harness.figures import shown
 
 MACHINE = {"cpu": "A <CPU> & more", "cpus": 2, "memory": "4 GB", "kernel": "Linux 6.1 x86_64",
@@ -32,6 +33,7 @@ SPECIAL = {
        for kind in ("tls", "http2", "http2-tls")},
     **{f"streams-{mode}": ("PSS bytes/stream", "PSS MB", "CPU us/message", "messages/s",
                            "connections", "failed") for mode in ("websocket", "events")},
+    **{f"tails-{count}": (*FIGURES, "p99.9 us", "longest us") for count in TAILS},
     "download": DOWNLOAD, "download-sendfile": DOWNLOAD,
     **{f"curve-{count}": ("requests/s", "PSS MB", "p99 us", "failed") for count in CURVE},
     **{f"{name}-{count}vp": figures for name, figures in HOLDUPS.items() for count in (1, 2)},
