@@ -82,6 +82,10 @@ bool under_valgrind(void);
 /** Under an emulator of another processor, which has mappings and limits of its own. */
 bool under_emulator(void);
 
+/** Ends this process by SIGALRM if it hangs. For a child that a test itself forks: each test's own
+ * process has it already. */
+void end_if_hung(void);
+
 /** Makes the compiler believe that others look at this memory: it must be there, whole. */
 static inline void escape(volatile void *memory)
 {

@@ -5,10 +5,10 @@
 # there are CPUs, and closes with one line that counts the tests of all. A program's output is kept
 # in PROGRAM.log. What crashed, hung or did not say what it planned counts as failed.
 #   TEST_WRAP     a command to run each under (valgrind, qemu)
-#   TEST_TIMEOUT  seconds that a program may take, 120: longer than one test may (harness.c)
+#   TEST_TIMEOUT  seconds that a program may take, 1800: longer than one test may (harness.c)
 
 set -uo pipefail
-timeout=${TEST_TIMEOUT:-120}
+timeout=${TEST_TIMEOUT:-1800}
 export CMOCKA_MESSAGE_OUTPUT=TAP TEST_WRAP="${TEST_WRAP:-}"
 
 # run_one PROGRAM  leaves the output and, as its last line, the exit status

@@ -33,12 +33,12 @@ $(APRMEM_TESTS)/test_%: $(APRMEM_TESTS)/test_%.o $(STIOL_HARNESS) $(APRMEM_LIBRA
 .PHONY: aprmem-programs aprmem-run test-aprmem test-aprmem-asan
 aprmem-programs: $(APRMEM_PROGRAMS)
 aprmem-run: aprmem-programs
-	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS)
+	@tests/run.sh $(APRMEM_PROGRAMS)
 
 test-aprmem: need-cmocka ## test small pools
 	@$(TEST_MAKE) aprmem-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' aprmem-programs
-	@TEST_TIMEOUT=120 tests/run.sh $(APRMEM_PROGRAMS) \
+	@tests/run.sh $(APRMEM_PROGRAMS) \
 	    $(APRMEM_SUBJECTS:%=$(BUILD)/debug/tests/aprmem/test_%)
 
 test-aprmem-asan: need-cmocka ## the same under AddressSanitizer and UBSan

@@ -622,7 +622,7 @@ static void forks_beside_other_threads(void)
 
         CHECK(pid >= 0);
         if (pid == 0) {
-            alarm(60);
+            end_if_hung();
             apr_pool_cleanup_for_exec();
             apr_pool_destroy(pool);
             _exit(!apr_palloc(made(old), 10));

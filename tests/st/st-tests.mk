@@ -97,19 +97,19 @@ endif
 	    $(call st_programs,$(BUILD)/shuffle/tests/st,$(ST_SHUFFLED))
 
 test-st-asan: need-cmocka ## the same under AddressSanitizer and UBSan
-	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 TEST_SCALE=10 TEST_TIMEOUT=120 \
+	@ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=1 TEST_SCALE=10 \
 	    $(ASAN_MAKE) $(CHECKS) st-run
 
 # Leaks are left to test-st-asan. The debug build tells Valgrind about stacks.
 test-st-valgrind: need-cmocka ## the same under memcheck
 	@command -v valgrind >/dev/null || { echo "valgrind is missing" >&2; exit 1; }
 	@TEST_WRAP='valgrind -q --error-exitcode=99' \
-	    TEST_VALGRIND=1 TEST_SCALE=100 TEST_TIMEOUT=300 \
+	    TEST_VALGRIND=1 TEST_SCALE=100 \
 	    $(TEST_MAKE) BUILD=$(BUILD)/faults CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
 
 test-st-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(CAN_CROSS),yes)
-	@TEST_SCALE=50 TEST_TIMEOUT=120 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
+	@TEST_SCALE=50 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(ST_TEST_DEBUG)' st-run
 else
 	@echo "$(CROSS_MISSING)"
 endif

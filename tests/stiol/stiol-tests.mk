@@ -176,12 +176,12 @@ STIOL_DEBUG_BUILD := -DSTIOL_DEBUG -DSTM_DEBUG
         bench-files
 stiol-programs: $(STIOL_PROGRAMS)
 stiol-run: stiol-programs
-	@TEST_TIMEOUT=$${TEST_TIMEOUT:-120} tests/run.sh $(STIOL_PROGRAMS)
+	@tests/run.sh $(STIOL_PROGRAMS)
 
 test-stiol: need-cmocka ## test STIOL, as shipped and with assertions
 	@$(TEST_MAKE) stiol-programs
 	@$(TEST_MAKE) BUILD=$(BUILD)/debug CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-programs
-	@TEST_TIMEOUT=120 tests/run.sh $(STIOL_PROGRAMS) \
+	@tests/run.sh $(STIOL_PROGRAMS) \
 	    $(STIOL_SUBJECTS:%=$(BUILD)/debug/tests/stiol/test_%)
 
 test-stiol-asan: need-cmocka ## the same under AddressSanitizer and UBSan
@@ -189,7 +189,7 @@ test-stiol-asan: need-cmocka ## the same under AddressSanitizer and UBSan
 
 test-stiol-aarch64: ## the same, cross-compiled, under qemu
 ifeq ($(CAN_CROSS),yes)
-	@TEST_TIMEOUT=300 $(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-run
+	@$(CROSS_MAKE) CPPFLAGS='$(CPPFLAGS) $(STIOL_DEBUG_BUILD)' stiol-run
 else
 	@echo "$(CROSS_MISSING)"
 endif
