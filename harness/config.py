@@ -9,6 +9,7 @@ BASE_MODULES = ("authz_core", "mime", "dir", "alias")
 # Debian has these compiled in, httpd's own build as modules.
 USUALLY_COMPILED_IN = ("unixd", "log_config")
 
+# Timeout: on a loaded machine, a client of a test may not read for longer than httpd's minute.
 COMMON = """\
 ServerRoot "{root}"
 DefaultRuntimeDir run
@@ -20,6 +21,7 @@ DocumentRoot htdocs
 TypesConfig mime.types
 DirectoryIndex index.html
 MaxKeepAliveRequests 0
+Timeout 600
 KeepAliveTimeout 60
 LogFormat "%P %s %X %r" test
 CustomLog logs/access.log test

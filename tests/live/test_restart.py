@@ -43,7 +43,7 @@ def flawless(tally):
 
 def test_100_graceful_restarts_lose_nothing(downloads):
     """Under keep-alive clients, hurried and slow, new connections, and a download."""
-    server = downloads("Timeout 600\n", processes=2).start()  # the download stands that long
+    server = downloads(processes=2).start()
     with Load(server.port, connections=8) as kept, \
             Load(server.port, connections=8, gap_ms=40) as slow, \
             Load(server.port, connections=8, keep=False) as new:
