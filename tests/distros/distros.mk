@@ -3,18 +3,21 @@
 # Tests on other systems than this machine's, which are kept in $(BUILD)/distros. Not part of `make
 # test`: they need root, and the network the first time. What cannot be had is skipped with a
 # message.
-#   test-distros   other releases of Debian, in chroots; DISTROS selects releases
+#   test-distros   other releases of Debian, in chroots; DISTROS selects releases, DISTRO_PARTS
+#                  parts (build, st-run, ..., live, here), DISTRO_ROOTS is where the chroots stay
 #   test-arm64     arm64's httpd with the cross-built module, under qemu
 # DISTRO_PYTEST_ARGS and ARM64_PYTEST_ARGS are pytest's arguments, live tests.
 
 DISTROS ?= trixie sid
+DISTRO_ROOTS ?= $(BUILD)/distros
 # What differs between releases: the C library's locks and threads, httpd and its modules.
 DISTRO_PYTEST_ARGS ?= $(addprefix tests/live/test_,startup.py http.py http2.py restart.py stop.py \
                         idle.py syscalls.py thread_locals.py kernel_threads.py timeouts.py)
 
 .PHONY: test-distros
 test-distros: all ## build and test in chroots, as root; DISTROS='trixie sid'
-	$(Q)BUILD='$(BUILD)' tests/distros/distros.sh '$(DISTRO_PYTEST_ARGS)' $(DISTROS)
+	$(Q)BUILD='$(BUILD)' DISTRO_ROOTS='$(DISTRO_ROOTS)' DISTRO_PARTS='$(DISTRO_PARTS)' \
+	    tests/distros/distros.sh '$(DISTRO_PYTEST_ARGS)' $(DISTROS)
 
 ARM64_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py http.py)
 

@@ -3,16 +3,18 @@
 #
 # distros.sh PYTEST-ARGS SUITE...  builds and tests this tree on other releases of Debian: libst,
 # STIOL and the other unit tests, live tests, and live tests of the module that was built here, with
-# another C library and another httpd. Each release is a chroot, $BUILD/distros/SUITE, made by
-# debootstrap from this machine's mirror (apt's sources) and kept. The tests run in namespaces of
-# their own, which end with all their processes. Called by `make test-distros`.
+# another C library and another httpd. Each release is a chroot, $DISTRO_ROOTS/SUITE, made by
+# debootstrap from this machine's mirror (apt's sources) and kept; one run at a time uses it. The
+# tests run in namespaces of their own, which end with all their processes; their logs are in
+# $BUILD/distros. $DISTRO_PARTS, if it is set, names the parts to run. Called by `make test-distros`.
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 live=$1
 shift
 build=$(cd "${BUILD:-build}" && pwd)
-mkdir -p "$build/distros"
+mkdir -p "$build/distros" "${DISTRO_ROOTS:=$build/distros}"
+roots=$(cd "$DISTRO_ROOTS" && pwd)
 passed=0 failed=0 skipped=0
 
 # skip REASON  counts what cannot be tried here
@@ -55,13 +57,13 @@ within()
             mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp"
         ip link set lo up
         exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEPS=no \
-            sh -c "cd /stm && $2"' sh "$build/distros/$1" "$2"
+            sh -c "cd /stm && $2"' sh "$roots/$1" "$2"
 }
 
 # make_root SUITE  a system with what is needed to build and test; false if it cannot be had
 make_root()
 {
-    local root=$build/distros/$1 log=$build/distros/$1.log archive
+    local root=$roots/$1 log=$build/distros/$1.log archive
     if [ ! -e "$root.made" ]; then
         archive=$(mirror)
         [ -n "$archive" ] || { skip "$1: apt's sources name no Debian archive" && return 1; }
@@ -100,6 +102,7 @@ copy_tree()
 part()
 {
     local log=$build/distros/$1-$2.log
+    [[ -z ${DISTRO_PARTS:-} || " $DISTRO_PARTS " = *" $2 "* ]] || return 0
     if within "$1" "$3" >"$log" 2>&1; then
         passed=$((passed + 1))
         echo "ok      $1 $2"
@@ -114,7 +117,10 @@ part()
 # shellcheck disable=SC2016
 try()
 {
-    local unit
+    local unit lock
+    # A tree is built by one make at a time.
+    exec {lock}>"$roots/$1.lock"
+    flock "$lock"
     make_root "$1" || return 0
     # The expressions are for the shell in the chroot. Other variants than what is shipped are the
     # same on each release.
@@ -127,6 +133,7 @@ try()
     part "$1" here 'cp -a build/tests build/here/ &&
         STM_TEST_BUILD=build/here python3 -m pytest -q -p no:cacheprovider tests/live/test_http.py \
             tests/live/test_startup.py tests/live/test_restart.py tests/live/test_http2.py'
+    exec {lock}>&-
 }
 
 if possible; then
