@@ -3,7 +3,7 @@
 #
 # arm64.sh PYTEST-ARG...  runs live tests with arm64's httpd, as Debian ships it, and the module
 # cross-built for it, $BUILD/aarch64/mod_mpm_stm.so. qemu-user emulates the processor; the clients
-# run as ever. The packages are unpacked, not installed, into $BUILD/distros/arm64, and kept. httpd
+# run as ever. The packages are unpacked, not installed, into $DISTRO_ROOTS/arm64, and kept. httpd
 # starts other programs of its own kind (configuration tests), so the kernel must know qemu for
 # arm64's programs (binfmt_misc): in a user namespace of the tests' own, where the kernel has that
 # (Linux 6.7), so that nothing changes for this machine; else as the machine is set up. Called by
@@ -12,10 +12,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=$(cd "${BUILD:-build}" && pwd)
-root=$build/distros/arm64
+mkdir -p "$build/distros" "${DISTRO_ROOTS:=$build/distros}"
+root=$(cd "$DISTRO_ROOTS" && pwd)/arm64
 log=$build/distros/arm64.log
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64 || true)
-mkdir -p "$build/distros"
 
 # The beginning of a 64-bit ELF file for arm64, and which of its bits count.
 magic='\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'

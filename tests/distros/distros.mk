@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests on other systems than this machine's, which are kept in $(BUILD)/distros. Not part of `make
+# Tests on other systems than this machine's, which are kept in $(DISTRO_ROOTS). Not part of `make
 # test`: they need root, and the network the first time. What cannot be had is skipped with a
 # message.
 #   test-distros   other releases of Debian, in chroots; DISTROS selects releases, DISTRO_PARTS
-#                  parts (build, st-run, ..., live, here), DISTRO_ROOTS is where the chroots stay
+#                  parts (build, st-run, ..., live, here)
 #   test-arm64     arm64's httpd with the cross-built module, under qemu
+# DISTRO_ROOTS is where the chroots and arm64's packages stay, for several working trees.
 # DISTRO_PYTEST_ARGS and ARM64_PYTEST_ARGS are pytest's arguments, live tests.
 
 DISTROS ?= trixie sid
 DISTRO_ROOTS ?= $(BUILD)/distros
 # What differs between releases: the C library's locks and threads, httpd and its modules.
 DISTRO_PYTEST_ARGS ?= $(addprefix tests/live/test_,startup.py http.py http2.py restart.py stop.py \
-                        idle.py syscalls.py thread_locals.py kernel_threads.py timeouts.py)
+                        idle.py syscalls.py thread_locals.py kernel_threads.py timeouts.py) \
+                      tests/live/waits/test_wait_many.py
 
 .PHONY: test-distros
 test-distros: all ## build and test in chroots, as root; DISTROS='trixie sid'
@@ -25,7 +27,8 @@ ARM64_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py http.py)
 test-arm64: ## test arm64's httpd with the cross-built module, under qemu, as root
 ifneq ($(shell command -v $(CROSS_PREFIX)gcc),)
 	@$(CROSS_MAKE) '$(BUILD)/aarch64/mod_mpm_stm.so'
-	$(Q)BUILD='$(BUILD)' PYTHON='$(PYTHON)' tests/distros/arm64.sh $(ARM64_PYTEST_ARGS)
+	$(Q)BUILD='$(BUILD)' DISTRO_ROOTS='$(DISTRO_ROOTS)' PYTHON='$(PYTHON)' \
+	    tests/distros/arm64.sh $(ARM64_PYTEST_ARGS)
 else
 	@echo "$(CROSS_MISSING)"
 endif
