@@ -69,22 +69,28 @@ def free_ports(count):
     return found
 
 
-@functools.cache
-def certificate():
-    """A file with a self-signed certificate for localhost and its key."""
-    path = own_folder() / "localhost.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
-                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+_KEYS = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], "rsa": ["rsa:2048"]}
+
+
+def certificate(key="ec"):
+    """A file with a self-signed certificate for localhost and its key: P-256, or RSA 2048."""
+    return _certificate(key)
+
+
+@functools.cache  # for which f() and f(default) are two calls
+def _certificate(key):
+    path = own_folder() / f"localhost-{key}.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *_KEYS[key], "-nodes", "-days", "30",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
                     "-keyout", path, "-out", path.with_suffix(".crt")],
                    check=True, capture_output=True)
     path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
     return path
 
 
-def tls_context(version=None):
-    """A client's context that trusts certificate(); `version` pins the protocol version."""
-    context = ssl.create_default_context(cafile=certificate().with_suffix(".crt"))
+def tls_context(version=None, key="ec"):
+    """A client's context that trusts certificate(key); `version` pins the protocol version."""
+    context = ssl.create_default_context(cafile=certificate(key).with_suffix(".crt"))
     if version:
         context.minimum_version = context.maximum_version = version
     return context

@@ -42,7 +42,7 @@ class Server:
         """Creates only the ServerRoot, or makes an empty folder, `root`, one.
 
         processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
-        paths, in loading order; directives: text at the end of the configuration (@PORT@, @PORT2@,
+        paths, in loading order; tls: True, or the kind of key, "ec" or "rsa"; directives: text at the end of the configuration (@PORT@, @PORT2@,
         @TLS_PORT@, @ROOT@ are filled in); ports: how many; listen=False: `directives` has the
         Listen lines; sized=False: none of the MPM's directives either; nofile: limit of open
         files, or a soft and a hard one; env: further environment variables.
@@ -58,7 +58,7 @@ class Server:
         self._settings = {"mpm": mpm, "processes": processes, "threads": threads,
                           "modules": modules, "directives": directives, "listen": listen,
                           "sized": sized}
-        self._port_count, self._tls = ports, tls
+        self._port_count, self._tls = ports, "ec" if tls is True else tls
         self.ports, self.tls_port = [], None
         self._mark = f"STM_TEST_SERVER={os.getpid()}-{self.root.name}"
         self._env = {k: v for k, v in os.environ.items()
@@ -113,7 +113,7 @@ class Server:
             self._choose_ports()
         self.conf.write_text(config.render(
             self.root, ports=self.ports, tls_port=self.tls_port,
-            certificate=net.certificate() if self._tls else None, **self._settings))
+            certificate=net.certificate(self._tls) if self._tls else None, **self._settings))
 
     def preload(self, library, variables):
         """Starts with `library` preloaded, and further environment variables."""

@@ -26,8 +26,8 @@ bench-idle: live-tools $(BUILD)/mod_mpm_stm.so ## measure the memory of idle con
 
 # Twelve minutes; likewise.
 .PHONY: bench-tails
-bench-tails: live-tools $(BUILD)/mod_mpm_stm.so ## measure tails and fairness
-	@$(HTTPD_COMPARE)-tails --scenarios 'tails-*' --servers stm,event,nginx $(HTTPD_BENCH)
+bench-tails: live-tools $(BUILD)/mod_mpm_stm.so ## measure tails, fairness and TLS handshakes
+	@$(HTTPD_COMPARE)-tails --scenarios 'tails-*,handshake-*' --servers stm,event,nginx $(HTTPD_BENCH)
 
 # Takes a few minutes, for a first look at the effect of a change.
 .PHONY: bench-quick

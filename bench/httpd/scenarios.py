@@ -180,6 +180,10 @@ SCENARIOS = [
              requests("/45.txt", 64, ["Connection: close"]), Need(64), goals(1.5, 0.55)),
     Scenario("tls", "TLS 1.3, 10 KB file, keep-alive, 64 clients",
              requests("/10k.bin", 64, tls=True), Need(64, tls=True), goals(1.3, 0.8, 0.7)),
+    *(Scenario(f"handshake-{key}", f"TLS 1.3, a full handshake for each request, {what}",
+               requests("/45.txt", 64, ["Connection: close"], tls=True),
+               Need(64, tls=True, key=key, resumes=False), goals(1, 1, 0.95, 1.05))
+      for key, what in (("ec", "P-256"), ("rsa", "RSA 2048"))),
     Scenario("http2", "HTTP/2, 45-byte file, 32 clients with 10 streams",
              http2("/45.txt", 32, 10), Need(32, http2=True), goals(1.3, 0.6),
              without={"prefork": "mod_http2 does not work under prefork"}),

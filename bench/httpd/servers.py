@@ -31,6 +31,7 @@ KeepAliveTimeout 120
 AsyncRequestWorkerFactor 400
 """
 HTTPD_TLS = "SSLProtocol TLSv1.3\n"
+HTTPD_FULL = "SSLSessionTickets off\nSSLSessionCache none\n"
 HTTPD_H2 = "Protocols h2 h2c http/1.1\n"
 HTTPD_SENDFILE = "EnableSendfile On\n"
 HTTPD_PROXY = "ProxyPass /proxy/ http://127.0.0.1:{backend}/delay/\n"
@@ -122,6 +123,9 @@ NGINX_TLS = """listen 127.0.0.1:{port} ssl{http2};
         ssl_certificate {certificate};
         ssl_certificate_key {certificate};
         ssl_protocols TLSv1.3;"""
+NGINX_FULL = """
+        ssl_session_tickets off;
+        ssl_session_cache off;"""
 NGINX_POOL = "thread_pool default threads={threads} max_queue=65536;"
 NGINX_DISK = """location /slow/ {{
             alias {path}/;
@@ -153,6 +157,8 @@ class Need:
     clients: int         # concurrent connections
     waiting: int = 0     # how many of these wait inside a request, each on a thread of event
     tls: bool = False
+    key: str = "ec"      # with tls: "ec", P-256, or "rsa", 2048 bits
+    resumes: bool = True  # with tls: sessions may be resumed, as is the default
     http2: bool = False  # in the clear with prior knowledge; with tls, by ALPN
     sendfile: bool = False  # EnableSendfile On; nginx always uses sendfile()
     backend: int = 0     # port that /proxy/MS is forwarded to
@@ -199,7 +205,7 @@ class Httpd(Server):
         settings, own = sizes(kind, need)
         modules, text = [], HTTPD
         if need.tls:
-            text += HTTPD_TLS
+            text += HTTPD_TLS + ("" if need.resumes else HTTPD_FULL)
         if need.sendfile:
             text += HTTPD_SENDFILE
         if need.http2:
@@ -217,7 +223,7 @@ class Httpd(Server):
         if kind in ("worker", "prefork"):
             text = text.replace("AsyncRequestWorkerFactor 400\n", "")
         super().__init__(name, mpm=kind, modules=modules, directives=text + own + need.more,
-                         tls=need.tls, **settings)
+                         tls=need.key if need.tls else False, **settings)
         self.kind, self.need = kind, need
         (self.root / "handlers.lua").write_text(LUA)
         if need.names:
@@ -259,8 +265,9 @@ class Nginx:
         connections = max(768, need.clients * (2 if need.backend else 1) + 64)
         if need.streams:  # they do, with a socket of its own for each
             connections = share(2 * need.clients, need.processes)
-        tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate(),
+        tls = NGINX_TLS.format(port=self.tls_port, certificate=net.certificate(need.key),
                                http2=" http2" if need.http2 else "")
+        tls += "" if need.resumes else NGINX_FULL
         pool = NGINX_POOL.format(threads=share(need.waiting, need.processes))
         (self.root / "nginx.conf").write_text(NGINX.format(
             user=f"user {places.CHILD_USER};" if os.geteuid() == 0 else "",

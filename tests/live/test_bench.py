@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """bench/httpd measures what it claims to: some of its scenarios, smaller, against real servers."""
 
+import socket
+import ssl
 import subprocess
 
 import pytest
 
-from bench.httpd import compare, holdups, idle, scenarios, streams, tails
-from harness import slowfs
+from bench.httpd import compare, holdups, idle, scenarios, servers, streams, tails
+from harness import net, slowfs
 
 
 @pytest.mark.stm_only
@@ -97,3 +99,26 @@ def test_percentiles_and_fairness():
                        {"a:1": 7, "a:2": 7, "a:3": 8, "a:4": 8})
     assert got == {"least/most, connections": 0.5, "Jain, connections": 0.9,
                    "least/most, processes": 6 / 16, "connections, least/most": 1}
+
+
+@pytest.mark.parametrize("key", ["ec", "rsa"])
+@pytest.mark.parametrize("kind", [pytest.param("stm", marks=pytest.mark.stm_only), "event",
+                                  "nginx"])
+def test_handshakes_are_full(kind, key):
+    """The server has the key that is meant, and resumes no session for a client that offers one."""
+    need = scenarios.Need(8, tls=True, key=key, resumes=False)
+    server = servers.make(kind, f"handshakes-{kind}-{key}", need)
+    server.page("45.txt", "x" * 44 + "\n")
+    try:
+        server.start()
+        context, session = net.tls_context(ssl.TLSVersion.TLSv1_3, key), None
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.tls_port), 20) as plain, \
+                    context.wrap_socket(plain, server_hostname="localhost",
+                                        session=session) as conn:
+                assert not conn.session_reused
+                assert (b"\x2a\x86\x48\xce\x3d\x02\x01" in conn.getpeercert(True)) == (key == "ec")
+                idle.ask_http1(conn)
+                session = conn.session
+    finally:
+        compare.end(server, failed=False)
