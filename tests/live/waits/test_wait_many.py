@@ -2,6 +2,7 @@
 """What 5,000 proxied requests in progress cost: memory, and kernel threads."""
 
 from harness import procs, wait_for
+from harness.places import MODULES
 
 from .backends import Http
 from .inflight import InFlight, prove, quick
@@ -10,6 +11,11 @@ COUNT = 5000
 # Of PSS for each, bytes: pools 12 KB, two pages of stack 8, records and scoreboards 2
 # (docs/internals/memory.md).
 LIMIT = 24 * 1024
+# Compiled with -fstack-clash-protection, as Debian 13's packages are and Debian 12's are not, a
+# function writes to each page of its frame: a page more, in mod_proxy_http's buffer of 8 KB. GCC
+# then takes such frames by the page: sub $0x1000, %rsp.
+PROBE = bytes.fromhex("4881ec00100000")
+PAGE = 4096
 
 
 def test_5000_proxied_requests_in_progress(serve, backend, record_property):
@@ -34,4 +40,5 @@ def test_5000_proxied_requests_in_progress(serve, backend, record_property):
         assert flight.answered() == 0
         http.gate.open()
         assert all(got.text == f"held /{n}\n" for n, got in enumerate(flight.finish()))
-    assert each <= LIMIT
+    probed = PROBE in (MODULES / "mod_proxy_http.so").read_bytes()
+    assert each <= LIMIT + (PAGE if probed else 0)
