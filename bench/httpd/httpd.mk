@@ -24,7 +24,7 @@ bench-publish: ## copy the results of bench-httpd to docs/bench
 bench-idle: live-tools $(BUILD)/mod_mpm_stm.so ## measure the memory of idle connections by protocol
 	@$(HTTPD_COMPARE)-idle --scenarios 'idle*' --servers stm,event,nginx --rounds 1
 
-# Twelve minutes; likewise.
+# About ten minutes; likewise.
 .PHONY: bench-tails
 bench-tails: live-tools $(BUILD)/mod_mpm_stm.so ## measure tails, fairness and TLS handshakes
 	@$(HTTPD_COMPARE)-tails --scenarios 'tails-*,handshake-*' --servers stm,event,nginx $(HTTPD_BENCH)
