@@ -46,7 +46,7 @@ static void note_lost_slot(int slot)
 
 static void note_started(int slot, pid_t pid)
 {
-    process_score *score = &ap_scoreboard_image->parent[slot];
+    process_score *score = ap_get_scoreboard_process(slot);
     stm_seat_t *seat = &stm_retained->seats[slot];
 
     if (seat->noted.pid != 0)
@@ -70,7 +70,7 @@ static void note_stopped(const stm_child_t *last)
     bool has_slot = seat && seat->noted.pid == last->pid;
 
     if (has_slot) {
-        process_score *score = &ap_scoreboard_image->parent[last->ordinal];
+        process_score *score = ap_get_scoreboard_process(last->ordinal);
 
         seat->noted.pid = score->pid = 0;
         score->quiescing = 0;

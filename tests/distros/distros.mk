@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tests on other systems than this machine's, which are kept in $(DISTRO_ROOTS). Not part of `make
-# test`: they need root, and the network the first time. What cannot be had is skipped with a
-# message.
+# Tests on other systems than this machine's, which are kept in $(DISTRO_ROOTS), and with other
+# httpds than the distribution's. Not part of `make test`: the first two need root, and the network
+# the first time. What cannot be had is skipped with a message.
 #   test-distros   other releases of Debian, in chroots; DISTROS selects releases, DISTRO_PARTS
 #                  parts (build, st-run, ..., live, here)
 #   test-arm64     arm64's httpd with the cross-built module, under qemu
+#   test-httpd     the httpd of APXS=; the module is built for it in $(BUILD)/httpd
 # DISTRO_ROOTS is where the chroots and arm64's packages stay, for several working trees.
-# DISTRO_PYTEST_ARGS and ARM64_PYTEST_ARGS are pytest's arguments, live tests.
+# DISTRO_PYTEST_ARGS, ARM64_PYTEST_ARGS and HTTPD_PYTEST_ARGS are pytest's arguments, live tests.
 
 DISTROS ?= trixie sid
 DISTRO_ROOTS ?= $(BUILD)/distros
@@ -31,4 +32,22 @@ ifneq ($(shell command -v $(CROSS_PREFIX)gcc),)
 	    tests/distros/arm64.sh $(ARM64_PYTEST_ARGS)
 else
 	@echo "$(CROSS_MISSING)"
+endif
+
+# What differs between versions of httpd: the states of a connection, the scoreboard, mod_http2.
+HTTPD_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py configtest.py http.py http2.py \
+                       restart.py stop.py graceful_stop.py idle.py timeouts.py status.py \
+                       kernel_threads.py queries.py startup.py)
+
+.PHONY: test-httpd
+test-httpd: ## test with the httpd of APXS=/usr/local/apache2/bin/apxs, say
+ifeq ($(origin APXS),file)
+	@echo "test-httpd: name an httpd: make test-httpd APXS=/usr/local/apache2/bin/apxs" >&2
+	@false
+else
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/httpd' start-test-httpd
+.PHONY: start-test-httpd
+start-test-httpd: live-tools $(BUILD)/mod_mpm_stm.so
+	$(Q)STM_TEST_APXS='$(APXS)' STM_TEST_HTTPD='$(HTTPD)' $(PYTEST_SHARED) \
+	    tests/scripts/test_run.py::test_another_httpd $(HTTPD_PYTEST_ARGS)
 endif

@@ -10,7 +10,7 @@ LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load closed slowbackend refuse m
                 mod_frames.so mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
                 slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
                 vgpreload_bigpages.so clock_step.so stopped_clock.so \
-                upgrade-layout.so upgrade-handover.so)
+                upgrade-layout.so upgrade-handover.so older-headers.so)
 LIVE_CXX    ?= g++
 LIVE_CFLAGS = $(CPPFLAGS) $(CFLAGS) $(OWN_CFLAGS)
 
@@ -70,6 +70,23 @@ $(BUILD)/tests/upgrade-%.so: $(UPGRADE_MODULE)
 	    -o $(BUILD)/tests/$*-$(name).o mpm/process/$(name).c &&) true
 	$(QLD) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ $(UPGRADE_CHANGED:%=$(BUILD)/tests/$*-%.o) \
 	    $(filter-out $(UPGRADE_CHANGED:%=$(BUILD)/mpm/process/%.o),$^) -ldl -lpthread
+
+# The module as the headers of 2.4.58 make it: an httpd that is newer may load it. Its scoreboard
+# has longer rows than those headers say.
+OLDER_HEADERS := $(BUILD)/tests/older-headers
+OLDER_CHANGED := conn/conn conn/hooks conn/known_modules conn/record process/children process/fit \
+                 process/query process/retained process/vp
+
+$(BUILD)/tests/older-headers.so: $(UPGRADE_MODULE)
+	@rm -rf $(OLDER_HEADERS) && mkdir -p $(OLDER_HEADERS)
+	@cp -r '$(shell $(APXS) -q INCLUDEDIR)/.' $(OLDER_HEADERS)
+	@sed -i -E 's/^(#define MODULE_MAGIC_NUMBER_MINOR) .*/\1 129/' $(OLDER_HEADERS)/ap_mmn.h
+	@sed -i '/^ *apr_uint32_t wait_io;/d' $(OLDER_HEADERS)/scoreboard.h
+	$(Q)$(foreach name,$(OLDER_CHANGED),$(CC) -isystem $(OLDER_HEADERS) $(MPM_CFLAGS) -c \
+	    -o $(OLDER_HEADERS)/$(notdir $(name)).o mpm/$(name).c &&) true
+	$(QLD) $(CFLAGS) $(LDFLAGS) $(MPM_LDFLAGS) -o $@ \
+	    $(foreach name,$(OLDER_CHANGED),$(OLDER_HEADERS)/$(notdir $(name)).o) \
+	    $(filter-out $(OLDER_CHANGED:%=$(BUILD)/mpm/%.o),$^) -ldl -lpthread
 
 .PHONY: test-live live-tools
 live-tools: $(LIVE_TOOLS) slowfs

@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from harness import MPM, tool, wait_for
+from harness import MPM, places, tool, wait_for
 from harness.drive import Conns
 from harness.scoreboard import scores, total
 
@@ -140,6 +140,24 @@ def test_section(server):
     assert f"127.0.0.1:{server.port}" in section
     assert "Maximum threads at once" in section and "Connections served, prior" in section
     assert "<script>" in html.unescape(section) and "<script>" not in section
+
+
+def test_a_build_with_older_headers(serve):
+    """httpd's rows have become longer since: each VP's is where httpd looks for it."""
+    server = serve(modules=("status",), processes=3, directives=STATUS)
+
+    def rows_are_right():
+        """Whether the page lists the processes that there are."""
+        rows = re.findall(r"<tr><td>\d+</td><td>(\d+)</td><td>(?:yes|no)",
+                          server.get("/status").text)
+        return len(rows) == 3 and {int(pid) for pid in rows} == set(server.children())
+    wait_for(rows_are_right, "three rows")
+    text = server.conf.read_text()
+    assert str(places.STM_MODULE) in text
+    server.conf.write_text(text.replace(str(places.STM_MODULE), str(tool("older-headers.so"))))
+    for _ in range(2):
+        server.restart()
+        wait_for(rows_are_right, "the new ones")
 
 
 def test_many_connections(server):

@@ -81,3 +81,11 @@ def test_arm64_where_programs_cannot_be_registered(machine):
     status, said = machine.run("arm64.sh", "tests/live/test_essentials.py")
     assert status == 0
     assert "Linux 6.7" in said and said.endswith(ALONE + "\n")
+
+
+def test_another_httpd_must_be_named(monkeypatch):
+    """The names are this make's, not those of a make around it."""
+    for name in ("APXS", "HTTPD", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+        monkeypatch.delenv(name, raising=False)
+    said = run(["make", "-s", "test-httpd"], cwd=TOP)
+    assert said.returncode != 0 and "APXS=/usr/local/apache2/bin/apxs" in said.stderr
