@@ -146,7 +146,7 @@ is_compiled_in()
 load_modules()
 {
     local name
-    for name in authz_core authz_host dir log_config mime reqtimeout status unixd; do
+    for name in authz_core authz_host dir log_config logio mime reqtimeout status unixd; do
         is_compiled_in "$name" || echo "LoadModule ${name}_module $modules/mod_$name.so"
     done
 }

@@ -73,8 +73,19 @@ def test_modules_where_apxs_says(checkout, folder):
     assert {"mpm_event", "authz_core", "dir", "mime", "status"} <= {name for name, _ in loaded}
     assert all(path.startswith(f"{own}/") for _, path in loaded)
     # Debian's httpd has them compiled in.
-    assert not {"unixd", "log_config"} & {name for name, _ in loaded}
+    assert not {"unixd", "log_config", "logio"} & {name for name, _ in loaded}
     assert checkout.script("stop").returncode == 0
+
+
+def test_modules_that_debian_has_compiled_in(checkout, folder):
+    """httpd's own build has only these compiled in; what the configuration uses is loaded."""
+    bare = program(folder / "bare", "echo '  core.c'; echo '  mod_so.c'; echo '  http_core.c'; "
+                                    "[ \"$1\" = -l ]")
+    assert refused(checkout.script("start", HTTPD=bare), "httpd did not start")
+    conf = (checkout.root / "conf/httpd.conf").read_text()
+    loaded = set(re.findall(r"^LoadModule (\w+)_module ", conf, re.M))
+    # %O is logio's, User and Group are unixd's.
+    assert "%O" in conf and {"log_config", "logio", "unixd"} <= loaded
 
 
 @pytest.mark.parametrize("mpm", MPMS)
