@@ -45,9 +45,9 @@ ifeq ($(origin APXS),file)
 	@echo "test-httpd: name an httpd: make test-httpd APXS=/usr/local/apache2/bin/apxs" >&2
 	@false
 else
-	@$(MAKE) --no-print-directory BUILD='$(BUILD)/httpd' start-test-httpd
-.PHONY: start-test-httpd
-start-test-httpd: live-tools $(BUILD)/mod_mpm_stm.so
+	@$(MAKE) --no-print-directory BUILD='$(BUILD)/httpd' test-httpd-run
+.PHONY: test-httpd-run
+test-httpd-run: live-tools $(BUILD)/mod_mpm_stm.so
 	$(Q)STM_TEST_APXS='$(APXS)' STM_TEST_HTTPD='$(HTTPD)' $(PYTEST_SHARED) \
 	    tests/scripts/test_run.py::test_another_httpd $(HTTPD_PYTEST_ARGS)
 endif
