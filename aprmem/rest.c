@@ -12,23 +12,19 @@
 #include <unistd.h>
 
 #include "aprmem/aprmem_int.h"
+#include "st/words.h"
 
 enum {
     PAGE = 4096,
     WORD = sizeof(uint64_t),
 };
 
-/* What is kept of a chunk: runs of words, each behind a header. */
+/* What is kept of a chunk: its words that are not zero. */
 struct aprmem_rest {
     struct aprmem_rest *next;
     void *chunk; /* NULL: a pool's rooms */
-    size_t runs;
+    uint64_t words[];
 };
-
-typedef struct run {
-    uint16_t zeros, words; /* zeros before them, which are not kept */
-    uint32_t unused;
-} run_t;
 
 /* Where a pool would have allocated next; a guard against allocating in a chunk that rests. */
 typedef struct rooms {
@@ -45,53 +41,6 @@ _Static_assert(sizeof(aprmem_guest_t) % 16 == 0, "guests are aligned");
 
 static __thread bool inviting __attribute__((tls_model("initial-exec")));
 static aprmem_guest_t *arrived;
-
-/* --- contents without zeros --- */
-
-/* Copies the runs of the chunk's words to `to`, unless that is NULL. Returns their size in bytes. A
- * single zero costs as much as a header, so it does not end a run. */
-static size_t pack(const uint64_t *words, size_t count, char *to, size_t *runs)
-{
-    size_t bytes = 0;
-
-    *runs = 0;
-    for (size_t at = 0; at < count; (*runs)++) {
-        size_t first = at, end;
-
-        while (first < count && words[first] == 0)
-            first++;
-        if (first == count)
-            break;
-        for (end = first + 1; end < count; end++)
-            if (words[end] == 0 && (end + 1 == count || words[end + 1] == 0))
-                break;
-        if (to) {
-            run_t run = {.zeros = (uint16_t)(first - at), .words = (uint16_t)(end - first)};
-
-            memcpy(to + bytes, &run, sizeof(run));
-            memcpy(to + bytes + sizeof(run), &words[first], (end - first) * WORD);
-        }
-        bytes += sizeof(run_t) + (end - first) * WORD;
-        at = end;
-    }
-    return bytes;
-}
-
-static void unpack(const aprmem_rest_t *rest)
-{
-    const char *from = (const char *)(rest + 1);
-    uint64_t *to = rest->chunk;
-
-    for (size_t i = 0; i < rest->runs; i++) {
-        run_t run;
-
-        memcpy(&run, from, sizeof(run));
-        to += run.zeros;
-        memcpy(to, from + sizeof(run), run.words * (size_t)WORD);
-        to += run.words;
-        from += sizeof(run) + run.words * (size_t)WORD;
-    }
-}
 
 /* --- pages --- */
 
@@ -150,18 +99,19 @@ static void put_to_rest(aprmem_rest_t **list, void *chunk, size_t least)
 {
     aprmem_block_t *block = aprmem__block_of(chunk);
     aprmem_rest_t *rest;
-    size_t bytes, runs;
+    size_t bytes;
 
     if (block->arena != aprmem__mine || block->size < least)
         return;
-    bytes = sizeof(*rest) + pack(chunk, block->size / WORD, NULL, &runs);
+    bytes = sizeof(*rest) + WORD * st_words_pack(chunk, block->size / WORD, NULL);
     if (bytes > block->size / 4 * 3)
         return;
     rest = aprmem__take(aprmem__class_of(bytes));
     if (!rest)
         return;
-    *rest = (aprmem_rest_t){.next = *list, .chunk = chunk, .runs = runs};
-    (void)pack(chunk, block->size / WORD, (char *)(rest + 1), &runs);
+    rest->next = *list;
+    rest->chunk = chunk;
+    (void)st_words_pack(chunk, block->size / WORD, rest->words);
     *list = rest;
     block->resting |= UINT64_C(1) << index_of(block, chunk);
     for_pages(block, chunk, give_back);
@@ -176,7 +126,7 @@ static void restore(const aprmem_rest_t *rest)
     for_pages(block, rest->chunk, open_up);
 #endif
     block->resting &= ~(UINT64_C(1) << index_of(block, rest->chunk));
-    unpack(rest);
+    st_words_unpack(rest->words, block->size / WORD, rest->chunk);
 }
 
 /* --- a pool --- */
@@ -188,7 +138,8 @@ static bool keep_rooms(aprmem_pool_t *pool)
 
     if (!rest)
         return false;
-    *rest = (aprmem_rest_t){.next = NULL, .chunk = NULL, .runs = 0};
+    rest->next = NULL;
+    rest->chunk = NULL;
     *(rooms_t *)(rest + 1) = (rooms_t){pool->room, pool->second, pool->free_cleanups};
     pool->room = pool->second = none;
     pool->free_cleanups = NULL;
@@ -305,7 +256,7 @@ void aprmem_invited(apr_pool_t *host, const void *only)
 
         unlink_guest(guest);
         if (host && aprmem__ours(host) && (!only || only == guest + 1)) {
-            guest->wholly = only != NULL;
+            guest->wholly = only ? 1 : 0;
             link_guest(&aprmem__pool(host)->guests, guest);
         }
     }

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* To be incremented whenever a member is added, removed or changes its meaning. */
-enum { ST__DESCRIPTION_VERSION = 1 };
+enum { ST__DESCRIPTION_VERSION = 2 };
 #define ST__DESCRIPTION_MAGIC UINT32_C(0x54534431)
 
 /* Offsets and sizes are in bytes. */
@@ -20,7 +20,8 @@ struct st__layout {
     uint32_t class_next, class_size, class_guard, class_slabs;
     uint32_t slab_next, slab_memory, slab_fresh, slab_stacks;
     uint32_t stack_size, stack_thread;
-    uint32_t thread_sp, thread_state, thread_start, thread_arg;
+    uint32_t thread_sp, thread_state, thread_start, thread_arg, thread_rest;
+    uint32_t rest_low, rest_words;
 };
 
 /* The layout in this process. */

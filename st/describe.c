@@ -32,4 +32,7 @@ const struct st__layout st__description = {
     .thread_state = offsetof(struct st_thread, state),
     .thread_start = offsetof(struct st_thread, start),
     .thread_arg = offsetof(struct st_thread, arg),
+    .thread_rest = offsetof(struct st_thread, rest),
+    .rest_low = offsetof(struct st__rest, low),
+    .rest_words = offsetof(struct st__rest, words),
 };

@@ -81,8 +81,7 @@ struct st__queue {
 
 enum { ST__KEYS_INLINE = 8 };
 
-/* Lies at the top of its own stack (the primordial one in the VP), so that a parked thread touches
- * one page. */
+/* Lies in its stack's record (the primordial one in the VP), not on the stack: that may rest. */
 struct st_thread {
     void *sp;               /* saved stack pointer while it does not run */
     struct st_thread *next; /* in the run queue */
@@ -108,6 +107,7 @@ struct st_thread {
     st_observer_t *observer; /* NULL: its waits are not reported */
     st_wait_t *wait;         /* declared by st_wait_begin(), or NULL */
     st_utime_t woken;        /* when a callback made it ready; 0: another thread did */
+    struct st__rest *rest;   /* what is kept of its stack, which rests (rest.c); NULL: nothing is */
 
     unsigned value_count; /* room at values */
     void **values;        /* of keys from ST__KEYS_INLINE on; malloc'ed */
@@ -189,6 +189,15 @@ struct st__stack {
     bool painted;                    /* under census */
     bool trimmed;                    /* in this wait */
     unsigned valgrind_id;
+    struct st_thread own; /* the thread's descriptor */
+};
+
+/* What is kept of a stack that rests: of the bytes from its thread's stack pointer on, as words.h
+ * packs them. */
+struct st__rest {
+    char *low;    /* of the pages that were given back: they end where the stack does */
+    size_t bytes; /* of these */
+    uint64_t words[];
 };
 
 struct st__stack_class;
@@ -436,6 +445,10 @@ void st__stacks_show(struct st_vp *vp);
 /* Bytes to leave free at the top: spreads stacks over cache sets. */
 size_t st__stack_offset(struct st_vp *vp, const struct st__stack *stack);
 
+/* --- rest.c --- */
+/* Puts back what the stack of a thread that rests held: it is about to run. */
+void st__rouse(struct st_thread *thread);
+
 /* --- key.c --- */
 /* Runs the destructors of an ending thread's private data. They may yield, and may set other
  * keys. */
@@ -604,6 +617,8 @@ static inline int st__wait(struct st_vp *vp, struct st_thread *me, st_utime_t ti
 static inline void st__wake(struct st_vp *vp, struct st_thread *thread, int reason)
 {
     assert(thread->state == ST__WAITING);
+    if (ST__UNLIKELY(thread->rest))
+        st__rouse(thread);
     thread->reason = reason;
     thread->woken = vp->in_callback ? vp->clock : 0;
     thread->timer.deadline = ST_UTIME_NO_TIMEOUT;

@@ -6,7 +6,7 @@
 
 #include "st/st_internal.h"
 
-enum { DEFAULT_STACK_SIZE = 64 * 1024, DESCRIPTOR_ALIGNMENT = 64 };
+enum { DEFAULT_STACK_SIZE = 64 * 1024, FRAME_ALIGNMENT = 64 };
 
 void st__thread_init(struct st_thread *thread)
 {
@@ -16,19 +16,18 @@ void st__thread_init(struct st_thread *thread)
     thread->link.kind = ST__LINK_THREAD;
 }
 
-/* Puts the thread's descriptor at the top of its stack and the first frame below it. */
+/* Makes the thread's descriptor, and its first frame. */
 static struct st_thread *place_thread(struct st_vp *vp, struct st__stack *stack)
 {
     char *base = st__stack_base(stack);
     uintptr_t top = (uintptr_t)base + st__stack_size(stack) - st__stack_offset(vp, stack);
-    struct st_thread *thread;
+    struct st_thread *thread = &stack->own;
 
-    top = (top - sizeof(struct st_thread)) & ~(uintptr_t)(DESCRIPTOR_ALIGNMENT - 1);
-    thread = (struct st_thread *)top;
+    top &= ~(uintptr_t)(FRAME_ALIGNMENT - 1);
     st__thread_init(thread);
     thread->stack = stack;
     stack->thread = thread;
-    thread->sp = st__switch_frame(thread, thread);
+    thread->sp = st__switch_frame((void *)top, thread);
 #if ST__ASAN
     thread->asan_bottom = base;
     thread->asan_size = top - (uintptr_t)base;

@@ -11,8 +11,7 @@
 /* Bits that some descriptors set together with those, and others do not: only the kernel knows. */
 #define BANDS  (POLLRDBAND | POLLWRBAND | POLLMSG)
 enum {
-    ON_STACK = 16, /* watches of one poll() */
-    SLICE = 5000,  /* us; longest between checks of what epoll does not report */
+    SLICE = 5000, /* us; longest between checks of what epoll does not report */
 };
 
 void stiol__yield(void)
@@ -138,9 +137,11 @@ other:
 
 /* --- several descriptors: a watch on each --- */
 
+/* Not on the stack: while that rests, a watch may be called. */
 typedef struct gathering {
     st_thread_t thread;
     bool ready, parking;
+    st_watch_t watches[];
 } gathering_t;
 
 static void one_is_ready(st_watch_t *watch, int ready)
@@ -154,8 +155,9 @@ static void one_is_ready(st_watch_t *watch, int ready)
 }
 
 /* Arms all. Returns how many, or -1: one cannot be watched. */
-static int arm(st_watch_t *watches, gathering_t *gathering, const struct pollfd *fds, nfds_t nfds)
+static int arm(gathering_t *gathering, const struct pollfd *fds, nfds_t nfds)
 {
+    st_watch_t *watches = gathering->watches;
     int armed = 0;
 
     for (nfds_t i = 0; i < nfds; i++) {
@@ -186,8 +188,7 @@ static int park_until(gathering_t *gathering, st_utime_t deadline)
 
 static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
 {
-    gathering_t gathering = {.thread = st_thread_self()};
-    st_watch_t on_stack[ON_STACK], *watches = on_stack;
+    gathering_t *gathering;
     st_wait_t wait = wait_of(fds, nfds);
     int rc, error;
 
@@ -196,26 +197,27 @@ static int poll_many(struct pollfd *fds, nfds_t nfds, st_utime_t deadline)
         stiol__yield();
         return rc;
     }
-    if (nfds > ON_STACK && !(watches = malloc(nfds * sizeof(*watches))))
+    if (!(gathering = malloc(sizeof(*gathering) + nfds * sizeof(*gathering->watches))))
         return -1;
+    gathering->thread = st_thread_self();
+    gathering->parking = false;
     st_wait_begin(&wait);
     do {
-        gathering.ready = false;
-        if (arm(watches, &gathering, fds, nfds) >= 0)
-            rc = park_until(&gathering, deadline);
+        gathering->ready = false;
+        if (arm(gathering, fds, nfds) >= 0)
+            rc = park_until(gathering, deadline);
         else
             rc = poll_in_slices(fds, nfds, deadline);
         if (rc == 0)
             rc = poll(fds, nfds, 0);
         error = errno;
         for (nfds_t i = 0; i < nfds; i++)
-            st_watch_free(&watches[i]);
+            st_watch_free(&gathering->watches[i]);
         if (rc == 0 && STIOL_UNLIKELY(has_bands(fds, nfds)))
             rc = poll_in_slices(fds, nfds, deadline);
     } while (rc == 0 && stiol__left(deadline) > 0);
     st_wait_end(&wait);
-    if (watches != on_stack)
-        free(watches);
+    free(gathering);
     if (rc < 0)
         errno = error;
     return rc;

@@ -110,6 +110,10 @@ void dump_pages_close(void);
 void dump_pages_refresh(const dump_t *dump);
 /** Reads in one go those pages of this range of `size` bytes that have not been read yet. */
 void dump_pages_want(const dump_t *dump, uint64_t address, size_t size);
+/** Makes the copies of these whole pages zeros, until the next refresh. */
+void dump_pages_blank(const dump_t *dump, uint64_t address, size_t size);
+/** Changes a word in a page that has been copied. Returns false if it has not been. */
+bool dump_pages_put(uint64_t address, uint64_t word);
 /** From now on, reads are answered from the copies alone. */
 void dump_pages_finish(void);
 /** Copies size bytes at address. Returns false with errno set unless all of them are available. */

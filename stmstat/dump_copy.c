@@ -119,22 +119,40 @@ static const char *name_state(unsigned state, bool on_cpu)
     return state < sizeof(names) / sizeof(*names) ? names[state] : "damaged";
 }
 
-/* The end of the part of its stack that frames use: the thread's structure lies above. 0: unknown,
- * as it runs on the kernel thread's own stack. */
-static uint64_t used_end(const walk_thread_t *walked)
+/* Puts what is kept of a stack that rests where it belongs. The process may be running, or damaged:
+ * then what is shown is wrong, but within the stack. */
+static void unpack(const dump_t *dump, const walk_thread_t *walked)
 {
-    return walked->end ? walked->address : 0;
+    uint64_t from = walked->rest_words, at = walked->sp, mask, word;
+    uint64_t end = at + (uint64_t)STACK_PAGES * DUMP_PAGE;
+
+    if (walked->rest_low > at || at - walked->rest_low >= DUMP_PAGE || walked->end <= at)
+        return;
+    end = walked->end < end ? walked->end : end;
+    dump_pages_blank(dump, walked->rest_low, (size_t)(end - walked->rest_low));
+    for (; at < end && dump_read(dump, from, &mask, sizeof(mask)); at += 64 * sizeof(word)) {
+        from += sizeof(mask);
+        for (; mask; mask &= mask - 1, from += sizeof(word)) {
+            uint64_t to = at + (uint64_t)__builtin_ctzll(mask) * sizeof(word);
+
+            if (to >= end || !dump_read(dump, from, &word, sizeof(word)) ||
+                !dump_pages_put(to, word))
+                return;
+        }
+    }
 }
 
 static void copy_parked(dump_t *dump, dump_thread_t *thread)
 {
     const walk_thread_t *walked = &thread->walked;
 
-    if (walked->end && (walked->sp < walked->low || walked->sp >= used_end(walked))) {
+    if (walked->end && (walked->sp < walked->low || walked->sp >= walked->end)) {
         thread->stack.missing = "its stack pointer is damaged";
         return;
     }
-    copy_stack(dump, &thread->stack, walked->sp, used_end(walked));
+    if (walked->rest_words)
+        unpack(dump, walked);
+    copy_stack(dump, &thread->stack, walked->sp, walked->end);
     if (thread->stack.size)
         parked_registers(dump, &thread->stack, walked->sp);
 }
@@ -146,7 +164,7 @@ static void copy_running(dump_t *dump, dump_thread_t *thread, dump_kernel_t *ker
     kernel->taken = true;
     thread->stack.registers = kernel->stack.registers;
     copy_stack(dump, &thread->stack, kernel->stack.registers.sp,
-               kernel_on(dump, walked) ? used_end(walked) : 0);
+               kernel_on(dump, walked) ? walked->end : 0);
 }
 
 /* --- requests --- */

@@ -66,6 +66,37 @@ static uint32_t *place_of(uint64_t number)
     return &pages.table[at];
 }
 
+/* --- writing: the process does not have there what belongs there --- */
+
+static unsigned char *copy_of(uint64_t address)
+{
+    uint32_t place = *place_of(address / DUMP_PAGE);
+
+    return place ? pages.copies + (size_t)(place - 1) * DUMP_PAGE + address % DUMP_PAGE : NULL;
+}
+
+void dump_pages_blank(const dump_t *dump, uint64_t address, size_t size)
+{
+    dump_pages_want(dump, address, size);
+    for (uint64_t at = address; at - address < size; at += DUMP_PAGE) {
+        unsigned char *copy = copy_of(at);
+
+        if (!copy)
+            break;
+        memset(copy, 0, DUMP_PAGE);
+        pages.page[*place_of(at / DUMP_PAGE) - 1].there = true;
+    }
+}
+
+bool dump_pages_put(uint64_t address, uint64_t word)
+{
+    unsigned char *copy = address % sizeof(word) == 0 ? copy_of(address) : NULL;
+
+    if (copy)
+        memcpy(copy, &word, sizeof(word));
+    return copy;
+}
+
 /* --- reading --- */
 
 /* Fills in the vectors for reading pages, one for each run of neighbours. Returns the index of the

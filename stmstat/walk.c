@@ -40,15 +40,18 @@ static int visit_thread(walk_t *walk, uint64_t address, uint64_t low, uint64_t e
 {
     walk_thread_t thread = {.address = address, .low = low, .end = end, .tid = walk->tid};
     unsigned char state;
+    uint64_t rest;
     int error;
 
-    if (end && (address < low || address >= end))
-        return EBADMSG; /* a thread's structure lies on its own stack */
     if ((error = fetch_word(walk, address + walk->at.thread_sp, &thread.sp)) ||
         (error = fetch(walk, address + walk->at.thread_state, &state, 1)) ||
         (error = fetch_word(walk, address + walk->at.thread_start, &thread.start)) ||
-        (error = fetch_word(walk, address + walk->at.thread_arg, &thread.arg)))
+        (error = fetch_word(walk, address + walk->at.thread_arg, &thread.arg)) ||
+        (error = fetch_word(walk, address + walk->at.thread_rest, &rest)))
         return error;
+    if (rest && (error = fetch_word(walk, rest + walk->at.rest_low, &thread.rest_low)))
+        return error;
+    thread.rest_words = rest ? rest + walk->at.rest_words : 0;
     thread.state = state;
     thread.current = address == walk->current;
     walk->ops->found(walk->ops->baton, &thread);
@@ -62,7 +65,11 @@ static int visit_stack(walk_t *walk, uint64_t stack, uint64_t low)
 
     if ((error = spend(walk)) || (error = fetch_word(walk, stack + walk->at.stack_thread, &thread)))
         return error;
-    return thread ? visit_thread(walk, thread, low, low + walk->size) : 0;
+    if (!thread)
+        return 0;
+    if (thread < stack || thread >= stack + walk->at.stack_size)
+        return EBADMSG; /* a thread's structure lies in its stack's */
+    return visit_thread(walk, thread, low, low + walk->size);
 }
 
 static int visit_slab(walk_t *walk, uint64_t slab)

@@ -16,9 +16,12 @@ typedef struct {
     uint64_t sp;         /* saved stack pointer; meaningless while it runs */
     uint64_t low, end;   /* its stack; both 0: it uses the kernel thread's */
     uint64_t start, arg; /* its start function and the argument */
-    int tid;             /* the kernel thread of its VP */
-    unsigned state;      /* enum st__state; may be anything if damaged */
-    bool current;        /* according to the VP, it is the running one */
+    /* If its stack rests: the lowest of its pages that were given back, and where in the process
+     * their words are kept, packed as st/words.h says, from sp to the end; else both 0. */
+    uint64_t rest_low, rest_words;
+    int tid;        /* the kernel thread of its VP */
+    unsigned state; /* enum st__state; may be anything if damaged */
+    bool current;   /* according to the VP, it is the running one */
 } walk_thread_t;
 
 typedef struct {

@@ -9,7 +9,8 @@ st thread N       makes gdb's own commands (bt, frame, up, info locals) see that
 stm conns         the connections of an httpd VP, with their state threads and requests
 
 A parked state thread is shown by an unwinder that leads gdb from the kernel thread's innermost
-frame to the registers that st__switch() has saved. Nothing is written to the process. See
+frame to the registers that st__switch() has saved. Nothing is written to the process, except for
+what a stack at rest (st_thread_rest()) will hold again anyway. See
 docs/internals/debugging.md. Works with gdb 12 and newer, on x86-64 and AArch64.
 """
 
@@ -221,9 +222,29 @@ class Thread:
             return "idle"  # waits, and looks on its stack for another that is ready
         return STATES[state] if state < len(STATES) else f"damaged ({state})"
 
+    def unpack(self):
+        """Puts what is kept of a stack that rests where it belongs, as libst will when the thread
+        goes on. That cannot be done in a core file."""
+        rest, memory = self.value["rest"], gdb.selected_inferior()
+        if not integer(rest):
+            return
+        start, end = integer(self.value["sp"]), integer(rest["low"]) + int(rest["bytes"])
+        stack, at = bytearray(end - start), integer(rest["words"].address)
+        for group in range(0, len(stack), 64 * 8):
+            mask, at = read_word(at), at + 8
+            for i in range(64):
+                if mask >> i & 1:
+                    stack[group + i * 8:group + i * 8 + 8] = memory.read_memory(at, 8).tobytes()
+                    at += 8
+        try:
+            memory.write_memory(start, bytes(stack))
+        except (gdb.error, gdb.MemoryError):
+            print(f"st: the stack of {self.address:#x} rests, and this is no live process")
+
     def enter(self):
         """Makes gdb see this thread."""
         self.vp.stack_pointer()
+        self.unpack()
         if not self.on_cpu:
             UNWINDER.take(integer(self.value["sp"]))
 

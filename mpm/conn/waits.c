@@ -31,35 +31,42 @@ struct stm_stream {
 
 static struct {
     stm_busy_t *all;
-    stm_busy_t *oldest, *newest; /* of the waits to be examined */
+    stm_wait_queue_t queue; /* of the waits to be examined */
     st_watch_t look;
     bool looking; /* the watch is armed */
     int key;      /* where modules' threads keep their stm_busy_t */
 } waits;
 
-/* --- the list of waits to be examined, in the order in which they are due --- */
+/* --- the waits to be examined, in the order in which they are due --- */
+
+void stm_wait_enqueue(stm_wait_queue_t *queue, stm_busy_t *busy, st_utime_t due)
+{
+    busy->due = due;
+    busy->later = NULL;
+    busy->earlier = queue->newest;
+    *(queue->newest ? &queue->newest->later : &queue->oldest) = busy;
+    queue->newest = busy;
+    busy->queue = queue;
+}
+
+void stm_wait_dequeue(stm_busy_t *busy)
+{
+    stm_wait_queue_t *queue = busy->queue;
+
+    if (!queue)
+        return;
+    *(busy->earlier ? &busy->earlier->later : &queue->oldest) = busy->later;
+    *(busy->later ? &busy->later->earlier : &queue->newest) = busy->earlier;
+    busy->queue = NULL;
+}
 
 static void link_wait(stm_busy_t *busy, st_utime_t now)
 {
-    busy->due = now + LASTING;
-    busy->later = NULL;
-    busy->earlier = waits.newest;
-    *(waits.newest ? &waits.newest->later : &waits.oldest) = busy;
-    waits.newest = busy;
-    busy->listed = true;
+    stm_wait_enqueue(&waits.queue, busy, now + LASTING);
     if (waits.looking)
         return;
     waits.looking = true;
     st_watch_arm(&waits.look, 0, LASTING);
-}
-
-static void unlink_wait(stm_busy_t *busy)
-{
-    if (!busy->listed)
-        return;
-    *(busy->earlier ? &busy->earlier->later : &waits.oldest) = busy->later;
-    *(busy->later ? &busy->later->earlier : &waits.newest) = busy->earlier;
-    busy->listed = false;
 }
 
 /* --- parking and resuming --- */
@@ -114,11 +121,12 @@ static void resumes(st_observer_t *observer, st_utime_t woken)
     stm_busy_t *busy = (stm_busy_t *)observer;
     stm_score_wait_t *cell = busy->cell;
 
+    stm_wait_rested(busy);
     if (!busy->serving)
         return;
     if (stm_conns.times_wanted)
         account(busy, woken);
-    unlink_wait(busy);
+    stm_wait_dequeue(busy);
     busy->wait = NULL;
     stm_sequence_begin(&cell->sequence);
     cell->kind = STM_WAIT_running;
@@ -231,12 +239,14 @@ static void look_until(st_utime_t now, st_utime_t due, st_utime_t most)
     stm_busy_t *busy;
     bool first = true;
 
-    while ((busy = waits.oldest) && busy->due <= due && (first || st_utime() < end)) {
+    while ((busy = waits.queue.oldest) && busy->due <= due && (first || st_utime() < end)) {
         first = false;
-        unlink_wait(busy);
+        stm_wait_dequeue(busy);
         look_at(busy, now);
         if (changes_hands(busy))
             link_wait(busy, now);
+        else
+            stm_wait_rest_later(busy);
     }
 }
 
@@ -249,9 +259,9 @@ static void on_look(st_watch_t *watch, int ready)
     (void)ready;
     waits.looking = true; /* keeps link_wait() from arming the watch */
     look_until(now, now, A_ROW);
-    waits.looking = waits.oldest;
-    if (waits.oldest)
-        st_watch_arm(watch, 0, waits.oldest->due <= now ? PAUSE : LASTING);
+    waits.looking = waits.queue.oldest;
+    if (waits.queue.oldest)
+        st_watch_arm(watch, 0, waits.queue.oldest->due <= now ? PAUSE : LASTING);
     errno = error;
 }
 
@@ -317,6 +327,7 @@ static void end_module_thread(void *data)
 bool stm_waits_open(void)
 {
     st_watch_init(&waits.look, -1, 0, on_look);
+    stm_waits_rest_open();
     return st_key_create(&waits.key, end_module_thread) == 0;
 }
 
@@ -408,7 +419,7 @@ void stm_busy_end(stm_busy_t *busy)
     busy->serving = false;
     if (busy->thread == st_thread_self())
         st_thread_observe(NULL);
-    unlink_wait(busy);
+    stm_wait_dequeue(busy);
     busy->c = NULL;
     busy->r = NULL;
     busy->wait = NULL;

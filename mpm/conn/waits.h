@@ -45,17 +45,23 @@ typedef struct stm_busy {
     bool fresh;                        /**< it has just begun, and no request has come yet */
     bool told;                         /**< its entry has the request's texts */
     bool looked;                       /**< its latest wait has been examined and named */
-    bool listed;                       /**< it is in the list of waits to be examined */
+    bool rests;                        /**< its stack has been put to rest in this wait */
+    struct stm_wait_queue *queue;      /**< of waits to be examined, or to rest; NULL: none */
     st_utime_t since;                  /**< when the latest wait began, us */
     st_utime_t parked;                 /**< when it last parked, us */
-    st_utime_t due;                    /**< when its wait is to be examined, us */
+    st_utime_t due;                    /**< when its wait's turn comes, us */
     st_utime_t looked_at;              /**< when its wait was last examined, us */
     st_utime_t looked_long;            /**< when something costly was last looked up, us */
     st_utime_t queued;                 /**< how long the next request has been queued, us */
     st_utime_t spent[STM_SPENT_COUNT]; /**< sums by class, us; only if the times are wanted */
     struct stm_busy *next, **previous; /**< in the list of all */
-    struct stm_busy *later, *earlier;  /**< in the list of waits to be examined */
+    struct stm_busy *later, *earlier;  /**< in the queue */
 } stm_busy_t;
+
+/** Waits in the order in which they are due. */
+typedef struct stm_wait_queue {
+    stm_busy_t *oldest, *newest;
+} stm_wait_queue_t;
 
 /** us from one time to a later one; 0 if it is not later. */
 static inline st_utime_t stm_between(st_utime_t earlier, st_utime_t later)
@@ -95,8 +101,21 @@ void stm_waits_look_now(void);
 /** Shows the request of the calling state thread, which is holding up the VP. Called in a signal
  * handler on the VP's kernel thread. */
 void stm_waits_show_running(void);
+/** Puts a wait that is in no queue at the end of one. */
+void stm_wait_enqueue(stm_wait_queue_t *queue, stm_busy_t *busy, st_utime_t due);
+/** Takes it out. Harmless if it is in none. */
+void stm_wait_dequeue(stm_busy_t *busy);
 /** Returns the one that belongs to a state thread, or NULL if that serves nothing. */
 stm_busy_t *stm_busy_of(st_thread_t thread);
+
+/* --- rest_waits.c: threads that wait for long for a backend rest --- */
+
+/** To be called once per VP. */
+void stm_waits_rest_open(void);
+/** The thread has begun to wait, which has just been examined: if it may, it will rest in a while. */
+void stm_wait_rest_later(stm_busy_t *busy);
+/** Its wait is over, and libst has put back what was on its stack. Harmless if it did not rest. */
+void stm_wait_rested(stm_busy_t *busy);
 
 /* --- wait_names.c: called in the scheduler; makes only system calls that do not wait --- */
 

@@ -12,7 +12,7 @@ ST_TESTS    := $(BUILD)/tests/st
 ST_SUBJECTS := $(sort $(patsubst tests/st/test_%.c,%,$(wildcard tests/st/test_*.c)))
 # Tests that need more than State Threads 1.9 has, and tests that need a build with -DST_FAULTS.
 ST_BEYOND_19 := bigpages describe destroy exchange faults fdwait fork many observe park remote \
-                 reuse shuffle stack stats timer watch
+                 rest reuse shuffle stack stats timer watch
 ST_UNFAULTED := $(if $(findstring -DST_FAULTS,$(CPPFLAGS)),,faults)
 # Tests that need a build with -DST_SHUFFLE, in which the others would fail, as they rely on the
 # order.
