@@ -93,14 +93,14 @@ long stiol__on_path(stiol__vp_t *vp, int dir, const char *path, bool made, stiol
 
     if (!vp)
         return call(args);
-    if (dir >= 0 && path && *path == '\0')
+    if (dir >= 0 && stiol__is_readable(path) && *path == '\0')
         return stiol__on_fd(vp, dir, call, args); /* AT_EMPTY_PATH */
     if ((made ? stiol__change_verdict(vp, dir, path, &group)
               : stiol__path_verdict(vp, dir, path, false, &group)) == STIOL_FS_PATIENT)
         return stiol__file_help_at(vp, dir, path, group, call, args);
     begun = stiol__begin(vp);
     rc = call(args);
-    if (stiol__has_waited(vp, &begun))
+    if (stiol__has_waited(vp, &begun) && stiol__is_readable(path))
         stiol__path_was_slow(vp, dir, path);
     return rc;
 }
@@ -110,7 +110,7 @@ long stiol__on_change(stiol__vp_t *vp, int dir, const char *path, stiol__file_ca
 {
     uint64_t group;
 
-    if (vp && (!path || *path != '\0') &&
+    if (vp && stiol__is_readable(path) && *path != '\0' &&
         stiol__change_verdict(vp, dir, path, &group) == STIOL_FS_PATIENT)
         return stiol__file_help_at(vp, dir, path, group, call, args);
     return stiol__on_path(vp, dir, path, false, call, args);

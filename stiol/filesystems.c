@@ -515,6 +515,17 @@ bool stiol_is_local(const char *path, dev_t number)
 
 /* --- paths --- */
 
+/* The kernel reads a set of signals before it refuses to do anything with it. */
+bool stiol__is_readable(const char *path)
+{
+    const void *word = (const void *)((uintptr_t)path & ~(uintptr_t)7); /* in one page */
+    int error = errno;
+    bool bad = syscall(SYS_rt_sigprocmask, -1, word, NULL, 8L) != 0 && errno == EFAULT;
+
+    errno = error;
+    return path && !bad;
+}
+
 static int open_by_name(int dir, const char *path)
 {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
@@ -672,7 +683,7 @@ stiol__fs_verdict_t stiol__path_look(stiol__vp_t *vp, int dir, const char *path,
     *group = 0;
     if (now - vp->looked_ticks > vp->look_ticks)
         look_again(vp, now);
-    if (!vp->wary || !path)
+    if (!vp->wary || !stiol__is_readable(path))
         return STIOL_FS_NOW;
     return look_up(vp->filesystems, dir, path, made, group);
 }
@@ -687,7 +698,7 @@ stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *
 
     *group = 0;
     verdict = stiol__path_verdict(vp, dir, path, true, group);
-    if (verdict != STIOL_FS_NOW || !path)
+    if (verdict != STIOL_FS_NOW || !stiol__is_readable(path))
         return verdict;
     if (*group == 0 && device_above(dir, path, &number, &away))
         *group = number;

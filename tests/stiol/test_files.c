@@ -442,6 +442,23 @@ static void *look_at_duplicate(void *arg)
     return NULL;
 }
 
+/* As it is under event: programs ask so whether an address is valid. */
+static void paths_that_are_nowhere_fail_as_ever(void)
+{
+    char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct stat st;
+
+    CHECK(page != MAP_FAILED);
+    for (size_t at = 0; at < 4096; at += 4095) {
+        CHECK(call->access(page + at, F_OK) == -1 && errno == EFAULT);
+        CHECK(call->stat(page + at, &st) == -1 && errno == EFAULT);
+        CHECK(call->mkdir(page + at, 0700) == -1 && errno == EFAULT);
+        CHECK(call->chmod(page + at, 0700) == -1 && errno == EFAULT);
+        CHECK(call->fstatat(0, page + at, &st, 0) == -1 && errno == EFAULT);
+    }
+    CHECK(munmap(page, 4096) == 0);
+}
+
 /* A link on a disk leads there; and a descriptor is known by its duplicate. */
 static void whatever_leads_to_it_takes_a_helper(void)
 {
@@ -453,7 +470,9 @@ static void whatever_leads_to_it_takes_a_helper(void)
     snprintf(through, sizeof(through), "%s/link", place);
     CHECK(mkdir(dead, 0700) == 0 && symlink("dead/file", through) == 0);
     device = mount_dead(dead);
+    paths_that_are_nowhere_fail_as_ever();
     CHECK(look_again_at_mounts()->wary);
+    paths_that_are_nowhere_fail_as_ever();
     spawn(make_through_link, NULL);
     spawn(look_at_duplicate, NULL);
     spawn(ticker, &turns);
