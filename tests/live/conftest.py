@@ -72,10 +72,13 @@ class _Factory:
 
     def __init__(self, name):
         self.name, self.servers = name, []
+        self.always = ""  # directives of each
 
     def make(self, **options):
         """A server that is not started."""
-        self.servers.append(Server(options.pop("name", self.name), **options))
+        directives = self.always + options.pop("directives", "")
+        self.servers.append(Server(options.pop("name", self.name), directives=directives,
+                                   **options))
         return self.servers[-1]
 
     def __call__(self, **options):

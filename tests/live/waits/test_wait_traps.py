@@ -15,8 +15,8 @@ pytestmark = pytest.mark.stm_only
 
 @pytest.fixture(name="server", scope="module")
 def one_vp(serve_module):
-    """One VP with the probe module, all of whose requests it serves itself."""
-    return stm.probed(serve_module, "RunOn state\n", processes=1, threads=100).start()
+    """One VP with the probe module."""
+    return stm.probed(serve_module, processes=1, threads=100).start()
 
 
 def test_a_modules_kernel_threads_may_use_its_requests_pool(server):
