@@ -5,9 +5,11 @@ mod_ssl, OpenSSL, mod_http2 and nghttp2 find everything where it was, whatever c
 request, several at once, half of one, a PING, another handshake, the end.
 """
 
+import os
 import signal
 import socket
 import ssl
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -187,3 +189,29 @@ def test_restart_and_stop(serve):
     server.signal(signal.SIGTERM)
     assert all(conn.ended() for conn in tls[2:])
     server.wait_gone()
+
+
+def test_key_update(serve):
+    """TLS 1.3's message that arrives while the connection rests: both sides then have other keys."""
+    server = made(serve, name="rest_keys")
+    with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{server.tls_port}",
+                           "-tls1_3"], stdin=subprocess.PIPE, bufsize=0,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        shown = b""
+
+        def answers(count):
+            nonlocal shown
+            while shown.count(b"x" * 100) < count:
+                data = os.read(client.stdout.fileno(), 65536)
+                assert data, shown
+                shown += data
+        client.stdin.write(request("/page.txt"))
+        answers(1)
+        for lap, command in enumerate((b"k\n", b"K\n")):  # K asks for the peer's, too
+            at_rest(server, 1)
+            client.stdin.write(command)
+            while shown.count(b"KEYUPDATE") <= lap:
+                shown += os.read(client.stdout.fileno(), 65536)
+            client.stdin.write(request("/page.txt"))
+            answers(2 + lap)
+        client.kill()
