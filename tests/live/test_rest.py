@@ -192,7 +192,7 @@ def test_restart_and_stop(serve):
 
 
 def test_key_update(serve):
-    """TLS 1.3's message that arrives while the connection rests: both sides then have other keys."""
+    """A message of TLS 1.3 that arrives while the connection rests: the keys change."""
     server = made(serve, name="rest_keys")
     with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{server.tls_port}",
                            "-tls1_3"], stdin=subprocess.PIPE, bufsize=0,

@@ -36,7 +36,8 @@ def world(serve, backend, **options):
     """A server in front of backends of several kinds."""
     http, short, ajp, events = backend(Http), backend(Http), backend(Ajp), backend(Events)
     sockets, echo = backend(WebSockets), backend(Echo)
-    server = serve(**{"processes": 1, "threads": 400, "modules": MODULES, **options}, directives=f"""
+    given = {"processes": 1, "threads": 400, "modules": MODULES, **options}
+    server = serve(**given, directives=f"""
         ScoreboardDir scoreboards
         Protocols h2c http/1.1
         ProxyPass /http/ http://127.0.0.1:{http.port}/
