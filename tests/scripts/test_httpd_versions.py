@@ -17,7 +17,8 @@ import pytest
 from .checkout import TOP, run
 
 HEADERS = Path(run(["apxs", "-q", "INCLUDEDIR"]).stdout.strip())
-# All that include or use what differs (mpm/httpd_versions.h).
+EVERYTHING = sorted(str(path.relative_to(TOP)) for path in (TOP / "mpm").rglob("*.c"))
+# What differs most (mpm/httpd_versions.h).
 SOURCES = ["mpm/conn/conn.c", "mpm/conn/current_thread.c", "mpm/conn/hooks.c",
            "mpm/conn/known_modules.c", "mpm/conn/record.c", "mpm/config/directives.c",
            "mpm/process/children.c", "mpm/process/fit.c", "mpm/process/query.c"]
@@ -69,7 +70,7 @@ def compiled(source, *folders):
 def test_older_headers(folder, minor):
     """2.4.52, 2.4.58 and 2.4.63."""
     headers = older(folder / "headers", minor)
-    for source in SOURCES:
+    for source in EVERYTHING if minor == 121 else SOURCES:
         said = compiled(source, headers)
         assert said.returncode == 0, said.stderr
 
@@ -91,6 +92,8 @@ def test_headers_of_other_sources(folder):
     for name in ("ap_config_auto.h", "ap_config_layout.h"):
         shutil.copy(HEADERS / name, made)
     for tree in trees:
-        for source in SOURCES:
-            said = compiled(source, tree / "include", tree / "os/unix", tree / "server", made)
+        folders = [tree / "include", tree / "os/unix", tree / "server", made,
+                   *(path for path in (tree / "modules").iterdir() if path.is_dir())]
+        for source in EVERYTHING:
+            said = compiled(source, *folders)
             assert said.returncode == 0, f"{tree}: {said.stderr}"
