@@ -131,8 +131,8 @@ class Load(Program):
 class Closed(Program):
     """A closed system: each connection always has one request outstanding; see tools/closed.c."""
 
-    def __init__(self, port, path="/", batch=500):
-        super().__init__("closed", "-p", port, "-u", path, "-b", batch)
+    def __init__(self, port, path="/", batch=500, patience=10):
+        super().__init__("closed", "-p", port, "-u", path, "-b", batch, "-w", patience)
 
     @property
     def pid(self):

@@ -154,12 +154,13 @@ static int lock_in_earnest(stiol__vp_t *vp, const lock_args_t *args, bool *asked
 /* For PATIENCE, the lock is tried at intervals, like any other; then a kernel thread waits. */
 static int wait_for_process_lock(stiol__vp_t *vp, lock_args_t *args)
 {
+    int error = errno, rc;
     bool asked;
-    int rc;
 
     rc = stiol__probe(vp, STIOL_KEY_FILE(args->fd), attempt_fcntl, args, stiol__deadline(PATIENCE));
     if (rc == 0 || errno != ETIMEDOUT)
         return rc;
+    errno = error;
     rc = lock_in_earnest(vp, args, &asked);
     if (asked)
         return rc;

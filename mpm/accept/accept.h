@@ -105,8 +105,9 @@ bool stm_balance_above_share(void);
 bool stm_balance_above_burst_share(const stm_listener_t *listener);
 /** Connections that the other VPs have accepted so far, modulo 2^32: only changes matter. */
 unsigned stm_balance_others_accepted(void);
-/** How many connections this VP may accept in this turn. */
-int stm_balance_batch(void);
+/** How many connections this VP may accept in this turn. overdue: those that come first have waited
+ * for many turns. */
+int stm_balance_batch(bool overdue);
 
 /* --- thread.c: state threads, and the queue of connections that are ready for one --- */
 

@@ -109,10 +109,12 @@ bool stm_balance_above_burst_share(const stm_listener_t *listener)
 
 /* Usually one: a batch would take the other VPs' share. But the turns of a busy VP are long, and
  * the hundredth connection in the queue would wait for a hundred of them. */
-int stm_balance_batch(void)
+int stm_balance_batch(bool overdue)
 {
     st_utime_t more = stm.vp.last_turn / TURN_EACH;
 
+    if (overdue)
+        return BATCH;
     if (stm.vp.connections < SMALL || stm.vp.last_turn < LONG_TURN)
         return 1;
     return more < BATCH ? 1 + (int)more : BATCH;

@@ -201,7 +201,7 @@ static bool accept_one(stm_listener_t *listener)
 static void on_acceptable(st_watch_t *watch, int ready)
 {
     stm_listener_t *listener = watch->data;
-    int left = stm_balance_batch();
+    int left = stm_balance_batch(listener->turn_of_new);
     bool accepted = false;
 
     (void)ready;

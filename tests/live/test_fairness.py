@@ -11,6 +11,7 @@ from harness.drive import Closed
 from harness.stm import probed
 
 LONG = 120_000  # ms: bounds a run that is to end by its counts
+PATIENCE = 120  # s: what has no answer then has failed
 # Of stm, threads that must suffice. Event closes kept-alive connections while it has too few.
 FEW = 64 if MPM == "stm" else 1600
 
@@ -29,7 +30,7 @@ def closed(serve):
         server = probed(serve, processes=processes, threads=threads)
         if MPM == "event":  # crashes at times when it stops with thousands of connections
             server.allowed.append("AH00052")
-        made.append(Closed(server.start().port, path))
+        made.append(Closed(server.start().port, path, patience=PATIENCE))
         return server, made[-1]
     yield make
     for each in made:

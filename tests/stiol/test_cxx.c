@@ -125,7 +125,7 @@ static void futures_give_way(void)
     spawn(ticker, &ticks);
     spawn(set_future, NULL);
     CHECK(cxx_get_future() == 7 && strcmp(noted(), "t") == 0);
-    for (ticks = 0; ticks == 0;) /* as vp.h says of a deadline */
+    for (ticks = 0; ticks == 0;) /* as vp.h says of waits */
         CHECK(cxx_future_in_time(2) == 1);
     stop_ticking = true;
 }

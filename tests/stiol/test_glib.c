@@ -170,7 +170,7 @@ static void condition_waits_end_in_time(void)
 
     spawn(ticker, &ticks);
     g_mutex_lock(&mutex);
-    while (ticks == 0) /* as vp.h says of a deadline */
+    while (ticks == 0) /* as vp.h says of waits */
         CHECK(!g_cond_wait_until(&cond, &mutex, g_get_monotonic_time() + 2000));
     g_mutex_unlock(&mutex);
     stop_ticking = true;

@@ -157,7 +157,7 @@ static void condition_waits_end_in_time(void)
     CHECK(call->mtx_init(&mutex, mtx_plain) == thrd_success && cnd_init(&cond) == thrd_success);
     spawn(ticker, &ticks);
     CHECK(call->mtx_lock(&mutex) == thrd_success);
-    while (ticks == 0) { /* as vp.h says of a deadline */
+    while (ticks == 0) { /* as vp.h says of waits */
         struct timespec at = from_now(2);
 
         CHECK(call->cnd_timedwait(&cond, &mutex, &at) == thrd_timedout);

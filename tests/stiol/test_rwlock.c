@@ -171,7 +171,7 @@ static void waits_by_any_clock_end(void)
     CHECK(call->pthread_rwlock_rdlock(&lock) == 0);
     at = from_now(CLOCK_MONOTONIC, 2);
     CHECK(call->pthread_rwlock_clockwrlock(&lock, CLOCK_MONOTONIC, &at) == ETIMEDOUT);
-    for (ticks = 0; ticks == 0;) { /* as vp.h says of a deadline */
+    for (ticks = 0; ticks == 0;) { /* as vp.h says of waits */
         at = from_now(CLOCK_REALTIME, 2);
         CHECK(call->pthread_rwlock_clockwrlock(&lock, CLOCK_REALTIME, &at) == ETIMEDOUT);
     }

@@ -182,7 +182,7 @@ static void cond_waits_end_in_time(void)
     CHECK(call->pthread_mutex_lock(&mutex) == 0);
     at = from_now(CLOCK_REALTIME, 2);
     CHECK(call->pthread_cond_timedwait(&cond, &mutex, &at) == ETIMEDOUT);
-    for (ticks = 0; ticks == 0;) {         /* as vp.h says of a deadline */
+    for (ticks = 0; ticks == 0;) {         /* as vp.h says of waits */
         at = from_now(CLOCK_MONOTONIC, 2); /* on the other clock that is decades ago */
         CHECK(call->pthread_cond_timedwait(&monotonic, &mutex, &at) == ETIMEDOUT);
     }
@@ -309,7 +309,7 @@ static void a_shared_cond_is_looked_at(void)
     CHECK(pthread_cond_init(&shared, &attr) == 0);
     CHECK(call->pthread_mutex_lock(&mutex) == 0);
     CHECK(call->pthread_cond_wait(&shared, &mutex) == 0); /* spurious, as it may be */
-    for (ticks = 0; ticks == 0;) {                        /* as vp.h says of a deadline */
+    for (ticks = 0; ticks == 0;) {                        /* as vp.h says of waits */
         struct timespec at = from_now(CLOCK_REALTIME, 5);
         int rc;
 

@@ -5,13 +5,13 @@
  * can be told. Run by tests/live/test_fairness.py and bench/httpd, which give it commands on its
  * standard input.
  *
- *   closed -p PORT [-u PATH] [-b AT_ONCE]
+ *   closed -p PORT [-u PATH] [-b AT_ONCE] [-w SECONDS]
  *
  *   open N     opens N more connections and makes one request on each; "open=N failed=N"
  *   run MS N   for MS milliseconds, or until one of the connections has got N answers (0: any
  *              number), every connection's next request follows its answer; "open=N answered=N
  *              us=N failed=N". What is outstanding then is waited for, but is not counted as
- *              answered; without an answer in PATIENCE it has failed
+ *              answered; without an answer in SECONDS, 10, it has failed
  *   fresh N    opens N more while the others run on, until each of these has its first answer;
  *              "open=N answered=N most=N failed=N": the most answers that an older one got
  *   times      how often a request of the last run took so many us: "US:N US:N ...", in ascending
@@ -33,7 +33,6 @@ enum {
     DECADES = 6,         /* times from DIGITS us on: up to 10^9 us */
     CLASSES = DIGITS + DECADES * (DIGITS - DIGITS / 10),
 };
-#define PATIENCE 10000000LL /* us */
 
 enum state { NONE, CONNECTING, ASKED, IDLE };
 
@@ -49,11 +48,12 @@ struct client {
 static struct {
     int port, epoll, batch, count, connecting, asked, open, waiting; /* waiting: fresh ones */
     bool running;
+    int64_t patience; /* us */
     char request[512];
     struct client *clients[MAX_CLIENTS];
     long answered, failed, most; /* in this run; most: of one connection that is not fresh */
     long times[CLASSES];
-} all = {.batch = DEFAULT_BATCH};
+} all = {.batch = DEFAULT_BATCH, .patience = 10000000};
 
 /* --- times --- */
 
@@ -215,7 +215,7 @@ static void add(bool fresh)
 /* What has no answer then has failed. */
 static void settle(void)
 {
-    int64_t end_at = now_us() + PATIENCE;
+    int64_t end_at = now_us() + all.patience;
 
     while (all.connecting + all.asked > 0 && now_us() < end_at)
         turn();
@@ -226,7 +226,7 @@ static void settle(void)
 
 static void open_many(int count)
 {
-    for (int64_t end_at = now_us() + PATIENCE; count > 0 && now_us() < end_at; turn())
+    for (int64_t end_at = now_us() + all.patience; count > 0 && now_us() < end_at; turn())
         for (; count > 0 && all.connecting + all.asked < all.batch; count--)
             add(false);
     settle();
@@ -264,7 +264,7 @@ static void run(int ms, int most)
 
 static void fresh(int count)
 {
-    int64_t end_at = now_us() + PATIENCE;
+    int64_t end_at = now_us() + all.patience;
 
     start();
     while (all.answered < all.count && now_us() < end_at) /* the load is there */
@@ -329,7 +329,7 @@ static void options(int argc, char **argv)
 {
     const char *path = "/";
 
-    for (int option; (option = getopt(argc, argv, "p:u:b:")) != -1;)
+    for (int option; (option = getopt(argc, argv, "p:u:b:w:")) != -1;)
         switch (option) {
         case 'p':
             all.port = number(optarg, 1, 65535);
@@ -340,8 +340,11 @@ static void options(int argc, char **argv)
         case 'b':
             all.batch = number(optarg, 1, DEFAULT_BATCH);
             break;
+        case 'w':
+            all.patience = number(optarg, 1, 3600) * INT64_C(1000000);
+            break;
         default:
-            die("usage: closed -p PORT [-u PATH] [-b AT_ONCE]");
+            die("usage: closed -p PORT [-u PATH] [-b AT_ONCE] [-w SECONDS]");
         }
     snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
 }
