@@ -24,13 +24,10 @@
 #include "tests/live/tools/common.h"
 #include "tests/live/tools/response.h"
 
-#include <stdbool.h>
-
 enum {
     MAX_CLIENTS = 20000,
-    DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN may be lost */
-    DIGITS = 1000,       /* times have three */
-    DECADES = 6,         /* times from DIGITS us on: up to 10^9 us */
+    DIGITS = 1000, /* times have three */
+    DECADES = 6,   /* times from DIGITS us on: up to 10^9 us */
     CLASSES = DIGITS + DECADES * (DIGITS - DIGITS / 10),
 };
 
@@ -53,7 +50,7 @@ static struct {
     struct client *clients[MAX_CLIENTS];
     long answered, failed, most; /* in this run; most: of one connection that is not fresh */
     long times[CLASSES];
-} all = {.batch = DEFAULT_BATCH, .patience = 10000000};
+} all = {.batch = MOST_AT_ONCE, .patience = 10000000};
 
 /* --- times --- */
 
@@ -89,14 +86,9 @@ static int64_t time_of(int class)
 
 static void begin(struct client *client)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-
-    event.data.ptr = client;
-    client->fd = start_connect(all.port, 0);
+    client->fd = connect_watched(all.epoll, all.port, 0, client);
     if (client->fd < 0)
         die("connect: %s", strerror(errno));
-    if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, client->fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
     client->state = CONNECTING;
     all.connecting++;
 }
@@ -115,13 +107,11 @@ static void end(struct client *client, bool failed)
 
 static void ask(struct client *client)
 {
-    size_t length = strlen(all.request);
-
     client->sent = now_us();
     response_begin(&client->response);
     client->state = ASKED;
     all.asked++;
-    if (send(client->fd, all.request, length, MSG_NOSIGNAL) != (ssize_t)length)
+    if (!send_whole(client->fd, all.request, strlen(all.request)))
         end(client, true);
 }
 
@@ -156,15 +146,6 @@ static void answered(struct client *client)
         ask(client);
 }
 
-static void closed_while_idle(struct client *client)
-{
-    char byte;
-    ssize_t got = recv(client->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-
-    if (got == 0 || (got < 0 && errno != EAGAIN))
-        end(client, false);
-}
-
 static void readable(struct client *client)
 {
     switch (response_read(&client->response, client->fd)) {
@@ -180,23 +161,22 @@ static void readable(struct client *client)
     }
 }
 
-static void handle(struct client *client, uint32_t events)
+static void handle(void *whose, uint32_t events)
 {
+    struct client *client = whose;
+
     if (client->state == CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
         connected(client);
     else if (client->state == ASKED && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0)
         readable(client);
-    else if (client->state == IDLE && (events & (EPOLLRDHUP | EPOLLHUP)) != 0)
-        closed_while_idle(client);
+    else if (client->state == IDLE && (events & (EPOLLRDHUP | EPOLLHUP)) != 0 &&
+             is_closed(client->fd))
+        end(client, false);
 }
 
 static void turn(void)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(all.epoll, events, EVENTS_AT_ONCE, 100);
-
-    for (int i = 0; i < count; i++)
-        handle(events[i].data.ptr, events[i].events);
+    take_events(all.epoll, 100, handle);
 }
 
 /* --- commands --- */
@@ -338,7 +318,7 @@ static void options(int argc, char **argv)
             path = optarg;
             break;
         case 'b':
-            all.batch = number(optarg, 1, DEFAULT_BATCH);
+            all.batch = number(optarg, 1, MOST_AT_ONCE);
             break;
         case 'w':
             all.patience = number(optarg, 1, 3600) * INT64_C(1000000);
@@ -346,18 +326,13 @@ static void options(int argc, char **argv)
         default:
             die("usage: closed -p PORT [-u PATH] [-b AT_ONCE] [-w SECONDS]");
         }
-    snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    write_request(all.request, sizeof(all.request), path, "");
 }
 
 int main(int argc, char **argv)
 {
-    char line[128];
-
     options(argc, argv);
-    if (raise_file_limit() != 0)
-        die("raising the limit of open files: %s", strerror(errno));
-    all.epoll = epoll_create1(EPOLL_CLOEXEC);
-    while (fgets(line, sizeof(line), stdin))
-        obey(line);
+    all.epoll = many_watched();
+    obey_lines(obey);
     return 0;
 }

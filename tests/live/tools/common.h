@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the live tests' C clients share: command-line numbers, loopback sockets, fatal errors.
- * Used by conns.c, load.c and slowbackend.c.
+ * What the live tests' C clients share: command-line numbers, loopback sockets, requests, events,
+ * fatal errors. Used by closed.c, conns.c, load.c and slowbackend.c.
  */
 #ifndef STM_TESTS_LIVE_COMMON_H
 #define STM_TESTS_LIVE_COMMON_H
@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include "lab/dial.h"
 
 #define EVENTS_AT_ONCE 256
+#define MOST_AT_ONCE   500 /* handshakes; below the usual listen backlogs: no SYN may be lost */
 
 static inline void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
@@ -58,6 +60,62 @@ static inline int start_connect(int port, int source)
 {
     struct sockaddr_in to = loopback(0, port);
     return dial((const struct sockaddr *)&to, sizeof(to), source);
+}
+
+/* The same, and `epoll` will tell of its events with `whose`, edge-triggered. Returns -1 with errno
+ * if the connection cannot be started. */
+static inline int connect_watched(int epoll, int port, int source, void *whose)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = whose};
+    int fd = start_connect(port, source);
+    if (fd >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+        die("epoll_ctl: %s", strerror(errno));
+    return fd;
+}
+
+/* Waits up to `timeout` ms for events, and has each of a batch handled. */
+static inline void take_events(int epoll, int timeout, void (*handle)(void *whose, uint32_t events))
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count = epoll_wait(epoll, events, EVENTS_AT_ONCE, timeout);
+    for (int i = 0; i < count; i++)
+        handle(events[i].data.ptr, events[i].events);
+}
+
+/* The head of a request; headers: further lines. */
+static inline void write_request(char *to, size_t size, const char *path, const char *headers)
+{
+    snprintf(to, size, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path, headers);
+}
+
+static inline bool send_whole(int fd, const char *data, size_t length)
+{
+    return send(fd, data, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* Whether the other end of a connection from which nothing is due has closed it. */
+static inline bool is_closed(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+    return got == 0 || (got < 0 && errno != EAGAIN);
+}
+
+/* An epoll for as many connections as this process may have. */
+static inline int many_watched(void)
+{
+    if (raise_file_limit() != 0)
+        die("raising the limit of open files: %s", strerror(errno));
+    return epoll_create1(EPOLL_CLOEXEC);
+}
+
+/* Until the end of the standard input. */
+static inline void obey_lines(void (*obey)(char *line))
+{
+    char line[128];
+    while (fgets(line, sizeof(line), stdin))
+        obey(line);
 }
 
 /* Microseconds on a monotonic clock. */

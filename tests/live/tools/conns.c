@@ -27,12 +27,7 @@
 #include "tests/live/tools/common.h"
 #include "tests/live/tools/response.h"
 
-#include <stdbool.h>
-
-enum {
-    MAX_CONNS = 200000,
-    DEFAULT_BATCH = 500, /* below the usual listen backlogs: no SYN may be lost */
-};
+enum { MAX_CONNS = 200000 };
 
 enum mode { KEEP, NEW, PART, EVENTS, WEBSOCKET };
 enum state { CONNECTING, ASKED, IDLE, CLOSED, FAILED };
@@ -54,7 +49,7 @@ static struct {
     long messages;
     int64_t times[MAX_CONNS];
     int timed; /* number of times recorded; further ones are dropped */
-} all = {.sources = 1, .batch = DEFAULT_BATCH};
+} all = {.sources = 1, .batch = MOST_AT_ONCE};
 
 static bool endless(void)
 {
@@ -77,7 +72,7 @@ static void ask(struct conn *conn)
     size_t length = strlen(all.request);
     if (all.mode == PART)
         length /= 2;
-    if (send(conn->fd, all.request, length, MSG_NOSIGNAL) != (ssize_t)length) {
+    if (!send_whole(conn->fd, all.request, length)) {
         finish(conn, FAILED);
         return;
     }
@@ -153,8 +148,9 @@ static void readable(struct conn *conn)
         readable(conn); /* a FIN may have come with the response, in one event */
 }
 
-static void handle(struct conn *conn, uint32_t events)
+static void handle(void *whose, uint32_t events)
 {
+    struct conn *conn = whose;
     if (conn->state == CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
         connected(conn);
     if ((conn->state == ASKED || conn->state == IDLE) &&
@@ -164,10 +160,7 @@ static void handle(struct conn *conn, uint32_t events)
 
 static void turn(int timeout)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(all.epoll, events, EVENTS_AT_ONCE, timeout);
-    for (int i = 0; i < count; i++)
-        handle(events[i].data.ptr, events[i].events);
+    take_events(all.epoll, timeout, handle);
 }
 
 /* Takes what has come on any connection. */
@@ -180,15 +173,12 @@ static void turn_all(void)
 static void open_one(void)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
     if (!conn || all.count == MAX_CONNS)
         die("too many connections");
-    event.data.ptr = conn;
-    conn->fd = start_connect(all.port, all.sources > 1 ? 1 + all.count % all.sources : 0);
+    conn->fd = connect_watched(all.epoll, all.port,
+                               all.sources > 1 ? 1 + all.count % all.sources : 0, conn);
     if (conn->fd < 0)
         die("connect: %s", strerror(errno));
-    if (epoll_ctl(all.epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
     conn->state = CONNECTING;
     all.connecting++;
     all.conns[all.count++] = conn;
@@ -228,8 +218,7 @@ static void choose_path(const char *path)
     const char *upgrade =
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    snprintf(all.request, sizeof(all.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
-             all.mode == WEBSOCKET ? upgrade : "");
+    write_request(all.request, sizeof(all.request), path, all.mode == WEBSOCKET ? upgrade : "");
 }
 
 static int by_value(const void *left, const void *right)
@@ -319,7 +308,7 @@ static void options(int argc, char **argv)
             all.sources = number(optarg, 1, 250);
             break;
         case 'b':
-            all.batch = number(optarg, 1, DEFAULT_BATCH);
+            all.batch = number(optarg, 1, MOST_AT_ONCE);
             break;
         case 't':
             all.limit = number(optarg, 0, 3600);
@@ -333,12 +322,8 @@ static void options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    char line[128];
     options(argc, argv);
-    if (raise_file_limit() != 0)
-        die("raising the limit of open files: %s", strerror(errno));
-    all.epoll = epoll_create1(EPOLL_CLOEXEC);
-    while (fgets(line, sizeof(line), stdin))
-        obey(line);
+    all.epoll = many_watched();
+    obey_lines(obey);
     return 0;
 }

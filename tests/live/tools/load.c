@@ -14,7 +14,6 @@
 #include "tests/live/tools/response.h"
 
 #include <poll.h>
-#include <stdbool.h>
 
 #define FINISH_US (20 * 1000000LL) /* for what is in flight at the end */
 
@@ -66,23 +65,19 @@ static void fail(struct client *client, long *count)
 
 static void ask(struct client *client)
 {
-    size_t length = strlen(run.request);
     response_begin(&client->response);
     client->state = ASKED;
-    if (send(client->fd, run.request, length, MSG_NOSIGNAL) != (ssize_t)length)
+    if (!send_whole(client->fd, run.request, strlen(run.request)))
         fail(client, &run.reset);
 }
 
 static void connect_client(struct client *client)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
-    event.data.ptr = client;
+    int source = 1 + (int)((client - run.client) % 64);
     client->state = CONNECTING;
-    client->fd = start_connect(run.port, 1 + (int)((client - run.client) % 64));
+    client->fd = connect_watched(run.epoll, run.port, source, client);
     if (client->fd < 0)
         fail(client, &run.refused);
-    else if (epoll_ctl(run.epoll, EPOLL_CTL_ADD, client->fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
 }
 
 static void next(struct client *client)
@@ -104,9 +99,7 @@ static void connected(struct client *client)
 
 static void closed_while_idle(struct client *client)
 {
-    char byte;
-    ssize_t got = recv(client->fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
-    if (got > 0 || (got < 0 && errno == EAGAIN))
+    if (!is_closed(client->fd))
         return;
     run.idle++;
     drop(client);
@@ -136,8 +129,9 @@ static void readable(struct client *client)
         fail(client, errno == EPROTO ? &run.bad : &run.reset);
 }
 
-static void handle(struct client *client, uint32_t events)
+static void handle(void *whose, uint32_t events)
 {
+    struct client *client = whose;
     if (client->fd < 0)
         return;
     if (client->state == CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
@@ -183,10 +177,7 @@ static void listen_to_input(void)
 
 static void turn(void)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(run.epoll, events, EVENTS_AT_ONCE, 1);
-    for (int i = 0; i < count; i++)
-        handle(events[i].data.ptr, events[i].events);
+    take_events(run.epoll, 1, handle);
 }
 
 static void options(int argc, char **argv)
@@ -212,16 +203,13 @@ static void options(int argc, char **argv)
         default:
             die("usage: load -p PORT [-c CONNECTIONS] [-u PATH] [-k] [-g GAP_MS]");
         }
-    snprintf(run.request, sizeof(run.request), "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path,
-             run.keep ? "" : "Connection: close\r\n");
+    write_request(run.request, sizeof(run.request), path, run.keep ? "" : "Connection: close\r\n");
 }
 
 int main(int argc, char **argv)
 {
     options(argc, argv);
-    if (raise_file_limit() != 0)
-        die("raising the limit of open files: %s", strerror(errno));
-    run.epoll = epoll_create1(EPOLL_CLOEXEC);
+    run.epoll = many_watched();
     run.client = calloc((size_t)run.clients, sizeof(*run.client));
     if (!run.client)
         die("no memory");

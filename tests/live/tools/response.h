@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads HTTP/1.1 responses that have a Content-Length from a non-blocking socket and discards the
- * bodies; or only heads, of responses without an end. Used by conns.c and load.c, one struct
- * per connection.
+ * bodies; or only heads, of responses without an end. Used by closed.c, conns.c and load.c,
+ * one struct per connection.
  */
 #ifndef STM_TESTS_LIVE_RESPONSE_H
 #define STM_TESTS_LIVE_RESPONSE_H

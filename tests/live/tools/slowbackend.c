@@ -250,8 +250,9 @@ static void watch_input(void)
         ended = true;
 }
 
-static void handle(void *what)
+static void handle(void *what, uint32_t events)
 {
+    (void)events;
     if (!what)
         take_connections();
     else if (what == &ended)
@@ -262,7 +263,6 @@ static void handle(void *what)
 
 int main(int argc, char **argv)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
     const char *address = NULL;
     int port = 0;
     for (int option; (option = getopt(argc, argv, "a:p:d:")) != -1;)
@@ -274,16 +274,12 @@ int main(int argc, char **argv)
             default_delay = number(optarg, 0, WHEEL_SLOTS - 2);
         else
             die("usage: slowbackend [-a ADDRESS] [-p PORT] [-d DELAY_MS]");
-    if (raise_file_limit() != 0)
-        die("raising the limit of open files: %s", strerror(errno));
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    epoll_fd = many_watched();
     wheel_now = now_ms();
     listen_on(address, port);
     watch_input();
     while (!ended) {
-        int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, 1);
-        for (int i = 0; i < count; i++)
-            handle(events[i].data.ptr);
+        take_events(epoll_fd, 1, handle);
         turn_wheel(); /* may free peers, so not before their events */
     }
     return 0;
