@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <apr_portable.h>
@@ -114,6 +115,11 @@ const stm_conn_t *stm_worker_conn(void)
     const stm_worker_t *worker = st_thread_getspecific(stm_conns.worker_key);
 
     return worker ? worker->conn : NULL;
+}
+
+bool stm_speaks_http1(conn_rec *c)
+{
+    return strcmp(ap_get_protocol(c), AP_PROTOCOL_HTTP1) == 0;
 }
 
 /* Where a connection continues after a wait. */

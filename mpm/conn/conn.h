@@ -139,6 +139,8 @@ void stm_conn_serve(stm_conn_t *conn, stm_worker_t *worker);
 /** The connection that the calling state thread serves; NULL if there is none. May be called in a
  * signal handler on the VP's kernel thread. */
 const stm_conn_t *stm_worker_conn(void);
+/** Whether a connection has the protocol that it begins with. */
+bool stm_speaks_http1(conn_rec *c);
 /** Detaches the record from httpd's part of the connection. Returns the connection's pool, which
  * then belongs to the caller. */
 apr_pool_t *stm_conn_detach(stm_conn_t *conn);

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <http_protocol.h>
-
 #include "mpm/config/config.h"
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
@@ -283,7 +281,7 @@ static bool says_goodbye(const stm_conn_t *conn)
 {
     if (conn->resting)
         return !conn->rests_plain;
-    return conn->c && strcmp(ap_get_protocol(conn->c), AP_PROTOCOL_HTTP1) != 0;
+    return conn->c && !stm_speaks_http1(conn->c);
 }
 
 /* Whatever has arrived before we hang up is answered. */

@@ -9,8 +9,6 @@
 #include <dlfcn.h>
 #include <string.h>
 
-#include <http_protocol.h>
-
 #include "aprmem/aprmem.h"
 #include "mpm/conn/conn.h"
 #include "mpm/scoreboard/scoreboard.h"
@@ -100,7 +98,7 @@ void stm_rest_prepare(apr_pool_t *pool)
 
 bool stm_rest_begin(stm_conn_t *conn)
 {
-    bool plain = strcmp(ap_get_protocol(conn->c), AP_PROTOCOL_HTTP1) == 0;
+    bool plain = stm_speaks_http1(conn->c);
 
     /* Of HTTP/2's, threads of streams that have been reset may still read the conn_rec, and ask
      * mod_ssl about the SSL. */

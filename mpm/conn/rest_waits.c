@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include <http_protocol.h>
 #include <httpd.h>
 
 #include "mpm/conn/waits.h"
@@ -47,8 +46,7 @@ static bool may_rest(const stm_busy_t *busy)
     while (r->next) /* internal redirects */
         r = r->next;
     return r->proxyreq != PROXYREQ_NONE && r->filename &&
-           strncmp(r->filename, "proxy:", sizeof("proxy:") - 1) == 0 &&
-           strcmp(ap_get_protocol(busy->c), AP_PROTOCOL_HTTP1) == 0;
+           strncmp(r->filename, "proxy:", sizeof("proxy:") - 1) == 0 && stm_speaks_http1(busy->c);
 }
 
 static void put_to_rest(stm_busy_t *busy)
