@@ -110,8 +110,7 @@ long stiol__on_change(stiol__vp_t *vp, int dir, const char *path, stiol__file_ca
 {
     uint64_t group;
 
-    if (vp && stiol__is_readable(path) && *path != '\0' &&
-        stiol__change_verdict(vp, dir, path, &group) == STIOL_FS_PATIENT)
+    if (vp && stiol__change_verdict(vp, dir, path, &group) == STIOL_FS_PATIENT)
         return stiol__file_help_at(vp, dir, path, group, call, args);
     return stiol__on_path(vp, dir, path, false, call, args);
 }

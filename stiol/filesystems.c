@@ -697,8 +697,10 @@ stiol__fs_verdict_t stiol__change_verdict(stiol__vp_t *vp, int dir, const char *
     int error = errno;
 
     *group = 0;
+    if (!stiol__is_readable(path) || *path == '\0') /* it fails at once, or is about `dir` */
+        return STIOL_FS_NOW;
     verdict = stiol__path_verdict(vp, dir, path, true, group);
-    if (verdict != STIOL_FS_NOW || !stiol__is_readable(path))
+    if (verdict != STIOL_FS_NOW)
         return verdict;
     if (*group == 0 && device_above(dir, path, &number, &away))
         *group = number;
