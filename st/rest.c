@@ -45,28 +45,34 @@ static bool may_rest(const struct st_vp *vp, const struct st_thread *thread)
            !is_here(thread->stack) && !st__valgrind_running();
 }
 
-/* Words below the stack pointer are nobody's: they are not kept. */
+/* From the stack pointer on: the words below it are nobody's, and are not kept. */
+static size_t live_words(const struct st_thread *thread)
+{
+    const char *end = st__stack_base(thread->stack) + st__stack_size(thread->stack);
+
+    return (size_t)(end - (const char *)thread->sp) / WORD;
+}
+
 int st_thread_rest(st_thread_t thread)
 {
     struct st_vp *vp = st__vp;
-    size_t page, bytes, kept;
+    size_t page, bytes, words, kept;
     struct st__rest *rest;
-    char *low, *live;
+    char *low;
 
     if (!may_rest(vp, thread))
         return 0;
     page = vp->stacks.page;
-    live = (char *)thread->sp;
-    low = (char *)((uintptr_t)live & ~(page - 1));
+    words = live_words(thread);
+    low = (char *)((uintptr_t)thread->sp & ~(page - 1));
     bytes = (size_t)(st__stack_base(thread->stack) + st__stack_size(thread->stack) - low);
-    kept = sizeof(*rest) + WORD * st_words_pack((const uint64_t *)live,
-                                                (bytes - (size_t)(live - low)) / WORD, NULL);
+    kept = sizeof(*rest) + WORD * st_words_pack(thread->sp, words, NULL);
     if (kept > used_pages(low, bytes, page) * page / 4 * 3 || !(rest = st__malloc(kept)))
         return 0;
     st__depth_note(vp, thread->stack);
     rest->low = low;
     rest->bytes = bytes;
-    (void)st_words_pack((const uint64_t *)live, (bytes - (size_t)(live - low)) / WORD, rest->words);
+    (void)st_words_pack(thread->sp, words, rest->words);
     thread->rest = rest;
     give_back(rest);
     return 1;
@@ -75,15 +81,13 @@ int st_thread_rest(st_thread_t thread)
 void st__rouse(struct st_thread *thread)
 {
     struct st__rest *rest = thread->rest;
-    char *live = (char *)thread->sp;
     int error = errno;
 
 #ifdef ST_DEBUG
     assert(mprotect(rest->low, rest->bytes, PROT_READ | PROT_WRITE) == 0);
 #endif
     thread->rest = NULL;
-    st_words_unpack(rest->words, (rest->bytes - (size_t)(live - rest->low)) / WORD,
-                    (uint64_t *)live);
+    st_words_unpack(rest->words, live_words(thread), thread->sp);
     free(rest);
     errno = error;
 }

@@ -4,12 +4,12 @@ one request for a small file outstanding. How long do the slowest requests take,
 connection, and each process of the server, get its share?
 """
 
-import os
 import time
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
+from harness import procs
 from harness.drive import Closed
 
 from .measure import cpu_time, server_cpu
@@ -51,14 +51,6 @@ def _peer(text):
     return ".".join(str(byte) for byte in bytes.fromhex(address)[::-1]) + f":{int(port, 16)}"
 
 
-def _target(link):
-    """What a descriptor is; nothing if it has been closed meanwhile."""
-    try:
-        return os.readlink(link)
-    except FileNotFoundError:
-        return ""
-
-
 def owners(server):
     """{client's "address:port": pid of the process that has the connection}."""
     clients = {}
@@ -68,10 +60,9 @@ def owners(server):
             clients[f"socket:[{fields[9]}]"] = _peer(fields[2])
     found = {}
     for pid in server.children():
-        for each in os.scandir(f"/proc/{pid}/fd"):
-            client = clients.get(_target(each.path))
-            if client:
-                found[client] = pid
+        for target in procs.fds(pid).values():
+            if target in clients:
+                found[clients[target]] = pid
     return found
 
 

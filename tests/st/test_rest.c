@@ -134,7 +134,7 @@ static void rest(waiter_t *waiter)
 {
     size_t before = pages(waiter->thread);
 
-    if (getenv("TEST_VALGRIND"))
+    if (under_valgrind())
         skip_test("no stack rests under Valgrind");
 
     assert_int_equal(st_thread_rest(waiter->thread), 1);
@@ -149,6 +149,15 @@ static void make_pipe(int ends[2])
     assert_ok(pipe2(ends, O_NONBLOCK));
 }
 
+/* It waits for a byte, and rests. */
+static void rest_on_pipe(waiter_t *waiter, int ends[2])
+{
+    make_pipe(ends);
+    waiter->fd = ends[0];
+    begin(waiter);
+    rest(waiter);
+}
+
 static void close_pipe(int ends[2])
 {
     st_fd_forget(ends[0]);
@@ -161,10 +170,7 @@ static void a_byte_wakes_it(void)
     int ends[2];
     waiter_t waiter = {.way = ON_FD, .timeout = FOREVER, .seed = 1};
 
-    make_pipe(ends);
-    waiter.fd = ends[0];
-    begin(&waiter);
-    rest(&waiter);
+    rest_on_pipe(&waiter, ends);
     settle();
     assert_int_equal(st_thread_rests(waiter.thread), 1);
     assert_int_equal(write(ends[1], "x", 1), 1);
@@ -178,10 +184,7 @@ static void its_timeout_wakes_it(void)
     int ends[2];
     waiter_t waiter = {.way = ON_FD, .timeout = 5000, .seed = 2};
 
-    make_pipe(ends);
-    waiter.fd = ends[0];
-    begin(&waiter);
-    rest(&waiter);
+    rest_on_pipe(&waiter, ends);
     advance_clock(4999);
     assert_int_equal(st_thread_rests(waiter.thread), 1);
     advance_clock(1);
@@ -195,10 +198,7 @@ static void an_interrupt_wakes_it(void)
     int ends[2];
     waiter_t waiter = {.way = ON_FD, .timeout = FOREVER, .seed = 3};
 
-    make_pipe(ends);
-    waiter.fd = ends[0];
-    begin(&waiter);
-    rest(&waiter);
+    rest_on_pipe(&waiter, ends);
     st_thread_interrupt(waiter.thread);
     assert_int_equal(st_thread_rests(waiter.thread), 0);
     end(&waiter);
@@ -211,10 +211,7 @@ static void the_end_of_its_descriptor_wakes_it(void)
     int ends[2];
     waiter_t waiter = {.way = ON_FD, .timeout = FOREVER, .seed = 4};
 
-    make_pipe(ends);
-    waiter.fd = ends[0];
-    begin(&waiter);
-    rest(&waiter);
+    rest_on_pipe(&waiter, ends);
     close_pipe(ends);
     end(&waiter);
     assert_int_equal(waiter.error, EBADF);
