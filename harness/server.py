@@ -42,10 +42,11 @@ class Server:
         """Creates only the ServerRoot, or makes an empty folder, `root`, one.
 
         processes, threads: the MPM's (threads a process); modules: names without mod_ and .so, or
-        paths, in loading order; tls: True, or the kind of key, "ec" or "rsa"; directives: text at the end of the configuration (@PORT@, @PORT2@,
-        @TLS_PORT@, @ROOT@ are filled in); ports: how many; listen=False: `directives` has the
-        Listen lines; sized=False: none of the MPM's directives either; nofile: limit of open
-        files, or a soft and a hard one; env: further environment variables.
+        paths, in loading order; tls: True, or the kind of key, "ec" or "rsa"; directives: text at
+        the end of the configuration (@PORT@, @PORT2@, @TLS_PORT@, @ROOT@ are filled in); ports: how
+        many; listen=False: `directives` has the Listen lines; sized=False: none of the MPM's
+        directives either; nofile: limit of open files, or a soft and a hard one; env: further
+        environment variables.
         """
         self.root = root or places.new_root(f"{name}-{next(_serial)}")
         self.name = name

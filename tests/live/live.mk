@@ -7,8 +7,8 @@
 PYTEST_ARGS ?= tests/live --ignore tests/live/test_cluster.py
 
 LIVE_TOOLS := $(addprefix $(BUILD)/tests/,conns load closed slowbackend refuse mod_probe.so \
-                mod_frames.so mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so mod_asks.so \
-                slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
+                mod_frames.so mod_locals.so mod_calls.so mod_cxx.so mod_vandal.so mod_where.so \
+                mod_asks.so slow_names.so unbindable.so libnss_slow.so.2 other_libc.so \
                 vgpreload_bigpages.so clock_step.so stopped_clock.so \
                 upgrade-layout.so upgrade-handover.so older-headers.so)
 LIVE_CXX    ?= g++
