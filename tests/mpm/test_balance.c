@@ -152,8 +152,15 @@ static void long_turns_accept_more(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         stm.vp.connections = cases[i].connections;
         stm.vp.last_turn = cases[i].turn;
-        assert_int_equal(stm_balance_batch(), cases[i].batch);
+        assert_int_equal(stm_balance_batch(false), cases[i].batch);
     }
+}
+
+static void those_that_have_waited_are_accepted_together(void)
+{
+    stm.vp.connections = 0;
+    stm.vp.last_turn = 0;
+    assert_int_equal(stm_balance_batch(true), 64);
 }
 
 static void it_publishes_what_the_others_compare_with(void)
@@ -191,6 +198,7 @@ int main(void)
         RAW_TEST(a_lie_is_no_connection),
         RAW_TEST(a_burst_is_more_than_one_that_waits),
         RAW_TEST(long_turns_accept_more),
+        RAW_TEST(those_that_have_waited_are_accepted_together),
         RAW_TEST(it_publishes_what_the_others_compare_with),
         RAW_TEST(what_the_others_have_accepted_is_added_up),
     };
