@@ -151,10 +151,15 @@ status: ## show the processes of that server
 # The parts of `make test` in order; each is a target test-PART. A failure does not keep the rest
 # from running. The two lists run in parallel: the first mostly waits, the second mostly computes.
 # Parts of one list may share a build folder; what both lists use is built first.
-TEST_PARTS ?= live tiny scripts -- st stiol aprmem score mpm stmstat budgets fuzz sanitize debug
+TEST_PARTS ?= live tiny -- st stiol aprmem score mpm stmstat budgets fuzz scripts
+# The same tests on builds that check more: they take longer, and are run before a release.
+LONG_TEST_PARTS ?= debug -- sanitize
 
-.PHONY: test
-test: ## install missing packages, build, run all tests
+.PHONY: test test-long
+test-long: TEST_PARTS = $(LONG_TEST_PARTS)
+test: ## install missing packages, build, run the tests of all parts
+test-long: ## the same with sanitizers, memcheck, assertions, random order of threads
+test test-long:
 	@scripts/deps.sh run test
 	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc)) all live-tools
 	@BUILD='$(BUILD)' scripts/test.sh $(TEST_PARTS)

@@ -44,12 +44,28 @@ def kill(pids):
             pass
 
 
-def stat(pid):
-    """The process's Stat, or None if there is no such process."""
+def _read(path):
+    """Content of a small file of /proc, or None if the process is gone. Servers look at all
+    processes each time they start and stop: pathlib's way takes three times as long."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return None
+    try:
+        content = b"".join(iter(lambda: os.read(fd, 65536), b""))
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
+    return content
+
+
+def stat(pid):
+    """The process's Stat, or None if there is no such process."""
+    text = _read(f"/proc/{pid}/stat")
+    if text is None:
+        return None
+    text = text.decode(errors="replace")
     fields = text[text.rindex(")") + 2:].split()
     cpu = (int(fields[11]) + int(fields[12])) / TICK
     return Stat(pid, fields[0], int(fields[1]), int(fields[3]), cpu, int(fields[17]))
@@ -73,10 +89,10 @@ def marked(mark):
         if not name.isdigit():
             continue
         try:
-            environment = Path(f"/proc/{name}/environ").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            environment = _read(f"/proc/{name}/environ")
+        except PermissionError:
             continue
-        if mark.encode() in environment.split(b"\0"):
+        if environment and mark.encode() in environment.split(b"\0"):
             found.append(int(name))
     return sorted(found)
 

@@ -154,7 +154,11 @@ class Server:
         command = [*self.launcher, places.HTTPD, "-f", self.conf, *arguments]
         return subprocess.run(command, env=self._env,
                               cwd=self.root, capture_output=True, text=True, timeout=180,
-                              preexec_fn=self._limit, check=False)
+                              preexec_fn=self._before_exec(), check=False)
+
+    def _before_exec(self):
+        """What the child does first, or None: without it, the child is made by vfork()."""
+        return self._limit if self.ignored or self._nofile else None
 
     def _limit(self):
         for number in self.ignored:
@@ -186,7 +190,8 @@ class Server:
         with open(self.root / "logs/output.log", "wb") as output:
             run = subprocess.Popen([*self.launcher, places.HTTPD, "-f", self.conf, *arguments],
                                    env=self._env, cwd=self.root, stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=output, preexec_fn=self._limit)
+                                   stdout=output, stderr=output,
+                                   preexec_fn=self._before_exec())
         self.one_process = "-X" in arguments
         run.returncode = 0  # its status is collected here, not by Popen
         self.master = run.pid

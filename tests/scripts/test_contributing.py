@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 from .checkout import BUILD, TOP, run
+from .test_make import phony
 
 PAGES = sorted(path for path in [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md")])
 FOR_CONTRIBUTORS = [TOP / name for name in ("CONTRIBUTING.md", "SECURITY.md", "docs/README.md",
@@ -32,10 +33,12 @@ def test_targets_exist(page):
                       re.M)
     if page.name == "CONTRIBUTING.md":
         assert len(said) > 10
-    for words in said:
+    named = phony()
+    for words in sorted(set(said)):
         arguments = [word for word in shlex.split(words) if not word.startswith(("V=", "--"))]
-        done = run(["make", "-n", "-q", *arguments], cwd=TOP)
-        assert "No rule to make target" not in done.stderr, done.stderr
+        if not all("=" in word or word in named for word in arguments):  # then make knows, slowly
+            done = run(["make", "-n", "-q", *arguments], cwd=TOP)
+            assert "No rule to make target" not in done.stderr, done.stderr
         for path in re.findall(r"tests/\w+/\w+\.py", words):
             assert (TOP / path).exists(), path
 
