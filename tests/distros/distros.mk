@@ -4,7 +4,8 @@
 # httpds than the distribution's. Not part of `make test`: the first two need root, and the network
 # the first time. What cannot be had is skipped with a message.
 #   test-distros   other releases of Debian, in chroots; DISTROS selects releases, DISTRO_PARTS
-#                  parts (build, st-run, ..., live, here)
+#                  parts (build, st-run, ..., live, here); DISTRO_PARTS=test is `make test` there, of
+#                  the parts DISTRO_TEST_PARTS
 #   test-arm64     arm64's httpd with the cross-built module, under qemu
 #   test-httpd     the httpd of APXS=; the module is built for it in $(BUILD)/httpd
 # DISTRO_ROOTS is where the chroots and arm64's packages stay, for several working trees.
@@ -20,6 +21,7 @@ DISTRO_PYTEST_ARGS ?= $(addprefix tests/live/test_,startup.py http.py http2.py r
 .PHONY: test-distros
 test-distros: all ## build and test in chroots, as root; DISTROS='trixie sid'
 	$(Q)BUILD='$(BUILD)' DISTRO_ROOTS='$(DISTRO_ROOTS)' DISTRO_PARTS='$(DISTRO_PARTS)' \
+	    DISTRO_TEST_PARTS='$(DISTRO_TEST_PARTS)' \
 	    tests/distros/distros.sh '$(DISTRO_PYTEST_ARGS)' $(DISTROS)
 
 ARM64_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py http.py)

@@ -6,7 +6,9 @@
 # another C library and another httpd. Each release is a chroot, $DISTRO_ROOTS/SUITE, made by
 # debootstrap from this machine's mirror (apt's sources) and kept; one run at a time uses it. The
 # tests run in namespaces of their own, which end with all their processes; their logs are in
-# $BUILD/distros. $DISTRO_PARTS, if it is set, names the parts to run. Called by `make test-distros`.
+# $BUILD/distros. $DISTRO_PARTS, if it is set, names the parts to run. One runs only if it is named:
+# `test`, which is `make test` there, of $DISTRO_TEST_PARTS if that is set (TEST_PARTS in the
+# Makefile); as whole tests do, it takes an hour or more. Called by `make test-distros`.
 
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -48,11 +50,11 @@ mirror()
 
 # within SUITE COMMAND  runs a shell command in /stm of that chroot, as root, with a network of
 # loopback only. Its root is a mount point, which tests expect that mount something over it. Nothing
-# of it is left when it ends, or after an hour.
+# of it is left when it ends, or after four hours.
 within()
 {
     # shellcheck disable=SC2016 # expressions of the inner shells
-    timeout --signal KILL 3600 unshare --mount --net --pid --ipc --fork --kill-child sh -c '
+    timeout --signal KILL 14400 unshare --mount --net --pid --ipc --fork --kill-child sh -c '
         mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" &&
             mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp"
         ip link set lo up
@@ -63,7 +65,7 @@ within()
 # make_root SUITE  a system with what is needed to build and test; false if it cannot be had
 make_root()
 {
-    local root=$roots/$1 log=$build/distros/$1.log archive
+    local root=$roots/$1 log=$build/distros/$1.log archive sets="run distro"
     if [ ! -e "$root.made" ]; then
         archive=$(mirror)
         [ -n "$archive" ] || { skip "$1: apt's sources name no Debian archive" && return 1; }
@@ -79,11 +81,15 @@ make_root()
     echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
+    # A mirror that stands still is as good there as it is here.
+    apt-config dump Acquire::Check-Valid-Until >"$root/etc/apt/apt.conf.d/90-validity"
     copy_tree "$root/stm"
+    ! named test || sets+=" test"
     # Installs with this machine's network.
     cp /etc/resolv.conf "$root/etc/resolv.conf"
+    # shellcheck disable=SC2086 # a list
     if ! chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
-        DEBIAN_FRONTEND=noninteractive /stm/scripts/deps.sh run distro >>"$log" 2>&1; then
+        DEBIAN_FRONTEND=noninteractive /stm/scripts/deps.sh $sets >>"$log" 2>&1; then
         skip "$1: the packages cannot be installed: see $log"
         return 1
     fi
@@ -100,11 +106,17 @@ copy_tree()
     cp "$build/mod_mpm_stm.so" "$1/build/here/"
 }
 
+# named PART  whether $DISTRO_PARTS asks for it by name
+named()
+{
+    [[ " ${DISTRO_PARTS:-} " = *" $1 "* ]]
+}
+
 # part SUITE NAME COMMAND  one part of the tests; its output is in a log
 part()
 {
     local log=$build/distros/$1-$2.log
-    [[ -z ${DISTRO_PARTS:-} || " $DISTRO_PARTS " = *" $2 "* ]] || return 0
+    [ -z "${DISTRO_PARTS:-}" ] || named "$2" || return 0
     if within "$1" "$3" >"$log" 2>&1; then
         passed=$((passed + 1))
         echo "ok      $1 $2"
@@ -135,6 +147,8 @@ try()
     part "$1" here 'cp -a build/tests build/here/ &&
         STM_TEST_BUILD=build/here python3 -m pytest -q -p no:cacheprovider tests/live/test_http.py \
             tests/live/test_startup.py tests/live/test_restart.py tests/live/test_http2.py'
+    ! named test ||
+        part "$1" test "make test ${DISTRO_TEST_PARTS:+TEST_PARTS='$DISTRO_TEST_PARTS'}"
     exec {lock}>&-
 }
 

@@ -30,11 +30,13 @@ class Machine:
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
 
-    def run(self, script, *arguments):
+    def run(self, script, *arguments, **variables):
         """Runs one of the scripts; how it ended is in the last line."""
         path = f"{self.bin}:{os.environ['PATH']}"
+        for name in ("DISTRO_ROOTS", "DISTRO_PARTS", "DISTRO_TEST_PARTS"):
+            variables.setdefault(name, "")
         done = run([TOP / "tests/distros" / script, *arguments],
-                   env={**os.environ, "PATH": path, "BUILD": str(self.folder)})
+                   env={**os.environ, "PATH": path, "BUILD": str(self.folder), **variables})
         return done.returncode, done.stdout
 
 
@@ -64,6 +66,27 @@ def test_no_network(machine):
     root = machine.folder / "distros/sid"
     log = (machine.folder / "distros/sid.log").read_text()
     assert log == f"--variant=minbase sid {root} http://mirror.example/debian/\n"
+
+
+@pytest.mark.parametrize("parts, lists, ran", [
+    ("", "run distro", 8), ("build live", "run distro", 2), ("test", "run distro test", 1)])
+def test_parts(machine, parts, lists, ran):
+    """All but `make test` run unless some are named; it runs if it is, with its packages."""
+    (machine.folder / "mod_mpm_stm.so").touch()
+    machine.stand_in("debootstrap", "mkdir -p $3/etc/dpkg/dpkg.cfg.d $3/etc/apt/apt.conf.d "
+                                    "$3/usr/sbin")
+    machine.stand_in("apt-config", "true")
+    machine.stand_in("chroot", f'echo "$*" >>{machine.folder}/chroots')
+    machine.stand_in("unshare", 'for last; do :; done; echo "ran $last"')
+    status, said = machine.run("distros.sh", "tests/live/test_http.py", "trixie",
+                               DISTRO_PARTS=parts, DISTRO_TEST_PARTS="score mpm")
+    assert status == 0 and said.endswith(f"{ran} passed, 0 failed, 0 skipped\n"), said
+    assert f"/stm/scripts/deps.sh {lists}\n" in (machine.folder / "chroots").read_text()
+    whole = machine.folder / "distros/trixie-test.log"
+    if parts == "test":
+        assert whole.read_text() == "ran make test TEST_PARTS='score mpm'\n"
+    else:
+        assert not whole.exists()
 
 
 def test_arm64_without_network(machine):
