@@ -48,18 +48,25 @@ mirror()
     apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sed -n '/\/debian\/*$/p' | sed -n 1p
 }
 
-# within SUITE COMMAND  runs a shell command in /stm of that chroot, as root, with a network of
-# loopback only. Its root is a mount point, which tests expect that mount something over it. Nothing
-# of it is left when it ends, or after four hours.
-within()
+# enter SUITE COMMAND [OPTION...]  runs a shell command in that chroot, as root, in namespaces of its
+# own, and those that unshare's options add. Its root is a mount point, which tests expect that mount
+# something over it. Nothing of it is left when it ends, or after four hours.
+enter()
 {
+    local root=$roots/$1 command=$2
+    shift 2
     # shellcheck disable=SC2016 # expressions of the inner shells
-    timeout --signal KILL 14400 unshare --mount --net --pid --ipc --fork --kill-child sh -c '
+    timeout --signal KILL 14400 unshare --mount --pid --fork --kill-child "$@" sh -c '
         mount --bind "$1" "$1" && mount --rbind /dev "$1/dev" && mount --rbind /sys "$1/sys" &&
             mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp"
-        ip link set lo up
-        exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEPS=no \
-            sh -c "cd /stm && $2"' sh "$roots/$1" "$2"
+        exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
+            DEBIAN_FRONTEND=noninteractive sh -c "$2"' sh "$root" "$command"
+}
+
+# within SUITE COMMAND  the same in /stm, with a network of loopback only
+within()
+{
+    enter "$1" "export DEPS=no; ip link set lo up; cd /stm && $2" --net --ipc
 }
 
 # make_root SUITE  a system with what is needed to build and test; false if it cannot be had
@@ -85,11 +92,9 @@ make_root()
     apt-config dump Acquire::Check-Valid-Until >"$root/etc/apt/apt.conf.d/90-validity"
     copy_tree "$root/stm"
     ! named test || sets+=" test"
-    # Installs with this machine's network.
+    # Installs with this machine's network. Some packages do not install without /proc.
     cp /etc/resolv.conf "$root/etc/resolv.conf"
-    # shellcheck disable=SC2086 # a list
-    if ! chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
-        DEBIAN_FRONTEND=noninteractive /stm/scripts/deps.sh $sets >>"$log" 2>&1; then
+    if ! enter "$1" "/stm/scripts/deps.sh $sets" >>"$log" 2>&1; then
         skip "$1: the packages cannot be installed: see $log"
         return 1
     fi
