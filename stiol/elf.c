@@ -431,7 +431,7 @@ static int visit_slot(const walk_t *walk, const object_t *object, const ElfW(Rel
     if (!replacement)
         return 0;
     found = (stiol__found_t){.slot = {object->path, call->symbol, name_of_relocation(type),
-                                      problem_of(object, type, address)},
+                                      problem_of(object, type, address), object->threads},
                              .call = call,
                              .replacement = replacement,
                              .address = (void **)address,

@@ -203,6 +203,7 @@ typedef struct stiol_slot {
     const char *symbol;     /**< "poll" */
     const char *relocation; /**< "JUMP_SLOT", "GLOB_DAT" or "64" */
     const char *problem;    /**< NULL, or why this slot cannot be rebound */
+    bool threads;           /**< threads that the object makes are state threads */
 } stiol_slot_t;
 
 typedef void (*stiol_slot_cb_t)(const stiol_slot_t *slot, void *data);

@@ -4,7 +4,9 @@
  * value` per line.
  */
 #include <stdio.h>
+#include <string.h>
 
+#include "aprmem/aprmem.h"
 #include "mpm/config/config.h"
 #include "score/options.h"
 #include "stiol/stiol.h"
@@ -23,12 +25,48 @@ static void dump_bindings(const stm_config_t *config)
     }
 }
 
+static const char *name_of(const char *object)
+{
+    return *object ? object : "the server itself";
+}
+
 static void dump_slot(const stiol_slot_t *slot, void *data)
 {
     (void)data;
-    printf("rebinds %s in %s (%s)%s%s\n", slot->symbol,
-           *slot->object ? slot->object : "the server itself", slot->relocation,
+    printf("rebinds %s in %s (%s)%s%s\n", slot->symbol, name_of(slot->object), slot->relocation,
            slot->problem ? ": " : "", slot->problem ? slot->problem : "");
+}
+
+/* Where libapr is, which may be linked into httpd: its threads are the server's state threads. */
+static void dump_maker(const stiol_slot_t *slot, void *data)
+{
+    const char **last = data;
+
+    if (!slot->threads || strcmp(slot->symbol, "pthread_create") != 0 || *last == slot->object)
+        return;
+    printf("threads that %s makes are state threads\n", name_of(slot->object));
+    *last = slot->object;
+}
+
+static void dump_slots(bool threaded_io)
+{
+    const char *last = NULL;
+
+    stiol_would_rebind(dump_slot, NULL);
+    if (threaded_io)
+        stiol_would_rebind(dump_maker, &last);
+    if (!last)
+        printf("no object makes state threads\n");
+}
+
+static void dump_small_pools(const stm_config_t *config)
+{
+    const char *why = NULL;
+
+    if (config->small_pools)
+        why = config->threaded_io ? aprmem_prepare() : "StateThreadedIO is Off";
+    printf("SmallPools %s%s%s\n", config->small_pools ? "On" : "Off",
+           why ? ", without effect: " : "", why ? why : "");
 }
 
 void stm_dump_config(const stm_config_t *config)
@@ -51,10 +89,10 @@ void stm_dump_config(const stm_config_t *config)
     printf("ConfigTestTimeout %d\n", config->config_test_timeout);
     printf("HelperThreads %d\n", config->helper_threads);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");
-    printf("SmallPools %s\n", config->small_pools ? "On" : "Off");
+    dump_small_pools(config);
     printf("ScoreboardDir %s\n", config->scoreboard_dir ? config->scoreboard_dir : "(none)");
     printf("CoreDir %s\n", ap_coredump_dir);
     printf("PidFile %s\n", ap_pid_fname);
     dump_bindings(config);
-    stiol_would_rebind(dump_slot, NULL);
+    dump_slots(config->threaded_io);
 }
