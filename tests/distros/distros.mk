@@ -36,10 +36,12 @@ else
 	@echo "$(CROSS_MISSING)"
 endif
 
-# What differs between versions of httpd: the states of a connection, the scoreboard, mod_http2.
+# What differs between versions and builds of httpd: the states of a connection, the scoreboard, the
+# current thread, mod_http2 and mod_ssl, which modules there are, and what is linked into httpd.
 HTTPD_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py configtest.py http.py http2.py \
                        restart.py stop.py graceful_stop.py idle.py timeouts.py status.py \
-                       kernel_threads.py queries.py startup.py)
+                       kernel_threads.py queries.py startup.py linked_in.py modules.py \
+                       thread_locals.py tls.py rest.py heartbeat.py)
 
 .PHONY: test-httpd
 test-httpd: ## test with the httpd of APXS=/usr/local/apache2/bin/apxs, say

@@ -30,6 +30,10 @@ $(BUILD)/tests/mod_%.so: tests/live/modules/mod_%.cpp
 	$(call quiet,CXX)$(LIVE_CXX) $(CPPFLAGS) -O2 -g -std=gnu++20 -Wall -Wextra -Werror -fPIC -pthread \
 	    $(APACHE_CFLAGS) -shared -o $@ $< $(LDFLAGS)
 
+# For the httpd that APXS= names, like the module.
+$(filter $(BUILD)/tests/mod_%.so,$(LIVE_TOOLS)): $(BUILD)/flags
+$(BUILD)/tests/mod_locals.so $(BUILD)/tests/mod_where.so: tests/live/modules/current_thread.h
+
 $(BUILD)/tests/%.so: tests/live/waits/%.c
 	@mkdir -p $(@D)
 	$(QCC) $(LIVE_CFLAGS) -shared -o $@ $< $(LDFLAGS)

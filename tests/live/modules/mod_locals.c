@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "current_thread.h"
+
 /* What a module stores with its thread, for as long as the apr_thread_t and its pool exist. */
 typedef struct kept {
     uint64_t canary;
@@ -73,7 +75,7 @@ static const char *wrong_after(const request_rec *r, apr_thread_t *thread, const
 
     if (mine != (uintptr_t)r || strcmp(text, own) != 0 || errno != EXDEV)
         return "the thread-local variables are another's";
-    if (ap_thread_current() != thread)
+    if (current_thread(r) != thread)
         return "the current thread has changed";
     regex = ap_pregcomp(r->pool, "^(/)(l)(.)(.*)$", AP_REG_EXTENDED);
     if (!regex || ap_regexec(regex, r->uri, 5, matches, 0) != 0 || matches[2].rm_so != 1)
@@ -83,7 +85,7 @@ static const char *wrong_after(const request_rec *r, apr_thread_t *thread, const
 
 static int handle(request_rec *r)
 {
-    apr_thread_t *thread = ap_thread_current();
+    apr_thread_t *thread = current_thread(r);
     const char *own, *wrong;
 
     if (!r->handler || strcmp(r->handler, "locals") != 0)

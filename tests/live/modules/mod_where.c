@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "current_thread.h"
+
 module AP_MODULE_DECLARE_DATA where_module;
 
 /* --- which thread --- */
@@ -85,7 +87,7 @@ static void set(note_t *note, long step)
         atomic_fetch_add(&wrong, 1);
 }
 
-static void check(const note_t *note)
+static void check(const request_rec *r, const note_t *note)
 {
     char text[sizeof(locals.text)];
     int right;
@@ -93,7 +95,7 @@ static void check(const note_t *note)
     apr_snprintf(text, sizeof(text), "step %ld", note->step);
     right = locals.step == note->step && strcmp(locals.text, text) == 0 &&
             locals.pointer == locals.text && pthread_getspecific(key) == (void *)note->step &&
-            pthread_equal(pthread_self(), note->self) && ap_thread_current() == note->current;
+            pthread_equal(pthread_self(), note->self) && current_thread(r) == note->current;
     if (!right)
         atomic_fetch_add(&wrong, 1);
 }
@@ -133,7 +135,7 @@ static int before(request_rec *r)
     if (!is_ours(r) || r->main)
         return DECLINED;
     note->self = pthread_self();
-    note->current = ap_thread_current();
+    note->current = current_thread(r);
     set(note, 10 * atomic_fetch_add(&serial, 1) + 1);
     errno = 4711;
     return DECLINED;
@@ -144,7 +146,7 @@ static int after(request_rec *r)
     while (r->next)
         r = r->next;
     if (is_ours(r) && note_of(r)->step)
-        check(note_of(r));
+        check(r, note_of(r));
     return DECLINED;
 }
 
@@ -235,7 +237,7 @@ static void use_thread(request_rec *r)
 
     if (!note->step)
         return;
-    check(note);
+    check(r, note);
     set(note, note->step + 1);
     pthread_mutex_lock(&lock);
     pthread_mutex_lock(&lock);
