@@ -7,7 +7,7 @@ from .places import CHILD_USER, MODULES, MPM, STM_MODULE, compiled_in
 
 BASE_MODULES = ("authz_core", "mime", "dir", "alias")
 # Debian has these compiled in, httpd's own build as modules.
-USUALLY_COMPILED_IN = ("unixd", "log_config")
+USUALLY_COMPILED_IN = ("unixd", "log_config", "logio")
 
 # Timeout: on a loaded machine, a client of a test may not read for longer than httpd's minute.
 COMMON = """\

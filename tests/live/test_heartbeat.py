@@ -10,7 +10,7 @@ from harness import Conn, wait_for
 
 PROCESSES, THREADS = 4, 100
 ALL = PROCESSES * THREADS
-MODULES = ("heartbeat", "proxy", "proxy_http")
+MODULES = ("watchdog", "heartbeat", "proxy", "proxy_http")
 
 
 class Monitor:

@@ -13,6 +13,8 @@ from harness import MPM, tool, wait_for
 from harness.client import Closed
 from harness.scoreboard import rows, scores
 
+from .thirdparty.pair import needs
+
 EVENT = pytest.mark.skipif(MPM != "stm", reason="beside stm only")
 BOTH = pytest.mark.parametrize("mpm", ["stm", pytest.param("event", marks=EVENT)])
 WHERE = tool("mod_where.so")
@@ -563,6 +565,7 @@ def test_idle_ones_end_and_a_busy_one_is_no_hang(serve):
     assert server.get("/early").text == "kernel kernel\n"
 
 
+@needs("lua")
 @BOTH
 def test_lua(serve, mpm):
     """mod_lua's handlers compute beside static requests."""

@@ -9,6 +9,8 @@ from harness import MPM, procs, tool, wait_for
 from harness.drive import Conns, Load
 from harness.scoreboard import total
 
+from .thirdparty.pair import needs
+
 PROBE = "<Location /probe>\nSetHandler probe\n</Location>\n"
 
 
@@ -104,6 +106,7 @@ end
 """
 
 
+@needs("lua")
 def test_buffered_log_lines_are_kept(serve, stopped):
     """Also if a request cannot be ended: those that were finished have their lines, and each
     process has run its cleanups."""
