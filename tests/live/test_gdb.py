@@ -149,10 +149,12 @@ def _seen(request, subject):
 
 
 def test_threads(seen):
-    """Each with what it waits for, and the function that does."""
+    """Each with what it waits for, and the function that does. Which of those that wait has run last,
+    and so has the scheduler on its stack ("idle"), is up to the pace of the machine."""
     sleeper, looking_up = seen.threads["apr_sleep"], seen.threads["ap_proxy_determine_address"]
-    assert sleeper[2] == "waiting" and re.match(r"until \d+\.\d+ s from", sleeper[3])
-    assert looking_up[2] == "waiting" and re.match(r"kernel thread \d+$", looking_up[3])
+    waits = ("waiting", "idle")
+    assert sleeper[2] in waits and re.match(r"until \d+\.\d+ s from", sleeper[3])
+    assert looking_up[2] in waits and re.match(r"kernel thread \d+$", looking_up[3])
     assert seen.threads["wait_until_told"][0] == "0"
     assert [row[2] for row in seen.threads.values()].count("idle") <= 1
 

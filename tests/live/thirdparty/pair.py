@@ -38,7 +38,7 @@ class Pair:
             name = f"{options.get('name', serve.name)}_{mpm}"
             # A locale that is read from a file, not built into the C library: its tables come and
             # go.
-            env = {"LANG": "C.UTF-8", **options.get("env", {})}
+            env = {"LC_ALL": "C.UTF-8", **options.get("env", {})}
             server = serve.make(**{"processes": 1, "threads": 64, **options, "mpm": mpm,
                                    "name": name, "env": env})
             (server.root / "app").mkdir()
