@@ -372,8 +372,20 @@ ssize_t stiol__read_unknown(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_
 
 /* --- writing --- */
 
-/* Descriptors on which a write recently took long: for a while their writes go to a helper. */
-#define LAGS_FOR STIOL_SECOND
+#define LAGS_FOR  STIOL_SECOND
+#define VERY_LONG ((st_utime_t)100000) /* us; not even a busy machine is the reason */
+#define AGAIN     ((st_utime_t)100000) /* us between two slow writes of a slow disk, at most */
+
+bool stiol__begins_to_lag(stiol__laggard_t *laggard, st_utime_t took, st_utime_t now)
+{
+    bool again = laggard->slow_at != 0 && now <= laggard->slow_at + AGAIN + took;
+
+    laggard->slow_at = now;
+    if (took < VERY_LONG && !again)
+        return false;
+    laggard->until = now + LAGS_FOR;
+    return true;
+}
 
 static bool lags(stiol__vp_t *vp, int fd)
 {
@@ -389,30 +401,69 @@ static bool lags(stiol__vp_t *vp, int fd)
     return false;
 }
 
-static void note_laggard(stiol__vp_t *vp, int fd)
+/* The descriptor's laggard, or that which was slow longest ago. */
+static stiol__laggard_t *laggard_of(stiol__vp_t *vp, int fd)
 {
-    int place = 0;
+    stiol__laggard_t *oldest = &vp->laggards[0];
 
     for (int i = 0; i < STIOL_LAGGARDS; i++) {
-        if (vp->laggards[i].fd == fd) {
-            place = i;
-            break;
-        }
-        if (vp->laggards[i].until < vp->laggards[place].until)
-            place = i;
+        if (vp->laggards[i].fd == fd)
+            return &vp->laggards[i];
+        if (vp->laggards[i].slow_at < oldest->slow_at)
+            oldest = &vp->laggards[i];
     }
-    vp->any_lags = st_utime() + LAGS_FOR;
-    vp->laggards[place].fd = fd;
-    vp->laggards[place].until = vp->any_lags;
+    *oldest = (stiol__laggard_t){.fd = fd};
+    return oldest;
+}
+
+static void note_slow_write(stiol__vp_t *vp, int fd, uint64_t ticks)
+{
+    int error = errno;
+    stiol__laggard_t *laggard = laggard_of(vp, fd);
+
+    if (stiol__begins_to_lag(laggard, stiol__ticks_time(vp, ticks), st_utime()))
+        vp->any_lags = laggard->until;
+    errno = error;
+}
+
+/* How long a write took on a helper: its wait for the helper, and the VP's turns before its state
+ * thread goes on, are not the disk's. */
+typedef struct timed_write {
+    uint64_t ticks;
+    bool waited;
+} timed_write_t;
+
+static long switches(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
+}
+
+static long write_and_time(const long *args)
+{
+    timed_write_t *timed = (timed_write_t *)args[4];
+    long before = switches(), n;
+    uint64_t began = stiol__ticks();
+    int error;
+
+    n = really_write(args);
+    error = errno;
+    timed->ticks = stiol__ticks() - began;
+    timed->waited = switches() > before;
+    errno = error;
+    return n;
 }
 
 static long write_on_helper(stiol__vp_t *vp, const stiol__transfer_t *transfer, off64_t offset)
 {
-    stiol__begun_t begun = stiol__begin(vp);
-    long n = move_on_helper(vp, transfer, offset);
+    timed_write_t timed = {0};
+    const long args[] = {transfer->fd, (long)transfer->parts, (long)transfer->count, offset,
+                         (long)&timed};
+    long n = help_in_turn(vp, transfer->fd, write_and_time, args);
 
-    if (stiol__has_waited(vp, &begun))
-        note_laggard(vp, transfer->fd);
+    if (timed.waited && stiol__is_long(vp, timed.ticks))
+        note_slow_write(vp, transfer->fd, timed.ticks);
     return n;
 }
 
@@ -430,6 +481,6 @@ ssize_t stiol__file_write(stiol__vp_t *vp, stiol__transfer_t *transfer, off64_t 
     begun = stiol__begin(vp);
     n = really_write(args);
     if (stiol__has_waited(vp, &begun))
-        note_laggard(vp, transfer->fd);
+        note_slow_write(vp, transfer->fd, stiol__ticks() - begun.ticks);
     return n;
 }

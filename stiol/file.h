@@ -96,6 +96,10 @@ typedef struct stiol__begun {
 } stiol__begun_t;
 
 extern uint64_t stiol__many_ticks; /* fewer than this is not long */
+/** us that so many ticks take. */
+st_utime_t stiol__ticks_time(const stiol__vp_t *vp, uint64_t ticks);
+/** Whether that is longer than a VP should be held. */
+bool stiol__is_long(const stiol__vp_t *vp, uint64_t ticks);
 /** For stiol__begin(): how often the kernel thread has given up the CPU voluntarily; -1: this is no
  * longer counted. */
 long stiol__count_switches(stiol__vp_t *vp);
@@ -118,6 +122,17 @@ static inline bool stiol__has_waited(stiol__vp_t *vp, const stiol__begun_t *begu
 }
 
 /* --- file.c --- */
+
+/**
+ * To be called when a write on a descriptor has taken long and has waited: whether its writes go to
+ * a helper for a while. One that took 10 ms may have waited for the file's lock, because another
+ * VP, which writes to the same log, was preempted while it held it. So there must be two in a row,
+ * or one of 100 ms.
+ *
+ * @param took us
+ * @param now  st_utime()
+ */
+bool stiol__begins_to_lag(stiol__laggard_t *laggard, st_utime_t took, st_utime_t now);
 
 typedef long (*stiol__file_call_t)(const long *args);
 

@@ -289,12 +289,18 @@ static void look_at_kernel(void)
 
 /* The counter's speed is determined only when it matters: when a call has taken more ticks than a
  * slow counter makes in that time. */
-static bool is_long(const stiol__filesystems_t *fs, uint64_t ticks)
+st_utime_t stiol__ticks_time(const stiol__vp_t *vp, uint64_t ticks)
 {
+    const stiol__filesystems_t *fs = vp->filesystems;
     uint64_t passed = stiol__ticks() - fs->ticks_at_start;
     st_utime_t time = st_utime() - fs->started;
 
-    return passed > 0 && (double)ticks * (double)time / (double)passed >= LONG;
+    return passed > 0 ? (st_utime_t)((double)ticks * (double)time / (double)passed) : 0;
+}
+
+bool stiol__is_long(const stiol__vp_t *vp, uint64_t ticks)
+{
+    return ticks > stiol__many_ticks && stiol__ticks_time(vp, ticks) >= LONG;
 }
 
 /* Counting takes a system call each time, so it is done only for a while. */
@@ -314,7 +320,7 @@ bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun)
     int error = errno;
     bool waited = false;
 
-    if (!is_long(vp->filesystems, stiol__ticks() - begun->ticks))
+    if (!stiol__is_long(vp, stiol__ticks() - begun->ticks))
         return false;
     vp->suspicious = true;
     vp->suspicious_until = st_utime() + SUSPICIOUS;

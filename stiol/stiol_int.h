@@ -133,6 +133,13 @@ typedef struct stiol__empty {
 
 struct stiol__tls;
 
+/** A descriptor on which a write has taken long. */
+typedef struct stiol__laggard {
+    int fd;
+    st_utime_t slow_at; /* the end of the last such write; 0: none */
+    st_utime_t until;   /* until then its writes go to a helper */
+} stiol__laggard_t;
+
 #define STIOL_LAGGARDS 16
 #define STIOL_USES     64
 #define STIOL_REGULAR  16
@@ -171,13 +178,9 @@ typedef struct stiol__vp {
     uint64_t look_ticks;   /* how long that is valid */
     bool suspicious;       /* calls are examined closely, until then */
     st_utime_t suspicious_until;
-    /* file.c: descriptors on which a write recently took long */
-    struct {
-        int fd;
-        st_utime_t until;
-    } laggards[STIOL_LAGGARDS];
-    st_utime_t any_lags;                    /* 0: none */
-    struct stiol__fd_use *uses[STIOL_USES]; /* file_use.c */
+    stiol__laggard_t laggards[STIOL_LAGGARDS]; /* file.c */
+    st_utime_t any_lags;                       /* until then some descriptor lags; 0: none */
+    struct stiol__fd_use *uses[STIOL_USES];    /* file_use.c */
     /* file_fifo.c: names that stat() has just called regular files */
     struct {
         uint64_t noted; /* ticks */

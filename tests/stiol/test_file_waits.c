@@ -527,6 +527,78 @@ static void but_not_in_memory(void)
     CHECK(tries < 100);
 }
 
+/* --- slow writes --- */
+
+enum { MS = 1000 };
+
+static void one_slow_write_is_no_slow_disk(void)
+{
+    stiol__laggard_t laggard = {.fd = 7};
+    st_utime_t now = 5000 * MS;
+
+    assert_false(stiol__begins_to_lag(&laggard, 10 * MS, now));
+    assert_false(stiol__begins_to_lag(&laggard, 30 * MS, now + 131 * MS));
+    assert_true(laggard.slow_at == now + 131 * MS && laggard.until == 0);
+    assert_true(stiol__begins_to_lag(&laggard, 30 * MS, now + 261 * MS));
+    assert_true(laggard.until == now + 1261 * MS);
+    assert_false(stiol__begins_to_lag(&laggard, 99 * MS, now + 2000 * MS));
+    assert_true(stiol__begins_to_lag(&laggard, 100 * MS, now + 4000 * MS));
+}
+
+static int pipe_ends[2];
+
+static void *make_room(void *arg)
+{
+    (void)arg;
+    usleep(15 * MS);
+    CHECK(read(pipe_ends[0], got, SIZE) > 0);
+    return NULL;
+}
+
+/* The pipe, noted as an ordinary file, is full until another kernel thread makes room. */
+static void write_slowly(void)
+{
+    pthread_t reader;
+
+    while (write(pipe_ends[1], content, 4096) > 0)
+        continue;
+    CHECK(errno == EAGAIN && fcntl(pipe_ends[1], F_SETFL, 0) == 0);
+    CHECK(pthread_create(&reader, NULL, make_room, NULL) == 0);
+    CHECK(call->write(pipe_ends[1], "x", 1) == 1 && pthread_join(reader, NULL) == 0);
+    CHECK(fcntl(pipe_ends[1], F_SETFL, O_NONBLOCK) == 0);
+}
+
+static void *take_long_turns(void *arg)
+{
+    (void)arg;
+    while (!stop_ticking) {
+        usleep(12 * MS);
+        st_thread_yield();
+    }
+    return NULL;
+}
+
+/* While writes go to a helper, the VP's own turns are not taken for the disk's slowness. */
+static void a_disk_is_slow_for_as_long_as_writes_wait(void)
+{
+    unsigned long long before = helped();
+    int tries = 0;
+
+    CHECK(pipe2(pipe_ends, O_NONBLOCK) == 0);
+    stiol__fd_set_class(pipe_ends[1], STIOL_FD_FILE);
+    while (helped() == before && ++tries < 1000)
+        write_slowly();
+    CHECK(tries < 1000);
+    CHECK(read(pipe_ends[0], got, SIZE) > 0);
+    spawn(take_long_turns, NULL);
+    do {
+        before = helped();
+        CHECK(call->write(pipe_ends[1], "x", 1) == 1 && ++tries < 20000);
+    } while (helped() != before);
+    stop_ticking = true;
+    reap();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +617,8 @@ int main(void)
         VP_TEST(what_waits_for_the_device_takes_a_helper),
         VP_TEST(changes_wait_on_helpers),
         VP_TEST(but_not_in_memory),
+        RAW_TEST(one_slow_write_is_no_slow_disk),
+        VP_TEST(a_disk_is_slow_for_as_long_as_writes_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
