@@ -41,7 +41,7 @@ endif
 HTTPD_PYTEST_ARGS ?= $(addprefix tests/live/test_,essentials.py configtest.py http.py http2.py \
                        restart.py stop.py graceful_stop.py idle.py timeouts.py status.py \
                        kernel_threads.py queries.py startup.py linked_in.py modules.py \
-                       thread_locals.py tls.py rest.py heartbeat.py)
+                       thread_locals.py tls.py heartbeat.py)
 
 .PHONY: test-httpd
 test-httpd: ## test with the httpd of APXS=/usr/local/apache2/bin/apxs, say
