@@ -33,7 +33,7 @@ def listens(port):
 def gdb(debugger, program, *commands):
     """What it prints."""
     options = [word for command in (f"source {SCRIPT}", *commands) for word in ("-ex", command)]
-    done = run([debugger, "-q", "-nx", "-batch", *options, program])
+    done = run(["env", "LC_ALL=C.UTF-8", debugger, "-q", "-nx", "-batch", *options, program])
     said = done.stdout + done.stderr
     if "ptrace: " in said or "Operation not permitted" in said:
         pytest.skip(f"gdb may not trace here: {said.strip().splitlines()[-1]}")

@@ -14,6 +14,8 @@
 static const table_t *call = &table_any;
 
 enum { URL = 10002, NO_SIGNAL = 99, TIMEOUT_MS = 155, OPERATION_TIMED_OUT = 28 };
+/* The newest version that is known to join its thread, 8.14.1; 8.23.0 does not. */
+enum { VERSION_INFO = 0, JOINS = 0x080e01 };
 
 static void bring_up_loopback(void)
 {
@@ -84,6 +86,11 @@ typedef struct curl {
     int (*setopt)(void *handle, int option, ...);
     int (*perform)(void *handle);
     void (*cleanup)(void *handle);
+    const struct {
+        int age;
+        const char *version;
+        unsigned number;
+    } * (*version_info)(int age);
 } curl_t;
 
 static void load(curl_t *curl)
@@ -96,7 +103,8 @@ static void load(curl_t *curl)
     *(void **)&curl->setopt = dlsym(library, "curl_easy_setopt");
     *(void **)&curl->perform = dlsym(library, "curl_easy_perform");
     *(void **)&curl->cleanup = dlsym(library, "curl_easy_cleanup");
-    CHECK(curl->init && curl->setopt && curl->perform);
+    *(void **)&curl->version_info = dlsym(library, "curl_version_info");
+    CHECK(curl->init && curl->setopt && curl->perform && curl->version_info);
 }
 
 static void its_time_limit_holds_up_nobody(void)
@@ -114,7 +122,9 @@ static void its_time_limit_holds_up_nobody(void)
     curl.setopt(handle, TIMEOUT_MS, 200L);
     CHECK(curl.perform(handle) == OPERATION_TIMED_OUT && noted()[0] == 'q');
     curl.cleanup(handle);
-    CHECK(counters().thread.parked > 0 && counters().thread.helped == 0);
+    if (curl.version_info(VERSION_INFO)->number <= JOINS)
+        CHECK(counters().thread.parked > 0);
+    CHECK(counters().thread.helped == 0);
     _exit(0); /* the name server waits for ever, with what it has */
 }
 
