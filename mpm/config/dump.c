@@ -89,10 +89,10 @@ void stm_dump_config(const stm_config_t *config)
     printf("ConfigTestTimeout %d\n", config->config_test_timeout);
     printf("HelperThreads %d\n", config->helper_threads);
     printf("StateThreadedIO %s\n", config->threaded_io ? "On" : "Off");
-    dump_small_pools(config);
     printf("ScoreboardDir %s\n", config->scoreboard_dir ? config->scoreboard_dir : "(none)");
     printf("CoreDir %s\n", ap_coredump_dir);
     printf("PidFile %s\n", ap_pid_fname);
     dump_bindings(config);
     dump_slots(config->threaded_io);
+    dump_small_pools(config); /* last: it adds functions to those that would be rebound */
 }
