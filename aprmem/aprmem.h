@@ -44,8 +44,8 @@ apr_status_t aprmem_create_least(apr_pool_t **made, apr_pool_t *parent);
  * destroying it rouse it first. Called on the VP's kernel thread; does not yield.
  *
  * @param pool a small pool; with others nothing happens
- * @param whole all pieces from 1 KB on, and all guests; false: only what was allocated in one piece of
- *        over 4 KB, and guests that other threads never see
+ * @param whole all pieces from 1 KB on, and all guests; false: only what was allocated in one piece
+ *        of over 4 KB, and guests that other threads never see
  * @param child_tag of the pool's children, the one with this tag rests as well, but not wholly;
  *        NULL: none
  * @return whether anything rests
@@ -63,7 +63,7 @@ void aprmem_invite(void);
  * No more guests.
  *
  * @param host the pool that those who came since aprmem_invite() rest with; NULL: they never rest
- * @param only the only one that will, and that only if the pool rests wholly; NULL: all of them will
+ * @param only the only one that will, and that only if the pool rests wholly; NULL: all of them
  */
 void aprmem_invited(apr_pool_t *host, const void *only);
 

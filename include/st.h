@@ -1326,10 +1326,11 @@ size_t st_sample_stacks(int count);
 /**
  * Lets the stack of a waiting thread rest: what it holds is kept without zeros, and its pages are
  * given back to the system until something wakes the thread. So until then nobody may read or write
- * anything on that stack: no other thread, and not the kernel on anybody's behalf. Only a thread that waits in st_fd_wait() (or in one of libst's
- * calls for I/O on a single descriptor) or in st_thread_park() can rest, and only if that saves
- * memory. With a census or under Valgrind none does, nor does the one on whose stack the scheduler
- * runs when a callback asks for it. Costs some microseconds, and as many when the thread is woken.
+ * anything on that stack: no other thread, and not the kernel on anybody's behalf. Only a thread
+ * that waits in st_fd_wait() (or in one of libst's calls for I/O on a single descriptor) or in
+ * st_thread_park() can rest, and only if that saves memory. With a census or under Valgrind none
+ * does, nor does the one on whose stack the scheduler runs when a callback asks for it. Costs some
+ * microseconds, and as many when the thread is woken.
  *
  * @param thread  one of the calling VP's
  * @return 1: it rests now; 0: it does not, or did already

@@ -29,9 +29,9 @@ int stiol__filesystems_start(stiol__vp_t *vp);
 /** Frees it. Called by stiol.c when the VP ends. */
 void stiol__filesystems_stop(stiol__vp_t *vp);
 
-/** Whether there is something at that address: programs ask access() and the like just that, so all
- * that reads a path here, and not in the kernel, asks first. Takes a system call. Neither yields nor
- * waits; keeps errno. */
+/** Whether there is something at that address: programs ask access() and the like just that, so
+ * all that reads a path here, and not in the kernel, asks first. Takes a system call. Neither
+ * yields nor waits; keeps errno. */
 bool stiol__is_readable(const char *path);
 /** The verdict on a path, relative to dir as in openat(), unless that is known to be fast. `made`:
  * the call may create or remove the last component, so its directory counts. `group`: for the

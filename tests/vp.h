@@ -46,9 +46,9 @@ void settle(void);
 st_thread_t spawn(void *(*start)(void *), void *arg);
 /** Joins all that were spawned, in order; stop_vp() does it, too. */
 void reap(void);
-/** Spawned, counts in *(int *)arg how often it had its turn, until `stop_ticking`. Who waits for some
- * time gives way only if the end of that is still to come, and it may be past if the machine has
- * stood still: such a wait is repeated until there was a tick. */
+/** Spawned, counts in *(int *)arg how often it had its turn, until `stop_ticking`. Who waits for
+ * some time gives way only if the end of that is still to come, and it may be past if the machine
+ * has stood still: such a wait is repeated until there was a tick. */
 void *ticker(void *arg);
 extern bool stop_ticking;
 /** Spawned, has some turns, notes 't' and writes a byte to *(int *)arg: only then may the other end

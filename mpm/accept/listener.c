@@ -43,7 +43,7 @@ static bool somebody_waits(const stm_listener_t *listener)
     return !stm_sockets_queue(listener->fd, &length, &limit) || length > 0;
 }
 
-/* Whether a thread could serve a new connection at once, or it is the turn of new connections. While
+/* Whether a thread could serve a new connection at once, or it is the turn of new ones. While
  * more clients are busy than there are threads, the queue is never short, and new connections would
  * never get in. So they have their turn when those that were in the queue before them have been
  * taken; by then, other VPs have accepted them if they have time. */

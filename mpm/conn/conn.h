@@ -122,7 +122,7 @@ typedef struct stm_conns {
     apr_allocator_t *allocator;       /**< of their pools (record.c) */
     apr_bucket_alloc_t *bucket_alloc; /**< shared by all of them */
     bool times_wanted;                /**< a note about requests' times is mentioned somewhere */
-    int worker_key; /**< where each state thread that serves them has its stm_worker_t; -1: no key */
+    int worker_key; /**< where a state thread that serves them has its stm_worker_t; -1: no key */
 } stm_conns_t;
 
 extern stm_conns_t stm_conns;

@@ -112,7 +112,7 @@ stm_busy_t *stm_busy_of(st_thread_t thread);
 
 /** To be called once per VP. */
 void stm_waits_rest_open(void);
-/** The thread has begun to wait, which has just been examined: if it may, it will rest in a while. */
+/** The thread has begun to wait, which has just been examined: if it may, it rests in a while. */
 void stm_wait_rest_later(stm_busy_t *busy);
 /** Its wait is over, and libst has put back what was on its stack. Harmless if it did not rest. */
 void stm_wait_rested(stm_busy_t *busy);

@@ -4,8 +4,8 @@
 # httpds than the distribution's. Not part of `make test`: the first two need root, and the network
 # the first time. What cannot be had is skipped with a message.
 #   test-distros   other releases of Debian, in chroots; DISTROS selects releases, DISTRO_PARTS
-#                  parts (build, st-run, ..., live, here); DISTRO_PARTS=test is `make test` there, of
-#                  the parts DISTRO_TEST_PARTS
+#                  parts (build, st-run, ..., live, here); DISTRO_PARTS=test is `make test` there,
+#                  of the parts DISTRO_TEST_PARTS
 #   test-arm64     arm64's httpd with the cross-built module, under qemu
 #   test-httpd     the httpd of APXS=; the module is built for it in $(BUILD)/httpd
 # DISTRO_ROOTS is where the chroots and arm64's packages stay, for several working trees.

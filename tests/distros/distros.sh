@@ -48,9 +48,9 @@ mirror()
     apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | sed -n '/\/debian\/*$/p' | sed -n 1p
 }
 
-# enter SUITE COMMAND [OPTION...]  runs a shell command in that chroot, as root, in namespaces of its
-# own, and those that unshare's options add. Its root is a mount point, which tests expect that mount
-# something over it. Nothing of it is left when it ends, or after four hours.
+# enter SUITE COMMAND [OPTION...]  runs a shell command in that chroot, as root, in namespaces of
+# its own, and those that unshare's options add. Its root is a mount point, which tests expect that
+# mount something over it. Nothing of it is left when it ends, or after four hours.
 enter()
 {
     local root=$roots/$1 command=$2

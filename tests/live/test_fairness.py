@@ -17,7 +17,7 @@ FEW = 64 if MPM == "stm" else 1600
 
 
 def many(*numbers):
-    """Of stm only: event leaves some of a thousand busy connections behind, and new ones outside."""
+    """Of stm only: event leaves some of a thousand busy connections behind, new ones outside."""
     return pytest.param(*numbers, marks=pytest.mark.stm_only)
 
 

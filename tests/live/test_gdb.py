@@ -149,8 +149,8 @@ def _seen(request, subject):
 
 
 def test_threads(seen):
-    """Each with what it waits for, and the function that does. Which of those that wait has run last,
-    and so has the scheduler on its stack ("idle"), is up to the pace of the machine."""
+    """Each with what it waits for, and the function that does. Which of those that wait has run
+    last, and so has the scheduler on its stack ("idle"), is up to the pace of the machine."""
     sleeper, looking_up = seen.threads["apr_sleep"], seen.threads["ap_proxy_determine_address"]
     waits = ("waiting", "idle")
     assert sleeper[2] in waits and re.match(r"until \d+\.\d+ s from", sleeper[3])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stacks at rest: what they hold comes back whatever wakes the thread; who may not rest does not. */
+/* Stacks at rest: what they hold comes back, whatever wakes the thread; who may not does not. */
 #include "tests/vp.h"
 
 #include <poll.h>

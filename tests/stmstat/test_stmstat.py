@@ -316,7 +316,8 @@ def test_a_writer_that_died_in_a_change(directory):
 def test_a_vp_that_is_silent(directory):
     put(directory, 0, own_master(sample(beat=time.time() - 75)))
     put(directory, 1, own_master(sample(1)))
-    says(directory, HELD, r"VP 0 \(pid 4242\): no heartbeat for 1m [1-5][0-9]s: it is stopped, dead")
+    says(directory, HELD,
+         r"VP 0 \(pid 4242\): no heartbeat for 1m [1-5][0-9]s: it is stopped, dead")
 
 
 def test_a_vp_without_a_process(directory):

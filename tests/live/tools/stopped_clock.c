@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into a server, it stops the server's clocks: they show the time at which it started, and
- * as many nanoseconds more as the file that STOPPED_CLOCK names begins with (a native long), which
- * the test may change at any time. So what a server does once a second, or because a call took long,
- * is not done, however slow the machine is. The scheduler's waits for events have no timeout,
- * since the time that it waits for does not come: it would only look again and again. Used by
- * bench/cost/count.py.
+ * Preloaded into a server, it stops the server's clocks: they show the time at which it started,
+ * and as many nanoseconds more as the file that STOPPED_CLOCK names begins with (a native long),
+ * which the test may change at any time. So what a server does once a second, or because a call
+ * took long, is not done, however slow the machine is. The scheduler's waits for events have no
+ * timeout, since the time that it waits for does not come: it would only look again and again.
+ * Used by bench/cost/count.py.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
