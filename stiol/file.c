@@ -433,24 +433,17 @@ typedef struct timed_write {
     bool waited;
 } timed_write_t;
 
-static long switches(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
-}
-
 static long write_and_time(const long *args)
 {
     timed_write_t *timed = (timed_write_t *)args[4];
-    long before = switches(), n;
+    long before = stiol__switches(), n;
     uint64_t began = stiol__ticks();
     int error;
 
     n = really_write(args);
     error = errno;
     timed->ticks = stiol__ticks() - began;
-    timed->waited = switches() > before;
+    timed->waited = stiol__switches() > before;
     errno = error;
     return n;
 }

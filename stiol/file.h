@@ -100,8 +100,9 @@ extern uint64_t stiol__many_ticks; /* fewer than this is not long */
 st_utime_t stiol__ticks_time(const stiol__vp_t *vp, uint64_t ticks);
 /** Whether that is longer than a VP should be held. */
 bool stiol__is_long(const stiol__vp_t *vp, uint64_t ticks);
-/** For stiol__begin(): how often the kernel thread has given up the CPU voluntarily; -1: this is no
- * longer counted. */
+/** How often the calling kernel thread has given up the CPU voluntarily so far; -1: unknown. */
+long stiol__switches(void);
+/** The same for stiol__begin(); -1: this is no longer counted. */
 long stiol__count_switches(stiol__vp_t *vp);
 /** For stiol__has_waited(): whether the call, which took long, did so because it waited. */
 bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun);

@@ -303,16 +303,21 @@ bool stiol__is_long(const stiol__vp_t *vp, uint64_t ticks)
     return ticks > stiol__many_ticks && stiol__ticks_time(vp, ticks) >= LONG;
 }
 
-/* Counting takes a system call each time, so it is done only for a while. */
-long stiol__count_switches(stiol__vp_t *vp)
+long stiol__switches(void)
 {
     struct rusage usage;
 
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
+}
+
+/* Counting takes a system call each time, so it is done only for a while. */
+long stiol__count_switches(stiol__vp_t *vp)
+{
     if (st_utime() >= vp->suspicious_until) {
         vp->suspicious = false;
         return -1;
     }
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nvcsw : -1;
+    return stiol__switches();
 }
 
 bool stiol__took_long(stiol__vp_t *vp, const stiol__begun_t *begun)
