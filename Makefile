@@ -153,10 +153,9 @@ status: ## show the processes of that server
 # Parts of one list may share a build folder; what both lists use is built first.
 TEST_PARTS ?= live tiny -- st stiol aprmem score mpm stmstat budgets fuzz scripts
 # The same tests on builds that check more: they take longer, and are run before a release.
-LONG_TEST_PARTS ?= debug -- sanitize
+test-long: TEST_PARTS = debug -- sanitize
 
 .PHONY: test test-long
-test-long: TEST_PARTS = $(LONG_TEST_PARTS)
 test: ## install missing packages, build, run the tests of all parts
 test-long: ## the same with sanitizers, memcheck, assertions, random order of threads
 test test-long:
